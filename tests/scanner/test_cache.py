@@ -1,0 +1,83 @@
+"""The second scan."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from tests.scanner.trees import write_tree
+from usage_tracking.scanner import Options, Report, scan
+
+ASK = "import openai\nopenai.chat.completions.create(model='m', messages=[])\n"
+
+
+def scan_with_cache(root, **options: Any) -> Report:
+    return scan(Options(paths=(str(root / "src"),), cache=root / "cache", **options))
+
+
+def test_unchanged_tree_comes_from_the_cache(tmp_path):
+    write_tree(tmp_path, {"src/a.py": ASK})
+    first, second = scan_with_cache(tmp_path), scan_with_cache(tmp_path)
+
+    assert (first.from_cache, second.from_cache) == (False, True)
+    assert second.findings == first.findings
+
+
+def test_changed_new_and_removed_files_are_read_again(tmp_path):
+    write_tree(tmp_path, {"src/a.py": ASK, "src/b.py": "x = 1\n"})
+    scan_with_cache(tmp_path)
+    write_tree(tmp_path, {"src/b.py": ASK, "src/c.py": ASK})
+    (tmp_path / "src" / "a.py").unlink()
+    report = scan_with_cache(tmp_path)
+
+    assert [os.path.basename(finding.path) for finding in report.findings] == ["b.py", "c.py"]
+    assert not report.from_cache
+
+
+def test_change_in_one_file_changes_what_another_means(tmp_path):
+    write_tree(
+        tmp_path,
+        {
+            "src/clients.py": "import stripe\ndef get(): return stripe\n",
+            "src/use.py": "from clients import get\nget().messages.create(text='x')\n",
+        },
+    )
+    assert scan_with_cache(tmp_path).findings == ()
+    write_tree(
+        tmp_path, {"src/clients.py": "import anthropic\ndef get(): return anthropic.Anthropic()\n"}
+    )
+
+    assert [finding.line for finding in scan_with_cache(tmp_path).findings] == [2]
+
+
+def test_other_options_are_another_scan(tmp_path):
+    write_tree(tmp_path, {"src/a.py": ASK + "track()\n"})
+    scan_with_cache(tmp_path)
+
+    assert not scan_with_cache(tmp_path, hooked=frozenset()).from_cache
+
+
+def test_corrupt_caches_are_ignored(tmp_path):
+    write_tree(tmp_path, {"src/a.py": ASK})
+    first = scan_with_cache(tmp_path)
+    for content in (b"", b"x", b"x\ny"):
+        for file in (tmp_path / "cache").iterdir():
+            file.write_bytes(content)
+        assert scan_with_cache(tmp_path).findings == first.findings
+    for file in (tmp_path / "cache").iterdir():
+        data = file.read_bytes()
+        file.write_bytes(data[:-20] + b"\0" * 20)
+    assert scan_with_cache(tmp_path).findings == first.findings
+
+
+def test_cache_that_cannot_be_written_is_no_fault(tmp_path):
+    write_tree(tmp_path, {"src/a.py": ASK, "cache": "a file"})
+
+    assert len(scan_with_cache(tmp_path).findings) == 1
+
+
+def test_scanned_tree_stays_clean(tmp_path):
+    write_tree(tmp_path, {"src/a.py": ASK})
+    scan(Options(paths=(str(tmp_path / "src"),), cache=tmp_path / "elsewhere"))
+
+    assert [path.name for path in (tmp_path / "src").iterdir()] == ["a.py"]

@@ -1,0 +1,106 @@
+"""`find_uninstrumented`: the scan, and what only the running site knows."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from django.test import override_settings
+
+from tests.builders import make_log
+from tests.commands import run_command
+from tests.scanner.trees import write_tree
+
+ASK = (
+    "from openai import OpenAI\n\n\ndef view(request):\n"
+    "    OpenAI().responses.create(model='m', input='x')\n"
+)
+
+
+def find(root, *arguments: str, **options: object):
+    return run_command("find_uninstrumented", str(root), "--no-cache", *arguments, **options)
+
+
+@pytest.mark.django_db
+def test_what_escapes_makes_it_end_with_1(tmp_path):
+    write_tree(tmp_path, {"shop/views.py": ASK})
+    ended = find(tmp_path)
+
+    assert ended.code == 1
+    assert "views.py:5  captured  openai chat" in ended.out
+    assert ended.err == "1 AI call site to look at.\n"
+
+
+@pytest.mark.django_db
+def test_sections_without_a_log_are_told(tmp_path):
+    make_log(section="chat").save()
+    write_tree(tmp_path, {"shop/views.py": "x = 1\n"})
+    with override_settings(AI_USAGE_SECTIONS={"chat": "Chat", "search": "Search"}):
+        told = find(tmp_path)
+        as_json = json.loads(find(tmp_path, "--format", "json").out)
+
+    assert "Sections that never produced a log: search\n" in told.out
+    assert as_json["silent_sections"] == ["search"]
+    assert told.code == 0
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("settings", "status"),
+    [
+        ({}, "captured"),
+        ({"AI_USAGE_ENABLED": False}, "invisible"),
+        ({"AI_USAGE_CAPTURE": False}, "invisible"),
+        ({"AI_USAGE_CAPTURE": ["requests"]}, "invisible"),
+        ({"AI_USAGE_CAPTURE": ["httpx"]}, "captured"),
+        ({"AI_USAGE_SCANNER_TRACKERS": ["OpenAI"]}, "covered"),
+    ],
+)
+def test_settings_of_the_site(tmp_path, settings, status):
+    write_tree(tmp_path, {"shop/views.py": ASK})
+    with override_settings(**settings):
+        report = json.loads(find(tmp_path, "--format", "json", "--fail-on", "never").out)
+
+    assert [finding["status"] for finding in report["findings"]] == [status]
+
+
+@pytest.mark.django_db
+def test_extra_data_of_the_settings(tmp_path):
+    write_tree(
+        tmp_path,
+        {
+            "a.py": "import acme_ai\nacme_ai.ask('x')\n",
+            "acme.toml": 'provider = "acme"\nimports = ["acme_ai"]\n'
+            '[functions]\n"acme_ai:ask" = "chat"\n',
+        },
+    )
+    with override_settings(AI_USAGE_SCANNER_EXTRA=[tmp_path / "acme.toml"]):
+        assert "acme chat" in find(tmp_path).out
+
+
+@pytest.mark.django_db
+def test_views_of_the_section_map_are_covered():
+    """The demo names the section of one view in its settings alone."""
+    from tests.children import ROOT
+
+    with override_settings(
+        ROOT_URLCONF="project.urls", AI_USAGE_SECTION_MAP={"chat:web_knowledge": "web_knowledge"}
+    ):
+        report = json.loads(find(ROOT / "project", "--format", "json", "--fail-on", "never").out)
+
+    escaping = [f["function"] for f in report["findings"] if f["status"] != "covered"]
+    assert escaping == ["shortcut"]
+
+
+def test_without_a_database_it_scans_all_the_same(tmp_path, django_db_blocker):
+    write_tree(tmp_path, {"shop/views.py": "x = 1\n"})
+
+    ended = find(tmp_path, "--database", "nope")
+    assert (ended.code, ended.err) == (2, "There is no database 'nope'.\n")
+
+
+@pytest.mark.django_db
+def test_path_that_does_not_exist(tmp_path):
+    ended = find(tmp_path / "missing")
+
+    assert (ended.code, ended.err) == (2, f"{tmp_path / 'missing'} does not exist.\n")

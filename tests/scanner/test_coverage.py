@@ -1,0 +1,228 @@
+"""Which sites count as tracked."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.scanner.trees import only_finding, scan_tree
+
+IMPORTS = """
+import boto3
+import google.generativeai as genai
+from openai import OpenAI
+from usage_tracking import (
+    AIUsageTracker, ai_section, ai_usage, log_ai_usage, track_ai_usage, track_ai_usage_safe
+)
+client = OpenAI()
+"""
+ASK = "client.chat.completions.create(model='m', messages=[])"
+
+
+def statuses(tmp_path, code: str, **options: object) -> list[str]:
+    report = scan_tree(tmp_path, {"app/views.py": IMPORTS + code}, **options)
+    return [finding.status for finding in report.findings]
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        f"def view(request):\n    with ai_usage(section='chat'):\n        {ASK}\n",
+        f"async def view(request):\n    async with ai_usage('chat'):\n        await {ASK}\n",
+        f"def view(request):\n    with open('x') as f, ai_usage('chat') as usage:\n        {ASK}\n",
+        f"@ai_usage(section='chat')\ndef view(request):\n    {ASK}\n",
+        f"@ai_section('chat')\ndef view(request):\n    {ASK}\n",
+        f"@ai_section('chat')\nclass View:\n    def post(self, request):\n        {ASK}\n",
+        f"class View:\n    ai_section = 'chat'\n    def post(self, request):\n        {ASK}\n",
+        "from django.utils.decorators import method_decorator\n"
+        "@method_decorator(ai_section('chat'), name='dispatch')\n"
+        f"class View:\n    def post(self, request):\n        {ASK}\n",
+        f"def view(request):\n    answer = {ASK}\n    track_ai_usage(request.user, 'chat', 1, 2)\n",
+        f"def view(request):\n    answer = {ASK}\n    log_ai_usage(request.user, 'chat')\n",
+        f"def view(request):\n    with AIUsageTracker(request.user, 'chat') as t:\n        {ASK}\n",
+        "from asgiref.sync import sync_to_async\n"
+        f"async def view(request):\n    {ASK}\n    await sync_to_async(track_ai_usage)(1)\n",
+        # one level of the project's own helpers
+        "def keep(answer):\n    track_ai_usage_safe(None, 'chat')\n"
+        f"def view(request):\n    keep({ASK})\n",
+        # whoever calls it is covered
+        f"def ask():\n    return {ASK}\n"
+        "def view(request):\n    with ai_usage('chat'):\n        ask()\n"
+        "@ai_section('chat')\ndef other(request):\n    return ask()\n",
+        # a lambda runs where it stands
+        f"def view(request):\n    with ai_usage('chat'):\n        retry(lambda: {ASK})\n",
+        # a context manager of the project's own
+        "from contextlib import contextmanager\n@contextmanager\ndef counted():\n"
+        "    with ai_usage('chat'):\n        yield\n"
+        f"def view(request):\n    with counted():\n        {ASK}\n",
+    ],
+)
+def test_covered(tmp_path, code):
+    assert statuses(tmp_path, code) == ["covered"]
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        f"def view(request):\n    {ASK}\n",
+        f"def view(request):\n    with ai_usage('chat'):\n        pass\n    {ASK}\n",
+        # tracked before the call, and in another branch
+        f"def view(request):\n    track_ai_usage(1, 'chat')\n    {ASK}\n",
+        "def view(request):\n    if request.x:\n"
+        f"        {ASK}\n    else:\n        track_ai_usage(1, 'chat')\n",
+        # one caller is covered, the other is not
+        f"def ask():\n    return {ASK}\n"
+        "def view(request):\n    with ai_usage('chat'):\n        ask()\n"
+        "def other(request):\n    return ask()\n",
+        # two levels of helpers are one too many
+        "def inner():\n    track_ai_usage(1, 'chat')\ndef outer():\n    inner()\n"
+        f"def view(request):\n    {ASK}\n    outer()\n",
+        # a section somewhere in the module is none
+        f"from usage_tracking import ai_section\ndef view(request):\n    {ASK}\n",
+        f"{ASK}\n",
+    ],
+)
+def test_captured_without_a_section(tmp_path, code):
+    assert statuses(tmp_path, code) == ["captured"]
+
+
+GEMINI = "genai.GenerativeModel('m').generate_content('x')"
+
+
+def test_grpc_is_invisible(tmp_path):
+    finding = only_finding(tmp_path, f"{IMPORTS}def view(request):\n    {GEMINI}\n")
+
+    assert (finding.status, finding.transport) == ("invisible", "grpc")
+    assert "usage.record(response)" in finding.fix
+
+
+def test_a_section_alone_does_not_make_grpc_visible(tmp_path):
+    code = f"def view(request):\n    with ai_usage('chat'):\n        {GEMINI}\n"
+
+    assert statuses(tmp_path, code) == ["invisible"]
+
+
+def test_record_makes_grpc_covered(tmp_path):
+    code = (
+        "def view(request):\n    with ai_usage('chat') as usage:\n"
+        f"        answer = {GEMINI}\n        usage.record(answer)\n"
+    )
+
+    assert statuses(tmp_path, code) == ["covered"]
+
+
+def test_record_of_something_else_covers_nothing(tmp_path):
+    code = f"def view(request, player):\n    {ASK}\n    player.record('x')\n"
+
+    assert statuses(tmp_path, code) == ["captured"]
+
+
+def test_transport_that_is_not_hooked_is_invisible(tmp_path):
+    code = f"def view(request):\n    with ai_usage('chat'):\n        {ASK}\n"
+
+    assert statuses(tmp_path, code, hooked=frozenset({"requests"})) == ["invisible"]
+
+
+def test_tracker_of_the_site(tmp_path):
+    code = f"def view(request):\n    {ASK}\n    bill(request.user)\n"
+
+    assert statuses(tmp_path, code) == ["captured"]
+    assert statuses(tmp_path, code, trackers=("bill",)) == ["covered"]
+
+
+def test_section_of_a_view_named_by_the_settings(tmp_path):
+    code = f"def view(request):\n    {ASK}\n"
+
+    assert statuses(tmp_path, code, mapped=frozenset({"app.views.view"})) == ["covered"]
+
+
+def warnings(tmp_path, code: str) -> list[str]:
+    report = scan_tree(tmp_path, {"app/views.py": IMPORTS + code})
+    return [warning for finding in report.findings for warning in finding.warnings]
+
+
+def test_tracker_on_the_success_path_only_is_warned_of(tmp_path):
+    code = (
+        f"def view(request):\n    try:\n        {ASK}\n        track_ai_usage(1, 'chat')\n"
+        "    except Exception:\n        return None\n"
+    )
+
+    assert warnings(tmp_path, code) == [
+        "tracked on the success path only: a failed call leaves no record"
+    ]
+
+
+@pytest.mark.parametrize("block", ["finally", "except Exception"])
+def test_tracker_that_sees_failures_is_not_warned_of(tmp_path, block):
+    code = (
+        f"def view(request):\n    try:\n        {ASK}\n        track_ai_usage(1, 'chat')\n"
+        f"    {block}:\n        track_ai_usage(1, 'chat', success=False)\n"
+    )
+
+    assert warnings(tmp_path, code) == []
+
+
+def test_tracker_shared_by_a_call_and_its_fallback_is_warned_of(tmp_path):
+    code = (
+        f"def view(request):\n    try:\n        {ASK}\n    except Exception:\n        {ASK}\n"
+        "    finally:\n        track_ai_usage(1, 'chat')\n"
+    )
+
+    assert warnings(tmp_path, code) == ["track_ai_usage at line 14 is shared by 2 requests"] * 2
+
+
+def test_branches_of_which_one_runs_share_no_tracker(tmp_path):
+    code = (
+        f"def view(request):\n    try:\n        if request.x:\n            {ASK}\n        else:\n"
+        f"            {ASK}\n    finally:\n        track_ai_usage(1, 'chat')\n"
+    )
+
+    assert warnings(tmp_path, code) == []
+
+
+def test_ignored_with_a_reason(tmp_path):
+    finding = only_finding(tmp_path, f"{IMPORTS}{ASK}  # ai-usage: ignore free of charge\n")
+
+    assert (finding.status, finding.coverage) == ("ignored", "free of charge")
+
+
+def test_ignored_by_the_line_above(tmp_path):
+    finding = only_finding(tmp_path, f"{IMPORTS}# ai-usage: ignore\n{ASK}\n")
+
+    assert finding.status == "ignored"
+
+
+def test_ignore_of_another_call_does_not_count(tmp_path):
+    report = scan_tree(tmp_path, {"app/views.py": f"{IMPORTS}{ASK}  # ai-usage: ignore\n{ASK}\n"})
+
+    assert [finding.status for finding in report.findings] == ["ignored", "captured"]
+
+
+def test_entry_points_of_a_site(tmp_path):
+    report = scan_tree(
+        tmp_path,
+        {
+            "app/services.py": f"{IMPORTS}def ask():\n    return {ASK}\n",
+            "app/views.py": "from app.services import ask\ndef page(request):\n    return ask()\n",
+            "app/tasks.py": (
+                "from celery import shared_task\nfrom .services import ask\n"
+                "@shared_task\ndef nightly():\n    ask()\n"
+            ),
+            "app/management/commands/fill.py": (
+                "from django.core.management import BaseCommand\nfrom app import services\n"
+                "class Command(BaseCommand):\n    def handle(self, **options):\n"
+                "        services.ask()\n"
+            ),
+            "app/api.py": (
+                "from rest_framework.views import APIView\nfrom app.services import ask\n"
+                "class Ask(APIView):\n    def post(self, request):\n        return ask()\n"
+            ),
+        },
+    )
+    (finding,) = report.findings
+
+    assert {(entry.kind, entry.name) for entry in finding.entry_points} == {
+        ("view", "page"),
+        ("task", "nightly"),
+        ("command", "fill"),
+        ("view", "Ask.post"),
+    }

@@ -1,0 +1,102 @@
+"""What docs/scanner.md says is so."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import tomllib
+
+import pytest
+
+from tests.children import ROOT
+from tests.scanner.trees import scan_tree, write_tree
+from usage_tracking.scanner import __main__ as scanner
+from usage_tracking.scanner import report
+
+DOCS = (ROOT / "docs" / "scanner.md").read_text()
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", DOCS, re.DOTALL | re.MULTILINE)
+
+
+COMMANDS = [
+    line.removeprefix("python -m usage_tracking.scanner ")
+    for block in (*blocks("console"), *blocks("yaml"))
+    for line in re.findall(r"python -m usage_tracking\.scanner .*", block)
+]
+
+
+@pytest.mark.parametrize("arguments", COMMANDS)
+def test_command_runs(arguments, tmp_path, monkeypatch, capsys):
+    write_tree(tmp_path, {"shop/a.py": "x = 1\n", "path/to/project/a.py": "x = 1\n"})
+    write_tree(tmp_path, {"ai-usage-baseline.json": '{"version": 1, "findings": {}}'})
+    monkeypatch.chdir(tmp_path)
+
+    assert scanner.main([*shlex.split(arguments), "--no-cache"]) == 0
+
+
+def test_there_are_commands():
+    assert len(COMMANDS) >= 6
+
+
+def test_data_file_of_the_docs_works(tmp_path):
+    (data,) = blocks("toml")
+    tomllib.loads(data)
+    findings = scan_tree(
+        tmp_path,
+        {
+            "acme.toml": data,
+            "a.py": """
+                import acme_ai
+                import requests
+
+                client = acme_ai.Client().with_timeout(3)
+                client.ask("x")
+                client.vectors.embed("x")
+                chat = client.chats.open()
+                chat.say("x")
+                chat("x")
+                acme_ai.ask("x")
+                unknown.answers.generate("x")
+                requests.post("https://api.acme.example/v1/chat/completions", json={})
+
+
+                def f(acme):
+                    acme.ask("x")
+            """,
+        },
+        extra=(str(tmp_path / "acme.toml"),),
+    ).findings
+
+    assert [(found.line, found.provider, found.kind) for found in findings] == [
+        (5, "acme", "chat"),
+        (6, "acme", "embeddings"),
+        (8, "acme", "chat"),
+        (9, "acme", "chat"),
+        (10, "acme", "chat"),
+        (11, "acme", "chat"),
+        (12, "acme", "chat"),
+        (16, "acme", "chat"),
+    ]
+
+
+def test_statuses_and_thresholds_are_all_there():
+    assert re.findall(r"^\| `(\w+)` \|", DOCS, re.MULTILINE) == list(report.STATUSES)
+    assert all(f"`{name}`" in DOCS or f"--fail-on {name}" in DOCS for name in report.FAILING)
+
+
+def test_keys_of_a_finding_are_all_there(tmp_path):
+    found = scan_tree(tmp_path, {"a.py": "import openai\nopenai.responses.create()\n"})
+    (finding,) = found.as_dict()["findings"]
+    listed = re.search(r"a finding has `([^`]+)`", DOCS.replace("\n", " "))
+
+    assert listed
+    assert set(listed[1].replace("[]", "").split()) == set(finding)
+
+
+def test_hook_of_pre_commit_runs_the_scanner():
+    hooks = (ROOT / ".pre-commit-hooks.yaml").read_text()
+
+    assert "entry: python -m usage_tracking.scanner .\n" in hooks
+    assert "pass_filenames: false" in hooks

@@ -1,0 +1,282 @@
+"""The report as others read it."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+from sarif_pydantic import Sarif
+
+from tests.scanner.trees import write_tree
+from usage_tracking.scanner import __main__ as scanner
+
+CODE = """
+from openai import OpenAI
+import google.generativeai as genai
+from usage_tracking import ai_usage, track_ai_usage
+
+
+def view(request):
+    OpenAI().responses.create(model="m", input="x")
+    with ai_usage("chat"):
+        OpenAI().embeddings.create(model="m", input="x")
+    genai.GenerativeModel("m").generate_content("x")
+
+
+def tracked(request):
+    answer = OpenAI().responses.create(model="m", input="x")
+    track_ai_usage(request.user, "chat")
+"""
+
+
+@pytest.fixture(autouse=True)
+def tree(tmp_path, monkeypatch):
+    write_tree(tmp_path, {"shop/views.py": CODE, "shop/old.py": "print 'x'\n"})
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("FORCE_COLOR", raising=False)
+    return tmp_path
+
+
+def run(capsys, *arguments: str, path: str = "shop") -> tuple[int, str, str]:
+    code = scanner.main([path, "--no-cache", *arguments])
+    return code, *capsys.readouterr()
+
+
+def test_text(capsys):
+    code, out, err = run(capsys)
+
+    assert (code, err) == (1, "")
+    assert re.sub(r"\d+\.\d s", "0.1 s", out) == (
+        "shop\n"
+        "  shop/views.py:7  captured  openai chat  OpenAI().responses.create  in view"
+        "  certain: OpenAI().responses ← OpenAI() at line 7\n"
+        "      captured, but no section is named on some path to it\n"
+        "      reached from view view (shop/views.py:6)\n"
+        '      fix: put it into `with ai_usage(section="…"):` or decorate view with'
+        ' @ai_section("…")\n'
+        "  shop/views.py:9  covered  openai embeddings  OpenAI().embeddings.create  in view"
+        "  certain: OpenAI().embeddings ← OpenAI() at line 9\n"
+        "  shop/views.py:10  invisible  google chat  GenerativeModel(…).generate_content  in view"
+        "  certain: GenerativeModel(…) ← GenerativeModel() at line 10\n"
+        "      grpc is not hooked\n"
+        "      reached from view view (shop/views.py:6)\n"
+        '      fix: with ai_usage(section="…") as usage: … ; usage.record(response)\n'
+        "  shop/views.py:14  covered  openai chat  OpenAI().responses.create  in tracked"
+        "  certain: OpenAI().responses ← OpenAI() at line 14\n"
+        "      warning: tracked on the success path only: a failed call leaves no record\n"
+        "      reached from view tracked (shop/views.py:13)\n"
+        "\n"
+        "1 file not read as they should be:\n"
+        "  shop/old.py:1 is no Python of this version: Missing parentheses in call to 'print'."
+        " Did you mean print(...)?\n"
+        "\n"
+        "4 AI call sites: 2 covered, 1 captured, 1 invisible; 50.0 % covered"
+        " — 2 files, 18 lines, 0.1 s\n"
+    ).replace("GenerativeModel(…)", "genai.GenerativeModel(…)").replace(
+        "← GenerativeModel()", "← genai.GenerativeModel()"
+    ).replace("OpenAI().responses.create", "OpenAI().responses.create")
+
+
+def test_quiet_text_is_what_escapes(capsys):
+    _, out, _ = run(capsys, "-v", "0")
+
+    assert [line.split("  ")[0] for line in out.splitlines()] == [
+        "shop/views.py:7",
+        "shop/views.py:10",
+    ]
+
+
+def test_json(capsys):
+    _, out, _ = run(capsys, "--format", "json")
+    report = json.loads(out)
+
+    assert report["summary"] == {
+        "sites": 4,
+        "covered": 2,
+        "captured": 1,
+        "invisible": 1,
+        "ignored": 0,
+        "coverage": 50.0,
+        "files": 2,
+        "lines": 18,
+    }
+    first = report["findings"][0]
+    assert {
+        "path": "shop/views.py",
+        "line": 7,
+        "end_line": 7,
+        "provider": "openai",
+        "kind": "chat",
+        "call": "OpenAI().responses.create",
+        "status": "captured",
+        "confidence": "certain",
+    }.items() <= first.items()
+    assert first["reason"]
+    assert [problem["path"] for problem in report["problems"]] == ["shop/old.py"]
+
+
+def test_github_annotations(capsys):
+    _, out, _ = run(capsys, "--format", "github")
+    lines = out.splitlines()
+
+    assert lines[0].startswith(
+        "::warning file=shop/views.py,line=7,endLine=7,title=AI call without a section::"
+    )
+    assert lines[1].startswith("::error file=shop/views.py,line=10,")
+    assert lines[2].startswith("::notice file=shop/views.py,line=14,")
+    assert lines[3].startswith("::notice file=shop/old.py,line=1::")
+    assert lines[4].startswith("4 AI call sites")
+
+
+def test_github_annotations_are_escaped(capsys, tree):
+    write_tree(tree, {"shop/a,b:c.py": "import openai\nopenai.responses.create()\n"})
+    _, out, _ = run(capsys, "--format", "github")
+
+    assert "file=shop/a%2Cb%3Ac.py,line=2" in out
+
+
+def test_sarif(capsys):
+    _, out, _ = run(capsys, "--format", "sarif")
+    log = json.loads(out)
+
+    (ran,) = log["runs"]
+    assert log["version"] == "2.1.0"
+    assert [(result["ruleId"], result["level"]) for result in ran["results"]] == [
+        ("ai-call-without-section", "warning"),
+        ("ai-call-invisible", "error"),
+        ("ai-call-covered-in-part", "note"),
+    ]
+    rules = ran["tool"]["driver"]["rules"]
+    assert all(rules[result["ruleIndex"]]["id"] == result["ruleId"] for result in ran["results"])
+    place = ran["results"][0]["locations"][0]["physicalLocation"]
+    assert place["artifactLocation"]["uri"] == "shop/views.py"
+    assert place["region"] == {"startLine": 7, "endLine": 7}
+
+
+def test_sarif_is_read_by_others_without_loss(capsys):
+    _, out, _ = run(capsys, "--format", "sarif")
+    log = json.loads(out)
+    read = Sarif.model_validate(log)
+
+    assert len(read.runs[0].results or []) == 3
+    again = json.loads(read.model_dump_json(by_alias=True, exclude_none=True))
+    assert again["runs"][0]["results"] == log["runs"][0]["results"]
+
+
+def test_sarif_keeps_the_rules_of_the_schema(capsys):
+    """What https://json.schemastore.org/sarif-2.1.0.json asks for beyond names and types."""
+    _, out, _ = run(capsys, "--format", "sarif", "--fail-on", "never")
+    log = json.loads(out)
+    (ran,) = log["runs"]
+    driver = ran["tool"]["driver"]
+
+    assert set(log) <= {"$schema", "version", "runs"}
+    assert driver["name"]
+    identities = [rule["id"] for rule in driver["rules"]]
+    assert len(identities) == len(set(identities))
+    for result in ran["results"]:
+        assert result["level"] in {"none", "note", "warning", "error"}
+        assert result["baselineState"] in {"new", "unchanged", "updated", "absent"}
+        assert result["message"]["text"]
+        assert all(isinstance(value, str) for value in result["partialFingerprints"].values())
+        related = [place["id"] for place in result.get("relatedLocations", [])]
+        assert len(related) == len(set(related))
+        for place in (*result["locations"], *result.get("relatedLocations", [])):
+            region = place["physicalLocation"]["region"]
+            assert 1 <= region["startLine"] <= region.get("endLine", region["startLine"])
+            uri = place["physicalLocation"]["artifactLocation"]["uri"]
+            assert not re.search(r"[\\\s]|^/|^\.", uri)
+    for ran_once in ran["invocations"]:
+        assert isinstance(ran_once["executionSuccessful"], bool)
+
+
+@pytest.mark.parametrize(
+    ("threshold", "code"), [("never", 0), ("invisible", 1), ("captured", 1), ("any", 1)]
+)
+def test_threshold(capsys, threshold, code):
+    assert run(capsys, "--fail-on", threshold)[0] == code
+
+
+def test_threshold_any_takes_warnings(capsys, tree):
+    (tree / "shop" / "views.py").write_text(
+        CODE.partition("def view")[0] + CODE.partition("\n\n\n")[2].partition("\n\n\n")[2]
+    )
+
+    assert run(capsys, "--fail-on", "captured")[0] == 0
+    assert run(capsys, "--fail-on", "any")[0] == 1
+
+
+def test_baseline(capsys, tree):
+    assert run(capsys, "--write-baseline", "old.json")[0] == 0
+    code, out, _ = run(capsys, "--baseline", "old.json")
+    assert code == 0
+    assert "(2 of them in the baseline)" in out
+
+    # Lines may move; a new call in the same function is new.
+    views = tree / "shop" / "views.py"
+    views.write_text("# moved\n" + views.read_text())
+    assert run(capsys, "--baseline", "old.json")[0] == 0
+    views.write_text(
+        views.read_text().replace(
+            "    with ai_usage", '    OpenAI().responses.create(model="m")\n    with ai_usage'
+        )
+    )
+    assert run(capsys, "--baseline", "old.json")[0] == 1
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"findings": {"a": "b"}}'])
+def test_file_that_is_no_baseline(capsys, tree, content):
+    (tree / "old.json").write_text(content)
+    code, _, err = run(capsys, "--baseline", "old.json")
+
+    assert (code, err) == (2, "old.json is no baseline; write one with --write-baseline.\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--baseline", "missing.json"], "missing.json: No such file or directory.\n"),
+        (["--extra", "missing.toml"], "missing.toml is no file and no directory.\n"),
+        (["--output", "no/where.txt"], "no/where.txt: No such file or directory.\n"),
+        (["--jobs", "0"], "--jobs must be 1 or more.\n"),
+    ],
+)
+def test_cannot_run(capsys, arguments, message):
+    code, _, err = run(capsys, *arguments)
+
+    assert (code, err) == (2, message)
+
+
+def test_path_that_does_not_exist(capsys):
+    assert run(capsys, path="missing")[::2] == (2, "missing does not exist.\n")
+
+
+def test_min_confidence(capsys, tree):
+    (tree / "shop" / "views.py").write_text("def f(llm):\n    llm.invoke('x')\n")
+
+    assert "name only" in run(capsys)[1]
+    assert run(capsys, "--min-confidence", "likely")[0] == 0
+
+
+def test_output_to_a_file(capsys, tree):
+    code, out, _ = run(capsys, "--format", "json", "--output", "report.json")
+
+    assert (code, out) == (1, "")
+    assert json.loads((tree / "report.json").read_text())["version"] == 1
+
+
+def test_colour_by_rich(capsys):
+    _, out, _ = run(capsys, "--force-color")
+
+    assert "\x1b[" in out
+    assert "shop/views.py:7" in out
+    assert "\x1b[" not in run(capsys, "--force-color", "--no-color")[1]
+
+
+def test_nothing_found(capsys, tree):
+    write_tree(tree, {"shop/views.py": "x = 1\n", "shop/old.py": ""})
+
+    code, out, _ = run(capsys)
+    assert code == 0
+    assert out.startswith("0 AI call sites: 0 covered, 0 captured, 0 invisible — 2 files")

@@ -1,0 +1,140 @@
+from __future__ import annotations
+
+from argparse import ArgumentParser
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from django.apps import apps
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError
+from django.db import DatabaseError, connections, router
+from django.urls import URLPattern, URLResolver, get_resolver
+
+from usage_tracking import capture, conf
+from usage_tracking.models import AIUsageLog
+from usage_tracking.scanner import cli
+
+
+class Command(BaseCommand):
+    help = (
+        "Lists every AI call site of the project, and which of them escape tracking. "
+        "Exit code 0: none does; 1: some do (--fail-on); 2: it could not run."
+    )
+    # It reads code: a site that does not check can be scanned too.
+    requires_system_checks: list[str] = []
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument(
+            "paths", nargs="*", metavar="PATH", help="default: BASE_DIR, or the project's apps"
+        )
+        cli.add_arguments(parser)
+        parser.add_argument(
+            "--database", help="where to look for sections that never produced a log"
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        using = options["database"] or router.db_for_read(AIUsageLog)
+        if using not in connections:
+            raise CommandError(f"There is no database {using!r}.", returncode=2)
+        wanted = cli.options_of(
+            options,
+            tuple(options["paths"]) or tuple(_project()),
+            extra=tuple(map(str, conf.scanner_extra())),
+            trackers=tuple(conf.scanner_trackers()),
+            hooked=_hooked(),
+            mapped=frozenset(_mapped(conf.section_map())),
+        )
+        pretty = None
+        if cli.wants_colour(
+            no_color=options["no_color"],
+            force_color=options["force_color"],
+            is_terminal=self.stdout.isatty(),
+        ):
+            try:
+                from usage_tracking.contrib.rich import print_lines
+
+                out: Any = self.stdout
+                pretty = partial(print_lines, out=out)
+            except ImportError:
+                pass  # as plain as it is in a pipe
+        try:
+            report = cli.run(wanted, options)
+            report = replace(report, silent_sections=self._silent_sections(using, options))
+            verbosity = options["verbosity"]
+            cli.show(report, options, self.stdout.write, verbosity=verbosity, pretty=pretty)
+        except cli.UsageError as error:
+            raise CommandError(str(error), returncode=2) from error
+        if escaping := report.failing(options["fail_on"]):
+            number = len(escaping)
+            raise CommandError(
+                f"{number} AI call site{'' if number == 1 else 's'} to look at.", returncode=1
+            )
+
+    def _silent_sections(self, using: str, options: dict[str, Any]) -> tuple[str, ...] | None:
+        """Sections of the settings without a log; None if the log cannot be read."""
+        try:
+            seen = set(
+                AIUsageLog.objects.using(using)
+                .order_by()
+                .values_list("section", flat=True)
+                .distinct()
+            )
+        except DatabaseError as error:
+            if options["verbosity"] > 0:
+                text = str(error).strip().partition("\n")[0]
+                self.stderr.write(f"Sections were not looked up: {text}", self.style.NOTICE)
+            return None
+        return tuple(code for code in conf.sections() if code not in seen)
+
+
+def _project() -> Iterator[str]:
+    """The directories of the site's own code."""
+    base = getattr(settings, "BASE_DIR", None)
+    if base:
+        yield str(base)
+        return
+    for app in apps.get_app_configs():
+        if not {"site-packages", "dist-packages"} & set(Path(app.path).parts):
+            yield app.path
+
+
+def _hooked() -> frozenset[str]:
+    if not conf.enabled():
+        return frozenset()
+    wanted = conf.capture()
+    return frozenset(
+        name
+        for name in capture.TRANSPORTS
+        if wanted is True or (wanted is not False and name in wanted)
+    )
+
+
+def _mapped(sections: Mapping[str, str]) -> Iterator[str]:
+    """Dotted paths of the views whose section AI_USAGE_SECTION_MAP names."""
+    if not sections:
+        return
+    for names, dotted in _views(get_resolver(), ()):
+        if any(
+            place in names or dotted == place or dotted.startswith(f"{place}.")
+            for place in sections
+        ):
+            yield dotted
+
+
+def _views(resolver: URLResolver, namespaces: tuple[str, ...]) -> Iterator[tuple[set[str], str]]:
+    """(its names and namespaces, dotted path) of every view of the site."""
+    for pattern in resolver.url_patterns:
+        if isinstance(pattern, URLResolver):
+            inner = (*namespaces, pattern.namespace) if pattern.namespace else namespaces
+            yield from _views(pattern, inner)
+        elif isinstance(pattern, URLPattern):
+            view = getattr(pattern.callback, "view_class", pattern.callback)
+            names = {":".join(namespaces[: n + 1]) for n in range(len(namespaces))}
+            if pattern.name:
+                names.add(":".join((*namespaces, pattern.name)))
+            module = getattr(view, "__module__", "")
+            name = getattr(view, "__qualname__", type(view).__qualname__)
+            yield names, f"{module}.{name}"

@@ -1,0 +1,9 @@
+"""Finds AI call sites by reading code. Imports no Django and nothing of the scanned project."""
+
+from __future__ import annotations
+
+from .catalog import CatalogError
+from .report import Finding, Report
+from .scan import CannotScanError, Options, scan
+
+__all__ = ["CannotScanError", "CatalogError", "Finding", "Options", "Report", "scan"]

@@ -1,0 +1,53 @@
+"""`python -m usage_tracking.scanner PATH`: the scan without a Django site."""
+
+from __future__ import annotations
+
+import sys
+from argparse import ArgumentParser
+from collections.abc import Sequence
+from functools import partial
+
+from . import cli
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Exit code 0: nothing escapes; 1: something does; 2: it could not run."""
+    parser = ArgumentParser(
+        prog="python -m usage_tracking.scanner",
+        description="Lists every AI call site of a code base, and which are not tracked.",
+    )
+    parser.add_argument("paths", nargs="*", default=["."], metavar="PATH", help="default: .")
+    cli.add_arguments(parser)
+    parser.add_argument("-v", "--verbosity", type=int, choices=range(4), default=1)
+    parser.add_argument("--no-color", action="store_true")
+    parser.add_argument("--force-color", action="store_true")
+    given = vars(parser.parse_args(arguments))
+    pretty = None
+    if cli.wants_colour(
+        no_color=given["no_color"],
+        force_color=given["force_color"],
+        is_terminal=sys.stdout.isatty(),
+    ):
+        try:
+            from usage_tracking.contrib.rich import print_lines
+
+            pretty = partial(print_lines, out=sys.stdout)
+        except ImportError:
+            pass  # as plain as it is in a pipe
+    try:
+        report = cli.run(cli.options_of(given, tuple(given["paths"])), given)
+        cli.show(
+            report,
+            given,
+            lambda line: sys.stdout.write(line + "\n"),
+            verbosity=given["verbosity"],
+            pretty=pretty,
+        )
+    except cli.UsageError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    return int(bool(report.failing(given["fail_on"])))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,143 @@
+"""What a scan learnt is kept, so that the next one reads changed files only.
+
+A cache that cannot be read, of another version or of other data is as good as none. It holds
+plain facts: reading one runs no code.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import pickle
+import sys
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from . import facts, report
+
+#: Raised with every change of what a cache holds.
+FORMAT = 1
+
+_CLASSES = {
+    (module.__name__, name): value
+    for module in (facts, report)
+    for name, value in vars(module).items()
+    if isinstance(value, type)
+}
+
+
+class _Reader(pickle.Unpickler):
+    """Makes facts and reports, nothing else."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) in _CLASSES:
+            return _CLASSES[module, name]
+        if (module, name) == ("builtins", "set"):
+            return set
+        raise pickle.UnpicklingError(f"{module}.{name} is no part of a cache")
+
+
+def loads(data: bytes) -> Any:
+    return _Reader(io.BytesIO(data)).load()
+
+
+@dataclass(slots=True)
+class Cache:
+    """The cache of one set of paths. Without a file it is empty and is not written."""
+
+    file: Path | None
+    key: str
+    #: Path → ((size, modified), facts as bytes).
+    files: dict[str, tuple[tuple[int, int], bytes]] = field(default_factory=dict)
+    #: What the last report was made from, and the report.
+    result: tuple[str, bytes] | None = None
+    _heavy: tuple[int, int] = (0, 0)
+
+    @classmethod
+    def open(cls, directory: Path | None, name: str, key: str) -> Cache:
+        """The cache of `name` in `directory`; `key` says what its content depends on."""
+        if directory is None:
+            return cls(None, key)
+        file = directory / f"{hashlib.sha256(name.encode()).hexdigest()[:24]}.scan"
+        cache = cls(file, key)
+        try:
+            data = cache.file and cache.file.with_suffix(".result").read_bytes()
+            if data and (content := _checked(data, key)) is not None:
+                cache.result = loads(content)
+        except (
+            OSError,
+            pickle.PickleError,
+            EOFError,
+            ValueError,
+            TypeError,
+            AttributeError,
+            IndexError,
+        ):
+            cache.result = None
+        return cache
+
+    def load_files(self) -> None:
+        """Reads the facts of files, which a finished report does not need."""
+        if self.file is None:
+            return
+        try:
+            content = _checked(self.file.read_bytes(), self.key)
+            self.files = loads(content) if content is not None else {}
+        except (
+            OSError,
+            pickle.PickleError,
+            EOFError,
+            ValueError,
+            TypeError,
+            AttributeError,
+            IndexError,
+        ):
+            self.files = {}
+
+    def save(self) -> None:
+        """Writes the cache; one that cannot be written is no fault of the scan."""
+        if self.file is None:
+            return
+        try:
+            self.file.parent.mkdir(parents=True, exist_ok=True)
+            _write(self.file, self.key, self.files)
+            _write(self.file.with_suffix(".result"), self.key, self.result)
+        except OSError:
+            return
+
+
+def default_directory() -> Path:
+    """Where caches of a user are, by the habits of the system; nothing in the scanned tree."""
+    if sys.platform == "win32":
+        base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
+    elif sys.platform == "darwin":
+        base = Path.home() / "Library" / "Caches"
+    else:
+        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return base / "usage_tracking" / "scanner"
+
+
+def _checked(data: bytes, key: str) -> bytes | None:
+    """The content of a cache file, if it is whole and about the same thing."""
+    head, _, content = data.partition(b"\n")
+    return content if head == _head(content, key) else None
+
+
+def _head(content: bytes, key: str) -> bytes:
+    return f"{key} {hashlib.blake2b(content).hexdigest()}".encode()
+
+
+def _write(file: Path, key: str, value: Any) -> None:
+    content = pickle.dumps(value, protocol=5)
+    handle, name = tempfile.mkstemp(dir=file.parent)
+    try:
+        with os.fdopen(handle, "wb") as out:
+            out.write(_head(content, key) + b"\n")
+            out.write(content)
+        os.replace(name, file)
+    except OSError:
+        Path(name).unlink(missing_ok=True)
+        raise

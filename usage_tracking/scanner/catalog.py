@@ -1,0 +1,327 @@
+"""What is known of SDKs, read from `providers/*.toml`; a site adds files of its own."""
+
+from __future__ import annotations
+
+import hashlib
+import tomllib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+PROVIDERS = Path(__file__).parent / "providers"
+
+#: Transports whose calls usage_tracking records; a test holds them against `capture.TRANSPORTS`.
+HOOKED = frozenset({"httpx", "httpx2", "requests", "aiohttp", "botocore"})
+
+
+#: What variables and settings of AI code are called, and names of methods that everything has.
+_WORDS = ("llm", "gpt", "claude", "gemini", "embedd", "openai", "anthropic", "ollama")
+_COMMON = {
+    "create",
+    "parse",
+    "stream",
+    "complete",
+    "convert",
+    "generate",
+    "edit",
+    "connect",
+    "process",
+    "v",
+}
+
+
+class CatalogError(ValueError):
+    """A data file that cannot be used; the message names it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What a call asks for, of whom, and over which transport."""
+
+    kind: str
+    provider: str
+    transport: str
+
+
+@dataclass(slots=True, eq=False)
+class Type:
+    """A class of objects of an SDK: a client, a session, a chain."""
+
+    name: str
+    provider: str
+    transport: str
+    #: Path of attributes → kind. "()" is the object called itself.
+    calls: dict[str, str]
+    #: Methods whose result is of the same type.
+    keeps: frozenset[str]
+    #: Attribute → type.
+    attributes: dict[str, str]
+    #: Method → type of its result.
+    gives: dict[str, str]
+    #: Names of variables that hold one as a rule.
+    names: frozenset[str]
+    #: Calls that count on a receiver that only has such a name.
+    named_calls: frozenset[str]
+    #: Call → keywords of which one proves it on a receiver that is not known.
+    keywords: dict[str, tuple[str, ...]]
+    #: The type of `it | other`; "" if it composes but asks no model itself, None if it does not.
+    pipes: str | None
+    #: A type of which an argument of the constructor has to be, as an embedding model of a store.
+    needs: str
+    #: It runs in the process itself: nobody is asked.
+    is_local: bool
+
+
+@dataclass(slots=True)
+class Catalog:
+    """All providers."""
+
+    digest: str
+    types: dict[str, Type] = field(default_factory=dict)
+    unmistakable: dict[str, Kind] = field(default_factory=dict)
+    hosts: dict[str, str] = field(default_factory=dict)
+    http_clients: dict[str, str] = field(default_factory=dict)
+    paths: dict[str, str] = field(default_factory=dict)
+    host_paths: dict[str, str] = field(default_factory=dict)
+    ollama_paths: dict[str, str] = field(default_factory=dict)
+    not_path_ends: tuple[str, ...] = ()
+    not_path_parts: tuple[str, ...] = ()
+    marks: set[str] = field(default_factory=set)
+    packages: set[str] = field(default_factory=set)
+    #: (methods, values, type): `client("bedrock-runtime")`.
+    made_with: list[tuple[frozenset[str], frozenset[str], str]] = field(default_factory=list)
+    _makers: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
+    _functions: dict[str, list[tuple[str, Kind]]] = field(default_factory=dict)
+    _made: dict[str, str | None] = field(default_factory=dict)
+    _called: dict[str, Kind | None] = field(default_factory=dict)
+    _clients: dict[str, str | None] = field(default_factory=dict)
+    _about_ai: dict[str, bool] = field(default_factory=dict)
+    _named: dict[str, list[Type]] = field(default_factory=dict)
+    _methods: frozenset[str] = frozenset()
+
+    def type_made_by(self, dotted: str) -> str | None:
+        """The type of what calling `dotted` gives, None if it is no AI class or function."""
+        if dotted not in self._made:
+            self._made[dotted] = next(self._matches(dotted, self._makers), None)
+        return self._made[dotted]
+
+    def function(self, dotted: str) -> Kind | None:
+        """What calling `dotted` asks for, None if it asks no model."""
+        if dotted not in self._called:
+            self._called[dotted] = next(self._matches(dotted, self._functions), None)
+        return self._called[dotted]
+
+    def http_client(self, dotted: str) -> str | None:
+        """The transport of a function or class that sends HTTP."""
+        if dotted not in self._clients:
+            found = None
+            for pattern, transport in self.http_clients.items():
+                package, _, leaf = pattern.partition(":")
+                if dotted.endswith("." + leaf) and dotted.startswith(package.partition(".")[0]):
+                    found = transport
+            self._clients[dotted] = found
+        return self._clients[dotted]
+
+    def is_about_ai(self, dotted: str) -> bool:
+        """Whether a library is one of an AI provider or framework."""
+        if dotted not in self._about_ai:
+            self._about_ai[dotted] = _within(dotted, self.packages)
+        return self._about_ai[dotted]
+
+    def kind_of(self, type_name: str, call: str) -> Kind | None:
+        known = self.types[type_name]
+        kind = known.calls.get(call)
+        return Kind(kind, known.provider, known.transport) if kind else None
+
+    @property
+    def methods(self) -> frozenset[str]:
+        """The last names of all calls that may be a site."""
+        if not self._methods:
+            names = {path.rpartition(".")[2] for path in self.unmistakable}
+            for known in self.types.values():
+                names |= {path.rpartition(".")[2] for path in known.calls}
+            for entries in self._functions.values():
+                names |= {leaf.rpartition(".")[2] for leaf, _ in entries}
+            self._methods = frozenset(names)
+        return self._methods
+
+    def provider_of(self, host: str) -> str | None:
+        """The provider behind a host name."""
+        if host in self.hosts:
+            return self.hosts[host]
+        return next(
+            (
+                name
+                for known, name in self.hosts.items()
+                if "*" in known and fnmatchcase(host, known)
+            ),
+            None,
+        )
+
+    def types_named(self, name: str) -> tuple[Type, ...]:
+        """The types whose objects variables of this name hold as a rule."""
+        if not self._named:
+            for known in self.types.values():
+                for each in known.names:
+                    self._named.setdefault(each, []).append(known)
+        return tuple(self._named.get(name.strip("_").lower(), ()))
+
+    @property
+    def all_marks(self) -> tuple[str, ...]:
+        """Words of which a file that speaks of AI has one, in lower case, or such an import."""
+        words = {*_WORDS, *self.marks, *(path for path in self.paths)}
+        words |= {path.rpartition(".")[2] for path in self.unmistakable} - _COMMON
+        words |= {host.strip("*.") for host in self.hosts}
+        words |= {name for known in self.types.values() for name in known.names if len(name) > 5}
+        found: list[str] = []
+        for word in sorted((word.lower() for word in words), key=len):
+            if not any(shorter in word for shorter in found):
+                found.append(word)
+        return tuple(found)
+
+    def _matches(self, dotted: str, table: dict[str, list[tuple[str, Any]]]) -> Iterator[Any]:
+        exact, globs = [], []
+        for package, entries in table.items():
+            rest = _rest(dotted, package)
+            if rest is None:
+                continue
+            for leaf, result in entries:
+                if "*" not in leaf:
+                    if rest == leaf or rest.endswith("." + leaf):
+                        exact.append(result)
+                elif _fits(rest, leaf):
+                    globs.append(result)
+        yield from exact
+        yield from globs
+
+
+def _fits(rest: str, leaf: str) -> bool:
+    parts = leaf.count(".") + 1
+    return fnmatchcase(".".join(rest.split(".")[-parts:]), leaf)
+
+
+def _rest(dotted: str, package: str) -> str | None:
+    """What follows the package in a dotted name, None if it is of another package."""
+    if "*" in package:
+        first, _, rest = dotted.partition(".")
+        return rest if fnmatchcase(first, package) else None
+    return dotted[len(package) + 1 :] if dotted.startswith(package + ".") else None
+
+
+def _within(dotted: str, packages: Iterable[str]) -> bool:
+    for package in packages:
+        if "*" in package:
+            if fnmatchcase(dotted.partition(".")[0], package):
+                return True
+        elif dotted == package or dotted.startswith(package + "."):
+            return True
+    return False
+
+
+@cache
+def load(extra: tuple[str, ...] = ()) -> Catalog:
+    """The catalog of the package and of further files or directories.
+
+    Raises `CatalogError` if one of these cannot be read or has an unknown key.
+    """
+    files = sorted(PROVIDERS.glob("*.toml"))
+    for name in extra:
+        path = Path(name)
+        if path.is_dir():
+            files += sorted(path.glob("*.toml"))
+        elif path.is_file():
+            files.append(path)
+        else:
+            raise CatalogError(f"{name} is no file and no directory")
+    digest = hashlib.sha256()
+    catalog = Catalog("")
+    for path in files:
+        try:
+            data = path.read_bytes()
+            entry = tomllib.loads(data.decode())
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            raise CatalogError(f"{path}: {error}") from error
+        digest.update(data)
+        _add(catalog, entry, path)
+    catalog.digest = digest.hexdigest()
+    for known in catalog.types.values():
+        for name in (*known.attributes.values(), *known.gives.values(), known.pipes or ""):
+            if name and name not in catalog.types:
+                raise CatalogError(f"the type {known.name} names {name}, which is no type")
+    return catalog
+
+
+_KEYS = {
+    *("provider", "transport", "imports", "marks", "hosts", "unmistakable", "functions", "type"),
+    *("providers", "clients", "paths", "host_paths", "ollama_paths", "not_paths"),
+}
+_TYPE_KEYS = {
+    *("name", "provider", "transport", "made_by", "made_with", "keeps", "attributes", "gives"),
+    *("names", "named_calls", "keywords", "pipes", "needs", "calls", "is_local"),
+}
+
+
+def _add(catalog: Catalog, entry: dict[str, Any], path: Path) -> None:
+    _check(set(entry), _KEYS, path)
+    provider, transport = entry.get("provider", path.stem), entry.get("transport", "httpx")
+    catalog.packages.update(entry.get("imports", ()))
+    catalog.marks.update(entry.get("marks", ()))
+    catalog.hosts |= dict.fromkeys(entry.get("hosts", ()), provider)
+    catalog.hosts |= entry.get("providers", {})
+    for shape, kind in entry.get("unmistakable", {}).items():
+        catalog.unmistakable[shape] = Kind(kind, provider, transport)
+    for name, kind in entry.get("functions", {}).items():
+        package, leaf = _split(name, path)
+        catalog._functions.setdefault(package, []).append((leaf, Kind(kind, provider, transport)))
+    catalog.http_clients |= entry.get("clients", {})
+    catalog.paths |= entry.get("paths", {})
+    catalog.host_paths |= entry.get("host_paths", {})
+    catalog.ollama_paths |= entry.get("ollama_paths", {})
+    catalog.not_path_ends += tuple(entry.get("not_paths", {}).get("ends", ()))
+    catalog.not_path_parts += tuple(entry.get("not_paths", {}).get("contains", ()))
+    for known in entry.get("type", ()):
+        _check(set(known), _TYPE_KEYS, path)
+        if "name" not in known:
+            raise CatalogError(f"{path}: a type has no name")
+        made = Type(
+            name=known["name"],
+            provider=known.get("provider", provider),
+            transport=known.get("transport", transport),
+            calls=known.get("calls", {}),
+            keeps=frozenset(known.get("keeps", ())),
+            attributes=known.get("attributes", {}),
+            gives=known.get("gives", {}),
+            names=frozenset(known.get("names", ())),
+            named_calls=frozenset(known.get("named_calls", known.get("calls", {}))),
+            keywords={call: tuple(words) for call, words in known.get("keywords", {}).items()},
+            pipes=known.get("pipes"),
+            needs=known.get("needs", ""),
+            is_local=known.get("is_local", False),
+        )
+        catalog.types[made.name] = made
+        for maker in known.get("made_by", ()):
+            package, leaf = _split(maker, path)
+            catalog._makers.setdefault(package, []).append((leaf, made.name))
+        if "made_with" in known:
+            catalog.made_with.append(
+                (
+                    frozenset(known["made_with"]["methods"]),
+                    frozenset(known["made_with"]["values"]),
+                    made.name,
+                )
+            )
+
+
+def _split(name: str, path: Path) -> tuple[str, str]:
+    package, colon, leaf = name.partition(":")
+    if not colon or not leaf:
+        raise CatalogError(f"{path}: {name!r} is not of the form package:Name")
+    return package, leaf
+
+
+def _check(keys: set[str], known: Sequence[str] | set[str], path: Path) -> None:
+    if unknown := sorted(keys - set(known)):
+        raise CatalogError(f"{path}: unknown key {unknown[0]!r}")

@@ -1,0 +1,164 @@
+"""Arguments and output, shared by `python -m usage_tracking.scanner` and the Django command."""
+
+from __future__ import annotations
+
+import os
+from argparse import ArgumentParser
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from . import baseline
+from .cache import default_directory
+from .catalog import HOOKED, CatalogError
+from .discovery import SKIPPED
+from .formats import as_github, as_json, as_sarif
+from .report import FAILING, Report
+from .scan import CannotScanError, Options, scan
+from .sites import CONFIDENCES, NAME_ONLY
+from .text import Piece, lines
+
+FORMATS = ("text", "json", "github", "sarif")
+
+
+class UsageError(Exception):
+    """What makes the command end with 2; the message is for its user."""
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """The arguments that both ways to start the scanner have."""
+    parser.add_argument("--format", choices=FORMATS, default="text", help="default: text")
+    parser.add_argument("--output", type=Path, metavar="FILE", help="write there, not to stdout")
+    parser.add_argument(
+        "--fail-on",
+        choices=tuple(FAILING),
+        default="captured",
+        help="exit with 1 if there is an invisible site, one that is not covered (the default), "
+        "or any that is not or has a warning",
+    )
+    parser.add_argument(
+        "--min-confidence",
+        choices=tuple(name.replace(" ", "-") for name in CONFIDENCES),
+        default=NAME_ONLY.replace(" ", "-"),
+        help="leave out what is less certain (default: name-only)",
+    )
+    parser.add_argument("--baseline", type=Path, metavar="FILE", help="old findings that may stay")
+    parser.add_argument(
+        "--write-baseline", type=Path, metavar="FILE", help="keep what escapes now as old"
+    )
+    parser.add_argument(
+        "--include", action="append", default=[], choices=SKIPPED, help="scan these too"
+    )
+    parser.add_argument(
+        "--exclude", action="append", default=[], metavar="PATTERN", help="paths to leave out"
+    )
+    parser.add_argument(
+        "--tracker",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="a function, decorator or context manager of yours that records AI calls",
+    )
+    parser.add_argument(
+        "--extra",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="a data file, or a directory of them, about SDKs of your own",
+    )
+    parser.add_argument("--jobs", type=int, metavar="N", help="processes (default: one a core)")
+    parser.add_argument(
+        "--cache", type=Path, metavar="DIR", help="where to keep what was learnt of files"
+    )
+    parser.add_argument("--no-cache", action="store_true", help="read everything again")
+
+
+def options_of(
+    given: dict[str, Any],
+    paths: tuple[str, ...],
+    *,
+    extra: tuple[str, ...] = (),
+    trackers: tuple[str, ...] = (),
+    hooked: frozenset[str] = HOOKED,
+    mapped: frozenset[str] = frozenset(),
+) -> Options:
+    """The options of a scan from parsed arguments and what the site's settings say."""
+    cache = None if given["no_cache"] else given["cache"] or default_directory()
+    return Options(
+        paths=paths,
+        include=tuple(given["include"]),
+        exclude=tuple(given["exclude"]),
+        extra=(*extra, *given["extra"]),
+        trackers=(*trackers, *given["tracker"]),
+        hooked=hooked,
+        mapped=mapped,
+        min_confidence=given["min_confidence"].replace("-", " "),
+        cache=cache,
+        jobs=given["jobs"],
+    )
+
+
+def run(options: Options, given: dict[str, Any]) -> Report:
+    """Scans and applies the baseline. Raises `UsageError` where the command has to end with 2."""
+    if given["jobs"] is not None and given["jobs"] < 1:
+        raise UsageError("--jobs must be 1 or more.")
+    try:
+        report = scan(options)
+        if given["write_baseline"]:
+            baseline.write(report, given["write_baseline"])
+        for file in (given["baseline"], given["write_baseline"]):
+            if file:
+                report = baseline.apply(report, file)
+    except (CannotScanError, CatalogError, baseline.BaselineError) as error:
+        raise UsageError(f"{error}.") from error
+    except OSError as error:
+        raise UsageError(f"{error.filename}: {error.strerror}.") from error
+    return report
+
+
+def show(
+    report: Report,
+    given: dict[str, Any],
+    write: Callable[[str], object],
+    *,
+    verbosity: int = 1,
+    pretty: Callable[[list[list[Piece]]], object] | None = None,
+) -> None:
+    """Prints a report in the wanted format; `pretty` prints lines with styles."""
+    text = given["format"] == "text"
+    if given["output"]:
+        content = "\n".join(_content(report, given["format"], verbosity)) + "\n"
+        try:
+            given["output"].write_text(content)
+        except OSError as error:
+            raise UsageError(f"{error.filename}: {error.strerror}.") from error
+    elif text and pretty is not None:
+        pretty(list(lines(report, verbosity=verbosity)))
+    else:
+        for line in _content(report, given["format"], verbosity):
+            write(line)
+
+
+def _content(report: Report, wanted: str, verbosity: int) -> list[str]:
+    if wanted == "json":
+        return [as_json(report)]
+    if wanted == "github":
+        return list(as_github(report))
+    if wanted == "sarif":
+        return [as_sarif(report, _version())]
+    return ["".join(text for text, _ in line) for line in lines(report, verbosity=verbosity)]
+
+
+def wants_colour(*, no_color: bool, force_color: bool, is_terminal: bool) -> bool:
+    if no_color or os.environ.get("NO_COLOR"):
+        return False
+    return force_color or is_terminal
+
+
+def _version() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("django-usage-tracking")
+    except PackageNotFoundError:
+        return "0"

@@ -1,0 +1,230 @@
+"""From a file to facts, whatever is in the file.
+
+Python of another version (2, or newer than the interpreter) is mended line by line until it
+parses; lines that cannot be mended are searched as text. Either way the report names the file.
+"""
+
+from __future__ import annotations
+
+import ast
+import io
+import re
+import tokenize
+import warnings
+from collections.abc import Iterable
+
+from .catalog import Catalog
+from .facts import Problem, SourceFile
+from .lowering import lower, read_imports
+
+#: Beyond this many bytes a file is generated; it is searched as text.
+LARGEST = 2_000_000
+_MOST_REPAIRS = 60
+
+IGNORE = re.compile(r"#\s*ai-usage:\s*ignore\b[ :,-]*(.*)")
+
+
+def read_text(data: bytes) -> tuple[str, str]:
+    """The text of a file, and what is wrong with its encoding."""
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return data.decode("utf-16", errors="replace"), "is UTF-16, not UTF-8"
+    encoding = "utf-8"
+    if b"coding" in data[:200]:
+        try:
+            encoding, _ = tokenize.detect_encoding(io.BytesIO(data).readline)
+        except SyntaxError:
+            encoding = "utf-8"
+    try:
+        return data.decode("utf-8-sig" if encoding.startswith("utf-8") else encoding), ""
+    except (UnicodeDecodeError, LookupError):
+        return data.decode("latin-1"), f"is not {encoding}; read as latin-1"
+
+
+def parse(
+    path: str, data: bytes, *, whole: bool, catalog: Catalog, marks: Iterable[str]
+) -> SourceFile:
+    """The facts of a file: all of them if `whole` or if it speaks of AI, else its imports."""
+    text, problem = read_text(data)
+    source = SourceFile(path, lines=text.count("\n") + 1)
+    lower_text = text.lower()
+    source.speaks_of_ai = any(mark in lower_text for mark in marks)
+    if problem:
+        source.problem = Problem(path, problem)
+    if len(data) > LARGEST:
+        source.problem = Problem(path, f"has {len(data)} bytes; searched as text")
+        source.text_calls = search_text(text.splitlines(), catalog.unmistakable)
+        return source
+    if "ai-usage" in text:
+        source.ignores = _ignores(text)
+    tree, dropped, reason = _tree(text)
+    if reason:
+        source.problem = Problem(path, *reason)
+    if dropped:
+        lines = text.splitlines()
+        kept = [line if number in dropped else "" for number, line in enumerate(lines, 1)]
+        source.text_calls = search_text(kept, catalog.unmistakable)
+    if tree is None:
+        return source
+    try:
+        imports = read_imports(tree)
+        source.speaks_of_ai |= any(
+            level == 0
+            and (
+                catalog.is_about_ai(dotted)
+                or any(catalog.is_about_ai(f"{dotted}.{name}") for name in names)
+            )
+            for dotted, level, names in imports.modules
+        )
+        if whole or source.speaks_of_ai:
+            lower(tree, source)
+        else:
+            source.imports = imports
+    except RecursionError:
+        source.scopes.clear()
+        source.problem = Problem(path, "is nested too deeply; searched as text")
+        source.text_calls = search_text(text.splitlines(), catalog.unmistakable)
+    return source
+
+
+def _ignores(text: str) -> dict[int, str]:
+    """Line → reason of the comments that say `# ai-usage: ignore`.
+
+    A comment on a line of its own is about the line below.
+    """
+    found = {}
+    for number, line in enumerate(text.splitlines(), 1):
+        if match := IGNORE.search(line):
+            found[number + line.lstrip().startswith("#")] = match[1].strip()
+    return found
+
+
+def _tree(text: str) -> tuple[ast.Module | None, set[int], tuple[str, int] | None]:
+    """The tree, the lines that it lacks, and what was wrong with the file."""
+    lines: list[str] | None = None
+    dropped: set[int] = set()
+    first: tuple[str, int] | None = None
+    for _ in range(_MOST_REPAIRS):
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # invalid escapes are the project's business
+                return ast.parse(text), dropped, first
+        except SyntaxError as error:
+            line = error.lineno or 1
+            if first is None:
+                first = (f"is no Python of this version: {error.msg}", line)
+            if lines is None:
+                lines = text.splitlines()
+            if not _mend(lines, line, error.msg or "", dropped):
+                break
+            text = "\n".join(lines) + "\n"
+        except (ValueError, RecursionError, MemoryError) as error:
+            first = first or (f"cannot be parsed: {error}", 1)
+            break
+    every = set(range(1, text.count("\n") + 2))
+    return None, every, first
+
+
+_GENERIC = re.compile(r"^(\s*(?:async\s+)?(?:def|class)\s+\w+)\[[^()]*\](?=\s*[(:])")
+_REPAIRS: tuple[tuple[re.Pattern[str], str], ...] = (
+    # Newer than Python 3.11
+    (re.compile(r"^(\s*)type\s+(\w+)(?:\[.*?\])?\s*="), r"\1\2 ="),
+    (_GENERIC, r"\1"),
+    (re.compile(r"^(\s*except\*?\s+)([\w.]+(?:\s*,\s*[\w.]+)+)\s*:"), r"\1(\2):"),
+    # Python 2
+    (re.compile(r"^(\s*)print\s+>>\s*[\w.]+\s*,\s*(.*)$"), r"\1print(\2)"),
+    (re.compile(r"^(.*?)\bprint\s+(?![=(])(.*?),?\s*(#.*)?$"), r"\1print(\2)"),
+    (re.compile(r"^(.*?)\bprint\s+(\(.*\)\s*[%+,].*)$"), r"\1print(\2)"),
+    (re.compile(r"^(\s*except\s+.+?)\s*,\s*(\w+)\s*:"), r"\1 as \2:"),
+    (re.compile(r"^(\s*raise\s+[\w.]+)\s*,\s*([^,]+).*$"), r"\1(\2)"),
+    (re.compile(r"^(\s*)exec\s+(.+?)(?:\s+in\s+.*)?$"), r"\1exec(\2)"),
+    (re.compile(r"`([^`]*)`"), r"repr(\1)"),
+    (re.compile(r"<>"), "!="),
+    (re.compile(r"\bur(['\"])"), r"u\1"),
+    (re.compile(r"\b0(\d+)\b"), r"0o\1"),
+    (re.compile(r"\b(\d+)[lL]\b"), r"\1"),
+)
+
+
+def _mend(lines: list[str], number: int, message: str, dropped: set[int]) -> bool:
+    """Changes the line that the parser stumbled over. False if there is nothing left to try."""
+    number = min(max(number, 1), len(lines))
+    line = lines[number - 1]
+    if "unexpected indent" in message or "unindent" in message or "expected an indented" in message:
+        return _mend_indent(lines, number, message, dropped)
+    if "inconsistent use of tabs" in message:
+        if not any("\t" in each for each in lines):
+            return False
+        lines[:] = [each.expandtabs(8) for each in lines]
+        return True
+    for pattern, replacement in _REPAIRS:
+        mended = pattern.sub(replacement, line)
+        if mended != line and number not in dropped:
+            lines[number - 1] = mended
+            return True
+    quoted = _plain_quotes(line)
+    if quoted != line and number not in dropped:
+        lines[number - 1] = quoted
+        return True
+    if number in dropped or not line.strip():
+        return False
+    dropped.add(number)
+    indent = line[: len(line) - len(line.lstrip())]
+    opens = "if True:" if line.rstrip().endswith(":") else "pass"
+    lines[number - 1] = indent + opens
+    return True
+
+
+def _mend_indent(lines: list[str], number: int, message: str, dropped: set[int]) -> bool:
+    if "expected an indented" in message:
+        # The block before is empty: give it something to do.
+        before = number - 2
+        while before >= 0 and not lines[before].strip():
+            before -= 1
+        if before < 0 or not lines[before].rstrip().endswith(":"):
+            return False
+        lines[before] = lines[before].rstrip() + " pass"
+        return True
+    if number in dropped:
+        return False
+    dropped.add(number)
+    lines[number - 1] = ""
+    return True
+
+
+_NESTED = re.compile(r"\{[^{}]*\}")
+
+
+def _plain_quotes(line: str) -> str:
+    """f"{x["y"]}", which Python 3.12 allows, with the inner quotes turned."""
+    match = re.search(r"\b[rR]?[fF][rR]?(['\"])", line)
+    if match is None:
+        return line
+    quote = match[1]
+    other = "'" if quote == '"' else '"'
+
+    def turned(field: re.Match[str]) -> str:
+        return field[0].replace(quote, other)
+
+    return line[: match.end()] + _NESTED.sub(turned, line[match.end() :])
+
+
+_STRING = re.compile(r"(?:'[^'\n]*'|\"[^\"\n]*\")")
+
+
+def search_text(lines: Iterable[str], shapes: Iterable[str]) -> list[tuple[int, str, str]]:
+    """Calls of unmistakable shape in text that cannot be parsed."""
+    choices = "|".join(re.escape(shape) for shape in sorted(shapes, key=len, reverse=True))
+    pattern = re.compile(rf"(?<![\w])((?:[\w\]\[()]+\.)*?\.?({choices}))\s*\(")
+    found = []
+    is_quoted = ""
+    for number, line in enumerate(lines, 1):
+        for quote in ('"""', "'''"):
+            if line.count(quote) % 2 and is_quoted in ("", quote):
+                is_quoted = "" if is_quoted else quote
+        if is_quoted:
+            continue
+        code = _STRING.sub("''", line).partition("#")[0]
+        match = pattern.search(code)
+        if match and "." in match[1] and not re.match(r"\s*(async\s+)?def\b", code):
+            found.append((number, match[2], match[1].strip(".")))
+    return found

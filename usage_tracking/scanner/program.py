@@ -1,0 +1,271 @@
+"""The files of a scan together: who imports whom, and where names lead."""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+
+from .facts import CLASS, FUNCTION, LAMBDA, Mention, Scope, SourceFile
+
+#: A scope: the path of its file and its number there.
+Ref = tuple[str, int]
+
+
+class Program:
+    """All files by path. What is imported is found by path too: no import is ever run."""
+
+    def __init__(self, paths: Iterable[str], libraries: Iterable[str]) -> None:
+        self.files: dict[str, SourceFile] = {}
+        #: Names of libraries that no file of the project hides.
+        self._libraries = {name.partition(".")[0].strip("*") for name in libraries}
+        #: Last part of a module's name → its files.
+        self._named: dict[str, list[str]] = defaultdict(list)
+        self._packages: set[str] = set()
+        for path in paths:
+            directory, name = os.path.split(path)
+            if name == "__init__.py":
+                self._packages.add(directory)
+                name = os.path.basename(directory)
+            self._named[name.removesuffix(".py")].append(path)
+        self._resolved: dict[tuple[str, str], str | None] = {}
+        self.calls_named: dict[str, list[tuple[Ref, Mention]]] = {}
+        #: Class → the calls in it of `cls(...)` and of `super().__init__(...)`.
+        self.making: dict[Ref, list[tuple[Ref, Mention]]] = defaultdict(list)
+        self.defaults: dict[str, set[str]] = {}
+        #: Function that is handed to a call → (where, call, at which argument).
+        self.handed_named: dict[str, list[tuple[Ref, Mention, int]]] = {}
+        self.mentions_named: dict[str, list[tuple[Ref, Mention]]] = {}
+        self.functions_named: dict[str, list[Ref]] = {}
+        self.classes_by_base_name: dict[str, list[Ref]] = {}
+        self.set_attributes: dict[str, list[tuple[Ref, int]]] = {}
+        self._imported: dict[str, frozenset[str]] = {}
+        self._methods: dict[Ref, dict[str, list[Ref]]] = {}
+
+    # Modules
+
+    def resolve(self, importer: str, dotted: str, level: int = 0) -> str | None:
+        """The file of a module as `importer` names it, None if it is none of ours."""
+        key = (importer if level else os.path.dirname(importer), f"{level}:{dotted}")
+        if key not in self._resolved:
+            found = (
+                self._relative(importer, dotted, level)
+                if level
+                else self._absolute(importer, dotted)
+            )
+            self._resolved[key] = found
+        return self._resolved[key]
+
+    def _relative(self, importer: str, dotted: str, level: int) -> str | None:
+        directory = os.path.dirname(importer)
+        for _ in range(level - 1):
+            directory = os.path.dirname(directory)
+        if not dotted:
+            return self._known(os.path.join(directory, "__init__.py"))
+        return self._module_at(os.path.join(directory, *dotted.split(".")))
+
+    def _absolute(self, importer: str, dotted: str) -> str | None:
+        parts = dotted.split(".")
+        tail = os.path.join(*parts)
+        endings = (tail + ".py", os.path.join(tail, "__init__.py"))
+        best, best_rank = None, -1
+        for path in self._named.get(parts[-1], ()):
+            for ending in endings:
+                if path != ending and not path.endswith(os.sep + ending):
+                    continue
+                base = path[: -len(ending)].rstrip(os.sep)
+                if parts[0] in self._libraries and not (
+                    len(parts) > 1 and self._is_root(base) and base + os.sep in importer
+                ):
+                    continue
+                rank = len(
+                    os.path.commonpath([base or ".", os.path.dirname(importer) or "."])
+                    if base and os.path.isabs(base) == os.path.isabs(importer)
+                    else ""
+                )
+                # A directory on the path is no package itself.
+                if base in self._packages:
+                    rank -= 1000
+                if rank >= best_rank or best is None:
+                    best, best_rank = path, rank
+        return best if best_rank > -1000 or (best and len(parts) > 1) else None
+
+    def _is_root(self, directory: str) -> bool:
+        return directory not in self._packages
+
+    def _module_at(self, stem: str) -> str | None:
+        return self._known(stem + ".py") or self._known(os.path.join(stem, "__init__.py"))
+
+    def _known(self, path: str) -> str | None:
+        path = os.path.normpath(path)
+        name = os.path.basename(path)
+        if name == "__init__.py":
+            name = os.path.basename(os.path.dirname(path))
+        return path if path in self._named.get(name.removesuffix(".py"), ()) else None
+
+    def submodule(self, package: str, name: str) -> str | None:
+        if os.path.basename(package) != "__init__.py":
+            return None
+        return self._module_at(os.path.join(os.path.dirname(package), name))
+
+    def importers(self) -> dict[str, set[str]]:
+        """File → the files that import it."""
+        found: dict[str, set[str]] = defaultdict(set)
+        for path, source in self.files.items():
+            for dotted, level, names in source.imports.modules:
+                module = self.resolve(path, dotted, level)
+                if module:
+                    found[module].add(path)
+                for name in names:
+                    # `from package import module`
+                    if (module and (inner := self.submodule(module, name))) or (
+                        not module
+                        and (
+                            inner := self.resolve(
+                                path, f"{dotted}.{name}" if dotted else name, level
+                            )
+                        )
+                    ):
+                        found[inner].add(path)
+        return found
+
+    def imported_by(self, path: str) -> frozenset[str]:
+        """The files that a file imports."""
+        if path not in self._imported:
+            found: set[str | None] = set()
+            for dotted, level, names in self.files[path].imports.modules:
+                module = self.resolve(path, dotted, level)
+                if module:
+                    found.add(module)
+                for name in names:
+                    inner = self.submodule(module, name) if module else None
+                    found.add(inner or self.resolve(path, f"{dotted}.{name}", level))
+            self._imported[path] = frozenset(each for each in found if each)
+        return self._imported[path]
+
+    # Scopes
+
+    def scope(self, ref: Ref) -> Scope:
+        return self.files[ref[0]].scopes[ref[1]]
+
+    def parent(self, ref: Ref) -> Ref | None:
+        number = self.scope(ref).parent
+        return (ref[0], number) if number >= 0 else None
+
+    def class_of(self, ref: Ref) -> Ref | None:
+        """The class whose method a function is, or whose method it stands in."""
+        at: Ref | None = ref
+        while at is not None:
+            scope = self.scope(at)
+            up = self.parent(at)
+            if scope.kind in (FUNCTION, LAMBDA) and up and self.scope(up).kind == CLASS:
+                return up
+            at = up
+        return None
+
+    def is_method(self, ref: Ref) -> bool:
+        up = self.parent(ref)
+        return self.scope(ref).kind == FUNCTION and up is not None and self.scope(up).kind == CLASS
+
+    def scopes(self) -> Iterator[tuple[Ref, Scope]]:
+        for path, source in self.files.items():
+            for scope in source.scopes:
+                yield (path, scope.number), scope
+
+    def index(self) -> None:
+        """Once all files are there: names → calls, functions, classes."""
+        calls, mentions = defaultdict(list), defaultdict(list)
+        functions, derived = defaultdict(list), defaultdict(list)
+        attributes, handed = defaultdict(list), defaultdict(list)
+        for source in self.files.values():
+            for name, texts in source.defaults.items():
+                self.defaults.setdefault(name, set()).update(texts)
+        for ref, scope in self.scopes():
+            for call in scope.calls:
+                if name := last_name(call.expression[1]):
+                    for each in self._names(ref, name):
+                        calls[each].append((ref, call))
+                    if name in {"cls", "__init__"} and (cls := self.class_of(ref)):
+                        self.making[cls].append((ref, call))
+                for number, argument in enumerate(call.expression[2]):
+                    if name := last_name(argument):
+                        handed[name].append((ref, call, number))
+            if scope.kind == FUNCTION:
+                functions[scope.name].append(ref)
+            elif scope.kind == CLASS:
+                for base in scope.bases:
+                    if name := last_name(base):
+                        for each in self._names(ref, name):
+                            derived[each].append(ref)
+            for number, (_, name, _) in enumerate(scope.attributes):
+                attributes[name].append((ref, number))
+        for ref, scope in self.scopes():
+            for mention in scope.mentions:
+                if name := last_name(mention.expression):
+                    for each in self._names(ref, name):
+                        if each in functions:
+                            mentions[each].append((ref, mention))
+            # Whatever else is named without being called says nothing.
+            scope.mentions = [mention for mention in scope.mentions if mention.handed]
+        self.calls_named, self.mentions_named = dict(calls), dict(mentions)
+        self.functions_named, self.classes_by_base_name = dict(functions), dict(derived)
+        self.set_attributes, self.handed_named = dict(attributes), dict(handed)
+
+    def _names(self, ref: Ref, name: str) -> tuple[str, ...]:
+        """A name, and the one that it was imported from."""
+        bindings = self.files[ref[0]].scopes[0].bindings.get(name, ())
+        for binding in bindings:
+            if binding.value and binding.value[0] == "from" and binding.value[3] != name:
+                return name, binding.value[3]
+        return (name,)
+
+    def methods(self, cls: Ref) -> dict[str, list[Ref]]:
+        """The functions that stand in a class, by name."""
+        if cls not in self._methods:
+            found: dict[str, list[Ref]] = defaultdict(list)
+            for scope in self.files[cls[0]].scopes:
+                if scope.parent == cls[1] and scope.kind == FUNCTION:
+                    found[scope.name].append((cls[0], scope.number))
+            self._methods[cls] = dict(found)
+        return self._methods[cls]
+
+
+def last_name(expression: object) -> str:
+    """`create` of `client.messages.create`."""
+    if isinstance(expression, tuple) and expression:
+        if expression[0] == "name":
+            return str(expression[1])
+        if expression[0] == "attr":
+            return str(expression[2])
+    return ""
+
+
+def chain(expression: object) -> list[str]:
+    """The attributes at the end of an expression: `a().b.c` gives b, c; a leading name counts."""
+    found: list[str] = []
+    while isinstance(expression, tuple) and expression[0] == "attr":
+        found.append(expression[2])
+        expression = expression[1]
+    if isinstance(expression, tuple) and expression[0] == "name":
+        found.append(expression[1])
+    return found[::-1]
+
+
+def spelled(expression: object) -> str:
+    """An expression as a reader would know it again."""
+    if not isinstance(expression, tuple):
+        return "…"
+    match expression[0]:
+        case "name":
+            return str(expression[1])
+        case "attr":
+            return f"{spelled(expression[1])}.{expression[2]}"
+        case "call":
+            return f"{spelled(expression[1])}({'…' if expression[2] or expression[3] else ''})"
+        case "index":
+            return f"{spelled(expression[1])}[…]"
+        case "pipe":
+            return f"({spelled(expression[1])} | {spelled(expression[2])})"
+        case "any":
+            return spelled(next((part for part in expression[1] if part), None))
+    return "…"

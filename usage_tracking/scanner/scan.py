@@ -1,0 +1,347 @@
+"""A scan from paths to a report."""
+
+from __future__ import annotations
+
+import gc
+import hashlib
+import multiprocessing
+import os
+import pickle
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from . import cache as caches
+from . import catalog as catalogs
+from .coverage import Coverage
+from .discovery import Found, find
+from .facts import Problem, SourceFile
+from .inference import Inference
+from .parsing import parse
+from .program import Program
+from .report import CAPTURED, IGNORED, Finding, Report
+from .sites import CERTAIN, CONFIDENCES, LIKELY, NAME_ONLY, Site, Sites
+
+#: Below this many bytes a second process costs more than it saves.
+_WORTH_A_POOL = 1_500_000
+_CHUNK = 40
+_RECURSION = 12_000
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What to scan, and what is known of the site."""
+
+    paths: tuple[str, ...]
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    #: Data files or directories of the site's own.
+    extra: tuple[str, ...] = ()
+    #: Names of functions that record a call.
+    trackers: tuple[str, ...] = ()
+    #: The transports whose calls are recorded.
+    hooked: frozenset[str] = catalogs.HOOKED
+    #: Dotted paths of views whose section the settings name.
+    mapped: frozenset[str] = frozenset()
+    min_confidence: str = NAME_ONLY
+    cache: Path | None = None
+    #: Processes that read files; None takes what the machine has.
+    jobs: int | None = None
+
+
+class CannotScanError(Exception):
+    """There is nothing to scan, or what was said cannot be used."""
+
+
+def scan(options: Options) -> Report:
+    """Reads all files under `options.paths` and reports their AI call sites.
+
+    Raises `CannotScanError` for paths that do not exist, and `CatalogError` for data files that
+    cannot be read. Nothing of the scanned code is imported or run.
+    """
+    started = time.perf_counter()
+    for path in options.paths:
+        if not os.path.exists(path):
+            raise CannotScanError(f"{path} does not exist")
+    catalog = catalogs.load(options.extra)
+    found = list(find(options.paths, include=options.include, exclude=options.exclude))
+    place = "\n".join(os.path.abspath(path) for path in options.paths)
+    version = ".".join(map(str, sys.version_info[:3]))
+    key = f"{caches.FORMAT}-{_own_digest()}-{version}-{catalog.digest[:16]}"
+    cache = caches.Cache.open(options.cache, place, key)
+    state = _state(found, options)
+    if cache.result and cache.result[0] == state:
+        report: Report = caches.loads(cache.result[1])
+        return replace(report, seconds=time.perf_counter() - started, from_cache=True)
+    cache.load_files()
+    was_enabled = gc.isenabled()
+    depth = sys.getrecursionlimit()
+    # Millions of tuples that all stay: the collector would walk them again and again.
+    gc.disable()
+    sys.setrecursionlimit(max(depth, _RECURSION))
+    try:
+        report = _scan(found, options, catalog, cache)
+    finally:
+        sys.setrecursionlimit(depth)
+        if was_enabled:
+            gc.enable()
+    cache.result = (state, pickle.dumps(report, protocol=5))
+    cache.save()
+    return replace(report, seconds=time.perf_counter() - started)
+
+
+def _scan(
+    found: Sequence[Found], options: Options, catalog: catalogs.Catalog, cache: caches.Cache
+) -> Report:
+    sources = _read(found, catalog, cache, options.jobs)
+    program = Program((each.path for each in found), catalog.packages)
+    program.files = sources
+    _deepen(program, found, catalog, cache, options.jobs)
+    cache.files = {path: cache.files[path] for path in sources if path in cache.files}
+    program.index()
+    inference = Inference(program, catalog)
+    finder = Sites(program, inference, catalog)
+    inference.settle(finder.candidates())
+    sites = [
+        site
+        for site in finder.find()
+        if CONFIDENCES.index(site.confidence) <= CONFIDENCES.index(options.min_confidence)
+    ]
+    coverage = Coverage(
+        program, inference, options.hooked, frozenset(options.trackers), options.mapped
+    )
+    verdicts = coverage.judge(sites)
+    findings = [
+        _finding(site, verdict, program, options)
+        for site, verdict in zip(sites, verdicts, strict=True)
+    ]
+    findings += _text_findings(program, catalog, options)
+    problems = [source.problem for source in sources.values() if source.problem]
+    problems += [
+        Problem(path, f"is understood in part only, by a fault of the scanner ({fault})")
+        for path, fault in inference.faults.items()
+    ]
+    return Report(
+        findings=tuple(sorted(findings, key=lambda each: (each.path, each.line, each.call))),
+        problems=tuple(_shown(problem, options) for problem in problems),
+        files=len(sources),
+        lines=sum(source.lines for source in sources.values()),
+        analysed=sum(bool(source.scopes) for source in sources.values()),
+    )
+
+
+# Reading
+
+
+def _read(
+    found: Sequence[Found], catalog: catalogs.Catalog, cache: caches.Cache, jobs: int | None
+) -> dict[str, SourceFile]:
+    """The facts of all files: those of AI in full, of the others the imports."""
+    sources: dict[str, SourceFile] = {}
+    missing: list[Found] = []
+    for each in found:
+        kept = cache.files.get(each.path)
+        if kept and kept[0] == (each.size, each.modified):
+            sources[each.path] = caches.loads(kept[1])
+        else:
+            missing.append(each)
+    _parse_all(missing, catalog, cache, sources, jobs, whole=False)
+    return {each.path: sources[each.path] for each in found if each.path in sources}
+
+
+def _deepen(
+    program: Program,
+    found: Sequence[Found],
+    catalog: catalogs.Catalog,
+    cache: caches.Cache,
+    jobs: int | None,
+) -> None:
+    """Reads in full whatever imports a file that speaks of AI, and what imports that."""
+    importers = program.importers()
+    waiting = [path for path, source in program.files.items() if source.speaks_of_ai]
+    reached = set(waiting)
+    while waiting:
+        for importer in importers.get(waiting.pop(), ()):
+            if importer not in reached:
+                reached.add(importer)
+                waiting.append(importer)
+    shallow = [
+        each for each in found if each.path in reached and not program.files[each.path].scopes
+    ]
+    _parse_all(shallow, catalog, cache, program.files, jobs, whole=True)
+
+
+def _parse_all(
+    wanted: Sequence[Found],
+    catalog: catalogs.Catalog,
+    cache: caches.Cache,
+    sources: dict[str, SourceFile],
+    jobs: int | None,
+    *,
+    whole: bool,
+) -> None:
+    work = partial(_parse_chunk, whole=whole, catalog=catalog, marks=catalog.all_marks)
+    # The largest first, so that no process ends with one of them alone.
+    ordered = sorted(wanted, key=lambda each: -each.size)
+    jobs = jobs or min(os.cpu_count() or 1, 8)
+    if jobs > 1 and sum(each.size for each in wanted) > _WORTH_A_POOL:
+        count = max(1, -(-len(ordered) // _CHUNK))
+        chunks = [ordered[number::count] for number in range(count)]
+        context = multiprocessing.get_context(
+            "fork" if hasattr(os, "fork") and sys.platform != "darwin" else "spawn"
+        )
+        with ProcessPoolExecutor(jobs, mp_context=context) as pool:
+            for results in pool.map(work, chunks):
+                _keep(results, cache, sources)
+    else:
+        _keep(work(ordered), cache, sources)
+
+
+def _keep(
+    results: Iterable[tuple[Found, bytes]], cache: caches.Cache, sources: dict[str, SourceFile]
+) -> None:
+    for each, data in results:
+        sources[each.path] = caches.loads(data)
+        if cache.file is not None:
+            cache.files[each.path] = ((each.size, each.modified), data)
+
+
+def _parse_chunk(
+    chunk: Sequence[Found],
+    *,
+    whole: bool,
+    catalog: catalogs.Catalog,
+    marks: Iterable[str],
+) -> list[tuple[Found, bytes]]:
+    sys.setrecursionlimit(max(sys.getrecursionlimit(), _RECURSION))
+    gc.disable()
+    results = []
+    for each in chunk:
+        try:
+            data = Path(each.path).read_bytes()
+        except OSError as error:
+            source = SourceFile(
+                each.path, problem=Problem(each.path, f"cannot be read: {error.strerror}")
+            )
+        else:
+            source = parse(each.path, data, whole=whole, catalog=catalog, marks=marks)
+        results.append((each, pickle.dumps(source, protocol=5)))
+    return results
+
+
+# Findings
+
+
+def _finding(site: Site, verdict: Any, program: Program, options: Options) -> Finding:
+    source = program.files[site.ref[0]]
+    scope = program.scope(site.ref)
+    path = _relative(site.ref[0])
+    status, coverage = verdict.status, verdict.reason
+    for line in range(site.line, site.end_line + 1):
+        if line in source.ignores:
+            status, coverage = IGNORED, source.ignores[line] or "ignored"
+    return Finding(
+        path=path,
+        line=site.line,
+        end_line=site.end_line,
+        status=status,
+        provider=site.provider,
+        kind=site.kind,
+        call=site.call,
+        function=scope.qualname or "<module>",
+        confidence=site.confidence,
+        reason=_without_root(site.reason),
+        coverage=coverage,
+        fix="" if status == IGNORED else verdict.fix,
+        transport=site.transport,
+        app=_app(path, options),
+        warnings=verdict.warnings,
+        entry_points=tuple(
+            replace(entry, path=_relative(entry.path)) for entry in verdict.entry_points
+        ),
+    )
+
+
+def _text_findings(program: Program, catalog: catalogs.Catalog, options: Options) -> list[Finding]:
+    """Calls in lines that are no Python of this version."""
+    findings = []
+    for path, source in program.files.items():
+        for line, shape, call in source.text_calls:
+            kind = catalog.unmistakable[shape]
+            findings.append(
+                Finding(
+                    path=_relative(path),
+                    line=line,
+                    end_line=line,
+                    status=IGNORED if line in source.ignores else CAPTURED,
+                    provider=kind.provider,
+                    kind=kind.kind,
+                    call=call,
+                    function="<text>",
+                    confidence=LIKELY,
+                    reason="found as text: these lines could not be parsed",
+                    coverage="coverage is not known of what cannot be parsed",
+                    fix="look at it yourself",
+                    transport=kind.transport,
+                    app=_app(_relative(path), options),
+                )
+            )
+    return findings
+
+
+def _shown(problem: Problem, options: Options) -> Problem:
+    return Problem(_relative(problem.path), problem.reason, problem.line)
+
+
+def _relative(path: str) -> str:
+    """As seen from the working directory, if it is below it."""
+    relative = os.path.relpath(path)
+    return path if relative.startswith("..") else relative.replace(os.sep, "/")
+
+
+def _without_root(reason: str) -> str:
+    return reason.replace(os.getcwd() + os.sep, "")
+
+
+def _app(path: str, options: Options) -> str:
+    """The directory that a Django app of this file would be called by."""
+    return os.path.dirname(path).replace(os.sep, "/") or "."
+
+
+# The cache
+
+
+def _state(found: Sequence[Found], options: Options) -> str:
+    digest = hashlib.blake2b()
+    digest.update(repr((os.getcwd(), options.paths, options.include, options.exclude)).encode())
+    digest.update(
+        repr(
+            (
+                sorted(options.hooked),
+                options.trackers,
+                sorted(options.mapped),
+                options.min_confidence,
+            )
+        ).encode()
+    )
+    for each in found:
+        digest.update(
+            f"{each.path}\0{each.size}\0{each.modified}\n".encode(errors="surrogateescape")
+        )
+    return digest.hexdigest()
+
+
+def _own_digest() -> str:
+    """Changes with the scanner itself."""
+    digest = hashlib.blake2b(digest_size=8)
+    for file in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(file.read_bytes())
+    return digest.hexdigest()
+
+
+__all__ = ["CERTAIN", "LIKELY", "NAME_ONLY", "CannotScanError", "Options", "scan"]
