@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import Permission, User
+from django.core.cache import cache
+from rest_framework.test import APIClient
+
+# REST framework's throttles take `time.time` when imported, which must not be a frozen one.
+from rest_framework.throttling import BaseThrottle as BaseThrottle
+
+from tests.builders import make_user
+
+API = "/api/v1/ai/"
+LOGS = f"{API}usage/logs/"
+LOG_STATS = f"{API}usage/logs/stats/"
+GLOBAL_LOG_STATS = f"{API}usage/logs/global/"
+STATS = f"{API}usage/stats/"
+GLOBAL_STATS = f"{API}usage/global/"
+#: Those of the one who asks, and those of all.
+OWN = (LOGS, LOG_STATS, STATS)
+GLOBAL = (GLOBAL_LOG_STATS, GLOBAL_STATS)
+
+
+@pytest.fixture(autouse=True)
+def _no_request_was_made_before() -> None:
+    cache.clear()  # throttles count in it
+
+
+@pytest.fixture
+def ada(db: None) -> User:
+    return make_user("ada", email="ada@example.com")
+
+
+@pytest.fixture
+def bob(db: None) -> User:
+    return make_user("bob", email="bob@example.com")
+
+
+@pytest.fixture
+def auditor(db: None) -> User:
+    """Staff with the permission to see all calls."""
+    user = make_user("auditor", is_staff=True)
+    user.user_permissions.add(Permission.objects.get(codename="view_aiusagelog"))
+    return user
+
+
+def client_of(user: User | None) -> APIClient:
+    client = APIClient()
+    if user is not None:
+        client.force_authenticate(user)
+    return client
+
+
+def get(by: User | None, /, path: str, **parameters: Any) -> Any:
+    return client_of(by).get(path, parameters)
+
+
+def post(by: User | None, /, **body: Any) -> Any:
+    return client_of(by).post(LOGS, body, format="json")

@@ -1,0 +1,56 @@
+"""schemathesis against the demo on a real server, with the token of a user who may see all.
+
+    DATABASE_URL=... python -m tests.api.fuzz [options of `schemathesis run`]
+
+The database must have its tables, and be one that may be written to.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import django
+
+EXAMPLES = 10
+
+
+def main() -> int:
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "project.settings")
+    django.setup()
+
+    from django.contrib.auth.models import User
+    from rest_framework.authtoken.models import Token
+
+    from project.chat.demo.site import Site
+    from tests.builders import make_log
+
+    user, _ = User.objects.get_or_create(username="fuzz", is_superuser=True)
+    token, _ = Token.objects.get_or_create(user=user)
+    for section in ("chat", "removed"):
+        make_log(user=user, section=section).save()
+    # It keeps what it has found where it runs.
+    with Site(0) as site, TemporaryDirectory() as directory:
+        return subprocess.run(
+            [
+                Path(sys.executable).with_name("schemathesis").absolute(),
+                "run",
+                f"{site.url}/api/schema/",
+                f"--header=Authorization: Bearer {token.key}",
+                "--include-path-regex=^/api/v1/ai/",
+                f"--max-examples={EXAMPLES}",
+                "--seed=1",
+                "--generation-deterministic",
+                "--no-color",
+                *sys.argv[1:],
+            ],
+            cwd=directory,
+            check=False,
+        ).returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main())

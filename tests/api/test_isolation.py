@@ -1,0 +1,234 @@
+"""Nobody sees what is not theirs, whatever the site's defaults are."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import AnonymousUser, Group, Permission, User
+from freezegun import freeze_time
+from rest_framework.authtoken.models import Token
+from rest_framework.test import APIClient
+
+from tests.api.conftest import GLOBAL, GLOBAL_LOG_STATS, LOG_STATS, LOGS, OWN, client_of, get, post
+from tests.builders import NOON, make_user, save_log
+from usage_tracking.models import AIUsageLog
+
+pytestmark = pytest.mark.django_db
+
+ALL = (*OWN, *GLOBAL)
+
+
+@pytest.fixture
+def secret(bob: User) -> AIUsageLog:
+    """A call of somebody else, recognisable wherever it would show up."""
+    return save_log(
+        user=bob,
+        section="bobs_section",
+        model_name="bobs-model",
+        error_message="bobs error",
+        metadata={"bobs": "metadata"},
+        prompt_tokens=777_000,
+        success=False,
+    )
+
+
+def at_noon(user: User | None, path: str, **parameters: Any) -> Any:
+    with freeze_time(NOON):
+        return get(user, path, **parameters)
+
+
+class TestOthersRows:
+    @pytest.mark.parametrize("path", OWN)
+    def test_they_are_nowhere_on_own_pages(self, ada: User, secret: AIUsageLog, path: str):
+        response = at_noon(ada, path)
+
+        assert response.status_code == 200
+        text = response.content.decode()
+        assert "bob" not in text
+        assert "777" not in text
+        assert (response.json().get("count"), response.json().get("total_requests")) in (
+            (0, None),
+            (None, 0),
+        )
+
+    @pytest.mark.parametrize("path", OWN)
+    def test_superusers_own_pages_are_their_own_too(self, secret: AIUsageLog, path: str):
+        root = User.objects.create_superuser("root")
+
+        assert "bob" not in at_noon(root, path).content.decode()
+
+    def test_one_of_them_is_not_found(self, ada: User, auditor: User, secret: AIUsageLog):
+        for user in (ada, auditor):
+            missing = get(user, f"{LOGS}{AIUsageLog(user=user).pk}/")
+            response = get(user, f"{LOGS}{secret.pk}/")
+            assert (response.status_code, response.content) == (404, missing.content)
+
+    @pytest.mark.parametrize("name", ["user", "user_id", "user__username", "owner"])
+    def test_no_parameter_asks_for_them(self, ada: User, secret: AIUsageLog, name: str):
+        for path in OWN:
+            assert get(ada, path, **{name: secret.user_id}).status_code == 400
+
+    @pytest.mark.parametrize("path", [LOGS, LOG_STATS])
+    def test_their_sections_are_not_told(self, ada: User, secret: AIUsageLog, path: str):
+        there = get(ada, path, section="bobs_section")
+        nowhere = get(ada, path, section="nobodys_section")
+
+        assert (there.status_code, there.content) == (400, nowhere.content)
+
+    def test_calls_of_nobody_are_nobodys(self, ada: User):
+        save_log(user=None)
+
+        assert get(ada, LOGS).json()["count"] == 0
+
+    def test_recorded_call_tells_nothing_of_others(self, ada: User, secret: AIUsageLog):
+        response = post(ada, section="chat", id=str(secret.pk), user=secret.user_id)
+
+        assert (response.status_code, b"bob" in response.content) == (201, False)
+        secret.refresh_from_db()
+        assert secret.prompt_tokens == 777_000
+
+
+class TestAnonymous:
+    @pytest.mark.parametrize("path", ALL)
+    def test_every_page_is_closed(self, secret: AIUsageLog, path: str):
+        for user, status in ((None, 401), (AnonymousUser(), 403)):
+            response = at_noon(user, path)  # type: ignore[arg-type]
+            assert (response.status_code, list(response.json())) == (status, ["detail"])
+
+    def test_one_row_is_closed(self, secret: AIUsageLog):
+        assert get(None, f"{LOGS}{secret.pk}/").status_code == 401
+
+    def test_nothing_is_recorded(self, db: None):
+        assert post(None, section="chat").status_code == 401
+        assert not AIUsageLog.objects.exists()
+
+    @pytest.mark.parametrize("path", ALL)
+    def test_options_tell_nothing(self, db: None, path: str):
+        assert client_of(None).options(path).status_code == 401
+
+    @pytest.mark.parametrize("path", ALL)
+    def test_open_site_does_not_open_them(self, db: None, settings, path: str):
+        settings.REST_FRAMEWORK = {
+            "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.AllowAny"],
+            "UNAUTHENTICATED_USER": None,
+        }
+
+        assert get(None, path).status_code in (401, 403)
+
+    @pytest.mark.parametrize("token", ["", "Bearer", "Bearer x", "Token {token}", "Bearer {old}"])
+    def test_wrong_token_is_no_login(self, ada: User, bob: User, token: str):
+        old = Token.objects.create(user=bob)
+        bob.delete()
+        own = Token.objects.create(user=ada)
+        client = APIClient(HTTP_AUTHORIZATION=token.format(token=own.key, old=old.key))
+
+        assert client.get(LOGS).status_code == 401
+
+    def test_right_token_is_one(self, ada: User):
+        client = APIClient(HTTP_AUTHORIZATION=f"Bearer {Token.objects.create(user=ada).key}")
+
+        assert client.get(LOGS).status_code == 200
+
+    def test_deactivated_users_token_is_no_login(self, ada: User):
+        client = APIClient(HTTP_AUTHORIZATION=f"Bearer {Token.objects.create(user=ada).key}")
+        ada.is_active = False
+        ada.save()
+
+        assert client.get(LOGS).status_code == 401
+
+    def test_session_needs_its_csrf_token_to_record(self, ada: User):
+        client = APIClient(enforce_csrf_checks=True)
+        client.force_login(ada)
+
+        assert client.get(LOGS).status_code == 200
+        assert client.post(LOGS, {"section": "chat"}, format="json").status_code == 403
+        assert not AIUsageLog.objects.exists()
+
+
+class TestGlobalPages:
+    @pytest.mark.parametrize("path", GLOBAL)
+    @pytest.mark.parametrize("is_staff", [False, True])
+    def test_staff_without_the_permission_get_nothing(
+        self, secret: AIUsageLog, path: str, is_staff: bool
+    ):
+        user = make_user("curious", is_staff=is_staff)
+        user.user_permissions.set(Permission.objects.exclude(codename="view_aiusagelog"))
+
+        response = at_noon(user, path)
+
+        assert (response.status_code, list(response.json())) == (403, ["detail"])
+
+    @pytest.mark.parametrize("path", GLOBAL)
+    def test_permission_comes_from_a_group_too(self, ada: User, secret: AIUsageLog, path: str):
+        group = Group.objects.create(name="auditors")
+        group.permissions.add(Permission.objects.get(codename="view_aiusagelog"))
+        ada.groups.add(group)
+
+        response = at_noon(ada, path)
+
+        assert response.status_code == 200
+        assert response.json()["top_users"][0]["user__username"] == "bob"
+
+    def test_latest_calls_of_all_are_shown_to_the_auditor(self, auditor: User, secret: AIUsageLog):
+        (row,) = at_noon(auditor, GLOBAL_LOG_STATS).json()["recent_logs"]
+
+        assert (row["user_username"], row["user_email"]) == ("bob", "bob@example.com")
+
+
+class TestWhoAsks:
+    """What a site's authentication may put into `request.user` beside a user."""
+
+    def test_other_account_with_the_key_of_a_user_owns_nothing(self, bob: User, secret: AIUsageLog):
+        account = Group(pk=bob.pk, name="an account of another table")
+        account.is_authenticated = True  # type: ignore[attr-defined]
+
+        for path in ALL:
+            assert at_noon(account, path).status_code == 403  # type: ignore[arg-type]
+        assert post(account, section="chat").status_code == 403  # type: ignore[arg-type]
+
+    def test_key_without_a_name_owns_nothing(self, bob: User, secret: AIUsageLog):
+        key = SimpleNamespace(pk=bob.pk, is_authenticated=True)
+
+        assert at_noon(key, LOGS).status_code == 403  # type: ignore[arg-type]
+
+    def test_stateless_token_stands_for_its_user(self, ada: User, secret: AIUsageLog):
+        log = save_log(user=ada)
+        token: Any = SimpleNamespace(
+            pk=str(ada.pk), is_authenticated=True, get_username=lambda: "ada"
+        )
+
+        (row,) = get(token, LOGS).json()["results"]
+        assert row["id"] == str(log.pk)
+        assert post(token, section="chat").json()["user"] == ada.pk
+        assert at_noon(token, GLOBAL_LOG_STATS).status_code == 403
+
+    @pytest.mark.parametrize("pk", ["0", "none of ours", "-1", "9" * 30])
+    def test_stateless_token_of_nobody_owns_nothing(self, secret: AIUsageLog, pk: str):
+        token: Any = SimpleNamespace(pk=pk, is_authenticated=True, get_username=lambda: "ada")
+
+        assert [at_noon(token, path).status_code for path in OWN] == [403, 403, 403]
+
+
+class TestCaches:
+    @pytest.mark.parametrize("path", ALL)
+    def test_no_cache_keeps_an_answer(self, auditor: User, path: str):
+        assert {"private", "no-store"} <= {
+            part.strip() for part in get(auditor, path)["Cache-Control"].split(",")
+        }
+
+    def test_cache_of_the_site_gives_nobody_the_rows_of_another(
+        self, ada: User, bob: User, secret: AIUsageLog, settings
+    ):
+        settings.MIDDLEWARE = [
+            "django.middleware.cache.UpdateCacheMiddleware",
+            *settings.MIDDLEWARE,
+            "django.middleware.cache.FetchFromCacheMiddleware",
+        ]
+        clients = [
+            APIClient(HTTP_AUTHORIZATION=f"Bearer {Token.objects.create(user=user).key}")
+            for user in (bob, ada)
+        ]
+
+        assert [client.get(LOGS).json()["count"] for client in clients] == [1, 0]

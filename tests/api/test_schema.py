@@ -1,0 +1,106 @@
+"""The OpenAPI schema, and a run of schemathesis against the demo with what the schema says."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.management import call_command
+from django.test import override_settings
+
+from tests.children import ROOT
+
+
+@pytest.fixture(scope="module")
+def schema(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    file = tmp_path_factory.mktemp("schema") / "schema.json"
+    call_command(
+        "spectacular", "--validate", "--fail-on-warn", "--format=openapi-json", f"--file={file}"
+    )
+    return json.loads(file.read_text())
+
+
+def test_every_endpoint_is_in_it(schema: Any):
+    assert {
+        (path, method, operation["operationId"])
+        for path, operations in schema["paths"].items()
+        for method, operation in operations.items()
+    } == {
+        ("/api/v1/ai/usage/logs/", "get", "usage_logs_list"),
+        ("/api/v1/ai/usage/logs/", "post", "usage_logs_create"),
+        ("/api/v1/ai/usage/logs/{id}/", "get", "usage_logs_retrieve"),
+        ("/api/v1/ai/usage/logs/stats/", "get", "usage_logs_stats"),
+        ("/api/v1/ai/usage/logs/global/", "get", "usage_logs_global"),
+        ("/api/v1/ai/usage/stats/", "get", "usage_stats"),
+        ("/api/v1/ai/usage/global/", "get", "usage_global"),
+    }
+
+
+def test_refusals_are_in_it(schema: Any):
+    for path, operations in schema["paths"].items():
+        for operation in operations.values():
+            assert {"400", "401", "403"} <= set(operation["responses"]), path
+    one = schema["paths"]["/api/v1/ai/usage/logs/{id}/"]["get"]
+    assert {"200", "404"} <= set(one["responses"])
+
+
+def test_parameters_have_their_limits(schema: Any):
+    def parameters(path: str) -> dict[str, Any]:
+        operation = schema["paths"][f"/api/v1/ai/usage/{path}/"]["get"]
+        return {p["name"]: p["schema"] for p in operation["parameters"] if p["in"] == "query"}
+
+    assert set(parameters("logs")) == {
+        "section",
+        "model",
+        "success",
+        "start_date",
+        "end_date",
+        "limit",
+        "offset",
+    }
+    assert (parameters("logs")["limit"]["minimum"], parameters("logs")["limit"]["maximum"]) == (
+        1,
+        500,
+    )
+    for path in ("logs/stats", "logs/global"):
+        assert set(parameters(path)) == {"days", "section"}
+    for path in ("stats", "global"):
+        assert set(parameters(path)) == {"days"}
+    days = parameters("stats")["days"]
+    assert (days["minimum"], days["maximum"], days["default"]) == (1, 366, 30)
+
+
+def test_sections_are_those_of_the_setting(tmp_path: Path):
+    with override_settings(AI_USAGE_SECTIONS={"mine": "Mine"}):
+        call_command("spectacular", "--format=openapi-json", f"--file={tmp_path / 'schema'}")
+
+    text = (tmp_path / "schema").read_text()
+    assert '"mine"' in text
+    assert '"rag_pipeline"' not in text
+
+
+@pytest.mark.slow
+def test_schemathesis_finds_no_failure(database_url: str, tmp_path: Path):
+    ended = subprocess.run(
+        [sys.executable, "-m", "tests.api.fuzz"],
+        cwd=ROOT,
+        env={name: value for name, value in os.environ.items() if not name.startswith("PYTEST")}
+        | {
+            "DJANGO_SETTINGS_MODULE": "project.settings",
+            "DATABASE_URL": database_url,
+            "AI_USAGE_OUTBOX": str(tmp_path / "outbox"),
+            "LOG_FILE": str(tmp_path / "site.log"),
+        },
+        capture_output=True,
+        text=True,
+        timeout=180,
+        check=False,
+    )
+
+    assert ended.returncode == 0, ended.stdout[-10_000:] + ended.stderr[-5_000:]
+    assert "No issues found" in ended.stdout

@@ -1,0 +1,126 @@
+"""A real browser: Playwright's driver, which comes with its wheel, and the system's Chromium."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pytest_django.live_server_helper import LiveServer
+
+#: Nothing but what comes from the site itself: no inline script, no inline style.
+STRICT_CSP = "default-src 'self'; frame-ancestors 'none'"
+DESKTOP, PHONE = (1280, 900), (390, 844)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    here = Path(__file__).parent
+    for item in items:
+        if here in item.path.parents:
+            item.add_marker(pytest.mark.browser)
+            if reason := _lacking():
+                item.add_marker(pytest.mark.skip(reason=reason))
+
+
+def _lacking() -> str:
+    try:
+        import playwright.sync_api  # noqa: F401
+    except ImportError:
+        return "playwright is not installed: pip install -r requirements.txt"
+    if chromium() is None:
+        return "no Chromium here: apt-get install chromium, or name one in CHROMIUM"
+    return ""
+
+
+def chromium() -> str | None:
+    """The browser that CHROMIUM names, else the system's."""
+    given = os.environ.get("CHROMIUM")
+    return given or next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
+
+
+@dataclass
+class Tab:
+    """A page of the browser, and what went wrong on it."""
+
+    page: Any
+    site: str
+    troubles: list[str] = field(default_factory=list)
+
+    def open(self, path: str) -> None:
+        answer = self.page.goto(self.site + path)
+        assert answer.status == 200, f"{path}: {answer.status}"
+
+    def log_in(self, username: str, password: str) -> None:
+        self.open("/admin/login/?next=/admin/")
+        self.page.fill("#id_username", username)
+        self.page.fill("#id_password", password)
+        self.page.click("[type=submit]")
+        self.page.wait_for_selector("#user-tools")
+
+    def picture(self, name: str, *, full: bool = True) -> None:
+        """A screenshot, if the environment's SCREENSHOTS names a directory for it."""
+        if directory := os.environ.get("SCREENSHOTS"):
+            self.page.screenshot(path=f"{directory}/{name}.png", full_page=full)
+
+
+Browse = Callable[..., Any]
+
+
+@pytest.fixture
+def browse(live_server: LiveServer) -> Browse:
+    """Opens a tab, in which every answer of the site carries the strict policy.
+
+    The test's own queries come before and after it: Playwright's loop runs in this thread, and
+    Django lets no query pass there.
+    """
+    from playwright.sync_api import sync_playwright
+
+    @contextmanager
+    def browse(*, scheme: str = "light", size: tuple[int, int] = DESKTOP) -> Iterator[Tab]:
+        # As root, in a container, Chromium has no sandbox to be in. It sees pages of ours only.
+        root = hasattr(os, "geteuid") and os.geteuid() == 0
+        with sync_playwright() as playwright:
+            browser = playwright.chromium.launch(
+                executable_path=chromium(), args=["--no-sandbox"] if root else []
+            )
+            context = browser.new_context(
+                viewport={"width": size[0], "height": size[1]},
+                color_scheme="dark" if scheme == "dark" else "light",
+                accept_downloads=True,
+            )
+            tab = Tab(context.new_page(), live_server.url)
+            tab.page.on("pageerror", lambda error: tab.troubles.append(str(error)))
+            tab.page.on(
+                "console",
+                lambda message: (
+                    tab.troubles.append(message.text)
+                    if message.type in ("error", "warning")
+                    else None
+                ),
+            )
+            tab.page.route("**/*", _with_policy)
+            try:
+                yield tab
+            finally:
+                browser.close()
+        assert tab.troubles == []
+
+    return browse
+
+
+def _with_policy(route: Any) -> None:
+    if route.request.url.endswith("/favicon.ico"):
+        route.fulfill(status=204)
+        return
+    if route.request.resource_type != "document" or "/export/" in route.request.url:
+        route.continue_()
+        return
+    answer = route.fetch(max_redirects=0)
+    route.fulfill(
+        response=answer, headers={**answer.headers, "content-security-policy": STRICT_CSP}
+    )

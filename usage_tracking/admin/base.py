@@ -1,0 +1,92 @@
+"""Rows of machine origin: looked at, looked for, taken away; never edited."""
+
+from __future__ import annotations
+
+import importlib.util
+from typing import Any
+
+from django.contrib import admin
+from django.contrib.admin import ShowFacets
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponseBase
+from django.urls import URLPattern, path, reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from .changelist import UncountedChangeList
+
+#: What django-import-export, the extra "export", adds to a list.
+EXPORT_FORMATS = ("csv", "xlsx", "json")
+
+
+class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+    change_list_template = "admin/usage_tracking/change_list.html"
+    list_select_related = ("user",)
+    list_per_page = 100
+    show_full_result_count = False
+    # They count the rows of every choice of every filter.
+    show_facets = ShowFacets.NEVER
+    # Any other order would sort the whole table for one page.
+    sortable_by = ()
+    #: A `Resource` of django-import-export, by its dotted path.
+    export_resource = ""
+
+    class Media:
+        css = {"all": ["usage_tracking/usage.css"]}
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return bool(request.user.is_active and request.user.is_superuser)
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[UncountedChangeList]:
+        return UncountedChangeList
+
+    def get_urls(self) -> list[URLPattern]:
+        urls: list[URLPattern] = super().get_urls()
+        if not exports():
+            return urls
+        name = f"{self.opts.app_label}_{self.opts.model_name}_export"
+        view = self.admin_site.admin_view(self.export_view)
+        return [path("export/<str:file_format>/", view, name=name), *urls]
+
+    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> Any:
+        links = {"exports": [(name, name.upper()) for name in exports()]}
+        return super().changelist_view(request, (extra_context or {}) | links)
+
+    def export_view(self, request: HttpRequest, file_format: str) -> HttpResponseBase:
+        """The rows that the list's filters and search leave, as a file that streams."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        from ..contrib.import_export import export_response
+
+        return export_response(request, self, file_format)
+
+    @admin.display(description=gettext_lazy("user"))
+    def user_link(self, row: Any) -> SafeString:
+        """The name, which leads to the list of that user's rows."""
+        if row.user is None:
+            return format_html('<span class="ai-usage-unknown">{}</span>', _("nobody"))
+        url = reverse(
+            f"admin:{self.opts.app_label}_{self.opts.model_name}_changelist",
+            current_app=self.admin_site.name,
+        )
+        return format_html('<a href="{}?user={}">{}</a>', url, row.user_id, row.user.get_username())
+
+
+def exports() -> tuple[str, ...]:
+    """The formats that the installed packages can write."""
+    needed = {"xlsx": "openpyxl"}
+    if importlib.util.find_spec("import_export") is None:
+        return ()
+    return tuple(
+        name
+        for name in EXPORT_FORMATS
+        if name not in needed or importlib.util.find_spec(needed[name])
+    )

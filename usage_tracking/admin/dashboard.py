@@ -1,0 +1,285 @@
+"""The page that shows what a period's calls were, each number a way to the calls it counts."""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass
+from typing import Any
+
+from django.contrib import messages
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest
+from django.template.response import TemplateResponse
+from django.urls import reverse
+from django.utils.http import urlencode
+from django.utils.translation import gettext as _
+
+from .. import conf
+from ..days import BadDays, DayRange
+from ..models import today
+from ..panels import panels_of
+from ..reports import Figures, PeriodReport, period_report
+from ..wording import average_text, cost_text, count, day_text, number_text, share, tokens_text
+
+#: What is shown if nobody chooses, and the most that is.
+DAYS, MOST_DAYS = 30, 366
+_DAY = dt.timedelta(days=1)
+#: Of an error's text, as a search for it.
+_SEARCHED = 80
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    label: str
+    value: str
+    detail: str
+    url: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    label: str
+    url: str
+    cells: tuple[str, ...]
+    css_class: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    title: str
+    headings: tuple[str, ...]
+    lines: tuple[Line, ...]
+    #: What it says of the lines that it does not show.
+    more: str = ""
+
+
+def dashboard_view(request: HttpRequest, model_admin: Any) -> TemplateResponse:
+    """The dashboard of `model_admin`'s site; the period and the section are in the URL."""
+    if not model_admin.has_view_permission(request):
+        raise PermissionDenied
+    day = today()
+    first, last = _period(request, day)
+    days = DayRange(first, last)
+    section = request.GET.get("section", "").replace("\x00", "")
+    report = period_report(first, last, section=section or None)
+    links = Links(model_admin, days, section)
+    request.current_app = model_admin.admin_site.name
+    return TemplateResponse(
+        request,
+        "admin/usage_tracking/dashboard.html",
+        {
+            **model_admin.admin_site.each_context(request),
+            "title": _("AI usage"),
+            "opts": model_admin.opts,
+            "media": model_admin.media,
+            "report": report,
+            "days": days,
+            "days_text": day_text(days),
+            "presets": _presets(days, section, day),
+            "section": section,
+            "sections": _sections(section),
+            "list_url": links.to(),
+            "cards": _cards(report, links),
+            "unknown": _unknown(report.totals, links),
+            "drawn": panels_of(report, links.of_bar),
+            "tables": _tables(report, links),
+        },
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Links:
+    """Ways to the log's list, within what the dashboard shows."""
+
+    model_admin: Any
+    days: DayRange
+    section: str
+
+    def to(self, days: DayRange | None = None, **parameters: Any) -> str:
+        url = reverse(
+            "admin:usage_tracking_aiusagelog_changelist",
+            current_app=self.model_admin.admin_site.name,
+        )
+        chosen = {"section": self.section} if self.section else {}
+        return f"{url}?{urlencode((days or self.days).parameters | chosen | parameters)}"
+
+    def of_bar(self, days: DayRange, section: str | None) -> str:
+        return self.to(days, **({"section": section} if section else {}))
+
+
+def _period(request: HttpRequest, day: dt.date) -> tuple[dt.date, dt.date]:
+    """First and last day of the URL's period; what is wrong with it is told on the page."""
+    try:
+        days = DayRange.read(request.GET.dict())
+    except BadDays as error:
+        text = _("“%(text)s” is no period: days are written as in 2026-03-14.")
+        messages.error(request, text % {"text": error.text})
+        days = DayRange()
+    last = days.last or max(day, days.first or day)
+    if days.first is None:
+        return last - (DAYS - 1) * _DAY, last
+    if (last - days.first).days >= MOST_DAYS:
+        messages.warning(
+            request, _("A period has at most %(n)d days; these are the last.") % {"n": MOST_DAYS}
+        )
+        return last - (MOST_DAYS - 1) * _DAY, last
+    return days.first, last
+
+
+def _presets(chosen: DayRange, section: str, day: dt.date) -> list[dict[str, Any]]:
+    month = DayRange.of_month(day)
+    month_before = DayRange.of_month(day.replace(day=1) - dt.timedelta(days=1))
+    named = {
+        _("Today"): DayRange(day, day),
+        _("7 days"): DayRange.until(day, 7),
+        _("30 days"): DayRange.until(day, 30),
+        _("90 days"): DayRange.until(day, 90),
+        _("This month"): month,
+        _("Last month"): month_before,
+    }
+    kept = {"section": section} if section else {}
+    return [
+        {"label": label, "url": f"?{urlencode(days.parameters | kept)}", "chosen": days == chosen}
+        for label, days in named.items()
+    ]
+
+
+def _sections(chosen: str) -> dict[str, str]:
+    sections = conf.sections()
+    if chosen:
+        sections.setdefault(chosen, chosen)
+    return sections
+
+
+def _cards(report: PeriodReport, links: Links) -> list[Card]:
+    totals = report.totals
+    average = average_text(totals)
+    return [
+        Card(
+            _("Calls"),
+            count(totals.calls),
+            _("%(time)s on average") % {"time": average} if average else "",
+            links.to(),
+        ),
+        Card(
+            _("Tokens"),
+            tokens_text(totals),
+            _("%(prompt)s prompt, %(completion)s completion")
+            % {
+                "prompt": number_text(totals.prompt_tokens),
+                "completion": number_text(totals.completion_tokens),
+            },
+        ),
+        Card(
+            _("Cost"),
+            cost_text(totals),
+            _("without the unpriced calls") if totals.unpriced else "",
+        ),
+        Card(
+            _("Failures"),
+            count(totals.failures),
+            share(totals.failures, totals.calls),
+            links.to(success__exact=0),
+        ),
+        Card(_("Users"), count(report.users), ""),
+    ]
+
+
+def _unknown(totals: Figures, links: Links) -> list[Card]:
+    def card(label: str, number: int, failed: int, value: str) -> Card:
+        detail = _("%(n)s of %(all)s calls") % {"n": count(number), "all": count(totals.calls)}
+        if failed:
+            detail += ", " + _("%(n)s of them failed") % {"n": count(failed)}
+        return Card(label, share(number, totals.calls), detail, links.to(unknown=value))
+
+    return [
+        card(_("Unattributed (no user)"), totals.unattributed, 0, "user"),
+        card(
+            _("Unknown usage (no tokens)"),
+            totals.unknown_usage,
+            totals.failed_unknown_usage,
+            "usage",
+        ),
+        card(_("Unpriced (no cost)"), totals.unpriced, totals.failed_unpriced, "cost"),
+    ]
+
+
+def _tables(report: PeriodReport, links: Links) -> list[Table]:
+    figures = (_("Calls"), _("Share"), _("Tokens"), _("Cost"), _("Failures"), _("Average time"))
+    calls = report.totals.calls
+    return [
+        Table(
+            _("Sections"),
+            (_("Section"), *figures),
+            tuple(
+                Line(
+                    line.display_name,
+                    links.to(section=line.section),
+                    _cells(line.figures, calls),
+                )
+                for line in report.by_section
+            ),
+        ),
+        Table(
+            _("Models"),
+            (_("Model"), *figures),
+            tuple(
+                Line(
+                    " / ".join((line.provider or "?", line.model_name or "?")),
+                    links.to(provider=line.provider, model_name=line.model_name),
+                    _cells(line.figures, calls),
+                )
+                for line in report.by_model
+            ),
+            _more(report.models, len(report.by_model)),
+        ),
+        Table(
+            _("Top users"),
+            (_("User"), *figures),
+            tuple(
+                Line(
+                    _("Nobody (unattributed)") if line.username is None else line.username,
+                    links.to(unknown="user")
+                    if line.user_id is None
+                    else links.to(user=line.user_id),
+                    _cells(line.figures, calls),
+                    "ai-usage-unknown" if line.username is None else "",
+                )
+                for line in report.top_users
+            ),
+            _more(report.users, sum(line.user_id is not None for line in report.top_users)),
+        ),
+        Table(
+            _("Failures"),
+            (_("Error"), _("Calls"), _("Share of failures")),
+            tuple(
+                Line(
+                    line.error_message or _("(no message)"),
+                    links.to(success__exact=0, q=line.error_message[:_SEARCHED].strip()),
+                    (
+                        count(line.figures.calls),
+                        share(line.figures.calls, report.totals.failures),
+                    ),
+                )
+                for line in report.by_error
+            ),
+            _more(report.errors, len(report.by_error)),
+        ),
+    ]
+
+
+def _cells(figures: Figures, calls: int) -> tuple[str, ...]:
+    return (
+        count(figures.calls),
+        share(figures.calls, calls),
+        tokens_text(figures),
+        cost_text(figures),
+        count(figures.failures),
+        average_text(figures),
+    )
+
+
+def _more(number: int, shown: int) -> str:
+    if number <= shown:
+        return ""
+    return _("The first %(shown)s of %(all)s.") % {"shown": count(shown), "all": count(number)}

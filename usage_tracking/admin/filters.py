@@ -1,0 +1,220 @@
+"""Filters whose choices cost next to nothing: no DISTINCT over a table, no list of all users."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterator
+from typing import Any
+
+from django.conf import settings
+from django.contrib import admin, messages
+from django.contrib.admin.options import IncorrectLookupParameters
+from django.contrib.auth import get_user_model
+from django.core.exceptions import ValidationError
+from django.db.models import Q, QuerySet
+from django.http import HttpRequest
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
+
+from .. import conf
+from ..days import END, START, BadDays, DayRange
+from ..models import AIUsageLog, today
+from ..wording import day_text
+
+#: How many of the newest calls are looked through for the names of providers and models.
+NEWEST = 2_000
+#: More than any two time zones are apart.
+_MARGIN = dt.timedelta(days=3)
+
+
+class PeriodFilter(admin.ListFilter):
+    """Days, both ends included; the sidebar has the usual ones, the URL takes any."""
+
+    title = _("period")
+    parameters = [START, END]
+    field = "day"
+
+    def __init__(
+        self, request: HttpRequest, params: dict[str, Any], model: Any, model_admin: Any
+    ) -> None:
+        super().__init__(request, params, model, model_admin)
+        given = {name: params.pop(name)[-1] for name in self.parameters if name in params}
+        try:
+            self.days = DayRange.read(given)
+        except BadDays as error:
+            text = gettext("“%(text)s” is no period: days are written as in 2026-03-14.")
+            messages.error(request, text % {"text": error.text})
+            raise IncorrectLookupParameters from error
+        self.used_parameters.update(given)
+
+    def expected_parameters(self) -> list[str | None]:
+        return [*self.parameters]
+
+    def has_output(self) -> bool:
+        return True
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        return queryset.filter(self._condition())
+
+    def _condition(self) -> Q:
+        return _between(self.field, self.days.first, self.days.last)
+
+    def choices(self, changelist: Any) -> Iterator[Any]:
+        day = today()
+        usual = {
+            DayRange(): _("Any time"),
+            DayRange(day, day): _("Today"),
+            DayRange.until(day, 7): _("Past 7 days"),
+            DayRange.until(day, 30): _("Past 30 days"),
+            DayRange.until(day, 90): _("Past 90 days"),
+        }
+        for days, label in ({self.days: day_text(self.days)} | usual).items():
+            yield {
+                "selected": self.days == days,
+                "query_string": changelist.get_query_string(
+                    days.parameters, remove=self.parameters
+                ),
+                "display": label,
+            }
+
+
+class LogPeriodFilter(PeriodFilter):
+    def _condition(self) -> Q:
+        # The day says which calls, and the wide range of moments that newest first is a short walk
+        # along the index: without it a day of last year is reached through all calls since.
+        first, last = self.days.first, self.days.last
+        return super()._condition() & _between(
+            "created_at",
+            first and _moment(first - _MARGIN),
+            last and _moment(last + _MARGIN),
+        )
+
+
+class DailyPeriodFilter(PeriodFilter):
+    field = "date"
+
+
+class NameFilter(admin.SimpleListFilter):
+    """Equality with a text; one that is not among the choices can come from a link."""
+
+    def __init__(
+        self, request: HttpRequest, params: dict[str, Any], model: Any, model_admin: Any
+    ) -> None:
+        super().__init__(request, params, model, model_admin)
+        if "\x00" in (self.value() or ""):
+            raise IncorrectLookupParameters  # PostgreSQL refuses to be asked for one
+
+    def has_output(self) -> bool:
+        return True
+
+    def names(self, request: HttpRequest, model_admin: Any) -> dict[str, Any]:
+        raise NotImplementedError
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        names = self.names(request, model_admin)
+        value = self.used_parameters.get(str(self.parameter_name))
+        if value is not None:
+            names.setdefault(value, value)
+        return [(name, label or gettext("(none)")) for name, label in names.items()]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        value = self.value()
+        return queryset if value is None else queryset.filter(**{str(self.parameter_name): value})
+
+
+class SectionFilter(NameFilter):
+    title = _("section")
+    parameter_name = "section"
+
+    def names(self, request: HttpRequest, model_admin: Any) -> dict[str, Any]:
+        return conf.sections()
+
+
+class ProviderFilter(NameFilter):
+    title = _("provider")
+    parameter_name = "provider"
+
+    def names(self, request: HttpRequest, model_admin: Any) -> dict[str, Any]:
+        return {provider: provider for provider, model in _newest(request, model_admin)}
+
+
+class ModelFilter(NameFilter):
+    title = _("model")
+    parameter_name = "model_name"
+
+    def names(self, request: HttpRequest, model_admin: Any) -> dict[str, Any]:
+        provider = request.GET.get("provider")
+        names = sorted({name for p, name in _newest(request, model_admin) if provider in (None, p)})
+        return {name: name for name in names}
+
+
+class UnknownFilter(admin.SimpleListFilter):
+    """Calls of which something is not known; the dashboard's shares lead here."""
+
+    title = _("what is not known")
+    parameter_name = "unknown"
+    conditions = {
+        "user": Q(user=None),
+        "usage": Q(total_tokens=None),
+        "cost": Q(cost=None),
+    }
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        return [
+            ("user", _("Unattributed (no user)")),
+            ("usage", _("Unknown usage (no tokens)")),
+            ("cost", _("Unpriced (no cost)")),
+        ]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        condition = self.conditions.get(str(self.value()))
+        return queryset if condition is None else queryset.filter(condition)
+
+
+class UserFilter(admin.SimpleListFilter):
+    """One user's rows. Shown only when a link has chosen one: there may be millions of users."""
+
+    title = _("user")
+    parameter_name = "user"
+
+    def has_output(self) -> bool:
+        return self.value() is not None
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        self.user = None
+        value = self.used_parameters.get("user")
+        if value is None:
+            return []
+        model = get_user_model()
+        try:
+            pk = model._meta.pk.to_python(value.replace("\x00", ""))
+        except ValidationError as error:
+            raise IncorrectLookupParameters from error
+        # Not the default manager, which may hide users who have logs.
+        self.user = model._base_manager.filter(pk=pk).first()
+        return [(value, self.user.get_username() if self.user else value)]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        if self.value() is None:
+            return queryset
+        return queryset.filter(user=self.user.pk) if self.user else queryset.none()
+
+
+def _between(field: str, first: Any, last: Any) -> Q:
+    return Q(**{f"{field}__gte": first} if first else {}) & Q(
+        **{f"{field}__lte": last} if last else {}
+    )
+
+
+def _moment(day: dt.date) -> dt.datetime:
+    return dt.datetime.combine(day, dt.time(), dt.UTC if settings.USE_TZ else None)
+
+
+def _newest(request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+    """Pairs of provider and model of the newest calls; asked once for a page."""
+    known: list[tuple[str, str]] | None = getattr(request, "_ai_usage_newest", None)
+    if known is None:
+        logs: QuerySet[AIUsageLog] = model_admin.get_queryset(request).order_by("-created_at")
+        known = sorted(set(logs.values_list("provider", "model_name")[:NEWEST]))
+        request._ai_usage_newest = known  # type: ignore[attr-defined]
+    return known

@@ -1,0 +1,73 @@
+"""The filters of the log."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Any
+
+from django import forms
+from django.apps import apps
+from django.db.models import QuerySet
+from django_filters import rest_framework as filters
+from drf_spectacular.utils import extend_schema_field
+from rest_framework import serializers
+
+from usage_tracking import conf
+from usage_tracking.models import AIUsageLog
+from usage_tracking.reports import from_day, to_day
+
+from .fields import NO_NUL, NO_SUCH_SECTION, SectionField
+
+
+class LogFilterBackend(filters.DjangoFilterBackend):
+    """As django-filter's, whose form in the browsable API is a template of its own app's."""
+
+    def to_html(self, *args: Any) -> str:
+        html: str = super().to_html(*args) if apps.is_installed("django_filters") else ""
+        return html
+
+
+class _TrueOrFalse(forms.Field):
+    default_error_messages = {"invalid": "Must be true or false."}
+
+    def to_python(self, value: Any) -> bool | None:
+        if value in self.empty_values:
+            return None
+        found = {"true": True, "false": False}.get(str(value).lower())
+        if found is None:
+            raise forms.ValidationError(self.default_error_messages["invalid"], "invalid")
+        return found
+
+
+@extend_schema_field(bool)
+class _TrueOrFalseFilter(filters.Filter):
+    field_class = _TrueOrFalse
+
+
+class LogFilters(filters.FilterSet):
+    section = extend_schema_field(SectionField)(
+        filters.CharFilter(max_length=50, method="of_section", help_text="Code of a section.")
+    )
+    model = extend_schema_field(
+        {"type": "string", "minLength": 1, "maxLength": 100, "pattern": NO_NUL}
+    )(filters.CharFilter("model_name", max_length=100, help_text="Exact name of a model."))
+    success = _TrueOrFalseFilter(help_text="Only calls that succeeded, or only those that failed.")
+    start_date = filters.DateFilter(
+        input_formats=["%Y-%m-%d"], method="since", help_text="First day, of AI_USAGE_DAY_TIMEZONE."
+    )
+    end_date = filters.DateFilter(
+        input_formats=["%Y-%m-%d"], method="until", help_text="Last day, itself included."
+    )
+
+    def of_section(self, logs: QuerySet[AIUsageLog], name: str, code: str) -> QuerySet[AIUsageLog]:
+        found = logs.filter(section=code)
+        # The calls of a section that was removed from the setting can still be found.
+        if code not in conf.sections() and not found.exists():
+            raise serializers.ValidationError({name: [NO_SUCH_SECTION]})
+        return found
+
+    def since(self, logs: QuerySet[AIUsageLog], _: str, day: dt.date) -> QuerySet[AIUsageLog]:
+        return from_day(logs, day)
+
+    def until(self, logs: QuerySet[AIUsageLog], _: str, day: dt.date) -> QuerySet[AIUsageLog]:
+        return to_day(logs, day)

@@ -1,0 +1,170 @@
+"""What goes in and out as JSON. Tokens, ms and USD; null is what is not known, and never 0."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import extend_schema_field
+from rest_framework import serializers
+
+from usage_tracking.events import MAX_COUNT
+from usage_tracking.models import AIUsageLog
+
+from .fields import (
+    ObjectField,
+    SectionField,
+    TextField,
+    TrueOrFalseField,
+    WholeNumberField,
+    cost_field,
+)
+
+
+@extend_schema_field(OpenApiTypes.OBJECT)
+class _Metadata(serializers.JSONField):
+    pass
+
+
+class LogSerializer(serializers.ModelSerializer[AIUsageLog]):
+    """One call."""
+
+    user_username = serializers.SerializerMethodField()
+    user_email = serializers.SerializerMethodField()
+    section_display = serializers.CharField(source="get_section_display")
+    total_tokens = serializers.IntegerField(allow_null=True)
+    cost = cost_field(decimal_places=10, allow_null=True)
+    metadata = _Metadata()
+
+    class Meta:
+        model = AIUsageLog
+        fields = (
+            "id",
+            "user",
+            "user_username",
+            "user_email",
+            "section",
+            "section_display",
+            "provider",
+            "model_name",
+            "operation",
+            "prompt_tokens",
+            "completion_tokens",
+            "total_tokens",
+            "cached_tokens",
+            "reasoning_tokens",
+            "usage_source",
+            "cost",
+            "response_time_ms",
+            "success",
+            "error_message",
+            "metadata",
+            "day",
+            "created_at",
+        )
+        read_only_fields = fields
+
+    def get_user_username(self, log: AIUsageLog) -> str | None:
+        return log.user.get_username() if log.user else None
+
+    def get_user_email(self, log: AIUsageLog) -> str | None:
+        user: Any = log.user
+        return (getattr(user, user.get_email_field_name(), None) or None) if user else None
+
+
+class RecordSerializer(serializers.Serializer[AIUsageLog]):
+    """One call to record, for the user who asks. Errors and metadata are redacted and cut."""
+
+    section = SectionField()
+    prompt_tokens = WholeNumberField(default=0, min_value=0, max_value=MAX_COUNT)
+    completion_tokens = WholeNumberField(default=0, min_value=0, max_value=MAX_COUNT)
+    response_time_ms = WholeNumberField(default=0, min_value=0, max_value=MAX_COUNT)
+    success = TrueOrFalseField(default=True)
+    model_name = TextField(default="", allow_blank=True, max_length=100)
+    error_message = TextField(default=None, allow_blank=True, allow_null=True)
+    metadata = ObjectField(default=None, allow_null=True)
+
+
+class _Totals(serializers.Serializer[dict[str, Any]]):
+    total_requests = serializers.IntegerField()
+    total_tokens = serializers.IntegerField(allow_null=True)
+    total_prompt_tokens = serializers.IntegerField(allow_null=True)
+    total_completion_tokens = serializers.IntegerField(allow_null=True)
+    cost = cost_field(allow_null=True, help_text="USD, of the calls whose cost is known.")
+    successful_requests = serializers.IntegerField()
+    failed_requests = serializers.IntegerField()
+    success_rate = serializers.FloatField(allow_null=True, help_text="Percent.")
+    average_response_time_ms = serializers.FloatField(allow_null=True)
+    average_tokens_per_request = serializers.FloatField(
+        allow_null=True, help_text="Of the calls whose tokens are known."
+    )
+
+
+class _DateRange(serializers.Serializer[dict[str, Any]]):
+    start = serializers.DateField()
+    end = serializers.DateField()
+
+
+class _Day(serializers.Serializer[dict[str, Any]]):
+    date = serializers.DateField()
+    requests = serializers.IntegerField()
+    tokens = serializers.IntegerField(allow_null=True)
+    cost = cost_field(allow_null=True)
+    successful_requests = serializers.IntegerField()
+    failed_requests = serializers.IntegerField()
+
+
+class _Section(serializers.Serializer[dict[str, Any]]):
+    display_name = serializers.CharField()
+    count = serializers.IntegerField()
+    total_tokens = serializers.IntegerField(allow_null=True)
+    cost = cost_field(allow_null=True)
+    avg_response_time_ms = serializers.FloatField(allow_null=True)
+    percentage = serializers.FloatField(help_text="Of the calls.")
+
+
+class _TopUser(serializers.Serializer[dict[str, Any]]):
+    user__username = serializers.CharField()
+    user__email = serializers.CharField(allow_null=True)
+    user_total_requests = serializers.IntegerField()
+    user_total_tokens = serializers.IntegerField(allow_null=True)
+    user_cost = cost_field(allow_null=True)
+
+
+class _Period(_Totals):
+    days_included = serializers.IntegerField()
+    date_range = _DateRange()
+    daily_breakdown = _Day(many=True, help_text="Every day of the range.")
+
+
+class StatsSerializer(_Period):
+    """A user's calls, from the log."""
+
+    unknown_usage_requests = serializers.IntegerField(help_text="Calls of unknown tokens.")
+    unpriced_requests = serializers.IntegerField(help_text="Calls of unknown cost.")
+    by_section = serializers.DictField(child=_Section(), help_text="By the section's code.")
+    recent_logs = LogSerializer(many=True)
+
+
+class GlobalStatsSerializer(StatsSerializer):
+    """Everybody's calls, from the log."""
+
+    unattributed_requests = serializers.IntegerField(help_text="Calls without a user.")
+    total_users = serializers.IntegerField(help_text="How many users made calls.")
+    top_users = _TopUser(many=True)
+
+
+class DailyStatsSerializer(_Period):
+    """A user's calls, from the daily rows."""
+
+
+class GlobalDailyStatsSerializer(DailyStatsSerializer):
+    """Everybody's calls, from the daily rows and the calls without a user."""
+
+    unattributed_requests = serializers.IntegerField(help_text="Calls without a user.")
+    active_users = serializers.IntegerField(help_text="How many users made calls.")
+    top_users = _TopUser(many=True)
+
+
+class ErrorSerializer(serializers.Serializer[dict[str, str]]):
+    detail = serializers.CharField()

@@ -1,0 +1,39 @@
+"""What was used, as data: pure queries, whose answers the commands, the admin and the API print."""
+
+from __future__ import annotations
+
+from .daily_rows import DailyDayLine, DailyRowsReport, DailyUserLine, daily_rows_report
+from .day import Backlog, DayReport, Period, backlog, day_report
+from .figures import COST_STEP, Figures
+from .lines import TOP, ErrorLine, ModelLine, SectionLine, UserLine
+from .names import Name, NotFound, find_section, find_user
+from .period import DayLine, PeriodReport, from_day, latest_logs, period_report, to_day
+
+__all__ = [
+    "COST_STEP",
+    "TOP",
+    "Backlog",
+    "DailyDayLine",
+    "DailyRowsReport",
+    "DailyUserLine",
+    "DayLine",
+    "DayReport",
+    "ErrorLine",
+    "Figures",
+    "ModelLine",
+    "Name",
+    "NotFound",
+    "Period",
+    "PeriodReport",
+    "SectionLine",
+    "UserLine",
+    "backlog",
+    "daily_rows_report",
+    "day_report",
+    "find_section",
+    "find_user",
+    "from_day",
+    "latest_logs",
+    "period_report",
+    "to_day",
+]

@@ -1,0 +1,146 @@
+"""Any number of days, from the daily rows.
+
+They are few beside the logs and stay when logs are pruned; they know no section and no model, and
+not which sums are incomplete. Calls without a user have no daily row: theirs are the logs.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from django.db import router
+from django.db.models import Case, Value, When
+from django.db.models.functions import Coalesce
+
+from usage_tracking import conf, daily
+from usage_tracking.models import AIUsageLog, AIUsageTracking
+
+from .grouping import Grouping, Measure, as_cost, group
+from .lines import TOP
+from .names import Name, names_of
+from .period import days_between
+
+
+@dataclass(frozen=True, slots=True)
+class DailyDayLine:
+    date: dt.date
+    sums: daily.Sums
+
+
+@dataclass(frozen=True, slots=True)
+class DailyUserLine:
+    user_id: Any
+    username: str
+    email: str | None
+    sums: daily.Sums
+
+
+@dataclass(frozen=True, slots=True)
+class DailyRowsReport:
+    """The calls of the days from `start` to `end`, both of them included."""
+
+    timezone: str
+    start: dt.date
+    end: dt.date
+    username: str | None
+    totals: daily.Sums
+    #: Every day, also those without a call.
+    by_day: tuple[DailyDayLine, ...]
+    #: Those with the most tokens.
+    top_users: tuple[DailyUserLine, ...]
+    #: How many users made calls; `top_users` may show fewer.
+    users: int
+    #: What of the totals is without a user.
+    unattributed: daily.Sums
+
+
+def daily_rows_report(
+    start: dt.date,
+    end: dt.date,
+    *,
+    user: Any = None,
+    top: int = TOP,
+    using: str | None = None,
+) -> DailyRowsReport:
+    """The daily rows of the days from `start` to `end`, both of them included.
+
+    Two statements, whatever the range. Raises ValueError if `end` is before `start`.
+    """
+    if end < start:
+        raise ValueError(f"the period ends on {end}, before it starts on {start}")
+    using = using or router.db_for_read(AIUsageLog)
+    rows = AIUsageTracking.objects.using(using).order_by().filter(date__range=(start, end))
+    # A row may be left at nothing when its last log is gone.
+    rows = rows.filter(total_requests__gt=0).values_list("user_id", "date", *daily.Sums._fields)
+    if user is not None:
+        rows = rows.filter(user=user)
+    else:
+        rows = rows.union(_of_nobody(start, end, using), all=True)
+    days, users = group(rows, _SUMS, Grouping(("date",)), Grouping(("user_id",), top))
+    of_days = {day: sums for (day,), sums in days.found}
+    totals = daily.Sums()
+    for sums in of_days.values():
+        totals = totals.plus(sums)
+    of_users = {pk: sums for (pk,), sums in users.found}
+    unattributed = of_users.pop(None, daily.Sums())
+    names = names_of(of_users, using=using)
+    return DailyRowsReport(
+        timezone=str(conf.day_timezone()),
+        start=start,
+        end=end,
+        username=None if user is None else user.get_username(),
+        totals=totals,
+        by_day=tuple(
+            DailyDayLine(day, of_days.get(day, daily.Sums())) for day in days_between(start, end)
+        ),
+        top_users=tuple(
+            DailyUserLine(pk, *names.get(pk, Name(str(pk), None)), sums)
+            for pk, sums in of_users.items()
+        ),
+        users=users.number,
+        unattributed=unattributed,
+    )
+
+
+def _of_nobody(start: dt.date, end: dt.date, using: str) -> Any:
+    """The logs without a user as rows of one call each, column by column those of daily rows."""
+    logs = AIUsageLog.objects.using(using).order_by()
+    return (
+        logs.filter(user=None, day__range=(start, end))
+        .annotate(
+            requests=Value(1),
+            prompt=Coalesce("prompt_tokens", Value(0)),
+            completion=Coalesce("completion_tokens", Value(0)),
+            tokens=Coalesce("total_tokens", Value(0)),
+            successful=Case(When(success=True, then=Value(1)), default=Value(0)),
+            failed=Case(When(success=True, then=Value(0)), default=Value(1)),
+            known_cost=Coalesce("cost", Value(Decimal(0))),
+        )
+        .values_list(
+            "user_id",
+            "day",
+            "requests",
+            "prompt",
+            "completion",
+            "tokens",
+            "response_time_ms",
+            "successful",
+            "failed",
+            "known_cost",
+        )
+    )
+
+
+def _read(sums: Sequence[Any]) -> daily.Sums:
+    return daily.Sums._make((*map(int, sums[:-1]), as_cost(sums[-1])))
+
+
+_SUMS = Measure(
+    sums={name: f"SUM({name})" for name in daily.Sums._fields},
+    count="total_requests",
+    read=_read,
+)

@@ -1,0 +1,188 @@
+"""A day against the day before; what `usage_today` prints."""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass
+from typing import Any
+
+from django.conf import settings
+from django.db import router
+from django.utils import timezone
+
+from usage_tracking import conf, outbox
+from usage_tracking.models import AIUsageLog
+
+from .figures import Figures, total
+from .lines import (
+    BY_SECTION,
+    TOP,
+    ModelLine,
+    SectionLine,
+    UserLine,
+    by_model,
+    by_user,
+    figures_of,
+    model_lines,
+    section_lines,
+    user_lines,
+)
+
+_DAY = dt.timedelta(days=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """What the outbox of this machine holds."""
+
+    bytes: int
+    files: int
+    dead_letters: int
+
+
+@dataclass(frozen=True, slots=True)
+class Period:
+    """A day in AI_USAGE_DAY_TIMEZONE, or what of it had passed at `until`."""
+
+    date: dt.date
+    until: dt.datetime | None
+    figures: Figures
+
+
+@dataclass(frozen=True, slots=True)
+class DayReport:
+    timezone: str
+    username: str | None
+    section: str | None
+    totals: Period
+    #: The day before, up to the same time of day.
+    previous: Period
+    by_section: tuple[SectionLine, ...]
+    by_model: tuple[ModelLine, ...]
+    #: Those with the most tokens, and last, however many calls they are, those without a user.
+    top_users: tuple[UserLine, ...]
+    #: How many users made calls; `top_users` may show fewer.
+    users: int
+    outbox: Backlog
+
+    def as_dict(self) -> dict[str, Any]:
+        """What `usage_today --json` prints; the README has the keys."""
+        return {
+            "date": self.totals.date,
+            "until": self.totals.until,
+            "timezone": self.timezone,
+            "user": self.username,
+            "section": self.section,
+            "totals": self.totals.figures.as_dict(),
+            "previous": {
+                "date": self.previous.date,
+                "until": self.previous.until,
+                **self.previous.figures.as_dict(),
+            },
+            "by_section": [
+                {
+                    "section": line.section,
+                    "display_name": line.display_name,
+                    **line.figures.as_dict(),
+                }
+                for line in self.by_section
+            ],
+            "by_model": [
+                {
+                    "provider": line.provider,
+                    "model_name": line.model_name,
+                    **line.figures.as_dict(),
+                }
+                for line in self.by_model
+            ],
+            "top_users": [
+                {
+                    "user_id": None if line.user_id is None else str(line.user_id),
+                    "username": line.username,
+                    **line.figures.as_dict(),
+                }
+                for line in self.top_users
+            ],
+            "users": self.users,
+            "outbox": {name: getattr(self.outbox, name) for name in Backlog.__slots__},
+        }
+
+
+def day_report(
+    day: dt.date,
+    *,
+    user: Any = None,
+    section: str | None = None,
+    until: dt.datetime | None = None,
+    top: int = TOP,
+    using: str | None = None,
+) -> DayReport:
+    """The calls of `day` up to the moment `until`, against the day before up to the same time.
+
+    Three statements, whatever the number of rows. `until` None, or past the end of the day, means
+    the whole of both days.
+    """
+    using = using or router.db_for_read(AIUsageLog)
+    zone = conf.day_timezone()
+    if until is not None:
+        # Naive under USE_TZ = False.
+        until = _aware(until).astimezone(zone)
+        if until.date() > day:
+            until = None
+    logs = AIUsageLog.objects.using(using).order_by()
+    if user is not None:
+        logs = logs.filter(user=user)
+    if section is not None:
+        logs = logs.filter(section=section)
+    of_day, of_day_before = logs.filter(day=day), logs.filter(day=day - _DAY)
+    before = None
+    if until is not None:
+        before = _same_time(until, -1)
+        of_day = of_day.filter(created_at__lte=_stored(until))
+        of_day_before = of_day_before.filter(created_at__lte=_stored(before))
+    sections, models, users = figures_of(of_day, BY_SECTION, by_model(), by_user(top))
+    (sections_before,) = figures_of(of_day_before, BY_SECTION)
+    return DayReport(
+        timezone=str(zone),
+        username=None if user is None else user.get_username(),
+        section=section,
+        totals=Period(day, until, total(figures for _, figures in sections.found)),
+        previous=Period(day - _DAY, before, total(figures for _, figures in sections_before.found)),
+        by_section=section_lines(sections),
+        by_model=model_lines(models),
+        top_users=user_lines(users, using=using),
+        users=users.number,
+        outbox=backlog(),
+    )
+
+
+def backlog() -> Backlog:
+    """What waits in the outbox of this machine, and what the database has refused."""
+    box = outbox.get()
+    return Backlog(
+        bytes=box.size(), files=len(box.segments()), dead_letters=len(box.dead_letters())
+    )
+
+
+def _same_time(moment: dt.datetime, days: int) -> dt.datetime:
+    """`moment` some days on, by the clock on the wall.
+
+    A time that daylight saving skips or repeats there is read as if the change were to come.
+    """
+    return dt.datetime.combine(
+        moment.date() + days * _DAY, moment.time().replace(fold=0), moment.tzinfo
+    )
+
+
+def _aware(moment: dt.datetime) -> dt.datetime:
+    if timezone.is_aware(moment):
+        return moment
+    return timezone.make_aware(moment, timezone.get_default_timezone())
+
+
+def _stored(moment: dt.datetime) -> dt.datetime:
+    """`moment` as the column is compared with, under USE_TZ = False too."""
+    if settings.USE_TZ:
+        # Not in a zone with two instants of one name: databases and Python order by the instant.
+        return moment.astimezone(dt.UTC)
+    return timezone.make_naive(moment, timezone.get_default_timezone())

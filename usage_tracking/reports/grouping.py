@@ -1,0 +1,165 @@
+"""Several groupings of the same rows, in one statement that reads each row once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Context, Decimal
+from typing import Any, Generic, TypeVar
+
+from django.contrib.auth import get_user_model
+from django.db import connections
+from django.db.models import DateField, Field, QuerySet, TextField
+
+from .figures import COST_STEP
+
+T = TypeVar("T")
+Key = tuple[Any, ...]
+# As many digits as SQLite's floating point numbers hold, and as Django reads of them.
+_EXACT = Context(prec=15)
+
+
+@dataclass(frozen=True, slots=True)
+class Grouping:
+    """Columns to group by.
+
+    Groups are ranked by the sum called `rank`, the largest first and unknown ones last. `top` keeps
+    the first so many, None all of them. The group whose first column is NULL is kept beside them,
+    or left out with all its rows.
+    """
+
+    columns: tuple[str, ...]
+    top: int | None = None
+    rank: str = "total_tokens"
+    keeps_null: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Measure(Generic[T]):
+    """What is added up in each group: SQL by name, and what is made of the sums, in that order.
+
+    `count` is the name of the number of calls, which decides between groups of one rank.
+    """
+
+    sums: Mapping[str, str]
+    count: str
+    read: Callable[[Sequence[Any]], T]
+
+
+@dataclass(frozen=True, slots=True)
+class Groups(Generic[T]):
+    """The groups of one grouping, largest first, and how many there are of it in all.
+
+    A group whose first column is NULL comes first and is not counted.
+    """
+
+    found: tuple[tuple[Key, T], ...]
+    number: int
+
+
+def group(
+    rows: QuerySet[Any, Any], measure: Measure[T], *groupings: Grouping
+) -> tuple[Groups[T], ...]:
+    """What `rows`, which have all columns as their values, add up to in each of the groupings."""
+    connection = connections[rows.db]
+    columns = list(dict.fromkeys(name for g in groupings for name in g.columns))
+    source, parameters = rows.order_by().query.get_compiler(using=rows.db).as_sql()
+    sums = ", ".join(f"{sql} AS sum_{name}" for name, sql in measure.sums.items())
+    if connection.vendor == "postgresql":
+        grouped = _by_grouping_sets(source, sums, columns, groupings)
+    else:
+        grouped = _by_repetition(source, sums, columns, groupings)
+    keys = ", ".join(f"key_{name}" for name in columns)
+    is_null = " OR ".join(
+        f"(number = {n} AND key_{g.columns[0]} IS NULL)" for n, g in enumerate(groupings)
+    )
+    ranks = " ".join(f"WHEN {n} THEN sum_{g.rank}" for n, g in enumerate(groupings))
+    placed = (
+        "SELECT marked.*, COUNT(*) OVER (PARTITION BY number, is_null) AS in_all, ROW_NUMBER() "
+        f"OVER (PARTITION BY number, is_null ORDER BY CASE number {ranks} END DESC NULLS LAST, "
+        f"sum_{measure.count} DESC, {keys}) AS place FROM (SELECT "
+        f"grouped.*, CASE WHEN {is_null} THEN 1 ELSE 0 END AS is_null FROM ({grouped}) AS grouped"
+        ") AS marked"
+    )
+    kept = " OR ".join(_kept(number, g) for number, g in enumerate(groupings))
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"SELECT number, in_all, {keys}, {', '.join(f'sum_{name}' for name in measure.sums)} "
+            f"FROM ({placed}) AS placed WHERE {kept} ORDER BY number, is_null DESC, place",
+            parameters,
+        )
+        fetched = cursor.fetchall()
+    found: list[list[tuple[Key, T]]] = [[] for _ in groupings]
+    counts = [0] * len(groupings)
+    fields = {name: _field(name) for name in columns}
+    for number, in_all, *values in fetched:
+        read = {name: fields[name].to_python(v) for name, v in zip(columns, values, strict=False)}
+        key = tuple(read[name] for name in groupings[number].columns)
+        found[number].append((key, measure.read(values[len(columns) :])))
+        counts[number] = 0 if key[0] is None else in_all
+    return tuple(Groups(tuple(f), n) for f, n in zip(found, counts, strict=True))
+
+
+def _by_grouping_sets(
+    source: str, sums: str, columns: Sequence[str], groupings: Sequence[Grouping]
+) -> str:
+    # GROUPING() has a bit for each column that the grouping of a row lacks, the last one lowest.
+    bits = {name: 1 << place for place, name in enumerate(reversed(columns))}
+    numbers = " ".join(
+        f"WHEN {sum(bit for name, bit in bits.items() if name not in g.columns)} THEN {number}"
+        for number, g in enumerate(groupings)
+    )
+    keys = ", ".join(f"{name} AS key_{name}" for name in columns)
+    sets = ", ".join(f"({', '.join(g.columns)})" for g in groupings)
+    return (
+        f"SELECT CASE GROUPING({', '.join(columns)}) {numbers} END AS number, {keys}, {sums} "
+        f"FROM ({source}) AS source GROUP BY GROUPING SETS ({sets})"
+    )
+
+
+def _by_repetition(
+    source: str, sums: str, columns: Sequence[str], groupings: Sequence[Grouping]
+) -> str:
+    """The same for SQLite, which has no GROUPING SETS.
+
+    Each row is repeated for every grouping with the number of that, and grouped by the number and
+    by those columns that the grouping of that number has.
+    """
+    keys = ", ".join(
+        f"CASE WHEN number.value IN ({_numbers_with(name, groupings)}) THEN {name} END "
+        f"AS key_{name}"
+        for name in columns
+    )
+    numbers = list(range(len(groupings)))
+    return (
+        f"SELECT number.value AS number, {keys}, {sums} FROM ({source}) AS source "
+        f"CROSS JOIN json_each('{numbers}') AS number "
+        f"GROUP BY number.value, {', '.join(f'key_{name}' for name in columns)}"
+    )
+
+
+def _numbers_with(column: str, groupings: Sequence[Grouping]) -> str:
+    return ", ".join(str(n) for n, g in enumerate(groupings) if column in g.columns)
+
+
+def _kept(number: int, grouping: Grouping) -> str:
+    condition = f"number = {number}"
+    if grouping.top is not None:
+        condition += f" AND (is_null = 1 OR place <= {int(grouping.top)})"
+    if not grouping.keeps_null:
+        condition += " AND is_null = 0"
+    return f"({condition})"
+
+
+def as_cost(value: Any) -> Decimal:
+    """A sum of costs, from what a raw cursor gives."""
+    exact = _EXACT.create_decimal_from_float(value) if isinstance(value, float) else Decimal(value)
+    return exact.quantize(COST_STEP)
+
+
+def _field(name: str) -> Field[Any, Any]:
+    """Reads a key as the ORM does, from what a raw cursor gives."""
+    if name == "user_id":
+        pk: Field[Any, Any] = get_user_model()._meta.pk
+        return pk
+    return DateField() if name in ("day", "date") else TextField()

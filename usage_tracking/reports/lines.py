@@ -1,0 +1,144 @@
+"""The lines of reports: by section, by model, by user and by error."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from django.db.models import Case, QuerySet, TextField, Value, When
+from django.db.models.functions import Coalesce
+
+from usage_tracking import conf
+from usage_tracking.models import AIUsageLog
+
+from .figures import NUMBERS, Figures
+from .grouping import Grouping, Groups, Measure, as_cost, group
+from .names import Name, names_of
+
+#: How many users, models or errors a report shows where there may be any number of them.
+TOP = 10
+
+BY_SECTION = Grouping(("section",))
+BY_DAY_AND_SECTION = Grouping(("day", "section"))
+_TEXT = TextField()
+
+
+def by_model(top: int | None = None) -> Grouping:
+    return Grouping(("provider", "model_name"), top)
+
+
+def by_user(top: int) -> Grouping:
+    return Grouping(("user_id",), top)
+
+
+def by_error(top: int) -> Grouping:
+    return Grouping(("error",), top, rank="calls", keeps_null=False)
+
+
+@dataclass(frozen=True, slots=True)
+class SectionLine:
+    section: str
+    display_name: str
+    figures: Figures
+
+
+@dataclass(frozen=True, slots=True)
+class ModelLine:
+    provider: str
+    model_name: str
+    figures: Figures
+
+
+@dataclass(frozen=True, slots=True)
+class UserLine:
+    """A user's calls; `user_id`, `username` and `email` None are those of nobody."""
+
+    user_id: Any
+    username: str | None
+    email: str | None
+    figures: Figures
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorLine:
+    """Failed calls that left the same message; "" if they left none."""
+
+    error_message: str
+    figures: Figures
+
+
+def figures_of(logs: QuerySet[AIUsageLog], *groupings: Grouping) -> tuple[Groups[Figures], ...]:
+    """The figures of `logs` in each of the groupings, in one statement."""
+    error = Case(When(success=False, then=Coalesce("error_message", Value(""), output_field=_TEXT)))
+    rows = logs.annotate(error=error).values(*_COLUMNS)
+    return group(rows, _FIGURES, *groupings)
+
+
+def section_lines(groups: Groups[Figures]) -> tuple[SectionLine, ...]:
+    return tuple(section_line(code, figures) for (code,), figures in groups.found)
+
+
+def section_line(code: str, figures: Figures) -> SectionLine:
+    return SectionLine(code, conf.sections().get(code, code), figures)
+
+
+def model_lines(groups: Groups[Figures]) -> tuple[ModelLine, ...]:
+    return tuple(ModelLine(provider, name, figures) for (provider, name), figures in groups.found)
+
+
+def user_lines(groups: Groups[Figures], *, using: str) -> tuple[UserLine, ...]:
+    """Those with the most tokens, and last those of nobody."""
+    somebody = [(pk, figures) for (pk,), figures in groups.found if pk is not None]
+    names = names_of([pk for pk, _ in somebody], using=using)
+    lines = [UserLine(pk, *names.get(pk, Name(str(pk), None)), figures) for pk, figures in somebody]
+    lines += [UserLine(None, None, None, figures) for (pk,), figures in groups.found if pk is None]
+    return tuple(lines)
+
+
+def error_lines(groups: Groups[Figures]) -> tuple[ErrorLine, ...]:
+    return tuple(ErrorLine(message, figures) for (message,), figures in groups.found)
+
+
+def _figures(sums: Sequence[Any]) -> Figures:
+    numbers = dict(zip(NUMBERS, sums, strict=True))
+    cost = numbers.pop("cost")
+    # PostgreSQL adds bigints up to a numeric.
+    whole: dict[str, Any] = {
+        name: None if value is None else int(value) for name, value in numbers.items()
+    }
+    return Figures(**whole, cost=None if cost is None else as_cost(cost))
+
+
+_COLUMNS = (
+    "day",
+    "section",
+    "provider",
+    "model_name",
+    "user_id",
+    "success",
+    "error",
+    "prompt_tokens",
+    "completion_tokens",
+    "total_tokens",
+    "cost",
+    "response_time_ms",
+)
+_FIGURES = Measure(
+    sums={
+        "calls": "COUNT(*)",
+        "failures": "COUNT(CASE WHEN NOT success THEN 1 END)",
+        "prompt_tokens": "SUM(prompt_tokens)",
+        "completion_tokens": "SUM(completion_tokens)",
+        "total_tokens": "SUM(total_tokens)",
+        "cost": "SUM(cost)",
+        "response_time_ms": "SUM(response_time_ms)",
+        "unattributed": "COUNT(CASE WHEN user_id IS NULL THEN 1 END)",
+        "unknown_usage": "COUNT(CASE WHEN total_tokens IS NULL THEN 1 END)",
+        "failed_unknown_usage": "COUNT(CASE WHEN total_tokens IS NULL AND NOT success THEN 1 END)",
+        "unpriced": "COUNT(CASE WHEN cost IS NULL THEN 1 END)",
+        "failed_unpriced": "COUNT(CASE WHEN cost IS NULL AND NOT success THEN 1 END)",
+    },
+    count="calls",
+    read=_figures,
+)
