@@ -1,0 +1,217 @@
+"""Celery tasks in real workers: whose calls they make, and that none is lost with a worker."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+from django.contrib.auth.models import User
+
+from project.stub import StubProvider
+from tests.processes import celery_app
+from tests.processes.celery_app import app, ask, ask_again, fail, pass_on, report
+from tests.processes.conftest import Start, kill
+from tests.processes.test_durability import assert_in_step, flush
+from usage_tracking import ai_usage
+from usage_tracking.models import AIUsageLog
+
+Work = Callable[..., "subprocess.Popen[str]"]
+
+
+class Told(NamedTuple):
+    user: str | None
+    section: str
+    task: str | None
+
+
+@pytest.fixture(autouse=True)
+def _broker(tmp_path: Path) -> Iterator[None]:
+    celery_app.use_directory(tmp_path)
+    yield
+    # Producers remember the directories of the test before.
+    app.pool.force_close_all()
+    app.amqp.__dict__.pop("_producer_pool", None)
+
+
+@pytest.fixture
+def work(start: Start) -> Work:
+    def work(*arguments: object) -> subprocess.Popen[str]:
+        app_name = "tests.processes.celery_app"
+        quiet = ("--loglevel", "WARNING")
+        return start("celery", "--app", app_name, "worker", "--concurrency", 2, *quiet, *arguments)
+
+    return work
+
+
+def stop(worker: subprocess.Popen[str]) -> str:
+    """A warm shutdown, as a deployment makes it; gives what the worker said."""
+    worker.send_signal(signal.SIGTERM)
+    _, errors = worker.communicate(timeout=60)
+    return errors
+
+
+def wait_for_rows(count: int) -> None:
+    deadline = time.monotonic() + 60
+    while (found := AIUsageLog.objects.count()) < count and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert found == count
+
+
+def told(stub: StubProvider) -> dict[str, Told]:
+    """What was asked, and what the row of that call says."""
+    asked = {served.response_id: served.prompt for served in stub.journal}
+    rows = AIUsageLog.objects.select_related("user")
+    return {
+        asked[row.metadata["response_id"]]: Told(
+            row.user.get_username() if row.user else None,
+            row.section,
+            row.metadata.get("celery_task"),
+        )
+        for row in rows
+    }
+
+
+@pytest.mark.parametrize("pool", ["prefork", "threads", "solo"])
+def test_task_belongs_to_the_code_that_sent_it(
+    work: Work, stub: StubProvider, user: User, pool: str
+) -> None:
+    with ai_usage(section="rag_pipeline", user=user, metadata={"order": 7}):
+        ask.delay("ask")
+        ask_again.delay("again")
+        pass_on.delay("pass")
+        (ask.si("first") | ask.si("second")).delay()
+        fail.delay("fail")
+    ask.delay("nobody")
+    worker = work("--pool", pool)
+    wait_for_rows(10)
+    stop(worker)
+
+    ours = ("worker", "rag_pipeline")
+    assert told(stub) == {
+        "ask": (*ours, "site.tasks.ask"),
+        "again 0": (*ours, "site.tasks.ask_again"),
+        "again 1": (*ours, "site.tasks.ask_again"),
+        "again 2": (*ours, "site.tasks.ask_again"),
+        "pass": (*ours, "site.tasks.pass_on"),
+        "pass passed on": (*ours, "site.tasks.ask"),
+        "first": (*ours, "site.tasks.ask"),
+        "second": (*ours, "site.tasks.ask"),
+        "fail": (*ours, "site.tasks.fail"),
+        "nobody": (None, "other", "site.tasks.ask"),
+    }
+    orders = AIUsageLog.objects.filter(user=user).values_list("metadata__order", flat=True)
+    assert set(orders) == {7}
+
+
+def test_tasks_of_two_users_in_one_worker_are_not_confused(
+    work: Work, stub: StubProvider, user: User
+) -> None:
+    users = [user, User.objects.create(username="other")]
+    worker = work("--pool", "threads")
+    for number, owner in enumerate(itertools.islice(itertools.cycle(users), 40)):
+        with ai_usage(section=("chat", "knowledge_qa")[number % 2], user=owner):
+            ask.delay(f"{owner.username} {number}")
+    wait_for_rows(40)
+    stop(worker)
+
+    for asked, row in told(stub).items():
+        name, count = asked.split()
+        assert row == (name, ("chat", "knowledge_qa")[int(count) % 2], "site.tasks.ask")
+
+
+def test_section_of_a_task_that_was_sent_without_one(
+    work: Work, site: dict[str, str], stub: StubProvider, user: User
+) -> None:
+    site["SECTION_MAP"] = json.dumps({"site": "embedding_generation", "site.tasks": "rag_pipeline"})
+    ask.delay("nobody's")
+    report.delay("nobody's report")
+    with ai_usage(user=user):
+        ask.delay("somebody's")
+    with ai_usage(section="chat"):
+        ask.delay("a section's")
+    worker = work("--pool", "solo")
+    wait_for_rows(4)
+    stop(worker)
+
+    assert {asked: row[:2] for asked, row in told(stub).items()} == {
+        "nobody's": (None, "rag_pipeline"),
+        "nobody's report": (None, "embedding_generation"),
+        "somebody's": ("worker", "rag_pipeline"),
+        "a section's": (None, "chat"),
+    }
+
+
+@pytest.mark.parametrize("embedded", [False, True])
+def test_what_a_beat_sends_says_so(
+    work: Work, start: Start, stub: StubProvider, embedded: bool
+) -> None:
+    with ai_usage(section="chat"):
+        ask.delay("by hand")
+    if embedded:
+        workers = [work("--beat")]
+    else:
+        beat = ("--loglevel", "WARNING", "--pidfile=")
+        workers = [start("celery", "--app", "tests.processes.celery_app", "beat", *beat), work()]
+    deadline = time.monotonic() + 60
+    while AIUsageLog.objects.count() < 3 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    for worker in workers:
+        stop(worker)
+
+    by = dict(AIUsageLog.objects.values_list("metadata__celery_beat", "section"))
+    assert by == {True: "other", None: "chat"}
+
+
+def test_children_that_leave_deliver_what_they_have(
+    work: Work, start: Start, stub: StubProvider, user: User
+) -> None:
+    with ai_usage(section="chat", user=user):
+        for number in range(6):
+            ask.delay(f"{number}")
+    worker = work("--pool", "prefork", "--max-tasks-per-child", 1)
+    wait_for_rows(6)
+    errors = stop(worker)
+
+    assert "TRACK" not in errors
+    assert flush(start).startswith("0 calls delivered")
+    assert_in_step(user, calls=6)
+
+
+def test_killed_worker_loses_no_call(
+    work: Work, start: Start, stub: StubProvider, user: User
+) -> None:
+    with ai_usage(section="chat", user=user):
+        for number in range(60):
+            ask.delay(f"{number}")
+    worker = work("--pool", "prefork")
+    while len(stub.journal) < 20:
+        time.sleep(0.01)
+    kill(worker)
+    served = len(stub.journal)
+
+    flush(start)
+
+    recorded = AIUsageLog.objects.count()
+    # Between the provider's answer and the outbox one call of each child may vanish.
+    assert served - 2 <= recorded <= served
+    assert_in_step(user, calls=recorded)
+
+
+def test_eager_task_is_a_part_of_the_block_that_calls_it(
+    stub: StubProvider, user: User, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.AI_USAGE_GATEWAYS = {f"{stub.host_port}/openai": "openai"}
+    monkeypatch.setenv("STUB", stub.host_port)
+
+    with ai_usage(section="chat", user=user) as usage:
+        ask.apply(["eager"])
+        assert usage.calls == 1
+
+    assert told(stub) == {"eager": ("worker", "chat", None)}

@@ -1,0 +1,93 @@
+"""Celery: the AI calls of a task belong to the user and the section of the code that sent it.
+
+They travel in a header of the message, and so through retries and canvases. A task that was sent
+without (by a beat, a script, an older release of the site) has no user, and the section that
+`AI_USAGE_SECTION_MAP` gives to its name. The metadata of each call name the task.
+
+https://docs.celeryq.dev/en/stable/userguide/signals.html
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from types import ModuleType
+from typing import Any, cast
+
+from usage_tracking.delivery import delivery
+from usage_tracking.errors import contained
+from usage_tracking.owners import Owner
+from usage_tracking.redaction import clean_metadata
+from usage_tracking.scope import attribution
+
+from . import running
+
+#: One string: a table of AMQP cannot hold every JSON value, and a header that it refuses would
+#: fail the site's `delay()`.
+HEADER = "ai_usage"
+
+#: The thread in which a beat sends, which may be one of a worker (`celery worker --beat`).
+_beat_thread: int | None = None
+
+
+def connect(signals: ModuleType) -> None:
+    """Follows the tasks of this process; called when `celery.signals` is imported."""
+    signals.before_task_publish.connect(_send, dispatch_uid="ai_usage")
+    signals.beat_init.connect(_note_beat, dispatch_uid="ai_usage")
+    signals.task_prerun.connect(_begin, dispatch_uid="ai_usage")
+    signals.task_postrun.connect(_end, dispatch_uid="ai_usage")
+    # A prefork worker leaves by os._exit, which runs nothing that atexit knows.
+    signals.worker_process_shutdown.connect(_leave, dispatch_uid="ai_usage")
+
+
+def _note_beat(**_: Any) -> None:
+    global _beat_thread
+    _beat_thread = threading.get_ident()
+
+
+@contained
+def _send(headers: dict[str, Any], **_: Any) -> None:
+    here = attribution()
+    if here.scope is not None:
+        sent: dict[str, Any] = {
+            "section": here.scope.section or here.unit.view_section(),
+            "metadata": clean_metadata(_without_task(here.metadata)),
+        }
+        if here.owner is not None:
+            sent["user"] = [here.owner.id, here.owner.username]
+        headers[HEADER] = json.dumps(sent)
+    elif _beat_thread == threading.get_ident():
+        headers[HEADER] = json.dumps({"metadata": {"celery_beat": True}})
+
+
+def _without_task(metadata: Any) -> dict[str, Any]:
+    """Without what the sending task said of itself: the next one has its own."""
+    return {name: value for name, value in metadata.items() if not name.startswith("celery_")}
+
+
+@contained
+def _begin(task_id: str, task: Any, **_: Any) -> None:
+    request = task.request
+    if request.is_eager:
+        return  # it runs inside the code that called it, as a part of it
+    sent = _read(request)
+    running.begin(
+        task_id,
+        task.name,
+        section=sent.get("section", ""),
+        user=Owner(*sent["user"]) if "user" in sent else None,
+        metadata={**sent.get("metadata", {}), "celery_task": task.name, "celery_task_id": task_id},
+    )
+
+
+def _read(request: Any) -> dict[str, Any]:
+    sent = contained(json.loads)(getattr(request, HEADER, None) or "{}")
+    return cast("dict[str, Any]", sent) if isinstance(sent, dict) else {}
+
+
+def _end(task_id: str, **_: Any) -> None:
+    running.end(task_id)
+
+
+def _leave(**_: Any) -> None:
+    delivery.stop()

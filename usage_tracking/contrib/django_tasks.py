@@ -1,0 +1,39 @@
+"""Django's tasks: what a task calls is delivered when it ends, and its metadata name the task.
+
+For `django.tasks` (Django 6.0 and newer) and for the `django_tasks` package. Their messages have no
+room for who sent them: in a worker a call has no user unless the task names one
+(`with ai_usage(user=...)`), and its section is the task's own or the one that
+`AI_USAGE_SECTION_MAP` gives to its path. A task that runs at once (`ImmediateBackend`) belongs to
+the code that enqueued it.
+
+https://docs.djangoproject.com/en/stable/ref/tasks/
+"""
+
+from __future__ import annotations
+
+from types import ModuleType
+from typing import Any
+
+from usage_tracking.scope import current
+
+from . import running
+
+
+def connect(signals: ModuleType) -> None:
+    """Follows the tasks of this process; called when the signals are imported."""
+    signals.task_started.connect(_begin, dispatch_uid="ai_usage")
+    signals.task_finished.connect(_end, dispatch_uid="ai_usage")
+
+
+def _begin(task_result: Any, **_: Any) -> None:
+    path = task_result.task.module_path
+    running.begin(
+        str(task_result.id),
+        path,
+        parent=current(),
+        metadata={"django_task": path, "django_task_id": str(task_result.id)},
+    )
+
+
+def _end(task_result: Any, **_: Any) -> None:
+    running.end(str(task_result.id))

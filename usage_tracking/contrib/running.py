@@ -1,0 +1,57 @@
+"""Tasks that run in this process: each has a scope from its first signal to its last."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from usage_tracking import conf, outbox, recorder
+from usage_tracking.errors import contained
+from usage_tracking.owners import Owner
+from usage_tracking.scope import Scope, Unit, enter, leave
+
+_scopes: dict[str, Scope] = {}
+
+
+@contained
+def begin(
+    task_id: str,
+    path: str,
+    *,
+    parent: Scope | None = None,
+    section: str = "",
+    user: Owner | None = None,
+    metadata: Mapping[str, Any],
+) -> None:
+    """Opens the scope of a task: of its own, or inside `parent`, the code that it runs within.
+
+    `path` is the dotted name of the task, for `AI_USAGE_SECTION_MAP`.
+    """
+    inside = parent is not None and parent.unit.open
+    scope = Scope(
+        parent.unit if parent is not None and inside else Unit(),
+        parent if inside else None,
+        section=section or conf.mapped_section(path),
+        user=user,
+        metadata=metadata,
+    )
+    if not inside:
+        scope.unit.begin()
+    _scopes[task_id] = scope
+    enter(scope)
+
+
+@contained
+def end(task_id: str) -> None:
+    """Closes the scope of a task; what it called is delivered now, and nobody waits for that."""
+    scope = _scopes.pop(task_id, None)
+    if scope is None:
+        return
+    leave(scope)
+    if scope.parent is not None:
+        return  # it ran inside a request, or a block, that goes on
+    try:
+        recorder.settle(scope.unit)
+    finally:
+        scope.unit.end()
+    outbox.moment()
