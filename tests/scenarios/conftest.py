@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import pytest
+
+from project.stub import StubProvider
+from tests.processes import conftest as processes
+
+stub, start = processes.stub, processes.start
+SETTINGS = "tests.scenarios.settings"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A line of the table of faults."""
+
+    fault: str
+    #: Calls that the provider answered.
+    served: int
+    #: Calls whose answer reached the visitor.
+    acknowledged: int
+    #: Rows of different calls.
+    found: int
+    doubled: int
+    client_errors: int
+    #: Of the visits after the workers were up, the shortest first.
+    waits_ms: Sequence[float] = ()
+
+
+_outcomes = pytest.StashKey[list[Outcome]]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[_outcomes] = []
+
+
+@pytest.fixture
+def outcomes(request: pytest.FixtureRequest) -> list[Outcome]:
+    return request.config.stash[_outcomes]
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    told = config.stash[_outcomes]
+    if told:
+        terminalreporter.section("what was lost, and what visitors noticed")
+        columns = (
+            *("fault", "served", "acknowledged", "found", "doubled", "client errors"),
+            *("median answer", "slowest answer"),
+        )
+        terminalreporter.write_line("| " + " | ".join(columns) + " |")
+        terminalreporter.write_line("| --- |" + " ---: |" * (len(columns) - 1))
+        for one in told:
+            waits = one.waits_ms
+            told_waits = f"{median(waits):.0f} ms | {waits[-1]:.0f} ms" if waits else "|"
+            terminalreporter.write_line(
+                f"| {one.fault} | {one.served} | {one.acknowledged} | {one.found} | {one.doubled} "
+                f"| {one.client_errors} | {told_waits} |"
+            )
+
+
+@pytest.fixture
+def site(tmp_path: Path, database_url: str, stub: StubProvider) -> dict[str, str]:
+    """The environment of a server and of commands that are one site."""
+    return environment(tmp_path, database_url, stub)
+
+
+def environment(directory: Path, database_url: str, stub: StubProvider) -> dict[str, str]:
+    given = processes.environment(directory, database_url, stub)
+    return given | {"DJANGO_SETTINGS_MODULE": SETTINGS}

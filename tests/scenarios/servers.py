@@ -1,0 +1,96 @@
+"""The servers that Django sites run under, started on a port of this machine."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from types import TracebackType
+
+GUNICORN = (
+    "gunicorn",
+    "tests.scenarios.wsgi",
+    "--workers",
+    "2",
+    "--graceful-timeout",
+    "10",
+    "--no-control-socket",
+)
+SERVERS: dict[str, tuple[str, ...]] = {
+    "gunicorn sync": GUNICORN,
+    "gunicorn gthread": (*GUNICORN, "--worker-class", "gthread", "--threads", "4"),
+    "gunicorn preload": (*GUNICORN, "--preload"),
+    "uvicorn": ("uvicorn", "tests.scenarios.asgi:application", "--log-level", "warning"),
+}
+
+
+class Server:
+    """A server and its workers; they end with the block, at the latest."""
+
+    def __init__(
+        self, name: str, env: Mapping[str, str], prepare: Callable[[], None] | None = None
+    ) -> None:
+        self.name, self._env, self._prepare = name, env, prepare
+
+    def __enter__(self) -> Server:
+        # It listens from here on: who comes before the workers are up waits in the queue.
+        listener = socket.create_server(("127.0.0.1", 0), backlog=256)
+        self.url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        fd = str(listener.fileno())
+        bind = ("--fd", fd) if self.name == "uvicorn" else ("--bind", f"fd://{fd}")
+        self._log = tempfile.TemporaryFile("w+")
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", *SERVERS[self.name], *bind],
+            env=self._env,
+            pass_fds=(listener.fileno(),),
+            stdout=self._log,
+            stderr=self._log,
+            start_new_session=True,
+            preexec_fn=self._prepare,
+        )
+        listener.close()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.stop()
+        print(self.log()[-3000:])
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        if error is not None:
+            print(self.log()[-20_000:])
+        self._log.close()
+
+    def workers(self) -> list[int]:
+        listed = subprocess.run(
+            ["ps", "-o", "pid=", "--ppid", str(self._process.pid)],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        return list(map(int, listed.stdout.split()))
+
+    def reload(self) -> None:
+        self._process.send_signal(signal.SIGHUP)
+
+    def stop(self) -> None:
+        """As a deployment stops it; a second call does nothing."""
+        self._process.terminate()
+        try:
+            self._process.wait(30)
+        except subprocess.TimeoutExpired:
+            os.killpg(self._process.pid, signal.SIGKILL)
+            raise
+
+    def log(self) -> str:
+        self._log.seek(0)
+        return self._log.read()

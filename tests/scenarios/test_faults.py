@@ -1,0 +1,277 @@
+"""What is lost, doubled or noticed by visitors when something breaks under load.
+
+Each test adds a line to the table that the run prints.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import resource
+import signal
+import struct
+import time
+from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
+
+import httpx
+import pytest
+from django.contrib.auth.models import User
+from django.db import connection, transaction
+from django.test import Client
+
+from project.stub import StubProvider
+from tests.databases import LocalPostgres
+from tests.processes.conftest import Start
+from tests.processes.test_durability import flush, manage, response_ids
+from tests.scenarios.conftest import Outcome, environment
+from tests.scenarios.servers import Server
+from tests.scenarios.visits import Load, wait_until
+from usage_tracking import daily
+from usage_tracking.models import AIUsageLog, AIUsageTracking
+
+Note = Callable[..., Outcome]
+
+
+@pytest.fixture
+def note(stub: StubProvider, outcomes: list[Outcome]) -> Note:
+    """Adds the line of a fault, from what the provider, the visitors and the tables say."""
+
+    def note(fault: str, load: Load, recorded: list[str] | None = None) -> Outcome:
+        if recorded is None:
+            recorded = response_ids()
+        served = {one.response_id for one in stub.journal}
+        answered = [one.text for one in load.visited if one.status == 200]
+        outcome = Outcome(
+            fault=fault,
+            served=len(served),
+            acknowledged=len(answered),
+            found=len(set(recorded)),
+            doubled=len(recorded) - len(set(recorded)),
+            client_errors=len(load.visited) - len(answered),
+            waits_ms=load.waits_ms(),
+        )
+        outcomes.append(outcome)
+        assert set(recorded) <= served
+        assert outcome.doubled == 0
+        return outcome
+
+    return note
+
+
+def assert_nothing_lost(outcome: Outcome) -> None:
+    assert (outcome.client_errors, outcome.found) == (0, outcome.served)
+
+
+def test_workers_are_killed(site: dict[str, str], start: Start, note: Note) -> None:
+    chance = random.Random(20261125)
+    with Server("gunicorn sync", site) as server:
+        with Load(server) as load:
+            load.warm_up()
+            for _ in range(10):
+                load.wait_for(chance.randrange(10, 40))
+                with suppress(ProcessLookupError):
+                    os.kill(chance.choice(server.workers()), signal.SIGKILL)
+        server.stop()
+    flush(start)
+
+    outcome = note("a worker killed with SIGKILL, 10 times", load)
+    assert outcome.found >= outcome.acknowledged
+    # Between the provider's answer and the outbox one call of each killed worker may vanish.
+    assert outcome.served - outcome.found <= 10
+    assert daily.drift() == {}
+
+
+def test_graceful_reload(site: dict[str, str], start: Start, note: Note) -> None:
+    with Server("gunicorn gthread", site) as server:
+        with Load(server) as load:
+            load.warm_up()
+            for _ in range(3):
+                server.reload()
+                load.wait_for(60)
+        server.stop()
+    flushed = flush(start)
+
+    assert_nothing_lost(note("graceful reload, 3 times", load))
+    assert flushed.startswith("0 calls delivered")
+
+
+def test_orphans_are_delivered_by_a_living_worker(site: dict[str, str], note: Note) -> None:
+    """Without a flush: what a killed worker leaves, the next look for orphans finds."""
+    with Server("gunicorn sync", site) as server:
+        with Load(server, at_once=2) as load:
+            load.warm_up()
+            for worker in server.workers():
+                os.kill(worker, signal.SIGKILL)
+            load.wait_for(20)
+        acknowledged = sum(one.status == 200 for one in load.visited)
+        # Looked for at most once a minute by each process.
+        wait_until(lambda: AIUsageLog.objects.count() >= acknowledged, seconds=90)
+        server.stop()
+
+    outcome = note("all workers killed, nobody flushes", load)
+    assert outcome.found >= outcome.acknowledged
+
+
+@pytest.mark.postgres
+def test_database_is_away(tmp_path: Path, start: Start, stub: StubProvider, note: Note) -> None:
+    database = LocalPostgres()
+    try:
+        env = environment(tmp_path, database.url, stub)
+        manage(start, "migrate", "--verbosity", 0, env=env)
+        with Server("gunicorn gthread", env) as server:
+            with Load(server) as load:
+                load.warm_up()
+                database.stop()
+                time.sleep(10)
+                load.wait_for(20)
+                database.start()
+                load.wait_for(20)
+            server.stop()
+        manage(start, "flush_ai_usage", env=env)
+        recorded = manage(start, "shell", "-v", 0, "-c", PRINT_IDS, env=env).split()
+    finally:
+        database.remove()
+
+    assert_nothing_lost(note("PostgreSQL away for 10 s", load, recorded))
+
+
+PRINT_IDS = (
+    "from usage_tracking.models import AIUsageLog; "
+    "print(*AIUsageLog.objects.values_list('metadata__response_id', flat=True))"
+)
+
+
+@pytest.mark.postgres
+def test_tables_are_locked(site: dict[str, str], start: Start, note: Note) -> None:
+    with Server("gunicorn gthread", site) as server:
+        with Load(server) as load:
+            load.warm_up()
+            with transaction.atomic(), connection.cursor() as cursor:
+                cursor.execute(
+                    "LOCK TABLE ai_usage_log, ai_usage_tracking IN ACCESS EXCLUSIVE MODE"
+                )
+                time.sleep(5)
+            load.wait_for(20)
+        server.stop()
+    flush(start)
+
+    assert_nothing_lost(note("both tables locked for 5 s", load))
+
+
+@pytest.mark.parametrize(
+    ("name", "view"), [("gunicorn gthread", "slow_stream"), ("uvicorn", "slow_astream")]
+)
+def test_visitors_leave_in_the_middle_of_a_stream(
+    name: str, view: str, site: dict[str, str], stub: StubProvider, outcomes: list[Outcome]
+) -> None:
+    with Server(name, site) as server:
+        for number in range(10):
+            params = {"q": f"[stub pace=0.02 words=200] visit {number}"}
+            with httpx.stream("GET", f"{server.url}/{view}/", params=params, timeout=60) as answer:
+                next(answer.iter_raw())
+        wait_until(lambda: AIUsageLog.objects.count() >= 10)
+        server.stop()
+
+    fault = f"visitors of {name} gone in mid-stream"
+    found = response_ids()
+    outcomes.append(Outcome(fault, 10, 0, len(set(found)), len(found) - len(set(found)), 0))
+    assert sorted(found) == sorted(one.response_id for one in stub.journal)
+    # What such a stream has cost nobody has said, and none is taken for 0.
+    assert set(AIUsageLog.objects.values_list("usage_source", flat=True)) == {"unknown"}
+
+
+def test_midnight_passes(site: dict[str, str], tmp_path: Path, start: Start, note: Note) -> None:
+    """A call counts under the day on which it began, in the log and in the daily row."""
+    user = User.objects.create(username="ada")
+    client = Client()
+    client.force_login(user)
+    midnight = datetime.now(UTC) + timedelta(seconds=20)
+    site["PYTHONTZPATH"] = str(tmp_path)
+    site["DAY_TIMEZONE"] = "Soon"
+    zone = _write_zone(tmp_path / "Soon", midnight)
+    with Server("gunicorn gthread", site) as server:
+        with Load(server, view="sync", session=str(client.session.session_key)) as load:
+            load.warm_up()
+            wait_until(lambda: datetime.now(UTC) > midnight)
+            load.wait_for(20)
+        server.stop()
+    flush(start)
+
+    assert_nothing_lost(note("midnight passes", load))
+    days = [log.created_at.astimezone(zone).date() for log in AIUsageLog.objects.all()]
+    assert [log.day for log in AIUsageLog.objects.all()] == days
+    assert len(set(days)) == 2
+    counted = AIUsageTracking.objects.filter(user=user).values_list("date", "total_requests")
+    assert dict(counted) == Counter(days)
+
+
+def _write_zone(path: Path, midnight: datetime) -> timezone:
+    """A time zone in which that moment is midnight, as a file of its database (RFC 8536)."""
+    midnight = midnight.replace(microsecond=0)
+    passed = midnight.hour * 3600 + midnight.minute * 60 + midnight.second
+    offset = -passed if passed < 43_200 else 86_400 - passed
+    counts = struct.pack(">6l", 0, 0, 0, 0, 1, 5)
+    path.write_bytes(b"TZif" + bytes(16) + counts + struct.pack(">lBB", offset, 0, 0) + b"SOON\0")
+    return timezone(timedelta(seconds=offset))
+
+
+def _files_stay_small() -> None:
+    """As on a full disk: writes fail. What the server itself writes into its log has room."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, resource.RLIM_INFINITY))
+
+
+@pytest.mark.parametrize("fault", ["outbox is not a directory", "disk is full"])
+def test_outbox_cannot_be_written(
+    fault: str, site: dict[str, str], tmp_path: Path, note: Note
+) -> None:
+    if fault == "outbox is not a directory":
+        (tmp_path / "file").touch()
+        site["OUTBOX"] = str(tmp_path / "file" / "outbox")
+    prepare = _files_stay_small if fault == "disk is full" else None
+
+    with Server("gunicorn gthread", site, prepare) as server:
+        with Load(server) as load:
+            load.warm_up()
+            load.wait_for(100)
+        server.stop()
+
+    assert_nothing_lost(note(fault, load))
+
+
+@pytest.mark.parametrize("fault", ["deleted", "overwritten with noise"])
+def test_files_of_the_outbox_are_damaged(
+    fault: str,
+    site: dict[str, str],
+    tmp_path: Path,
+    start: Start,
+    note: Note,
+) -> None:
+    chance = random.Random(20261125)
+    damaged = 0
+    with Server("gunicorn sync", site) as server:
+        with Load(server) as load:
+            load.warm_up()
+            for _ in range(10):
+                load.wait_for(10)
+                for path in (tmp_path / ".ai_usage_outbox").glob("*.jsonl"):
+                    with suppress(FileNotFoundError):
+                        if fault == "deleted":
+                            path.unlink()
+                        else:
+                            with path.open("r+b") as file:
+                                file.seek(chance.randrange(path.stat().st_size + 1))
+                                file.write(chance.randbytes(200))
+                        damaged += 1
+        server.stop()
+    flush(start)
+
+    outcome = note(f"files of the outbox {fault}, {damaged} times", load)
+    # What lay in them may be gone, and no more than that: visitors notice nothing, and the next
+    # call is recorded.
+    assert outcome.client_errors == 0
+    assert outcome.found >= outcome.served - damaged * 10
+    assert daily.drift() == {}

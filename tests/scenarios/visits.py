@@ -1,0 +1,106 @@
+"""Visitors of a site, many at a time, and what came of their visits."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import count
+
+import httpx
+
+from tests.scenarios.servers import Server
+
+
+@dataclass(frozen=True)
+class Visit:
+    view: str
+    #: What the provider is asked.
+    prompt: str
+    session: str = ""
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class Visited:
+    visit: Visit
+    #: 0 where no whole answer came.
+    status: int
+    text: str
+    #: On the monotonic clock.
+    started: float
+    ms: float
+
+
+def visit(server: Server, one: Visit) -> Visited:
+    cookies = {"sessionid": one.session} if one.session else {}
+    started = time.perf_counter()
+    try:
+        answer = httpx.get(
+            f"{server.url}/{one.view}/",
+            params={"q": one.prompt},
+            cookies=cookies,
+            headers=list(one.headers),
+            timeout=60,
+        )
+        status, text = answer.status_code, answer.text
+    except httpx.TransportError:
+        status, text = 0, ""
+    return Visited(one, status, text, started, (time.perf_counter() - started) * 1000)
+
+
+def visit_all(server: Server, visits: Iterable[Visit], *, at_once: int = 4) -> list[Visited]:
+    with ThreadPoolExecutor(at_once) as executor:
+        return list(executor.map(lambda one: visit(server, one), visits))
+
+
+class Load:
+    """Visitors who come and come again while the block lasts."""
+
+    def __init__(
+        self, server: Server, *, view: str = "free", session: str = "", at_once: int = 3
+    ) -> None:
+        self._server, self._view, self._session = server, view, session
+        self._numbers, self._over = count(), threading.Event()
+        self._threads = [threading.Thread(target=self._come_again) for _ in range(at_once)]
+        self.visited: list[Visited] = []
+        self._warm = 0.0
+
+    def __enter__(self) -> Load:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        for thread in self._threads:
+            thread.join()
+
+    def warm_up(self) -> None:
+        """Until the workers are up; how long these visitors wait says nothing."""
+        self.wait_for(20)
+        self._warm = time.perf_counter()
+
+    def waits_ms(self) -> list[float]:
+        """Of those who came when the workers were up, the shortest first."""
+        return sorted(one.ms for one in self.visited if one.started > self._warm)
+
+    def wait_for(self, number: int) -> None:
+        """Until so many more visits are over."""
+        wanted = len(self.visited) + number
+        wait_until(lambda: len(self.visited) >= wanted)
+
+    def _come_again(self) -> None:
+        while not self._over.is_set():
+            one = Visit(self._view, f"visit {next(self._numbers)}", self._session)
+            self.visited.append(visit(self._server, one))
+
+
+def wait_until(happened: Callable[[], object], *, seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not happened():
+        if time.monotonic() > deadline:
+            raise AssertionError(f"it has not happened within {seconds} s")
+        time.sleep(0.05)
