@@ -1,0 +1,153 @@
+"""The admin's pages on a big log: SQL statements, blocks of the database read, milliseconds.
+
+    DATABASE_URL=postgresql://... python -m benchmarks.admin_pages [--rows N ...]
+
+Fills the tables with N calls of 90 days and 1,000 users for each N, and opens each page as a member
+of the staff who is no superuser. Blocks are those that EXPLAIN (ANALYZE, BUFFERS) tells of every
+SELECT of the page (8 KiB each, found in memory or not), and so PostgreSQL's. The tables are emptied
+first, so the database must be one that may be.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import time
+from typing import Any
+
+from benchmarks.reports import fill
+from benchmarks.site import site
+
+USERS, DAYS = 1_000, 90
+ROUNDS = 5
+LOGS = "/admin/usage_tracking/aiusagelog/"
+ROWS = "/admin/usage_tracking/aiusagetracking/"
+
+
+def pages() -> dict[str, str]:
+    import datetime as dt
+
+    from usage_tracking.models import AIUsageLog, today
+
+    day = today()
+    old = day - dt.timedelta(days=80)
+    pk = AIUsageLog.objects.order_by("created_at").values_list("pk", flat=True)[0]
+    month = f"start_date={day - dt.timedelta(days=29)}&end_date={day}"
+    return {
+        "list": LOGS,
+        "list, page 100": f"{LOGS}?p=100",
+        "list, failures": f"{LOGS}?success__exact=0",
+        "list, section, month": f"{LOGS}?section=chat&{month}",
+        "list, a day 80 days ago": f"{LOGS}?start_date={old}&end_date={old}",
+        "list, a user": f"{LOGS}?user=7",
+        "list, unattributed, month": f"{LOGS}?unknown=user&{month}",
+        "list, provider of no call": f"{LOGS}?provider=nobody",
+        "search, id": f"{LOGS}?q={pk}",
+        "search, user": f"{LOGS}?q=user77",
+        "search, error": f"{LOGS}?q=rate+limit",
+        "search, nothing found": f"{LOGS}?q=no-such-text",
+        "daily rows": ROWS,
+        "daily rows, user": f"{ROWS}?q=user77",
+        "dashboard, 7 days": f"{LOGS}dashboard/?start_date={day - dt.timedelta(days=6)}",
+        "dashboard, 30 days": f"{LOGS}dashboard/",
+        "dashboard, 30 days, section": f"{LOGS}dashboard/?section=chat",
+        "dashboard, 90 days": f"{LOGS}dashboard/?start_date={day - dt.timedelta(days=89)}",
+        "own page": "/usage/",
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--rows", type=int, nargs="+", default=[100_000, 1_000_000])
+    options = parser.parse_args()
+    with site("benchmarks.admin_settings"):
+        from django.db import connection
+
+        for rows in options.rows:
+            fill(rows, users=USERS, days=DAYS)
+            blocks, ms = baseline()
+            print(f"{connection.vendor}: {rows:,} calls, {USERS:,} users, {DAYS} days")
+            print(f"{'30 days in one GROUP BY day, section':40} {blocks:9,} blocks {ms:7.0f} ms")
+            for name, url in pages().items():
+                statements, blocks, ms = measure(url)
+                print(f"{name:40} {statements:3} SQL  {blocks:9,} blocks {ms:7.0f} ms")
+
+
+def baseline() -> tuple[int, float]:
+    """One grouped query of the past 30 days, which every report of them has to cost."""
+    import datetime as dt
+
+    from django.db.models import Count, Sum
+
+    from usage_tracking.models import AIUsageLog, today
+
+    logs = AIUsageLog.objects.filter(day__gt=today() - dt.timedelta(days=30)).order_by()
+    grouped = logs.values("day", "section").annotate(
+        n=Count("pk"), tokens=Sum("total_tokens"), usd=Sum("cost")
+    )
+    started = time.perf_counter()
+    list(grouped)
+    ms = (time.perf_counter() - started) * 1000
+    return blocks_of(*grouped.query.sql_with_params()), ms
+
+
+def measure(url: str) -> tuple[int, int, float]:
+    """The statements of the page, the blocks they read, and the ms of the run in the middle."""
+    client = viewer()
+    timed = [open_page(client, url) for _ in range(ROUNDS)]
+    statements = timed[0][0]
+    blocks = sum(blocks_of(sql, params) for sql, params in statements)
+    return len(statements), blocks, statistics.median(ms for _, ms in timed)
+
+
+def viewer() -> Any:
+    from django.contrib.auth.models import Permission, User
+    from django.test import Client
+
+    # One of those who made the calls, for the own page.
+    user = User.objects.get(pk=7)
+    user.is_staff = True
+    user.save()
+    user.user_permissions.set(
+        Permission.objects.filter(codename__in=("view_aiusagelog", "view_aiusagetracking"))
+    )
+    client = Client()
+    client.force_login(user)
+    return client
+
+
+def open_page(client: Any, url: str) -> tuple[list[tuple[str, Any]], float]:
+    from django.db import connection
+
+    statements: list[tuple[str, Any]] = []
+
+    def note(execute: Any, sql: str, params: Any, *arguments: Any) -> Any:
+        statements.append((sql, params))
+        return execute(sql, params, *arguments)
+
+    started = time.perf_counter()
+    with connection.execute_wrapper(note):
+        answer = client.get(url)
+    ms = (time.perf_counter() - started) * 1000
+    if answer.status_code != 200:
+        raise RuntimeError(f"{url}: {answer.status_code}")
+    return statements, ms
+
+
+def blocks_of(sql: str, params: Any) -> int:
+    from django.db import connection
+
+    if connection.vendor != "postgresql" or not sql.lstrip("( ").upper().startswith(
+        ("SELECT", "WITH")
+    ):
+        return 0
+    with connection.cursor() as cursor:
+        cursor.execute(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {sql}", params)
+        (plan,) = cursor.fetchone()
+    root = (json.loads(plan) if isinstance(plan, str) else plan)[0]["Plan"]
+    return int(root["Shared Hit Blocks"] + root["Shared Read Blocks"])
+
+
+if __name__ == "__main__":
+    main()

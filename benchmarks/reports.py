@@ -1,0 +1,153 @@
+"""Commands that read, on a big log: seconds and SQL statements.
+
+    DATABASE_URL=postgresql://... python -m benchmarks.reports [--rows N]
+
+Fills the tables with N calls of 30 days, 500 users, 8 sections and 6 models, today's among them,
+and runs each command against them. Without DATABASE_URL on SQLite. The tables are emptied first,
+so the database must be one that may be.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from contextlib import suppress
+from io import StringIO
+from typing import Any
+
+from benchmarks.site import site
+
+USERS = 500
+DAYS = 30
+#: What is measured; each is a command line.
+COMMANDS = (
+    ("usage_today",),
+    ("usage_today", "--section", "chat"),
+    ("usage_today", "--user", "user2"),
+    ("usage_today", "--json"),
+    # With its real call through every transport, and the whole way of one into the database.
+    ("diagnose_ai_usage", "--skip-sdks"),
+)
+
+# Numbers that look like chance and are not: the same rows every time, on both databases. `n` is the
+# number of the call; a prime's multiples spread it over users, sections and minutes. User 1 makes
+# every fortieth call.
+PICK = """
+SELECT
+    {id} AS id,
+    CASE WHEN n % 50 = 0 THEN NULL WHEN n % 40 = 7 THEN 1 ELSE 1 + n * 7919 % {users} END
+        AS user_id,
+    CASE n * 31 % 8 WHEN 0 THEN 'chat' WHEN 1 THEN 'rag_pipeline' WHEN 2 THEN 'knowledge_qa'
+        WHEN 3 THEN 'web_knowledge' WHEN 4 THEN 'session_memory' WHEN 5 THEN 'intent_detection'
+        WHEN 6 THEN 'embedding_generation' ELSE 'other' END AS section,
+    'openai' AS provider,
+    'model-' || (n * 37 % 6) AS model_name,
+    'chat' AS operation,
+    CASE WHEN n % 40 = 0 THEN NULL ELSE n * 101 % 4000 END AS prompt_tokens,
+    CASE WHEN n % 40 = 0 THEN NULL ELSE n * 103 % 900 END AS completion_tokens,
+    CASE WHEN n % 40 = 0 THEN 'unknown' ELSE 'reported' END AS usage_source,
+    CASE WHEN n % 20 = 0 THEN NULL ELSE (n * 107 % 90000) * 0.0000001 END AS cost,
+    100 + n * 109 % 9000 AS response_time_ms,
+    {success} AS success,
+    CASE WHEN n % 30 = 0 THEN 'Error code: 429 - Rate limit reached for model ' || n % 7 END
+        AS error_message,
+    {metadata} AS metadata,
+    {day} AS day,
+    {created_at} AS created_at
+FROM {numbers}
+"""
+POSTGRES = {
+    "id": "gen_random_uuid()",
+    "success": "n % 30 <> 0",
+    "metadata": "jsonb_build_object('response_id', 'chatcmpl-' || n)",
+    "day": "((now() - n * interval '{days} days' / {rows}) AT TIME ZONE 'UTC')::date",
+    "created_at": "now() - n * interval '{days} days' / {rows}",
+    "numbers": "generate_series(1::bigint, {rows}) AS numbers(n)",
+}
+SQLITE = {
+    "id": "lower(hex(randomblob(16)))",
+    "success": "n % 30 <> 0",
+    "metadata": "'{{\"response_id\": \"chatcmpl-' || n || '\"}}'",
+    "day": "date('now', '-' || (n * {days}.0 * 86400 / {rows}) || ' seconds')",
+    "created_at": "datetime('now', '-' || (n * {days}.0 * 86400 / {rows}) || ' seconds')",
+    "numbers": (
+        "(WITH RECURSIVE numbers(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers "
+        "WHERE n < {rows}) SELECT n FROM numbers) AS numbers"
+    ),
+}
+COLUMNS = (
+    "id, user_id, section, provider, model_name, operation, prompt_tokens, completion_tokens, "
+    "usage_source, cost, response_time_ms, success, error_message, metadata, day, created_at"
+)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--rows", type=int, default=1_000_000)
+    parser.add_argument("--rounds", type=int, default=5)
+    options = parser.parse_args()
+    with site():
+        from django.db import connection
+
+        started = time.perf_counter()
+        fill(options.rows)
+        print(
+            f"{connection.vendor}: {options.rows:,} calls of {DAYS} days, "
+            f"filled in {time.perf_counter() - started:.0f} s"
+        )
+        for command in COMMANDS:
+            statements, seconds = measure(command, options.rounds)
+            print(f"{' '.join(command):40} {statements:3} SQL  {seconds * 1000:8.0f} ms")
+
+
+def fill(rows: int, users: int = USERS, days: int = DAYS) -> None:
+    from django.contrib.auth.models import User
+    from django.core.management import call_command
+    from django.db import connection
+
+    from usage_tracking import daily
+
+    call_command("migrate", verbosity=0)
+    vendor = POSTGRES if connection.vendor == "postgresql" else SQLITE
+    parts = {name: text.format(rows=rows, days=days) for name, text in vendor.items()}
+    with connection.cursor() as cursor:
+        # A table that is emptied by DELETE keeps its blocks.
+        empty = "TRUNCATE" if connection.vendor == "postgresql" else "DELETE FROM"
+        cursor.execute(f"{empty} ai_usage_tracking")
+        cursor.execute(f"{empty} ai_usage_log")
+        User.objects.bulk_create(
+            (User(pk=n, username=f"user{n}") for n in range(1, users + 1)), ignore_conflicts=True
+        )
+        cursor.execute(f"INSERT INTO ai_usage_log ({COLUMNS}) {PICK.format(users=users, **parts)}")
+        daily.rebuild()
+        # What autovacuum does in its own time.
+        cursor.execute("VACUUM ANALYZE" if connection.vendor == "postgresql" else "ANALYZE")
+
+
+def measure(command: tuple[str, ...], rounds: int) -> tuple[int, float]:
+    """The statements of one run, and the seconds of the one in the middle."""
+    timed = sorted(run(command) for _ in range(rounds))
+    return timed[0][0], statistics.median(seconds for _, seconds in timed)
+
+
+def run(command: tuple[str, ...]) -> tuple[int, float]:
+    from django.core.management import CommandError, call_command
+    from django.db import connection
+
+    statements = 0
+
+    def count(execute: Any, *arguments: Any) -> Any:
+        nonlocal statements
+        statements += 1
+        return execute(*arguments)
+
+    started = time.perf_counter()
+    # The benchmark's site has no middleware, which diagnose finds, with exit code 1.
+    with connection.execute_wrapper(count), suppress(CommandError):
+        call_command(*command, stdout=StringIO(), stderr=StringIO())
+    return statements, time.perf_counter() - started
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,86 @@
+"""What a scan costs: `python -m benchmarks.scanner [PATH…]`.
+
+Without paths it reads all Python that this interpreter has: the standard library and everything
+installed, Django and the SDKs among it. Lines per second, peak memory, how both grow with the
+number of files, and the second scan, which the cache answers.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import resource
+import shutil
+import sys
+import sysconfig
+import tempfile
+from pathlib import Path
+
+from usage_tracking.scanner import Options, scan
+
+
+def main() -> None:
+    roots = sys.argv[1:] or [sysconfig.get_paths()[name] for name in ("stdlib", "purelib")]
+    with tempfile.TemporaryDirectory() as directory:
+        every = _gather(roots, Path(directory) / "all")
+        print(
+            f"{'files':>7} {'lines':>10} {'seconds':>8} {'lines/s':>8} {'peak MiB':>9} {'sites':>6}"
+        )
+        for share in (8, 4, 2, 1):
+            part = Path(directory) / f"part{share}"
+            for number, name in enumerate(every):
+                if number % share == 0:
+                    _copy_file(Path(directory) / "all" / name, part / name)
+            _run(part, None)
+        cache = Path(directory) / "cache"
+        first, again = _run(part, cache), _run(part, cache)
+        print(f"unchanged, from the cache: {again:.2f} s, {100 * again / first:.1f} %")
+        (part / every[0]).write_text("x = 1\n")
+        changed = _run(part, cache)
+        print(f"one file changed: {changed:.2f} s, {100 * changed / first:.1f} %")
+
+
+def _gather(roots: list[str], target: Path) -> list[Path]:
+    """Copies of the files, below directories that a scan does not skip."""
+    names = []
+    for number, root in enumerate(roots):
+        for file in sorted(Path(root).rglob("*.py")):
+            inside = file.relative_to(root)
+            if number == 0 and "site-packages" in inside.parts:
+                continue
+            parts = [part if part not in {"tests", "test"} else f"_{part}" for part in inside.parts]
+            name = Path(f"root{number}", *parts)
+            _copy_file(file, target / name)
+            names.append(name)
+    return names
+
+
+def _copy_file(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(source, target)
+
+
+def _run(path: Path, cache: Path | None) -> float:
+    """One scan in a process of its own, whose peak is its own."""
+    context = multiprocessing.get_context("spawn")
+    parent, child = context.Pipe(duplex=False)
+    process = context.Process(target=_measure, args=(child, str(path), cache))
+    process.start()
+    files, lines, seconds, peak, sites = parent.recv()
+    process.join()
+    print(
+        f"{files:>7} {lines:>10,} {seconds:>8.1f} {lines / seconds:>8,.0f} {peak:>9,.0f} {sites:>6}"
+    )
+    return seconds
+
+
+def _measure(pipe, path: str, cache: Path | None) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001
+    report = scan(Options(paths=(path,), include=("migrations",), cache=cache))
+    peak = sum(
+        resource.getrusage(who).ru_maxrss
+        for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    )
+    pipe.send((report.files, report.lines, report.seconds, peak / 1024, len(report.findings)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,148 @@
+"""Whether what was recorded is what the provider served, call by call."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from django.contrib.auth.models import User
+
+from project.chat.demo.record import Days
+from project.chat.demo.visits import Visit, Visited
+from project.stub import Served
+from usage_tracking.models import AIUsageLog
+
+_ROLLED_BACK = "marketing_workflow"  # the section of the views that roll back
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at: it is as `text` says, or there are differences."""
+
+    text: str
+    differences: tuple[str, ...] = ()
+
+    @property
+    def holds(self) -> bool:
+        return not self.differences
+
+
+@dataclass(frozen=True)
+class Call:
+    """What the provider and the record must agree on."""
+
+    user: str
+    section: str
+    provider: str
+    model: str
+    prompt_tokens: int | None
+    completion_tokens: int | None
+    success: bool
+
+    def __str__(self) -> str:
+        return (
+            f"{self.user or 'nobody'}, {self.section}, {self.provider}, {self.model}, "
+            f"tokens {self.prompt_tokens} + {self.completion_tokens}, "
+            f"{'ok' if self.success else 'failed'}"
+        )
+
+
+def compare_calls(
+    journal: Sequence[Served], logs: Sequence[AIUsageLog], visits: Sequence[Visit]
+) -> Finding:
+    """One row per provider request, with the provider's own figures and the visitor's name."""
+    served = Counter(_served_call(entry, visits) for entry in journal)
+    recorded = Counter(_recorded_call(log) for log in logs)
+    prompt = sum(entry.prompt_tokens or 0 for entry in journal)
+    completion = sum(entry.completion_tokens or 0 for entry in journal)
+    return _finding(
+        f"{len(journal)} provider requests served, {len(logs)} rows recorded",
+        [f"served, but not recorded: {call}" for call in (served - recorded).elements()]
+        + [f"recorded, but not served: {call}" for call in (recorded - served).elements()],
+        f"tokens {prompt:,} + {completion:,} equal what the provider counted",
+    )
+
+
+def compare_response_ids(journal: Sequence[Served], logs: Sequence[AIUsageLog]) -> Finding:
+    """Beyond equal figures: each answer itself is found again by the provider's id for it."""
+    kept = {value for log in logs for value in log.metadata.values() if isinstance(value, str)}
+    told = [entry.response_id for entry in journal if entry.response_id]
+    return _finding(
+        f"{len(told)} answers had an id of the provider's",
+        [f"no row has {response_id}" for response_id in told if response_id not in kept],
+        "a row has each of them",
+    )
+
+
+def compare_days(daily: Days, summed: Days) -> Finding:
+    return _finding(
+        f"{len(daily)} daily rows grew",
+        [
+            f"user {user} on {day}: grew by {daily.get((user, day))}, "
+            f"the calls add up to {summed.get((user, day))}"
+            for user, day in sorted(daily.keys() | summed.keys(), key=str)
+            if daily.get((user, day)) != summed.get((user, day))
+        ],
+        "by exactly the sum of their users' calls",
+    )
+
+
+def compare_answers(visited: Sequence[Visited]) -> Finding:
+    """The site did its work, or failed where it was told to."""
+    failing = sum(each.status >= 400 for each in visited)
+    return _finding(
+        f"{len(visited)} pages answered, {failing} of them with an error",
+        [
+            f"{each.visit.user or 'nobody'} at {each.visit.view}: HTTP {each.status}, "
+            f"not {each.visit.status}"
+            for each in visited
+            if each.status != each.visit.status
+        ],
+        "each as it should",
+    )
+
+
+def compare_rollbacks(logs: Sequence[AIUsageLog], visits: Sequence[Visit]) -> Finding:
+    """Two views write a name and roll back; the rows of their calls must be there all the same."""
+    made = sum(visit.section == _ROLLED_BACK for visit in visits)
+    kept = sum(log.section == _ROLLED_BACK for log in logs)
+    renamed = User.objects.filter(last_name__in=("Campaigner", "Rehearsing"))
+    return _finding(
+        f"{made} views rolled back what they wrote",
+        [f"{user.username} is called {user.last_name} now" for user in renamed]
+        + ([f"they made {made} AI calls, and {kept} rows are there"] if made != kept else []),
+        "the rows of their AI calls are there",
+    )
+
+
+def _served_call(entry: Served, visits: Sequence[Visit]) -> Call:
+    # The embedding view asks for each part of a question; the stub joins them by line.
+    prompt = entry.prompt.replace("\n", ";")
+    visit = next((visit for visit in visits if visit.question in prompt), None)
+    return Call(
+        user=visit.user if visit else "(no visit)",
+        section=visit.section if visit else "(no visit)",
+        provider=entry.provider,
+        # An answer that names no model, such as an error, leaves the one that was asked for.
+        model=entry.model or entry.requested_model,
+        prompt_tokens=entry.prompt_tokens,
+        completion_tokens=entry.completion_tokens,
+        success=entry.status < 400 and not entry.failed,
+    )
+
+
+def _recorded_call(log: AIUsageLog) -> Call:
+    return Call(
+        user=log.user.get_username() if log.user else "",
+        section=log.section,
+        provider=log.provider,
+        model=log.model_name,
+        prompt_tokens=log.prompt_tokens,
+        completion_tokens=log.completion_tokens,
+        success=log.success,
+    )
+
+
+def _finding(subject: str, differences: list[str], good: str) -> Finding:
+    return Finding(subject if differences else f"{subject}, {good}", tuple(differences))

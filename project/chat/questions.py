@@ -1,0 +1,46 @@
+"""What the visitor asked, and the plain way to have it answered."""
+
+from __future__ import annotations
+
+from django.core.exceptions import BadRequest
+from django.http import HttpRequest
+
+from project.chat.clients import (
+    CHAT_MODEL,
+    CLAUDE_MODEL,
+    GEMINI_MODEL,
+    anthropic_client,
+    gemini_client,
+    openai_client,
+)
+
+MAX_QUESTION = 2000
+
+
+def question_in(request: HttpRequest) -> str:
+    question = request.POST.get("question", "").strip()
+    if not question:
+        raise BadRequest("Ask something: the field 'question' is empty.")
+    return question[:MAX_QUESTION]
+
+
+def ask_openai(question: str) -> str:
+    completion = openai_client().chat.completions.create(
+        model=CHAT_MODEL, messages=[{"role": "user", "content": question}]
+    )
+    return completion.choices[0].message.content or ""
+
+
+def ask_anthropic(question: str, system: str = "Be brief.") -> str:
+    message = anthropic_client().messages.create(
+        model=CLAUDE_MODEL,
+        max_tokens=500,
+        system=system,
+        messages=[{"role": "user", "content": question}],
+    )
+    return "".join(block.text for block in message.content if block.type == "text")
+
+
+def ask_gemini(question: str) -> str:
+    answer = gemini_client().models.generate_content(model=GEMINI_MODEL, contents=question)
+    return answer.text or ""

@@ -1,0 +1,68 @@
+"""All that the stub speaks."""
+
+from __future__ import annotations
+
+from project.stub import (
+    bedrock_wire,
+    cohere_wire,
+    google_wire,
+    ollama_wire,
+    openai_like,
+    openai_media,
+    openai_wire,
+)
+from project.stub.anthropic_wire import Messages
+from project.stub.openai_responses import (
+    Background,
+    CancelResponse,
+    Responses,
+    RetrieveResponse,
+)
+from project.stub.wire import Endpoint
+
+#: First part of the path → provider, in the names that genai-prices uses where it knows one.
+PROVIDERS = {
+    "openai": "openai",
+    "anthropic": "anthropic",
+    "google": "google",
+    "mistral": "mistral",
+    "groq": "groq",
+    "openrouter": "openrouter",
+    "hf": "huggingface",
+    "cohere": "cohere",
+    "ollama": "ollama",
+    "bedrock": "aws",
+}
+
+
+def make_endpoints() -> tuple[Endpoint, ...]:
+    """New ones for each server: what one was told to do in the background is its own affair."""
+    background = Background()
+    return (
+        openai_wire.ChatCompletions(),
+        Responses(background),
+        RetrieveResponse(background),
+        CancelResponse(background),
+        openai_wire.Embeddings(),
+        openai_wire.Completions(),
+        openai_media.Images(),
+        openai_media.Transcriptions(),
+        Messages(),
+        google_wire.GenerateContent(),
+        google_wire.EmbedContent(),
+        openai_like.MistralChat(),
+        openai_like.MistralEmbeddings(),
+        openai_like.GroqChat(),
+        openai_like.OpenRouterChat(),
+        openai_like.HuggingFaceChat(),
+        cohere_wire.Chat(),
+        cohere_wire.ChatV1(),
+        cohere_wire.Embed(),
+        cohere_wire.Rerank(),
+        ollama_wire.Chat(),
+        ollama_wire.Generate(),
+        ollama_wire.Embed(),
+        bedrock_wire.Converse(),
+        bedrock_wire.InvokeEmbeddings(),
+        bedrock_wire.Invoke(),
+    )

@@ -1,0 +1,239 @@
+"""OpenAI: Responses, also those that are worked on in the background and asked for later.
+
+Shapes: https://platform.openai.com/docs/api-reference/responses and …/guides/background
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+
+from project.stub import assistant
+from project.stub.exchange import Ask, Counts, Part, Question
+from project.stub.openai_wire import OpenAIEndpoint
+from project.stub.wire import (
+    Json,
+    MissingError,
+    PlainEndpoint,
+    compact,
+    conversation,
+    counts,
+    make_id,
+    required,
+    sse,
+)
+
+
+class Background:
+    """The responses that were promised and how far they have come."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._asks: dict[str, Ask] = {}
+        self._states: dict[str, str] = {}
+        self._polls: dict[str, int] = {}
+
+    def promise(self, ask: Ask) -> None:
+        with self._lock:
+            self._asks[ask.response_id] = ask
+            self._states[ask.response_id] = "queued"
+            self._polls[ask.response_id] = ask.orders.queued
+
+    def find(self, response_id: str) -> Ask:
+        with self._lock:
+            if response_id not in self._asks:
+                raise MissingError(f"Response with id '{response_id}' not found.")
+            return self._asks[response_id]
+
+    def poll(self, response_id: str) -> str:
+        """The state that somebody who asks is told; each asking brings the end nearer."""
+        with self._lock:
+            if self._states[response_id] == "queued":
+                if self._polls[response_id] == 0:
+                    self._states[response_id] = "completed"
+                self._polls[response_id] -= 1
+            return self._states[response_id]
+
+    def cancel(self, response_id: str) -> str:
+        """What is completed stays so."""
+        with self._lock:
+            if self._states[response_id] == "queued":
+                self._states[response_id] = "cancelled"
+            return self._states[response_id]
+
+
+class Responses(OpenAIEndpoint):
+    operation = "chat"
+    pattern = re.compile(r"/openai/v1/responses")
+
+    def __init__(self, background: Background) -> None:
+        self._background = background
+
+    def read(self, body: Json, match: re.Match[str], query: dict[str, list[str]]) -> Question:
+        model = required(body, "model", str)
+        prompt, spoken = conversation(
+            body.get("instructions"), required(body, "input", (str, list))
+        )
+        return Question(model, prompt, body.get("stream") is True, body, spoken)
+
+    def response_id(self) -> str:
+        return make_id("resp_", 48)
+
+    def plain(self, ask: Ask) -> Part:
+        if ask.body.get("background") is True:
+            self._background.promise(ask)
+            return _in_state(ask, "queued")
+        return _in_state(ask, "completed")
+
+    def stream(self, ask: Ask) -> Iterator[Part]:
+        if ask.body.get("background") is True:  # a stream that is left can be asked for later
+            self._background.promise(ask)
+        return self._numbered(self._events(ask))
+
+    def stream_error(self, ask: Ask, message: str) -> Iterator[Part]:
+        error = {"code": "server_error", "message": message}
+        response = _response(ask, "failed", [], error=error)
+        failed: list[tuple[Json, Counts | None]] = [
+            ({"type": "error", **error, "param": None}, None),
+            ({"type": "response.failed", "response": response}, None),
+        ]
+        for part in self._numbered(iter(failed), start=100):
+            yield Part(part.data, failed=True)
+
+    def _events(self, ask: Ask) -> Iterator[tuple[Json, Counts | None]]:
+        item_id = make_id("msg_", 48)
+        place = {"item_id": item_id, "output_index": 0, "content_index": 0}
+        for status in ("created", "in_progress"):
+            response = _response(ask, "in_progress", [])
+            yield {"type": f"response.{status}", "response": response}, None
+        item = {**_message_item(item_id, ""), "status": "in_progress", "content": []}
+        yield {"type": "response.output_item.added", "output_index": 0, "item": item}, None
+        empty = _text_part("")
+        yield {"type": "response.content_part.added", **place, "part": empty}, None
+        for piece in assistant.pieces(ask.text):
+            delta = {"delta": piece, "logprobs": [], "obfuscation": make_id("", 8)}
+            yield {"type": "response.output_text.delta", **place, **delta}, None
+        done = {"text": ask.text, "logprobs": []}
+        yield {"type": "response.output_text.done", **place, **done}, None
+        part = _text_part(ask.text)
+        yield {"type": "response.content_part.done", **place, "part": part}, None
+        item = _message_item(item_id, ask.text)
+        yield {"type": "response.output_item.done", "output_index": 0, "item": item}, None
+        response = _response(ask, "completed", [item])
+        yield {"type": "response.completed", "response": response}, _counts(ask)
+
+    @staticmethod
+    def _numbered(events: Iterator[tuple[Json, Counts | None]], start: int = 0) -> Iterator[Part]:
+        for number, (event, reports) in enumerate(events, start):
+            yield Part(sse({**event, "sequence_number": number}, event["type"]), reports)
+
+
+class RetrieveResponse(PlainEndpoint, OpenAIEndpoint):
+    operation = "chat"
+    method = "GET"
+    pattern = re.compile(r"/openai/v1/responses/(?P<id>[^/]+)")
+
+    def __init__(self, background: Background) -> None:
+        self._background = background
+
+    def read(self, body: Json, match: re.Match[str], query: dict[str, list[str]]) -> Question:
+        # What is asked for has no model but the one of the promise.
+        ask = self._background.find(match["id"])
+        return replace(ask.question, model=ask.model, response_id=ask.response_id, stream=False)
+
+    def response_id(self) -> str:
+        return ""
+
+    def plain(self, ask: Ask) -> Part:
+        return self._in_state(ask, self._background.poll(ask.response_id))
+
+    def _in_state(self, ask: Ask, status: str) -> Part:
+        # Made when it was promised, not when it is asked for.
+        return _in_state(
+            replace(ask, created=self._background.find(ask.response_id).created), status
+        )
+
+
+class CancelResponse(RetrieveResponse):
+    method = "POST"
+    pattern = re.compile(r"/openai/v1/responses/(?P<id>[^/]+)/cancel")
+
+    def plain(self, ask: Ask) -> Part:
+        return self._in_state(ask, self._background.cancel(ask.response_id))
+
+
+def _in_state(ask: Ask, status: str) -> Part:
+    if status != "completed":
+        return Part(compact(_response(ask, status, [])), Counts())
+    item = _message_item(make_id("msg_", 48), ask.text)
+    return Part(compact(_response(ask, status, [item])), _counts(ask))
+
+
+def _response(ask: Ask, status: str, output: list[Json], error: Json | None = None) -> Json:
+    body = ask.body
+    finished = status == "completed"
+    return {
+        "id": ask.response_id,
+        "object": "response",
+        "created_at": ask.created,
+        "status": status,
+        "background": body.get("background") is True,
+        "completed_at": ask.created if finished else None,
+        "error": error,
+        "incomplete_details": None,
+        "instructions": body.get("instructions"),
+        "max_output_tokens": body.get("max_output_tokens"),
+        "model": ask.model,
+        "output": output,
+        "parallel_tool_calls": True,
+        "previous_response_id": body.get("previous_response_id"),
+        "reasoning": {"effort": None, "summary": None},
+        "service_tier": "default" if finished else "auto",
+        "store": True,
+        "temperature": 1.0,
+        "text": {"format": {"type": "text"}, "verbosity": "medium"},
+        "tool_choice": "auto",
+        "tools": [],
+        "top_p": 1.0,
+        "truncation": "disabled",
+        "usage": _usage(ask) if finished and not ask.orders.nousage else None,
+        "user": None,
+        "metadata": body.get("metadata") or {},
+    }
+
+
+def _usage(ask: Ask) -> Json:
+    orders = ask.orders
+    return {
+        "input_tokens": ask.prompt_tokens,
+        "input_tokens_details": {
+            "cached_tokens": orders.cached,
+            "cache_write_tokens": orders.cache_write,
+        },
+        "output_tokens": ask.completion_tokens,
+        "output_tokens_details": {"reasoning_tokens": orders.reasoning},
+        "total_tokens": ask.prompt_tokens + ask.completion_tokens,
+    }
+
+
+def _counts(ask: Ask) -> Counts:
+    orders = ask.orders
+    return counts(
+        ask, cached=orders.cached, cache_write=orders.cache_write, reasoning=orders.reasoning
+    )
+
+
+def _message_item(item_id: str, text: str) -> Json:
+    return {
+        "id": item_id,
+        "type": "message",
+        "status": "completed",
+        "role": "assistant",
+        "content": [_text_part(text)],
+    }
+
+
+def _text_part(text: str) -> Json:
+    return {"type": "output_text", "annotations": [], "logprobs": [], "text": text}

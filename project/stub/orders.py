@@ -1,0 +1,122 @@
+"""Behaviour on demand: directives such as `[stub status=429 times=2]` in the text of a prompt.
+
+A test or a demo page can thus ask for trouble through any SDK, without another channel.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from typing import Any
+
+_DIRECTIVE = re.compile(r"\[stub\b([^\]]*)\]")
+
+
+class BadOrderError(ValueError):
+    """The prompt holds a directive that the stub does not understand."""
+
+
+@dataclass(frozen=True)
+class Orders:
+    """What one prompt asks of the stub."""
+
+    status: int | None = None  # fail with this HTTP status and the provider's own error body
+    times: int | None = None  # misbehave only for the first N requests with this same prompt
+    delay: float = 0.0  # seconds to wait before the headers
+    pace: float | None = None  # seconds to wait between the events of a stream
+    cut: int | None = None  # drop the connection after N stream events, or in a plain body
+    gzip: bool = False  # Content-Encoding: gzip; streams are flushed event by event
+    garbage: bool = False  # 200 with a body that nobody can parse
+    nousage: bool = False  # leave the usage out of the answer
+    error_in_stream: bool = False  # 200, then an error told inside the body
+    cached: int = 0  # prompt tokens that were read from a cache
+    cache_write: int = 0  # prompt tokens that were written to a cache
+    reasoning: int = 0  # completion tokens that were spent on thinking
+    grow: int = 0  # Anthropic: prompt tokens that only the end of the stream tells of
+    fragments: bool = False  # send tiny pieces that cut lines and characters
+    leak: str = ""  # an error whose message echoes this API key
+    usage: tuple[int, int] | None = None  # force the totals: usage=PROMPT/COMPLETION
+    words: int = 0  # answer with this many words
+    queued: int = 1  # OpenAI: how often a response in the background is found still at work
+
+
+def find_orders(text: str) -> Orders:
+    given: dict[str, Any] = {}
+    for directive in _DIRECTIVE.finditer(text):
+        for word in directive[1].split():
+            name, equals, value = word.partition("=")
+            given[name] = _parsed(name, value if equals else None)
+    return _checked(Orders(**given))
+
+
+def without_orders(text: str) -> str:
+    return _DIRECTIVE.sub("", text).strip()
+
+
+def _parsed(name: str, value: str | None) -> Any:
+    if name in _FLAGS:
+        if value is not None:
+            raise BadOrderError(f"[stub {name}] takes no value, not {value!r}")
+        return True
+    if name not in _VALUES:
+        known = ", ".join(field.name for field in fields(Orders))
+        raise BadOrderError(f"[stub {name}] is not known; known are: {known}")
+    try:
+        return _VALUES[name](value or "")
+    except ValueError:
+        raise BadOrderError(f"[stub {name}={value or ''}] has no usable value") from None
+
+
+def _checked(orders: Orders) -> Orders:
+    if orders.status is not None and not 400 <= orders.status <= 599:
+        raise BadOrderError(f"[stub status={orders.status}] must be from 400 to 599")
+    if orders.usage:
+        prompt, completion = orders.usage
+        if orders.cached + orders.cache_write + orders.grow > prompt:
+            raise BadOrderError(f"[stub usage] {prompt} prompt tokens cannot hold the cached ones")
+        if orders.reasoning > completion:
+            raise BadOrderError(f"[stub usage] {completion} tokens cannot hold the reasoning ones")
+    return orders
+
+
+def _count(value: str) -> int:
+    if not re.fullmatch(r"[0-9]{1,18}", value):
+        raise ValueError(value)
+    return int(value)
+
+
+def _seconds(value: str) -> float:
+    seconds = float(value)
+    if not 0 <= seconds <= 60:
+        raise ValueError(value)
+    return seconds
+
+
+def _pair(value: str) -> tuple[int, int]:
+    prompt, _, completion = value.partition("/")
+    return _count(prompt), _count(completion)
+
+
+def _text(value: str) -> str:
+    if not value:
+        raise ValueError(value)
+    return value
+
+
+_FLAGS = frozenset({"gzip", "garbage", "nousage", "error_in_stream", "fragments"})
+_VALUES: dict[str, Callable[[str], Any]] = {
+    "status": _count,
+    "times": _count,
+    "delay": _seconds,
+    "pace": _seconds,
+    "cut": _count,
+    "cached": _count,
+    "cache_write": _count,
+    "reasoning": _count,
+    "grow": _count,
+    "leak": _text,
+    "usage": _pair,
+    "words": _count,
+    "queued": _count,
+}

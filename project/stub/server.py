@@ -1,0 +1,367 @@
+"""The HTTP side of the stub: sockets, chunks, compression, broken connections."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import re
+import socket
+import sys
+import threading
+import zlib
+from base64 import b64encode
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from socketserver import TCPServer
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import parse_qs, urlsplit
+
+from project.stub.endpoints import PROVIDERS, make_endpoints
+from project.stub.exchange import Part, Reply, Served
+from project.stub.journal import Entry, Journal
+from project.stub.orders import BadOrderError, Orders
+from project.stub.replies import error_reply, orders_of, reply_to
+from project.stub.requests import UnreadableError, object_of, read_body
+from project.stub.wire import BadRequestError, Endpoint
+
+_FRAGMENT_SIZES = (1, 2, 7, 3, 1, 5)
+
+
+class StubProvider:
+    """The stub on 127.0.0.1, in threads of this process.
+
+    with StubProvider() as stub:
+        client = OpenAI(base_url=stub.openai_url, api_key="anything")
+    """
+
+    def __init__(
+        self,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        *,
+        pace: float = 0.0,
+        keep: int | None = None,
+    ) -> None:
+        """`pace`: seconds between stream events; `keep`: how many requests are remembered."""
+        self._address = (host, port)
+        self._pace = pace
+        self._journal = Journal(keep)
+        self._server: _Server | None = None
+        self._bound: tuple[str, int] | None = None
+
+    def start(self) -> Self:
+        if self._server is None:
+            self._server = _Server(self._address, self._journal, self._pace)
+            host, port = self._server.server_address[:2]
+            self._bound = (str(host), int(port))
+            thread = threading.Thread(
+                target=self._server.serve_forever,
+                kwargs={"poll_interval": 0.02},
+                name="stub-provider",
+                daemon=True,
+            )
+            thread.start()
+        return self
+
+    def stop(self) -> None:
+        if self._server is not None:
+            self._server.shutdown()
+            self._server.hang_up()
+            self._server.server_close()
+            self._server = None
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    @property
+    def host_port(self) -> str:
+        # Known after stop() too: a test of an unreachable provider needs an address to fail at.
+        if self._bound is None:
+            raise RuntimeError("The stub provider has not been started.")
+        return f"{self._bound[0]}:{self._bound[1]}"
+
+    @property
+    def url(self) -> str:
+        return f"http://{self.host_port}"
+
+    @property
+    def openai_url(self) -> str:
+        return f"{self.url}/openai/v1"
+
+    @property
+    def anthropic_url(self) -> str:
+        return f"{self.url}/anthropic"
+
+    @property
+    def google_url(self) -> str:
+        return f"{self.url}/google"
+
+    @property
+    def gateways(self) -> dict[str, str]:
+        """What `AI_USAGE_GATEWAYS` has to say of a site that talks to this stub."""
+        return {f"{self.host_port}/{prefix}": name for prefix, name in PROVIDERS.items()}
+
+    @property
+    def journal(self) -> list[Served]:
+        return self._journal.served()
+
+    def clear(self) -> None:
+        self._journal.clear()
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 256  # tests open many connections at once
+
+    def __init__(self, address: tuple[str, int], journal: Journal, pace: float) -> None:
+        self.journal = journal
+        self.pace = pace
+        self.ended = threading.Event()
+        self.endpoints = make_endpoints()
+        self._connections: set[socket.socket] = set()
+        self._lock = threading.Lock()
+        super().__init__(address, _Handler)
+
+    def server_bind(self) -> None:
+        # HTTPServer asks the resolver for this machine's name here, which can take seconds.
+        TCPServer.server_bind(self)
+        self.server_name, self.server_port = str(self.server_address[0]), self.server_address[1]
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        with self._lock:
+            self._connections.add(request)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        with self._lock:
+            self._connections.discard(request)
+        super().shutdown_request(request)
+
+    def hang_up(self) -> None:
+        """End the kept-alive connections, or a stopped stub would go on answering."""
+        self.ended.set()
+        with self._lock:
+            connections = list(self._connections)
+        for connection in connections:
+            _drop(connection)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that went away is ordinary business; anything else is shown as usual."""
+        if not isinstance(sys.exception(), OSError):
+            super().handle_error(request, client_address)
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    server: _Server
+
+    def do_GET(self) -> None:
+        path = urlsplit(self.path).path
+        if path == "/journal":
+            self._send_json(200, [_as_json(served) for served in self.server.journal.served()])
+        elif path == "/":
+            self._send_json(200, {"status": "ok", "journal": "/journal"})
+        elif not self._serve(b""):
+            self._send_json(404, {"error": {"message": f"The stub has no page {path}"}})
+
+    def do_DELETE(self) -> None:
+        path = urlsplit(self.path).path
+        if path == "/journal":
+            self.server.journal.clear()
+            self._send_json(200, [])
+        else:
+            self._send_json(404, {"error": {"message": f"The stub cannot delete {path}"}})
+
+    def do_POST(self) -> None:
+        try:
+            body = read_body(self.headers, self.rfile)
+        except UnreadableError as problem:
+            self.close_connection = True
+            self._send_json(problem.status, {"error": {"message": str(problem)}})
+            return
+        if not self._serve(body):
+            path = urlsplit(self.path).path
+            self._send_json(404, {"error": {"message": f"The stub has no API at {path}"}})
+
+    def _serve(self, body: bytes) -> bool:
+        """Answers as the provider whose path it is; False if it is nobody's."""
+        address = urlsplit(self.path)
+        found = _find(self.server.endpoints, self.command, address.path)
+        if found is None:
+            return False
+        endpoint, match = found
+        entry = self.server.journal.open(address.path, endpoint.provider, endpoint.operation)
+        try:
+            given = object_of(body, self.headers.get("Content-Type", ""))
+            question = endpoint.read(given, match, parse_qs(address.query))
+            entry.asked(question)
+            asked = self.server.journal.times_asked(address.path, question.prompt)
+            orders = orders_of(endpoint, question, asked)
+            reply = reply_to(endpoint, question, orders)
+        except BadRequestError as problem:
+            orders, reply = Orders(), error_reply(endpoint, problem.status, str(problem))
+        except BadOrderError as problem:
+            orders, reply = Orders(), error_reply(endpoint, 400, str(problem))
+        entry.answering(reply)
+        try:
+            self._answer(entry, reply, orders)
+        except OSError:
+            # The client went away in the middle; the journal says how far it got.
+            entry.completed(completed=False)
+            self.close_connection = True
+        return True
+
+    def version_string(self) -> str:
+        return "StubProvider"
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Say nothing: the journal is the log."""
+
+    def _answer(self, entry: Entry, reply: Reply, orders: Orders) -> None:
+        if orders.delay:
+            self.server.ended.wait(orders.delay)
+            if self._client_has_gone():
+                self.close_connection = True
+                return
+        if reply.streamed or orders.fragments:
+            self._send_chunked(entry, reply, orders)
+        else:
+            self._send_plain(entry, reply, orders)
+
+    def _send_plain(self, entry: Entry, reply: Reply, orders: Orders) -> None:
+        (part,) = reply.parts
+        wire = gzip.compress(part.data, mtime=0) if orders.gzip else part.data
+        self._send_head(reply, orders, {"Content-Length": str(len(wire))})
+        if orders.cut is None:
+            entry.writing(wire, part)
+            entry.completed(completed=True)
+            self.wfile.write(wire)
+            return
+        half = wire[: len(wire) // 2] if orders.cut else b""
+        entry.writing(half, Part(half))
+        self.wfile.write(half)
+        self._cut_off()
+
+    def _send_chunked(self, entry: Entry, reply: Reply, orders: Orders) -> None:
+        self._send_head(reply, orders, {"Transfer-Encoding": "chunked"})
+        pace = self.server.pace if orders.pace is None else orders.pace
+        compressor = zlib.compressobj(wbits=31) if orders.gzip else None
+        for number, (part, last) in enumerate(_with_last(reply.parts)):
+            if number == orders.cut:
+                break
+            if number and pace:
+                self.server.ended.wait(pace)
+            if self._client_has_gone():
+                self.close_connection = True
+                return
+            wire = _compressed(compressor, part.data, last=last) if compressor else part.data
+            entry.writing(wire, part)
+            # Said before the bytes leave: see `Entry`. An order to cut at the end still cuts.
+            whole = last and orders.cut is None
+            entry.completed(completed=whole)
+            self._write_chunks(wire, fragments=orders.fragments, end=whole)
+        if orders.cut is not None:
+            self._cut_off()
+
+    def _write_chunks(self, wire: bytes, *, fragments: bool, end: bool) -> None:
+        pieces = [_chunk(piece) for piece in (_fragments(wire) if fragments else (wire,))]
+        if end:
+            # It leaves with the last bytes: many clients hang up as soon as they have read those.
+            pieces[-1] += b"0\r\n\r\n"
+        try:
+            for piece in pieces:
+                self.wfile.write(piece)
+        except OSError:
+            # Nor do they wait for the checksum that ends a compressed stream.
+            if not (end and fragments):
+                raise
+            self.close_connection = True
+
+    def _send_head(self, reply: Reply, orders: Orders, framing: dict[str, str]) -> None:
+        self.send_response(reply.status)
+        self.send_header("Content-Type", reply.content_type)
+        if reply.streamed:
+            self.send_header("Cache-Control", "no-cache")
+        if orders.gzip:
+            self.send_header("Content-Encoding", "gzip")
+        for name, value in {**reply.headers, **framing}.items():
+            self.send_header(name, value)
+        self.end_headers()
+
+    def _send_json(self, status: int, value: object) -> None:
+        body = json.dumps(value).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def _cut_off(self) -> None:
+        self.close_connection = True
+        _drop(self.connection)
+
+    def _client_has_gone(self) -> bool:
+        try:
+            return not self.connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return False
+
+
+def _find(
+    endpoints: Iterable[Endpoint], method: str, path: str
+) -> tuple[Endpoint, re.Match[str]] | None:
+    for endpoint in endpoints:
+        if endpoint.method == method and (match := endpoint.pattern.fullmatch(path)):
+            return endpoint, match
+    return None
+
+
+def _with_last(parts: Iterable[Part]) -> Iterator[tuple[Part, bool]]:
+    """Each part, and whether it is the last; one look ahead."""
+    held: Part | None = None
+    for part in parts:
+        if held:
+            yield held, False
+        held = part
+    if held:
+        yield held, True
+
+
+def _compressed(compressor: zlib._Compress, data: bytes, *, last: bool) -> bytes:
+    # Flushed event by event, as a provider's proxy does: the client need not wait.
+    flush = zlib.Z_FINISH if last else zlib.Z_SYNC_FLUSH
+    return compressor.compress(data) + compressor.flush(flush)
+
+
+def _chunk(data: bytes) -> bytes:
+    return b"%x\r\n%b\r\n" % (len(data), data)
+
+
+def _fragments(wire: bytes) -> Iterator[bytes]:
+    at = turn = 0
+    while at < len(wire):
+        size = _FRAGMENT_SIZES[turn % len(_FRAGMENT_SIZES)]
+        yield wire[at : at + size]
+        at, turn = at + size, turn + 1
+
+
+def _drop(connection: socket.socket) -> None:
+    try:
+        connection.shutdown(socket.SHUT_RDWR)
+    except OSError:
+        return  # it is gone already
+
+
+def _as_json(served: Served) -> dict[str, Any]:
+    return {**asdict(served), "body": b64encode(served.body).decode()}

@@ -1,0 +1,103 @@
+"""Objects for tests, with harmless defaults; each test names what matters to it."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+from django.contrib.auth.models import User
+from django.db import connection, transaction
+
+from usage_tracking.events import REPORTED, UsageEvent, uuid7
+from usage_tracking.models import AIUsageLog
+
+NOON = dt.datetime(2026, 3, 14, 12, 0, tzinfo=dt.UTC)
+
+
+def make_user(username: str = "ada", **changes: Any) -> User:
+    """A saved user."""
+    return User.objects.create_user(username, **changes)
+
+
+def make_superuser(username: str = "root", **changes: Any) -> User:
+    return User.objects.create_superuser(username, **changes)
+
+
+def make_log(**changes: Any) -> AIUsageLog:
+    """A log that is not saved, of a call without a user."""
+    values: dict[str, Any] = {
+        "section": "chat",
+        "provider": "openai",
+        "model_name": "gpt-4o",
+        "operation": "chat",
+        "prompt_tokens": 150,
+        "completion_tokens": 80,
+        "response_time_ms": 900,
+        "created_at": NOON,
+    }
+    return AIUsageLog(**values | changes)
+
+
+def save_log(**changes: Any) -> AIUsageLog:
+    log = make_log(**changes)
+    log.save()
+    return log
+
+
+def make_event(*, user: User | None = None, **changes: Any) -> UsageEvent:
+    """A finished call of `user`, as it comes out of the outbox."""
+    values: dict[str, Any] = {
+        "created_at": NOON,
+        "section": "chat",
+        "provider": "openai",
+        "model_name": "gpt-4o",
+        "operation": "chat",
+        "prompt_tokens": 150,
+        "completion_tokens": 80,
+        "usage_source": REPORTED,
+        "response_time_ms": 900,
+    }
+    if user is not None:
+        values |= {"user_id": str(user.pk), "username": user.get_username()}
+    values |= changes
+    values.setdefault("id", uuid7(values["created_at"]))
+    return UsageEvent(**values)
+
+
+@contextmanager
+def rolled_back() -> Iterator[None]:
+    """A transaction of the site that fails in the end."""
+    with suppress(_Failure), transaction.atomic():
+        yield
+        raise _Failure
+
+
+def refuse_section(section: str) -> None:
+    """Makes the database refuse logs of that section, as a constraint of the site's would."""
+    with connection.cursor() as cursor:
+        if connection.vendor == "sqlite":
+            cursor.execute(
+                f"CREATE TRIGGER refuse_{section} BEFORE INSERT ON ai_usage_log "
+                f"WHEN NEW.section = '{section}' BEGIN SELECT RAISE(ABORT, 'refused'); END"
+            )
+        else:
+            cursor.execute(
+                f"ALTER TABLE ai_usage_log ADD CONSTRAINT refuse_{section} "
+                f"CHECK (section <> '{section}')"
+            )
+
+
+def accept_section(section: str) -> None:
+    """Undoes `refuse_section`."""
+    connection.check_constraints()  # PostgreSQL alters no table on which checks are pending
+    with connection.cursor() as cursor:
+        if connection.vendor == "sqlite":
+            cursor.execute(f"DROP TRIGGER refuse_{section}")
+        else:
+            cursor.execute(f"ALTER TABLE ai_usage_log DROP CONSTRAINT refuse_{section}")
+
+
+class _Failure(Exception):
+    pass

@@ -1,0 +1,110 @@
+"""The self-test sees what is captured, and what is not."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import httpx2
+import pytest
+import requests
+from pytest_django import Settings
+
+from tests.told import rows, without_capture
+from usage_tracking import ai_usage, capture
+from usage_tracking.capture import selftest
+
+pytestmark = pytest.mark.django_db
+
+MODES = {
+    ("httpx", "sync"),
+    ("httpx", "async"),
+    ("httpx2", "sync"),
+    ("httpx2", "async"),
+    ("requests", "sync"),
+    ("aiohttp", "async"),
+    ("botocore", "sync"),
+}
+
+
+def outcomes(trials: list[selftest.Trial]) -> dict[tuple[str, str], tuple[bool, str]]:
+    return {(t.package, t.mode): (t.captured, t.problem) for t in trials}
+
+
+def test_every_transport_is_captured() -> None:
+    assert outcomes(selftest.try_transports()) == dict.fromkeys(MODES, (True, ""))
+
+
+def test_every_sdk_is_captured() -> None:
+    captured = outcomes(selftest.try_sdks())
+
+    assert captured == dict.fromkeys(captured, (True, ""))
+    assert {
+        ("openai", "sync"),
+        ("openai", "async"),
+        ("anthropic", "sync"),
+        ("anthropic", "async"),
+        ("google-genai", "sync"),
+        ("google-genai", "async"),
+        ("boto3", "sync"),
+    } <= set(captured)
+
+
+def test_trial_leaves_no_trace() -> None:
+    with ai_usage(section="chat") as usage:
+        selftest.try_transports()
+
+    assert usage.calls == 0
+    assert rows() == []
+
+
+def test_trial_runs_on_an_event_loop_too() -> None:
+    async def main() -> list[selftest.Trial]:
+        return selftest.try_transports()
+
+    assert all(trial.captured for trial in asyncio.run(main()))
+
+
+def test_trial_says_which_transport_is_not_hooked(monkeypatch: pytest.MonkeyPatch) -> None:
+    with without_capture():
+        capture.install(["httpx2"])
+        found = outcomes(selftest.try_transports())
+
+    hooked = {("httpx2", "sync"), ("httpx2", "async")}
+    assert {mode for mode, (captured, _) in found.items() if captured} == hooked
+    assert {problem for captured, problem in found.values() if not captured} == {"no hook saw it"}
+
+
+def test_sdk_that_moves_to_another_library_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a new release would that brings its own HTTP client."""
+    with without_capture():
+        original: Any = httpx2.Client.send
+    monkeypatch.setattr(httpx2.Client, "send", original)
+    found = outcomes(selftest.try_sdks())
+
+    assert found["openai", "sync"] == (False, "no hook saw it")
+    assert found["openai", "async"] == (True, "")
+
+
+def test_library_that_fails_is_told_with_its_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    def send(self: Any, *args: Any, **options: Any) -> Any:
+        raise requests.ConnectionError("no route")
+
+    monkeypatch.setattr(requests.Session, "send", send)
+
+    assert outcomes(selftest.try_transports())["requests", "sync"] == (
+        False,
+        "the call could not be made: ConnectionError: no route",
+    )
+
+
+def test_library_that_is_not_installed_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(selftest, "_TRANSPORTS", [("no-such-package", lambda url: None)])
+
+    assert selftest.try_transports() == []
+
+
+def test_hosts_that_no_table_knows_may_be_left_out(settings: Settings) -> None:
+    settings.AI_USAGE_UNKNOWN_HOSTS = False
+
+    assert outcomes(selftest.try_transports()) == dict.fromkeys(MODES, (True, ""))

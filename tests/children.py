@@ -1,0 +1,47 @@
+"""Python in a process of its own: another site, with its own settings."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from textwrap import dedent
+
+ROOT = Path(__file__).parent.parent
+
+
+def run_python(directory: Path, code: str, *, settings: str = "", **environment: str) -> str:
+    """What `code` prints after `django.setup()`, under `tests.settings` with `settings` added.
+
+    `directory` holds the settings and the outbox of that site.
+    """
+    ended = subprocess.run(
+        [sys.executable, "-W", "error", "-c", f"import django; django.setup()\n{dedent(code)}"],
+        cwd=directory,
+        env=make_site(directory, settings) | environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stderr
+    return ended.stdout
+
+
+def make_site(directory: Path, settings: str = "") -> dict[str, str]:
+    """The environment of processes that share the site in `directory`."""
+    (directory / "site_settings.py").write_text(
+        "from tests.settings import *\n"
+        f"AI_USAGE_OUTBOX = {str(directory / 'outbox')!r}\n" + dedent(settings)
+    )
+    return os.environ | {
+        "PYTHONPATH": os.pathsep.join((str(directory), str(ROOT))),
+        "DJANGO_SETTINGS_MODULE": "site_settings",
+    }
+
+
+def hear_control_c() -> None:
+    """For `preexec_fn`: a shell that starts the tests in the background has them ignore Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)

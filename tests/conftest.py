@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+from django.db import connection
+from pytest_django import DjangoDbBlocker
+
+from tests.databases import names_postgres
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    database = config.getoption("database")
+    for item in items:
+        for other in {"sqlite", "postgres"} - {database}:
+            if item.get_closest_marker(other):
+                item.add_marker(pytest.mark.skip(reason=f"about {other}; this run uses {database}"))
+    if config.getoption("only_database_tests"):
+        config.hook.pytest_deselected(items=[item for item in items if not uses_database(item)])
+        items[:] = filter(uses_database, items)
+
+
+def uses_database(item: pytest.Item) -> bool:
+    fixtures = set(getattr(item, "fixturenames", ()))
+    return item.get_closest_marker("django_db") is not None or not {
+        "db",
+        "transactional_db",
+        "django_db_setup",
+    }.isdisjoint(fixtures)
+
+
+@pytest.fixture
+def database_url(transactional_db: None) -> str:
+    """DATABASE_URL for a child process that is to see what the test sees."""
+    return _url(connection.settings_dict["NAME"])
+
+
+@pytest.fixture
+def empty_database_url(
+    tmp_path: Path, django_db_setup: None, django_db_blocker: DjangoDbBlocker
+) -> Iterator[str]:
+    """DATABASE_URL of a database without a table, on the server of the run."""
+    if connection.vendor == "sqlite":
+        yield _url(str(tmp_path / "empty.sqlite3"))
+        return
+    name = f"empty_{uuid4().hex}"
+    with django_db_blocker.unblock():
+        with connection.cursor() as cursor:
+            cursor.execute(f"CREATE DATABASE {name}")
+        connection.close()
+    yield _url(name)
+    with django_db_blocker.unblock():
+        with connection.cursor() as cursor:
+            cursor.execute(f"DROP DATABASE {name} WITH (FORCE)")
+        connection.close()
+
+
+def _url(name: str) -> str:
+    given = os.environ["DATABASE_URL"]
+    if not names_postgres(given):
+        return f"sqlite:///{name}"
+    stem, question_mark, options = given.partition("?")
+    return f"{stem.rpartition('/')[0]}/{name}{question_mark}{options}"

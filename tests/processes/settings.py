@@ -1,0 +1,23 @@
+"""Settings of child processes that are a site of their own: no test mode, a real outbox."""
+
+from __future__ import annotations
+
+import json
+import os
+
+from tests.settings import *  # noqa: F403
+
+# As a site has it that never heard of transaction modes.
+if os.environ.get("DEFERRED"):
+    DATABASES["default"]["OPTIONS"].pop("transaction_mode", None)  # noqa: F405
+
+AI_USAGE_GATEWAYS = {f"{os.environ['STUB']}/openai": "openai"}
+AI_USAGE_RAISE_ERRORS = False
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"plain": {"format": "%(levelname)s %(message)s"}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "plain"}},
+    "loggers": {"ai_usage_tracker": {"handlers": ["stderr"], "level": "WARNING"}},
+}
+AI_USAGE_SECTION_MAP = json.loads(os.environ.get("SECTION_MAP", "{}"))

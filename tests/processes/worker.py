@@ -1,0 +1,88 @@
+"""A process of a site: makes AI calls in a loop and says after each which answer it got.
+
+python -m tests.processes.worker USER_ID CALLS [--sdk] [--pause SECONDS] [--atomic outside|inside]
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import time
+from collections.abc import Callable
+
+import django
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("user", type=int)
+    parser.add_argument("calls", type=int)
+    parser.add_argument("--sdk", action="store_true")
+    parser.add_argument("--pause", type=float, default=0.0)
+    parser.add_argument("--atomic", choices=["outside", "inside"])
+    options = parser.parse_args()
+    django.setup()
+    from django.contrib.auth.models import User
+    from django.db import transaction
+
+    from usage_tracking import ai_usage
+
+    user = User(pk=options.user, username="worker")
+    call = sdk_call() if options.sdk else plain_call()
+    print("ready", flush=True)
+    # As a view does under ATOMIC_REQUESTS: read, call, write.
+    for number in range(options.calls):
+        started = time.perf_counter()
+        block = ai_usage(section="chat", user=user)
+        if options.atomic == "outside":
+            with transaction.atomic():
+                list(User.objects.filter(pk=user.pk))
+                with block:
+                    answer = call(number)
+                User.objects.filter(pk=user.pk).update(first_name=str(number))
+        elif options.atomic == "inside":
+            with block, transaction.atomic():
+                list(User.objects.filter(pk=user.pk))
+                answer = call(number)
+                User.objects.filter(pk=user.pk).update(first_name=str(number))
+        else:
+            with block:
+                answer = call(number)
+        waited = (time.perf_counter() - started) * 1000
+        print(f"{answer} {waited:.0f}", flush=True)
+        if options.pause:
+            time.sleep(options.pause)
+    print("done", flush=True)
+
+
+def sdk_call() -> Callable[[int], str]:
+    from openai import OpenAI
+
+    client = OpenAI(base_url=f"http://{os.environ['STUB']}/openai/v1", api_key="none")
+
+    def call(number: int) -> str:
+        return client.chat.completions.create(
+            model="gpt-4o-mini",
+            messages=[{"role": "user", "content": f"call {number} of {os.getpid()}"}],
+        ).id
+
+    return call
+
+
+def plain_call() -> Callable[[int], str]:
+    import httpx
+
+    client = httpx.Client(base_url=f"http://{os.environ['STUB']}/openai/v1")
+
+    def call(number: int) -> str:
+        body = {
+            "model": "gpt-4o-mini",
+            "messages": [{"role": "user", "content": f"call {number} of {os.getpid()}"}],
+        }
+        return str(client.post("/chat/completions", json=body).raise_for_status().json()["id"])
+
+    return call
+
+
+if __name__ == "__main__":
+    main()

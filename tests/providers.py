@@ -1,0 +1,75 @@
+"""Fixtures for tests that make AI calls: a provider on this machine, and who calls it."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import certifi
+import pytest
+from django.contrib.auth.models import User
+from pytest_django import Settings
+
+from project.stub import StubProvider
+
+NAMES = ("openai", "anthropic", "google")
+
+
+@pytest.fixture(scope="session")
+def provider() -> Iterator[StubProvider]:
+    # What the SDKs are made of stays: a test that collects garbage need not look through it, which
+    # takes a third of a second each time.
+    gc.freeze()
+    with StubProvider() as provider:
+        yield provider
+    gc.unfreeze()
+
+
+@pytest.fixture(scope="session")
+def one_certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Clients of SDKs load all authorities of the world, 40 ms each time; no test speaks TLS."""
+    end = "-----END CERTIFICATE-----\n"
+    path = tmp_path_factory.mktemp("tls") / "one.pem"
+    path.write_text(Path(certifi.where()).read_text().partition(end)[0] + end)
+    return path
+
+
+@pytest.fixture
+def stub(
+    provider: StubProvider,
+    settings: Settings,
+    one_certificate: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> StubProvider:
+    """The provider with an empty journal, mapped as a site would map its gateway."""
+    monkeypatch.setenv("SSL_CERT_FILE", str(one_certificate))
+    provider.clear()
+    settings.AI_USAGE_GATEWAYS = _gateways(provider)
+    settings.OPENAI_URL = provider.openai_url
+    return provider
+
+
+@pytest.fixture
+def dead_stub(settings: Settings) -> StubProvider:
+    """A provider whose address refuses connections."""
+    with StubProvider() as provider:
+        pass
+    settings.AI_USAGE_GATEWAYS = _gateways(provider)
+    return provider
+
+
+@pytest.fixture
+def user(db: None) -> User:
+    return User.objects.create_user("ada", "ada@example.com", "secret")
+
+
+async def until(happened: Callable[[], object]) -> None:
+    async with asyncio.timeout(5):
+        while not happened():  # noqa: ASYNC110 -- the stub's threads know no event of the loop
+            await asyncio.sleep(0.005)
+
+
+def _gateways(provider: StubProvider) -> dict[str, str]:
+    return {f"{provider.host_port}/{name}": name for name in NAMES}

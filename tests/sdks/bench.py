@@ -1,0 +1,184 @@
+"""What every SDK has to pass: its calls are recorded as served, and it notices nothing."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any
+
+import pytest
+from asgiref.sync import async_to_sync
+from django.contrib.auth.models import User
+
+from project.stub import StubProvider
+from tests import told
+from tests.sdks.results import Result
+from usage_tracking import ai_usage
+from usage_tracking.capture import exchange
+
+SECTION = "knowledge_qa"
+#: Orders for the stub under which the calls are made.
+ORDERS = ("", "gzip")
+
+Call = Callable[[StubProvider, str], Any]
+
+
+@dataclass(frozen=True)
+class Way:
+    """One way to make a call with an SDK.
+
+    `call` gets the stub and a prompt, and gives the SDK's answer as plain data.
+    """
+
+    #: As it is installed, extras included: `openai[aiohttp]`.
+    sdk: str
+    call: Call
+    streamed: bool
+
+    @property
+    def is_async(self) -> bool:
+        return inspect.iscoroutinefunction(self.call)
+
+    def __str__(self) -> str:
+        return self.call.__name__
+
+
+def ways(sdk: str, plain: Sequence[Call], streamed: Sequence[Call] = ()) -> list[Any]:
+    found = [Way(sdk, call, streamed=False) for call in plain]
+    found += [Way(sdk, call, streamed=True) for call in streamed]
+    return [pytest.param(way, id=str(way)) for way in found]
+
+
+class Bench:
+    def __init__(self, stub: StubProvider, user: User, patch: pytest.MonkeyPatch) -> None:
+        self._stub = stub
+        self._user = user
+        self._carriers = _watch(patch)
+        self.results: list[Result] = []
+
+    def check(self, way: Way, order: str = "") -> None:
+        """One call: its rows tell what was served, and its answer is what it is without us."""
+        prompt = f"Why is the sky blue? [stub {order}]"
+        with told.without_capture():
+            untouched = self._ask(way, prompt)
+        self._start_afresh()
+        answer = self._ask(way, prompt)
+
+        rows = told.rows()
+        journal = self._stub.journal
+        self._note(way, captured=_alike(rows, journal))
+        assert steady(answer) == steady(untouched)
+        assert [(served.status, served.completed) for served in journal] == [(200, True)]
+        told.assert_told_alike(rows, journal)
+        assert len(rows) == 1
+        assert told.attributed(rows[0]) == (self._user.get_username(), SECTION)
+        assert rows[0].error_message is None
+        assert "partial" not in rows[0].metadata
+        assert "unknown" not in rows[0].metadata or journal[0].prompt_tokens is None
+
+    def check_refusal(self, way: Way) -> None:
+        """A call that the provider refuses: a row that says so, and the SDK's own error."""
+        prompt = "Why is the sky blue? [stub status=400]"
+        with told.without_capture(), pytest.raises(Exception) as untouched:  # noqa: PT011
+            self._ask(way, prompt)
+        self._start_afresh()
+        with pytest.raises(Exception) as raised:  # noqa: PT011
+            self._ask(way, prompt)
+
+        # botocore makes the classes of its errors anew for each session.
+        assert repr(raised.type) == repr(untouched.type)
+        told.assert_told_alike(told.rows(), self._stub.journal)
+        row = told.only_row()
+        assert not row.success
+        assert row.error_message
+        assert told.attributed(row) == (self._user.get_username(), SECTION)
+
+    def _ask(self, way: Way, prompt: str) -> Any:
+        async def main() -> Any:
+            async with ai_usage(section=SECTION, user=self._user):
+                return await way.call(self._stub, prompt)
+
+        if way.is_async:
+            return async_to_sync(main)()
+        with ai_usage(section=SECTION, user=self._user):
+            return way.call(self._stub, prompt)
+
+    def _start_afresh(self) -> None:
+        assert not told.rows(), "recorded while nothing was captured"
+        assert self._stub.journal, "the SDK did not call the stub"
+        self._stub.clear()
+        self._carriers.clear()
+
+    def _note(self, way: Way, *, captured: bool) -> None:
+        self.results.append(
+            Result(
+                sdk=way.sdk,
+                version=version(way.sdk.partition("[")[0]),
+                call=str(way),
+                transports=list(dict.fromkeys(self._carriers)),
+                is_async=way.is_async,
+                streamed=way.streamed,
+                captured=captured,
+            )
+        )
+
+
+#: What differs between two answers to the same question, in the words of all SDKs.
+_CHANCE = {
+    "ResponseMetadata",
+    "_request_id",
+    "generation_id",
+    "headers",
+    "id",
+    "message_id",
+    "response_id",
+    "response_ms",
+    "run_id",
+    "sdk_http_response",
+    "x_groq",
+}
+
+
+def steady(value: Any) -> Any:
+    """An SDK's answer as plain data, without what is new in every answer."""
+    if isinstance(value, dict):
+        kept = {name: item for name, item in value.items() if name not in _CHANCE}
+        return {name: steady(item) for name, item in told.steady(kept).items()}
+    if isinstance(value, list):
+        return [steady(item) for item in value]
+    return value
+
+
+def _alike(rows: Sequence[Any], journal: Sequence[Any]) -> bool:
+    try:
+        told.assert_told_alike(rows, journal)
+    except AssertionError:
+        return False
+    return bool(rows)
+
+
+def _watch(patch: pytest.MonkeyPatch) -> list[str]:
+    """The transports that carry a request from now on: whose hook saw it, and what is beneath."""
+    carriers: list[str] = []
+    begin = exchange.begin
+
+    def watching(transport: str, *args: Any, **options: Any) -> Any:
+        carriers.append(transport)
+        return begin(transport, *args, **options)
+
+    for name, module in sys.modules.copy().items():
+        if name.startswith("usage_tracking.capture") and getattr(module, "begin", None) is begin:
+            patch.setattr(module, "begin", watching)
+    if aiohttp := sys.modules.get("aiohttp"):
+        # httpx can send through it, and then its own hook has nothing to say.
+        connect = aiohttp.BaseConnector.connect
+
+        async def connecting(*args: Any, **options: Any) -> Any:
+            carriers.append("aiohttp")
+            return await connect(*args, **options)
+
+        patch.setattr(aiohttp.BaseConnector, "connect", connecting)
+    return carriers

@@ -1,0 +1,13 @@
+"""The sessions have SDKs and no more: a site without the optional packages."""
+
+from __future__ import annotations
+
+from tests.settings import *  # noqa: F403
+
+INSTALLED_APPS = [
+    name
+    for name in INSTALLED_APPS  # noqa: F405
+    if name.partition(".")[0] in ("django", "usage_tracking")
+]
+ROOT_URLCONF = "tests.sdks.settings"
+urlpatterns: list[object] = []

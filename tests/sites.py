@@ -1,0 +1,51 @@
+"""Sites with a past, healthy or not, for what looks at them."""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+import subprocess
+import sys
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from django.contrib.auth.models import User
+from django.utils import timezone
+
+from tests.builders import make_log
+from tests.children import ROOT
+from tests.commands import Ended
+from usage_tracking.events import REPORTED
+from usage_tracking.models import AIUsageLog, AIUsageTracking
+
+
+def make_calls(of: User | None, number: int = 20, *, minutes: float = 5, **changes: Any) -> None:
+    """So many calls of that user, with nothing wrong, so many minutes ago."""
+    values: dict[str, Any] = {
+        "user": of,
+        "usage_source": REPORTED,
+        "cost": Decimal("0.001"),
+        "created_at": timezone.now() - dt.timedelta(minutes=minutes),
+    }
+    AIUsageLog.objects.bulk_create([make_log(**values | changes) for _ in range(number)])
+
+
+def tables() -> list[list[dict[str, Any]]]:
+    """All that both tables hold."""
+    models: list[Any] = [AIUsageLog, AIUsageTracking]
+    return [list(model.objects.order_by("pk").values()) for model in models]
+
+
+def manage(*arguments: str, env: dict[str, str], directory: Path = ROOT) -> Ended:
+    """`manage.py` in a process of its own, its output piped."""
+    ended = subprocess.run(
+        [sys.executable, "-m", "django", *arguments],
+        cwd=directory,
+        env=os.environ | {"PYTHONPATH": str(ROOT)} | env,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    return Ended(ended.returncode, ended.stdout, ended.stderr)

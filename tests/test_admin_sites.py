@@ -1,0 +1,126 @@
+"""The admin and the own page on sites that are not like ours."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from textwrap import dedent
+
+import pytest
+
+from tests.children import ROOT, run_python
+
+URLS = """
+from django.contrib import admin
+from django.urls import include, path
+urlpatterns = [path("admin/", admin.site.urls), path("usage/", include("usage_tracking.urls"))]
+"""
+#: Opens each page as a superuser who has made a call, and prints what became of it.
+VISIT = """
+from django.test import Client
+from django.test.utils import setup_test_environment
+setup_test_environment()
+from usage_tracking.models import AIUsageLog, AIUsageTracking, today
+client = Client()
+client.force_login(ada)
+log, day = AIUsageLog.objects.get(), AIUsageTracking.objects.get()
+logs, days = "/admin/usage_tracking/aiusagelog/", "/admin/usage_tracking/aiusagetracking/"
+for page in (
+    logs,
+    f"{logs}?user={ada.pk}",
+    f"{logs}?start_date={today()}&end_date={today()}",
+    f"{logs}?q=ada@",
+    f"{logs}{log.pk}/change/",
+    f"{logs}dashboard/",
+    days,
+    f"{days}?q=ada@",
+    f"{days}{day.pk}/change/",
+):
+    answer = client.get(page)
+    assert (answer.status_code, "ada@example.com" in answer.text) == (200, True), page
+assert client.get(f"{logs}?user=no-key").status_code == 302
+for name in ("csv", "xlsx", "json"):
+    content = b"".join(client.get(f"{logs}export/{name}/").streaming_content)
+    assert name == "xlsx" or b"ada@example.com" in content
+assert "Customer Chat" in client.get("/usage/").text
+print("all seen")
+"""
+
+
+def test_custom_user_with_a_uuid_key(tmp_path: Path, empty_database_url: str):
+    (tmp_path / "site_urls.py").write_text(URLS)
+    printed = run_python(
+        tmp_path,
+        dedent("""
+        from django.contrib.auth import get_user_model
+        from django.core.management import call_command
+        call_command("migrate", verbosity=0)
+        from usage_tracking import track_ai_usage
+        User = get_user_model()
+        User.is_staff = User.is_superuser = True
+        User.has_perm = User.has_module_perms = lambda *args: True
+        ada = User.objects.create(email="ada@example.com")
+        track_ai_usage(ada, "chat", 1, 2)
+        """)
+        + VISIT,
+        settings="""
+        AUTH_USER_MODEL = "customuser.User"
+        INSTALLED_APPS = [
+            "django.contrib.admin",
+            "django.contrib.auth",
+            "django.contrib.contenttypes",
+            "django.contrib.messages",
+            "django.contrib.sessions",
+            "django.contrib.staticfiles",
+            "tests.customuser",
+            "usage_tracking",
+        ]
+        ROOT_URLCONF = "site_urls"
+        """,
+        DATABASE_URL=empty_database_url,
+    )
+
+    assert printed == "all seen\n"
+
+
+@pytest.mark.parametrize("zone", ["Pacific/Auckland", "America/Los_Angeles"])
+def test_site_without_time_zones(tmp_path: Path, database_url: str, zone: str):
+    printed = run_python(
+        tmp_path,
+        dedent("""
+        from django.contrib.auth.models import User
+        from usage_tracking import track_ai_usage
+        ada = User.objects.create_superuser("ada@example.com")
+        track_ai_usage(ada, "chat", 1, 2)
+        """)
+        + VISIT,
+        settings=f'USE_TZ = False\nTIME_ZONE = "{zone}"\nAI_USAGE_DAY_TIMEZONE = "Asia/Tokyo"',
+        DATABASE_URL=database_url,
+    )
+
+    assert printed == "all seen\n"
+
+
+def test_columns_of_ones_own_as_documented(tmp_path: Path, database_url: str):
+    documented = (ROOT / "docs" / "admin.md").read_text()
+    blocks = re.findall(r"^```python\n(.*?)^```", documented, re.DOTALL | re.MULTILINE)
+    (example,) = [block for block in blocks if "TeamResource" in block]
+    printed = run_python(
+        tmp_path,
+        example
+        + dedent("""
+        from django.contrib.auth.models import User
+        from django.test import Client
+        from django.test.utils import setup_test_environment
+        setup_test_environment()
+        AIUsageLog.objects.create(section="chat", metadata={"team": "blue"})
+        client = Client()
+        client.force_login(User.objects.create_superuser("root"))
+        answer = client.get("/admin/usage_tracking/aiusagelog/export/csv/")
+        titles, row = b"".join(answer.streaming_content).decode("utf-8-sig").splitlines()
+        print(dict(zip(titles.split(","), row.split(",")))["team"])
+        """),
+        DATABASE_URL=database_url,
+    )
+
+    assert printed == "blue\n"

@@ -1,0 +1,439 @@
+"""System checks: each as a function, and through `manage.py check`."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.checks import CheckMessage
+from django.db import connection
+from django.test import override_settings
+
+from tests.children import run_python
+from tests.commands import run_command
+from usage_tracking import checks, conf, outbox
+from usage_tracking.middleware import AIUsageMiddleware
+
+AUTHENTICATION = "django.contrib.auth.middleware.AuthenticationMiddleware"
+OURS = "usage_tracking.middleware.AIUsageMiddleware"
+
+
+class SubclassedMiddleware(AIUsageMiddleware):
+    pass
+
+
+def told(messages: list[CheckMessage]) -> list[tuple[str, str, str | None]]:
+    return [
+        (str(message.id).removeprefix("usage_tracking."), message.msg, message.hint)
+        for message in messages
+    ]
+
+
+def test_settings_of_the_tests_are_sound():
+    assert run_command("check") == (0, "System check identified no issues (0 silenced).\n", "")
+
+
+SETTINGS: list[tuple[dict[str, Any], tuple[str, str, str | None]]] = [
+    (
+        {"SECTONS": {}},
+        (
+            "W001",
+            "The setting AI_USAGE_SECTONS is not known.",
+            "Did you mean AI_USAGE_SECTIONS?",
+        ),
+    ),
+    (
+        {"DAY_TIME_ZONE": "UTC"},
+        (
+            "W001",
+            "The setting AI_USAGE_DAY_TIME_ZONE is not known.",
+            "Did you mean AI_USAGE_DAY_TIMEZONE?",
+        ),
+    ),
+    ({"XYZZY": 1}, ("W001", "The setting AI_USAGE_XYZZY is not known.", "Remove it.")),
+    (
+        {"ENABLED": "yes"},
+        ("E001", "AI_USAGE_ENABLED is 'yes'; it must be of type bool.", None),
+    ),
+    (
+        {"OUTBOX": 7},
+        ("E001", "AI_USAGE_OUTBOX is 7; it must be of type str or Path or NoneType.", None),
+    ),
+    (
+        {"SECTIONS": "chat"},
+        ("E001", "AI_USAGE_SECTIONS is 'chat'; it must be of type dict or list or tuple.", None),
+    ),
+    (
+        {"SECTION_MAP": [("a", "b")]},
+        ("E001", "AI_USAGE_SECTION_MAP is [('a', 'b')]; it must be of type dict.", None),
+    ),
+    (
+        {"SECTIONS": [("chat", "Chat", "too much"), "other"]},
+        (
+            "E002",
+            "AI_USAGE_SECTIONS must be a dict of code to label, or a list of (code, label).",
+            None,
+        ),
+    ),
+    (
+        {"SECTIONS": [7]},
+        (
+            "E002",
+            "AI_USAGE_SECTIONS must be a dict of code to label, or a list of (code, label).",
+            None,
+        ),
+    ),
+    (
+        {"SECTIONS": {"": "Nothing", "other": "Other"}},
+        ("E003", "The section code '' in AI_USAGE_SECTIONS must have 1 to 50 characters.", None),
+    ),
+    (
+        {"SECTIONS": {"x" * 51: "Long", "other": "Other"}},
+        (
+            "E003",
+            f"The section code '{'x' * 51}' in AI_USAGE_SECTIONS must have 1 to 50 characters.",
+            None,
+        ),
+    ),
+    (
+        {"DAY_TIMEZONE": "Europe/Belrin"},
+        (
+            "E004",
+            "AI_USAGE_DAY_TIMEZONE: 'No time zone found with key Europe/Belrin'",
+            None,
+        ),
+    ),
+    (
+        {"GATEWAYS": {"https://llm.example.com": "openai"}},
+        (
+            "E005",
+            "AI_USAGE_GATEWAYS has 'https://llm.example.com': 'openai'; it maps "
+            "host[:port][/prefix], without a scheme, to the name of a provider.",
+            'For example {"llm.example.com/openai": "openai"}.',
+        ),
+    ),
+    (
+        {"GATEWAYS": {"llm.example.com": None}},
+        (
+            "E005",
+            "AI_USAGE_GATEWAYS has 'llm.example.com': None; it maps host[:port][/prefix], "
+            "without a scheme, to the name of a provider.",
+            'For example {"llm.example.com/openai": "openai"}.',
+        ),
+    ),
+    (
+        {"PRICES": {"gpt-4o": {"inptu": 1}}},
+        (
+            "E006",
+            "AI_USAGE_PRICES['gpt-4o'] is {'inptu': 1}; it must be a dict of input, output, "
+            "cache_read, cache_write to USD per million tokens.",
+            None,
+        ),
+    ),
+    (
+        {"PRICES": {"gpt-4o": 5}},
+        (
+            "E006",
+            "AI_USAGE_PRICES['gpt-4o'] is 5; it must be a dict of input, output, "
+            "cache_read, cache_write to USD per million tokens.",
+            None,
+        ),
+    ),
+    (
+        {"DEFAULT_SECTION": "chatt"},
+        (
+            "W006",
+            "AI_USAGE_DEFAULT_SECTION is 'chatt', which is not in AI_USAGE_SECTIONS.",
+            "Did you mean 'chat'?",
+        ),
+    ),
+    (
+        {"SECTION_MAP": {"shop:page": "xyzzy"}},
+        (
+            "W006",
+            "AI_USAGE_SECTION_MAP['shop:page'] is 'xyzzy', which is not in AI_USAGE_SECTIONS.",
+            "Add it there.",
+        ),
+    ),
+    (
+        {"CAPTURE": ["htpx"]},
+        (
+            "W007",
+            "AI_USAGE_CAPTURE names 'htpx', which is no transport.",
+            "Did you mean 'httpx'?",
+        ),
+    ),
+    (
+        {"SCANNER_EXTRA": ["missing.toml"]},
+        (
+            "E012",
+            "AI_USAGE_SCANNER_EXTRA: missing.toml is no file and no directory.",
+            "docs/scanner.md says what such a file holds.",
+        ),
+    ),
+    (
+        {"SCANNER_TRACKERS": ["billing.bill_tokens"]},
+        (
+            "E013",
+            "AI_USAGE_SCANNER_TRACKERS has 'billing.bill_tokens', which is no name of a function.",
+            'Without the module: "bill_tokens".',
+        ),
+    ),
+]
+
+
+class TestSettings:
+    @pytest.mark.parametrize(
+        ("changes", "message"), SETTINGS, ids=lambda value: str(value)[:50].replace("\\", "")
+    )
+    def test_wrong_setting_is_told_with_its_value(self, changes, message):
+        changes = {f"AI_USAGE_{name}": value for name, value in changes.items()}
+
+        with override_settings(**changes):
+            assert told(checks.check_settings()) == [message]
+            ended = run_command("check")
+
+        code, text, hint = message
+        is_error = code.startswith("E")
+        line = f"?: (usage_tracking.{code}) {text}\n" + (f"\tHINT: {hint}\n" if hint else "")
+        assert ended == (
+            1 if is_error else 0,
+            "",
+            f"{'SystemCheckError: ' if is_error else ''}System check identified some issues:\n\n"
+            f"{'ERRORS' if is_error else 'WARNINGS'}:\n{line}\n"
+            "System check identified 1 issue (0 silenced).\n",
+        )
+
+    @pytest.mark.parametrize("rate", ["cheap", None, -1, float("nan"), float("inf"), True, [1]])
+    def test_rate_that_is_no_amount_is_an_error(self, settings, rate):
+        settings.AI_USAGE_PRICES = {"gpt-4o": {"input": rate}}
+
+        assert [code for code, _, _ in told(checks.check_settings())] == ["E006"]
+
+    @pytest.mark.parametrize("rate", [0, 2, 2.5, "2.5"])
+    def test_rate_that_is_an_amount_is_sound(self, settings, rate):
+        settings.AI_USAGE_PRICES = {"gpt-4o": {"input": rate}}
+
+        assert told(checks.check_settings()) == []
+
+    def test_unknown_transport_without_a_likeness_lists_them(self, settings):
+        settings.AI_USAGE_CAPTURE = ["carrier pigeon"]
+
+        ((_, _, hint),) = told(checks.check_settings())
+
+        assert hint is not None
+        assert hint.startswith("Choose from httpx, httpx2, requests")
+
+    @pytest.mark.parametrize(
+        "changes",
+        [
+            {"ENABLED": False},
+            {"SECTIONS": {"other": "Other"}},
+            {"SECTIONS": ["other", ("chat", "Chat")]},
+            {"SECTION_MAP": {"shop": "chat"}},
+            {"CAPTURE": False},
+            {"CAPTURE": ["httpx", "requests"]},
+            {"GATEWAYS": {"llm.example.com:8000/v1": "openai"}},
+            {"OUTBOX": None},
+            {"OUTBOX": Path("/srv/outbox")},
+            {"OUTBOX": "/srv/outbox"},
+            {"DAY_TIMEZONE": "Europe/Berlin"},
+            {"PRICES": {"gpt-4o": {"input": 1, "output": 2, "cache_read": 0, "cache_write": 3}}},
+        ],
+        ids=str,
+    )
+    def test_right_setting_is_sound(self, changes):
+        with override_settings(**{f"AI_USAGE_{name}": value for name, value in changes.items()}):
+            assert told(checks.check_settings()) == []
+
+    def test_every_wrong_setting_is_told(self):
+        with override_settings(
+            AI_USAGE_SECTIONS=7,
+            AI_USAGE_PRICES=7,
+            AI_USAGE_GATEWAYS=7,
+            AI_USAGE_CAPTURE=7,
+            AI_USAGE_DAY_TIMEZONE=7,
+            AI_USAGE_XYZZY=7,
+        ):
+            assert [code for code, _, _ in told(checks.check_settings())] == [
+                "E001",
+                "E001",
+                "E001",
+                "E001",
+                "E001",
+                "W001",
+            ]
+
+    def test_every_documented_setting_has_a_type(self):
+        assert set(conf.SETTINGS) >= {
+            "ENABLED",
+            "SECTIONS",
+            "DEFAULT_SECTION",
+            "SECTION_MAP",
+            "CAPTURE",
+            "GATEWAYS",
+            "UNKNOWN_HOSTS",
+            "OUTBOX",
+            "DAY_TIMEZONE",
+            "PRICES",
+            "PROPAGATE_THREADS",
+            "LOG_USERNAMES",
+            "RAISE_ERRORS",
+        }
+
+
+class TestMiddleware:
+    @pytest.mark.parametrize(
+        "middleware",
+        [
+            [AUTHENTICATION, OURS],
+            [OURS],
+            [AUTHENTICATION, f"{__name__}.SubclassedMiddleware"],
+            ["no.such.Middleware", AUTHENTICATION, OURS],
+        ],
+    )
+    def test_right_order_is_sound(self, middleware):
+        with override_settings(MIDDLEWARE=middleware):
+            assert told(checks.check_middleware()) == []
+
+    def test_missing_middleware_is_told(self):
+        with override_settings(MIDDLEWARE=[AUTHENTICATION]):
+            assert told(checks.check_middleware()) == [
+                (
+                    "W002",
+                    "AIUsageMiddleware is not in MIDDLEWARE: AI calls of requests have no user.",
+                    f'Add "{OURS}" after the authentication middleware.',
+                )
+            ]
+
+    def test_wrong_order_is_told(self):
+        with override_settings(MIDDLEWARE=["no.such.Middleware", OURS, AUTHENTICATION]):
+            assert told(checks.check_middleware()) == [
+                (
+                    "W003",
+                    "AIUsageMiddleware is at position 1 of MIDDLEWARE, before "
+                    "AuthenticationMiddleware at 2.",
+                    f'Move "{OURS}" behind it.',
+                )
+            ]
+
+    def test_site_that_switched_it_off_is_left_alone(self):
+        with override_settings(MIDDLEWARE=[], AI_USAGE_ENABLED=False):
+            assert told(checks.check_middleware()) == []
+
+    def test_check_command_tells_it(self):
+        left = [
+            "django.contrib.sessions.middleware.SessionMiddleware",
+            AUTHENTICATION,
+            "django.contrib.messages.middleware.MessageMiddleware",
+        ]
+        with override_settings(MIDDLEWARE=left):
+            ended = run_command("check")
+
+        assert ended.code == 0
+        assert "?: (usage_tracking.W002) AIUsageMiddleware is not in MIDDLEWARE" in ended.err
+
+
+class TestDatabase:
+    def test_database_of_the_tests_is_sound(self):
+        assert told(checks.check_database(databases=["default"])) == []
+        assert told(checks.check_database()) == []
+
+    @pytest.mark.sqlite
+    def test_old_sqlite_is_told(self, monkeypatch):
+        monkeypatch.setattr(sqlite3.dbapi2, "sqlite_version_info", (3, 34, 1))
+        monkeypatch.setattr(sqlite3.dbapi2, "sqlite_version", "3.34.1")
+        assert connection.vendor == "sqlite"
+
+        assert told(checks.check_database(databases=["default"])) == [
+            ("E011", "SQLite is 3.34.1; usage_tracking needs 3.35.", None)
+        ]
+        assert told(checks.check_database(databases=["other"])) == []
+
+    def test_other_vendor_is_told_by_the_check_command(self, tmp_path):
+        printed = run_python(
+            tmp_path,
+            """
+            from django.core.management import call_command, CommandError
+            try:
+                call_command("check", databases=["default"])
+            except CommandError as error:
+                print(error)
+            """,
+            settings='DATABASES = {"default": {"ENGINE": "django.db.backends.dummy"}}',
+        )
+
+        assert (
+            "?: (usage_tracking.E010) The database 'default' is unknown; usage_tracking needs "
+            "PostgreSQL or SQLite."
+        ) in printed
+
+
+class TestOutbox:
+    @pytest.fixture(autouse=True)
+    def _not_inline(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(outbox, "inline", lambda: False)
+
+    @pytest.mark.parametrize("directory", [".", "new", "new/and/deep"])
+    def test_writable_directory_is_sound(self, settings, tmp_path, directory):
+        settings.AI_USAGE_OUTBOX = tmp_path / directory
+
+        assert told(checks.check_outbox()) == []
+        assert list(tmp_path.iterdir()) == []
+
+    def test_missing_directory_is_told(self, settings):
+        del settings.BASE_DIR
+
+        assert told(checks.check_outbox()) == [
+            (
+                "W004",
+                "Neither AI_USAGE_OUTBOX nor BASE_DIR is set: events die with their process.",
+                "Set AI_USAGE_OUTBOX to a directory that the site may write.",
+            )
+        ]
+
+    @pytest.mark.parametrize("place", ["file", "file/below"])
+    def test_unwritable_directory_is_told(self, settings, tmp_path, place):
+        (tmp_path / "file").touch()
+        settings.AI_USAGE_OUTBOX = tmp_path / place
+
+        assert told(checks.check_outbox()) == [
+            (
+                "W005",
+                f"The outbox {tmp_path / place} cannot be written: events die with their process.",
+                "Set AI_USAGE_OUTBOX to a directory that the site may write.",
+            )
+        ]
+
+    def test_relative_directory_is_told(self, settings, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        settings.AI_USAGE_OUTBOX = "outbox"
+
+        assert told(checks.check_outbox()) == [
+            (
+                "W008",
+                "The outbox 'outbox' is relative: a server, a worker and a command that start in "
+                "different directories do not find each other's calls.",
+                "AI_USAGE_OUTBOX = BASE_DIR / 'outbox'",
+            )
+        ]
+
+    def test_site_that_switched_it_off_is_left_alone(self, settings):
+        del settings.BASE_DIR
+        settings.AI_USAGE_ENABLED = False
+
+        assert told(checks.check_outbox()) == []
+
+    def test_inline_site_needs_no_directory(self, settings, monkeypatch):
+        monkeypatch.undo()
+        del settings.BASE_DIR
+
+        assert told(checks.check_outbox()) == []
+
+    def test_check_command_tells_it(self, settings, tmp_path):
+        (tmp_path / "file").touch()
+        settings.AI_USAGE_OUTBOX = tmp_path / "file"
+
+        assert "?: (usage_tracking.W005) The outbox " in run_command("check").err

@@ -1,0 +1,973 @@
+"""`ai_usage`: a block, an asynchronous block, and a decorator of whatever makes calls."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import dataclasses
+import gc
+import logging
+import sys
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from decimal import Decimal
+from types import ModuleType
+from typing import Any
+
+import pytest
+from asgiref.sync import async_to_sync, iscoroutinefunction, sync_to_async
+from django.contrib.auth.models import User
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.test import AsyncClient, Client
+from django.urls import path
+from django.utils.decorators import method_decorator
+from django.utils.functional import SimpleLazyObject
+from django.views import View
+from pydantic import BaseModel
+from pytest_django import Settings
+
+from project.stub import StubProvider
+from tests import providers
+from tests.told import assert_told_alike, attributed, only_row, rows
+from tests.views import aask, aask_for_stream, ask, ask_for_stream
+from usage_tracking import ai_usage, context, errors, scope
+
+one_certificate, provider = providers.one_certificate, providers.provider
+stub, user = providers.stub, providers.user
+
+
+def section() -> str:
+    return scope.attribution().section
+
+
+@pytest.fixture(autouse=True)
+def _nothing_left_open() -> Iterator[None]:
+    yield
+    leaked = dict(scope.open_units)
+    scope.open_units.clear()
+    assert leaked == {}
+    assert scope.current() is None
+
+
+class TestBlock:
+    def test_blocks_nest_and_restore(self) -> None:
+        found = [section()]
+        with ai_usage(section="chat"):
+            found.append(section())
+            with ai_usage(section="rag_pipeline"):
+                found.append(section())
+            with ai_usage(metadata={"a": 1}):
+                found.append(section())
+            found.append(section())
+        found.append(section())
+
+        assert found == ["other", "chat", "rag_pipeline", "chat", "chat", "other"]
+
+    def test_error_of_the_site_passes_and_the_scope_is_left(self) -> None:
+        with pytest.raises(KeyError, match="mine"), ai_usage(section="chat"):
+            raise KeyError("mine")
+
+        assert section() == "other"
+
+    async def test_async_blocks_nest_and_restore(self) -> None:
+        found = [section()]
+        async with ai_usage(section="chat"):
+            found.append(section())
+            async with ai_usage(section="rag_pipeline"):
+                await asyncio.sleep(0)
+                found.append(section())
+            found.append(section())
+        found.append(section())
+
+        assert found == ["other", "chat", "rag_pipeline", "chat", "other"]
+
+    def test_sync_block_on_an_event_loop_keeps_its_calls(
+        self, stub: StubProvider, user: User, db: None
+    ) -> None:
+        async def main() -> None:
+            async with ai_usage(section="rag_pipeline"):
+                with ai_usage(section="chat", user=user):
+                    await aask()
+
+        async_to_sync(main)()
+
+        assert attributed(only_row()) == ("ada", "chat")
+
+    def test_exit_in_another_context_leaves_nothing_set(self) -> None:
+        """As generators of web servers and test fixtures do."""
+        block = ai_usage(section="chat")
+        contextvars.copy_context().run(block.__enter__)
+        with ai_usage(section="rag_pipeline"):
+            block.__exit__(None, None, None)
+            assert section() == "rag_pipeline"
+
+        assert section() == "other"
+
+    def test_block_can_be_used_again(self) -> None:
+        block = ai_usage(section="chat")
+        for _ in range(2):
+            with block:
+                assert section() == "chat"
+            assert section() == "other"
+
+    def test_block_can_be_nested_in_itself(self) -> None:
+        block = ai_usage(section="chat")
+        with block, ai_usage(section="rag_pipeline"):
+            with block:
+                assert section() == "chat"
+            assert section() == "rag_pipeline"
+
+    def test_block_shared_by_threads_is_left_by_each(self) -> None:
+        """A module may keep one: `CHAT = ai_usage(section="chat")`."""
+        block = ai_usage(section="chat")
+        mine_left, theirs_entered = threading.Event(), threading.Event()
+        found: list[str] = []
+
+        def work() -> None:
+            with block:
+                theirs_entered.set()
+                mine_left.wait(5)
+                found.append(section())
+            found.append(section())
+
+        with block:
+            thread = threading.Thread(target=contextvars.Context().run, args=(work,))
+            thread.start()
+            theirs_entered.wait(5)
+        found.append(section())
+        mine_left.set()
+        thread.join()
+
+        assert found == ["other", "chat", "other"]
+
+    async def test_block_shared_by_tasks_is_left_by_each(self) -> None:
+        block = ai_usage(section="chat")
+
+        async def work(delay: float) -> list[str]:
+            async with block:
+                await asyncio.sleep(delay)
+                inside = section()
+            return [inside, section()]
+
+        found = await asyncio.gather(work(0.02), work(0.01), work(0.03))
+
+        assert found == [["chat", "other"]] * 3
+
+    def test_task_that_outlives_its_block_keeps_the_attribution(self) -> None:
+        async def late(found: list[str]) -> None:
+            await asyncio.sleep(0.01)
+            found.append(section())
+            async with ai_usage(metadata={"late": True}):
+                found.append(section())
+
+        async def main() -> list[str]:
+            found: list[str] = []
+            async with ai_usage(section="chat"):
+                task = asyncio.create_task(late(found))
+            await task
+            return found
+
+        assert async_to_sync(main)() == ["chat", "chat"]
+
+    def test_wrong_metadata_is_left_out(self) -> None:
+        with ai_usage(section="chat", metadata="nonsense"):  # type: ignore[arg-type]
+            assert scope.attribution().metadata == {}
+
+    def test_section_of_any_length_is_cut_to_the_column(self) -> None:
+        with ai_usage(section="s" * 100):
+            assert len(section()) == 50
+
+    def test_decorator_without_parentheses_is_a_clear_error(self) -> None:
+        with pytest.raises(TypeError, match=r"@ai_usage\(section=\.\.\.\)"):
+
+            @ai_usage  # type: ignore[arg-type]
+            def function() -> None: ...
+
+    def test_disabled_tool_still_runs_the_block(self, settings: Settings) -> None:
+        settings.AI_USAGE_ENABLED = False
+        with ai_usage(section="chat") as usage:
+            assert usage.calls == 0
+
+
+@pytest.mark.django_db
+class TestCalls:
+    """What is recorded of the calls inside."""
+
+    def test_section_user_and_metadata_are_recorded(self, stub: StubProvider, user: User) -> None:
+        with (
+            ai_usage(section="chat", user=user, metadata={"tenant": 7, "kind": "outer"}),
+            ai_usage(metadata={"kind": "inner", "tags": ["a"]}),
+        ):
+            ask()
+
+        row = only_row()
+        assert attributed(row) == ("ada", "chat")
+        assert row.metadata["tenant"] == 7
+        assert row.metadata["kind"] == "inner"
+        assert row.metadata["tags"] == ["a"]
+
+    def test_metadata_of_the_site_cannot_hide_what_we_say(
+        self, stub: StubProvider, user: User
+    ) -> None:
+        with ai_usage(metadata={"mine": 1, "big": "x" * 5000}):
+            ask()
+
+        row = only_row()
+        assert row.metadata["response_id"] == stub.journal[0].response_id
+
+    def test_attribution_is_that_of_the_start_of_a_call(
+        self, stub: StubProvider, user: User
+    ) -> None:
+        with ai_usage(section="chat", user=user):
+            stream = ask_for_stream()
+            first = next(stream)
+        with ai_usage(section="rag_pipeline"):
+            rest = list(stream)
+
+        assert first is not None
+        assert rest
+        assert attributed(only_row()) == ("ada", "chat")
+
+    def test_lazy_user_is_looked_up(self, stub: StubProvider, user: User) -> None:
+        with ai_usage(user=SimpleLazyObject(lambda: User.objects.get(username="ada"))):
+            ask()
+
+        assert attributed(only_row())[0] == "ada"
+
+    def test_gathered_blocks_keep_their_calls_apart(self, stub: StubProvider, user: User) -> None:
+        sections = ["chat", "rag_pipeline", "web_knowledge", "knowledge_qa"]
+
+        async def one(name: str) -> None:
+            async with ai_usage(section=name) as usage:
+                await aask(name)
+                assert usage.calls == 1
+
+        async def main() -> int:
+            async with ai_usage(user=user) as usage:
+                await asyncio.gather(*map(one, sections))
+            return usage.calls
+
+        assert async_to_sync(main)() == 4
+        assert_told_alike(rows(), stub.journal)
+        assert sorted(attributed(row) for row in rows()) == sorted(
+            ("ada", name) for name in sections
+        )
+
+    def test_rows_are_there_when_the_block_ends(self, stub: StubProvider) -> None:
+        with ai_usage(section="chat"):
+            with ai_usage(section="rag_pipeline"):
+                ask()
+            assert rows() == []
+        assert len(rows()) == 1
+
+    def test_row_of_a_call_without_a_block_is_there_at_once(self, stub: StubProvider) -> None:
+        ask()
+        assert only_row().section == "other"
+
+
+@pytest.mark.django_db
+class TestDecorator:
+    def test_function_runs_in_a_scope_of_its_own(self, stub: StubProvider, user: User) -> None:
+        @ai_usage(section="chat", user=user)
+        def answer(prompt: str, *, loud: bool = False) -> str:
+            """Answers."""
+            ask(prompt)
+            return prompt.upper() if loud else prompt
+
+        assert answer("hello", loud=True) == "HELLO"
+        assert answer("hello") == "hello"
+        assert (answer.__name__, answer.__doc__) == ("answer", "Answers.")
+        assert [attributed(row) for row in rows()] == [("ada", "chat")] * 2
+
+    def test_function_that_calls_itself_nests(self) -> None:
+        @ai_usage(section="chat")
+        def down(n: int) -> list[str]:
+            return [section(), *(down(n - 1) if n else []), section()]
+
+        assert down(2) == ["chat"] * 6
+        assert section() == "other"
+
+    def test_failing_function_raises_and_leaves_the_scope(self, stub: StubProvider) -> None:
+        @ai_usage(section="chat")
+        def fail() -> None:
+            ask()
+            raise KeyError("mine")
+
+        with pytest.raises(KeyError, match="mine"):
+            fail()
+        assert section() == "other"
+        assert only_row().section == "chat"
+
+    def test_coroutine_function_runs_in_a_scope_of_its_own(
+        self, stub: StubProvider, user: User
+    ) -> None:
+        @ai_usage(section="chat", user=user)
+        async def answer(prompt: str) -> str:
+            await aask(prompt)
+            return prompt.upper()
+
+        async def main() -> list[str]:
+            found = await asyncio.gather(answer("a"), answer("b"))
+            return [*found, section()]
+
+        assert iscoroutinefunction(answer)
+        assert async_to_sync(main)() == ["A", "B", "other"]
+        assert [attributed(row) for row in rows()] == [("ada", "chat")] * 2
+
+    def test_failing_coroutine_raises_and_keeps_its_call(self, stub: StubProvider) -> None:
+        @ai_usage(section="chat")
+        async def fail() -> None:
+            await aask()
+            raise KeyError("mine")
+
+        with pytest.raises(KeyError, match="mine"):
+            async_to_sync(fail)()
+        assert only_row().section == "chat"
+
+    def test_generator_is_stepped(self, stub: StubProvider, user: User) -> None:
+        @ai_usage(section="chat", user=user)
+        def talk() -> Iterator[str]:
+            ask("One")
+            yield section()
+            ask("Two")
+            yield section()
+
+        found = []
+        for inside in talk():
+            found += [inside, section()]
+
+        assert found == ["chat", "other"] * 2
+        assert [attributed(row) for row in rows()] == [("ada", "chat")] * 2
+
+    def test_generator_takes_values_errors_and_returns(self) -> None:
+        @ai_usage(section="chat")
+        def talk() -> Any:
+            got = yield "first"
+            try:
+                yield f"{got} in {section()}"
+            except ValueError as error:
+                yield f"{error} in {section()}"
+            return "result"
+
+        def around() -> Any:
+            result = yield from talk()
+            yield result
+
+        generator = around()
+        assert next(generator) == "first"
+        assert generator.send("sent") == "sent in chat"
+        assert generator.throw(ValueError("thrown")) == "thrown in chat"
+        assert next(generator) == "result"
+        with pytest.raises(StopIteration):
+            next(generator)
+
+    def test_closed_generator_is_closed_in_its_scope(self) -> None:
+        found = []
+
+        @ai_usage(section="chat")
+        def talk() -> Iterator[int]:
+            try:
+                yield 1
+            finally:
+                found.append(section())
+
+        generator = talk()
+        next(generator)
+        generator.close()  # type: ignore[attr-defined]
+
+        assert found == ["chat"]
+
+    def test_generator_left_behind_ends_its_scope(self, stub: StubProvider) -> None:
+        @ai_usage(section="chat")
+        def talk() -> Iterator[int]:
+            ask()
+            yield 1
+
+        generator = talk()
+        next(generator)
+        del generator
+        gc.collect()
+
+        assert only_row().section == "chat"
+        assert scope.open_units == {}
+
+    def test_generator_never_begun_opens_no_scope(self) -> None:
+        @ai_usage(section="chat")
+        def talk() -> Iterator[int]:
+            yield 1
+
+        talk()
+        assert scope.open_units == {}
+
+    def test_generators_taken_in_turns_keep_their_scopes(self) -> None:
+        @ai_usage(section="chat")
+        def first() -> Iterator[str]:
+            while True:
+                yield section()
+
+        @ai_usage(section="rag_pipeline")
+        def second() -> Iterator[str]:
+            with ai_usage(section="web_knowledge"):
+                while True:
+                    yield section()
+
+        one, two = first(), second()
+        found = [next(one), next(two), section(), next(one), next(two)]
+        one.close()  # type: ignore[attr-defined]
+        two.close()  # type: ignore[attr-defined]
+
+        assert found == ["chat", "web_knowledge", "other", "chat", "web_knowledge"]
+
+    def test_async_generator_is_stepped(self, stub: StubProvider, user: User) -> None:
+        @ai_usage(section="chat", user=user)
+        async def talk() -> AsyncIterator[str]:
+            await aask("One")
+            yield section()
+            await aask("Two")
+            yield section()
+
+        async def main() -> list[str]:
+            found = []
+            async for inside in talk():
+                found += [inside, section()]
+            return found
+
+        assert async_to_sync(main)() == ["chat", "other"] * 2
+        assert [attributed(row) for row in rows()] == [("ada", "chat")] * 2
+
+    async def test_async_generator_takes_values_and_errors(self) -> None:
+        @ai_usage(section="chat")
+        async def talk() -> Any:
+            got = yield "first"
+            try:
+                yield f"{got} in {section()}"
+            except ValueError as error:
+                yield f"{error} in {section()}"
+
+        generator = talk()
+        assert await anext(generator) == "first"
+        assert await generator.asend("sent") == "sent in chat"
+        assert await generator.athrow(ValueError("thrown")) == "thrown in chat"
+        with pytest.raises(StopAsyncIteration):
+            await anext(generator)
+
+    async def test_closed_async_generator_is_closed_in_its_scope(self) -> None:
+        found = []
+
+        @ai_usage(section="chat")
+        async def talk() -> Any:
+            try:
+                yield 1
+            finally:
+                found.append(section())
+
+        generator = talk()
+        await anext(generator)
+        await generator.aclose()
+
+        assert found == ["chat"]
+
+    async def test_failing_async_generator_raises(self) -> None:
+        @ai_usage(section="chat")
+        async def talk() -> AsyncIterator[int]:
+            yield 1
+            raise KeyError("mine")
+
+        with pytest.raises(KeyError, match="mine"):
+            [item async for item in talk()]
+
+    def test_method_of_a_class_based_view_is_decorated(
+        self, stub: StubProvider, settings: Settings, user: User
+    ) -> None:
+        class Page(View):
+            @method_decorator(ai_usage(section="chat"))
+            def get(self, request: HttpRequest) -> HttpResponse:
+                ask()
+                return HttpResponse("page")
+
+            @ai_usage(section="rag_pipeline")
+            def post(self, request: HttpRequest) -> HttpResponse:
+                ask()
+                return HttpResponse("posted")
+
+        settings.ROOT_URLCONF = (path("", Page.as_view()),)
+        client = Client()
+        client.force_login(user)
+
+        assert client.get("/").content == b"page"
+        assert client.post("/").content == b"posted"
+        assert [attributed(row) for row in rows()] == [("ada", "chat"), ("ada", "rag_pipeline")]
+
+    @pytest.mark.parametrize("where", ["method", "as_view", "class"])
+    def test_async_class_based_view_is_decorated(
+        self, stub: StubProvider, settings: Settings, user: User, where: str
+    ) -> None:
+        class Page(View):
+            async def get(self, request: HttpRequest) -> HttpResponse:
+                await aask()
+                return HttpResponse("page")
+
+        decorator = ai_usage(section="chat")
+        if where == "method":
+            Page.get = method_decorator(decorator)(Page.get)  # type: ignore[method-assign]
+        if where == "class":
+            Page = method_decorator(decorator, name="dispatch")(Page)  # type: ignore[misc]
+        view = Page.as_view()
+        settings.ROOT_URLCONF = (path("", decorator(view) if where == "as_view" else view),)
+        client = AsyncClient()
+        client.force_login(user)
+
+        assert async_to_sync(client.get)("/").content == b"page"
+        assert attributed(only_row()) == ("ada", "chat")
+
+    @pytest.mark.django_db(transaction=True)
+    def test_view_that_streams_holds_its_scope(self, stub: StubProvider, user: User) -> None:
+        @ai_usage(section="chat", user=user)
+        def view() -> StreamingHttpResponse:
+            return StreamingHttpResponse(ask_for_stream())
+
+        response = view()
+        assert section() == "other"
+        assert len(scope.open_units) == 1
+        assert b"Hello" in b"".join(response)
+        response.close()
+
+        assert attributed(only_row()) == ("ada", "chat")
+        assert scope.open_units == {}
+
+    @pytest.mark.django_db(transaction=True)
+    def test_view_that_streams_and_is_closed_unread_ends_its_scope(self) -> None:
+        @ai_usage(section="chat")
+        def view() -> StreamingHttpResponse:
+            return StreamingHttpResponse(["a", "b"])
+
+        view().close()
+        assert scope.open_units == {}
+
+    @pytest.mark.django_db(transaction=True)
+    def test_async_view_that_streams_holds_its_scope(self, stub: StubProvider, user: User) -> None:
+        @ai_usage(section="chat", user=user)
+        async def view() -> StreamingHttpResponse:
+            return StreamingHttpResponse(aask_for_stream())
+
+        async def main() -> bytes:
+            response = await view()
+            body = b"".join([chunk async for chunk in response])
+            await sync_to_async(response.close)()
+            return body
+
+        assert b"Hello" in async_to_sync(main)()
+        assert attributed(only_row()) == ("ada", "chat")
+        assert scope.open_units == {}
+
+
+class Counts(BaseModel):
+    prompt_tokens: int
+    completion_tokens: int
+
+
+class Answer(BaseModel):
+    id: str
+    model: str
+    usage: Counts
+
+
+@dataclasses.dataclass
+class PlainCounts:
+    input_tokens: int
+    output_tokens: int
+
+
+@dataclasses.dataclass
+class PlainAnswer:
+    object: str
+    model: str
+    usage: PlainCounts
+
+
+@pytest.mark.django_db
+class TestHandle:
+    def test_calls_tokens_and_cost_are_those_so_far(self, stub: StubProvider) -> None:
+        with ai_usage(section="chat") as usage:
+            assert (usage.calls, usage.total_tokens, usage.cost) == (0, 0, None)
+            ask("[stub usage=1000000/0]")
+            assert (usage.calls, usage.total_tokens, usage.cost) == (1, 1_000_000, Decimal("0.15"))
+            ask("[stub usage=0/1000000]")
+            ask("Unknown [stub nousage]")
+
+        assert (usage.calls, usage.total_tokens) == (3, 2_000_000)
+        assert usage.cost == Decimal("0.75")
+        assert sum(row.cost or 0 for row in rows()) == Decimal("0.75")
+
+    def test_calls_of_inner_blocks_count_in_the_outer_ones(self, stub: StubProvider) -> None:
+        with ai_usage(section="chat") as outer:
+            ask()
+            with ai_usage(section="rag_pipeline") as inner:
+                ask()
+
+        assert (outer.calls, inner.calls) == (2, 1)
+        assert outer.total_tokens > inner.total_tokens > 0
+
+    def test_cost_of_many_calls_is_summed_on_the_way(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        with ai_usage(section="chat") as usage:
+            for _ in range(1500):
+                usage.record(prompt_tokens=1_000_000, model_name="gpt-4o-mini", provider="openai")
+            assert len(usage._unpriced) < 1500
+
+        assert (usage.calls, usage.cost) == (1500, Decimal("225"))
+
+    @pytest.mark.parametrize(
+        "response",
+        [
+            {"id": "a1", "model": "m", "usage": {"prompt_tokens": 5, "completion_tokens": 6}},
+            Answer(id="a1", model="m", usage=Counts(prompt_tokens=5, completion_tokens=6)),
+            PlainAnswer("response", "m", PlainCounts(5, 6)),
+        ],
+        ids=["dict", "pydantic", "dataclass"],
+    )
+    def test_response_of_an_unseen_call_is_recorded(self, user: User, response: Any) -> None:
+        with ai_usage(section="chat", user=user, metadata={"a": 1}) as usage:
+            usage.record(response, provider="own", response_time_ms=12.6, metadata={"b": 2})
+
+        row = only_row()
+        assert attributed(row) == ("ada", "chat")
+        assert (row.prompt_tokens, row.completion_tokens, row.total_tokens) == (5, 6, 11)
+        assert (row.model_name, row.provider, row.usage_source) == ("m", "own", "manual")
+        assert (row.response_time_ms, row.success, row.operation) == (13, True, "chat")
+        assert (row.metadata["a"], row.metadata["b"]) == (1, 2)
+        assert (usage.calls, usage.total_tokens) == (1, 11)
+
+    def test_what_is_passed_by_name_wins(self) -> None:
+        with ai_usage(section="chat") as usage:
+            usage.record(
+                {"model": "m", "usage": {"prompt_tokens": 5, "completion_tokens": 6}},
+                prompt_tokens=50,
+                model_name="better",
+            )
+
+        row = only_row()
+        assert (row.prompt_tokens, row.completion_tokens, row.model_name) == (50, 6, "better")
+
+    def test_failure_is_recorded_redacted(self) -> None:
+        with ai_usage(section="chat") as usage:
+            usage.record(
+                success=False, error_message="bad key sk-proj-Zm9vYmFyYmF6cXV4MTIzNDU2Nzg5"
+            )
+
+        row = only_row()
+        assert (row.success, row.error_message) == (False, "bad key [redacted]")
+        assert row.usage_source == "unknown"
+
+    def test_error_in_the_response_is_a_failure(self) -> None:
+        with ai_usage(section="chat") as usage:
+            usage.record({"object": "response", "status": "failed", "model": "m"})
+
+        row = only_row()
+        assert (row.success, row.error_message, row.model_name) == (False, "failed", "m")
+
+    @pytest.mark.parametrize("garbage", [None, "text", 7, [], object(), User])
+    def test_garbage_is_recorded_as_unknown(self, garbage: Any) -> None:
+        with ai_usage(section="chat") as usage:
+            usage.record(garbage)
+
+        row = only_row()
+        assert (row.section, row.usage_source, row.total_tokens) == ("chat", "unknown", None)
+
+    def test_response_that_cannot_be_read_does_not_lose_the_call(
+        self, settings: Settings, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        settings.AI_USAGE_RAISE_ERRORS = False
+
+        class Broken:
+            def model_dump(self, **options: Any) -> Any:
+                raise RuntimeError("not today")
+
+        with ai_usage(section="chat") as usage:
+            usage.record(Broken(), prompt_tokens=5, completion_tokens=6)
+
+        assert only_row().total_tokens == 11
+        assert "[TRACK_EXCEPTION]" in caplog.text
+
+    @pytest.mark.parametrize("number", [-1, 1.5, "7", True, float("nan"), [7]])
+    def test_count_that_cannot_be_true_is_left_out_and_named(self, number: Any) -> None:
+        with ai_usage(section="chat") as usage:
+            usage.record(prompt_tokens=number, completion_tokens=6)
+
+        row = only_row()
+        assert (row.prompt_tokens, row.completion_tokens) == (None, 6)
+        assert "prompt_tokens" in row.metadata["clamped"]
+
+    def test_no_believable_count_at_all_is_unknown(self) -> None:
+        with ai_usage(section="chat") as usage:
+            usage.record(prompt_tokens=-1, completion_tokens="many")  # type: ignore[arg-type]
+
+        assert only_row().usage_source == "unknown"
+
+    @pytest.mark.parametrize("time", [-1, "fast", float("nan"), float("inf"), [7]])
+    def test_time_that_cannot_be_true_is_left_out_and_named(self, time: Any) -> None:
+        with ai_usage(section="chat") as usage:
+            usage.record(prompt_tokens=5, response_time_ms=time)
+
+        row = only_row()
+        assert (row.prompt_tokens, row.response_time_ms) == (5, 0)
+        assert "response_time_ms" in row.metadata["clamped"]
+
+    @pytest.mark.parametrize("metadata", ["text", 7, [1, 2], object()])
+    def test_metadata_of_another_kind_does_not_lose_the_call(self, metadata: Any) -> None:
+        with ai_usage(section="chat") as usage:
+            usage.record(prompt_tokens=5, metadata=metadata)
+
+        assert only_row().prompt_tokens == 5
+
+    def test_error_of_ours_does_not_reach_the_site(
+        self, settings: Settings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        settings.AI_USAGE_RAISE_ERRORS = False
+        monkeypatch.setattr(context.recorder, "record_manually", lambda **values: 1 / 0)
+        before = errors.failures["UsageHandle.record"]
+        with ai_usage(section="chat") as usage:
+            usage.record(prompt_tokens=5)
+
+        assert errors.failures["UsageHandle.record"] == before + 1
+        assert "[TRACK_EXCEPTION]" in caplog.text
+        assert "ZeroDivisionError" in caplog.text
+
+    def test_record_belongs_to_the_block_of_the_handle(self, user: User) -> None:
+        """Also where it is called from another block, or after its own has ended."""
+        block = ai_usage(section="chat", user=user, metadata={"a": 1})
+        with block as usage, ai_usage(section="rag_pipeline"):
+            usage.record(prompt_tokens=1)
+        usage.record(prompt_tokens=2)
+
+        assert [(row.prompt_tokens, *attributed(row)) for row in rows()] == [
+            (1, "ada", "chat"),
+            (2, "ada", "chat"),
+        ]
+        assert [row.metadata["a"] for row in rows()] == [1, 1]
+
+
+class TestSilence:
+    """A block in which no call is ever seen says so, once."""
+
+    @pytest.fixture(autouse=True)
+    def _fresh(self, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+        monkeypatch.setattr(context, "_uses", {})
+        for name in context.UNSEEN_SDKS:
+            monkeypatch.delitem(sys.modules, name, raising=False)
+        caplog.set_level(logging.WARNING, logger="ai_usage_tracker")
+
+    @staticmethod
+    def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
+        return [text for text in caplog.messages if "No AI call was seen" in text]
+
+    def test_block_is_named_once_after_twenty_uses(self, caplog: pytest.LogCaptureFixture) -> None:
+        for n in range(60):
+            with ai_usage(section="chat"):
+                pass
+            assert len(self.warnings(caplog)) == (1 if n >= 19 else 0)
+
+        (warning,) = self.warnings(caplog)
+        assert warning.startswith("[TRACK_WARNING] ")
+        assert f"{__file__}:" in warning
+        assert "usage.record(response)" in warning
+
+    def test_decorated_function_is_named_by_its_decorator(
+        self, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        @ai_usage(section="chat")
+        def quiet() -> None: ...
+
+        line = quiet.__wrapped__.__code__.co_firstlineno  # type: ignore[attr-defined]
+        for _ in range(20):
+            quiet()
+
+        assert f"{__file__}:{line} " in self.warnings(caplog)[0]
+
+    def test_two_blocks_are_counted_apart(self, caplog: pytest.LogCaptureFixture) -> None:
+        for _ in range(19):
+            with ai_usage(section="chat"):
+                pass
+            with ai_usage(section="rag_pipeline"):
+                pass
+
+        assert self.warnings(caplog) == []
+
+    def test_block_that_made_one_call_is_never_named(
+        self, caplog: pytest.LogCaptureFixture, stub: StubProvider, db: None
+    ) -> None:
+        for n in range(60):
+            with ai_usage(section="chat"):
+                if n == 10:
+                    ask()
+
+        assert self.warnings(caplog) == []
+
+    def test_recording_by_hand_is_a_call(self, caplog: pytest.LogCaptureFixture, db: None) -> None:
+        for _ in range(30):
+            with ai_usage(section="chat") as usage:
+                usage.record(prompt_tokens=1)
+
+        assert self.warnings(caplog) == []
+
+    @pytest.mark.parametrize("name", ["google.generativeai", "vertexai", "xai_sdk"])
+    def test_block_is_named_at_once_where_an_unseen_sdk_is_imported(
+        self, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, name: str
+    ) -> None:
+        monkeypatch.setitem(sys.modules, name, ModuleType(name))
+        for _ in range(2):
+            with ai_usage(section="chat"):
+                pass
+
+        (warning,) = self.warnings(caplog)
+        assert name in warning
+
+    async def test_async_block_is_named_too(self, caplog: pytest.LogCaptureFixture) -> None:
+        for _ in range(20):
+            async with ai_usage(section="chat"):
+                pass
+
+        assert len(self.warnings(caplog)) == 1
+
+    def test_disabled_tool_is_silent(
+        self, caplog: pytest.LogCaptureFixture, settings: Settings
+    ) -> None:
+        settings.AI_USAGE_ENABLED = False
+        for _ in range(30):
+            with ai_usage(section="chat"):
+                pass
+
+        assert self.warnings(caplog) == []
+
+
+def broken(*args: Any, **kwargs: Any) -> Any:
+    raise RuntimeError("ours is broken")
+
+
+def block() -> str:
+    with ai_usage(section="chat") as usage:
+        ask()
+        assert usage.total_tokens >= 0
+        usage.record(prompt_tokens=1)
+    return "done"
+
+
+async def ablock() -> str:
+    async with ai_usage(section="chat"):
+        await aask()
+    return "done"
+
+
+@ai_usage(section="chat")
+def function() -> str:
+    ask()
+    return "done"
+
+
+@ai_usage(section="chat")
+async def coroutine() -> str:
+    await aask()
+    return "done"
+
+
+@ai_usage(section="chat")
+def generator() -> Iterator[str]:
+    ask()
+    yield "done"
+
+
+@ai_usage(section="chat")
+async def async_generator() -> AsyncIterator[str]:
+    await aask()
+    yield "done"
+
+
+async def taken() -> str:
+    return "".join([item async for item in async_generator()])
+
+
+WAYS: dict[str, Callable[[], str]] = {
+    "block": block,
+    "async block": async_to_sync(ablock),
+    "function": function,
+    "coroutine": async_to_sync(coroutine),
+    "generator": lambda: "".join(generator()),
+    "async generator": async_to_sync(taken),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("part", ["Scope", "Unit", "UsageHandle"])
+def test_error_at_the_beginning_of_a_block_does_not_reach_the_site(
+    stub: StubProvider,
+    db: None,
+    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    part: str,
+    way: str,
+) -> None:
+    settings.AI_USAGE_RAISE_ERRORS = False
+    real = getattr(context, part)
+    # Broken where the block opens; a bare handle is still given to the site.
+    monkeypatch.setattr(context, part, broken if part != "UsageHandle" else broken_once(real))
+    before = errors.failures["ai_usage._open"]
+
+    assert WAYS[way]() == "done"
+    assert errors.failures["ai_usage._open"] == before + 1
+    assert "[TRACK_EXCEPTION]" in caplog.text
+    assert "ours is broken" in caplog.text
+    assert scope.open_units == {}
+    # The calls themselves are recorded all the same, by themselves.
+    assert {row.section for row in rows()} <= {"other"}
+
+
+def broken_once(real: Callable[[], Any]) -> Callable[[], Any]:
+    results = iter([True])
+
+    def make() -> Any:
+        if next(results, False):
+            raise RuntimeError("ours is broken")
+        return real()
+
+    return make
+
+
+@pytest.mark.parametrize("part", ["_mind_silence", "settle", "moment"])
+@pytest.mark.parametrize("way", WAYS)
+def test_error_at_the_end_of_a_block_does_not_reach_the_site(
+    stub: StubProvider,
+    db: None,
+    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    part: str,
+    way: str,
+) -> None:
+    settings.AI_USAGE_RAISE_ERRORS = False
+    if part == "settle":
+        monkeypatch.setattr(context.recorder, "settle", broken)
+        monkeypatch.setattr(context.recorder, "asettle", broken)
+    elif part == "moment":
+        monkeypatch.setattr(context.outbox, "moment", broken)
+    else:
+        monkeypatch.setattr(ai_usage, "_mind_silence", broken)
+    before = errors.failures.total()
+
+    assert WAYS[way]() == "done"
+    assert errors.failures.total() > before
+    assert "[TRACK_EXCEPTION]" in caplog.text
+    assert "ours is broken" in caplog.text
+    # A unit that stayed open would hold back every event of the process.
+    assert scope.open_units == {}
+
+
+def test_unit_begins_though_delivery_takes_its_time(db: None) -> None:
+    """On SQLite a unit waits a moment for a delivery that is writing, but not for ever."""
+    assert scope.gate.acquire(timeout=1)
+    try:
+        with ai_usage(section="chat"):
+            assert section() == "chat"
+            assert len(scope.open_units) == 1
+        assert scope.gate.locked()
+    finally:
+        scope.gate.release()

@@ -1,0 +1,1023 @@
+"""From the outbox into the database: inline in a site's tests, by a thread elsewhere."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import threading
+import time
+import unittest
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from asgiref.sync import async_to_sync
+from django.contrib.auth.models import User
+from django.core.signals import request_finished
+from django.db import DatabaseError, IntegrityError, connection, transaction
+from django.test import TestCase, TransactionTestCase
+from django.test.utils import CaptureQueriesContext
+from freezegun import freeze_time
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.builders import NOON, accept_section, make_event, make_user, refuse_section, rolled_back
+from tests.children import run_python
+from tests.commands import run_command
+from tests.ledger import assert_in_step, read_days
+from tests.threads import run_in_threads
+from usage_tracking import ai_usage, outbox, track_ai_usage
+from usage_tracking import delivery as delivery_module
+from usage_tracking.delivery import Delivered, Delivery, delivery
+from usage_tracking.events import Usage, utc_now
+from usage_tracking.models import AIUsageLog, AIUsageTracking
+from usage_tracking.outbox import Outbox
+from usage_tracking.recorder import record_manually
+from usage_tracking.scope import Unit
+from usage_tracking.storage import Stored
+
+pytestmark = pytest.mark.django_db
+
+THREAD = "ai_usage_delivery"
+
+
+def sections() -> list[str]:
+    return sorted(AIUsageLog.objects.values_list("section", flat=True))
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    """For what another thread does; fails after ten seconds."""
+    deadline = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in ten seconds"
+        time.sleep(0.01)
+
+
+@pytest.fixture
+def box(tmp_path: Path, settings: Any, monkeypatch: pytest.MonkeyPatch) -> Outbox:
+    """The outbox of a site that is not under test: files, and delivery by somebody else."""
+    settings.AI_USAGE_OUTBOX = tmp_path / "outbox"
+    monkeypatch.setattr(outbox, "inline", lambda: False)
+    return outbox.get()
+
+
+@pytest.fixture
+def site(box: Outbox, transactional_db: None) -> Iterator[Outbox]:
+    """A site that is not under test, whose thread delivers."""
+    yield box
+    end_of_process()
+    delivery.after_fork()  # as new
+
+
+def end_of_process() -> None:
+    threads = [thread for thread in threading.enumerate() if thread.name == THREAD]
+    delivery.stop()
+    for thread in threads:
+        thread.join(10)
+        assert not thread.is_alive()
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Seconds become hundredths."""
+    for name in ("TIMER", "IDLE", "ORPHANS_EVERY", "LONGEST_BACK_OFF"):
+        monkeypatch.setattr(delivery_module, name, 0.05)
+
+
+class TestInline:
+    """What a site's own tests see."""
+
+    def test_row_is_there_right_after_the_call(self):
+        user = make_user()
+
+        track_ai_usage(user, "chat", 150, 80)
+
+        assert AIUsageLog.objects.get().user == user
+        assert AIUsageTracking.objects.get().total_tokens == 230
+        assert_in_step()
+
+    @pytest.mark.django_db(transaction=True)
+    def test_row_is_there_right_after_the_call_without_a_transaction_around_the_test(self):
+        user = make_user()
+
+        track_ai_usage(user, "chat", 150, 80)
+
+        assert AIUsageLog.objects.get().user == user
+        assert_in_step()
+
+    def test_no_thread_is_started_and_no_file_is_written(self, settings, tmp_path):
+        settings.AI_USAGE_OUTBOX = tmp_path / "outbox"
+
+        track_ai_usage(make_user(), "chat", 150, 80)
+
+        assert THREAD not in {thread.name for thread in threading.enumerate()}
+        assert not (tmp_path / "outbox").exists()
+
+    def test_rows_of_a_block_are_there_at_its_end(self):
+        with ai_usage("chat", user=make_user()) as usage:
+            usage.record(prompt_tokens=1)
+            usage.record(prompt_tokens=2)
+
+        assert AIUsageTracking.objects.get().total_requests == 2
+        assert_in_step()
+
+    @pytest.mark.parametrize("transaction_around_the_test", [True, False])
+    def test_row_is_there_inside_the_callers_transaction(
+        self, request, transaction_around_the_test
+    ):
+        if not transaction_around_the_test:
+            request.getfixturevalue("transactional_db")
+        user = make_user()
+
+        with transaction.atomic():
+            track_ai_usage(user, "chat", 150, 80)
+            assert AIUsageLog.objects.count() == 1
+
+        track_ai_usage(user, "other", 1, 1)
+        assert sections() == ["chat", "other"]
+        assert_in_step()
+
+    def test_row_of_a_rolled_back_transaction_comes_back_with_the_next_moment(self):
+        user = make_user()
+        with rolled_back():
+            track_ai_usage(user, "chat", 150, 80)
+            assert AIUsageLog.objects.count() == 1
+        assert AIUsageLog.objects.count() == 0
+
+        outbox.moment()
+
+        assert sections() == ["chat"]
+        assert AIUsageTracking.objects.get().total_tokens == 230
+        assert_in_step()
+
+    def test_row_of_a_rolled_back_savepoint_comes_back_with_the_next_moment(self):
+        user = make_user()
+        with transaction.atomic():
+            with rolled_back():
+                track_ai_usage(user, "chat", 150, 80)
+            track_ai_usage(user, "other", 1, 1)
+
+        outbox.moment()
+
+        assert sections() == ["chat", "other"]
+        assert_in_step()
+
+    def test_rolled_back_twice_comes_back_all_the_same(self):
+        user = make_user()
+        with rolled_back():
+            track_ai_usage(user, "chat", 150, 80)
+        with rolled_back():
+            outbox.moment()
+            assert sections() == ["chat"]
+
+        outbox.moment()
+
+        assert sections() == ["chat"]
+        assert_in_step()
+
+    def test_row_of_a_committed_transaction_stays_one(self):
+        user = make_user()
+        with transaction.atomic():
+            track_ai_usage(user, "chat", 150, 80)
+
+        for _ in range(3):
+            outbox.moment()
+
+        assert AIUsageTracking.objects.get().total_requests == 1
+        assert_in_step()
+
+    def test_row_that_the_test_deletes_after_its_transaction_stays_deleted(self):
+        user = make_user()
+        with transaction.atomic():
+            track_ai_usage(user, "chat", 150, 80)
+        outbox.moment()
+
+        AIUsageLog.objects.all().delete()
+        outbox.moment()
+
+        assert AIUsageLog.objects.count() == 0
+
+    def test_broken_transaction_puts_it_off_without_a_word(self, settings, caplog):
+        settings.AI_USAGE_RAISE_ERRORS = False
+        user = make_user()
+        with rolled_back():
+            with pytest.raises(IntegrityError):
+                User.objects.create(username=user.username)
+            track_ai_usage(user, "chat", 150, 80)
+
+        outbox.moment()
+
+        assert sections() == ["chat"]
+        assert [record for record in caplog.records if record.levelname == "ERROR"] == []
+        assert_in_step()
+
+    def test_call_of_a_log_handler_waits_for_the_next_moment(self, caplog):
+        caplog.set_level("INFO", logger="ai_usage_tracker")
+
+        class Summarize(logging.Handler):
+            """Calls a model about what it is told, while that is being delivered."""
+
+            def emit(self, record: logging.LogRecord) -> None:
+                if "[TRACK_COMPLETE]" in record.getMessage() and "Section: chat" in record.msg % (
+                    record.args or ()
+                ):
+                    outbox.put(make_event(section="other"))
+
+        handler = Summarize()
+        logging.getLogger("ai_usage_tracker").addHandler(handler)
+        try:
+            track_ai_usage(make_user(), "chat", 150, 80)
+        finally:
+            logging.getLogger("ai_usage_tracker").removeHandler(handler)
+        outbox.moment()
+
+        assert sections() == ["chat", "other"]
+
+    def test_call_on_an_event_loop_is_there_at_the_next_moment(self):
+        user = make_user()
+
+        async def view() -> None:
+            async with ai_usage("chat", user=user) as usage:
+                usage.record(prompt_tokens=5)
+
+        async_to_sync(view)()
+
+        assert AIUsageTracking.objects.get().total_prompt_tokens == 5
+        assert_in_step()
+
+    def test_tests_of_a_site_do_not_see_each_other(self, transactional_db: None):
+        def call_on_a_loop() -> None:
+            async def call() -> None:
+                record_manually(usage=Usage(prompt_tokens=1), section="loop")
+
+            async_to_sync(call)()
+
+        class First(TestCase):
+            def test(self) -> None:
+                user = make_user()
+                with transaction.atomic():
+                    track_ai_usage(user, "committed", 1, 1)
+                with rolled_back():
+                    track_ai_usage(user, "rolled_back", 1, 1)
+                with rolled_back():
+                    record_manually(usage=Usage(prompt_tokens=1), section="unattributed")
+                outbox.put(make_event(section="ghost", user_id="999999", username="ghost"))
+                call_on_a_loop()
+
+        class Second(TestCase):
+            def test(self) -> None:
+                track_ai_usage(make_user(), "mine", 1, 1)
+                assert sections() == ["mine"]
+                assert AIUsageTracking.objects.get().total_requests == 1
+
+        class Third(TransactionTestCase):
+            def test(self) -> None:
+                First.test(self)  # type: ignore[arg-type]
+
+        class Fourth(TransactionTestCase):
+            test = Second.test
+
+        for case in (First, Second, Third, Fourth, First, Fourth, Third, Second):
+            result = unittest.TestSuite([case("test")]).run(unittest.TestResult())
+            assert [text for _, text in (*result.errors, *result.failures)] == []
+            assert result.testsRun == 1
+        assert sections() == []
+
+    def test_site_that_asks_for_it_delivers_inline(self, tmp_path, database_url):
+        printed = run_python(
+            tmp_path,
+            """
+            import threading
+            from django.contrib.auth.models import User
+            from django.db import transaction
+            from usage_tracking import track_ai_usage
+            from usage_tracking.models import AIUsageLog, AIUsageTracking
+
+            ada = User.objects.create(username="ada")
+            log, day = track_ai_usage(ada, "chat", 1, 2)
+            print(AIUsageLog.objects.count(), day.total_requests)
+            try:
+                with transaction.atomic():
+                    track_ai_usage(ada, "chat", 1, 2)
+                    raise KeyError
+            except KeyError:
+                print(AIUsageLog.objects.count())
+            track_ai_usage(ada, "chat", 1, 2)
+            print(AIUsageLog.objects.count(), AIUsageTracking.objects.get().total_requests)
+            print([thread.name for thread in threading.enumerate()])
+            """,
+            settings="AI_USAGE_OUTBOX = None",
+            DATABASE_URL=database_url,
+        )
+
+        assert printed.splitlines() == ["1 1", "1", "3 3", "['MainThread']"]
+
+
+steps = st.recursive(
+    st.sampled_from(["call", "moment"]),
+    lambda inner: st.tuples(
+        st.sampled_from(["commit", "roll back", "scope"]), st.lists(inner, max_size=4)
+    ),
+    max_leaves=12,
+)
+
+
+@pytest.mark.parametrize("transaction_around_the_test", [True, False])
+def test_any_nesting_of_transactions_loses_and_doubles_nothing(
+    request: pytest.FixtureRequest, *, transaction_around_the_test: bool
+) -> None:
+    """Inline, each call is one row in the end, whatever is committed or rolled back around it."""
+    if not transaction_around_the_test:
+        request.getfixturevalue("transactional_db")
+    user = make_user()
+    blocks: dict[str, Callable[[], AbstractContextManager[Any]]] = {
+        "commit": lambda: transaction.atomic(),
+        "roll back": rolled_back,
+        "scope": lambda: ai_usage("chat", user=user),
+    }
+
+    def take(step: Any) -> int:
+        if step == "moment":
+            outbox.moment()
+            return 0
+        if step == "call":
+            track_ai_usage(user, "chat", 150, 80)
+            return 1
+        kind, inner = step
+        with blocks[kind]():
+            return sum(map(take, inner))
+
+    @settings(derandomize=True, database=None, deadline=None, max_examples=40)
+    @given(sequence=st.lists(steps, max_size=6))
+    def check(sequence: list[Any]) -> None:
+        AIUsageLog.objects.all().delete()
+        AIUsageTracking.objects.all().delete()
+
+        calls = sum(map(take, sequence))
+        outbox.moment()
+
+        assert AIUsageLog.objects.count() == calls
+        assert_in_step()
+        assert outbox.get().is_empty()
+
+    check()
+
+
+class TestDeliver:
+    def test_what_waits_is_written(self, box):
+        user = make_user()
+        for _ in range(3):
+            box.put(make_event(user=user))
+
+        assert Delivery().deliver() == Delivered(written=3)
+
+        assert box.is_empty()
+        assert len(read_days()) == 1
+        assert_in_step()
+
+    def test_more_than_a_batch_is_written(self, box, monkeypatch):
+        monkeypatch.setattr(delivery_module, "BATCH", 4)
+        user = make_user()
+        for _ in range(11):
+            box.put(make_event(user=user))
+
+        assert Delivery().deliver() == Delivered(written=11)
+
+        assert AIUsageTracking.objects.get().total_requests == 11
+        assert_in_step()
+
+    def test_nothing_waits_nothing_happens(self, box):
+        assert Delivery().deliver() == Delivered()
+
+    def test_orphans_are_written(self, box, tmp_path):
+        box.put(make_event())
+        box.close()
+        again = Outbox(tmp_path / "outbox")
+        again.put(make_event())
+        again.close()
+
+        assert Delivery().deliver() == Delivered(written=2, adopted=2)
+
+    def test_more_orphans_than_are_taken_over_at_once_are_written(self, box, tmp_path, monkeypatch):
+        monkeypatch.setattr(outbox, "ADOPTED", 2)
+        for _ in range(5):
+            dead = Outbox(tmp_path / "outbox")
+            dead.put(make_event())
+            dead.close()
+
+        assert Delivery().deliver() == Delivered(written=5, adopted=5)
+
+    def test_older_knowledge_that_comes_late_changes_nothing(self, box):
+        event = make_event(user=make_user())
+        older = event.amended(section="older")
+        mine = Delivery()
+        box.put(older.amended(section="newer", prompt_tokens=7))
+        mine.deliver()
+
+        box.put(older)
+        box.put(event)
+        mine.deliver()
+
+        log = AIUsageLog.objects.get()
+        assert (log.section, log.prompt_tokens) == ("newer", 7)
+        assert box.is_empty()
+        assert_in_step()
+
+    def test_many_amendments_are_written(self, box, monkeypatch):
+        monkeypatch.setattr(delivery_module, "REVISIONS", 3)
+        user = make_user()
+        events = [make_event(user=user) for _ in range(10)]
+        mine = Delivery()
+        for turn in ("first", "second"):
+            for event in events:
+                box.put(event if turn == "first" else event.amended(section="amended"))
+            mine.deliver()
+
+        assert set(sections()) == {"amended"}
+        assert AIUsageTracking.objects.get().total_requests == 10
+        assert_in_step()
+
+    def test_error_of_the_database_reaches_the_caller_and_loses_nothing(self, box):
+        for _ in range(3):
+            box.put(make_event())
+        rename("ai_usage_log", "out_of_the_way")
+
+        with pytest.raises(DatabaseError), transaction.atomic():
+            Delivery().deliver()
+
+        rename("out_of_the_way", "ai_usage_log")
+        assert Delivery().deliver() == Delivered(written=3)
+
+    def test_event_of_an_open_unit_waits_for_its_end(self, box):
+        unit = Unit()
+        unit.begin()
+        event = make_event(unit=unit.id, created_at=utc_now())
+        box.put(event)
+        box.put(event.amended(section="later"))
+
+        assert Delivery().deliver() == Delivered()
+        unit.end()
+        assert Delivery().deliver() == Delivered(written=1)
+
+        assert AIUsageLog.objects.get().section == "later"
+
+    def test_event_of_a_unit_that_never_ends_waits_half_a_minute(self, box):
+        unit = Unit()
+        unit.begin()
+        with freeze_time(NOON) as clock:
+            box.put(make_event(unit=unit.id, created_at=utc_now(), response_time_ms=5000))
+            mine = Delivery()
+            clock.tick(34.9)  # a call of five seconds, and then half a minute
+            assert mine.deliver() == Delivered()
+            clock.tick(0.2)
+            assert mine.deliver() == Delivered(written=1)
+        unit.end()
+
+    def test_event_of_a_unit_of_another_process_does_not_wait(self, box):
+        box.put(make_event(unit="1-1", created_at=utc_now()))
+
+        assert Delivery().deliver() == Delivered(written=1)
+
+    def test_event_without_its_user_is_tried_again_after_a_while(self, box):
+        user = make_user()
+        with freeze_time(NOON) as clock:
+            box.put(make_event(user=user))
+            User.objects.all().delete()
+            mine = Delivery()
+
+            assert mine.deliver() == Delivered(put_off=1)
+            user.save(force_insert=True)
+            assert mine.deliver() == Delivered(), "not all the time"
+            clock.tick(6)
+            assert mine.deliver() == Delivered(written=1)
+
+        assert AIUsageLog.objects.get().user == user
+        assert_in_step()
+
+    def test_event_whose_user_never_comes_is_kept_without(self, box):
+        with freeze_time(NOON) as clock:
+            box.put(make_event(user_id="999999", username="ghost"))
+            mine = Delivery()
+            written = 0
+            for _ in range(70):
+                written += mine.deliver().written
+                clock.tick(10)
+
+        assert written == 1
+        assert AIUsageLog.objects.get().user is None
+        assert box.is_empty()
+
+    def test_put_off_event_survives_the_process(self, box, tmp_path):
+        box.put(make_event(user_id="999999", username="ghost", created_at=utc_now()))
+        assert Delivery().deliver() == Delivered(put_off=1)
+        box.close()
+
+        successor = Outbox(tmp_path / "outbox")
+
+        assert successor.adopt_orphans() == 1
+
+
+class TestThread:
+    def test_event_is_written_at_the_end_of_the_request(self, site):
+        user = make_user()
+        outbox.put(make_event(user=user))
+
+        request_finished.send(sender=None)
+
+        wait_until(lambda: AIUsageLog.objects.exists())
+        assert_in_step()
+
+    def test_caller_that_waits_sees_its_rows(self, site):
+        user = make_user()
+        outbox.put(make_event(user=user))
+
+        outbox.moment(wait=10)
+
+        assert AIUsageLog.objects.get().user == user
+
+    def test_block_outside_a_request_sees_its_rows(self, site, monkeypatch):
+        monkeypatch.setattr("usage_tracking.context.WAIT", 10)
+
+        with ai_usage("chat", user=make_user()) as usage:
+            usage.record(prompt_tokens=1)
+
+        assert AIUsageTracking.objects.get().total_requests == 1
+
+    def test_event_without_a_moment_is_written_by_the_timer(self, site, impatient):
+        outbox.put(make_event())
+
+        wait_until(lambda: AIUsageLog.objects.exists())
+
+    def test_events_are_written_whatever_becomes_of_the_callers_transaction(self, site):
+        user = make_user()
+        with rolled_back():
+            track_ai_usage(user, "chat", 150, 80)
+
+        outbox.moment(wait=10)
+
+        assert sections() == ["chat"]
+        assert_in_step()
+
+    def test_orphans_are_written(self, site, tmp_path, impatient):
+        dead = Outbox(tmp_path / "outbox")
+        dead.put(make_event(section="orphan"))
+        dead.close()
+
+        outbox.put(make_event(section="mine"))
+
+        wait_until(lambda: sections() == ["mine", "orphan"])
+
+    def test_more_orphans_than_are_taken_over_at_once_are_written_soon(
+        self, site, tmp_path, monkeypatch
+    ):
+        monkeypatch.setattr(outbox, "ADOPTED", 2)
+        for _ in range(5):
+            dead = Outbox(tmp_path / "outbox")
+            dead.put(make_event(section="orphan"))
+            dead.close()
+
+        outbox.put(make_event(section="mine"))
+        request_finished.send(sender=None)
+
+        # Without waiting for the next minute, in which orphans are looked for.
+        wait_until(lambda: sections() == ["mine", *["orphan"] * 5])
+
+    def test_thread_starts_with_the_first_call(self, site):
+        assert THREAD not in {thread.name for thread in threading.enumerate()}
+
+        outbox.expect()
+        outbox.expect()
+
+        assert [thread.name for thread in threading.enumerate()].count(THREAD) == 1
+
+    def test_thread_is_a_daemon(self, site):
+        outbox.expect()
+
+        (thread,) = (thread for thread in threading.enumerate() if thread.name == THREAD)
+        assert thread.daemon
+
+    def test_exit_writes_what_waits(self, site):
+        for _ in range(3):
+            outbox.put(make_event())
+
+        delivery.stop()
+
+        assert AIUsageLog.objects.count() == 3
+
+    def test_exit_without_a_call_takes_no_time(self, site):
+        started = time.monotonic()
+
+        delivery.stop()
+
+        assert time.monotonic() - started < 0.5
+
+    def test_moment_starts_the_thread_for_what_waits(self, site):
+        site.put(make_event())
+
+        request_finished.send(sender=None)
+
+        wait_until(lambda: AIUsageLog.objects.exists())
+
+    def test_site_without_prices_gets_its_rows_without_cost(self, site, settings, monkeypatch):
+        settings.AI_USAGE_RAISE_ERRORS = False
+        monkeypatch.setitem(sys.modules, "genai_prices.data_snapshot", None)
+        outbox.put(make_event())
+
+        outbox.moment(wait=10)
+
+        log = AIUsageLog.objects.get()
+        assert (log.total_tokens, log.cost) == (230, None)
+
+    def test_call_after_the_exit_is_written_by_a_new_thread(self, site):
+        outbox.put(make_event())
+        end_of_process()
+
+        outbox.put(make_event())
+        outbox.moment(wait=10)
+
+        assert AIUsageLog.objects.count() == 2
+
+    def test_machine_without_a_free_thread_keeps_the_call(self, site, monkeypatch, caplog):
+        def start(thread: threading.Thread) -> None:
+            raise RuntimeError("can't start new thread")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(threading.Thread, "start", start)
+            outbox.put(make_event())
+        assert caplog.messages == ["[TRACK_WARNING] No thread for delivery: can't start new thread"]
+
+        outbox.moment(wait=10)
+
+        assert AIUsageLog.objects.count() == 1
+
+    def test_moment_without_an_event_starts_nothing(self, site):
+        request_finished.send(sender=None)
+        outbox.moment(wait=10)
+
+        assert THREAD not in {thread.name for thread in threading.enumerate()}
+
+    def test_many_moments_write_each_event_once(self, site):
+        user = make_user()
+        for _ in range(30):
+            outbox.put(make_event(user=user))
+            request_finished.send(sender=None)
+
+        wait_until(lambda: site.is_empty())
+        outbox.put(make_event(user=user))
+        outbox.moment(wait=10)
+
+        assert AIUsageTracking.objects.get().total_requests == 31
+        assert_in_step()
+
+    def test_database_that_is_away_costs_the_caller_nothing_and_loses_nothing(
+        self, site, impatient, caplog
+    ):
+        caplog.set_level("INFO", logger="ai_usage_tracker")
+        user = make_user()
+        rename("ai_usage_log", "out_of_the_way")
+        try:
+            for _ in range(3):
+                outbox.put(make_event(user=user))
+            started = time.monotonic()
+            outbox.moment(wait=10)
+            wait_until(lambda: len(warnings(caplog)) >= 3)
+            outbox.moment(wait=10)
+            assert time.monotonic() - started < 8
+        finally:
+            rename("out_of_the_way", "ai_usage_log")
+
+        wait_until(lambda: AIUsageLog.objects.count() == 3)
+        wait_until(lambda: any("works again" in message for message in caplog.messages))
+        assert warnings(caplog)[0].startswith("[TRACK_WARNING] Delivery failed (")
+        assert warnings(caplog)[0].endswith(" s; events wait")
+        assert [bool(record.exc_info) for record in caplog.records if record.levelno == 30][:2] == [
+            True,
+            False,
+        ]
+        assert_in_step()
+
+    @pytest.mark.postgres
+    def test_connection_is_closed_when_idle(self, site, impatient):
+        def connections() -> int:
+            with connection.cursor() as cursor:
+                cursor.execute(
+                    "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+                )
+                return int(cursor.fetchone()[0])
+
+        before = connections()
+        outbox.put(make_event())
+        wait_until(lambda: AIUsageLog.objects.exists())
+
+        wait_until(lambda: connections() == before)
+
+        outbox.put(make_event())
+        wait_until(lambda: AIUsageLog.objects.count() == 2)
+
+    @pytest.mark.postgres
+    def test_broken_connection_is_renewed(self, site, impatient):
+        outbox.put(make_event())
+        outbox.moment(wait=10)
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
+
+        outbox.put(make_event())
+
+        wait_until(lambda: AIUsageLog.objects.count() == 2)
+
+    def test_own_statements_of_the_caller_are_none(self, site, django_assert_num_queries):
+        event = make_event()
+
+        with django_assert_num_queries(0):
+            outbox.put(event)
+            outbox.moment(wait=10)
+            request_finished.send(sender=None)
+
+    def test_tracked_call_outside_a_transaction_gives_saved_rows(self, site):
+        user = make_user()
+
+        log, day = track_ai_usage(user, "chat", 150, 80)
+
+        assert (log, day) == (AIUsageLog.objects.get(), AIUsageTracking.objects.get())
+        assert (log.user, day.total_requests) == (user, 1)
+
+    def test_tracked_call_inside_a_transaction_writes_nothing_there(self, site):
+        user = make_user()
+        track_ai_usage(user, "chat", 1, 2)
+
+        with transaction.atomic(), CaptureQueriesContext(connection) as queries:
+            log, day = track_ai_usage(user, "chat", 150, 80)
+
+        assert {query["sql"].split()[0] for query in queries} <= {"SELECT", "SAVEPOINT", "RELEASE"}
+        assert (log._state.adding, day.total_requests, day.total_tokens) == (True, 2, 233)
+        outbox.moment(wait=10)
+        assert AIUsageTracking.objects.get().total_tokens == 233
+        assert_in_step()
+
+    def test_tracked_call_without_a_database_gives_previews_soon(self, site, settings, impatient):
+        settings.AI_USAGE_RAISE_ERRORS = False
+        user = make_user()
+        rename("ai_usage_log", "out_of_the_way")
+        try:
+            started = time.monotonic()
+            log, day = track_ai_usage(user, "chat", 150, 80)
+            assert time.monotonic() - started < 5
+            assert (log._state.adding, day.total_requests) == (True, 1)
+        finally:
+            rename("out_of_the_way", "ai_usage_log")
+
+        wait_until(lambda: AIUsageLog.objects.filter(pk=log.pk).exists())
+        assert_in_step()
+
+    def test_database_that_does_not_answer_costs_only_one_caller_a_second(self, site, monkeypatch):
+        user = make_user()
+        answered = threading.Event()
+        monkeypatch.setattr(
+            delivery_module, "store", lambda *_, **__: answered.wait(10) and Stored()
+        )
+        track_ai_usage(user, "chat", 150, 80)
+
+        started = time.monotonic()
+        for _ in range(4):
+            track_ai_usage(user, "chat", 150, 80)
+        took = time.monotonic() - started
+        answered.set()
+
+        assert took < 1
+
+    @pytest.mark.sqlite
+    class TestDeferredTransactions:
+        """SQLite's default, under which a second writer makes the site's own write fail."""
+
+        @pytest.fixture(autouse=True)
+        def _deferred(self, site: Outbox, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+            connection.close()
+            monkeypatch.delitem(connection.settings_dict["OPTIONS"], "transaction_mode")
+            yield
+            connection.close()
+
+        def test_callers_transaction_is_never_disturbed(self, impatient):
+            user = make_user()
+            with transaction.atomic():
+                User.objects.count()
+                track_ai_usage(user, "chat", 150, 80)
+                outbox.moment(wait=10)
+                time.sleep(0.2)  # the timer comes, and lets it be
+                user.first_name = "Ada"
+                user.save()
+
+            wait_until(lambda: AIUsageLog.objects.exists())
+            assert_in_step()
+
+        def test_request_does_not_wait_for_the_lock_of_another_process(self, site, impatient):
+            User.objects.count()  # makes the connection
+            other = connection.get_new_connection(connection.get_connection_params())
+            other.execute("BEGIN IMMEDIATE")
+            waits = []
+            try:
+                outbox.put(make_event())
+                for _ in range(20):
+                    outbox.moment()
+                    began = time.monotonic()
+                    unit = Unit()
+                    unit.begin()
+                    waits.append(time.monotonic() - began)
+                    unit.end()
+                    time.sleep(0.03)
+            finally:
+                other.rollback()
+                other.close()
+
+            assert max(waits) < 0.5
+            wait_until(lambda: AIUsageLog.objects.exists())
+
+        def test_callers_may_come_while_the_others_are_looked_at(self, monkeypatch):
+            class Caller:
+                vendor = "sqlite"
+                settings_dict: dict[str, Any] = {}
+                in_atomic_block = False
+
+            class Connections:
+                latest: deque[Caller] = deque(maxlen=50)
+
+                def __getitem__(self, alias: str) -> Caller:
+                    self.latest.append(Caller())
+                    return self.latest[-1]
+
+            monkeypatch.setattr(delivery_module, "connections", Connections())
+            monkeypatch.setattr(Delivery, "_start", lambda self: None)
+            mine = Delivery()
+            ended = threading.Event()
+            interval = sys.getswitchinterval()
+            sys.setswitchinterval(1e-6)
+
+            def come() -> None:
+                for _ in range(5000):
+                    mine.arrived()
+                ended.set()
+
+            def look() -> None:
+                while not ended.is_set():
+                    mine._must_wait_for_callers()
+
+            try:
+                run_in_threads(come, look)
+            finally:
+                sys.setswitchinterval(interval)
+
+        def test_open_request_is_never_disturbed(self, impatient):
+            unit = Unit()
+            unit.begin()
+            outbox.put(make_event())
+            time.sleep(0.2)
+            assert not AIUsageLog.objects.exists()
+
+            unit.end()
+
+            wait_until(lambda: AIUsageLog.objects.exists())
+
+
+class TestFlush:
+    def test_nothing_to_deliver_says_so(self, box):
+        assert run_command("flush_ai_usage") == (0, "0 calls delivered\n", "")
+
+    def test_what_waits_is_delivered(self, box):
+        for _ in range(3):
+            box.put(make_event())
+
+        assert run_command("flush_ai_usage") == (0, "3 calls delivered\n", "")
+        assert AIUsageLog.objects.count() == 3
+
+    def test_files_of_dead_and_living_processes_are_told_apart(self, box, tmp_path):
+        dead, living = Outbox(tmp_path / "outbox"), Outbox(tmp_path / "outbox")
+        dead.put(make_event())
+        living.put(make_event())
+        dead.close()
+
+        assert run_command("flush_ai_usage") == (
+            0,
+            "1 calls delivered\n"
+            "1 files of dead processes taken over\n"
+            "1 files belong to living processes, which deliver them\n",
+            "",
+        )
+        living.close()
+
+    def test_call_of_a_user_who_is_not_there_yet_waits(self, box):
+        box.put(make_event(user_id="999999", username="ghost", created_at=utc_now()))
+
+        assert run_command("flush_ai_usage") == (
+            0,
+            "0 calls delivered\n1 calls wait for their user to be saved\n",
+            "",
+        )
+
+    def test_refused_call_is_reported_and_can_be_tried_again(self, box, tmp_path):
+        box.put(make_event(section="poison"))
+        box.put(make_event())
+        refuse_section("poison")
+
+        refused = (
+            f"1 calls were refused by the database; see dead letters in {tmp_path / 'outbox'}\n"
+        )
+        assert run_command("flush_ai_usage") == (1, "1 calls delivered\n", refused)
+        assert run_command("flush_ai_usage") == (0, "0 calls delivered\n", "")
+        assert run_command("flush_ai_usage", "--retry-dead") == (
+            1,
+            "1 refused calls tried again\n0 calls delivered\n",
+            refused,
+        )
+        accept_section("poison")
+        assert run_command("flush_ai_usage", "--retry-dead") == (
+            0,
+            "1 refused calls tried again\n1 calls delivered\n",
+            "",
+        )
+        assert sections() == ["chat", "poison"]
+
+    def test_refused_call_in_memory_is_reported(self, settings):
+        settings.AI_USAGE_OUTBOX = None
+        refuse_section("poison")
+        outbox.get().put(make_event(section="poison"))
+
+        assert run_command("flush_ai_usage") == (
+            1,
+            "0 calls delivered\n",
+            "1 calls were refused by the database; see dead letters in memory\n",
+        )
+
+    def test_database_that_is_away_is_an_error_and_the_calls_wait(self, box):
+        box.put(make_event())
+        with transaction.atomic():
+            rename("ai_usage_log", "out_of_the_way")
+            with transaction.atomic():
+                code, out, err = run_command("flush_ai_usage")
+                transaction.set_rollback(True)
+            rename("out_of_the_way", "ai_usage_log")
+
+        assert (code, out) == (2, "")
+        assert err.startswith("The database does not take the calls, they wait: ")
+        assert run_command("flush_ai_usage") == (0, "1 calls delivered\n", "")
+
+
+def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+
+
+def rename(table: str, name: str) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(f"ALTER TABLE {table} RENAME TO {name}")
+
+
+#: What a disk, another release or an intruder may have put in the place of a value.
+_hostile = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-(10**25), 10**25),
+    st.floats(),
+    st.text(max_size=20),
+    st.sampled_from(["NaN", "1e400", "\x00", "\ud800", "0" * 60, "' OR 1=1 --", "9999-12-31"]),
+    st.lists(st.integers(), max_size=3),
+    st.dictionaries(st.text(max_size=3), st.none() | st.text(max_size=3), max_size=3),
+)
+_fields = st.sampled_from(["user_id", "username", "cost", *json.loads(make_event().to_json())])
+_noise = st.one_of(
+    st.binary(max_size=200).filter(lambda noise: b"\n" not in noise),
+    st.dictionaries(_fields, _hostile, min_size=1, max_size=4).map(
+        lambda wrong: json.dumps(json.loads(make_event().to_json()) | wrong).encode()
+    ),
+    st.integers(1, 200).map(lambda length: make_event().to_json().encode()[:length]),
+)
+
+
+def test_hostile_lines_of_the_outbox_keep_no_call_from_the_database(box, caplog):
+    """Whatever lies between them: each sound event is written, and nothing is raised."""
+
+    @settings(derandomize=True, database=None, deadline=None, max_examples=60)
+    @given(lines=st.lists(st.none() | _noise, max_size=8))
+    def check(lines: list[bytes | None]) -> None:
+        AIUsageLog.objects.all().delete()
+        AIUsageTracking.objects.all().delete()
+        box.put(sound := make_event(section="first"))
+        expected = {sound.id}
+        with box.segments()[0].open("ab") as file:
+            for line in lines:
+                event = make_event(section="sound")
+                expected |= {event.id} if line is None else set()
+                file.write((event.to_json().encode() if line is None else line) + b"\n")
+        box.close()  # its owner has died: the lock is gone
+
+        Delivery().deliver()
+
+        assert expected <= set(AIUsageLog.objects.values_list("pk", flat=True))
+        assert_in_step()
+        assert box.is_empty()
+
+    check()

@@ -1,0 +1,923 @@
+"""`diagnose_ai_usage`: what it says of healthy sites and of broken ones."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from importlib import import_module
+from importlib.metadata import version
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.db import DatabaseError, connection
+from rest_framework.exceptions import APIException
+
+from tests.builders import accept_section, make_event, make_user, refuse_section
+from tests.children import make_site
+from tests.commands import Ended, run_command
+from tests.ledger import assert_in_step
+from tests.sites import make_calls, manage, tables
+from tests.told import without_capture
+from usage_tracking import errors, outbox
+from usage_tracking.capture import selftest
+from usage_tracking.delivery import delivery
+from usage_tracking.events import UNKNOWN
+from usage_tracking.health import activity, site, trial
+from usage_tracking.models import AIUsageLog, AIUsageTracking
+from usage_tracking.outbox import Outbox
+
+pytestmark = pytest.mark.django_db
+
+LOGS = "/api/v1/ai/usage/logs/"
+CHECK = "python manage.py check"
+OURS = "usage_tracking.middleware.AIUsageMiddleware"
+AUTHENTICATION = "django.contrib.auth.middleware.AuthenticationMiddleware"
+TRIED = [
+    ("httpx", "sync"),
+    ("httpx", "async"),
+    ("httpx2", "sync"),
+    ("httpx2", "async"),
+    ("requests", "sync"),
+    ("aiohttp", "async"),
+    ("botocore", "sync"),
+]
+
+
+@pytest.fixture(autouse=True)
+def _as_begun(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings.AI_USAGE_SECTIONS = {"chat": "Chat", "other": "Other"}
+    monkeypatch.setattr(errors, "failures", Counter())
+
+
+@pytest.fixture
+def user() -> User:
+    return User.objects.create_superuser("john_doe")
+
+
+@pytest.fixture
+def healthy(user: User) -> User:
+    """A site whose calls of the last minutes are all that they should be."""
+    make_calls(user)
+    make_calls(user, 5, section="other")
+    return user
+
+
+@pytest.fixture
+def box(tmp_path: Path, settings: Any, monkeypatch: pytest.MonkeyPatch) -> Path:
+    settings.AI_USAGE_OUTBOX = tmp_path / "outbox"
+    monkeypatch.setattr(outbox, "inline", lambda: False)
+    return tmp_path / "outbox"
+
+
+@pytest.fixture
+def live(box: Path, transactional_db: None, healthy: User) -> Iterator[Path]:
+    """A healthy site that is not under test: an outbox on disk, and a thread that delivers."""
+    yield box
+    threads = [thread for thread in threading.enumerate() if thread.name == "ai_usage_delivery"]
+    delivery.stop()
+    for thread in threads:
+        thread.join(10)
+    delivery.after_fork()  # as new
+
+
+def diagnose(*arguments: str) -> Ended:
+    return run_command("diagnose_ai_usage", "--skip-sdks", *arguments)
+
+
+def problems(*arguments: str, code: int = 1) -> list[tuple[str, str, str]]:
+    """What is wrong: code, text and fix of each problem."""
+    ended = diagnose("--json", *arguments)
+    report = json.loads(ended.out)
+    assert (ended.code, report["exit_code"]) == (code, code)
+    return [(found["code"], found["text"], found["fix"]) for found in report["problems"]]
+
+
+def findings(code: str, *arguments: str) -> list[tuple[str, str, str]]:
+    """Level, text and fix of each finding with that code."""
+    report = json.loads(diagnose("--json", *arguments).out)
+    return [
+        (found["level"], found["text"], found["fix"])
+        for test in report["tests"]
+        for found in test["findings"]
+        if found["code"] == code
+    ]
+
+
+def healthy_output(last: str, *, kept: str = "", outbox_lines: str = "") -> str:
+    rows = AIUsageLog.objects.count() - bool(kept)
+    transports = "".join(
+        f"  ✅ {name} {version(name)} ({mode}) is captured\n" for name, mode in TRIED
+    )
+    outbox_lines = outbox_lines or "  - Not used: rows are written on the caller's connection\n"
+    return f"""\
+==================================================
+AI USAGE TRACKING DIAGNOSTIC SCRIPT
+==================================================
+
+✓ Test 1: Checking if models are accessible...
+  ✅ Models are accessible
+
+✓ Test 2: Getting test user...
+  ✅ Using user: john_doe (ID: {User.objects.get(username="john_doe").pk})
+
+✓ Test 3: Checking existing logs...
+  - AIUsageLog entries: {rows}
+  - AIUsageTracking entries: 1
+  ✅ Can query existing logs
+
+✓ Test 4: Tracking test AI usage...
+  ✅ Tracking successful!
+
+✓ Test 5: Verifying data was saved...
+  ✅ Latest AIUsageLog found
+  ✅ Today's AIUsageTracking found
+{kept}
+✓ Test 6: Checking API endpoints...
+  ✅ /api/v1/ai/usage/logs/ answers (401)
+  ✅ /api/v1/ai/usage/logs/stats/ answers (401)
+  ✅ /api/v1/ai/usage/logs/global/ answers (401)
+  ✅ /api/v1/ai/usage/stats/ answers (401)
+  ✅ /api/v1/ai/usage/global/ answers (401)
+
+✓ Test 7: Checking the middleware...
+  ✅ AIUsageMiddleware is in place
+
+✓ Test 8: Checking the settings...
+  ✅ The settings are sound
+
+✓ Test 9: Checking that every installed transport captures...
+{transports}
+✓ Test 10: Checking that every installed SDK is captured...
+  - Left out
+
+✓ Test 11: Checking the outbox...
+{outbox_lines}
+✓ Test 12: Checking that daily rows agree with the log...
+  ✅ The daily rows are the sums of the log
+
+✓ Test 13: Checking the activity of the last 24 hours...
+  - Calls: 25
+  ✅ The last call was recorded at {last}
+  ✅ Tracking itself had no error in this process
+
+✓ Test 14: Checking failures and what is not known...
+  ✅ Failed: 0 of 25 (0.0 %)
+  ✅ Without a user: 0 of 25 (0.0 %)
+  ✅ Without tokens: 0 of 25 (0.0 %)
+  ✅ Without a price: 0 of 25 (0.0 %)
+
+✓ Test 15: Checking sections...
+  ✅ Each of the 2 sections has calls
+
+✓ Test 16: Checking for unknown hosts...
+  ✅ Every host is a known provider's
+
+✅ AI Usage Tracking is WORKING!
+"""
+
+
+def last_call() -> str:
+    calls = AIUsageLog.objects.exclude(model_name="self-test")
+    return f"{calls.latest('created_at').created_at:%F %T}"
+
+
+class TestHealthySite:
+    def test_says_so_test_by_test(self, healthy):
+        assert diagnose() == (0, healthy_output(last_call()), "")
+
+    def test_leaves_no_trace(self, healthy):
+        before = tables()
+
+        assert diagnose().code == 0
+
+        assert tables() == before
+
+    def test_day_without_a_call_gets_no_daily_row(self, user):
+        assert diagnose().code == 0
+
+        assert tables() == [[], []]
+
+    def test_live_site_is_left_as_it_was(self, live):
+        before = tables()
+        lines = f"  ✅ The outbox {live} can be written\n  ✅ 0 calls wait for the database\n"
+
+        assert diagnose() == (0, healthy_output(last_call(), outbox_lines=lines), "")
+
+        assert tables() == before
+        assert Outbox(live).dead_letters() == []
+
+    def test_keep_leaves_the_test_call_and_nothing_else(self, healthy):
+        before, _ = tables()
+
+        ended = diagnose("--keep")
+
+        kept = AIUsageLog.objects.get(model_name="self-test")
+        line = f"  - Kept: AIUsageLog {kept.pk}\n"
+        assert ended == (0, healthy_output(last_call(), kept=line), "")
+        assert (kept.user, kept.section, kept.total_tokens) == (healthy, "other", 18)
+        assert [row for row in tables()[0] if row["id"] != kept.pk] == before
+        assert_in_step()
+        diagnose()
+        assert AIUsageLog.objects.filter(pk=kept.pk).exists()
+
+    def test_row_of_a_run_that_was_killed_goes_with_the_next(self, healthy):
+        before = tables()
+        other = make_user("other")
+        make_calls(other, 1, minutes=2, model_name="self-test", metadata={trial.MARK: "remove"})
+
+        diagnose()
+
+        assert tables() == before
+
+    def test_test_call_of_another_run_is_left_alone(self, healthy):
+        make_calls(healthy, 1, minutes=0.5, model_name="self-test", metadata={trial.MARK: "remove"})
+
+        diagnose()
+
+        assert AIUsageLog.objects.filter(model_name="self-test").count() == 1
+
+    def test_site_that_records_no_unknown_hosts_is_tested_too(self, healthy, settings):
+        settings.AI_USAGE_UNKNOWN_HOSTS = False
+
+        assert problems(code=0) == []
+        assert findings("tracked") == [("ok", "Tracking successful!", "")]
+
+    def test_calls_within_the_thresholds_are_no_problem(self, healthy):
+        make_calls(healthy, 1, success=False, cost=None, usage_source=UNKNOWN)
+
+        assert problems(code=0) == []
+        assert findings("failure_rate") == [("ok", "Failed: 1 of 26 (3.8 %)", "")]
+        # It reports no tokens because it failed, which is told once.
+        assert findings("unknown") == [("ok", "Without tokens: 0 of 26 (0.0 %)", "")]
+
+    def test_few_calls_are_not_judged(self, healthy):
+        make_calls(healthy, 15, success=False)
+
+        assert findings("failure_rate", "--min-calls", "41") == [
+            ("note", "Failed: 15 of 40 (37.5 %), of too few calls to judge", "")
+        ]
+
+    @pytest.mark.slow
+    def test_every_sdk_is_tried(self, healthy):
+        ended = run_command("diagnose_ai_usage", "--json")
+
+        (sdks,) = [t for t in json.loads(ended.out)["tests"] if t["number"] == 10]
+        assert {f["code"] for f in sdks["findings"]} == {"sdk"}
+        assert f"openai {version('openai')} (sync) is captured" in {
+            found["text"] for found in sdks["findings"]
+        }
+
+
+class TestUser:
+    def test_is_the_first_superuser(self, healthy):
+        make_user("aaron")
+
+        assert findings("user") == [("ok", f"Using user: john_doe (ID: {healthy.pk})", "")]
+
+    def test_is_an_active_user_where_there_is_no_superuser(self):
+        make_user("gone", is_active=False)
+        ada = make_user()
+
+        assert findings("user") == [("ok", f"Using user: ada (ID: {ada.pk})", "")]
+
+    @pytest.mark.parametrize("by", ["username", "pk"])
+    def test_can_be_named(self, healthy, by):
+        ada = make_user()
+
+        assert findings("user", "--user", str(getattr(ada, by))) == [
+            ("ok", f"Using user: ada (ID: {ada.pk})", "")
+        ]
+
+    @pytest.mark.parametrize("name", ["nobody", "99999999", "9" * 30])
+    def test_that_is_not_there_ends_it(self, healthy, name):
+        assert problems("--user", name, code=2) == [
+            (
+                "no_such_user",
+                f"There is no user '{name}'",
+                "Leave --user out, or give the username or the key of one that exists.",
+            )
+        ]
+
+
+class TestBrokenSite:
+    def test_middleware_is_missing(self, healthy, settings):
+        settings.MIDDLEWARE = [name for name in settings.MIDDLEWARE if name != OURS]
+
+        assert problems() == [
+            (
+                "check_w002",
+                "AIUsageMiddleware is not in MIDDLEWARE: AI calls of requests have no user.",
+                f'Add "{OURS}" after the authentication middleware.',
+            )
+        ]
+
+    def test_middleware_is_before_authentication(self, healthy, settings):
+        settings.MIDDLEWARE = [OURS, AUTHENTICATION]
+
+        assert problems() == [
+            (
+                "check_w003",
+                "AIUsageMiddleware is at position 0 of MIDDLEWARE, before "
+                "AuthenticationMiddleware at 1.",
+                f'Move "{OURS}" behind it.',
+            )
+        ]
+
+    def test_setting_is_misspelt(self, healthy, settings):
+        settings.AI_USAGE_GATEWAY = {}
+
+        assert problems() == [
+            (
+                "check_w001",
+                "The setting AI_USAGE_GATEWAY is not known.",
+                "Did you mean AI_USAGE_GATEWAYS?",
+            )
+        ]
+
+    @pytest.mark.parametrize(
+        ("name", "value", "codes"),
+        [
+            ("SECTIONS", 7, {"check_e001", "unexpected"}),
+            ("DAY_TIMEZONE", "Mars/Olympus", {"check_e004", "unexpected"}),
+        ],
+    )
+    def test_setting_that_cannot_be_used_is_told(self, healthy, settings, name, value, codes):
+        settings.AI_USAGE_RAISE_ERRORS = False
+        setattr(settings, f"AI_USAGE_{name}", value)
+
+        assert {code for code, _, _ in problems()} >= codes
+
+    def test_there_is_no_user(self):
+        make_user("gone", is_active=False)
+
+        assert problems() == [
+            (
+                "no_user",
+                "There is no active user to test with",
+                "python manage.py createsuperuser",
+            )
+        ]
+        assert findings("not_sent") == [("note", "Not sent: there is no user to send it as", "")]
+
+    def test_it_is_switched_off(self, healthy, settings):
+        settings.AI_USAGE_ENABLED = False
+
+        assert problems() == [
+            (
+                "disabled",
+                "AI_USAGE_ENABLED is False: no call is recorded",
+                "AI_USAGE_ENABLED = True",
+            )
+        ]
+
+    @pytest.mark.parametrize("value", [False, []])
+    def test_capture_is_off(self, healthy, settings, value):
+        settings.AI_USAGE_CAPTURE = value
+
+        assert problems() == [
+            (
+                "capture_off",
+                f"AI_USAGE_CAPTURE is {value!r}: no call is seen",
+                "AI_USAGE_CAPTURE = True",
+            )
+        ]
+
+    def test_transport_is_left_out(self, healthy, settings):
+        settings.AI_USAGE_CAPTURE = ["httpx", "httpx2", "aiohttp", "botocore"]
+
+        assert findings("transport_left_out") == [
+            ("warning", "requests is not in AI_USAGE_CAPTURE", "AI_USAGE_CAPTURE = True")
+        ]
+
+    def test_newer_version_of_a_transport_cannot_be_hooked(self, healthy, monkeypatch):
+        import requests
+
+        from usage_tracking.capture import requests as hooks
+
+        hooks.unhook(requests)
+        real = version
+        monkeypatch.setattr(
+            selftest, "version", lambda name: "99.0" if name == "requests" else real(name)
+        )
+        try:
+            assert problems() == [
+                (
+                    "transport_not_captured",
+                    "requests 99.0 (sync) is not captured: no hook saw it: "
+                    "this version has another shape",
+                    'pip install "requests<99.0"',
+                )
+            ]
+        finally:
+            hooks.hook(requests, "requests")
+
+    def test_no_transport_is_hooked(self, healthy):
+        with without_capture():
+            codes = {code for code, _, _ in problems()}
+
+        assert "no_transport" in codes
+
+    def test_call_cannot_be_made(self, healthy, monkeypatch):
+        def refuse() -> str:
+            raise ConnectionRefusedError("no way")
+
+        monkeypatch.setattr(selftest, "send", refuse)
+
+        assert problems() == [
+            (
+                "not_made",
+                "The call to a server on 127.0.0.1 could not be made: "
+                "ConnectionRefusedError: no way",
+                "Let the site connect to 127.0.0.1.",
+            )
+        ]
+
+    def test_call_is_not_captured(self, healthy, monkeypatch):
+        monkeypatch.setattr(selftest, "send", lambda: "httpx")
+
+        assert [code for code, _, _ in problems()] == ["not_captured"]
+
+    def test_delivery_does_not_come(self, healthy, monkeypatch):
+        monkeypatch.setattr(trial, "WAIT", 0.0)
+        monkeypatch.setattr(delivery, "_deliver", lambda *_, **__: True)
+
+        assert problems() == [
+            (
+                "not_delivered",
+                "The call was captured and is not in the database after 0 s; it waits",
+                "python manage.py flush_ai_usage",
+            )
+        ]
+        outbox.get().clear()
+
+    def test_database_refuses_the_call(self, live):
+        with _refusing("other"):
+            found = problems()
+
+        assert ("refused", "python manage.py flush_ai_usage --retry-dead") in {
+            (code, fix) for code, _, fix in found
+        }
+
+    def test_raw_sql_made_the_daily_rows_drift(self, healthy):
+        with connection.cursor() as cursor:
+            cursor.execute("UPDATE ai_usage_tracking SET total_requests = total_requests + 2")
+
+        day = AIUsageTracking.objects.get().date
+        assert problems() == [
+            (
+                "drift",
+                "1 daily rows do not agree with the log, the first of john_doe on "
+                f"{day}: it has 2 requests too many",
+                "python manage.py diagnose_ai_usage --repair",
+            )
+        ]
+
+    def test_daily_rows_were_deleted(self, healthy):
+        AIUsageTracking.objects.all().delete()
+
+        ((code, text, fix),) = problems()
+        assert (code, fix) == ("drift", "python manage.py diagnose_ai_usage --repair")
+        assert text.endswith("it lacks 25 requests")
+
+    def test_repair_mends_and_says_so(self, healthy):
+        AIUsageTracking.objects.all().delete()
+
+        assert [level for level, _, _ in findings("mended", "--repair")] == ["ok"]
+        assert_in_step()
+        assert problems(code=0) == []
+
+    def test_outbox_cannot_be_written(self, live, tmp_path, settings):
+        (tmp_path / "file").touch()
+        settings.AI_USAGE_OUTBOX = tmp_path / "file"
+
+        assert (
+            "check_w005",
+            f"The outbox {tmp_path / 'file'} cannot be written: events die with their process.",
+            "Set AI_USAGE_OUTBOX to a directory that the site may write.",
+        ) in problems()
+
+    def test_outbox_has_a_backlog(self, live):
+        living = Outbox(live)
+        for _ in range(3):
+            living.put(make_event())
+
+        assert problems("--max-backlog", "2") == [
+            (
+                "backlog",
+                "3 calls wait for the database, more than 2",
+                "python manage.py flush_ai_usage",
+            )
+        ]
+        living.close()
+
+    def test_dead_processes_left_calls_that_nobody_delivered(self, live):
+        dead = Outbox(live)
+        dead.put(make_event())
+        dead.close()
+
+        assert problems() == [
+            (
+                "orphans",
+                "1 calls waited in 1 files of dead processes: no living process delivered them",
+                "python manage.py flush_ai_usage",
+            )
+        ]
+        assert problems(code=0) == []  # its own delivery has taken them over
+
+    def test_there_are_dead_letters(self, live):
+        Outbox(live).bury(make_event(), "IntegrityError: no")
+
+        assert problems() == [
+            (
+                "dead_letters",
+                "The database refused 1 calls, the first because: IntegrityError: no",
+                "python manage.py flush_ai_usage --retry-dead",
+            )
+        ]
+
+    def test_full_outbox_dropped_calls(self, live):
+        outbox.get().dropped = 7
+
+        assert [code for code, _, _ in problems()] == ["dropped"]
+
+    def test_no_call_for_two_hours(self, user):
+        make_calls(user, minutes=120)
+        make_calls(user, 5, minutes=121, section="other")
+
+        assert problems() == [
+            (
+                "silence",
+                f"The log does not grow: no call in the last 1 h, the last at {last_call()}",
+                'grep -e TRACK_ERROR -e TRACK_EXCEPTION "$LOG_FILE"',
+            )
+        ]
+        assert problems("--max-silence", "3", code=0) == []
+
+    def test_no_call_succeeded(self, user):
+        make_calls(user, 500, minutes=120)
+        make_calls(user, 1, section="other", success=False)
+
+        assert [(code, text) for code, text, _ in problems()] == [
+            ("no_success", "No call of the last 1 h succeeded")
+        ]
+
+    def test_tracking_itself_fails(self, healthy):
+        errors.failures.update({"Exchange.chunk": 3, "_hook": 1})
+
+        assert problems() == [
+            (
+                "errors",
+                "Tracking itself failed 4 times in this process: "
+                "Exchange.chunk (3 times), _hook (1 times)",
+                'grep -A 20 TRACK_EXCEPTION "$LOG_FILE"',
+            )
+        ]
+
+    @pytest.mark.parametrize(
+        ("code", "changes", "text", "fix"),
+        [
+            (
+                "failure_rate",
+                {"success": False},
+                "Failed: 75 of 100 (75.0 %), more than 5 %",
+                "success=False",
+            ),
+            (
+                "unattributed",
+                {"user": None},
+                "Without a user: 75 of 100 (75.0 %), more than 50 %",
+                "with ai_usage(section=..., user=user):",
+            ),
+            (
+                "unknown",
+                {"usage_source": UNKNOWN, "cost": None},
+                "Without tokens: 75 of 100 (75.0 %), more than 20 %",
+                'AI_USAGE_STREAM_USAGE = "request"',
+            ),
+            (
+                "unpriced",
+                {"cost": None},
+                "Without a price: 75 of 100 (75.0 %), more than 20 %",
+                "AI_USAGE_PRICES = {",
+            ),
+        ],
+    )
+    def test_share_is_over_its_threshold(self, healthy, code, changes, text, fix):
+        make_calls(healthy, 75, **changes)
+
+        ((found, said, mends),) = problems()
+        assert (found, said) == (code, text)
+        assert fix in mends
+        option = f"--max-{code.replace('_', '-')}"
+        assert problems(option, "75", code=0) == []
+
+    def test_api_is_not_mounted(self, healthy, settings):
+        settings.ROOT_URLCONF = _urls()
+
+        mount = 'path("api/v1/ai/", include("usage_tracking.api.urls"))'
+        assert findings("api_not_mounted") == [
+            ("note", f"The REST API is not mounted, as {mount} would", "")
+        ]
+        assert problems(code=0) == []
+
+    def test_api_is_not_installed(self, healthy, monkeypatch, settings):
+        settings.ROOT_URLCONF = _urls()
+        _hide(monkeypatch, "drf_spectacular")
+
+        assert findings("api_not_installed") == [("note", "The REST API is not installed", "")]
+        assert problems(code=0) == []
+
+    def test_api_is_mounted_and_not_installed(self, healthy, monkeypatch, settings):
+        _hide(monkeypatch, "django_filters")
+        for name in [name for name in sys.modules if name.startswith("usage_tracking.api")]:
+            monkeypatch.delitem(sys.modules, name)
+        urls = _urls()
+        urls.__getattr__ = lambda name: import_module("usage_tracking.api.urls")
+        del urls.urlpatterns
+        settings.ROOT_URLCONF = urls
+
+        assert problems() == [
+            (
+                "api_not_installed",
+                "The REST API is mounted, and not installed: there is no django_filters",
+                'pip install "django-usage-tracking[api]"',
+            )
+        ]
+
+    def test_api_raises(self, healthy, monkeypatch):
+        def fail(*args: Any) -> None:
+            raise DatabaseError("no such table")
+
+        monkeypatch.setattr("project.authentication.BearerAuthentication.authenticate", fail)
+
+        assert ("problem", f"{LOGS} raises DatabaseError: no such table", CHECK) in findings(
+            "api_broken"
+        )
+
+    def test_api_answers_with_an_error(self, healthy, monkeypatch):
+        def fail(*args: Any) -> None:
+            raise APIException
+
+        monkeypatch.setattr("project.authentication.BearerAuthentication.authenticate", fail)
+
+        assert ("problem", f"{LOGS} answers 500", CHECK) in findings("api_broken")
+
+    def test_sections_were_never_seen(self, healthy, settings):
+        settings.AI_USAGE_SECTIONS = {"chat": "Chat", "rag": "RAG", "eval": "Eval"}
+
+        assert findings("sections_never_seen") == [
+            ("warning", "Never seen: rag, eval", "with ai_usage(section='rag'):")
+        ]
+        assert findings("sections_not_declared") == [
+            (
+                "warning",
+                "Not in AI_USAGE_SECTIONS: other",
+                "AI_USAGE_SECTIONS = "
+                "{'chat': 'Chat', 'rag': 'RAG', 'eval': 'Eval', 'other': 'Other'}",
+            )
+        ]
+
+    def test_unknown_hosts_were_seen(self, healthy):
+        for host, calls in (("llm.example.com", 3), ("10.0.0.7:8000", 2)):
+            make_calls(healthy, calls, provider=UNKNOWN, metadata={"host": host})
+
+        assert findings("unknown_host") == [
+            (
+                "warning",
+                "llm.example.com is no known provider's (3 calls)",
+                "AI_USAGE_GATEWAYS = {'llm.example.com': 'openai'}",
+            ),
+            (
+                "warning",
+                "10.0.0.7:8000 is no known provider's (2 calls)",
+                "AI_USAGE_GATEWAYS['10.0.0.7:8000'] = 'openai'",
+            ),
+        ]
+
+    def test_no_call_was_ever_made(self, user):
+        assert findings("never") == [
+            ("warning", "No call was ever recorded", "Make one in the site, then look again.")
+        ]
+
+    def test_database_stops_answering(self, healthy, monkeypatch):
+        def lost(*_: Any, **__: Any) -> None:
+            raise DatabaseError("server closed the connection")
+
+        monkeypatch.setattr(activity, "drift", lost)
+
+        assert problems(code=2) == [
+            (
+                "database_error",
+                "The database 'default' stopped answering: "
+                "DatabaseError: server closed the connection",
+                "python manage.py dbshell",
+            )
+        ]
+
+
+class TestOutput:
+    def test_problems_are_listed_at_the_end(self, healthy, settings):
+        settings.AI_USAGE_GATEWAY = {}
+
+        code, out, err = diagnose()
+
+        assert code == 1
+        assert out.endswith(
+            "\n❌ Problems:\n"
+            "  ❌ The setting AI_USAGE_GATEWAY is not known.\n"
+            "     Fix: Did you mean AI_USAGE_GATEWAYS?\n"
+        )
+        assert err == "1 problem found.\n"
+
+    def test_verbosity_0_prints_problems_only(self, healthy, settings):
+        assert diagnose("-v", "0") == (0, "", "")
+
+        settings.AI_USAGE_GATEWAY = {}
+
+        assert diagnose("-v", "0") == (
+            1,
+            "❌ The setting AI_USAGE_GATEWAY is not known.\n"
+            "   Fix: Did you mean AI_USAGE_GATEWAYS?\n",
+            "1 problem found.\n",
+        )
+
+    def test_json_has_the_documented_keys(self, healthy):
+        ended = diagnose("--json")
+
+        report = json.loads(ended.out)
+        assert list(report) == ["working", "exit_code", "database", "tests", "problems"]
+        assert (report["working"], report["database"], report["problems"]) == (True, "default", [])
+        assert {tuple(test) for test in report["tests"]} == {("number", "title", "ok", "findings")}
+        assert {tuple(found) for test in report["tests"] for found in test["findings"]} == {
+            ("level", "code", "text", "fix")
+        }
+        assert [test["number"] for test in report["tests"]] == list(range(1, 17))
+
+    @pytest.mark.parametrize(
+        "arguments",
+        [
+            ("--hours", "0"),
+            ("--hours", "nan"),
+            ("--max-silence", "-1"),
+            ("--max-failure-rate", "101"),
+            ("--max-backlog", "-1"),
+            ("--min-calls", "few"),
+            ("--database", "elsewhere"),
+        ],
+    )
+    def test_bad_arguments_end_it(self, arguments):
+        assert diagnose(*arguments).out == ""
+        assert diagnose(*arguments).code in {1, 2}  # argparse of call_command knows no code
+
+    def test_control_c_removes_the_test_call(self, healthy, monkeypatch):
+        before = tables()
+
+        def interrupt(*_: Any, **__: Any) -> None:
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(trial, "_verify", interrupt)
+
+        ended = diagnose()
+
+        assert (ended.code, ended.err) == (130, "Interrupted.\n")
+        assert tables() == before
+
+
+class TestProcess:
+    """As an operator starts it."""
+
+    @pytest.fixture
+    def demo(self, tmp_path: Path, database_url: str) -> dict[str, str]:
+        return {
+            "DJANGO_SETTINGS_MODULE": "project.settings",
+            "DATABASE_URL": database_url,
+            "AI_USAGE_OUTBOX": str(tmp_path / "outbox"),
+            "LOG_FILE": str(tmp_path / "log"),
+        }
+
+    def test_demo_is_healthy(self, demo, healthy, tmp_path):
+        before = tables()
+
+        code, out, err = manage("diagnose_ai_usage", env=demo)
+
+        assert (code, err) == (0, "")
+        assert out.endswith("\n✅ AI Usage Tracking is WORKING!\n")
+        assert "\x1b[" not in out
+        assert tables() == before
+        assert [path.name for path in (tmp_path / "outbox").iterdir()] == [".gitignore"]
+        assert (tmp_path / "log").read_text().count("[TRACK_COMPLETE]") == 1
+
+    def test_colours_are_for_terminals(self, demo, healthy):
+        arguments = ("diagnose_ai_usage", "--skip-sdks")
+        plain = manage(*arguments, "--no-color", env=demo)
+        coloured = manage(*arguments, "--force-color", env=demo)
+
+        assert "\x1b[" not in plain.out
+        assert "\x1b[" in coloured.out
+
+    def test_terminal_that_knows_no_emoji_is_no_hindrance(self, demo, healthy):
+        ended = manage(
+            "diagnose_ai_usage", "--skip-sdks", env={**demo, "PYTHONIOENCODING": "ascii"}
+        )
+
+        assert ended.code == 0
+        assert ended.out.endswith("? AI Usage Tracking is WORKING!\n")
+
+    def test_site_that_is_not_migrated(self, demo, empty_database_url):
+        ended = manage("diagnose_ai_usage", env={**demo, "DATABASE_URL": empty_database_url})
+
+        assert ended.code == 2
+        assert ended.err == "CommandError: 1 problem found.\n"
+        assert (
+            "  ❌ The database 'default' has no table ai_usage_log and no table ai_usage_tracking\n"
+            "     Fix: python manage.py migrate usage_tracking\n"
+        ) in ended.out
+
+    def test_migrations_are_missing(self, healthy):
+        with connection.cursor() as cursor:
+            cursor.execute("DELETE FROM django_migrations WHERE app = 'usage_tracking'")
+
+        assert [(code, fix) for code, _, fix in problems()] == [
+            ("migrations", "python manage.py migrate usage_tracking")
+        ]
+
+    @pytest.mark.parametrize(
+        "database",
+        [
+            {"ENGINE": "django.db.backends.sqlite3", "NAME": "missing/db"},
+            {
+                "ENGINE": "django.db.backends.postgresql",
+                "HOST": "127.0.0.1",
+                "PORT": 1,
+                "NAME": "site",
+            },
+        ],
+    )
+    def test_database_is_down(self, tmp_path, database):
+        env = make_site(tmp_path, f"DATABASES = {{'default': {database!r}}}")
+
+        ended = manage("diagnose_ai_usage", env=env, directory=tmp_path)
+
+        assert ended.code == 2
+        assert "  ❌ The database 'default' does not answer: OperationalError: " in ended.out
+        assert ended.err == "CommandError: 1 problem found.\n"
+
+    @pytest.mark.parametrize(
+        "arguments", [("--hours", "0"), ("--user",), ("--database", "elsewhere"), ("--nonsense",)]
+    )
+    def test_bad_arguments(self, demo, arguments):
+        assert manage("diagnose_ai_usage", *arguments, env=demo).code == 2
+
+    def test_other_database(self, tmp_path):
+        databases = {
+            alias: {"ENGINE": "django.db.backends.sqlite3", "NAME": str(tmp_path / alias)}
+            for alias in ("default", "other")
+        }
+        env = make_site(tmp_path, f"DATABASES = {databases!r}")
+        assert manage("migrate", "--database", "other", "-v", "0", env=env, directory=tmp_path) == (
+            0,
+            "",
+            "",
+        )
+
+        arguments = ("diagnose_ai_usage", "--skip-sdks", "--database", "other")
+        ended = manage(*arguments, env=env, directory=tmp_path)
+
+        assert ended.code == 1
+        assert (
+            "  ❌ There is no active user to test with\n"
+            "     Fix: python manage.py createsuperuser --database other\n"
+        ) in ended.out
+        assert "  ✅ The daily rows are the sums of the log\n" in ended.out
+
+
+@contextlib.contextmanager
+def _refusing(section: str) -> Iterator[None]:
+    AIUsageLog.objects.filter(section=section).delete()
+    refuse_section(section)
+    try:
+        yield
+    finally:
+        accept_section(section)
+
+
+def _urls(*patterns: Any) -> Any:
+    urls: Any = ModuleType("urls")
+    urls.urlpatterns = list(patterns)
+    return urls
+
+
+def _hide(monkeypatch: pytest.MonkeyPatch, package: str) -> None:
+    """As if `package` were not installed."""
+    found = site.find_spec
+    monkeypatch.setattr(site, "find_spec", lambda name: None if name == package else found(name))
+    for name in [name for name in sys.modules if name.partition(".")[0] == package]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, package, None)  # type: ignore[arg-type]

@@ -1,0 +1,103 @@
+"""Errors of ours end in one place: logged, counted, and never in the host."""
+
+from __future__ import annotations
+
+import pytest
+
+from usage_tracking import errors
+from usage_tracking.errors import contain, contained, one_line
+
+
+@pytest.fixture(autouse=True)
+def _as_on_a_site(settings: object) -> None:
+    settings.AI_USAGE_RAISE_ERRORS = False  # type: ignore[attr-defined]
+
+
+@contained
+def divide(number: int, by: int) -> float:
+    """Divides."""
+    return number / by
+
+
+class TestContained:
+    def test_result_goes_through(self):
+        assert divide(6, by=3) == 2
+
+    def test_error_gives_none(self):
+        assert divide(1, 0) is None
+
+    def test_error_is_logged_with_its_traceback(self, caplog):
+        divide(1, 0)
+
+        (record,) = caplog.records
+        assert record.name == "ai_usage_tracker"
+        assert record.levelname == "ERROR"
+        assert record.getMessage() == (
+            "[TRACK_EXCEPTION] ❌ Error tracking AI usage: ZeroDivisionError in divide: "
+            "division by zero"
+        )
+        assert record.exc_info
+        assert record.where == "divide"
+
+    def test_error_is_counted(self):
+        before = errors.failures["divide"]
+
+        divide(1, 0)
+        divide(1, 0)
+
+        assert errors.failures["divide"] == before + 2
+
+    def test_error_is_raised_if_asked_for(self, settings):
+        settings.AI_USAGE_RAISE_ERRORS = True
+
+        with pytest.raises(ZeroDivisionError):
+            divide(1, 0)
+
+    @pytest.mark.parametrize("stop", [KeyboardInterrupt, SystemExit, GeneratorExit])
+    def test_end_of_the_process_is_no_error_of_ours(self, stop):
+        @contained
+        def interrupted() -> None:
+            raise stop
+
+        with pytest.raises(stop):
+            interrupted()
+
+    def test_function_keeps_its_name(self):
+        assert (divide.__name__, divide.__doc__) == ("divide", "Divides.")
+
+
+class TestContain:
+    def test_secret_in_the_text_is_redacted(self, caplog):
+        contain(ValueError("bad key sk-proj-abcdefgh12345678"), "test")
+
+        assert caplog.messages == [
+            "[TRACK_EXCEPTION] ❌ Error tracking AI usage: ValueError in test: bad key [redacted]"
+        ]
+
+    def test_line_breaks_in_the_text_forge_no_line(self, caplog):
+        contain(ValueError("a\n[TRACK_COMPLETE] forged\r\u2028b"), "test")
+
+        assert caplog.messages[0].endswith("test: a\\n[TRACK_COMPLETE] forged\\r\\u2028b")
+
+
+class TestOneLine:
+    @pytest.mark.parametrize(
+        ("text", "line"),
+        [
+            ("plain", "plain"),
+            ("", ""),
+            ("Grüße 🚀", "Grüße 🚀"),
+            ("a\nb", "a\\nb"),
+            ("a\r\nb", "a\\r\\nb"),
+            ("a\x1b[31mb", "a\\x1b[31mb"),
+            ("a\x00b", "a\\x00b"),
+            ("a\x85b", "a\\x85b"),
+            ("a\u2028b\u2029c", "a\\u2028b\\u2029c"),
+            ("a\u202eb", "a\\u202eb"),
+            ("a\ud800b", "a\\ud800b"),
+            (None, "None"),
+            (7, "7"),
+        ],
+    )
+    def test_text_stays_on_its_line(self, text, line):
+        assert one_line(text) == line

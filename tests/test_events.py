@@ -1,0 +1,374 @@
+"""Events: immutable, safe to store whatever they were made of, and the same after a round trip."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+import json
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.builders import NOON, make_event
+from usage_tracking.events import MAX_COUNT, Usage, UsageEvent, utc_now, uuid7
+
+PROPERTY = settings(derandomize=True, database=None, deadline=None, max_examples=60)
+
+
+def create(usage: Usage | None = None, **values: Any) -> UsageEvent:
+    return UsageEvent.create(
+        id=uuid7(NOON), created_at=NOON, usage=usage or Usage(prompt_tokens=1), **values
+    )
+
+
+class TestUsage:
+    @pytest.mark.parametrize(
+        ("usage", "known"),
+        [
+            (Usage(), False),
+            (Usage(cached_tokens=5, cost=Decimal(1)), False),
+            (Usage(prompt_tokens=0), True),
+            (Usage(completion_tokens=7), True),
+        ],
+    )
+    def test_usage_is_known_by_its_tokens(self, usage, known):
+        assert usage.known == known
+
+    @pytest.mark.parametrize(
+        ("prompt", "completion", "total"), [(1, 2, 3), (None, 2, 2), (1, None, 1), (None, None, 0)]
+    )
+    def test_total_is_the_sum_of_what_is_known(self, prompt, completion, total):
+        assert make_event(prompt_tokens=prompt, completion_tokens=completion).total_tokens == total
+
+    def test_usage_of_an_event_is_what_it_was_made_of(self):
+        usage = Usage(
+            prompt_tokens=1,
+            completion_tokens=2,
+            cached_tokens=3,
+            cache_write_tokens=4,
+            reasoning_tokens=5,
+            cost=Decimal("0.5"),
+        )
+
+        assert create(usage).usage == usage
+
+
+class TestCreate:
+    def test_source_says_whether_the_provider_reported(self):
+        assert create(Usage(prompt_tokens=0)).usage_source == "reported"
+        assert create(Usage()).usage_source == "unknown"
+        assert create(Usage(prompt_tokens=0), source="manual").usage_source == "manual"
+
+    def test_event_cannot_be_changed(self):
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            create().section = "other"  # type: ignore[misc]
+
+    @pytest.mark.parametrize(
+        ("given", "kept", "mark"),
+        [
+            (None, None, None),
+            (0, 0, None),
+            (5, 5, None),
+            (5.0, 5, None),
+            (MAX_COUNT, MAX_COUNT, None),
+            (MAX_COUNT + 1, MAX_COUNT, f"above {MAX_COUNT}"),
+            (10**100, MAX_COUNT, f"above {MAX_COUNT}"),
+            (1e300, MAX_COUNT, f"above {MAX_COUNT}"),
+            (-1, None, "negative"),
+            (-1.0, None, "negative"),
+            (5.5, None, "<float>"),
+            (float("nan"), None, "<float>"),
+            (float("inf"), None, "<float>"),
+            (True, None, "negative"),
+            ("5", None, "<str>"),
+            ([], None, "<list>"),
+        ],
+        ids=str,
+    )
+    @pytest.mark.parametrize("name", ["prompt_tokens", "cached_tokens", "cache_write_tokens"])
+    def test_count_that_cannot_be_true_is_left_out_and_named(self, name, given, kept, mark):
+        event = create(Usage(**{name: given}))
+
+        assert getattr(event, name) == kept
+        if mark is None:
+            assert event.metadata == {}
+        elif given is not True:
+            assert event.metadata == {"clamped": {name: mark}}
+        else:
+            assert name in event.metadata["clamped"]
+
+    @pytest.mark.parametrize(("given", "kept"), [(900, 900), (-5, 0), ("soon", 0), (None, 0)])
+    def test_time_that_cannot_be_true_is_zero(self, given, kept):
+        assert create(response_time_ms=given).response_time_ms == kept
+
+    @pytest.mark.parametrize("cost", ["NaN", "Infinity", "-Infinity", "-0.01", "1000000", "1e99"])
+    def test_cost_that_cannot_be_true_is_unknown_and_named(self, cost):
+        event = create(Usage(prompt_tokens=1, cost=Decimal(cost)))
+
+        assert event.cost is None
+        assert event.metadata == {"clamped": {"cost": str(Decimal(cost))}}
+
+    @pytest.mark.parametrize("cost", ["0", "0.0000000001", "999999.9999999999"])
+    def test_believable_cost_is_kept(self, cost):
+        assert create(Usage(cost=Decimal(cost))).cost == Decimal(cost)
+
+    @pytest.mark.parametrize(
+        ("name", "limit"),
+        [
+            ("user_id", 255),
+            ("username", 255),
+            ("section", 50),
+            ("provider", 50),
+            ("model_name", 100),
+            ("operation", 30),
+            ("error_message", 500),
+        ],
+    )
+    def test_text_fits_its_column(self, name, limit):
+        assert getattr(create(**{name: "x" * limit}), name) == "x" * limit
+        assert getattr(create(**{name: "x" * (limit + 1)}), name) == "x" * (limit - 1) + "…"
+
+    @pytest.mark.parametrize(
+        ("text", "kept"),
+        [("a\0b", "a�b"), ("a\ud800b", "a?b"), ("Grüße 🚀", "Grüße 🚀"), ("", "")],
+    )
+    def test_text_is_what_every_database_stores(self, text, kept):
+        event = create(section=text, model_name=text, error_message=text)
+
+        assert (event.section, event.model_name, event.error_message) == (kept, kept, kept)
+
+    def test_number_as_a_user_id_becomes_text(self):
+        assert create(user_id=7).user_id == "7"
+
+    def test_secrets_are_redacted(self):
+        event = create(
+            error_message="bad key sk-proj-abcdefgh12345678",
+            metadata={"note": "sk-proj-abcdefgh12345678", "api_key": "hunter2"},
+        )
+
+        assert event.error_message == "bad key [redacted]"
+        assert event.metadata == {"note": "[redacted]", "api_key": "[redacted]"}
+
+    @pytest.mark.parametrize(
+        "metadata", [None, {}, [], "", 0], ids=["None", "dict", "list", "str", "int"]
+    )
+    def test_no_metadata_is_an_empty_mapping(self, metadata):
+        assert create(metadata=metadata).metadata == {}
+
+    def test_facts_yield_to_what_the_site_says(self):
+        event = create(metadata={"finish": "site"}, facts={"finish": "wire", "tier": "flex"})
+
+        assert event.metadata == {"finish": "site", "tier": "flex"}
+
+
+class TestAmended:
+    def test_amendment_is_the_next_revision_of_the_same_event(self):
+        event = make_event()
+
+        amended = event.amended(section="other").amended(success=False)
+
+        assert (amended.id, amended.created_at) == (event.id, event.created_at)
+        assert (amended.section, amended.success, amended.revision) == ("other", False, 2)
+        assert (event.section, event.revision) == ("chat", 0)
+
+
+texts = st.text(st.characters(exclude_categories=[]), max_size=60)  # half surrogate pairs too
+counts = st.none() | st.integers(-5, 10**20) | st.floats() | st.booleans() | texts
+metadata = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | texts | st.binary() | st.decimals(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(texts | st.integers(), inner),
+    max_leaves=12,
+)
+anything = st.builds(
+    UsageEvent.create,
+    id=st.uuids(),
+    created_at=st.datetimes(
+        dt.datetime(1971, 1, 2),  # noqa: DTZ001 -- hypothesis adds the zone
+        dt.datetime(9998, 1, 1),  # noqa: DTZ001
+        timezones=st.sampled_from([dt.UTC, dt.timezone(dt.timedelta(hours=5, minutes=45))]),
+    ),
+    usage=st.builds(
+        Usage,
+        prompt_tokens=counts,
+        completion_tokens=counts,
+        cached_tokens=counts,
+        cache_write_tokens=counts,
+        reasoning_tokens=counts,
+        cost=st.none() | st.decimals(),
+    ),
+    user_id=st.none() | texts,
+    username=texts,
+    section=texts,
+    provider=texts,
+    model_name=texts,
+    operation=texts,
+    response_time_ms=counts,
+    success=st.booleans(),
+    error_message=texts,
+    metadata=metadata | st.dictionaries(texts, metadata, max_size=5),
+    unit=texts,
+)
+
+
+class TestJson:
+    @PROPERTY
+    @given(event=anything, revision=st.integers(0, 5))
+    def test_round_trip_gives_the_same_event(self, event, revision):
+        event = dataclasses.replace(event, revision=revision)
+
+        again = UsageEvent.from_json(event.to_json())
+
+        assert again == event
+        assert again.created_at.utcoffset() is not None
+        assert UsageEvent.from_json(event.to_json().encode()) == again
+
+    @PROPERTY
+    @given(event=anything)
+    def test_line_is_one_line_of_plain_ascii(self, event):
+        line = event.to_json()
+
+        assert line.isascii()
+        assert line.isprintable()
+        assert len(line) < 12_000
+
+    def test_what_is_as_by_default_is_left_out(self):
+        event = UsageEvent(id=UUID(int=7), created_at=NOON)
+
+        assert json.loads(event.to_json()) == {
+            "id": UUID(int=7).hex,
+            "created_at": "2026-03-14T12:00:00+00:00",
+        }
+
+    def test_zero_is_not_left_out(self):
+        event = make_event(prompt_tokens=0, cost=Decimal(0), success=False)
+
+        again = UsageEvent.from_json(event.to_json())
+
+        assert (again.prompt_tokens, again.cost, again.success) == (0, Decimal(0), False)
+
+    def test_unknown_keys_are_kept_and_written_again(self):
+        newer = json.loads(make_event().to_json()) | {"energy_joule": 12, "region": None}
+
+        event = UsageEvent.from_json(json.dumps(newer))
+
+        assert event.extra == {"energy_joule": 12, "region": None}
+        assert json.loads(event.to_json()) == newer
+
+    def test_known_key_wins_over_an_unknown_one_of_its_name(self):
+        event = make_event(extra={"section": "wrong", "energy_joule": 12})
+
+        assert json.loads(event.to_json())["section"] == "chat"
+
+    def test_null_means_unknown(self):
+        line = json.loads(make_event().to_json()) | {"prompt_tokens": None, "section": None}
+
+        event = UsageEvent.from_json(json.dumps(line))
+
+        assert (event.prompt_tokens, event.section) == (None, "")
+
+    @pytest.mark.parametrize(
+        "line",
+        [
+            "",
+            "null",
+            "[]",
+            "{}",
+            "7",
+            '"text"',
+            "{",
+            b"\xff",
+            '{"id": "no uuid", "created_at": "2026-03-14T12:00:00+00:00"}',
+            '{"id": 7, "created_at": "2026-03-14T12:00:00+00:00"}',
+            '{"id": null, "created_at": "2026-03-14T12:00:00+00:00"}',
+            '{"id": "019ced3c6a007000800000000000000a"}',
+        ],
+    )
+    def test_line_that_is_no_event_is_refused(self, line):
+        with pytest.raises(ValueError, match=r"."):
+            UsageEvent.from_json(line)
+
+    @pytest.mark.parametrize(
+        ("name", "value"),
+        [
+            ("created_at", "yesterday"),
+            ("created_at", "2026-03-14T12:00:00"),
+            ("created_at", 7),
+            ("created_at", None),
+            ("created_at", "0001-01-01T00:00:00+14:00"),
+            ("created_at", "9999-12-31T23:59:59-14:00"),
+            ("cost", "cheap"),
+            ("cost", []),
+            ("cost", {}),
+            ("cost", "NaN"),
+            ("cost", "sNaN"),
+            ("cost", "Infinity"),
+            ("cost", "-1"),
+            ("cost", "1e999999999"),
+            ("prompt_tokens", "150"),
+            ("prompt_tokens", True),
+            ("prompt_tokens", 1.5),
+            ("prompt_tokens", -1),
+            ("prompt_tokens", 10**13),
+            ("response_time_ms", 10**30),
+            ("revision", -1),
+            ("success", 1),
+            ("success", "yes"),
+            ("section", 5),
+            ("section", "\ud800"),
+            ("user_id", 7),
+            ("metadata", []),
+            ("metadata", "text"),
+            ("metadata", {"a": ["\ud800"]}),
+            ("metadata", {"\udfff": 1}),
+        ],
+        ids=str,
+    )
+    def test_value_that_cannot_be_is_refused(self, name, value):
+        line = json.loads(make_event().to_json()) | {name: value}
+
+        with pytest.raises(ValueError, match=r"."):
+            UsageEvent.from_json(json.dumps(line))
+
+    @PROPERTY
+    @given(
+        values=st.dictionaries(
+            st.sampled_from([f.name for f in dataclasses.fields(UsageEvent)]) | texts, metadata
+        )
+    )
+    def test_any_object_is_an_event_or_a_value_error(self, values):
+        plain = json.loads(json.dumps(values, default=str, skipkeys=True))
+        line = json.dumps(json.loads(make_event().to_json()) | plain)
+
+        try:
+            event = UsageEvent.from_json(line)
+        except ValueError:
+            return
+        again = UsageEvent.from_json(event.to_json())
+        assert again == dataclasses.replace(event, usage_source=event.usage_source or "unknown")
+
+
+class TestUuid7:
+    def test_version_and_variant_are_those_of_the_rfc(self):
+        made = uuid7(NOON)
+
+        assert (made.version, made.variant) == (7, "specified in RFC 4122")
+
+    def test_time_is_in_the_first_48_bits(self):
+        assert uuid7(NOON).int >> 80 == int(NOON.timestamp() * 1000)
+
+    def test_later_moments_sort_later(self):
+        moments = [NOON + dt.timedelta(milliseconds=n) for n in range(100)]
+        ids = [uuid7(moment) for moment in moments]
+
+        assert ids == sorted(ids)
+        assert [pk.hex for pk in ids] == sorted(pk.hex for pk in ids)
+
+    def test_ids_of_one_moment_differ(self):
+        assert len({uuid7(NOON) for _ in range(1000)}) == 1000
+
+    def test_now_is_aware(self):
+        assert utc_now().tzinfo is dt.UTC

@@ -1,0 +1,315 @@
+"""Exports of the admin's lists: they stream, keep to the filters, and hold nothing that runs."""
+
+from __future__ import annotations
+
+import csv
+import datetime as dt
+import importlib.util
+import io
+import json
+import tracemalloc
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from asgiref.sync import sync_to_async
+from django.contrib.auth.models import Permission, User
+from django.db import connection, connections
+from django.http.response import HttpResponseBase
+from django.test import AsyncClient, Client
+from django.test.utils import CaptureQueriesContext
+from openpyxl import load_workbook
+
+from tests.builders import NOON, make_log, make_user, save_log
+from usage_tracking.contrib import import_export
+from usage_tracking.models import AIUsageLog
+
+pytestmark = pytest.mark.django_db
+
+LOGS = "/admin/usage_tracking/aiusagelog/"
+DAYS = "/admin/usage_tracking/aiusagetracking/"
+
+
+def staff(*codenames: str) -> User:
+    user = make_user("staff", is_staff=True)
+    user.user_permissions.set(Permission.objects.filter(codename__in=codenames))
+    return user
+
+
+@pytest.fixture
+def viewer(client: Client) -> Client:
+    client.force_login(staff("view_aiusagelog", "view_aiusagetracking"))
+    return client
+
+
+def body(answer: Any) -> bytes:
+    assert answer.status_code == 200
+    assert answer.streaming
+    return b"".join(answer.streaming_content)
+
+
+def rows_of(answer: HttpResponseBase, file_format: str) -> list[dict[str, Any]]:
+    content = body(answer)
+    if file_format == "csv":
+        return list(csv.DictReader(io.StringIO(content.decode("utf-8-sig"))))
+    if file_format == "json":
+        rows: list[dict[str, Any]] = json.loads(content)
+        return rows
+    header, *rows = load_workbook(io.BytesIO(content)).active.iter_rows(values_only=True)
+    return [dict(zip(header, row, strict=True)) for row in rows]
+
+
+FORMATS = pytest.mark.parametrize("file_format", ["csv", "json", "xlsx"])
+
+
+@FORMATS
+class TestFiles:
+    def test_log_has_all_that_the_table_has(self, viewer, file_format):
+        ada = make_user("ada")
+        log = save_log(user=ada, cost=Decimal("0.0000125"), metadata={"conversation": 7})
+
+        (row,) = rows_of(viewer.get(f"{LOGS}export/{file_format}/"), file_format)
+
+        assert row["id"] == str(log.pk)
+        assert row["username"] == "ada"
+        assert str(row["user"]) == str(ada.pk)
+        assert dt.datetime.fromisoformat(row["created_at"]) == log.created_at
+        assert row["day"] == "2026-03-14"
+        assert (row["section"], row["model_name"]) == ("chat", "gpt-4o")
+        assert (str(row["prompt_tokens"]), str(row["total_tokens"])) == ("150", "230")
+        assert Decimal(str(row["cost"])) == Decimal("0.0000125")
+        metadata = row["metadata"]
+        assert (metadata if file_format == "json" else json.loads(metadata)) == {"conversation": 7}
+        assert row["error_message"] in (None, "")
+
+    def test_daily_rows(self, viewer, file_format):
+        save_log(user=make_user("ada"), cost=Decimal("0.25"))
+
+        (row,) = rows_of(viewer.get(f"{DAYS}export/{file_format}/"), file_format)
+
+        assert (row["date"], row["username"]) == ("2026-03-14", "ada")
+        assert str(row["total_tokens"]) == "230"
+        assert Decimal(str(row["total_cost"])) == Decimal("0.25")
+
+    def test_unknown_is_not_zero(self, viewer, file_format):
+        save_log(prompt_tokens=None, completion_tokens=None)
+
+        (row,) = rows_of(viewer.get(f"{LOGS}export/{file_format}/"), file_format)
+
+        for name in ("user", "username", "prompt_tokens", "total_tokens", "cost"):
+            assert row[name] in (None, "")
+
+    def test_keeps_to_filters_and_search(self, viewer, file_format):
+        save_log(section="other", model_name="gpt-turbo")
+        save_log(model_name="gpt-turbo", created_at=NOON + dt.timedelta(days=1))
+        save_log(model_name="claude")
+        log = save_log(model_name="gpt-turbo")
+
+        answer = viewer.get(
+            f"{LOGS}export/{file_format}/"
+            "?section=chat&q=turbo&start_date=2026-03-14&end_date=2026-03-14"
+        )
+
+        assert [row["id"] for row in rows_of(answer, file_format)] == [str(log.pk)]
+
+    def test_empty_list_is_an_empty_file(self, viewer, file_format):
+        assert rows_of(viewer.get(f"{LOGS}export/{file_format}/"), file_format) == []
+
+    def test_all_rows_come_once_and_newest_first(self, viewer, file_format, monkeypatch):
+        monkeypatch.setattr(import_export, "_CHUNK", 3)
+        logs = [save_log(created_at=NOON + dt.timedelta(days=n // 4)) for n in range(10)]
+
+        answer = viewer.get(f"{LOGS}export/{file_format}/")
+
+        in_order = sorted(logs, key=lambda log: (log.created_at, log.pk), reverse=True)
+        assert [row["id"] for row in rows_of(answer, file_format)] == [
+            str(log.pk) for log in in_order
+        ]
+
+    def test_is_a_file_to_keep_and_not_to_show(self, viewer, file_format):
+        answer = viewer.get(f"{LOGS}export/{file_format}/")
+
+        assert answer["Content-Disposition"] == f'attachment; filename="ai_usage_log.{file_format}"'
+        assert "no-store" in answer["Cache-Control"]
+        body(answer)
+
+    @pytest.mark.parametrize("page", [LOGS, DAYS])
+    def test_staff_without_permission_get_nothing(self, client, file_format, page):
+        client.force_login(staff())
+
+        assert client.get(f"{page}export/{file_format}/").status_code == 403
+
+    @pytest.mark.parametrize("page", [LOGS, DAYS])
+    def test_visitors_are_sent_to_the_login(self, client, file_format, page):
+        answer = client.get(f"{page}export/{file_format}/")
+
+        assert (answer.status_code, "/login/" in answer["Location"]) == (302, True)
+
+
+class TestHostileTexts:
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "=1+1",
+            '=HYPERLINK("http://evil.example","x")',
+            "+1",
+            "-1+cmd|' /C calc'!A0",
+            "@SUM(A1)",
+            "\t=1",
+            "\r=1",
+            "\n=1",
+            " =1",
+            "＝1",  # noqa: RUF001
+        ],
+    )
+    @pytest.mark.parametrize("file_format", ["csv", "xlsx"])
+    def test_is_no_formula(self, viewer, file_format, text):
+        save_log(
+            user=make_user(text),
+            section=text,
+            provider=text,
+            model_name=text,
+            error_message=text,
+            success=False,
+        )
+
+        (row,) = rows_of(viewer.get(f"{LOGS}export/{file_format}/"), file_format)
+
+        for name in ("username", "section", "provider", "model_name", "error_message"):
+            assert row[name].startswith("'")
+
+    @FORMATS
+    def test_line_breaks_and_quotes_make_no_row(self, viewer, file_format):
+        text = 'a,"b"\r\nc;d'
+        save_log(error_message=text, success=False)
+
+        (row,) = rows_of(viewer.get(f"{LOGS}export/{file_format}/"), file_format)
+
+        assert row["error_message"].replace("\r\n", "\n").replace("_x000D_", "") == text.replace(
+            "\r\n", "\n"
+        )
+
+    def test_control_characters_break_no_workbook(self, viewer):
+        save_log(error_message="bell \x07 and escape \x1b[31m" + "x" * 40_000, success=False)
+
+        (row,) = rows_of(viewer.get(f"{LOGS}export/xlsx/"), "xlsx")
+
+        assert row["error_message"].startswith("bell \ufffd and escape")
+
+    def test_sheet_that_is_full_is_followed_by_another(self, viewer, monkeypatch):
+        monkeypatch.setattr(import_export, "_SHEET_ROWS", 3)
+        for _ in range(5):
+            save_log()
+
+        book = load_workbook(io.BytesIO(body(viewer.get(f"{LOGS}export/xlsx/"))))
+
+        assert [sheet.max_row for sheet in book] == [3, 3, 2]
+        assert {sheet["A1"].value for sheet in book} == {"id"}
+
+    def test_numbers_stay_numbers(self, viewer):
+        save_log(cost=Decimal("0.5"))
+
+        (row,) = rows_of(viewer.get(f"{LOGS}export/xlsx/"), "xlsx")
+
+        assert row["cost"] == 0.5
+        assert row["prompt_tokens"] == 150
+
+
+def test_no_column_of_the_log_is_missing(viewer):
+    save_log()
+
+    (row,) = rows_of(viewer.get(f"{LOGS}export/json/"), "json")
+
+    assert set(row) == {field.name for field in AIUsageLog._meta.fields} | {"username"}
+
+
+class TestStreaming:
+    def test_a_row_is_written_when_it_has_been_read(self, viewer, monkeypatch):
+        monkeypatch.setattr(import_export, "_CHUNK", 10)
+        monkeypatch.setattr(import_export, "_BLOCK", 100)
+        AIUsageLog.objects.bulk_create([make_log() for _ in range(100)])
+        answer = viewer.get(f"{LOGS}export/csv/")
+        content = iter(answer.streaming_content)
+
+        with CaptureQueriesContext(connection) as queries:
+            next(content)  # the byte order mark
+            next(content)  # the titles
+            next(content)
+
+        assert len(queries) == 1
+        answer.close()
+
+    def test_memory_does_not_grow_with_the_rows(self, viewer, monkeypatch):
+        monkeypatch.setattr(import_export, "_CHUNK", 100)
+
+        def peak(rows: int) -> int:
+            AIUsageLog.objects.bulk_create([make_log() for _ in range(rows)])
+            tracemalloc.start()
+            for _block in viewer.get(f"{LOGS}export/csv/").streaming_content:
+                pass
+            _, peak = tracemalloc.get_traced_memory()
+            tracemalloc.stop()
+            return peak
+
+        peak(500)  # what the first of all requests brings along
+        few = peak(500)
+        assert peak(4_000) < 2 * few
+
+    @pytest.mark.django_db(transaction=True)
+    async def test_streams_on_an_event_loop(self, monkeypatch):
+        monkeypatch.setattr(import_export, "_BLOCK", 100)
+        client = AsyncClient()
+        user = await User.objects.acreate(username="root", is_superuser=True, is_staff=True)
+        await client.aforce_login(user)
+        await AIUsageLog.objects.abulk_create([make_log() for _ in range(10)])
+
+        answer = await client.get(f"{LOGS}export/csv/")
+
+        assert answer.is_async
+        blocks = [block async for block in answer]
+        assert len(blocks) > 5
+        assert b"".join(blocks).count(b"gpt-4o") == 10
+        # That of the thread which did the queries; the run's end waits for it.
+        await sync_to_async(connections.close_all)()
+
+
+class TestRequests:
+    @pytest.mark.parametrize("text", ["exe", "csv%0D%0AX-Injected:1", "csv%22", "%00"])
+    def test_format_that_is_none_is_not_found(self, viewer, text):
+        answer = viewer.get(f"{LOGS}export/{text}/")
+
+        assert answer.status_code == 404
+        assert "X-Injected" not in answer.headers
+
+    def test_bad_filter_leads_back_to_the_list_which_tells(self, viewer):
+        answer = viewer.get(f"{LOGS}export/csv/?start_date=yesterday", follow=True)
+
+        assert "is no period" in answer.text
+
+    def test_list_links_to_the_exports_of_what_it_shows(self, viewer):
+        save_log()
+
+        answer = viewer.get(f"{LOGS}?section=chat")
+
+        for name in ("csv", "xlsx", "json"):
+            assert f'href="{LOGS}export/{name}/?section=chat"' in answer.text
+
+
+class TestWithoutThePackages:
+    @pytest.fixture(params=["import_export", "openpyxl"])
+    def missing(self, request, monkeypatch) -> str:
+        find_spec = importlib.util.find_spec
+        monkeypatch.setattr(
+            importlib.util,
+            "find_spec",
+            lambda name, *args: None if name == request.param else find_spec(name, *args),
+        )
+        name: str = request.param
+        return name
+
+    def test_list_has_no_such_links(self, viewer, missing):
+        answer = viewer.get(LOGS)
+
+        assert answer.status_code == 200
+        assert ("Export CSV" in answer.text) == (missing == "openpyxl")
+        assert "Export XLSX" not in answer.text

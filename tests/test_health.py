@@ -1,0 +1,120 @@
+"""The plain functions that `diagnose_ai_usage` prints."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+
+from tests.builders import make_event, make_user
+from tests.sites import make_calls
+from usage_tracking import outbox
+from usage_tracking.health import Finding, Result, Thresholds, activity, diagnose, waiting
+from usage_tracking.health.findings import failed, manage, ok
+from usage_tracking.health.waiting import Waiting
+from usage_tracking.outbox import Outbox
+
+PROBLEM = Finding("problem", "drift", "It drifts.", "Mend it.")
+
+
+@pytest.fixture
+def box(tmp_path: Path, settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    settings.AI_USAGE_OUTBOX = tmp_path / "outbox"
+    monkeypatch.setattr(outbox, "inline", lambda: False)
+    yield tmp_path / "outbox"
+    outbox.get().close()
+
+
+def test_result_knows_its_problems():
+    result = Result("Checking", (ok("fine", "It is fine."), PROBLEM))
+
+    assert result.problems == [PROBLEM]
+    assert not result.cannot_run
+    assert Result("Checking", (Finding("problem", "not_migrated", "No table"),)).cannot_run
+
+
+def test_text_of_a_finding_is_one_line():
+    assert ok("code", "a\nb").text == "a\\nb"
+    assert failed(ValueError("first\nsecond")) == "ValueError: first"
+    assert failed(ValueError()) == "ValueError"
+
+
+def test_command_names_the_database_where_it_is_not_the_default():
+    assert manage("migrate", "default") == "python manage.py migrate"
+    assert manage("migrate", "other") == "python manage.py migrate --database other"
+
+
+class TestLook:
+    def test_site_without_an_outbox_has_nothing_to_look_at(self, db):
+        assert waiting.look() == Waiting(None)
+
+    def test_outbox_that_nobody_used_is_empty(self, box):
+        assert waiting.look() == Waiting(box)
+        assert not box.exists()
+
+    def test_files_of_living_and_dead_processes_are_told_apart(self, box):
+        living, dead = Outbox(box), Outbox(box)
+        for _ in range(3):
+            living.put(make_event())
+        dead.put(make_event())
+        dead.close()
+
+        assert waiting.look() == Waiting(box, events=4, orphans=1, orphaned=1)
+        living.close()
+
+    def test_looking_leaves_the_file_to_whoever_delivers_it(self, box):
+        dead = Outbox(box)
+        dead.put(make_event())
+        dead.close()
+
+        waiting.look()
+
+        assert outbox.get().adopt_orphans() == 1
+
+    def test_files_of_another_database_are_not_ours(self, box, monkeypatch):
+        other = Outbox(box)
+        with monkeypatch.context() as patched:
+            patched.setattr(outbox, "_database", lambda: "another")
+            other.put(make_event())
+        other.close()
+
+        assert waiting.look() == Waiting(box)
+
+    def test_dead_letters_are_counted_with_the_first_reason(self, box):
+        outbox.get().bury(make_event(), "first")
+        outbox.get().bury(make_event(), "second")
+
+        assert waiting.look() == Waiting(box, dead=2, reason="first")
+
+
+@pytest.mark.django_db
+def test_number_of_statements_does_not_depend_on_the_number_of_calls(settings):
+    settings.AI_USAGE_SECTIONS = {"chat": "Chat", "other": "Other"}
+    user = make_user("ada")
+
+    def statements() -> int:
+        with CaptureQueriesContext(connection) as queries:
+            list(diagnose(using="default", sdks=False))
+        return len(queries)
+
+    make_calls(user, 1)
+    few = statements()
+    make_calls(user, 500)
+
+    assert statements() == few
+
+
+@pytest.mark.django_db
+def test_silence_is_measured_by_the_threshold():
+    make_calls(make_user(), 1, minutes=90)
+
+    def codes(hours: float) -> set[str]:
+        limits = Thresholds(max_silence=hours)
+        return {finding.code for finding in activity.recent("default", limits).findings}
+
+    assert "silence" in codes(1.4)
+    assert "active" in codes(1.6)

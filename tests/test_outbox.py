@@ -1,0 +1,1082 @@
+"""The outbox: what was put is there until it is stored, whoever dies in between."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+from freezegun import freeze_time
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
+
+from tests.builders import NOON, make_event
+from tests.children import make_site, run_python
+from tests.threads import run_in_threads
+from usage_tracking import outbox
+from usage_tracking.events import UsageEvent
+from usage_tracking.outbox import DeadLetter, Outbox
+
+
+def nothing(event: UsageEvent) -> bool:
+    return False
+
+
+def drain(
+    box: Outbox, limit: int = 500, hold: Callable[[UsageEvent], bool] = nothing
+) -> list[UsageEvent]:
+    """Everything that is ready, taken for stored."""
+    return [event for batch in box.batches(limit, hold) for event in batch]
+
+
+def segments(directory: Path) -> list[Path]:
+    return sorted(path for path in directory.glob("*.jsonl") if path.name != outbox.DEAD_LETTERS)
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    return tmp_path / "outbox"
+
+
+@pytest.fixture
+def box(directory: Path) -> Iterator[Outbox]:
+    box = Outbox(directory)
+    yield box
+    box.close()
+
+
+@pytest.fixture
+def crash(box: Outbox, directory: Path) -> Callable[[], Outbox]:
+    """Drops the locks of `box` as the kernel does at a death, and gives its successor."""
+
+    def crash() -> Outbox:
+        box.close()
+        box.directory = None
+        return Outbox(directory)
+
+    return crash
+
+
+@pytest.fixture(params=["disk", "memory"])
+def any_box(request: pytest.FixtureRequest, directory: Path) -> Iterator[Outbox]:
+    box = Outbox(directory if request.param == "disk" else None)
+    yield box
+    box.close()
+
+
+class TestBatches:
+    def test_new_outbox_is_empty(self, any_box):
+        assert any_box.is_empty()
+        assert drain(any_box) == []
+
+    def test_event_comes_out_as_it_was_put(self, any_box):
+        event = make_event(
+            user_id="7", username="ada", metadata={"a": ["ä", None]}, error_message="a\nb"
+        )
+
+        any_box.put(event)
+
+        assert not any_box.is_empty()
+        assert drain(any_box) == [event]
+
+    def test_events_come_out_in_order_and_once(self, any_box):
+        events = [make_event() for _ in range(10)]
+        for event in events:
+            any_box.put(event)
+
+        assert drain(any_box) == events
+        assert any_box.is_empty()
+        assert drain(any_box) == []
+
+    def test_batches_have_at_most_the_given_size(self, any_box):
+        events = [make_event() for _ in range(10)]
+        for event in events:
+            any_box.put(event)
+
+        assert list(any_box.batches(4, nothing)) == [events[:4], events[4:8], events[8:]]
+
+    def test_batch_longer_than_a_block_of_the_disk_is_whole(self, any_box):
+        events = [make_event(error_message=str(number) * 400) for number in range(900)]
+        for event in events:
+            any_box.put(event)
+
+        assert drain(any_box) == events
+
+    def test_batch_whose_consumer_failed_comes_again(self, any_box):
+        events = [make_event() for _ in range(9)]
+        for event in events:
+            any_box.put(event)
+
+        with pytest.raises(ConnectionError):
+            fail_at(any_box, batch=2, limit=3)
+
+        assert not any_box.is_empty()
+        assert drain(any_box) == events[3:]
+
+    def test_batch_whose_consumer_failed_waits_with_what_is_put_later(self, any_box):
+        first, second = make_event(), make_event()
+        any_box.put(first)
+        with pytest.raises(ConnectionError):
+            fail_at(any_box, batch=1)
+        any_box.put(second)
+
+        assert drain(any_box) == [first, second]
+
+    def test_event_put_while_batches_are_taken_waits_for_the_next_time(self, any_box):
+        first, second = make_event(), make_event()
+        any_box.put(first)
+
+        for batch in any_box.batches(500, nothing):
+            assert batch == [first]
+            any_box.put(second)
+
+        assert drain(any_box) == [second]
+
+    def test_held_event_is_put_back(self, any_box):
+        events = [make_event() for _ in range(5)]
+        for event in events:
+            any_box.put(event)
+
+        ready = drain(any_box, hold=lambda event: event.id == events[2].id)
+
+        assert ready == [*events[:2], *events[3:]]
+        assert not any_box.is_empty()
+        assert drain(any_box) == [events[2]]
+        assert any_box.is_empty()
+
+    def test_only_held_events_give_no_batch_and_no_endless_loop(self, any_box):
+        events = [make_event() for _ in range(5)]
+        for event in events:
+            any_box.put(event)
+
+        for _ in range(3):
+            assert drain(any_box, limit=2, hold=lambda event: True) == []
+
+        assert drain(any_box) == events
+
+    def test_held_event_of_a_failed_batch_comes_once(self, any_box):
+        events = [make_event() for _ in range(4)]
+        for event in events:
+            any_box.put(event)
+
+        with pytest.raises(ConnectionError):
+            fail_at(any_box, batch=1, hold=lambda event: event.id == events[0].id)
+
+        assert sorted(event.id for event in drain(any_box)) == sorted(e.id for e in events)
+
+    def test_amended_event_comes_as_it_was_amended_last(self, box):
+        event = make_event()
+        amended = event.amended(section="other")
+        for line in (event, amended, amended.amended(success=False)):
+            box.put(line)
+
+        (out,) = drain(box)
+
+        assert (out.id, out.section, out.success, out.revision) == (event.id, "other", False, 2)
+
+    def test_clear_forgets_what_is_in_memory(self):
+        box = Outbox(None)
+        box.put(make_event())
+
+        box.clear()
+
+        assert box.is_empty()
+        assert drain(box) == []
+
+
+class TestFiles:
+    def test_only_the_owner_may_read(self, box, directory):
+        box.put(make_event())
+
+        assert directory.stat().st_mode & 0o777 == 0o700
+        assert [path.stat().st_mode & 0o777 for path in segments(directory)] == [0o600]
+
+    def test_open_umask_changes_nothing(self, box, directory):
+        before = os.umask(0)
+        try:
+            box.put(make_event())
+        finally:
+            os.umask(before)
+
+        assert directory.stat().st_mode & 0o777 == 0o700
+        assert [path.stat().st_mode & 0o777 for path in segments(directory)] == [0o600]
+
+    def test_git_ignores_the_directory(self, box, directory):
+        box.put(make_event())
+
+        assert (directory / ".gitignore").read_text() == "*\n"
+
+    def test_directory_that_is_there_is_used_as_it_is(self, directory):
+        directory.mkdir(mode=0o750)
+        box = Outbox(directory)
+
+        box.put(make_event())
+
+        assert directory.stat().st_mode & 0o777 == 0o750
+        assert len(drain(box)) == 1
+        box.close()
+
+    def test_missing_parents_are_made(self, tmp_path):
+        box = Outbox(tmp_path / "a" / "b" / "outbox")
+
+        box.put(make_event())
+
+        assert len(segments(tmp_path / "a" / "b" / "outbox")) == 1
+        box.close()
+
+    def test_nothing_is_made_before_the_first_event(self, box, directory):
+        assert box.is_empty()
+        assert box.size() == 0
+        assert box.adopt_orphans() == 0
+        assert box.dead_letters() == []
+        assert not directory.exists()
+
+    def test_event_is_one_line_below_a_header_that_names_the_database(self, box, directory):
+        event = make_event(error_message="a\nb\r\u2028c")
+        box.put(event)
+
+        (path,) = segments(directory)
+        header, line, end = path.read_bytes().split(b"\n")
+        assert json.loads(header)["outbox"] == 1
+        assert "django.db.backends" in json.loads(header)["database"]
+        assert UsageEvent.from_json(line) == event
+        assert end == b""
+
+    def test_file_is_locked_while_its_owner_lives(self, box, directory):
+        box.put(make_event())
+        (path,) = segments(directory)
+
+        with path.open() as other, pytest.raises(BlockingIOError):
+            fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+    def test_delivered_file_is_removed(self, box, directory):
+        box.put(make_event())
+
+        drain(box)
+
+        assert segments(directory) == []
+
+    def test_directory_removed_under_way_is_made_again(self, box, directory):
+        box.put(make_event())
+        for path in directory.iterdir():
+            path.unlink()
+        directory.rmdir()
+        lost = drain(box)
+
+        box.put(make_event())
+
+        assert len(lost) == 1, "the file was still open"
+        assert len(segments(directory)) == 1
+        assert len(drain(box)) == 1
+
+    def test_size_is_that_of_all_files(self, box, directory):
+        box.put(make_event())
+        (directory / "other.jsonl").write_bytes(b"x" * 1000)
+
+        own = sum(path.stat().st_size for path in segments(directory)) - 1000
+        assert box.size() == own + 1000
+
+
+class TestDamage:
+    """Lines that no release of ours wrote, or that death tore."""
+
+    def damage(self, crash: Callable[[], Outbox], directory: Path, content: bytes) -> Outbox:
+        successor = crash()
+        (path,) = segments(directory)
+        with path.open("ab") as file:
+            file.write(content)
+        assert successor.adopt_orphans() == 1
+        return successor
+
+    @pytest.mark.parametrize("cut", [1, 20, 200, -1])
+    def test_torn_last_line_is_skipped(self, box, crash, directory, caplog, cut):
+        event = make_event()
+        box.put(event)
+        torn = make_event().to_json().encode()[:cut]
+
+        successor = self.damage(crash, directory, torn)
+
+        assert drain(successor) == [event]
+        assert successor.unreadable == 1
+        assert caplog.messages == [
+            f"[TRACK_WARNING] Outbox: skipped an unreadable line of {len(torn)} bytes"
+        ]
+        assert segments(directory) == []
+
+    def test_last_line_without_its_line_break_is_taken(self, box, crash, directory):
+        event, last = make_event(), make_event()
+        box.put(event)
+
+        successor = self.damage(crash, directory, last.to_json().encode())
+
+        assert drain(successor) == [event, last]
+
+    @pytest.mark.parametrize(
+        "line",
+        [
+            b"",
+            b"\0\0\0\0",
+            b"not json",
+            b"null",
+            b"[]",
+            b"{}",
+            b'"text"',
+            b"\xff\xfe",
+            b"[" * 100_000,
+            b'{"id":' * 50_000,
+            b'{"id": "no uuid", "created_at": "2026-03-14T12:00:00+00:00"}',
+            b'{"id": "019ced3c6a007000800000000000000a"}',
+            b'{"id": "019ced3c6a007000800000000000000a", "created_at": "2026-03-14T12:00:00"}',
+            b'{"id": "019ced3c6a007000800000000000000a", "created_at": "yesterday"}',
+            b'{"id": 7, "created_at": "2026-03-14T12:00:00+00:00"}',
+            b'{"id": "019ced3c6a007000800000000000000a", "created_at": 7}',
+            b'{"outbox": 1, "database": "header in the middle"}',
+        ],
+        ids=lambda line: repr(line[:60]),
+    )
+    def test_garbage_between_events_is_skipped(self, box, crash, directory, line):
+        first, last = make_event(), make_event()
+        box.put(first)
+
+        content = line + b"\n" + last.to_json().encode() + b"\n"
+        successor = self.damage(crash, directory, content)
+
+        assert drain(successor) == [first, last]
+        assert successor.unreadable == 1
+
+    @pytest.mark.parametrize(
+        ("name", "value"),
+        [
+            ("prompt_tokens", "150"),
+            ("prompt_tokens", True),
+            ("prompt_tokens", 1.5),
+            ("success", 1),
+            ("section", 5),
+            ("metadata", []),
+            ("metadata", "text"),
+            ("cost", "cheap"),
+            ("cost", []),
+            ("user_id", 7),
+        ],
+    )
+    def test_value_of_another_type_is_skipped(self, box, crash, directory, name, value):
+        event = make_event()
+        box.put(event)
+        wrong = json.loads(make_event().to_json()) | {name: value}
+
+        successor = self.damage(crash, directory, json.dumps(wrong).encode() + b"\n")
+
+        assert drain(successor) == [event]
+
+    def test_only_garbage_gives_no_batch_and_the_file_is_removed(self, box, crash, directory):
+        box.put(make_event())
+        drain(box)
+        box.put(make_event())
+        successor = crash()
+        (path,) = segments(directory)
+        header = path.read_bytes().partition(b"\n")[0]
+        path.write_bytes(header + b"\n" + b"garbage\n" * 1200)
+        successor.adopt_orphans()
+
+        assert list(successor.batches(500, nothing)) == []
+        assert segments(directory) == []
+        assert successor.is_empty()
+
+    def test_unknown_keys_of_a_newer_release_are_kept(self, box, crash, directory):
+        event = make_event()
+        newer = json.loads(event.to_json()) | {"energy_joule": 12, "region": None}
+        box.put(make_event())
+
+        successor = self.damage(crash, directory, json.dumps(newer).encode() + b"\n")
+        held = drain(successor, hold=lambda held: held.id == event.id)
+        (out,) = drain(successor)
+
+        assert len(held) == 1
+        assert json.loads(out.to_json()) == newer
+
+
+class TestOrphans:
+    def test_file_of_a_dead_process_is_taken_over(self, box, crash):
+        events = [make_event() for _ in range(3)]
+        for event in events:
+            box.put(event)
+
+        successor = crash()
+
+        assert successor.is_empty()
+        assert successor.adopt_orphans() == 1
+        assert not successor.is_empty()
+        assert drain(successor) == events
+
+    def test_file_of_a_living_process_is_not_touched(self, box, directory):
+        event = make_event()
+        box.put(event)
+        other = Outbox(directory)
+
+        assert other.adopt_orphans() == 0
+        assert other.foreign_segments() == 1
+        assert drain(other) == []
+        assert drain(box) == [event]
+
+    def test_own_files_are_not_foreign(self, box):
+        box.put(make_event())
+        with pytest.raises(ConnectionError):
+            fail_at(box, batch=1)
+        box.put(make_event())
+
+        assert box.foreign_segments() == 0
+        assert box.adopt_orphans() == 0
+
+    def test_file_of_another_database_is_not_touched(self, box, crash, directory):
+        box.put(make_event())
+        successor = crash()
+        (path,) = segments(directory)
+        content = path.read_bytes().replace(b"backends", b"elsewhere", 1)
+        path.write_bytes(content)
+
+        assert successor.adopt_orphans() == 0
+        assert successor.foreign_segments() == 1
+        assert drain(successor) == []
+        assert path.read_bytes() == content
+
+    def test_file_without_a_header_is_not_touched(self, directory):
+        directory.mkdir()
+        (directory / "notes.jsonl").write_text("mine\n")
+        box = Outbox(directory)
+
+        assert box.adopt_orphans() == 0
+        assert (directory / "notes.jsonl").read_text() == "mine\n"
+
+    def test_orphan_without_events_is_removed(self, box, crash, directory):
+        box.put(make_event())
+        successor = crash()
+        (path,) = segments(directory)
+        path.write_bytes(path.read_bytes().partition(b"\n")[0] + b"\n")
+
+        assert successor.adopt_orphans() == 1
+        assert drain(successor) == []
+        assert segments(directory) == []
+
+    def test_delivered_part_of_an_orphan_comes_again_for_the_ids_to_absorb(self, box, crash):
+        events = [make_event() for _ in range(4)]
+        for event in events:
+            box.put(event)
+        with pytest.raises(ConnectionError):
+            fail_at(box, batch=2, limit=2)
+
+        successor = crash()
+        successor.adopt_orphans()
+
+        assert drain(successor) == events
+
+    @pytest.mark.parametrize(("age", "left"), [(0, True), (59, True), (3600, False)])
+    def test_file_that_was_never_finished_is_swept_later(self, box, directory, age, left):
+        directory.mkdir()
+        path = directory / "half.new"
+        path.touch()
+        os.utime(path, (time.time() - age, time.time() - age))
+
+        box.adopt_orphans()
+
+        assert path.exists() == left
+
+    def test_file_that_vanishes_meanwhile_is_left_out(self, directory):
+        directory.mkdir()
+        (directory / "gone.jsonl").symlink_to(directory / "delivered by its owner")
+        box = Outbox(directory)
+
+        assert box.adopt_orphans() == 0
+        assert box.size() == 0
+
+    def test_outbox_in_memory_has_no_orphans(self):
+        assert Outbox(None).adopt_orphans() == 0
+        assert Outbox(None).foreign_segments() == 0
+        assert Outbox(None).size() == 0
+
+    def test_killed_process_loses_nothing(self, directory, tmp_path, database_url):
+        code = (
+            "import sys, time, django; django.setup()\n"
+            "from pathlib import Path\n"
+            "from tests.builders import make_event\n"
+            "from usage_tracking.outbox import Outbox\n"
+            "box = Outbox(Path(sys.argv[1]))\n"
+            "while True:\n"
+            "    event = make_event()\n"
+            "    box.put(event)\n"
+            "    print(event.id, flush=True)\n"
+        )
+        with subprocess.Popen(
+            [sys.executable, "-c", code, directory],
+            env=make_site(tmp_path) | {"DATABASE_URL": database_url},
+            stdout=subprocess.PIPE,
+            text=True,
+        ) as process:
+            assert process.stdout is not None
+            put = [process.stdout.readline().strip() for _ in range(50)]
+            box = Outbox(directory)
+            assert box.adopt_orphans() == 0, "it still lives"
+            assert box.foreign_segments() == 1
+            process.send_signal(signal.SIGKILL)
+            put += [line.strip() for line in process.stdout if line.endswith("\n")]
+        assert process.returncode == -signal.SIGKILL
+
+        assert box.adopt_orphans() == 1
+        found = [str(event.id) for event in drain(box)]
+        # It may have died between put and print, or in the middle of a line that crosses a page.
+        assert found[: len(put)] == put
+        assert len(found) - len(put) + box.unreadable <= 1
+
+
+class TestForks:
+    def test_child_has_a_file_of_its_own(self, tmp_path):
+        printed = run_python(
+            tmp_path,
+            """
+            import os
+            from django.conf import settings
+            from pathlib import Path
+            from tests.builders import make_event
+            from usage_tracking import outbox
+
+            box, directory = outbox.get(), Path(settings.AI_USAGE_OUTBOX)
+            box.put(make_event(section="parent"))
+            child = os.fork()
+            if not child:
+                mine = outbox.get()
+                print("child", mine.is_empty(), mine.adopt_orphans(), mine.foreign_segments())
+                mine.put(make_event(section="child"))
+                print(len(list(directory.glob("*.jsonl"))), flush=True)
+                os._exit(0)
+            os.waitpid(child, 0)
+            box.put(make_event(section="parent"))
+            print("parent", box.adopt_orphans())
+            events = [e.section for batch in box.batches(9, lambda e: False) for e in batch]
+            print(events, box.unreadable, list(directory.glob("*.jsonl")))
+            """,
+        )
+
+        assert printed.splitlines() == [
+            "child True 0 1",
+            "2",
+            "parent 1",
+            "['child', 'parent', 'parent'] 0 []",
+        ]
+
+    def test_events_in_memory_stay_with_the_parent(self, tmp_path):
+        printed = run_python(
+            tmp_path,
+            """
+            import os
+            from tests.builders import make_event
+            from usage_tracking import outbox
+
+            outbox.get().put(make_event())
+            child = os.fork()
+            if not child:
+                print("child", outbox.get().is_empty(), flush=True)
+                os._exit(0)
+            os.waitpid(child, 0)
+            print("parent", outbox.get().is_empty())
+            """,
+            settings="AI_USAGE_OUTBOX = None",
+        )
+
+        assert printed == "child True\nparent False\n"
+
+    def test_child_does_not_keep_the_lock_of_a_parent_that_dies(self, tmp_path, database_url):
+        code = """
+        import os, signal, time
+        from tests.builders import make_event
+        from usage_tracking import outbox
+
+        outbox.get().put(make_event(section="parent"))
+        parent = os.getpid()
+        if child := os.fork():
+            time.sleep(60)
+        while os.getppid() == parent:
+            os.kill(parent, signal.SIGKILL)
+            time.sleep(0.01)
+        print("orphans", outbox.get().adopt_orphans(), flush=True)
+        """
+        with pytest.raises(AssertionError):
+            run_python(tmp_path, code, DATABASE_URL=database_url)  # it killed itself
+
+        box = Outbox(tmp_path / "outbox")
+        # The child, not we, has taken the orphan over, and has ended since.
+        deadline = time.monotonic() + 10
+        while box.adopt_orphans() == 0 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert [event.section for event in drain(box)] == ["parent"]
+
+
+class TestFullDisk:
+    def test_unwritable_directory_falls_to_memory_with_one_error_line(self, tmp_path, caplog):
+        (tmp_path / "file").write_text("no directory")
+        box = Outbox(tmp_path / "file" / "outbox")
+        events = [make_event() for _ in range(5)]
+
+        for event in events:
+            box.put(event)
+
+        (record,) = caplog.records
+        assert record.levelname == "ERROR"
+        assert record.getMessage().startswith(
+            f"[TRACK_ERROR] Outbox: cannot write to {tmp_path / 'file' / 'outbox'}: "
+        )
+        assert record.getMessage().endswith("; kept in memory")
+        assert not box.is_empty()
+        assert drain(box) == events
+
+    def test_error_line_comes_again_after_a_minute(self, tmp_path, caplog):
+        (tmp_path / "file").write_text("no directory")
+        with freeze_time(NOON) as clock:
+            box = Outbox(tmp_path / "file" / "outbox")
+            for _ in range(4):
+                box.put(make_event())
+                clock.tick(31)
+
+        assert len(caplog.records) == 2
+
+    def test_directory_that_becomes_writable_is_used(self, tmp_path):
+        blocked = tmp_path / "outbox"
+        blocked.write_text("no directory")
+        box = Outbox(blocked)
+        first, second = make_event(), make_event()
+        box.put(first)
+        blocked.unlink()
+
+        box.put(second)
+
+        assert len(segments(blocked)) == 1
+        assert sorted(event.id for event in drain(box)) == sorted([first.id, second.id])
+        box.close()
+
+    def test_full_disk_loses_and_doubles_nothing(self, tmp_path):
+        printed = run_python(
+            tmp_path,
+            """
+            import logging, resource, signal
+            from pathlib import Path
+            from tests.builders import make_event
+            from usage_tracking.outbox import Outbox
+
+            logging.basicConfig(format="%(levelname)s %(message)s")
+            logging.getLogger("ai_usage_tracker").handlers = [logging.NullHandler()]
+            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+            box = Outbox(Path("outbox").absolute())
+            before = [make_event() for _ in range(3)]
+            for event in before:
+                box.put(event)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (1500, resource.RLIM_INFINITY))
+            full = [make_event(error_message="x" * 400) for _ in range(20)]
+            for event in full:
+                box.put(event)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (2**40, resource.RLIM_INFINITY))
+            after = [make_event() for _ in range(3)]
+            for event in after:
+                box.put(event)
+            found = [e.id for batch in box.batches(7, lambda e: False) for e in batch]
+            print(sorted(found) == sorted(e.id for e in before + full + after), box.is_empty())
+            """,
+        )
+
+        assert printed == "True True\n"
+
+    def test_disk_that_is_full_from_the_start_leaves_no_half_file(self, tmp_path):
+        printed = run_python(
+            tmp_path,
+            """
+            import logging, resource, signal
+            from pathlib import Path
+            from tests.builders import make_event
+            from usage_tracking.outbox import Outbox
+
+            logging.getLogger("ai_usage_tracker").handlers = [logging.NullHandler()]
+            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+            directory = Path("outbox").absolute()
+            directory.mkdir()
+            box = Outbox(directory)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (10, resource.RLIM_INFINITY))
+            events = [make_event() for _ in range(3)]
+            for event in events:
+                box.put(event)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (2**40, resource.RLIM_INFINITY))
+            print(list(directory.iterdir()))
+            found = [e for batch in box.batches(7, lambda e: False) for e in batch]
+            print(found == events)
+            """,
+        )
+
+        assert printed == "[]\nTrue\n"
+
+    @pytest.fixture
+    def _small(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(outbox, "CAPACITY", 4000)
+        monkeypatch.setattr(outbox, "_UNCHECKED", 0)
+
+    @pytest.mark.usefixtures("_small")
+    def test_full_outbox_drops_and_says_how_many(self, directory, caplog):
+        with freeze_time(NOON) as clock:
+            box = Outbox(directory)
+            events = [make_event() for _ in range(30)]
+            for event in events:
+                box.put(event)
+            clock.tick(61)
+            box.put(make_event())
+
+        assert 0 < box.dropped < 30
+        assert caplog.messages == [
+            "[TRACK_ERROR] Outbox: the outbox is full (4000 bytes); 1 events dropped so far",
+            f"[TRACK_ERROR] Outbox: the outbox is full (4000 bytes); "
+            f"{box.dropped} events dropped so far",
+        ]
+        assert box.size() <= 4000
+        assert drain(box) == events[: 31 - box.dropped]
+        box.close()
+
+    @pytest.mark.usefixtures("_small")
+    def test_full_outbox_takes_events_again_once_there_is_room(self, directory):
+        with freeze_time(NOON) as clock:
+            box = Outbox(directory)
+            while not box.dropped:
+                box.put(make_event())
+            drain(box)
+            clock.tick(1.1)
+            event = make_event()
+            box.put(event)
+
+        assert drain(box) == [event]
+        box.close()
+
+    @pytest.mark.usefixtures("_small")
+    def test_held_event_is_not_dropped_from_a_full_outbox(self, directory):
+        box = Outbox(directory)
+        while not box.dropped:
+            box.put(make_event())
+        waiting = drain(box, hold=lambda event: True)
+
+        assert waiting == []
+        assert len(drain(box)) > 5
+        box.close()
+
+    def test_full_memory_drops_the_oldest_and_says_how_many(self, monkeypatch, caplog):
+        monkeypatch.setattr(outbox, "MEMORY_CAPACITY", 3)
+        box = Outbox(None)
+        events = [make_event() for _ in range(5)]
+
+        for event in events:
+            box.put(event)
+
+        assert box.dropped == 2
+        assert caplog.messages == [
+            "[TRACK_ERROR] Outbox: more than 3 events in memory; 1 events dropped so far"
+        ]
+        assert drain(box) == events[2:]
+
+
+class TestDeadLetters:
+    def test_buried_event_is_listed_with_its_reason(self, box):
+        event = make_event()
+        box.put(make_event())
+
+        box.bury(event, "DataError: too long")
+
+        (letter,) = box.dead_letters()
+        assert letter == DeadLetter(json.loads(event.to_json()), "DataError: too long")
+
+    def test_file_is_the_owners_alone(self, box, directory):
+        box.put(make_event())
+        box.bury(make_event(), "no")
+
+        assert (directory / "dead.jsonl").stat().st_mode & 0o777 == 0o600
+
+    def test_buried_event_does_not_wait_for_delivery(self, box):
+        box.put(make_event())
+        drain(box)
+
+        box.bury(make_event(), "no")
+
+        assert box.is_empty()
+        assert box.adopt_orphans() == 0
+        assert box.foreign_segments() == 0
+        assert drain(box) == []
+
+    def test_buried_event_before_any_was_put_is_kept(self, box):
+        box.bury(make_event(), "no")
+
+        assert len(box.dead_letters()) == 1
+
+    def test_burial_is_logged_in_one_line(self, box, caplog):
+        event = make_event()
+        box.put(event)
+
+        box.bury(event, "no\n[TRACK_COMPLETE] forged")
+
+        assert caplog.messages == [
+            f"[TRACK_ERROR] The database refuses event {event.id}: "
+            "no\\n[TRACK_COMPLETE] forged; see `flush_ai_usage --retry-dead`"
+        ]
+
+    def test_retried_events_wait_again(self, box):
+        events = [make_event() for _ in range(3)]
+        box.put(make_event())
+        drain(box)
+        for event in events:
+            box.bury(event, "no")
+
+        assert box.retry_dead_letters() == 3
+
+        assert box.dead_letters() == []
+        assert drain(box) == events
+        assert box.retry_dead_letters() == 0
+
+    def test_letters_of_another_database_and_garbage_stay(self, box, directory):
+        box.put(make_event())
+        box.bury(make_event(), "no")
+        path = directory / "dead.jsonl"
+        foreign = json.dumps(json.loads(path.read_text()) | {"database": "another"})
+        path.write_text(f"{path.read_text()}{foreign}\ngarbage\n[]\n")
+
+        assert len(box.dead_letters()) == 1
+        assert box.retry_dead_letters() == 1
+
+        assert path.read_text() == f"{foreign}\ngarbage\n[]\n"
+        assert box.dead_letters() == []
+
+    def test_retry_without_letters_does_nothing(self, box):
+        assert box.retry_dead_letters() == 0
+        assert Outbox(None).retry_dead_letters() == 0
+        assert Outbox(None).dead_letters() == []
+
+    def test_retry_into_a_full_outbox_loses_no_letter(self, box, monkeypatch):
+        box.put(make_event())
+        box.bury(make_event(), "no")
+        drain(box)
+        monkeypatch.setattr(outbox, "CAPACITY", 10)
+        monkeypatch.setattr(outbox, "_UNCHECKED", 0)
+
+        box.retry_dead_letters()
+
+        assert len(box.dead_letters()) + len(drain(box)) == 1
+
+    def test_letters_never_keep_the_others_out(self, box, monkeypatch):
+        monkeypatch.setattr(outbox, "CAPACITY", 3000)
+        monkeypatch.setattr(outbox, "_UNCHECKED", 0)
+        for _ in range(20):
+            box.bury(make_event(), "no")
+        kept, dropped = len(box.dead_letters()), box.dropped
+        event = make_event()
+
+        box.put(event)
+
+        assert drain(box) == [event]
+        assert (kept + dropped, box.dropped) == (20, dropped)
+        assert 0 < kept < 20
+
+    def test_unwritable_directory_is_logged(self, tmp_path, caplog):
+        (tmp_path / "file").write_text("no directory")
+        box = Outbox(tmp_path / "file" / "outbox")
+
+        box.bury(make_event(), "no")
+
+        assert caplog.messages[1].startswith("[TRACK_ERROR] Outbox: cannot write dead.jsonl: ")
+        assert box.dead_letters() == []
+
+
+class TestThreads:
+    def test_puts_at_the_same_time_lose_and_tear_nothing(self, box):
+        events = [[make_event(error_message="x" * 300) for _ in range(150)] for _ in range(6)]
+
+        def put(mine: list[UsageEvent]) -> None:
+            for event in mine:
+                box.put(event)
+
+        run_in_threads(*(lambda mine=mine: put(mine) for mine in events))
+
+        found = [event.id for event in drain(box)]
+        assert sorted(found) == sorted(event.id for mine in events for event in mine)
+        assert box.unreadable == 0
+
+    def test_puts_beside_a_delivery_lose_and_double_nothing(self, box):
+        events = [[make_event() for _ in range(150)] for _ in range(3)]
+        found: list[UUID] = []
+
+        def put(mine: list[UsageEvent]) -> None:
+            for event in mine:
+                box.put(event)
+
+        def deliver() -> None:
+            while len(found) < 450:
+                found.extend(event.id for event in drain(box, limit=20))
+
+        run_in_threads(deliver, *(lambda mine=mine: put(mine) for mine in events))
+
+        assert sorted(found) == sorted(event.id for mine in events for event in mine)
+
+
+class TestListener:
+    def test_event_is_kept_though_nobody_listens_yet(self, monkeypatch):
+        monkeypatch.setattr(outbox, "listener", None)
+        event = make_event()
+
+        outbox.expect()
+        outbox.put(event)
+        outbox.moment(wait=10)
+
+        assert drain(outbox.get()) == [event]
+
+
+class TestSettings:
+    def test_outbox_of_the_tests_is_in_memory(self):
+        assert outbox.inline()
+        assert outbox.get().directory is None
+
+    def test_directory_is_that_of_the_setting(self, settings, monkeypatch, directory):
+        monkeypatch.setattr(outbox, "inline", lambda: False)
+        settings.AI_USAGE_OUTBOX = str(directory)
+
+        assert outbox.get().directory == directory
+        assert outbox.get() is outbox.get()
+
+    def test_directory_defaults_to_one_below_base_dir(self, settings, monkeypatch, tmp_path):
+        monkeypatch.setattr(outbox, "inline", lambda: False)
+        settings.BASE_DIR = tmp_path
+
+        assert outbox.get().directory == tmp_path / ".ai_usage_outbox"
+
+    def test_changed_setting_lets_go_of_the_files(self, settings, monkeypatch, directory):
+        monkeypatch.setattr(outbox, "inline", lambda: False)
+        settings.AI_USAGE_OUTBOX = directory
+        event = make_event()
+        outbox.get().put(event)
+
+        settings.AI_USAGE_OUTBOX = directory.parent / "other"
+        successor = Outbox(directory)
+
+        assert outbox.get().is_empty()
+        assert successor.adopt_orphans() == 1
+        assert drain(successor) == [event]
+
+    def test_site_without_base_dir_is_told_that_events_die_with_it(
+        self, settings, monkeypatch, caplog
+    ):
+        monkeypatch.setattr(outbox, "inline", lambda: False)
+        del settings.BASE_DIR
+
+        assert outbox.get().directory is None
+        outbox.get()
+
+        assert caplog.messages == [
+            "[TRACK_ERROR] Outbox: neither AI_USAGE_OUTBOX nor BASE_DIR is set; "
+            "events are kept in memory and die with the process"
+        ]
+
+    def test_setting_none_keeps_events_in_memory_without_a_word(self, tmp_path):
+        printed = run_python(
+            tmp_path,
+            """
+            from usage_tracking import outbox
+            print(outbox.inline(), outbox.get().directory)
+            """,
+            settings="AI_USAGE_OUTBOX = None",
+        )
+
+        assert printed == "True None\n"
+
+
+class Interleavings(RuleBasedStateMachine):
+    """Puts, deliveries that fail anywhere, held events and deaths, in any order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.directory = tempfile.mkdtemp()
+        self.path = Path(self.directory) / "outbox"
+        self.box = Outbox(self.path)
+        self.waiting: set[UUID] = set()
+        #: What was in the files at a death may come again; in the database the ids absorb it.
+        self.may_repeat: set[UUID] = set()
+
+    def teardown(self) -> None:
+        try:
+            # In the end everything comes out.
+            self.deliver(limit=500, fails_at=None, holds=set())
+            assert self.waiting == set()
+            assert self.box.is_empty()
+            assert segments(self.path) == []
+        finally:
+            self.box.close()
+            shutil.rmtree(self.directory)
+
+    @rule(number=st.integers(1, 6))
+    def put(self, number: int) -> None:
+        for _ in range(number):
+            event = make_event()
+            self.box.put(event)
+            self.waiting.add(event.id)
+
+    @rule(
+        limit=st.integers(1, 5),
+        fails_at=st.none() | st.integers(1, 4),
+        holds=st.sets(st.integers(0, 3)),
+    )
+    def deliver(self, limit: int, fails_at: int | None, holds: set[int]) -> None:
+        def hold(event: UsageEvent) -> bool:
+            return event.id.int % 4 in holds
+
+        batches = self.box.batches(limit, hold)
+        for number, batch in enumerate(batches, 1):
+            if number == fails_at:
+                batches.close()  # type: ignore[attr-defined]
+                break
+            ids = [event.id for event in batch]
+            assert 0 < len(ids) <= limit
+            assert len(ids) == len(set(ids))
+            assert not any(hold(event) for event in batch)
+            assert set(ids) <= self.waiting | self.may_repeat, "stored twice, or never put"
+            self.waiting -= set(ids)
+        else:
+            assert all(pk.int % 4 in holds for pk in self.waiting)
+
+    @rule()
+    def die(self) -> None:
+        self.box.close()
+        self.box = Outbox(self.path)
+        self.box.adopt_orphans()
+        self.may_repeat |= {
+            UsageEvent.from_json(line).id
+            for path in segments(self.path)
+            for line in path.read_bytes().splitlines()[1:]
+        }
+
+    @invariant()
+    def waiting_events_are_not_forgotten(self) -> None:
+        assert not (self.waiting and self.box.is_empty())
+
+
+def test_any_order_of_puts_failures_and_deaths_loses_and_doubles_nothing():
+    run_state_machine_as_test(
+        Interleavings,
+        settings=hypothesis_settings(
+            derandomize=True, database=None, deadline=None, max_examples=40, stateful_step_count=25
+        ),
+    )
+
+
+def fail_at(
+    box: Outbox, *, batch: int, limit: int = 500, hold: Callable[[UsageEvent], bool] = nothing
+) -> None:
+    """Takes batches and stores all before number `batch`, at which the database goes away."""
+    for number, _ in enumerate(box.batches(limit, hold), 1):
+        if number == batch:
+            raise ConnectionError

@@ -1,0 +1,187 @@
+"""The package as others get it: its metadata, its wheel, its pinned environment."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import tomllib
+import venv
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).parent.parent
+
+
+def read_project() -> dict[str, Any]:
+    return tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+
+def read_pins() -> list[Requirement]:
+    lines = (ROOT / "requirements.txt").read_text().splitlines()
+    return [Requirement(line) for line in lines if line and not line.startswith("#")]
+
+
+def classified(prefix: str) -> set[str]:
+    """The versions that the classifiers name under `prefix`."""
+    versions = (entry.removeprefix(prefix) for entry in read_project()["classifiers"])
+    return {version for version in versions if re.fullmatch(r"\d+\.\d+", version)}
+
+
+def test_requirements_are_pinned_exactly_and_once():
+    pins = read_pins()
+    names = [canonicalize_name(pin.name) for pin in pins]
+
+    assert [str(pin) for pin in pins if not re.fullmatch(r"==[^*]+", str(pin.specifier))] == []
+    assert sorted(names) == sorted(set(names))
+
+
+def test_requirements_satisfy_the_ranges_of_the_package():
+    project = read_project()
+    base = [Requirement(line) for line in project["dependencies"]]
+    extras = [
+        Requirement(line) for extra in project["optional-dependencies"].values() for line in extra
+    ]
+    pins = {canonicalize_name(pin.name): next(iter(pin.specifier)).version for pin in read_pins()}
+
+    missing = [str(wanted) for wanted in base if canonicalize_name(wanted.name) not in pins]
+    outside = [
+        str(wanted)
+        for wanted in (*base, *extras)
+        if (pin := pins.get(canonicalize_name(wanted.name))) and pin not in wanted.specifier
+    ]
+    assert (missing, outside) == ([], [])
+
+
+def test_requirements_do_not_contradict_each_other():
+    checked = pip("check")
+
+    assert checked.returncode == 0, checked.stdout
+
+
+def test_classifiers_agree_with_requires_python():
+    specifier = Requirement(f"python{read_project()['requires-python']}").specifier
+    pythons = classified("Programming Language :: Python :: ")
+
+    assert "3.10" not in specifier
+    assert all(version in specifier for version in pythons)
+    assert min(pythons, key=lambda version: tuple(map(int, version.split(".")))) == "3.11"
+
+
+def test_support_matrix_of_the_readme_equals_the_classifiers():
+    # Its rows: | Python | 3.11, 3.12 | and | Django | 5.2, 6.1 (what is in brackets is not read) |
+    readme = (ROOT / "README.md").read_text()
+    section = readme.partition("## Support matrix")[2].partition("\n## ")[0]
+    rows = {
+        cells[0].strip(" *`"): re.sub(r"\(.*?\)", "", " ".join(cells[1:]))
+        for line in section.splitlines()
+        if len(cells := line.strip().strip("|").split("|")) > 1
+    }
+
+    assert set(re.findall(r"\d+\.\d+", rows["Python"])) == classified(
+        "Programming Language :: Python :: "
+    )
+    assert set(re.findall(r"\d+\.\d+", rows["Django"])) == classified("Framework :: Django :: ")
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("wheel")
+    built = pip("wheel", str(ROOT), "--no-deps", "--wheel-dir", str(directory))
+    assert built.returncode == 0, built.stdout + built.stderr
+    (path,) = directory.glob("*.whl")
+    return path
+
+
+@pytest.mark.slow
+def test_wheel_contains_the_package_and_nothing_else(wheel: Path):
+    names = set(zipfile.ZipFile(wheel).namelist())
+    modules = {
+        path.relative_to(ROOT).as_posix()
+        for path in (ROOT / "usage_tracking").rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+
+    assert {"usage_tracking/py.typed", "usage_tracking/migrations/0001_ai_usage.py"} <= names
+    assert modules <= names
+    assert {name.partition("/")[0] for name in names if ".dist-info/" not in name} == {
+        "usage_tracking"
+    }
+    assert any(name.endswith(".dist-info/licenses/LICENSE") for name in names)
+
+
+@pytest.mark.slow
+def test_wheel_runs_with_its_base_dependencies_only(wheel: Path, tmp_path: Path):
+    environment = tmp_path / "venv"
+    venv.create(environment, with_pip=False)
+    python = environment / "bin" / "python"
+    base = [
+        str(pin)
+        for pin in read_pins()
+        if canonicalize_name(pin.name)
+        in {canonicalize_name(Requirement(line).name) for line in read_project()["dependencies"]}
+    ]
+    installed = pip("--python", str(python), "install", "--quiet", str(wheel), *base)
+    assert installed.returncode == 0, installed.stderr
+
+    ran = subprocess.run(
+        [python, "-W", "error", "-c", MINIMAL_SITE],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (ran.returncode, ran.stdout) == (0, "no optional package\n1 row\n"), ran.stderr
+
+
+MINIMAL_SITE = """
+import importlib.util, os
+import django
+from django.conf import settings
+
+settings.configure(
+    SECRET_KEY="x",
+    USE_TZ=True,
+    BASE_DIR=os.getcwd(),
+    DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": "db.sqlite3"}},
+    DEFAULT_AUTO_FIELD="django.db.models.BigAutoField",
+    INSTALLED_APPS=[
+        "django.contrib.auth", "django.contrib.contenttypes", "usage_tracking",
+    ],
+    MIDDLEWARE=["usage_tracking.middleware.AIUsageMiddleware"],
+)
+django.setup()
+
+optional = [
+    "anthropic", "celery", "google", "httpx", "openai", "psycopg", "requests", "rest_framework",
+]
+assert not [name for name in optional if importlib.util.find_spec(name)]
+print("no optional package")
+
+from django.contrib.auth import get_user_model
+from django.core.checks import run_checks
+from django.core.management import call_command
+from usage_tracking import track_ai_usage
+from usage_tracking.models import AIUsageLog
+
+assert run_checks() == []
+call_command("migrate", verbosity=0)
+user = get_user_model().objects.create(username="ann")
+track_ai_usage(user, "chat", 150, 80, model_name="gpt-4o-mini")
+print(AIUsageLog.objects.count(), "row")
+"""
+
+
+def pip(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "pip", "--disable-pip-version-check", *arguments],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )

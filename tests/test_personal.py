@@ -1,0 +1,176 @@
+"""`export_ai_usage` and `erase_ai_usage`: what is stored of a user, handed out and taken off."""
+
+from __future__ import annotations
+
+import json
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.management import call_command
+from freezegun import freeze_time
+
+from tests.builders import NOON, make_event, make_user, save_log
+from tests.commands import run_command
+from tests.sites import tables
+from tests.test_daily import DAY
+from usage_tracking import daily, outbox, personal, reports
+from usage_tracking.conf import day_of
+from usage_tracking.models import AIUsageLog, AIUsageTracking
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def _today() -> Any:
+    with freeze_time(NOON):
+        yield
+
+
+@pytest.fixture
+def box(tmp_path: Path, settings: Any, monkeypatch: pytest.MonkeyPatch) -> outbox.Outbox:
+    settings.AI_USAGE_OUTBOX = tmp_path / "outbox"
+    monkeypatch.setattr(outbox, "inline", lambda: False)
+    return outbox.get()
+
+
+def figures() -> list[Any]:
+    """All figures of the last days that are not by user."""
+    report = reports.period_report(day_of(NOON - 9 * DAY), day_of(NOON))
+    lines = [report, *report.by_section, *report.by_model, *report.by_day]
+    told = [line.totals if line is report else line.figures for line in lines]
+    return [(f.calls, f.failures, f.total_tokens, f.cost, f.response_time_ms) for f in told]
+
+
+class TestExport:
+    def test_every_call_and_every_day_of_the_user_and_of_nobody_else(self):
+        ada, bob = make_user("ada"), make_user("bob")
+        logs = [save_log(user=ada, created_at=NOON - n * DAY, metadata={"n": n}) for n in (1, 0)]
+        save_log(user=bob)
+        save_log()
+
+        ended = run_command("export_ai_usage", "--user", "ada")
+
+        assert (ended.code, ended.err) == (0, "")
+        rows = [json.loads(line) for line in ended.out.splitlines()]
+        assert [(row["model"], row["pk"]) for row in rows[:2]] == [
+            ("usage_tracking.aiusagelog", str(log.pk)) for log in logs
+        ]
+        assert [row["fields"]["metadata"] for row in rows[:2]] == [{"n": 1}, {"n": 0}]
+        assert {row["fields"]["user"] for row in rows} == {ada.pk}
+        assert [
+            (row["model"], row["fields"]["date"], row["fields"]["total_tokens"]) for row in rows[2:]
+        ] == [
+            ("usage_tracking.aiusagetracking", "2026-03-13", 230),
+            ("usage_tracking.aiusagetracking", "2026-03-14", 230),
+        ]
+
+    def test_user_without_a_call(self):
+        make_user("ada")
+        assert run_command("export_ai_usage", "--user", "ada") == (0, "", "")
+
+    def test_unknown_user(self):
+        make_user("ada")
+        assert run_command("export_ai_usage", "--user", "adda") == (
+            2,
+            "",
+            "There is no user 'adda'. Did you mean 'ada'?\n",
+        )
+
+
+class TestErase:
+    def test_calls_are_kept_without_the_user_and_all_other_figures_stay(self, monkeypatch):
+        monkeypatch.setattr(personal, "BATCH", 2)
+        ada, bob = make_user("ada"), make_user("bob")
+        for n in range(5):
+            changes = {"cost": Decimal("0.25"), "section": ("chat", "other")[n % 2]}
+            save_log(
+                user=ada,
+                created_at=NOON - n * DAY,
+                success=n != 3,
+                error_message="ada@example.com is over quota",
+                metadata={"customer": "ada"},
+                **changes,
+            )
+        save_log(user=bob, metadata={"customer": "bob"})
+        before = figures()
+
+        assert run_command("erase_ai_usage", "--user", "ada") == (
+            0,
+            "5 calls kept without their user, 5 daily rows removed, "
+            "0 lines of the outbox kept without their user\n",
+            "",
+        )
+
+        assert figures() == before
+        assert not AIUsageLog.objects.filter(user=ada).exists()
+        assert not AIUsageTracking.objects.filter(user=ada).exists()
+        told = AIUsageLog.objects.filter(user=None).values_list("error_message", "metadata")
+        assert set(map(str, told)) == {"('', {})"}
+        assert AIUsageLog.objects.get(user=bob).metadata == {"customer": "bob"}
+        assert AIUsageTracking.objects.get().user == bob
+        assert daily.drift() == {}
+
+    def test_dry_run_changes_nothing(self):
+        ada = make_user("ada")
+        save_log(user=ada)
+        before = tables()
+
+        assert run_command("erase_ai_usage", "--user", str(ada.pk), "--dry-run") == (
+            0,
+            "1 calls would be kept without their user, 1 daily rows removed\n",
+            "",
+        )
+        assert tables() == before
+
+    def test_what_only_daily_rows_know_is_named_before_it_goes(self):
+        ada = make_user("ada")
+        save_log(user=ada, created_at=NOON - 5 * DAY, cost=Decimal("1.25"))
+        save_log(user=ada)
+        call_command("prune_ai_usage", "--keep-days", "2", verbosity=0)
+        lost = "1 calls (230 tokens, $1.25) whose logs were pruned"
+
+        dry = run_command("erase_ai_usage", "--user", "ada", "--dry-run")
+        ended = run_command("erase_ai_usage", "--user", "ada")
+
+        assert dry.out.endswith(f"{lost} would leave the global figures\n")
+        assert ended.out.endswith(f"{lost} have left the global figures\n")
+        assert AIUsageTracking.objects.count() == 0
+        assert daily.drift() == {}
+
+    def test_what_waits_in_the_outbox_is_kept_without_the_user(self, box):
+        ada = make_user("ada")
+        box.put(make_event(user=ada))
+
+        ended = run_command("erase_ai_usage", "--user", "ada")
+
+        assert ended.out.endswith("1 lines of the outbox kept without their user\n")
+        assert run_command("flush_ai_usage").out == "1 calls delivered\n"
+        assert AIUsageLog.objects.get().user is None
+
+    def test_call_that_comes_in_meanwhile_keeps_its_day(self):
+        ada = make_user("ada")
+        save_log(user=ada)
+        for _ in personal.erase(ada, using="default"):
+            save_log(user=ada, created_at=NOON - DAY)
+            break
+
+        assert daily.drift() == {}
+        list(personal.erase(ada, using="default"))
+        assert AIUsageTracking.objects.count() == 0
+
+    def test_unknown_user(self):
+        assert run_command("erase_ai_usage", "--user", "ada") == (
+            2,
+            "",
+            "There is no user 'ada'. Of one who is deleted already: flush_ai_usage --forget\n",
+        )
+
+    def test_nothing_to_erase(self):
+        make_user("ada")
+        assert run_command("erase_ai_usage", "--user", "ada", verbosity=0) == (0, "", "")
+        assert run_command("erase_ai_usage", "--user", "ada").out == (
+            "0 calls kept without their user, 0 daily rows removed, "
+            "0 lines of the outbox kept without their user\n"
+        )

@@ -1,0 +1,119 @@
+"""Proxies and children of the models in a site's own apps, and users that have parents."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from textwrap import dedent
+
+import pytest
+
+from tests.children import run_python
+
+
+@pytest.mark.parametrize("model", ["Proxy", "Failed", "Child"])
+def test_models_of_the_site_keep_the_day_in_step(
+    tmp_path: Path, empty_database_url: str, model: str
+):
+    (tmp_path / "shop").mkdir()
+    (tmp_path / "shop" / "__init__.py").touch()
+    (tmp_path / "shop" / "models.py").write_text(
+        dedent(
+            """
+            from django.db import models
+            from usage_tracking.models import AIUsageLog
+
+            class Proxy(AIUsageLog):
+                class Meta:
+                    proxy = True
+
+            class FailedManager(models.Manager):
+                def get_queryset(self):
+                    return super().get_queryset().filter(success=False)
+
+            class Failed(AIUsageLog):
+                objects = FailedManager()
+                class Meta:
+                    proxy = True
+
+            class Child(AIUsageLog):
+                note = models.TextField(default="")
+            """
+        )
+    )
+    printed = run_python(
+        tmp_path,
+        f"""
+        from django.contrib.auth.models import User
+        from django.core.management import call_command
+        from shop.models import {model} as Model
+        from usage_tracking import daily
+        from usage_tracking.models import AIUsageTracking
+
+        def look():
+            print(AIUsageTracking.objects.get().total_requests, daily.drift())
+
+        call_command("makemigrations", "shop", verbosity=0)
+        call_command("migrate", verbosity=0)
+        user = User.objects.create(username="ada")
+        logs = [Model(user=user, section="chat", success=False) for _ in range(4)]
+        for log in logs:
+            log.save()
+        look()
+        logs[0].success = True
+        logs[0].prompt_tokens = 7
+        logs[0].save()
+        look()
+        logs[1].delete()
+        look()
+        Model.objects.filter(pk=logs[2].pk).delete()
+        look()
+        user.delete()
+        print(AIUsageTracking.objects.count(), daily.drift())
+        """,
+        settings="""
+        INSTALLED_APPS = [*INSTALLED_APPS, "shop"]
+        """,
+        DATABASE_URL=empty_database_url,
+    )
+
+    assert printed == "4 {}\n4 {}\n3 {}\n2 {}\n0 {}\n"
+
+
+def test_user_model_with_a_parent_works(tmp_path: Path, empty_database_url: str):
+    (tmp_path / "members" / "migrations").mkdir(parents=True)
+    (tmp_path / "members" / "__init__.py").touch()
+    (tmp_path / "members" / "migrations" / "__init__.py").touch()
+    (tmp_path / "members" / "models.py").write_text(
+        dedent(
+            """
+            from django.contrib.auth.models import AbstractUser
+
+            class Person(AbstractUser):
+                pass
+
+            class Member(Person):
+                pass
+            """
+        )
+    )
+    printed = run_python(
+        tmp_path,
+        """
+        from django.contrib.auth import get_user_model
+        from django.core.management import call_command
+        from usage_tracking import daily, track_ai_usage
+
+        call_command("makemigrations", "members", verbosity=0)
+        call_command("migrate", verbosity=0)
+        ada = get_user_model().objects.create(username="ada")
+        log, day = track_ai_usage(ada, "chat", 1, 2)
+        print(log.user, log._state.adding, day.total_tokens, daily.drift())
+        """,
+        settings="""
+        AUTH_USER_MODEL = "members.Member"
+        INSTALLED_APPS = [*INSTALLED_APPS, "members"]
+        """,
+        DATABASE_URL=empty_database_url,
+    )
+
+    assert printed == "ada False 3 {}\n"

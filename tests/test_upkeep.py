@@ -1,0 +1,292 @@
+"""Nothing that was ever recorded leaves the daily totals, whatever is pruned and rebuilt."""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import asdict, replace
+from decimal import Decimal
+from itertools import islice
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.db import transaction
+from django.db.models import F
+from freezegun import freeze_time
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import invariant, rule, run_state_machine_as_test
+
+from tests.builders import NOON, make_event, make_log, make_user, save_log
+from tests.commands import run_command
+from tests.ledger import Ledger, assert_in_step, read_days
+from tests.test_daily import (
+    DAY,
+    MOMENTS,
+    NAMES,
+    TODAY,
+    Day,
+    Expected,
+    Writes,
+    _plus,
+    changes,
+    insert_past_the_orm,
+)
+from tests.threads import run_in_threads
+from usage_tracking import daily, upkeep
+from usage_tracking.models import AIUsageLog, AIUsageTracking
+from usage_tracking.storage import store
+
+pytestmark = pytest.mark.django_db
+
+
+def prune(before: dt.date, **options: Any) -> int:
+    return sum(step.removed for step in upkeep.prune(before, using="default", **options))
+
+
+def deliver(user: User | None, **values: Any) -> None:
+    store([make_event(user=user, **values)], using="default")
+
+
+class TestPrune:
+    def test_old_logs_go_and_their_days_stay(self):
+        user = make_user()
+        for age in range(4):
+            save_log(user=user, created_at=NOON - age * DAY)
+        before = read_days()
+
+        assert prune(TODAY - DAY) == 2
+
+        assert sorted(AIUsageLog.objects.values_list("day", flat=True)) == [TODAY - DAY, TODAY]
+        assert read_days() == before
+        assert daily.drift() == {}
+        assert daily.horizon() == TODAY - 2 * DAY
+
+    def test_late_call_of_a_pruned_day_is_added_and_survives_a_rebuild(self):
+        ada, bob = make_user("ada"), make_user("bob")
+        save_log(user=ada)
+        prune(TODAY + DAY)
+
+        deliver(ada)
+        deliver(bob)
+
+        assert {key[0]: day.requests for key, day in read_days().items()} == {ada.pk: 2, bob.pk: 1}
+        assert daily.rebuild() == {}
+        assert prune(TODAY + DAY) == 2
+        assert {key[0]: day.requests for key, day in read_days().items()} == {ada.pk: 2, bob.pk: 1}
+
+    def test_backdated_log_does_not_open_pruned_days_again(self):
+        ada, bob = make_user("ada"), make_user("bob")
+        save_log(user=ada)
+        prune(TODAY + DAY)
+
+        save_log(user=bob, created_at=NOON - 40 * DAY)
+        save_log(user=None, created_at=NOON - 40 * DAY)
+
+        assert daily.drift() == {}
+
+    def test_half_removed_day_is_no_drift_and_is_gone_on_with(self):
+        ada, bob = make_user("ada"), make_user("bob")
+        for user in (ada, bob) * 3:
+            save_log(user=user)
+        before = read_days()
+
+        steps = upkeep.prune(TODAY + DAY, using="default", batch=2)
+        assert sum(step.removed for step in islice(steps, 2)) == 4
+        steps.close()
+
+        assert daily.rebuild() == {}
+        assert prune(TODAY + DAY) == 2
+        assert read_days() == before
+
+    def test_what_raw_sql_wrote_is_counted_before_it_goes(self):
+        user = make_user()
+        insert_past_the_orm(make_log(user=user))
+
+        (step,) = upkeep.prune(TODAY + DAY, using="default")
+
+        assert list(step.mended) == [(user.pk, TODAY)]
+        assert read_days()[user.pk, TODAY].requests == 1
+
+    def test_logs_without_user_stay_unless_asked_for(self):
+        save_log(user=None)
+
+        assert prune(TODAY + DAY) == 0
+        assert AIUsageLog.objects.count() == 1
+        assert prune(TODAY + DAY, unattributed=True) == 1
+        assert AIUsageLog.objects.count() == 0
+
+    def test_days_end_at_midnight_of_the_configured_zone(self, settings):
+        settings.AI_USAGE_DAY_TIMEZONE = "Asia/Tokyo"
+        user = make_user()
+        for hour in (14, 15):  # 23:00 and midnight in Tokyo
+            save_log(user=user, created_at=NOON.replace(hour=hour))
+
+        with freeze_time(NOON.replace(hour=16)):
+            old = upkeep.prunable(0, using="default")
+
+        assert old.before == TODAY + DAY
+        assert old.days == {TODAY: 1}
+
+    def test_it_takes_few_statements_a_batch(self, django_assert_max_num_queries):
+        user = make_user()
+        AIUsageLog.objects.bulk_create(make_log(user=user) for _ in range(50))
+
+        with django_assert_max_num_queries(1 + 10 + 8):
+            assert prune(TODAY + DAY) == 50
+
+    @pytest.mark.postgres
+    @pytest.mark.django_db(transaction=True)
+    def test_beside_late_calls_changes_and_rebuilds_nothing_is_lost(self):
+        users = [make_user(name) for name in NAMES]
+        for user in users[:2]:
+            AIUsageLog.objects.bulk_create(make_log(user=user) for _ in range(150))
+
+        def late() -> None:
+            for number in range(40):
+                deliver(users[number % 3])
+
+        def change() -> None:
+            for _ in range(40):
+                with transaction.atomic():
+                    pk = AIUsageLog.objects.order_by("?").values_list("pk", flat=True).first()
+                    AIUsageLog.objects.filter(pk=pk).update(
+                        created_at=F("created_at") + DAY, response_time_ms=900
+                    )
+
+        def prune_all() -> None:
+            for _ in range(4):
+                prune(TODAY + DAY, batch=7)
+
+        def rebuild() -> None:
+            for _ in range(15):
+                assert daily.rebuild() == {}
+
+        run_in_threads(late, late, change, prune_all, prune_all, rebuild)
+
+        days = read_days()
+        assert sum(day.requests for day in days.values()) == 300 + 80
+        assert sum(day.response_time_ms for day in days.values()) == 380 * 900
+        assert daily.drift() == {}
+
+
+class TestRebuild:
+    @pytest.mark.postgres
+    @pytest.mark.django_db(transaction=True)
+    def test_command_beside_live_writers_counts_nothing_twice(self):
+        users = [make_user(name) for name in NAMES]
+        for age in range(40):
+            insert_past_the_orm(make_log(user=users[age % 3], created_at=NOON - age * DAY))
+
+        def deliver_all() -> None:
+            for number in range(40):
+                deliver(users[number % 3], created_at=NOON - number * DAY)
+
+        def save() -> None:
+            for number in range(40):
+                save_log(user=users[number % 3], created_at=NOON - number * DAY).delete()
+
+        def rebuild() -> None:
+            for _ in range(5):
+                assert run_command("rebuild_ai_usage").code == 0
+
+        run_in_threads(deliver_all, deliver_all, save, rebuild, rebuild)
+
+        assert sum(day.requests for day in read_days().values()) == 40 + 80
+        assert_in_step()
+
+    def test_stretches_cover_the_days_once(self):
+        found = list(upkeep.rebuild(TODAY - 70 * DAY, TODAY, using="default"))
+
+        assert [(s.end - s.start).days for s in found] == [30, 30, 8]
+        assert (found[0].start, found[-1].end) == (TODAY - 70 * DAY, TODAY)
+
+    def test_every_stretch_is_mended(self):
+        user = make_user()
+        for age in (0, 40, 80):
+            insert_past_the_orm(make_log(user=user, created_at=NOON - age * DAY))
+        days = upkeep.span(using="default")
+
+        assert days == (TODAY - 80 * DAY, TODAY)
+        assert sum(len(s.found) for s in upkeep.rebuild(*days, using="default", dry_run=True)) == 3
+        assert AIUsageTracking.objects.count() == 0
+        assert sum(len(s.found) for s in upkeep.rebuild(*days, using="default")) == 3
+        assert daily.drift() == {}
+
+    def test_days_past_the_horizon_are_refused(self):
+        save_log(user=make_user())
+        prune(TODAY + DAY)
+
+        for bounds in ({"start": TODAY}, {"end": TODAY}, {"start": TODAY - DAY}):
+            with pytest.raises(upkeep.PastHorizon, match="Begin with 2026-03-15"):
+                upkeep.span(using="default", **bounds)
+        assert upkeep.span(using="default") is None
+
+
+class Upkeep(Writes):
+    """Any sequence of ORM writes, late events, prunes and rebuilds."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pruned: list[Expected] = []
+
+    @rule(
+        before=st.sampled_from([TODAY - 30 * DAY, TODAY, TODAY + DAY, TODAY + 2 * DAY]),
+        batch=st.sampled_from([1, 2, 1000]),
+        steps=st.none() | st.integers(1, 3),
+        unattributed=st.booleans(),
+    )
+    def prune(self, before: dt.date, batch: int, steps: int | None, unattributed: bool) -> None:
+        work = upkeep.prune(before, using="default", unattributed=unattributed, batch=batch)
+        list(islice(work, steps))
+        left = set(AIUsageLog.objects.values_list("pk", flat=True))
+        gone = [self.logs.pop(pk) for pk in self.logs.keys() - left]
+        assert all(log.created_at.date() < before for log in gone)
+        assert unattributed or all(log.user for log in gone)
+        self.pruned += gone
+
+    @rule(name=st.sampled_from(NAMES) | st.none(), moment=st.sampled_from(MOMENTS))
+    def late_event(self, name: str | None, moment: dt.datetime) -> None:
+        event = make_event(user=self.user(name), created_at=moment, cost=Decimal("0.5"))
+        store([event], using="default")
+        self.logs[event.id] = Expected(user=name, created_at=moment, cost=Decimal("0.5"))
+
+    @rule(values=changes)
+    def insert_past_the_orm(self, values: dict[str, Any]) -> None:
+        expected = Expected(**values)
+        row = {"date": expected.created_at.date(), "user": self.user(expected.user)}
+        if AIUsageTracking.objects.filter(**row, logs_pruned=True).exists():
+            return  # nobody could tell it from a log that was counted
+        log = make_log(**self.columns(asdict(expected)))
+        insert_past_the_orm(log)
+        self.logs[log.pk] = expected
+        daily.rebuild()
+
+    @rule()
+    def rebuild(self) -> None:
+        assert daily.rebuild() == {}
+
+    @rule(name=st.sampled_from(NAMES))
+    def delete_user(self, name: str) -> None:
+        super().delete_user(name=name)
+        # The daily rows of a user go with the user.
+        self.pruned = [replace(p, user=None) if p.user == name else p for p in self.pruned]
+
+    @invariant()
+    def days_are_the_sums_of_the_logs(self) -> None:
+        days: Ledger = {}
+        for log in (*self.logs.values(), *self.pruned):
+            if log.user is not None:
+                key = self.users[log.user].pk, log.created_at.date()
+                days[key] = _plus(days.get(key, Day()), log)
+        assert read_days() == days
+        assert daily.drift() == {}
+
+
+def test_any_sequence_of_writes_and_prunes_keeps_the_totals_of_everything_recorded():
+    run_state_machine_as_test(
+        Upkeep,
+        settings=settings(
+            derandomize=True, database=None, deadline=None, max_examples=30, stateful_step_count=20
+        ),
+    )

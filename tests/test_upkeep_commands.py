@@ -1,0 +1,287 @@
+"""rebuild_ai_usage, prune_ai_usage and what all commands of upkeep share."""
+
+from __future__ import annotations
+
+import json
+from decimal import Decimal
+from io import StringIO
+from typing import Any
+
+import pytest
+from django.core.management import call_command
+from django.db import DatabaseError
+from freezegun import freeze_time
+
+from tests.builders import NOON, make_log, make_user, save_log
+from tests.commands import run_command
+from tests.test_daily import DAY, TODAY, insert_past_the_orm
+from usage_tracking import daily, importing, upkeep
+from usage_tracking.delivery import Delivery
+from usage_tracking.models import AIUsageLog, AIUsageTracking
+
+pytestmark = pytest.mark.django_db
+
+FIELDS = (
+    "total_requests +1, total_prompt_tokens +150, total_completion_tokens +80, total_tokens +230, "
+    "total_response_time_ms +900, successful_requests +1"
+)
+
+
+@pytest.fixture(autouse=True)
+def _today() -> Any:
+    with freeze_time(NOON):
+        yield
+
+
+class Terminal(StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+class TestRebuild:
+    def test_nothing_to_mend(self):
+        assert run_command("rebuild_ai_usage") == (0, "0 daily rows mended\n", "")
+        save_log(user=make_user())
+        assert run_command("rebuild_ai_usage") == (0, "0 daily rows mended\n", "")
+        assert run_command("rebuild_ai_usage", "--dry-run") == (
+            0,
+            "0 daily rows are out of step\n",
+            "",
+        )
+
+    def test_dry_run_lists_the_differences_and_changes_nothing(self):
+        user = make_user()
+        insert_past_the_orm(make_log(user=user))
+
+        for _ in range(2):
+            assert run_command("rebuild_ai_usage", "--dry-run") == (
+                1,
+                f"2026-03-14  ada ({user.pk}): {FIELDS}\n1 daily rows are out of step\n",
+                "1 daily rows are out of step with their logs; "
+                "`rebuild_ai_usage` without --dry-run mends them\n",
+            )
+
+    def test_differences_are_mended_and_listed(self):
+        user = make_user()
+        insert_past_the_orm(make_log(user=user))
+
+        assert run_command("rebuild_ai_usage") == (
+            0,
+            f"2026-03-14  ada ({user.pk}): {FIELDS}\n1 daily rows mended\n",
+            "",
+        )
+        assert daily.drift() == {}
+
+    def test_days_can_be_chosen(self):
+        user = make_user()
+        for age in range(4):
+            insert_past_the_orm(make_log(user=user, created_at=NOON - age * DAY))
+
+        run_command("rebuild_ai_usage", "--from", "2026-03-12", "--to", "2026-03-13")
+
+        assert {day for _, day in daily.drift()} == {TODAY, TODAY - 3 * DAY}
+
+    def test_json_has_stable_keys(self):
+        user = make_user()
+        insert_past_the_orm(make_log(user=user, cost=Decimal("0.5")))
+
+        told = json.loads(run_command("rebuild_ai_usage", "--dry-run", "--json", verbosity=0).out)
+
+        cost = told["differences"][0].pop("total_cost")
+        assert Decimal(cost) == Decimal("0.5")
+        assert told == {
+            "from": "2026-03-14",
+            "to": "2026-03-14",
+            "dry_run": True,
+            "differences": [
+                {
+                    "user": str(user.pk),
+                    "username": "ada",
+                    "day": "2026-03-14",
+                    "total_requests": 1,
+                    "total_prompt_tokens": 150,
+                    "total_completion_tokens": 80,
+                    "total_tokens": 230,
+                    "total_response_time_ms": 900,
+                    "successful_requests": 1,
+                    "failed_requests": 0,
+                }
+            ],
+        }
+
+    def test_days_past_the_horizon_are_refused(self):
+        save_log(user=make_user(), created_at=NOON - 40 * DAY)
+        run_command("prune_ai_usage", "--keep-days", "30")
+
+        assert run_command("rebuild_ai_usage", "--from", "2026-02-02") == (
+            2,
+            "",
+            "The logs up to 2026-02-02 were pruned; only their daily rows know what they counted. "
+            "Begin with 2026-02-03.\n",
+        )
+        assert run_command("rebuild_ai_usage", "--from", "2026-02-03").code == 0
+        assert run_command("rebuild_ai_usage").code == 0
+        assert AIUsageTracking.objects.get().total_requests == 1
+
+    @pytest.mark.parametrize(
+        ("arguments", "code", "error"),
+        [
+            (["--from", "14.3.2026"], 1, "'14.3.2026' is no date (YYYY-MM-DD)"),
+            (["--from", "2026-03-14", "--to", "2026-03-13"], 2, "is before --from"),
+            (["--database", "nowhere"], 1, "invalid choice: 'nowhere'"),
+        ],
+    )
+    def test_wrong_arguments_are_refused(self, arguments, code, error):
+        ended = run_command("rebuild_ai_usage", *arguments)
+
+        assert ended.code == code
+        assert error in ended.err
+
+
+class TestPrune:
+    @pytest.fixture
+    def user(self) -> Any:
+        user = make_user()
+        for age in range(5):
+            save_log(user=user, created_at=NOON - age * DAY)
+            save_log(user=None, created_at=NOON - age * DAY, cost=Decimal("1.25"))
+        return user
+
+    def test_old_logs_are_removed_and_the_figures_said(self, user):
+        assert run_command("prune_ai_usage", "--keep-days", "2") == (
+            0,
+            "2 logs of days before 2026-03-12 removed\n"
+            "2 calls without a user (460 tokens, $2.50) are kept: only their logs count them\n",
+            "",
+        )
+        assert AIUsageTracking.objects.count() == 5
+        assert AIUsageLog.objects.filter(user=user).count() == 3
+        assert AIUsageLog.objects.filter(user=None).count() == 5
+
+    def test_unattributed_logs_go_when_asked_for(self, user):
+        assert run_command("prune_ai_usage", "--keep-days", "2", "--unattributed").out == (
+            "4 logs of days before 2026-03-12 removed\n"
+            "2 calls without a user (460 tokens, $2.50) among them have left the global figures\n"
+        )
+        assert AIUsageLog.objects.filter(user=None).count() == 3
+
+    @pytest.mark.parametrize(
+        ("arguments", "first", "second"),
+        [
+            ([], "2 logs", "are kept: only their logs count them"),
+            (["--unattributed"], "4 logs", "among them would leave the global figures"),
+        ],
+    )
+    def test_dry_run_says_the_same_and_removes_nothing(self, user, arguments, first, second):
+        ended = run_command("prune_ai_usage", "--keep-days", "2", "--dry-run", *arguments)
+
+        assert ended == (
+            0,
+            f"{first} of days before 2026-03-12 would be removed\n"
+            f"2 calls without a user (460 tokens, $2.50) {second}\n",
+            "",
+        )
+        assert AIUsageLog.objects.count() == 10
+        assert daily.horizon() is None
+
+    def test_rows_out_of_step_are_mended_first_and_that_is_said(self, user):
+        insert_past_the_orm(make_log(user=user, created_at=NOON - 4 * DAY))
+
+        out = run_command("prune_ai_usage", "--keep-days", "3").out
+
+        assert out.splitlines()[1] == "1 daily rows were out of step and were mended first"
+        assert AIUsageTracking.objects.get(date=TODAY - 4 * DAY).total_requests == 2
+
+    def test_stopped_by_the_operator_it_says_what_is_done_and_goes_on_next_time(
+        self, user, monkeypatch: pytest.MonkeyPatch
+    ):
+        real = upkeep._prune_some
+        calls = iter([real, real])
+
+        def interrupted(*arguments: Any) -> Any:
+            try:
+                return next(calls)(*arguments)
+            except StopIteration:
+                raise KeyboardInterrupt from None
+
+        with monkeypatch.context() as patch:
+            patch.setattr(upkeep, "_prune_some", interrupted)
+            ended = run_command("prune_ai_usage", "--keep-days", "1")
+
+        assert ended.code == 130
+        assert ended.out.startswith("1 logs of days before 2026-03-13 removed\n")
+        assert ended.err == "Stopped. What is removed so far is whole; run it again to go on.\n"
+        assert daily.drift() == {}
+        assert run_command("prune_ai_usage", "--keep-days", "1").out.startswith("2 logs ")
+
+    @pytest.mark.parametrize("number", ["-1", "1.5", "many", "999999999", "²"])
+    def test_days_to_keep_are_a_whole_number(self, number):
+        ended = run_command("prune_ai_usage", f"--keep-days={number}")
+
+        assert ended.code == 1
+        assert "is no whole number from 0 to 100000" in ended.err
+
+
+class TestAll:
+    COMMANDS = [
+        ("rebuild_ai_usage", []),
+        ("prune_ai_usage", ["--keep-days", "1"]),
+        ("flush_ai_usage", []),
+    ]
+
+    @pytest.mark.parametrize(("name", "arguments"), COMMANDS)
+    def test_v_0_says_nothing(self, name, arguments):
+        assert run_command(name, *arguments, verbosity=0) == (0, "", "")
+
+    @pytest.mark.parametrize(
+        ("name", "arguments", "at"),
+        [
+            ("rebuild_ai_usage", [], (upkeep, "span")),
+            ("prune_ai_usage", ["--keep-days", "1"], (upkeep, "prunable")),
+            ("import_ai_usage", ["--from", "old"], (importing, "look_at")),
+            ("flush_ai_usage", [], (Delivery, "deliver")),
+        ],
+    )
+    def test_ctrl_c_and_a_database_that_is_away_are_no_tracebacks(
+        self, name, arguments, at, monkeypatch: pytest.MonkeyPatch
+    ):
+        for error, code in ((KeyboardInterrupt(), 130), (DatabaseError("gone\nDETAIL"), 2)):
+
+            def fail(*_: Any, error: BaseException = error, **__: Any) -> Any:
+                raise error
+
+            with monkeypatch.context() as patch:
+                patch.setattr(at[0], at[1], fail)
+                ended = run_command(name, *arguments)
+            assert (ended.code, ended.out) == (code, "")
+            assert ended.err.startswith("Stopped. ") == (code == 130)
+
+    def test_ctrl_c_whose_rollback_fails_too_is_a_stop(self, monkeypatch: pytest.MonkeyPatch):
+        def fail(*_: Any, **__: Any) -> Any:
+            try:
+                raise KeyboardInterrupt
+            finally:
+                raise DatabaseError("the connection is lost")
+
+        monkeypatch.setattr(upkeep, "prunable", fail)
+
+        ended = run_command("prune_ai_usage", "--keep-days", "1")
+
+        assert ended == (130, "", "Stopped. Nothing was removed.\n")
+
+    def test_bar_is_drawn_on_a_terminal_only(self):
+        user = make_user()
+        for age in range(40):
+            save_log(user=user, created_at=NOON - age * DAY)
+        terminal, pipe = Terminal(), StringIO()
+
+        call_command("rebuild_ai_usage", stdout=StringIO(), stderr=terminal)
+        call_command("rebuild_ai_usage", stdout=StringIO(), stderr=pipe)
+        silent = Terminal()
+        call_command("rebuild_ai_usage", stdout=StringIO(), stderr=silent, verbosity=0)
+
+        assert terminal.getvalue() == (
+            "\r#######################.......  78% 31/40"
+            "\r############################## 100% 40/40\r\x1b[K"
+        )
+        assert (pipe.getvalue(), silent.getvalue()) == ("", "")

@@ -1,0 +1,209 @@
+"""Commands and jobs of upkeep on whole sites: a second database, django-extensions, Ctrl-C."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.children import make_site, run_python
+from tests.sites import manage
+
+
+def test_commands_work_on_another_database(tmp_path: Path, empty_database_url: str):
+    printed = run_python(
+        tmp_path,
+        """
+        import datetime as dt
+        from django.contrib.auth.models import User
+        from django.core.management import call_command
+        from django.db import connections
+        call_command("migrate", database="other", verbosity=0)
+        from usage_tracking.models import AIUsageLog, AIUsageTracking
+        user = User.objects.using("other").create(username="ada")
+        AIUsageLog.objects.using("other").create(
+            user_id=user.pk, section="chat", prompt_tokens=1, completion_tokens=2,
+            created_at=dt.datetime(2026, 1, 2, 12, tzinfo=dt.UTC),
+        )
+        AIUsageTracking.objects.using("other").update(total_tokens=0)
+        with connections["other"].cursor() as cursor:
+            cursor.execute("CREATE TABLE old AS SELECT 5 AS id, user_id, 7 AS prompt_tokens,"
+                           " 8 AS completion_tokens, created_at FROM ai_usage_log")
+        database = {"database": "other", "no_color": True}
+        call_command("rebuild_ai_usage", **database)
+        call_command("import_ai_usage", "--from", "old", **database)
+        call_command("prune_ai_usage", "--keep-days", "0", **database)
+        print(AIUsageTracking.objects.using("other").get().total_tokens)
+        """,
+        settings=f"""
+        import environ
+        DATABASES["other"] = environ.Env().db_url_config({empty_database_url!r})
+        DATABASES["default"] = {{
+            "ENGINE": "django.db.backends.sqlite3", "NAME": "{tmp_path}/default.sqlite3"
+        }}
+        """,
+    )
+
+    assert re.sub("before [0-9-]+", "before TODAY", printed) == (
+        "2026-01-02  ada (1): total_tokens +3\n1 daily rows mended\n"
+        "1 rows read, 1 imported, 0 there already\n"
+        "2 logs of days before TODAY removed\n18\n"
+    )
+
+
+def test_job_for_django_extensions_delivers_and_mends(tmp_path: Path, empty_database_url: str):
+    printed = run_python(
+        tmp_path,
+        """
+        from django.core.management import call_command
+        from django.contrib.auth.models import User
+        call_command("migrate", verbosity=0)
+        from usage_tracking import outbox
+        from usage_tracking.models import AIUsageLog, AIUsageTracking
+        from tests.builders import make_event
+        from usage_tracking import daily
+        user = User.objects.create(username="ada")
+        box = outbox.Outbox(outbox.get().directory)
+        box.put(make_event(user=user))
+        box.close()
+        call_command("runjobs", "hourly")
+        AIUsageTracking.objects.update(total_tokens=0)
+        call_command("runjobs", "daily")
+        print(AIUsageLog.objects.count(), daily.drift())
+        """,
+        settings="""
+        INSTALLED_APPS = [*INSTALLED_APPS, "django_extensions"]
+        LOGGING = {"version": 1, "disable_existing_loggers": False, "root": {"level": "WARNING"},
+            "handlers": {"out": {"class": "logging.StreamHandler", "stream": "ext://sys.stdout"}},
+            "loggers": {"ai_usage_tracker": {"level": "WARNING", "handlers": ["out"]}}}
+        """,
+        DATABASE_URL=empty_database_url,
+    )
+
+    assert printed == (
+        "1 calls delivered\n1 files of dead processes taken over\n"
+        "[TRACK_WARNING] A daily row was out of step with its logs and was mended - "
+        "User: user:1, Date: 2026-03-14, Lacked: {'total_tokens': '230'}\n1 {}\n"
+    )
+
+
+def test_ctrl_c_at_any_moment_leaves_no_drift_and_the_next_run_goes_on(
+    tmp_path: Path, empty_database_url: str
+):
+    printed = run_python(
+        tmp_path,
+        """
+        import functools
+        from django.core.management import call_command
+        from django.contrib.auth.models import User
+        call_command("migrate", verbosity=0)
+        from tests.builders import make_log
+        from tests.interrupts import interrupt
+        from usage_tracking import daily, importing, upkeep
+        from usage_tracking.models import AIUsageLog, AIUsageTracking
+        from django.db import connection
+
+        upkeep.prune = functools.partial(upkeep.prune, batch=20)
+        importing.BATCH = 20
+        user = User.objects.create(username="ada")
+        logs = AIUsageLog.objects.bulk_create([make_log(user=user) for _ in range(4000)])
+        with connection.cursor() as cursor:
+            cursor.execute("CREATE TABLE old AS SELECT CAST(id AS varchar(40)) AS id, user_id,"
+                           " prompt_tokens, completion_tokens, created_at FROM ai_usage_log")
+            cursor.execute("CREATE INDEX old_id ON old (id)")
+        # An import that Ctrl-C cuts short fails in the interpreter's ways; these are not looked at.
+        call_command("prune_ai_usage", "--keep-days", "0", "--dry-run", verbosity=0)
+        call_command("import_ai_usage", "--from", "old", "--dry-run", verbosity=0)
+        ended = [interrupt("prune_ai_usage", "--keep-days", "0", after=n / 40) for n in range(1, 5)]
+        print(set(ended) <= {130, 0}, 130 in ended, daily.drift())
+        call_command("prune_ai_usage", "--keep-days", "0", verbosity=0)
+        print(AIUsageLog.objects.count(), AIUsageTracking.objects.get().total_requests)
+
+        AIUsageTracking.objects.all().delete()  # another site, before its import
+        ended = [interrupt("import_ai_usage", "--from", "old", after=n / 40) for n in range(1, 5)]
+        print(set(ended) <= {130, 0}, 130 in ended, daily.drift())
+        call_command("import_ai_usage", "--from", "old", verbosity=0)
+        print(AIUsageLog.objects.count(), AIUsageTracking.objects.get().total_requests)
+        """,
+        DATABASE_URL=empty_database_url,
+    )
+
+    assert printed == "True True {}\n0 4000\nTrue True {}\n4000 4000\n"
+
+
+def test_control_c_in_diagnose_rebuild_and_flush_leaves_nothing_behind(
+    tmp_path: Path, empty_database_url: str
+):
+    """At whatever moment it comes: before, within and after what the commands do."""
+    printed = run_python(
+        tmp_path,
+        """
+        import datetime as dt
+        from django.core.management import call_command
+        from django.contrib.auth.models import User
+        call_command("migrate", verbosity=0)
+        from tests.builders import make_event, make_log
+        from tests.interrupts import interrupt
+        from usage_tracking import daily, outbox
+        from usage_tracking.models import AIUsageLog, AIUsageTracking
+
+        def moments(*arguments, step):
+            return {interrupt(*arguments, after=step * n) for n in range(1, 7)}
+
+        user = User.objects.create(username="ada")
+        day = dt.timedelta(days=1)
+        AIUsageLog.objects.bulk_create(
+            [make_log(user=user, created_at=make_log().created_at + n * day) for n in range(400)]
+        )
+
+        def put(number, **changes):
+            box = outbox.Outbox(outbox.get().directory)
+            for _ in range(number):
+                box.put(make_event(user=user, **changes))
+            box.close()
+
+        put(1, created_at=make_log().created_at - day)
+        # An import that Ctrl-C cuts short fails in the interpreter's ways; these are not looked at.
+        call_command("flush_ai_usage", verbosity=0)
+        interrupt("diagnose_ai_usage", "--skip-sdks", after=60)
+        AIUsageTracking.objects.update(total_tokens=0)
+        print(moments("rebuild_ai_usage", step=0.03) <= {0, 130})
+        call_command("rebuild_ai_usage", verbosity=0)
+        print(daily.drift(), AIUsageLog.objects.count(), AIUsageTracking.objects.count())
+
+        put(3000)
+        print(moments("flush_ai_usage", step=0.02) <= {0, 130})
+        call_command("flush_ai_usage", verbosity=0)
+        print(daily.drift(), AIUsageLog.objects.count())
+
+        days = list(AIUsageTracking.objects.order_by("pk").values())
+        print(moments("diagnose_ai_usage", "--skip-sdks", step=0.06) <= {0, 1, 130})
+        call_command("flush_ai_usage", verbosity=0)
+        print(AIUsageLog.objects.filter(metadata__has_key="diagnose_ai_usage").count())
+        print(days == list(AIUsageTracking.objects.order_by("pk").values()), daily.drift())
+        """,
+        DATABASE_URL=empty_database_url,
+    )
+
+    assert printed == "True\n{} 401 401\nTrue\n{} 3401\nTrue\n0\nTrue {}\n"
+
+
+@pytest.mark.parametrize(
+    ("command", "code"),
+    [
+        (["usage_today"], 2),
+        (["flush_ai_usage"], 0),
+        (["rebuild_ai_usage"], 2),
+        (["prune_ai_usage", "--keep-days", "1"], 2),
+        (["import_ai_usage", "--from", "old"], 2),
+    ],
+)
+def test_database_that_is_away_is_no_traceback(tmp_path: Path, command: list[str], code: int):
+    env = make_site(tmp_path) | {"DATABASE_URL": f"sqlite:///{tmp_path}/none/db.sqlite3"}
+
+    ended = manage(*command, env=env, directory=tmp_path)
+
+    assert ended.code == code
+    assert "Traceback" not in ended.err
+    assert ended.err.startswith("CommandError: ") == (code == 2)

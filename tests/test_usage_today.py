@@ -1,0 +1,520 @@
+from __future__ import annotations
+
+import datetime as dt
+import json
+import re
+import signal
+import subprocess
+import sys
+import time
+from decimal import Decimal
+from io import StringIO
+from pathlib import Path
+from textwrap import dedent
+from typing import Any
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.test import override_settings
+from freezegun import freeze_time
+
+from tests.builders import NOON, make_event, make_user, save_log
+from tests.children import ROOT, hear_control_c, make_site, run_python
+from tests.commands import run_command
+from usage_tracking import outbox
+from usage_tracking.management import day_page
+
+MANAGE = (
+    "import sys; from django.core.management import execute_from_command_line as run; "
+    "run(['manage.py', 'usage_today', *sys.argv[1:]])"
+)
+HOUR = dt.timedelta(hours=1)
+FIGURES = [
+    "calls",
+    "failures",
+    "prompt_tokens",
+    "completion_tokens",
+    "total_tokens",
+    "cost",
+    "response_time_ms",
+    "unattributed",
+    "unknown_usage",
+    "failed_unknown_usage",
+    "unpriced",
+    "failed_unpriced",
+    "average_response_time_ms",
+]
+
+PAGE = """\
+AI usage of 2026-03-14 until 12:00:00 (UTC), all users, all sections
+
+TOTAL              2026-03-14 12:00  2026-03-13 12:00   CHANGE
+Calls                             4                 1  +300.0%
+Failed                            1                 0        -
+Prompt tokens                 1,500               150  +900.0%
+Completion tokens               240                80  +200.0%
+Total tokens                  1,740               230  +656.5%
+Cost USD                   0.003200          0.001600  +100.0%
+Average ms                    1,200               900   +33.3%
+
+SECTION                      CALLS  FAILED  TOKENS  COST USD  AVG MS  NO TOKENS  NO PRICE
+Customer Chat (chat)             3       1   1,510  0.003200   1,300          1         1
+RAG Pipeline (rag_pipeline)      1       0     230   unknown     900          0         1
+
+MODEL                 CALLS  FAILED  TOKENS  COST USD  AVG MS  NO TOKENS  NO PRICE
+gpt-4o (openai)           3       1   1,510  0.003200   1,300          1         1
+claude-x (anthropic)      1       0     230   unknown     900          0         1
+
+USER          CALLS  FAILED   TOKENS  COST USD  AVG MS  NO TOKENS  NO PRICE
+ada               2       0    1,510  0.003200   1,500          0         0
+bob               1       0      230   unknown     900          0         1
+Unattributed      1       1  unknown   unknown     900          1         1
+
+NOT KNOWN                  CALLS  SHARE  OF THEM FAILED
+Unattributed (no user)         1  25.0%               -
+Unknown usage (no tokens)      1  25.0%               1
+Unpriced (no cost)             2  50.0%               1
+
+OUTBOX  BYTES WAITING  FILES  DEAD LETTERS
+                    0      0             0
+"""
+
+
+class Terminal(StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.fixture
+def noon():
+    with freeze_time(NOON):
+        yield
+
+
+@pytest.fixture
+def calls(noon: None):
+    """Four calls of today, one of yesterday before noon, one after."""
+    ada, bob = make_user("ada"), make_user("bob")
+    save_log(user=ada, cost=Decimal("0.0012"))
+    save_log(user=ada, cost=Decimal("0.0020"), prompt_tokens=1200, response_time_ms=2100)
+    save_log(user=bob, section="rag_pipeline", provider="anthropic", model_name="claude-x")
+    save_log(prompt_tokens=None, completion_tokens=None, success=False)
+    save_log(user=ada, cost=Decimal("0.0016"), created_at=NOON - 25 * HOUR)
+    save_log(user=ada, cost=Decimal("5"), created_at=NOON - 23 * HOUR)
+
+
+def shown_on(out: StringIO, **options: Any) -> str:
+    call_command("usage_today", stdout=out, stderr=StringIO(), **options)
+    return out.getvalue()
+
+
+def words(text: str) -> list[str]:
+    """What a reader sees: without colours, lines and spaces."""
+    return re.sub(r"\x1b\[[0-9;]*m|─", "", text).split()
+
+
+@pytest.mark.django_db
+class TestText:
+    def test_page_is_that_of_the_readme(self):
+        readme = (ROOT / "README.md").read_text()
+        (block,) = re.findall(r"```\n(AI usage of .*?)```", readme, re.DOTALL)
+
+        assert [part in PAGE for part in block.split("...\n")] == [True, True]
+
+    def test_page(self, calls):
+        assert run_command("usage_today") == (0, PAGE, "")
+
+    def test_quiet_prints_the_tables_only(self, calls):
+        ended = run_command("usage_today", verbosity=0)
+
+        assert ended == (0, PAGE.partition("\n\n")[2], "")
+
+    def test_empty_database_has_a_page_and_says_so(self, noon):
+        ended = run_command("usage_today")
+
+        assert ended.code == 0
+        assert "Calls                             0                 0       -\n" in ended.out
+        assert "Average ms                        -                 -       -\n" in ended.out
+        assert "SECTION" not in ended.out
+        assert ended.err == "No AI call was recorded in this time.\n"
+        assert run_command("usage_today", verbosity=0).err == ""
+
+    def test_past_day_is_compared_with_a_whole_day(self, calls):
+        lines = run_command("usage_today", "--date", "2026-03-13").out.splitlines()
+
+        assert lines[0] == "AI usage of 2026-03-13 (UTC), all users, all sections"
+        assert lines[2:4] == [
+            "TOTAL              2026-03-13  2026-03-12  CHANGE",
+            "Calls                       2           0       -",
+        ]
+
+    @override_settings(AI_USAGE_DAY_TIMEZONE="Pacific/Kiritimati")
+    def test_today_is_that_of_the_day_time_zone(self, noon):
+        headline = run_command("usage_today").out.partition("\n")[0]
+
+        assert headline == (
+            "AI usage of 2026-03-15 until 02:00:00 (Pacific/Kiritimati), all users, all sections"
+        )
+
+    def test_user_and_section_narrow_every_table(self, calls):
+        out = run_command("usage_today", "--user", "bob", "--section", "rag_pipeline").out
+
+        assert out.startswith(
+            "AI usage of 2026-03-14 until 12:00:00 (UTC), user bob, section rag_pipeline\n"
+        )
+        assert "gpt-4o" not in out
+        assert "ada" not in out
+        assert "claude-x (anthropic)      1" in out
+
+    def test_user_without_usage_has_a_page(self, noon):
+        user = make_user("ada")
+
+        ended = run_command("usage_today", "--user", str(user.pk))
+
+        assert (ended.code, ended.err) == (0, "No AI call was recorded in this time.\n")
+        assert "user ada" in ended.out
+
+    def test_more_users_than_lines_are_counted(self, noon):
+        for number in range(12):
+            save_log(user=make_user(f"user{number}"))
+
+        assert "\nTOP 10 OF 12 USERS  CALLS" in run_command("usage_today").out
+
+    def test_names_forge_no_lines(self, noon):
+        save_log(model_name="gpt\x1b[2J\nOUTBOX", section="a\rb", provider="")
+
+        out = run_command("usage_today").out
+
+        assert "gpt\\x1b[2J\\nOUTBOX" in out
+        assert "a\\rb" in out
+
+    def test_calls_of_the_outbox_and_dead_letters_are_told(self, noon, tmp_path, monkeypatch):
+        box = outbox.Outbox(tmp_path)
+        monkeypatch.setattr(outbox, "get", lambda: box)
+        box.put(make_event())
+        box.bury(make_event(), "refused")
+
+        ended = run_command("usage_today")
+
+        *_, cells = ended.out.splitlines()
+        assert cells.split() == [f"{box.size():,}", "1", "1"]
+        assert ended.err.endswith(
+            "The database refused 1 calls; `flush_ai_usage --retry-dead` tries them again.\n"
+        )
+        box.close()
+
+
+class TestCells:
+    @pytest.mark.parametrize(
+        ("amount", "shown"),
+        [
+            (None, "unknown"),
+            (Decimal(0), "0.000000"),
+            (Decimal("0.0000004"), "<0.000001"),
+            (Decimal("1234.5"), "1,234.500000"),
+        ],
+    )
+    def test_money(self, amount: Decimal | None, shown: str):
+        assert day_page.money(amount) == shown
+
+    @pytest.mark.parametrize(
+        ("now", "before", "shown"),
+        [(3, 2, "+50.0%"), (1, 2, "-50.0%"), (2, 2, "+0.0%"), (2, 0, "-"), (None, 2, "-")],
+    )
+    def test_change(self, now: int | None, before: int, shown: str):
+        assert day_page.change(now, before) == shown
+
+
+@pytest.mark.django_db
+class TestRich:
+    def test_terminal_shows_the_same_figures(self, calls):
+        shown = shown_on(Terminal())
+
+        assert "\x1b[1m" in shown
+        assert words(shown) == words(PAGE)
+
+    def test_markup_in_names_is_text(self, noon):
+        save_log(model_name="[red]x[/red]")
+
+        assert "[red]x[/red] (openai)" in shown_on(Terminal())
+
+    @pytest.mark.parametrize("missing", ["rich", "rich.table"])
+    def test_terminal_without_rich_is_plain(self, calls, monkeypatch, missing: str):
+        monkeypatch.delitem(sys.modules, "usage_tracking.contrib.rich", raising=False)
+        monkeypatch.setitem(sys.modules, missing, None)
+
+        assert shown_on(Terminal()) == PAGE
+
+    def test_pipe_is_plain(self, calls):
+        assert shown_on(StringIO()) == PAGE
+
+    def test_no_color_option_is_plain(self, calls):
+        assert shown_on(Terminal(), no_color=True) == PAGE
+
+    def test_no_color_variable_is_plain(self, calls, monkeypatch):
+        monkeypatch.setenv("NO_COLOR", "1")
+
+        assert shown_on(Terminal()) == PAGE
+
+    def test_colour_can_be_had_in_a_pipe(self, calls):
+        assert words(shown_on(StringIO(), force_color=True)) == words(PAGE)
+
+
+@pytest.mark.django_db
+class TestJson:
+    def test_keys_and_types(self, calls):
+        ended = run_command("usage_today", "--json")
+        report = json.loads(ended.out)
+
+        assert (ended.code, ended.err) == (0, "")
+        assert list(report) == [
+            "date",
+            "until",
+            "timezone",
+            "user",
+            "section",
+            "totals",
+            "previous",
+            "by_section",
+            "by_model",
+            "top_users",
+            "users",
+            "outbox",
+        ]
+        assert list(report["totals"]) == FIGURES
+        assert list(report["previous"]) == ["date", "until", *FIGURES]
+        assert list(report["by_section"][0]) == ["section", "display_name", *FIGURES]
+        assert list(report["by_model"][0]) == ["provider", "model_name", *FIGURES]
+        assert list(report["top_users"][0]) == ["user_id", "username", *FIGURES]
+        assert list(report["outbox"]) == ["bytes", "files", "dead_letters"]
+        assert (report["date"], report["until"]) == ("2026-03-14", "2026-03-14T12:00:00+00:00")
+        assert report["previous"]["until"] == "2026-03-13T12:00:00+00:00"
+        assert report["totals"]["cost"] == "0.00320000"
+        assert report["by_section"][1]["cost"] is None
+        assert report["top_users"][2]["username"] is None
+        assert report["users"] == 2
+
+    def test_keys_are_those_of_the_readme(self, calls):
+        readme = (ROOT / "README.md").read_text()
+        _, documented = readme.split("`--json` has the keys", 1)
+        top, figures, *_ = re.findall(r"`([^`]+)`", documented)
+        report = json.loads(run_command("usage_today", "--json").out)
+
+        assert top.replace("[]", "").split() == list(report)
+        assert figures.split() == list(report["totals"])
+
+    def test_quiet_prints_the_same(self, calls):
+        loud = run_command("usage_today", "--json").out
+
+        assert run_command("usage_today", "--json", verbosity=0).out == loud
+
+    def test_empty_database_has_every_key(self, noon):
+        report = json.loads(run_command("usage_today", "--json").out)
+
+        assert list(report["totals"]) == FIGURES
+        assert (report["totals"]["calls"], report["totals"]["cost"]) == (0, "0.00000000")
+        assert report["totals"]["average_response_time_ms"] is None
+        assert report["top_users"] == []
+
+
+@pytest.mark.django_db
+class TestRefusals:
+    def test_unknown_user(self):
+        make_user("charlotte")
+
+        assert run_command("usage_today", "--user", "charlote") == (
+            2,
+            "",
+            "There is no user 'charlote'. Did you mean 'charlotte'?\n",
+        )
+
+    def test_empty_user_is_not_everybody(self):
+        assert run_command("usage_today", "--user", "").code == 2
+
+    def test_user_that_cannot_be_told(self):
+        user = make_user("ada")
+        make_user(str(user.pk))
+
+        ended = run_command("usage_today", "--user", str(user.pk))
+
+        assert (ended.code, ended.out) == (2, "")
+        assert "is the name of one and the id of another" in ended.err
+
+    def test_unknown_section(self):
+        assert run_command("usage_today", "--section", "chatt") == (
+            2,
+            "",
+            "There is no section 'chatt'. Did you mean 'chat'?\n",
+        )
+
+    @pytest.mark.parametrize(
+        "text", ["14.03.2026", "2026-02-30", "yesterday", "", "0001-01-01", "2026-03-14T12:00"]
+    )
+    def test_malformed_date(self, text: str):
+        with pytest.raises(CommandError, match="is not a date such as 2026-03-14"):
+            call_command("usage_today", "--date", text)
+
+    @pytest.mark.parametrize("text", ["0", "-1", "nan", "inf", "soon", "1e300"])
+    def test_watch_that_is_no_time(self, text: str):
+        with pytest.raises(CommandError, match="is not a number of seconds above 0"):
+            call_command("usage_today", f"--watch={text}")
+
+    def test_unknown_database(self):
+        with pytest.raises(CommandError, match="invalid choice: 'elsewhere'"):
+            call_command("usage_today", "--database", "elsewhere")
+
+
+class TestProcess:
+    """What ends in another code than 1, or must not touch the database of the tests."""
+
+    def test_database_without_tables(self, tmp_path, empty_database_url: str):
+        for arguments in ([], ["--user", "ada"], ["--section", "elsewhere"], ["--watch", "9"]):
+            ended = manage(tmp_path, *arguments, DATABASE_URL=empty_database_url)
+
+            assert (ended.returncode, ended.stdout, ended.stderr) == (
+                2,
+                "",
+                "CommandError: Database 'default' has no table ai_usage_log: "
+                "run `manage.py migrate --database default`\n",
+            )
+
+    def test_database_that_is_away(self, tmp_path):
+        ended = manage(tmp_path, DATABASE_URL=f"sqlite:///{tmp_path}/none/db.sqlite3")
+
+        assert (ended.returncode, ended.stdout) == (2, "")
+        assert ended.stderr.startswith("CommandError: Database 'default' cannot be read: ")
+        assert "Traceback" not in ended.stderr
+
+    def test_wrong_argument_ends_with_2(self, tmp_path):
+        ended = manage(tmp_path, "--date", "today")
+
+        assert (ended.returncode, ended.stdout) == (2, "")
+        assert "'today' is not a date such as 2026-03-14" in ended.stderr
+
+
+class TestDatabase:
+    SETTINGS = """
+        DATABASES["other"] = {
+            "ENGINE": "django.db.backends.sqlite3",
+            "NAME": str(BASE_DIR / "other.sqlite3"),
+        }
+    """
+    CODE = """
+        import json
+        from io import StringIO
+        from django.contrib.auth.models import User
+        from django.core.management import call_command
+        from usage_tracking.models import AIUsageLog
+
+        call_command("migrate", database="other", verbosity=0)
+        AIUsageLog(
+            user=User.objects.using("other").create(username="ada"), section="chat"
+        ).save(using="other")
+
+        def show(*arguments):
+            out = StringIO()
+            call_command("usage_today", "--json", *arguments, stdout=out)
+            report = json.loads(out.getvalue())
+            print(report["totals"]["calls"], report["top_users"][0]["username"])
+    """
+
+    def run(self, directory: Path, ending: str, settings: str = "") -> str:
+        settings = dedent(self.SETTINGS).replace("BASE_DIR", f"Path({str(directory)!r})") + settings
+        return run_python(
+            directory,
+            dedent(self.CODE) + ending,
+            settings=settings,
+            DATABASE_URL=f"sqlite:///{directory}/empty.sqlite3",
+        )
+
+    def test_other_database_is_read(self, tmp_path):
+        assert self.run(tmp_path, 'show("--database", "other", "--user", "ada")') == "1 ada\n"
+
+    def test_router_names_the_database(self, tmp_path):
+        (tmp_path / "routers.py").write_text(
+            "class Router:\n"
+            "    def db_for_read(self, model, **hints):\n"
+            "        return 'other'\n"
+            "    db_for_write = db_for_read\n"
+        )
+
+        out = self.run(tmp_path, 'show("--user", "ada")', 'DATABASE_ROUTERS = ["routers.Router"]\n')
+
+        assert out == "1 ada\n"
+
+
+@pytest.mark.django_db
+class TestWatch:
+    def test_it_is_drawn_again_with_the_figures_of_then(self, calls, monkeypatch):
+        def sleep(seconds: float) -> None:
+            slept.append(seconds)
+            if len(slept) == 2:
+                raise KeyboardInterrupt
+            save_log()
+
+        slept: list[float] = []
+        monkeypatch.setattr(time, "sleep", sleep)
+
+        ended = run_command("usage_today", "--watch", "2.5")
+
+        assert (ended.code, ended.err, slept) == (0, "", [2.5, 2.5])
+        assert ended.out.startswith(PAGE)
+        assert "\nCalls                             5 " in ended.out[len(PAGE) :]
+
+    def test_terminal_is_cleared_and_a_pipe_is_not(self, calls, monkeypatch):
+        def interrupt(seconds: float) -> None:
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(time, "sleep", interrupt)
+
+        assert shown_on(Terminal(), watch=1, no_color=True) == f"\x1b[2J\x1b[H{PAGE}"
+        assert shown_on(StringIO(), watch=1) == PAGE
+
+    def test_json_is_one_line_each(self, calls, monkeypatch):
+        def sleep(seconds: float) -> None:
+            slept.append(seconds)
+            if len(slept) == 2:
+                raise KeyboardInterrupt
+
+        slept: list[float] = []
+        monkeypatch.setattr(time, "sleep", sleep)
+
+        out = run_command("usage_today", "--json", "--watch", "1").out
+
+        assert [json.loads(line)["totals"]["calls"] for line in out.splitlines()] == [4, 4]
+
+    def test_control_c_ends_it_quietly(self, tmp_path, database_url: str):
+        with subprocess.Popen(
+            [sys.executable, "-c", MANAGE, "--watch", "60", "-v", "0"],
+            cwd=tmp_path,
+            env=make_site(tmp_path) | {"DATABASE_URL": database_url},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            preexec_fn=hear_control_c,
+        ) as process:
+            assert process.stdout is not None
+            for line in process.stdout:
+                if line.startswith("OUTBOX"):
+                    break
+            process.send_signal(signal.SIGINT)
+
+            try:
+                _, err = process.communicate(timeout=30)
+            finally:
+                process.kill()
+        assert (process.returncode, err) == (0, "")
+
+
+def manage(
+    directory: Path, *arguments: str, **environment: str
+) -> subprocess.CompletedProcess[str]:
+    """`manage.py usage_today` in a process of its own."""
+    return subprocess.run(
+        [sys.executable, "-c", MANAGE, *arguments],
+        cwd=directory,
+        env=make_site(directory) | environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )

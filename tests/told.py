@@ -1,0 +1,102 @@
+"""What was recorded beside what the stub served, in one shape, so that they can be compared."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+from project.stub import Served
+from usage_tracking import capture
+from usage_tracking.models import AIUsageLog
+
+
+class Told(NamedTuple):
+    """One call as it was told; `None` is not reported."""
+
+    provider: str
+    operation: str
+    model: str
+    requested_model: str
+    response_id: str
+    prompt_tokens: int | None
+    completion_tokens: int | None
+    cached_tokens: int | None
+    cache_write_tokens: int | None
+    reasoning_tokens: int | None
+    success: bool
+
+
+def by_row(row: AIUsageLog) -> Told:
+    return Told(
+        provider=row.provider,
+        operation=row.operation,
+        model=row.model_name,
+        requested_model=row.metadata.get("requested_model", row.model_name),
+        response_id=row.metadata.get("response_id", ""),
+        prompt_tokens=row.prompt_tokens,
+        completion_tokens=row.completion_tokens,
+        cached_tokens=row.cached_tokens,
+        cache_write_tokens=row.metadata.get("cache_write_tokens"),
+        reasoning_tokens=row.reasoning_tokens,
+        success=row.success,
+    )
+
+
+def by_stub(served: Served) -> Told:
+    return Told(
+        provider=served.provider,
+        operation=served.operation,
+        model=served.model or served.requested_model,
+        requested_model=served.requested_model,
+        response_id=served.response_id,
+        prompt_tokens=served.prompt_tokens,
+        completion_tokens=served.completion_tokens,
+        cached_tokens=served.cached_tokens,
+        cache_write_tokens=served.cache_write_tokens or None,
+        reasoning_tokens=served.reasoning_tokens,
+        success=not served.failed,
+    )
+
+
+def assert_told_alike(rows: Iterable[AIUsageLog], journal: Iterable[Served]) -> None:
+    """Every exchange that the stub served is a row, no other is, and they agree in all they say.
+
+    For exchanges that came to their end; in what order they did does not matter.
+    """
+    assert sorted(map(by_row, rows), key=str) == sorted(map(by_stub, journal), key=str)
+
+
+def rows() -> list[AIUsageLog]:
+    return list(AIUsageLog.objects.order_by("created_at"))
+
+
+def only_row() -> AIUsageLog:
+    (row,) = rows()
+    return row
+
+
+def attributed(row: AIUsageLog) -> tuple[str | None, str]:
+    return (row.user.get_username() if row.user else None, row.section)
+
+
+@contextmanager
+def without_capture() -> Iterator[None]:
+    capture.uninstall()
+    try:
+        yield
+    finally:
+        capture.install(True)
+
+
+#: What differs between two answers to the same question.
+_CHANCE = {"id", "created", "created_at", "completed_at", "item_id", "obfuscation", "response_id"}
+
+
+def steady(value: Any) -> Any:
+    """`value`, an SDK's answer as plain data, without what is new in every answer."""
+    if isinstance(value, dict):
+        return {name: steady(item) for name, item in value.items() if name not in _CHANCE}
+    if isinstance(value, list):
+        return [steady(item) for item in value]
+    return value

@@ -1,0 +1,31 @@
+from __future__ import annotations
+
+import wrapt
+from django.apps import AppConfig
+
+#: Followed when the site imports them, never imported for it.
+TASK_SIGNALS = {
+    "celery.signals": "usage_tracking.contrib.celery:connect",
+    "django.tasks.signals": "usage_tracking.contrib.django_tasks:connect",
+    "django_tasks.signals": "usage_tracking.contrib.django_tasks:connect",
+}
+
+
+class UsageTrackingConfig(AppConfig):
+    name = "usage_tracking"
+    label = "usage_tracking"
+    verbose_name = "AI usage"
+    default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        from . import capture, checks, conf, delivery, signals, threads
+
+        checks.register()
+        signals.connect()
+        if conf.enabled():
+            delivery.connect()
+            capture.install(conf.capture())
+            if conf.propagate_threads():
+                threads.install()
+            for module, connect in TASK_SIGNALS.items():
+                wrapt.register_post_import_hook(connect, module)

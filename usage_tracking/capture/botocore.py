@@ -1,0 +1,56 @@
+"""botocore, and with it boto3.
+
+`URLLib3Session.send` is below signing and the retries: one record per attempt. JSON, event stream
+and streaming body all draw on the `raw` of its response.
+https://github.com/boto/botocore/blob/develop/botocore/httpsession.py
+"""
+
+from __future__ import annotations
+
+from types import ModuleType
+from typing import Any
+from urllib.parse import urlsplit
+
+from ..errors import contained
+from ..patching import is_patched, patch, unpatch
+from .exchange import Exchange, begin
+from .sending import wrap
+from .urllib3 import tee
+
+
+def hook(module: ModuleType, transport: str) -> None:
+    patch(module.URLLib3Session, "send", lambda original: wrap(original, _begin, _listen))
+
+
+def unhook(module: ModuleType) -> None:
+    unpatch(module.URLLib3Session, "send")
+
+
+def is_hooked(module: ModuleType) -> bool:
+    return is_patched(module.URLLib3Session, "send")
+
+
+@contained
+def _begin(session: Any, request: Any) -> Exchange | None:
+    url = urlsplit(request.url)
+    body = request.body
+    if isinstance(body, str):
+        body = body.encode()
+    return begin(
+        "botocore",
+        request.method,
+        url.hostname or "",
+        url.port,
+        url.path,
+        bytes(body) if isinstance(body, (bytes, bytearray)) else None,
+    )
+
+
+@contained
+def _listen(exchange: Exchange, response: Any) -> None:
+    exchange.answered(response.status_code, response.headers)
+    if response._content is None:
+        tee(response.raw, exchange)
+    else:  # read already, and as it came: botocore decodes nothing
+        exchange.chunk(response._content)
+        exchange.end()

@@ -1,0 +1,158 @@
+"""httpx and httpx2: two packages, one shape.
+
+`Client.send` is above custom transports, mocks and HTTP/2, and below redirects and the retries of
+the SDKs: one record per attempt. https://www.python-httpx.org/api/#client
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from functools import partial
+from types import ModuleType
+from typing import Any
+
+from ..errors import contained
+from ..patching import is_patched, patch, unpatch
+from .exchange import Exchange, begin
+from .sending import awrap, wrap
+from .stream_usage import Hiding, Question
+
+
+def hook(module: ModuleType, transport: str) -> None:
+    tee, async_tee = _tees(module)
+    begin = partial(_begin, transport, module.Request)
+    patch(module.Client, "send", lambda send: wrap(send, begin, partial(_listen, tee)))
+    patch(module.AsyncClient, "send", lambda send: awrap(send, begin, partial(_listen, async_tee)))
+
+
+def unhook(module: ModuleType) -> None:
+    unpatch(module.Client, "send")
+    unpatch(module.AsyncClient, "send")
+
+
+def is_hooked(module: ModuleType) -> bool:
+    return is_patched(module.Client, "send") and is_patched(module.AsyncClient, "send")
+
+
+@contained
+def _begin(transport: str, kind: Any, client: Any, request: Any, **_: Any) -> Exchange | None:
+    url = request.url
+    exchange = begin(
+        transport,
+        request.method,
+        url.host,
+        url.port,
+        url.raw_path.decode("ascii"),
+        _body(request),
+    )
+    if exchange is not None and exchange.question is not None:
+        _ask_in(exchange.question, kind, request)
+    return exchange
+
+
+def _body(request: Any) -> Any:
+    """The body if it is in memory, or the fields of a form: its files belong to the transport."""
+    if hasattr(request, "_content"):
+        return request._content
+    fields = getattr(request.stream, "fields", ())
+    return {field.name: field.value for field in fields if hasattr(field, "value")} or None
+
+
+@contained
+def _ask_in(question: Question, kind: Any, request: Any) -> None:
+    headers = request.headers.copy()
+    headers.pop("content-length", None)
+    headers["accept-encoding"] = "identity"  # what is compressed cannot be left out
+    question.request = kind(
+        request.method,
+        request.url,
+        headers=headers,
+        content=question.body,
+        extensions=request.extensions,
+    )
+
+
+@contained
+def _listen(tee: type, exchange: Exchange, response: Any) -> None:
+    exchange.answered(response.status_code, response.headers)
+    if hasattr(response, "_content"):
+        exchange.whole(response.content)
+        if hiding := exchange.hiding():
+            response._content = hiding.feed(response.content) + hiding.end()
+        return
+    hiding = exchange.hiding()
+    response.stream = tee(response.stream, exchange, hiding)
+    if hiding is not None:
+        response.headers.pop("content-encoding", None)  # it comes decoded
+
+
+def _tees(module: ModuleType) -> tuple[type, type]:
+    """Streams that pass on what they read; the library checks for its own base classes."""
+
+    class Tee(module.SyncByteStream):  # type: ignore[misc, name-defined]
+        def __init__(self, stream: Any, exchange: Exchange, hiding: Hiding | None) -> None:
+            self._stream = stream
+            self._exchange = exchange
+            self._hiding = hiding
+
+        def __iter__(self) -> Iterator[bytes]:
+            exchange, hiding = self._exchange, self._hiding
+            try:
+                for chunk in self._stream:
+                    exchange.chunk(chunk)
+                    if hiding is None:
+                        yield chunk
+                    elif shown := hiding.feed(chunk):
+                        yield shown
+                if hiding is not None and (shown := hiding.end()):
+                    yield shown
+            except GeneratorExit:
+                raise  # left by the reader, who may still read on or close us
+            except BaseException as error:
+                exchange.end(error)
+                raise
+            exchange.end()
+
+        def close(self) -> None:
+            try:
+                self._stream.close()
+            finally:
+                self._exchange.end(abandoned=True)
+
+        def __del__(self) -> None:
+            self._exchange.end(abandoned=True)
+
+    class AsyncTee(module.AsyncByteStream):  # type: ignore[misc, name-defined]
+        def __init__(self, stream: Any, exchange: Exchange, hiding: Hiding | None) -> None:
+            self._stream = stream
+            self._exchange = exchange
+            self._hiding = hiding
+
+        async def __aiter__(self) -> AsyncIterator[bytes]:
+            exchange, hiding = self._exchange, self._hiding
+            try:
+                async for chunk in self._stream:
+                    exchange.chunk(chunk)
+                    if hiding is None:
+                        yield chunk
+                    elif shown := hiding.feed(chunk):
+                        yield shown
+                if hiding is not None and (shown := hiding.end()):
+                    yield shown
+            except GeneratorExit:
+                raise
+            except BaseException as error:
+                exchange.end(error)
+                raise
+            exchange.end()
+
+        async def aclose(self) -> None:
+            try:
+                await self._stream.aclose()
+            finally:
+                self._exchange.end(abandoned=True)
+
+        def __del__(self) -> None:
+            self._exchange.end(abandoned=True)
+
+    return Tee, AsyncTee

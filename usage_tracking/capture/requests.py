@@ -1,0 +1,118 @@
+"""requests, and with it google-auth's `AuthorizedSession`.
+
+https://requests.readthedocs.io/en/latest/api/#requests.Session.send
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from types import ModuleType
+from typing import Any
+from urllib.parse import urlsplit
+
+import wrapt
+
+from ..errors import contained
+from ..patching import is_patched, patch, unpatch
+from .exchange import Exchange, begin
+from .sending import wrap
+from .stream_usage import Hiding, Question
+from .urllib3 import tee
+
+
+def hook(module: ModuleType, transport: str) -> None:
+    patch(module.Session, "send", lambda original: wrap(original, _begin, _listen))
+
+
+def unhook(module: ModuleType) -> None:
+    unpatch(module.Session, "send")
+
+
+def is_hooked(module: ModuleType) -> bool:
+    return is_patched(module.Session, "send")
+
+
+@contained
+def _begin(session: Any, request: Any, **_: Any) -> Exchange | None:
+    url = urlsplit(request.url)
+    body = request.body
+    if isinstance(body, str):
+        body = body.encode()
+    exchange = begin(
+        "requests",
+        request.method,
+        url.hostname or "",
+        url.port,
+        url.path,
+        body if isinstance(body, bytes) else None,
+    )
+    if exchange is not None and exchange.question is not None:
+        _ask_in(exchange.question, request)
+    return exchange
+
+
+@contained
+def _ask_in(question: Question, request: Any) -> None:
+    asking = request.copy()
+    asking.body = question.body
+    asking.headers["Content-Length"] = str(len(question.body))
+    asking.headers["Accept-Encoding"] = "identity"
+    question.request = asking
+
+
+@contained
+def _listen(exchange: Exchange, response: Any) -> None:
+    exchange.answered(response.status_code, response.headers)
+    from urllib3 import HTTPResponse  # imported with requests
+
+    if response._content_consumed:
+        exchange.whole(response.content or b"")
+        if (hiding := exchange.hiding()) and response.content:
+            response._content = hiding.feed(response.content) + hiding.end()
+        return
+    if isinstance(response.raw, HTTPResponse):
+        tee(response.raw, exchange)
+    else:
+        response.raw = _File(response.raw, exchange)
+    if exchange.hiding() is not None:
+        response.raw = _Shown(response.raw, Hiding())
+
+
+class _Shown(wrapt.ObjectProxy):  # type: ignore[type-arg]
+    """What the site reads of a stream that tells us more than it asked for; always decoded."""
+
+    def __init__(self, raw: Any, hiding: Hiding) -> None:
+        super().__init__(raw)
+        self._self_hiding = hiding
+
+    def stream(self, amt: int | None = None, decode_content: Any = None) -> Iterator[bytes]:
+        for chunk in self.__wrapped__.stream(amt, decode_content=True):
+            if shown := self._self_hiding.feed(chunk):
+                yield shown
+        if shown := self._self_hiding.end():
+            yield shown
+
+    def read(self, amt: int | None = None, decode_content: Any = None, **options: Any) -> bytes:
+        while data := self.__wrapped__.read(amt, decode_content=True, **options):
+            if (shown := self._self_hiding.feed(data)) or amt is None:
+                return shown + (self._self_hiding.end() if amt is None else b"")
+        return self._self_hiding.end()
+
+
+class _File(wrapt.ObjectProxy):  # type: ignore[type-arg]
+    """Any other file that an adapter of the site's own answers with, read by `read` alone."""
+
+    def __init__(self, raw: Any, exchange: Exchange) -> None:
+        super().__init__(raw)
+        self._self_exchange = exchange
+
+    def read(self, *args: Any, **options: Any) -> bytes:
+        data: bytes = self.__wrapped__.read(*args, **options)
+        self._self_exchange.chunk(data)
+        if not data or not args or args[0] in {None, -1}:
+            self._self_exchange.end()
+        return data
+
+    def close(self) -> None:
+        self.__wrapped__.close()
+        self._self_exchange.end(abandoned=True)

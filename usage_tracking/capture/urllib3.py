@@ -1,0 +1,131 @@
+"""The response of urllib3, on which requests and botocore draw.
+
+https://urllib3.readthedocs.io/en/stable/reference/urllib3.response.html
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import cache
+from typing import Any, TypeVar
+
+from ..errors import contained
+from .exchange import Exchange
+
+T = TypeVar("T")
+
+
+def tee(raw: Any, exchange: Exchange) -> None:
+    """Passes on what is read from urllib3's response, by whichever of its methods.
+
+    The response becomes one of a subclass: it stays what it is to the site, is held by nobody else
+    and so freed, connection and all, when it always was.
+    """
+    raw._ai_usage_exchange = exchange
+    kind: Any = type(raw)
+    raw.__class__ = _teeing(kind)
+
+
+@cache
+def _teeing(kind: Any) -> type:
+    class Tee(kind):  # type: ignore[misc]
+        """All ways of reading end in the first three methods."""
+
+        _ai_usage_exchange: Exchange
+        # While urllib3 reads it releases the connection by itself, at the end and also before an
+        # error comes out: then the one who reads says how it ended.
+        _ai_usage_reads = False
+        _ai_usage_released = False
+
+        def read(
+            self,
+            amt: int | None = None,
+            decode_content: bool | None = None,
+            *args: Any,
+            **options: Any,
+        ) -> bytes:
+            read = super().read
+            data: bytes = self._ai_usage_read(lambda: read(amt, decode_content, *args, **options))
+            self._ai_usage_take(data, decode_content)
+            if self._ai_usage_at_end() or amt is None or (amt and not data):
+                self._ai_usage_exchange.end()
+            return data
+
+        def read1(self, amt: int | None = None, decode_content: bool | None = None) -> bytes:
+            read1 = super().read1
+            data: bytes = self._ai_usage_read(lambda: read1(amt, decode_content))
+            self._ai_usage_take(data, decode_content)
+            if self._ai_usage_at_end() or (amt != 0 and not data):
+                self._ai_usage_exchange.end()
+            return data
+
+        def read_chunked(
+            self, amt: int | None = None, decode_content: bool | None = None
+        ) -> Iterator[bytes]:
+            # Once for each event of a stream: spelt out, for every call of ours would be felt.
+            exchange = self._ai_usage_exchange
+            self._ai_usage_take(b"", decode_content)
+            chunks = iter(super().read_chunked(amt, decode_content))
+            while True:
+                self._ai_usage_reads = True
+                try:
+                    chunk = next(chunks, None)
+                except BaseException as error:
+                    exchange.end(error)
+                    raise
+                finally:
+                    self._ai_usage_reads = False
+                if chunk is None:
+                    break
+                exchange.chunk(chunk)
+                yield chunk
+            exchange.end()
+
+        def close(self) -> None:
+            self._ai_usage_release(super().close)
+
+        def release_conn(self) -> None:
+            self._ai_usage_release(super().release_conn)
+
+        def __del__(self) -> None:
+            self._ai_usage_exchange.end(abandoned=True)
+            super().__del__()
+
+        def _ai_usage_read(self, step: Callable[[], T]) -> T:
+            self._ai_usage_reads = True
+            try:
+                return step()
+            except BaseException as error:
+                self._ai_usage_exchange.end(error)
+                raise
+            finally:
+                self._ai_usage_reads = False
+
+        def _ai_usage_release(self, method: Callable[[], None]) -> None:
+            self._ai_usage_released = True
+            try:
+                method()
+            finally:
+                if not self._ai_usage_reads:
+                    self._ai_usage_exchange.end(abandoned=True)
+
+        @contained
+        def _ai_usage_take(self, data: bytes, decode_content: bool | None) -> None:
+            if self.decode_content if decode_content is None else decode_content:
+                self._ai_usage_exchange.is_decoded()
+            self._ai_usage_exchange.chunk(data)
+
+        @contained
+        def _ai_usage_at_end(self) -> bool:
+            """Whether all has been read and decoded; there may be no empty read to say so."""
+            buffered = len(getattr(self, "_decoded_buffer", b""))
+            decoder = getattr(self, "_decoder", None)
+            rest = buffered or getattr(decoder, "has_unconsumed_tail", False)
+            return self._ai_usage_released and not rest
+
+    Tee.__name__, Tee.__qualname__, Tee.__module__ = (
+        kind.__name__,
+        kind.__qualname__,
+        kind.__module__,
+    )
+    return Tee

@@ -1,0 +1,219 @@
+"""Settings, all optional. Never copied at import: `override_settings` works.
+
+One function per setting. `SETTINGS` lists every name with the types it may have; the system
+checks and the documentation are held against it.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from django.conf import settings
+from django.core import mail
+from django.core.signals import setting_changed
+from django.utils import timezone
+
+PREFIX = "AI_USAGE_"
+_MISSING: Any = object()
+
+SETTINGS: dict[str, tuple[type, ...]] = {
+    "ENABLED": (bool,),
+    "SECTIONS": (dict, list, tuple),
+    "DEFAULT_SECTION": (str,),
+    "SECTION_MAP": (dict,),
+    "CAPTURE": (bool, list, tuple),
+    "GATEWAYS": (dict,),
+    "PATHS": (dict,),
+    "UNKNOWN_HOSTS": (bool,),
+    "STREAM_USAGE": (str,),
+    "OUTBOX": (str, Path, type(None)),
+    "DAY_TIMEZONE": (str,),
+    "PRICES": (dict,),
+    "PROPAGATE_THREADS": (bool,),
+    "LOG_USERNAMES": (bool,),
+    "RAISE_ERRORS": (bool,),
+    "SCANNER_EXTRA": (list, tuple),
+    "SCANNER_TRACKERS": (list, tuple),
+}
+
+DEFAULT_SECTIONS = {
+    "chat": "Customer Chat",
+    "prompt_generation": "Prompt Generation",
+    "marketing_workflow": "Marketing Workflow",
+    "knowledge_qa": "Knowledge Base Q&A",
+    "product_recommendation": "Product Recommendation",
+    "rag_pipeline": "RAG Pipeline",
+    "web_knowledge": "Web Knowledge Processing",
+    "session_memory": "Session Memory Summary",
+    "intent_detection": "Intent Detection",
+    "embedding_generation": "Embedding Generation",
+    "other": "Other",
+}
+
+OUTBOX_DIRECTORY = ".ai_usage_outbox"
+
+
+# A setting that is not there costs Django's settings 2 µs to say so, several times a call.
+_seen: dict[str, Any] = {}
+
+
+def _get(name: str, default: Any) -> Any:
+    if name not in _seen:
+        _seen[name] = getattr(settings, PREFIX + name, _MISSING)
+    value = _seen[name]
+    return default if value is _MISSING else value
+
+
+def _forget(**_: object) -> None:
+    _seen.clear()
+
+
+setting_changed.connect(_forget)
+
+
+def enabled() -> bool:
+    """`AI_USAGE_ENABLED` (True): False means no hook, no query, no row."""
+    return bool(_get("ENABLED", True))
+
+
+def sections() -> dict[str, str]:
+    """`AI_USAGE_SECTIONS`: code → label, from a dict or from a list of pairs or codes."""
+    value: Mapping[str, str] | Sequence[Any] = _get("SECTIONS", DEFAULT_SECTIONS)
+    if isinstance(value, Mapping):
+        return {str(code): str(label) for code, label in value.items()}
+    return dict(
+        (item, item.replace("_", " ").title()) if isinstance(item, str) else item for item in value
+    )
+
+
+def default_section() -> str:
+    """`AI_USAGE_DEFAULT_SECTION` ("other"): the section of a call that nothing else names."""
+    return str(_get("DEFAULT_SECTION", "other"))
+
+
+def section_map() -> Mapping[str, str]:
+    """`AI_USAGE_SECTION_MAP` ({}): view name, namespace or dotted path prefix → section.
+
+    The path is that of a view, or the name of a task.
+    """
+    value: Mapping[str, str] = _get("SECTION_MAP", {})
+    return value
+
+
+def mapped_section(path: str, *names: str) -> str:
+    """The section of the first of `names` that is mapped, else of the longest prefix of `path`.
+
+    "" if there is none.
+    """
+    mapping = section_map()
+    if not mapping:
+        return ""
+    parts = path.split(".")
+    prefixes = [".".join(parts[:n]) for n in range(len(parts), 0, -1)]
+    return next((mapping[name] for name in (*names, *prefixes) if name and name in mapping), "")
+
+
+def capture() -> bool | Sequence[str]:
+    """`AI_USAGE_CAPTURE` (True): False for no transport, or a list of transport names."""
+    value: bool | Sequence[str] = _get("CAPTURE", True)
+    return value
+
+
+def gateways() -> Mapping[str, str]:
+    """`AI_USAGE_GATEWAYS` ({}): `host[:port][/prefix]` → provider."""
+    value: Mapping[str, str] = _get("GATEWAYS", {})
+    return value
+
+
+def paths() -> Mapping[str, str]:
+    """`AI_USAGE_PATHS` ({}): ending of a path → wire format, beside those that are built in."""
+    value: Mapping[str, str] = _get("PATHS", {})
+    return value
+
+
+def stream_usage() -> str:
+    """`AI_USAGE_STREAM_USAGE` ("unknown"): "request" asks OpenAI chat streams for their usage."""
+    return str(_get("STREAM_USAGE", "unknown"))
+
+
+def unknown_hosts() -> bool:
+    """`AI_USAGE_UNKNOWN_HOSTS` (True): record calls to hosts that no table knows."""
+    return bool(_get("UNKNOWN_HOSTS", True))
+
+
+def outbox() -> Path | None:
+    """`AI_USAGE_OUTBOX` (`BASE_DIR/.ai_usage_outbox/`): the directory; None if there is none."""
+    base = getattr(settings, "BASE_DIR", None)
+    value = _get("OUTBOX", Path(base) / OUTBOX_DIRECTORY if base else None)
+    return None if value is None else Path(value)
+
+
+def inline() -> bool:
+    """Whether `AI_USAGE_OUTBOX = None` asks to deliver on the caller's own connection."""
+    return _get("OUTBOX", "") is None
+
+
+def running_test() -> object | None:
+    """The mark of the test of the site's that is running; None outside of tests.
+
+    Django's `setup_test_environment` has run then; each test gets a new outbox of mails.
+    """
+    utils = sys.modules.get("django.test.utils")
+    if utils is None or not hasattr(utils._TestState, "saved_data"):
+        return None
+    mark: object = vars(mail).get("outbox", utils._TestState)
+    return mark
+
+
+def day_timezone() -> dt.tzinfo:
+    """`AI_USAGE_DAY_TIMEZONE` (`TIME_ZONE`): the zone whose midnight begins a day of usage."""
+    name = _get("DAY_TIMEZONE", None)
+    return ZoneInfo(name) if name else timezone.get_default_timezone()
+
+
+def day_of(moment: dt.datetime) -> dt.date:
+    """The day under which a call made at `moment` counts, whatever zone is activated.
+
+    A naive `moment` (USE_TZ = False) is local time of `TIME_ZONE`, as everywhere in Django.
+    """
+    if timezone.is_naive(moment):
+        moment = timezone.make_aware(moment, timezone.get_default_timezone())
+    return moment.astimezone(day_timezone()).date()
+
+
+def prices() -> Mapping[str, Mapping[str, Any]]:
+    """`AI_USAGE_PRICES` ({}): model or "provider:model" → USD per million tokens by kind."""
+    value: Mapping[str, Mapping[str, Any]] = _get("PRICES", {})
+    return value
+
+
+def propagate_threads() -> bool:
+    """`AI_USAGE_PROPAGATE_THREADS` (True): threads and thread pools inherit the scope."""
+    return bool(_get("PROPAGATE_THREADS", True))
+
+
+def log_usernames() -> bool:
+    """`AI_USAGE_LOG_USERNAMES` (True): False writes `user:<pk>` into log lines instead."""
+    return bool(_get("LOG_USERNAMES", True))
+
+
+def raise_errors() -> bool:
+    """`AI_USAGE_RAISE_ERRORS` (False): our own errors reach the caller; for tests."""
+    return bool(_get("RAISE_ERRORS", False))
+
+
+def scanner_extra() -> Sequence[str | Path]:
+    """`AI_USAGE_SCANNER_EXTRA` ([]): data files about SDKs that `find_uninstrumented` lacks."""
+    value: Sequence[str | Path] = _get("SCANNER_EXTRA", ())
+    return value
+
+
+def scanner_trackers() -> Sequence[str]:
+    """`AI_USAGE_SCANNER_TRACKERS` ([]): the site's own functions that record AI calls."""
+    value: Sequence[str] = _get("SCANNER_TRACKERS", ())
+    return value

@@ -1,0 +1,346 @@
+"""The sums that daily rows hold: how they grow, how they are checked and how they are mended.
+
+Whatever changes a log ends in one call of `add`, in the same transaction.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import operator
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from decimal import Decimal
+from typing import Any, NamedTuple
+
+from django.apps import apps
+from django.contrib.auth import get_user_model
+from django.db import connections, router, transaction
+from django.db.models import Aggregate, Count, F, Max, Q, QuerySet, Sum
+from django.utils import timezone
+
+from . import records
+
+Key = tuple[Any, dt.date]
+#: PostgreSQL: held by whoever deletes a user, and shared by deliveries. See `signals`.
+USERS_LOCK = 0x61695F7573616765  # "ai_usage"
+_COST_NOISE = Decimal("1e-6")  # SQLite keeps decimals as floating point numbers
+
+
+class Sums(NamedTuple):
+    """What a daily row adds up; the names are its fields. Tokens, ms and USD."""
+
+    total_requests: int = 0
+    total_prompt_tokens: int = 0
+    total_completion_tokens: int = 0
+    total_tokens: int = 0
+    total_response_time_ms: int = 0
+    successful_requests: int = 0
+    failed_requests: int = 0
+    total_cost: Decimal = Decimal(0)
+
+    def plus(self, other: Sums) -> Sums:
+        return Sums._make(map(operator.add, self, other))
+
+    def minus(self, other: Sums) -> Sums:
+        return Sums._make(map(operator.sub, self, other))
+
+    def is_zero(self) -> bool:
+        return not any(self[:-1]) and abs(self.total_cost) < _COST_NOISE
+
+
+class Totals(NamedTuple):
+    """A daily row after an increment."""
+
+    total_requests: int
+    total_tokens: int
+    created: bool
+
+
+#: The fields of a log that a daily row depends on.
+COUNTED = frozenset(
+    {
+        "user",
+        "user_id",
+        "day",
+        "created_at",
+        "prompt_tokens",
+        "completion_tokens",
+        "response_time_ms",
+        "success",
+        "cost",
+    }
+)
+
+
+def of_call(
+    prompt_tokens: int | None,
+    completion_tokens: int | None,
+    response_time_ms: int,
+    success: bool,  # noqa: FBT001 -- a column among columns
+    cost: Decimal | None,
+) -> Sums:
+    """What one call adds."""
+    prompt, completion = prompt_tokens or 0, completion_tokens or 0
+    return Sums(
+        1,
+        prompt,
+        completion,
+        prompt + completion,
+        response_time_ms,
+        int(success),
+        int(not success),
+        cost or Decimal(0),
+    )
+
+
+def of_logs(logs: QuerySet[Any]) -> dict[Key, Sums]:
+    """The sums of `logs` by user and day; logs without a user have no daily row."""
+    totals: dict[str, Aggregate] = {
+        "total_requests": Count("pk"),
+        "total_prompt_tokens": Sum("prompt_tokens", default=0),
+        "total_completion_tokens": Sum("completion_tokens", default=0),
+        # The column has the name of the sum: an alias of its own keeps the two apart.
+        "sum_of_tokens": Sum("total_tokens", default=0),
+        "total_response_time_ms": Sum("response_time_ms", default=0),
+        "successful_requests": Count("pk", filter=Q(success=True)),
+        "failed_requests": Count("pk", filter=Q(success=False)),
+        "total_cost": Sum("cost", default=Decimal(0)),
+    }
+    rows = (
+        logs.exclude(user=None)
+        .order_by()
+        .values("user_id", "day")
+        .annotate(**totals)
+        .values_list("user_id", "day", *totals)
+    )
+    return {(user, day): Sums._make(sums) for user, day, *sums in rows}
+
+
+def difference(before: Mapping[Key, Sums], after: Mapping[Key, Sums]) -> dict[Key, Sums]:
+    zero = Sums()
+    return {key: after.get(key, zero).minus(before.get(key, zero)) for key in {*before, *after}}
+
+
+@contextmanager
+def following(logs: QuerySet[Any], *, using: str) -> Iterator[None]:
+    """Applies to the daily rows what the block changes in `logs`; inside a transaction."""
+    begin_write(using)
+    list(logs.select_for_update().values_list("pk"))  # an aggregate cannot be locked
+    before = of_logs(logs)
+    yield
+    add(difference(before, of_logs(logs)), using=using)
+
+
+def begin_write(using: str) -> None:
+    """Takes SQLite's write lock, at the start of a transaction that reads before it writes.
+
+    Without, a deferred transaction fails at its first write, at once and as "database is locked",
+    if anybody else has written since its first read; the timeout of the connection only helps one
+    that begins with a write. https://sqlite.org/lang_transaction.html
+    """
+    connection = connections[using]
+    if connection.vendor == "sqlite":
+        table = connection.ops.quote_name(_tracking()._meta.db_table)
+        with connection.cursor() as cursor:
+            cursor.execute(f"UPDATE {table} SET total_requests = 0 WHERE false")
+
+
+def lock(keys: Iterable[Key], *, using: str) -> None:
+    """Locks the daily rows of (user id, day) that there are, in the order in which `add` does."""
+    rows = _tracking().objects.using(using).select_for_update()
+    for user_id, day in sorted(keys):
+        list(rows.filter(user_id=user_id, date=day).values_list("pk"))
+
+
+def add(increments: Mapping[Key, Sums], *, using: str) -> dict[Key, Totals]:
+    """Adds to the daily rows of (user id, day), making those that are missing.
+
+    Runs inside the caller's transaction. Rows are taken in one order everywhere, so that two
+    writers wait for each other and never deadlock. Returns the rows that were grown.
+    """
+    ordered = sorted((key, sums) for key, sums in increments.items() if not sums.is_zero())
+    growing = [(key, sums) for key, sums in ordered if sums.total_requests > 0]
+    if len(growing) == len(ordered):
+        return _upsert(growing, using) if growing else {}
+    totals: dict[Key, Totals] = {}
+    tracking = _tracking().objects.using(using)
+    for key, sums in ordered:  # one by one: two kinds of statement, still one order
+        if sums.total_requests > 0:
+            totals |= _upsert([(key, sums)], using)
+        else:
+            # A row is never made by taking away from it: its user may be going, row and all.
+            tracking.filter(user_id=key[0], date=key[1]).update(
+                **{name: F(name) + value for name, value in sums._asdict().items()},
+                updated_at=timezone.now(),
+            )
+    return totals
+
+
+def _upsert(increments: list[tuple[Key, Sums]], using: str) -> dict[Key, Totals]:
+    connection: Any = connections[using]
+    quote = connection.ops.quote_name
+    user: Any = get_user_model()._meta.pk
+    columns = {
+        "user_id": str(user.rel_db_type(connection)),
+        "date": "date",
+        **dict.fromkeys(Sums._fields, "bigint"),
+        "total_cost": "numeric",
+        "created_at": "timestamptz",
+        "updated_at": "timestamptz",
+    }
+    now = records.moment(timezone.now(), connection)
+    rows = (
+        {
+            **sums._asdict(),
+            "user_id": records.key(user, user_id, connection),
+            "date": day.isoformat(),
+            "total_cost": format(sums.total_cost, "f"),
+            "created_at": now,
+            "updated_at": now,
+        }
+        for (user_id, day), sums in increments
+    )
+    # SQLite adds decimals as floating point numbers; rounding keeps the noise from growing.
+    grown = ", ".join(
+        f"{name} = ROUND(d.{name} + excluded.{name}, 10)"
+        if name == "total_cost"
+        else f"{name} = d.{name} + excluded.{name}"
+        for name in Sums._fields
+    )
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"INSERT INTO {quote(_tracking()._meta.db_table)} AS d ({', '.join(columns)}) "
+            f"SELECT {', '.join(f'i.{name}' for name in columns)} "
+            f"FROM {records.relation(columns, connection, 'i')} "
+            "WHERE true ORDER BY i.user_id, i.date "  # without WHERE SQLite misreads ON
+            f"ON CONFLICT (user_id, date) DO UPDATE SET {grown}, updated_at = excluded.updated_at "
+            "RETURNING user_id, date, total_requests, total_tokens",
+            [records.parameter(rows)],
+        )
+        returned = cursor.fetchall()
+    added = dict(increments)
+    result = {}
+    for user_id, day, requests, tokens in returned:
+        key = _key(user_id, day)
+        result[key] = Totals(requests, tokens, requests == added[key].total_requests)
+    return result
+
+
+def drift(
+    *,
+    using: str | None = None,
+    start: dt.date | None = None,
+    end: dt.date | None = None,
+) -> dict[Key, Sums]:
+    """What the daily rows lack (or, negative, have too much) against the logs, by user and day.
+
+    One statement sees logs and rows in one snapshot. As every write changes both in one
+    transaction, what it finds does not depend on the traffic. A row whose logs were pruned is not
+    looked at, nor are days before the oldest log: a site may have removed their logs by SQL of its
+    own. `start` and `end` (inclusive) narrow further.
+    """
+    using = using or router.db_for_read(_log())
+    connection = connections[using]
+    quote = connection.ops.quote_name
+    log, daily = quote(_log()._meta.db_table), quote(_tracking()._meta.db_table)
+    bounds, parameters = [], []
+    for comparison, day in ((">=", start), ("<=", end)):
+        if day is not None:
+            bounds.append(f"day {comparison} %s")
+            parameters.append(connection.ops.adapt_datefield_value(day))
+    within = "".join(f" AND {bound}" for bound in bounds)
+    sums = ", ".join(f"SUM({quote(name)}) AS {quote(name)}" for name in Sums._fields)
+    uneven = " OR ".join(
+        f"ABS(SUM({quote(name)})) > 0.000001"
+        if name == "total_cost"
+        else f"SUM({quote(name)}) <> 0"
+        for name in Sums._fields
+    )
+    counted = (
+        "1 AS total_requests, COALESCE(prompt_tokens, 0) AS total_prompt_tokens, "
+        "COALESCE(completion_tokens, 0) AS total_completion_tokens, "
+        "COALESCE(total_tokens, 0) AS total_tokens, "
+        "response_time_ms AS total_response_time_ms, "
+        "CASE WHEN success THEN 1 ELSE 0 END AS successful_requests, "
+        "CASE WHEN success THEN 0 ELSE 1 END AS failed_requests, "
+        "COALESCE(cost, 0) AS total_cost"
+    )
+    kept = ", ".join(f"-{quote(name)}" for name in Sums._fields)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"SELECT user_id, day, {sums} FROM ("
+            f"SELECT user_id, day, {counted}, 0 AS pruned FROM {log} "
+            f"WHERE user_id IS NOT NULL{within} "
+            f"UNION ALL SELECT user_id, date AS day, {kept}, "
+            f"CASE WHEN logs_pruned THEN 1 ELSE 0 END AS pruned FROM {daily} "
+            f"WHERE date >= (SELECT MIN(day) FROM {log}){within.replace(' day ', ' date ')}"
+            ") AS ledger GROUP BY user_id, day "
+            f"HAVING MAX(pruned) = 0 AND ({uneven}) ORDER BY day, user_id",
+            parameters * 2,
+        )
+        rows = cursor.fetchall()
+    return {
+        _key(user_id, day): Sums._make((*map(int, found[:-1]), Decimal(str(found[-1]))))
+        for user_id, day, *found in rows
+    }
+
+
+def rebuild(
+    *,
+    using: str | None = None,
+    start: dt.date | None = None,
+    end: dt.date | None = None,
+) -> dict[Key, Sums]:
+    """Mends the daily rows from the logs and returns what was mended, as `drift` found it.
+
+    Safe beside live traffic: it adds the difference, which the traffic does not change.
+    """
+    using = using or router.db_for_write(_log())
+    with transaction.atomic(using=using):
+        begin_upkeep(using)
+        found = drift(using=using, start=start, end=end)
+        add(found, using=using)
+        empty = _tracking().objects.using(using).filter(total_requests=0)
+        for user_id, day in found:
+            empty.filter(user_id=user_id, date=day).delete()
+    return found
+
+
+def begin_upkeep(using: str) -> None:
+    """Lets one transaction at a time mend or prune: two would both add the same difference."""
+    connection = connections[using]
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_advisory_xact_lock(hashtext('usage_tracking.rebuild'))")
+    begin_write(using)
+
+
+def horizon(using: str | None = None) -> dt.date | None:
+    """The last day of which logs were pruned."""
+    rows = _tracking().objects.using(using or router.db_for_read(_log()))
+    last: dt.date | None = rows.filter(logs_pruned=True).aggregate(last=Max("date"))["last"]
+    return last
+
+
+def merge(parts: Iterable[tuple[Key, Sums]]) -> dict[Key, Sums]:
+    merged: dict[Key, Sums] = {}
+    for key, sums in parts:
+        merged[key] = merged[key].plus(sums) if key in merged else sums
+    return merged
+
+
+def _key(user_id: Any, day: Any) -> Key:
+    """A key as the ORM gives it, from what a raw cursor gives."""
+    model = _tracking()
+    return (
+        get_user_model()._meta.pk.to_python(user_id),
+        model._meta.get_field("date").to_python(day),
+    )
+
+
+def _log() -> Any:
+    return apps.get_model("usage_tracking", "AIUsageLog")
+
+
+def _tracking() -> Any:
+    return apps.get_model("usage_tracking", "AIUsageTracking")

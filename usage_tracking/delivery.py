@@ -1,0 +1,453 @@
+"""Moves events from the outbox into the database.
+
+One daemon thread per process delivers over a connection of its own, woken by moments: a request,
+a task or an outermost scope has ended, ten seconds have passed, the process exits. In a site's own
+tests there is no thread; the same moments deliver on the caller's connection.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextvars
+import os
+import queue
+import random
+import sys
+import threading
+import time
+from collections.abc import Iterable
+from contextlib import nullcontext, suppress
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+from weakref import ref
+
+from django.core.signals import request_finished
+from django.db import DataError, IntegrityError, connections, router
+from django.db import close_old_connections as renew_connections
+
+from . import outbox, pricing, scope, tracklog
+from .errors import contained, logger, one_line
+from .events import UsageEvent, utc_now
+from .models import AIUsageLog
+from .owners import on_event_loop
+from .redaction import clean_error
+from .scope import open_units
+from .storage import PATIENCE, store
+
+BATCH = 500
+#: Seconds after which an event is delivered though no moment came.
+TIMER = 10.0
+#: Seconds between two deliveries that nobody waits for.
+PAUSE = 0.2
+#: Seconds a caller outside requests waits to see its rows.
+WAIT = 0.05
+#: Seconds for which an event waits for its unit of work to end.
+HOLD = 30.0
+IDLE = 30.0
+ORPHANS_EVERY = 60.0
+EXIT = 2.0
+LONGEST_BACK_OFF = 30.0
+#: Amended events whose revision is remembered.
+REVISIONS = 10_000
+#: Seconds between two tries of an event whose user is not there yet.
+RETRY_MISSING_USER = 5.0
+
+
+@dataclass(slots=True)
+class Delivered:
+    """What one delivery did."""
+
+    #: Rows written.
+    written: int = 0
+    #: Events set aside because the database refuses them.
+    buried: int = 0
+    #: Events whose user is not in the database yet.
+    put_off: int = 0
+    #: Segments taken over from dead processes.
+    adopted: int = 0
+
+
+class Delivery:
+    """The deliverer of this process."""
+
+    def __init__(self) -> None:
+        self._reset()
+
+    def _reset(self) -> None:
+        self._one_at_a_time = threading.Lock()
+        # Reentrant: a garbage collection inside may finish an abandoned stream, which puts.
+        self._start_lock = threading.RLock()
+        self._thread: threading.Thread | None = None
+        # Reentrant, unlike an Event: a garbage collection may put while a put wakes the thread.
+        self._moments: queue.SimpleQueue[threading.Event | None] = queue.SimpleQueue()
+        self._failures = 0
+        self._not_before = 0.0
+        self._put_off: dict[UUID, float] = {}
+        #: The revisions of amended events that were written lately.
+        self._revisions: dict[UUID, int] = {}
+        self._next_orphans = 0.0
+        self._has_delivered = False
+        self._stopping = False
+        #: Connections whose threads have put events: on SQLite we wait for their transactions.
+        #: A copy for each that is new, for a set that grows cannot be walked by another thread.
+        self._callers: frozenset[ref[Any]] = frozenset()
+        self._was_patient = False
+
+    def alias(self) -> str:
+        return router.db_for_write(AIUsageLog)
+
+    def expect(self) -> None:
+        """Starts the thread while the provider still thinks: it has prices to import."""
+        if not outbox.inline():
+            self._start()
+
+    @contained
+    def arrived(self) -> None:
+        if outbox.inline():
+            if not open_units:
+                self.deliver_inline()
+            return
+        self._start()
+        connection = connections[self.alias()]
+        if connection.vendor == "sqlite" and (caller := ref(connection)) not in self._callers:
+            with self._start_lock:
+                self._callers = frozenset((*filter(_is_alive, self._callers), caller))
+
+    @contained
+    def moment(self, *, wait: float = 0.0) -> bool:
+        """Wakes the thread; True if it has delivered within `wait` seconds."""
+        if outbox.inline():
+            self.deliver_inline()
+            return True
+        if outbox.get().is_empty():
+            return True
+        self._start()
+        if not wait or self._failures or on_event_loop() or self._must_wait_for_callers():
+            self._moments.put(None)
+            return False
+        done = threading.Event()
+        self._moments.put(done)
+        return done.wait(wait)
+
+    def patience(self) -> float:
+        """How long a caller that was promised saved rows waits for them, in seconds.
+
+        Longer once per process, while the thread connects and imports the prices.
+        """
+        if self._has_delivered or self._failures or self._was_patient:
+            return WAIT
+        self._was_patient = True
+        return 1.0
+
+    def deliver_inline(self) -> None:
+        """Delivers on the caller's connection; on an event loop the next moment does it."""
+        if on_event_loop():
+            return
+        box = outbox.get()
+        connection = connections[self.alias()]
+        if box.is_empty() or connection.needs_rollback:
+            return
+        delivered: list[UsageEvent] = []
+        self._deliver(keep=delivered)
+        if in_transaction(connection):
+            # Written inside the caller's own transaction, so that it can be seen at once; should
+            # that be rolled back, the next moment writes it again. Ids absorb the repetition.
+            for event in delivered:
+                box.put(event)
+
+    def deliver(self) -> Delivered:
+        """Delivers now, on this thread's connection, orphans included. For commands.
+
+        Raises what the database raises; what was not delivered stays in the outbox.
+        """
+        result = Delivered()
+        while True:
+            adopted = outbox.get().adopt_orphans()
+            self._deliver(result)
+            result.adopted += adopted
+            if not adopted:
+                return result
+
+    def stop(self) -> None:
+        """Delivers what can be delivered in two seconds, at the exit of the process."""
+        thread = self._thread
+        if thread is None or not thread.is_alive():
+            return
+        self._stopping = True
+        done = threading.Event()
+        self._moments.put(done)
+        done.wait(EXIT)
+
+    def after_fork(self) -> None:
+        """In the child: the thread did not come along."""
+        self._reset()
+
+    def _start(self) -> None:
+        if self._thread is not None and self._thread.is_alive():
+            return
+        if sys.is_finalizing():
+            return  # a thread would never come up; the event is for another process
+        with self._start_lock:
+            if self._thread is not None and (self._thread.ident is None or self._thread.is_alive()):
+                return
+            thread = threading.Thread(target=self._run, name="ai_usage_delivery", daemon=True)
+            self._thread = thread
+            try:
+                # In an empty context: it must not inherit the scope of whoever came first.
+                contextvars.Context().run(thread.start)
+            except RuntimeError as error:
+                # The interpreter shuts down, or the machine has no thread left. The events lie in
+                # the outbox, for another process.
+                self._thread = None
+                logger.warning("[TRACK_WARNING] No thread for delivery: %s", error)
+
+    def _run(self) -> None:
+        try:
+            pricing.warm_up()
+        except Exception as error:  # noqa: BLE001 -- prices may fail, delivery may not
+            logger.warning("[TRACK_WARNING] No prices: %s", error)
+        last = idle_since = time.monotonic()
+        while True:
+            waiting = self._wait_for_moment(last)
+            try:
+                if not self._deliver_in_thread():
+                    if time.monotonic() - idle_since > IDLE:
+                        connections.close_all()
+                        idle_since = time.monotonic()
+                else:
+                    idle_since = time.monotonic()
+            except BaseException as error:  # noqa: BLE001 -- the thread must live
+                with suppress(Exception):  # a log handler of the site's may fail
+                    self._back_off(error)
+            last = time.monotonic()
+            for done in waiting:
+                done.set()
+            if self._stopping and waiting:
+                connections.close_all()
+                return
+
+    def _wait_for_moment(self, last: float) -> list[threading.Event]:
+        """Blocks until the next moment or the timer; gives the callers that wait."""
+        waiting: list[threading.Event] = []
+        deadline = last + TIMER
+        while True:
+            try:
+                caller = self._moments.get(timeout=max(deadline - time.monotonic(), 0.001))
+            except queue.Empty:
+                return waiting
+            if caller is not None:
+                waiting.append(caller)
+                return waiting
+            # Nobody waits: let the moments of a busy site gather.
+            now = time.monotonic()
+            deadline = min(deadline, max(last + PAUSE, now))
+            if now >= deadline:
+                return waiting
+
+    def _deliver_in_thread(self) -> bool:
+        """One cycle; says whether there was anything to do."""
+        box = outbox.get()
+        now = time.monotonic()
+        if outbox.inline() or (now < self._not_before and not self._stopping):
+            return False
+        if now >= self._next_orphans:
+            full = box.adopt_orphans() >= outbox.ADOPTED
+            self._next_orphans = now + ORPHANS_EVERY
+            if full:  # there may be more
+                self._next_orphans = now
+                self._moments.put(None)
+        if box.is_empty():
+            return False
+        renew_connections()
+        try:
+            gate = scope.gate if self._is_deferred_sqlite() else None
+            if gate is not None:
+                self._give_way()
+            finished = self._deliver(gate=gate)
+        finally:
+            renew_connections()
+        if not finished:
+            return False
+        if self._failures:
+            logger.info("[TRACK_DELIVERY] Delivery works again after %d tries", self._failures)
+        self._failures, self._not_before = 0, 0.0
+        return True
+
+    def _must_wait_for_callers(self) -> bool:
+        """Whether a second writer could now make the site's own fail with "database is locked"."""
+        if not self._is_deferred_sqlite():
+            return False
+        # One that is open for long (server-sent events, a bot) must not stop the others for good.
+        now = time.monotonic()
+        return any(now - unit.began < HOLD for unit in list(open_units.values())) or any(
+            caller.in_atomic_block for at in self._callers if (caller := at()) is not None
+        )
+
+    def _is_deferred_sqlite(self) -> bool:
+        """Whether a transaction fails if somebody writes between its first read and first write.
+
+        So it is with SQLite's default; with `transaction_mode: IMMEDIATE` one waits for the other.
+        """
+        connection = connections[self.alias()]
+        if connection.vendor != "sqlite":
+            return False
+        mode = connection.settings_dict.get("OPTIONS", {}).get("transaction_mode") or ""
+        return mode.upper() not in {"IMMEDIATE", "EXCLUSIVE"}
+
+    def _give_way(self) -> None:
+        """Shortens how long our SQLite connection waits for a lock: units wait for us meanwhile."""
+        with connections[self.alias()].cursor() as cursor:
+            cursor.execute(f"PRAGMA busy_timeout = {WAIT * 1000:.0f}")
+
+    def _back_off(self, error: BaseException) -> None:
+        self._failures += 1
+        delay = min(LONGEST_BACK_OFF, 0.25 * 2 ** min(self._failures, 10))
+        delay *= random.uniform(0.5, 1.0)  # noqa: S311 -- jitter, no secret
+        self._not_before = time.monotonic() + delay
+        logger.warning(
+            "[TRACK_WARNING] Delivery failed (%s: %s), next try in %.1f s; events wait",
+            type(error).__name__,
+            one_line(clean_error(str(error).strip().partition("\n")[0])),
+            delay,
+            exc_info=self._failures == 1,
+        )
+        for connection in connections.all(initialized_only=True):
+            # A broken connection is only noticed when it is used: begin with a new one.
+            try:
+                connection.close()
+            except Exception as closing:  # noqa: BLE001
+                logger.debug("closing after a failure failed too: %s", closing)
+
+    def _deliver(
+        self,
+        result: Delivered | None = None,
+        *,
+        keep: list[UsageEvent] | None = None,
+        gate: threading.Lock | None = None,
+    ) -> bool:
+        """Delivers what waits; False if it gave way to somebody.
+
+        `gate` is held for each batch, and asked for anew for the next.
+        """
+        result = result or Delivered()
+        box = outbox.get()
+        using = self.alias()
+        put_off: list[UsageEvent] = []
+        inline = keep is not None
+        # Inline another thread may be delivering, or this one, interrupted by a garbage collection.
+        # To wait could be for ever: its rows may wait for our own transaction.
+        if not self._one_at_a_time.acquire(blocking=not inline):
+            return False
+        try:
+            for batch in box.batches(BATCH, self._hold):
+                with gate or nullcontext():
+                    if gate and self._must_wait_for_callers() and not self._stopping:
+                        return False
+                    self._store(self._newest(batch), using, result, put_off)
+                if keep is not None:
+                    keep.extend(batch)
+                # Put back before the batch is taken for done.
+                for event in put_off:
+                    box.put(event, accepted=True)
+                put_off.clear()
+            self._has_delivered = True
+            return True
+        finally:
+            self._one_at_a_time.release()
+
+    def _newest(self, batch: list[UsageEvent]) -> list[UsageEvent]:
+        """`batch` without what later knowledge of ours has overtaken."""
+        newest = [e for e in batch if e.completes or e.revision >= self._revisions.get(e.id, 0)]
+        for event in newest:
+            if event.revision and not event.completes:
+                self._revisions[event.id] = event.revision
+        while len(self._revisions) > REVISIONS:
+            self._revisions.pop(next(iter(self._revisions)))
+        return newest
+
+    def _hold(self, event: UsageEvent) -> bool:
+        """Whether more may still be learned of an event, or its user was looked for just now."""
+        if event.unit and event.unit in open_units:
+            age = (utc_now() - event.created_at).total_seconds() - event.response_time_ms / 1000
+            if age < HOLD:
+                return True
+        tried = self._put_off.get(event.id)
+        return tried is not None and time.monotonic() - tried < RETRY_MISSING_USER
+
+    def _store(
+        self,
+        batch: list[UsageEvent],
+        using: str,
+        result: Delivered,
+        put_off: list[UsageEvent],
+        *,
+        again: bool = False,
+    ) -> None:
+        tracklog.storing(batch)
+        try:
+            # Inline we see what the caller sees: a user who is not there will not come.
+            patience = timedelta.min if outbox.inline() else PATIENCE
+            stored = store(batch, using=using, patience=patience)
+        except (DataError, IntegrityError) as error:
+            # Halve down to the event that the database refuses. A single one gets a second try:
+            # its user may have been deleted between our statements.
+            if len(batch) > 1:
+                middle = len(batch) // 2
+                self._store(batch[:middle], using, result, put_off)
+                self._store(batch[middle:], using, result, put_off)
+            elif not again:
+                self._store(batch, using, result, put_off, again=True)
+            else:
+                result.buried += 1
+                self._remember_put_off(batch, ())
+                outbox.get().bury(batch[0], f"{type(error).__name__}: {error}")
+            return
+        result.written += len(stored.rows)
+        result.put_off += len(stored.put_off)
+        self._remember_put_off(batch, stored.put_off)
+        put_off.extend(stored.put_off)
+        tracklog.committed(stored)
+
+    def _remember_put_off(self, batch: Iterable[UsageEvent], put_off: Iterable[UsageEvent]) -> None:
+        if self._put_off:
+            for event in batch:
+                self._put_off.pop(event.id, None)
+        now = time.monotonic()
+        for event in put_off:
+            self._put_off[event.id] = now
+
+
+delivery = Delivery()
+
+
+def _is_alive(reference: ref[Any]) -> bool:
+    return reference() is not None
+
+
+def in_transaction(connection: Any) -> bool:
+    """Whether the caller has a transaction open; that of a TestCase around it does not count."""
+    return any(not getattr(b, "_from_testcase", False) for b in connection.atomic_blocks)
+
+
+def connect() -> None:
+    """Makes delivery listen; called once, when Django is ready."""
+    outbox.listener = delivery
+    request_finished.connect(_request_finished, dispatch_uid="usage_tracking.delivery")
+    try:
+        from django.tasks.signals import task_finished  # Django 6.0
+    except ImportError:
+        pass
+    else:
+        task_finished.connect(_request_finished, dispatch_uid="usage_tracking.delivery")
+
+
+def _request_finished(**_: object) -> None:
+    # Inline delivery has its own moments, before the response is sent.
+    if not outbox.inline():
+        delivery.moment()
+
+
+os.register_at_fork(after_in_child=delivery.after_fork)
+atexit.register(delivery.stop)

@@ -1,0 +1,64 @@
+"""The one place in which errors of ours end, so that they never reach the host site."""
+
+from __future__ import annotations
+
+import functools
+import logging
+from collections import Counter
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
+
+from . import conf
+from .redaction import clean_error
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+logger = logging.getLogger("ai_usage_tracker")
+
+#: How often each place failed since the process began; read by the health report.
+failures: Counter[str] = Counter()
+
+
+def contain(error: Exception, where: str) -> None:
+    """Logs `error` with its traceback and counts it; raises it only if AI_USAGE_RAISE_ERRORS."""
+    failures[where] += 1
+    logger.error(
+        "[TRACK_EXCEPTION] ❌ Error tracking AI usage: %s in %s: %s",
+        type(error).__name__,
+        where,
+        one_line(clean_error(error)),
+        exc_info=error,
+        extra={"where": where, "failures": failures[where]},
+    )
+    if conf.raise_errors():
+        raise error
+
+
+def contained(function: Callable[P, T]) -> Callable[P, T | None]:
+    """Decorates a function of ours that the host's call runs through: on error it gives None."""
+
+    @functools.wraps(function)
+    def inner(*args: P.args, **kwargs: P.kwargs) -> T | None:
+        try:
+            return function(*args, **kwargs)
+        except Exception as error:  # noqa: BLE001 -- this is what the function is for
+            contain(error, function.__qualname__)
+            return None
+
+    return inner
+
+
+def shown_user(user_id: str | None, username: str) -> str:
+    """How log lines name a user."""
+    if user_id is None:
+        return "-"
+    return one_line(username) if conf.log_usernames() else f"user:{one_line(user_id)}"
+
+
+def one_line(text: object) -> str:
+    """`text` with control characters and line separators escaped, so that it forges no log line."""
+    plain = str(text)
+    if plain.isprintable():
+        return plain
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in plain)

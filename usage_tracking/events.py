@@ -1,0 +1,285 @@
+"""What is known of one finished AI call, as an immutable value with a JSON round trip."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import MISSING, dataclass, field, fields, replace
+from datetime import UTC, datetime
+from decimal import Decimal, InvalidOperation
+from typing import Any, Self
+from uuid import UUID
+
+from .redaction import clean_error, clean_metadata, clean_text
+
+#: Larger counts are nonsense, and a day of them must still fit into 64 bit.
+MAX_COUNT = 10**12
+#: The largest believable cost of one call, in USD.
+MAX_COST = Decimal(10**6)
+
+REPORTED, MANUAL, UNKNOWN = "reported", "manual", "unknown"
+
+_COUNTS = ("prompt_tokens", "completion_tokens", "cached_tokens", "reasoning_tokens")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """Tokens of one call in OpenTelemetry's meaning; None where the provider said nothing.
+
+    `prompt_tokens` includes cache reads (`cached_tokens`) and writes (`cache_write_tokens`),
+    `completion_tokens` includes reasoning. `cost` is in USD, only if the provider itself names it.
+    https://opentelemetry.io/docs/specs/semconv/gen-ai/
+    """
+
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    cached_tokens: int | None = None
+    cache_write_tokens: int | None = None
+    reasoning_tokens: int | None = None
+    cost: Decimal | None = None
+
+    @property
+    def known(self) -> bool:
+        return self.prompt_tokens is not None or self.completion_tokens is not None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UsageEvent:
+    """One finished AI call. Build it with `UsageEvent.create`, which cleans what it is given."""
+
+    id: UUID
+    created_at: datetime
+    user_id: str | None = None
+    username: str = ""
+    section: str = ""
+    provider: str = ""
+    model_name: str = ""
+    operation: str = ""
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    cached_tokens: int | None = None
+    cache_write_tokens: int | None = None
+    reasoning_tokens: int | None = None
+    usage_source: str = UNKNOWN
+    cost: Decimal | None = None
+    response_time_ms: int = 0
+    success: bool = True
+    error_message: str = ""
+    metadata: dict[str, Any] = field(default_factory=dict)
+    #: The unit of work it belongs to, as long as that is open in its own process.
+    unit: str = ""
+    #: Counts the amendments of an event; of two lines with one id the higher revision is true.
+    revision: int = 0
+    #: Tells the end of a call that another event began, perhaps another process's: of a row that is
+    #: there it changes only what the end tells.
+    completes: bool = False
+    #: Keys of a line written by a newer release, kept for the process that understands them.
+    extra: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def create(
+        cls,
+        *,
+        usage: Usage,
+        source: str = REPORTED,
+        metadata: object = None,
+        facts: dict[str, Any] | None = None,
+        **values: Any,
+    ) -> Self:
+        """An event with every string, number and mapping made safe to store.
+
+        `source` says where the tokens come from, if any are known. `metadata` is the site's and is
+        cleaned; `facts` are ours, clean already, and yield to it.
+        Numbers that cannot be true are left out or clamped and named in `metadata["clamped"]`.
+        """
+        extra = clean_metadata(metadata) if metadata else {}
+        if facts:
+            extra = facts | extra
+        clamped: dict[str, str] = {}
+        counts: dict[str, Any] = {
+            name: _count(name, getattr(usage, name), clamped)
+            for name in (*_COUNTS, "cache_write_tokens")
+        }
+        values["response_time_ms"] = (
+            _count("response_time_ms", values.get("response_time_ms", 0), clamped) or 0
+        )
+        cost = usage.cost
+        if cost is not None and not (cost.is_finite() and 0 <= cost < MAX_COST):
+            clamped["cost"], cost = str(cost)[:40], None
+        if clamped:
+            extra["clamped"] = clamped
+        known = counts["prompt_tokens"] is not None or counts["completion_tokens"] is not None
+        for name, limit in _LIMITS.items():
+            if value := values.get(name):
+                values[name] = clean_text(value, limit)
+        if error := values.get("error_message"):
+            values["error_message"] = clean_error(error)
+        return cls(
+            metadata=extra, usage_source=source if known else UNKNOWN, cost=cost, **counts, **values
+        )
+
+    @property
+    def total_tokens(self) -> int:
+        """Known tokens; an unknown count adds nothing."""
+        return (self.prompt_tokens or 0) + (self.completion_tokens or 0)
+
+    @property
+    def usage(self) -> Usage:
+        return Usage(
+            prompt_tokens=self.prompt_tokens,
+            completion_tokens=self.completion_tokens,
+            cached_tokens=self.cached_tokens,
+            cache_write_tokens=self.cache_write_tokens,
+            reasoning_tokens=self.reasoning_tokens,
+            cost=self.cost,
+        )
+
+    def amended(self, **changes: Any) -> Self:
+        """The same event with more known of it, as the next revision."""
+        return replace(self, revision=self.revision + 1, **changes)
+
+    def completed(self, end: Self) -> Self:
+        """The same event with what `end`, which completes it, tells of its end."""
+        return replace(
+            self,
+            metadata=end.completing(self.metadata),
+            revision=max(self.revision, end.revision),
+            **{name: getattr(end, name) for name in ENDING},
+        )
+
+    def completing(self, metadata: dict[str, Any]) -> dict[str, Any]:
+        """The `metadata` of a call after this event, which completes it."""
+        return {k: v for k, v in metadata.items() if k not in _END_FACTS} | {
+            k: v for k, v in self.metadata.items() if k in _END_FACTS
+        }
+
+    def to_json(self) -> str:
+        """One line of JSON without a line break; what is as by default is left out."""
+        line: dict[str, Any] = {"id": self.id.hex, "created_at": self.created_at.isoformat()}
+        for name, default in _DEFAULTS.items():
+            value = getattr(self, name)
+            if value != default:
+                line[name] = value
+        if self.cost is not None:
+            line["cost"] = str(self.cost)
+        if self.extra:
+            line = self.extra | line
+        return _encode(line)
+
+    @classmethod
+    def from_json(cls, line: str | bytes) -> Self:
+        """The event that `to_json` wrote.
+
+        Raises `ValueError` for anything else; lines on a disk can be torn or tampered with.
+        """
+        text = line.decode() if isinstance(line, bytes) else line
+        data = json.loads(text)
+        if "\\ud" in text or "\\uD" in text:
+            json.dumps(data, ensure_ascii=False).encode()  # raises for half a surrogate pair
+        if not isinstance(data, dict):
+            raise ValueError("not a JSON object")
+        try:
+            values: dict[str, Any] = {
+                "id": UUID(data.pop("id")),
+                "created_at": datetime.fromisoformat(data.pop("created_at")),
+            }
+            if values["created_at"].tzinfo is None or not 1970 < values["created_at"].year < 9999:
+                raise ValueError("created_at is no moment of an AI call")
+            if (cost := data.pop("cost", None)) is not None:
+                values["cost"] = Decimal(cost)
+                if not (values["cost"].is_finite() and 0 <= values["cost"] < MAX_COST):
+                    raise ValueError("cost is no amount")
+            for name, kind in _PLAIN.items():
+                value = data.pop(name, None)
+                if value is None:
+                    continue
+                # A bool is an int to Python, but never a count.
+                if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+                    raise ValueError(f"{name} is not of type {kind.__name__}")
+                if isinstance(value, int) and not 0 <= value <= MAX_COUNT:
+                    raise ValueError(f"{name} is no count")
+                values[name] = value
+        except (KeyError, TypeError, AttributeError, InvalidOperation, OverflowError) as error:
+            raise ValueError(f"not an event: {error!r}") from error
+        return cls(**values, extra=data)
+
+
+_encode = json.JSONEncoder(separators=(",", ":")).encode
+
+#: What only the end of a call tells.
+ENDING = (
+    "model_name",
+    *_COUNTS,
+    "cache_write_tokens",
+    "usage_source",
+    "cost",
+    "success",
+    "error_message",
+)
+_END_FACTS = frozenset({"partial", "service_tier", "unknown"})
+
+_LIMITS = {
+    "user_id": 255,
+    "username": 255,
+    "section": 50,
+    "provider": 50,
+    "model_name": 100,
+    "operation": 30,
+}
+
+_PLAIN: dict[str, type] = {
+    f.name: {"str": str, "str | None": str, "int": int, "int | None": int, "bool": bool}.get(
+        str(f.type), dict
+    )
+    for f in fields(UsageEvent)
+    if f.name not in {"id", "created_at", "cost", "extra"}
+}
+
+
+_DEFAULTS: dict[str, Any] = {
+    f.name: {} if f.default is MISSING else f.default
+    for f in fields(UsageEvent)
+    if f.name in _PLAIN
+}
+
+
+def _count(name: str, value: object, clamped: dict[str, str]) -> int | None:
+    if value is None:
+        return None
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        clamped[name] = f"<{type(value).__name__}>" if not isinstance(value, int) else "negative"
+        return None
+    if value > MAX_COUNT:
+        clamped[name] = f"above {MAX_COUNT}"
+        return MAX_COUNT
+    return value
+
+
+_RANDOM = (0xFFF << 64) | (2**62 - 1)
+_VERSION_7 = (0x7 << 76) | (0x2 << 62)
+
+
+def utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+def named_uuid7(moment: datetime, name: str) -> UUID:
+    """As `uuid7`, but the same for the same `moment` and `name`, whichever process asks."""
+    noise = int.from_bytes(hashlib.sha256(name.encode()).digest()[:10], "big")
+    return _uuid7(moment, noise)
+
+
+def uuid7(moment: datetime) -> UUID:
+    """A UUID of version 7 (RFC 9562, 5.7) that sorts by `moment` (aware), else random.
+
+    From the operating system's randomness: two forks of one process must never agree.
+    """
+    return _uuid7(moment, int.from_bytes(os.urandom(10), "big"))
+
+
+def _uuid7(moment: datetime, noise: int) -> UUID:
+    milliseconds = int(moment.timestamp() * 1000) & (2**48 - 1)
+    return UUID(int=(milliseconds << 80) | (noise & _RANDOM) | _VERSION_7)

@@ -1,0 +1,102 @@
+"""Wire formats: one small reader each. They know JSON shapes, not HTTP and not providers."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import Any
+
+from .anthropic import MessagesReader
+from .anthropic_complete import CompleteReader
+from .bedrock_converse import ConverseReader
+from .bedrock_invoke import InvokeReader
+from .cohere import CohereChatReader, CohereEmbedReader
+from .gemini import GenerateContentReader
+from .gemini_embeddings import EmbedContentReader
+from .gemini_interactions import InteractionsReader
+from .langchain import MessageReader
+from .objects import as_dict
+from .ollama import OllamaReader
+from .openai_audio import AudioReader
+from .openai_chat import ChatReader
+from .openai_embeddings import EmbeddingsReader
+from .openai_images import ImagesReader
+from .openai_realtime import RealtimeReader
+from .openai_responses import ResponsesReader
+from .reader import Reader, mapping, text
+from .replicate import ReplicateReader
+from .rerank import RerankReader
+from .vertex_predict import PredictReader
+from .vertex_raw_predict import RawPredictReader
+from .watsonx import WatsonxReader
+
+READERS: dict[str, type[Reader]] = {
+    "openai.chat": ChatReader,
+    "openai.responses": ResponsesReader,
+    "openai.embeddings": EmbeddingsReader,
+    "openai.images": ImagesReader,
+    "openai.audio": AudioReader,
+    "anthropic.messages": MessagesReader,
+    "anthropic.complete": CompleteReader,
+    "gemini.generate_content": GenerateContentReader,
+    "gemini.embed_content": EmbedContentReader,
+    "gemini.interactions": InteractionsReader,
+    "vertex.predict": PredictReader,
+    "vertex.raw_predict": RawPredictReader,
+    "bedrock.converse": ConverseReader,
+    "bedrock.invoke": InvokeReader,
+    "cohere.chat": CohereChatReader,
+    "cohere.embed": CohereEmbedReader,
+    "rerank": RerankReader,
+    "ollama": OllamaReader,
+    "watsonx": WatsonxReader,
+    "replicate": ReplicateReader,
+}
+
+#: Shapes that a site may hold in its hands, but that no HTTP answer has.
+_HELD: tuple[type[Reader], ...] = (RealtimeReader, MessageReader)
+#: Counts without the shape of any format are believed if these agree on what they mean.
+_PLAIN = (ChatReader, ResponsesReader, MessagesReader, InvokeReader)
+
+
+def read_response(response: Any) -> Reader:
+    """What a whole answer says, given as a dict or as the response object of an SDK.
+
+    An answer of no known shape, or of several that say different things, gives a reader that knows
+    nothing. Raises what the object's own code raises, if that lets nothing be read.
+    """
+    data = as_dict(response)
+    if text(data.get("type")).startswith("response.") and (inner := mapping(data.get("response"))):
+        data = inner  # an event of OpenAI's Responses or realtime
+    readers = _readers(data)
+    for reader in readers:
+        reader.body(data)
+    found = [reader for reader in readers if reader.recognised and _says_something(reader)]
+    if not found:
+        for reader in (events := _readers(data)):
+            with suppress(ValueError, RecursionError):
+                reader.event(data)  # the last of a stream
+        found = [reader for reader in events if reader.recognised and reader.complete]
+    if not found:
+        found = [r for r in readers if isinstance(r, _PLAIN) and r.usage is not None]
+    # Bedrock invokes what others speak, and is meant only if nobody else is.
+    found.sort(key=lambda reader: (reader.usage is None, isinstance(reader, InvokeReader)))
+    if not found or len({reader.usage for reader in found if reader.usage is not None}) > 1:
+        return Reader()
+    return found[0]
+
+
+def _says_something(reader: Reader) -> bool:
+    return bool(reader.usage or reader.model or reader.response_id or reader.error or reader.facts)
+
+
+def _readers(data: dict[str, Any]) -> list[Reader]:
+    readers = [kind() for kind in (*READERS.values(), *_HELD)]
+    for reader in readers:
+        reader.head(_headers(data))
+    return readers
+
+
+def _headers(data: dict[str, Any]) -> dict[str, str]:
+    """The headers that boto3 keeps beside the answer; the body of an invoked model is no JSON."""
+    headers = mapping(mapping(data.get("ResponseMetadata")).get("HTTPHeaders"))
+    return {name.lower(): value for name, value in headers.items() if isinstance(value, str)}

@@ -1,0 +1,58 @@
+"""The formats of models that are spoken on Bedrock only, told by their shape.
+
+https://docs.aws.amazon.com/bedrock/latest/userguide/model-parameters.html
+Llama: `generation` with `prompt_token_count` (in a stream only in the first event) and
+`generation_token_count` (running)
+Titan: `inputTextTokenCount` with `results[].tokenCount`, in a stream `totalOutputTextTokenCount`
+Mistral's completions, Cohere's Command, AI21's Jurassic, Claude's old completions: no counts
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..events import Usage
+from .reader import Reader, added, count, error_text, items
+
+_SHAPES = (
+    {"generation", "stop_reason"},
+    {"inputTextTokenCount"},
+    {"outputText", "index"},
+    {"completion", "stop_reason"},
+    {"generations", "id"},
+    {"completions", "prompt"},
+)
+
+
+class FamiliesReader(Reader):
+    operation = "chat"
+
+    final_at_end = False
+
+    def event(self, data: dict[str, Any]) -> None:
+        self._read(data)
+
+    def body(self, data: dict[str, Any]) -> None:
+        self._read(data)
+        self.error = error_text(data)
+        self.complete = self.usage is not None
+
+    def _read(self, data: dict[str, Any]) -> None:
+        outputs = items(data.get("outputs"))
+        if any(shape <= data.keys() for shape in _SHAPES) or any("text" in one for one in outputs):
+            self.recognised = True
+        before = self.usage or Usage()
+        prompt = added(
+            count(data.get("prompt_token_count")), count(data.get("inputTextTokenCount"))
+        )
+        completion = added(
+            count(data.get("generation_token_count")),
+            count(data.get("totalOutputTextTokenCount")),
+            *(count(result.get("tokenCount")) for result in items(data.get("results"))),
+        )
+        found = Usage(
+            prompt_tokens=before.prompt_tokens if prompt is None else prompt,
+            completion_tokens=before.completion_tokens if completion is None else completion,
+        )
+        if found.known:
+            self.usage = found

@@ -1,0 +1,88 @@
+"""Bedrock invoke: each model answers in its own format, Bedrock counts beside it.
+
+https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_InvokeModel.html (the counts
+stand in the headers `X-Amzn-Bedrock-Input-Token-Count` and `-Output-Token-Count`)
+https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_PayloadPart.html (a `chunk` of a
+stream holds an event of the model's own; the last one has `amazon-bedrock-invocationMetrics`)
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from ..events import Usage
+from .anthropic import MessagesReader
+from .bedrock_converse import ConverseReader
+from .bedrock_families import FamiliesReader
+from .cohere import CohereReader
+from .one_of import OneOf
+from .openai_chat import ChatReader
+from .reader import added, count, error_text, mapping
+
+_NUMBER = re.compile(r"[0-9]{1,18}")
+_METRICS = "amazon-bedrock-invocationMetrics"
+_HEADERS = {
+    "x-amzn-bedrock-input-token-count": "inputTokenCount",
+    "x-amzn-bedrock-output-token-count": "outputTokenCount",
+    "x-amzn-bedrock-cache-read-input-token-count": "cacheReadInputTokenCount",
+    "x-amzn-bedrock-cache-write-input-token-count": "cacheWriteInputTokenCount",
+}
+
+
+class InvokeReader(OneOf):
+    operation = "chat"
+    kinds = (MessagesReader, ConverseReader, CohereReader, FamiliesReader, ChatReader)
+
+    def __init__(self) -> None:
+        super().__init__()
+        #: What Bedrock itself has counted, of a stream only at its end.
+        self._counted = Usage()
+        self._ended = False
+
+    def head(self, headers: Mapping[str, str]) -> None:
+        told = ((name, headers.get(header, "")) for header, name in _HEADERS.items())
+        self._counted = _usage({name: int(n) for name, n in told if _NUMBER.fullmatch(n)})
+
+    def wants(self, data: bytes) -> bool:
+        return True  # what a frame says is written in base64
+
+    def event(self, data: dict[str, Any]) -> None:
+        encoded = mapping(data.get("chunk")).get("bytes")
+        if not isinstance(encoded, str):
+            self.error = error_text(data) or self.error
+            return
+        told = json.loads(base64.b64decode(encoded))
+        if not isinstance(told, dict):
+            return
+        super().event(told)
+        if isinstance(metrics := told.get(_METRICS), dict):
+            self._counted = _usage(metrics)
+            self._ended = True
+        if self._ended:
+            self.recognised = True
+            self._settle()
+
+    def body(self, data: dict[str, Any]) -> None:
+        super().body(data)
+        self._settle()
+
+    def _settle(self) -> None:
+        """The model's own counts, which say more, or else those of Bedrock."""
+        if not self.complete and self._counted.known:
+            self.usage, self.complete = self._counted, True
+
+
+def _usage(metrics: dict[str, Any]) -> Usage:
+    plain = count(metrics.get("inputTokenCount"))
+    read = count(metrics.get("cacheReadInputTokenCount"))
+    write = count(metrics.get("cacheWriteInputTokenCount"))
+    return Usage(
+        prompt_tokens=None if plain is None else added(plain, read, write),
+        completion_tokens=count(metrics.get("outputTokenCount")),
+        cached_tokens=read,
+        cache_write_tokens=write,
+    )

@@ -1,0 +1,107 @@
+"""Cohere chat, generate and embed, in both versions of its API.
+
+https://docs.cohere.com/reference/chat (v2: `usage`), https://docs.cohere.com/v1/reference/chat
+(v1: `meta`), https://docs.cohere.com/reference/embed
+https://docs.cohere.com/reference/chat-stream (v2: `message-end`; v1: `stream-end`)
+
+Both name `billed_units` beside `tokens`, which also count the template that Cohere puts around a
+prompt. The billed ones are taken, as genai-prices does: they are what the price is for.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from ..events import Usage
+from .one_of import OneOf
+from .openai_chat import ChatReader
+from .reader import Reader, added, count, error_text, mapping, text
+
+_STARTS, _ENDS = {"stream-start", "message-start"}, {"stream-end", "message-end"}
+_FAILURES = {"ERROR", "ERROR_TOXIC", "TIMEOUT"}
+
+
+class CohereReader(Reader):
+    operation = "chat"
+
+    def wants(self, data: bytes) -> bool:
+        return (
+            not self.recognised
+            or b"stream-end" in data
+            or b"message-end" in data
+            or b'"error"' in data
+        )
+
+    def event(self, data: dict[str, Any]) -> None:
+        kind = text(data.get("event_type")) or text(data.get("type"))
+        if kind in _STARTS:
+            self.recognised = self.recognised or bool({"generation_id", "delta"} & data.keys())
+            self._identify(data)
+        elif kind in _ENDS:
+            # v1 repeats the whole answer here, v2 says what is left to say.
+            rest = mapping(data.get("response")) or mapping(data.get("delta"))
+            self.body({"finish_reason": data.get("finish_reason"), **rest})
+        else:
+            self.error = error_text(data) or self.error
+
+    def body(self, data: dict[str, Any]) -> None:
+        meta = mapping(data.get("meta")) or mapping(data.get("usage"))
+        if self._fits(data) and (
+            not {"billed_units", "api_version"}.isdisjoint(meta)
+            or "input_tokens" in mapping(meta.get("tokens"))
+        ):
+            self.recognised = True
+        self._identify(data)
+        self.error = error_text(data) or self.error
+        reason = text(data.get("finish_reason"))
+        if reason in _FAILURES and not self.error:
+            self.error = reason
+        found, self.facts = billed(meta)
+        if found.known:
+            self.usage, self.complete = found, True
+
+    def _fits(self, data: dict[str, Any]) -> bool:
+        return data.keys().isdisjoint({"embeddings", "results"})
+
+    def _identify(self, data: dict[str, Any]) -> None:
+        names = ("id", "response_id", "generation_id")
+        found = next((text(data[name]) for name in names if text(data.get(name))), "")
+        self.response_id = found or self.response_id
+
+
+class CohereChatReader(OneOf):
+    """`/v1/chat`, where others (Writer) answer like OpenAI."""
+
+    operation = "chat"
+    kinds = (CohereReader, ChatReader)
+
+
+class CohereEmbedReader(CohereReader):
+    operation = "embeddings"
+
+    usage_key = b'"meta"'
+
+    def _fits(self, data: dict[str, Any]) -> bool:
+        # Of a very long answer only the end is left.
+        return "embeddings" in data or data.get("data") == []
+
+
+def billed(meta: dict[str, Any]) -> tuple[Usage, dict[str, Any]]:
+    """The tokens of a `meta` or a `usage`, and the units of a search, which are no tokens."""
+    units, tokens = mapping(meta.get("billed_units")), mapping(meta.get("tokens"))
+    prompt = count(units.get("input_tokens"))
+    if not prompt:  # embed-v4 may bill pictures and texts one by one
+        parts = added(count(units.get("text_tokens")), count(units.get("image_tokens")))
+        prompt = prompt if parts is None else parts
+    found = Usage(prompt_tokens=prompt, completion_tokens=count(units.get("output_tokens")))
+    if not found.known:
+        found = Usage(
+            prompt_tokens=count(tokens.get("input_tokens")),
+            completion_tokens=count(tokens.get("output_tokens")),
+        )
+    cached = count(meta.get("cached_tokens"))
+    if cached is not None and cached <= (found.prompt_tokens or 0):
+        found = replace(found, cached_tokens=cached)
+    searches = count(units.get("search_units"))
+    return found, {} if searches is None else {"search_units": searches}

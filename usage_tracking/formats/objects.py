@@ -1,0 +1,120 @@
+"""Answers as the SDKs hold them: pydantic, protobuf and plain objects become JSON-like dicts."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+#: Levels of an answer above which everything that counts stands.
+_DEPTH = 6
+#: The results of one answer that are looked at; of vectors there may be thousands of numbers.
+_RESULTS = 4096
+
+#: What is looked for on an object that cannot be asked for all it holds.
+_NAMES = (
+    *("id", "object", "type", "role", "model", "status", "usage", "error", "event_type"),
+    *("usage_metadata", "response_metadata", "model_version", "response_id", "response"),
+    *("meta", "generation_id", "finish_reason", "delta", "text"),
+    *("done", "created_at", "message", "total_duration"),
+    *("prompt_eval_count", "prompt_eval_cached_count", "eval_count", "service_tier"),
+)
+_COUNTS = (
+    *("id", "object", "model", "status", "usage"),  # of a response in an event
+    *("prompt_tokens", "completion_tokens", "total_tokens", "reasoning_tokens", "cached_tokens"),
+    *("input_tokens", "output_tokens", "cached_prompt_text_tokens", "cost", "cost_in_usd_ticks"),
+    *("prompt_tokens_details", "completion_tokens_details"),
+    *("input_tokens_details", "output_tokens_details"),
+    *("input_token_details", "output_token_details"),
+    *("cache_read_input_tokens", "cache_creation_input_tokens"),
+    *("prompt_token_count", "candidates_token_count", "response_token_count", "total_token_count"),
+    *("thoughts_token_count", "cached_content_token_count", "tool_use_prompt_token_count"),
+    *("total_input_tokens", "total_output_tokens", "total_thought_tokens"),
+    *("total_cached_tokens", "total_tool_use_tokens"),
+    *("billed_units", "tokens", "search_units", "api_version"),
+    *("cache_read", "cache_creation", "cache_write_tokens", "reasoning", "thinking_tokens"),
+)
+
+
+def as_dict(response: Any) -> dict[str, Any]:
+    """The answer as a dict with the names of the wire; {} for what is no answer.
+
+    Raises what the object's own code raises, if there is no other way to read it.
+    """
+    data = _members(response, _NAMES)
+    if data is None:
+        return {}
+    data = {name: _plain(value, _DEPTH) for name, value in data.items() if isinstance(name, str)}
+    usage = data.get("usage_metadata")
+    if isinstance(usage, dict) and any(name.endswith("_token_count") for name in usage):
+        # Gemini over gRPC: snake_case.
+        data = {_camel(name): value for name, value in data.items()}
+        data["usageMetadata"] = {_camel(name): value for name, value in usage.items()}
+    return data
+
+
+def _plain(value: Any, depth: int) -> Any:
+    if value is None or isinstance(value, (str, bytes, int, float)) or depth == 0:
+        return value
+    if isinstance(value, (list, tuple)):
+        if value and isinstance(value[0], (str, bytes, int, float)):
+            return value  # a vector
+        return [_plain(item, depth - 1) for item in value[:_RESULTS]]
+    members = _members(value, _COUNTS)
+    if members is None:
+        return value
+    return {name: _plain(item, depth - 1) for name, item in members.items()}
+
+
+def _members(thing: Any, names: Sequence[str]) -> Mapping[Any, Any] | None:
+    """What `thing` holds; of an object of no known kind, its attributes of these `names`."""
+    if thing is None or isinstance(thing, (str, bytes, int, float, type)):
+        return None
+    if isinstance(thing, Mapping):
+        return thing
+    failure: Exception | None = None
+    for way in ("model_dump", "to_dict"):
+        if hasattr(type(thing), way):
+            try:
+                members = _WAYS[way](thing)
+            except Exception as error:  # noqa: BLE001 -- code that is not ours; there are others
+                failure = error
+                continue
+            if isinstance(members, Mapping):
+                return members
+    if _attempt(getattr, thing, "no_answer_has_this", None) is not None:
+        return None  # a mock or a proxy, which has every attribute, at every depth
+    if dataclasses.is_dataclass(thing):
+        names = [field.name for field in dataclasses.fields(thing)]
+    found = dict(_attributes(thing, names))
+    if failure is not None and not found:
+        raise failure
+    return found
+
+
+_WAYS: dict[str, Callable[[Any], Any]] = {
+    # Pydantic: google-genai's fields are snake_case in Python and camelCase on the wire.
+    "model_dump": lambda thing: thing.model_dump(mode="json", by_alias=True, exclude_none=True),
+    # Proto-plus messages, whose way is of the class, and older SDKs.
+    "to_dict": lambda thing: type(thing).to_dict(thing),
+}
+
+
+def _attributes(thing: Any, names: Sequence[str]) -> Iterator[tuple[str, Any]]:
+    """Protobuf messages, objects of a site's own client."""
+    for name in names:
+        if (value := _attempt(getattr, thing, name)) is not None:
+            yield name, value
+
+
+def _attempt(way: Callable[..., Any], *arguments: Any) -> Any:
+    """The result of code that is not ours; None if it fails, for which it may have any reason."""
+    try:
+        return way(*arguments)
+    except Exception:  # noqa: BLE001 -- an answer that cannot be read says nothing
+        return None
+
+
+def _camel(name: str) -> str:
+    head, *rest = name.split("_")
+    return head + "".join(part.capitalize() for part in rest)

@@ -1,0 +1,58 @@
+"""OpenAI embeddings and those who speak like them.
+
+https://platform.openai.com/docs/api-reference/embeddings/create
+Voyage and Jina report only `total_tokens`: https://docs.voyageai.com/reference/embeddings-api
+Ollama's old `/api/embeddings` gives one vector and counts nothing:
+https://github.com/ollama/ollama/blob/main/docs/api.md#generate-embedding
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..events import Usage
+from .reader import Reader, cost, count, error_text, items, text
+
+
+class EmbeddingsReader(Reader):
+    operation = "embeddings"
+
+    def body(self, data: dict[str, Any]) -> None:
+        usage = data.get("usage")
+        self.recognised = _has_vectors(data) or (data.get("data") == [] and _counts_input(usage))
+        self.model = text(data.get("model")) or self.model
+        self.response_id = text(data.get("id")) or self.response_id
+        self.error = error_text(data)
+        if isinstance(usage, dict):
+            prompt = count(usage.get("prompt_tokens"))
+            found = Usage(
+                prompt_tokens=count(usage.get("total_tokens")) if prompt is None else prompt,
+                cost=cost(usage),
+            )
+            if found.known:
+                self.usage, self.complete = found, True
+
+
+def _has_vectors(data: dict[str, Any]) -> bool:
+    if _is_vector(data.get("embedding")):
+        return True
+    vectors = items(data.get("data"))
+    # Voyage's contextualized embeddings are lists of such lists, Jina's multi-vectors are plural.
+    return bool(vectors) and (
+        not {"embedding", "embeddings"}.isdisjoint(vectors[0])
+        or any("embedding" in vector for vector in items(vectors[0].get("data"))[:1])
+    )
+
+
+def _is_vector(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(number, (int, float)) for number in value[:1])
+
+
+def _counts_input(usage: object) -> bool:
+    return (
+        isinstance(usage, dict)
+        and not {"prompt_tokens", "total_tokens"}.isdisjoint(usage)
+        and (
+            "input_tokens" not in usage  # those are images
+        )
+    )

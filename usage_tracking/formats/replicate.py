@@ -1,0 +1,33 @@
+"""Replicate predictions that have finished while the request waited.
+
+https://replicate.com/docs/topics/predictions (language models name their tokens in `metrics`,
+others only seconds; a prediction that goes on is polled by GET, which is not seen)
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..events import Usage
+from .reader import Reader, count, error_text, mapping, seconds, text
+
+
+class ReplicateReader(Reader):
+    operation = "generate_content"
+
+    def body(self, data: dict[str, Any]) -> None:
+        metrics, status = mapping(data.get("metrics")), text(data.get("status"))
+        self.recognised = bool(status) and "get" in mapping(data.get("urls")) and "version" in data
+        self.model = text(data.get("model"))
+        self.response_id = text(data.get("id"))
+        self.error = error_text(data)
+        if status in {"failed", "canceled", "aborted"} and not self.error:
+            self.error = status
+        found = Usage(
+            prompt_tokens=count(metrics.get("input_token_count")),
+            completion_tokens=count(metrics.get("output_token_count")),
+        )
+        if found.known:
+            self.usage, self.complete = found, True
+        if self.recognised and (spent := seconds(metrics.get("predict_time"))) is not None:
+            self.facts["predict_seconds"] = spent

@@ -1,0 +1,317 @@
+"""Cuts the bytes of a stream into events, wherever the network has cut them."""
+
+from __future__ import annotations
+
+import json
+import re
+import struct
+import zlib
+from collections.abc import Callable, Iterator
+from typing import Any, Protocol
+
+#: A longer event (a whole image, say) is passed over, so that memory stays bounded.
+MAX_EVENT = 8 * 1024 * 1024
+#: The events of so many bytes are asked about at once.
+_STRETCH = 4096
+_BLANK_LINE = re.compile(rb"\n\r?\n")
+
+
+def everything(_: bytes) -> bool:
+    return True
+
+
+class Splitter(Protocol):
+    """Takes the bytes of a stream in whatever pieces they come and gives its events."""
+
+    def feed(
+        self, chunk: bytes, wanted: Callable[[bytes], bool] = everything
+    ) -> Iterator[bytes]: ...
+
+    def end(self) -> Iterator[bytes]: ...
+
+
+def splitter_for(content_type: str) -> Splitter | None:
+    """The splitter for a body of this `Content-Type`, None if that is no kind of stream."""
+    kind = _SPLITTERS.get(_essence(content_type))
+    return None if kind is None else kind()
+
+
+def is_binary(content_type: str) -> bool:
+    """Whether a body of this `Content-Type` is sound, pictures or a file, which name no usage."""
+    essence = _essence(content_type)
+    return essence.startswith(("audio/", "image/", "video/")) or essence.endswith("/octet-stream")
+
+
+def _essence(content_type: str) -> str:
+    return content_type.partition(";")[0].strip().lower()
+
+
+class ServerSentEvents:
+    """The `data` of each event of a `text/event-stream`.
+
+    https://html.spec.whatwg.org/multipage/server-sent-events.html#event-stream-interpretation
+    """
+
+    def __init__(self) -> None:
+        self._rest = b""
+        self._data: list[bytes] = []
+        self._length = 0
+        #: An event that is too long is passed over, to its end: the next blank line.
+        self._skipping = False
+
+    def feed(self, chunk: bytes, wanted: Callable[[bytes], bool] = everything) -> Iterator[bytes]:
+        """The events that end in `chunk`.
+
+        A stretch of whole events that is not `wanted` is passed over without being cut up: most
+        events of an answer are its words, which nobody here reads.
+        """
+        start = 0
+        while not (self._rest or self._data or self._skipping) and (
+            blank := _BLANK_LINE.search(chunk, start + _STRETCH)
+        ):
+            stretch = chunk[start : blank.end()]
+            if wanted(stretch):
+                yield from self._feed(stretch)
+            start = blank.end()
+        yield from self._feed(chunk[start:])
+
+    def _feed(self, chunk: bytes) -> Iterator[bytes]:
+        if b"\n" in chunk:
+            *lines, chunk = (self._rest + chunk).split(b"\n")
+            self._rest = b""
+            for line in lines:
+                if line.startswith(b"data:"):
+                    self._add(line)
+                elif not line or line == b"\r":
+                    if self._data and not self._skipping:
+                        yield self._take()
+                    self._forget()
+                    self._skipping = False
+        if self._length + len(self._rest) + len(chunk) > MAX_EVENT:
+            self._forget()
+            self._skipping = True
+        elif not self._skipping or not self._rest:
+            self._rest += chunk
+
+    def end(self) -> Iterator[bytes]:
+        if self._rest.startswith(b"data:"):
+            self._add(self._rest)
+        if self._data and not self._skipping:
+            yield self._take()
+
+    def _add(self, line: bytes) -> None:
+        self._length += len(line)
+        if self._length > MAX_EVENT:
+            self._forget()
+            self._skipping = True
+        elif not self._skipping:
+            self._data.append(line[5:].strip())
+
+    def _take(self) -> bytes:
+        data = self._data
+        return data[0] if len(data) == 1 else b"\n".join(data)
+
+    def _forget(self) -> None:
+        self._data, self._length, self._rest = [], 0, b""
+
+
+class JSONArray:
+    """The objects of one JSON array that arrives piece by piece (Gemini without `alt=sse`)."""
+
+    _outside = re.compile(rb'["{}]')
+    _inside = re.compile(rb'["\\]')
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+        self._at = 0
+        self._start = -1
+        self._depth = 0
+        self._in_string = False
+        self._skipping = False
+
+    def feed(self, chunk: bytes, wanted: Callable[[bytes], bool] = everything) -> Iterator[bytes]:
+        self._buffer += chunk
+        while match := (self._inside if self._in_string else self._outside).search(
+            self._buffer, self._at
+        ):
+            self._at = match.end()
+            mark = match[0]
+            if mark == b"\\":
+                if self._at == len(self._buffer):
+                    self._at -= 1  # what it escapes has not arrived yet
+                    return
+                self._at += 1
+            elif mark == b'"':
+                self._in_string = not self._in_string
+            elif mark == b"{":
+                if self._depth == 0:
+                    self._start = match.start()
+                self._depth += 1
+            elif self._depth:
+                self._depth -= 1
+                if self._depth == 0:
+                    event = bytes(self._buffer[self._start : self._at])
+                    skipped, self._skipping = self._skipping, False
+                    del self._buffer[: self._at]
+                    self._at, self._start = 0, -1
+                    if not skipped and wanted(event):
+                        yield event
+        self._at = len(self._buffer)
+        if self._start < 0:
+            self._buffer.clear()
+            self._at = 0
+        elif len(self._buffer) > MAX_EVENT:
+            # Keep counting braces, forget what is between them.
+            self._buffer.clear()
+            self._at, self._start, self._skipping = 0, 0, True
+
+    def end(self) -> Iterator[bytes]:
+        return iter(())
+
+
+class Lines:
+    """The lines of a stream of JSON values, one on each (NDJSON).
+
+    https://github.com/ndjson/ndjson-spec
+    """
+
+    def __init__(self) -> None:
+        self._rest = b""
+        #: A line that is too long is passed over, to its end.
+        self._skipping = False
+
+    def feed(self, chunk: bytes, wanted: Callable[[bytes], bool] = everything) -> Iterator[bytes]:
+        *lines, chunk = chunk.split(b"\n")
+        for line in lines:
+            line, self._rest = (self._rest + line).strip(), b""
+            skipped, self._skipping = self._skipping, False
+            if line and not skipped and wanted(line):
+                yield line
+        if len(self._rest) + len(chunk) > MAX_EVENT:
+            self._rest, self._skipping = b"", True
+        elif not self._skipping:
+            self._rest += chunk
+
+    def end(self) -> Iterator[bytes]:
+        if line := self._rest.strip():
+            yield line
+
+
+class EventStream:
+    """The frames of an `application/vnd.amazon.eventstream`, each as one JSON object.
+
+    An event becomes `{type: payload}`, an exception `{"error": {"type": ..., "message": ...}}`.
+    A frame is its total length, the length of its headers, a CRC of these two, the headers, the
+    payload and a CRC of all that, integers big-endian.
+    https://smithy.io/2.0/aws/amazon-eventstream.html
+    """
+
+    _prelude = struct.Struct(">III")
+    _crc = struct.Struct(">I")
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+        #: So many bytes of a frame that is too long are still to be passed over.
+        self._to_skip = 0
+        #: Where a frame begins is no longer known.
+        self._lost = False
+
+    def feed(self, chunk: bytes, wanted: Callable[[bytes], bool] = everything) -> Iterator[bytes]:
+        if self._to_skip:
+            skipped = min(self._to_skip, len(chunk))
+            self._to_skip -= skipped
+            chunk = chunk[skipped:]
+        if self._lost:
+            return
+        self._buffer += chunk
+        prelude = self._prelude.size
+        while len(self._buffer) >= prelude:
+            total, headers, crc = self._prelude.unpack_from(self._buffer)
+            if zlib.crc32(self._buffer[:8]) != crc or headers + prelude + 4 > total:
+                # Nothing says where the next frame begins.
+                self._lost = True
+                self._buffer.clear()
+                yield _UNREADABLE
+                return
+            if total > MAX_EVENT:
+                self._to_skip = max(total - len(self._buffer), 0)
+                del self._buffer[:total]
+                continue
+            if len(self._buffer) < total:
+                return
+            frame = bytes(self._buffer[:total])
+            del self._buffer[:total]
+            event = self._event(frame, headers)
+            if event is _UNREADABLE or wanted(event):
+                yield event
+
+    def end(self) -> Iterator[bytes]:
+        return iter(())
+
+    def _event(self, frame: bytes, headers: int) -> bytes:
+        start = self._prelude.size
+        payload = frame[start + headers : -4]
+        if zlib.crc32(frame[:-4]) != self._crc.unpack(frame[-4:])[0]:
+            return _UNREADABLE
+        try:
+            told = _frame_headers(frame[start : start + headers])
+        except (ValueError, struct.error):
+            return _UNREADABLE
+        kind = told.get(":event-type")
+        if told.get(":message-type", "event") == "event" and kind:
+            return b"{%b:%b}" % (json.dumps(kind).encode(), payload.strip() or b"{}")
+        try:
+            words: Any = json.loads(payload)
+        except (ValueError, RecursionError):
+            words = None
+        message = words.get("message") if isinstance(words, dict) else None
+        error = {
+            "type": told.get(":exception-type") or told.get(":error-code") or "error",
+            "message": message or told.get(":error-message") or "",
+        }
+        return json.dumps({"error": error}).encode()
+
+
+#: Stands for a damaged frame: no JSON, so that the reader says that it cannot be read.
+_UNREADABLE = b"\xff"
+
+#: Type of a header's value → its length; 6 (bytes) and 7 (string) name their own.
+_FIXED = {0: 0, 1: 0, 2: 1, 3: 2, 4: 4, 5: 8, 8: 8, 9: 16}
+_BYTES, _STRING = 6, 7
+
+
+def _frame_headers(data: bytes) -> dict[str, str]:
+    """The headers of one frame that are strings."""
+    headers: dict[str, str] = {}
+    at = 0
+    while at < len(data):
+        end = at + 1 + data[at]
+        name, (kind,) = data[at + 1 : end].decode(), struct.unpack_from(">B", data, end)
+        at = end + 1
+        if kind in {_BYTES, _STRING}:
+            (length,) = struct.unpack_from(">H", data, at)
+            at += 2
+            if kind == _STRING:
+                headers[name] = data[at : at + length].decode()
+        elif kind in _FIXED:
+            length = _FIXED[kind]
+        else:
+            raise ValueError("a header of no known type")
+        at += length
+    return headers
+
+
+_SPLITTERS: dict[str, type[Splitter]] = {
+    "text/event-stream": ServerSentEvents,
+    "application/vnd.amazon.eventstream": EventStream,
+    **dict.fromkeys(
+        (
+            "application/x-ndjson",  # Ollama
+            "application/ndjson",
+            "application/stream+json",  # Cohere v1
+            "application/jsonl",
+            "application/x-jsonlines",
+        ),
+        Lines,
+    ),
+}

@@ -1,0 +1,16 @@
+"""Models of others on Vertex, `:rawPredict` and `:streamRawPredict`: each in its maker's format.
+
+https://cloud.google.com/vertex-ai/generative-ai/docs/partner-models/claude/use-claude
+https://cloud.google.com/vertex-ai/generative-ai/docs/partner-models/mistral (as OpenAI chat)
+"""
+
+from __future__ import annotations
+
+from .anthropic import MessagesReader
+from .one_of import OneOf
+from .openai_chat import ChatReader
+
+
+class RawPredictReader(OneOf):
+    operation = "chat"
+    kinds = (MessagesReader, ChatReader)

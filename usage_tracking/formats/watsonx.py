@@ -1,0 +1,57 @@
+"""watsonx text generation, embeddings and rerank.
+
+https://cloud.ibm.com/apidocs/watsonx-ai#text-generation (each result counts its own tokens)
+https://cloud.ibm.com/apidocs/watsonx-ai#text-generation-stream (counts run; the input may be named
+in one event only)
+https://cloud.ibm.com/apidocs/watsonx-ai#text-embeddings (`input_token_count` of the whole)
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..events import Usage
+from .reader import Reader, added, count, error_text, items, text
+
+
+class WatsonxReader(Reader):
+    operation = "text_completion"
+
+    usage_key = b'_token_count"'
+    final_at_end = False
+
+    def wants(self, data: bytes) -> bool:
+        return super().wants(data) or b'"errors"' in data
+
+    def body(self, data: dict[str, Any]) -> None:
+        results = items(data.get("results"))
+        if text(data.get("model_id")) and results:
+            self.recognised = True
+        self.model = text(data.get("model_id")) or self.model
+        self.response_id = text(data.get("id")) or self.response_id
+        self.error = error_text(data) or self.error
+        reasons = {text(result.get("stop_reason")).lower() for result in results}
+        if "error" in reasons and not self.error:
+            self.error = "stop_reason: error"
+        before = self.usage or Usage()
+        found = Usage(
+            prompt_tokens=_larger(
+                before.prompt_tokens,
+                added(
+                    count(data.get("input_token_count")),
+                    *(count(result.get("input_token_count")) for result in results),
+                ),
+            ),
+            completion_tokens=_larger(
+                before.completion_tokens,
+                added(*(count(result.get("generated_token_count")) for result in results)),
+            ),
+        )
+        if found.known:
+            self.usage = found
+        if results and "not_finished" not in reasons:
+            self.complete = self.usage is not None
+
+
+def _larger(*counts: int | None) -> int | None:
+    return max((c for c in counts if c is not None), default=None)

@@ -1,0 +1,189 @@
+"""What the log says of the last hours, and whether the daily rows agree with it."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterator
+from typing import Any
+
+from django.contrib.auth import get_user_model
+from django.db.models import Count, Q
+from django.utils import timezone
+
+from .. import conf, daily, errors
+from ..capture import selftest
+from ..events import UNKNOWN
+from ..models import AIUsageLog
+from .findings import Finding, Result, Thresholds, manage, note, ok, problem, warning
+
+
+def drift(using: str, *, repair: bool) -> Result:
+    """Whether the daily rows are the sums of the log; with `repair` they will be."""
+    return Result("Checking that daily rows agree with the log", (_drift(using, repair=repair),))
+
+
+def _drift(using: str, *, repair: bool) -> Finding:
+    found = daily.rebuild(using=using) if repair else daily.drift(using=using)
+    if not found:
+        return ok("in_step", "The daily rows are the sums of the log")
+    if repair:
+        return ok("mended", f"Mended {len(found)} daily rows, {_first(found, using)}")
+    return problem(
+        "drift",
+        f"{len(found)} daily rows do not agree with the log, {_first(found, using)}",
+        manage("diagnose_ai_usage --repair", using),
+    )
+
+
+def _first(found: dict[daily.Key, daily.Sums], using: str) -> str:
+    (user_id, day), sums = next(iter(found.items()))
+    user = get_user_model()._base_manager.using(using).filter(pk=user_id).first()
+    name = errors.shown_user(str(user_id), user.get_username() if user else str(user_id))
+    number = sums.total_requests
+    if number:
+        what = f"lacks {number} requests" if number > 0 else f"has {-number} requests too many"
+    else:
+        what = f"is {sums.total_tokens:+d} tokens and {sums.total_cost:+.6f} USD behind"
+    return f"the first of {name} on {day}: it {what}"
+
+
+def recent(using: str, limits: Thresholds) -> Result:
+    """Whether calls come in, and whether tracking itself failed."""
+    title = f"Checking the activity of the last {limits.hours:g} hours"
+    return Result(title, (*_recent(using, limits), _failures()))
+
+
+def _recent(using: str, limits: Thresholds) -> Iterator[Finding]:
+    logs = _logs(using)
+    now = timezone.now()
+    last = logs.order_by("-created_at").values_list("created_at", flat=True).first()
+    if last is None:
+        yield warning(
+            "never", "No call was ever recorded", "Make one in the site, then look again."
+        )
+        return
+    since = now - dt.timedelta(hours=limits.hours)
+    yield note("calls", f"Calls: {logs.filter(created_at__gte=since).count()}")
+    silent_since = now - dt.timedelta(hours=limits.max_silence)
+    allowed = f"{limits.max_silence:g} h"
+    fix = 'grep -e TRACK_ERROR -e TRACK_EXCEPTION "$LOG_FILE"'
+    if last < silent_since:
+        text = f"The log does not grow: no call in the last {allowed}, the last at {last:%F %T}"
+        yield problem("silence", text, fix)
+    elif not logs.filter(created_at__gte=silent_since, success=True).exists():
+        yield problem("no_success", f"No call of the last {allowed} succeeded", fix)
+    else:
+        yield ok("active", f"The last call was recorded at {last:%F %T}")
+
+
+def _failures() -> Finding:
+    counted = errors.failures
+    if not counted:
+        return ok("no_errors", "Tracking itself had no error in this process")
+    places = ", ".join(f"{where} ({number} times)" for where, number in counted.most_common(5))
+    text = f"Tracking itself failed {counted.total()} times in this process: {places}"
+    return problem("errors", text, 'grep -A 20 TRACK_EXCEPTION "$LOG_FILE"')
+
+
+def shares(using: str, limits: Thresholds) -> Result:
+    """How many calls failed, and of how many something is not known."""
+    return Result("Checking failures and what is not known", tuple(_shares(using, limits)))
+
+
+def _shares(using: str, limits: Thresholds) -> Iterator[Finding]:
+    since = timezone.now() - dt.timedelta(hours=limits.hours)
+    counted = (
+        _logs(using)
+        .filter(created_at__gte=since)
+        .order_by()
+        .aggregate(
+            calls=Count("pk"),
+            failure_rate=Count("pk", filter=Q(success=False)),
+            unattributed=Count("pk", filter=Q(user=None)),
+            # A call that failed has neither tokens nor a cost to report.
+            unknown=Count("pk", filter=Q(usage_source=UNKNOWN, success=True)),
+            unpriced=Count("pk", filter=Q(cost=None, success=True) & ~Q(usage_source=UNKNOWN)),
+        )
+    )
+    calls = counted.pop("calls")
+    for code, number in counted.items():
+        name, fix = _SHARES[code]
+        share, limit = 100 * number / calls if calls else 0.0, getattr(limits, f"max_{code}")
+        text = f"{name}: {number} of {calls} ({share:.1f} %)"
+        if share <= limit:
+            yield ok(code, text)
+        elif calls < limits.min_calls:
+            yield note(code, f"{text}, of too few calls to judge")
+        else:
+            yield problem(code, f"{text}, more than {limit:g} %", fix)
+
+
+_SHARES = {
+    "failure_rate": (
+        "Failed",
+        'python manage.py shell -c "from usage_tracking.models import AIUsageLog; '
+        "print(*AIUsageLog.objects.filter(success=False)"
+        ".values_list('section', 'model_name', 'error_message')[:20], sep='\\n')\"",
+    ),
+    "unattributed": ("Without a user", "with ai_usage(section=..., user=user):"),
+    "unknown": ("Without tokens", 'AI_USAGE_STREAM_USAGE = "request"'),
+    "unpriced": (
+        "Without a price",
+        'AI_USAGE_PRICES = {"the-model": {"input": 0.15, "output": 0.60}}',
+    ),
+}
+
+
+def sections(using: str) -> Result:
+    """Which sections never produced a log, and which are not declared."""
+    return Result("Checking sections", tuple(_sections(using)))
+
+
+def _sections(using: str) -> Iterator[Finding]:
+    known = conf.sections()
+    seen = set(_logs(using).order_by().values_list("section", flat=True).distinct())
+    if missing := [code for code in known if code not in seen]:
+        yield warning(
+            "sections_never_seen",
+            f"Never seen: {', '.join(missing)}",
+            f"with ai_usage(section={missing[0]!r}):",
+        )
+    if foreign := sorted(seen - set(known)):
+        declared = known | {code: code.replace("_", " ").title() for code in foreign}
+        yield warning(
+            "sections_not_declared",
+            f"Not in AI_USAGE_SECTIONS: {', '.join(foreign)}",
+            f"AI_USAGE_SECTIONS = {declared!r}",
+        )
+    if not missing and not foreign:
+        yield ok("sections", f"Each of the {len(known)} sections has calls")
+
+
+def hosts(using: str, limits: Thresholds) -> Result:
+    """Hosts that answered as AI providers do and that no table knows."""
+    return Result("Checking for unknown hosts", tuple(_hosts(using, limits)))
+
+
+def _hosts(using: str, limits: Thresholds) -> Iterator[Finding]:
+    since = timezone.now() - dt.timedelta(hours=limits.hours)
+    found = (
+        _logs(using)
+        .filter(created_at__gte=since, provider=UNKNOWN, metadata__has_key="host")
+        .order_by()
+        .values_list("metadata__host")
+        .annotate(calls=Count("pk"))
+        .order_by("-calls")
+    )
+    started = bool(conf.gateways())
+    for host, calls in found:
+        entry = f"AI_USAGE_GATEWAYS[{host!r}] = 'openai'"
+        fix = entry if started else f"AI_USAGE_GATEWAYS = {{{host!r}: 'openai'}}"
+        started = True
+        yield warning("unknown_host", f"{host} is no known provider's ({calls} calls)", fix)
+    if not found:
+        yield ok("hosts", "Every host is a known provider's")
+
+
+def _logs(using: str) -> Any:
+    """The site's own calls: test calls that were kept are not among them."""
+    return AIUsageLog.objects.using(using).exclude(model_name=selftest.MODEL)

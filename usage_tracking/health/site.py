@@ -1,0 +1,201 @@
+"""Whether the site is set up: tables, a user to test with, URLs, middleware, settings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from importlib.util import find_spec
+from typing import Any
+
+from django.contrib.auth import get_user_model
+from django.core.checks import CheckMessage, registry
+from django.core.exceptions import ImproperlyConfigured, ValidationError
+from django.db import DatabaseError, connections
+from django.db.migrations.executor import MigrationExecutor
+from django.test import RequestFactory
+from django.urls import URLPattern, get_resolver
+
+from ..models import AIUsageLog, AIUsageTracking
+from .findings import Finding, Result, failed, manage, note, ok, problem
+
+API = "usage_tracking.api"
+#: What its extra brings.
+API_PACKAGES = ("rest_framework", "django_filters", "drf_spectacular")
+_MIDDLEWARE = {"usage_tracking.W002", "usage_tracking.W003"}
+_OUTBOX = {"usage_tracking.W004", "usage_tracking.W005"}
+
+
+def models(using: str) -> Result:
+    """Whether the database answers and has the tables, with every migration applied."""
+    return Result("Checking if models are accessible", (_models(using),))
+
+
+def _models(using: str) -> Finding:
+    migrate = manage("migrate usage_tracking", using)
+    try:
+        connection = connections[using]
+        with connection.cursor() as cursor:
+            tables = set(connection.introspection.table_names(cursor))
+        executor = MigrationExecutor(connection)
+        ours = [key for key in executor.loader.graph.leaf_nodes() if key[0] == "usage_tracking"]
+        missing = [
+            migration.name
+            for migration, _ in executor.migration_plan(ours)
+            if migration.app_label == "usage_tracking"
+        ]
+    except (DatabaseError, ImproperlyConfigured) as error:
+        return problem(
+            "database_error",
+            f"The database {using!r} does not answer: {failed(error)}",
+            manage("dbshell", using),
+        )
+    lacking = {model._meta.db_table for model in (AIUsageLog, AIUsageTracking)} - tables
+    if lacking:
+        return problem(
+            "not_migrated",
+            f"The database {using!r} has no table {' and no table '.join(sorted(lacking))}",
+            migrate,
+        )
+    if missing:
+        return problem("migrations", f"Not applied: {', '.join(missing)}", migrate)
+    return ok("models", "Models are accessible")
+
+
+def find_user(name: str | None, using: str) -> tuple[Result, Any]:
+    """The user that `name` (username or key) names, else a superuser, else an active user."""
+    title = "Getting test user"
+    model = get_user_model()
+    users = model._base_manager.using(using)
+    user: Any
+    if name:
+        user = users.filter(**{model.USERNAME_FIELD: name}).first() or _by_key(users, name)
+        if user is None:
+            text = f"There is no user {name!r}"
+            fix = "Leave --user out, or give the username or the key of one that exists."
+            return Result(title, (problem("no_such_user", text, fix),)), None
+    else:
+        user = _somebody(model, users)
+    if user is None:
+        text = "There is no active user to test with"
+        return Result(title, (problem("no_user", text, manage("createsuperuser", using)),)), None
+    return Result(title, (ok("user", f"Using user: {user.get_username()} (ID: {user.pk})"),)), user
+
+
+def _somebody(model: Any, users: Any) -> Any:
+    """A superuser, else an active user; of a user model without such flags anybody."""
+    names = {field.name for field in model._meta.get_fields()}
+    flags = [flag for flag in ("is_superuser", "is_active") if flag in names]
+    for flag in flags:
+        if user := users.filter(**{flag: True}).order_by("pk").first():
+            return user
+    return None if flags else users.order_by("pk").first()
+
+
+def _by_key(users: Any, name: str) -> Any:
+    try:
+        return users.filter(pk=name).first()
+    except (ValueError, ValidationError, OverflowError):
+        return None
+
+
+def rows(using: str) -> Result:
+    """How many rows there are."""
+    logs = AIUsageLog.objects.using(using).count()
+    days = AIUsageTracking.objects.using(using).count()
+    return Result(
+        "Checking existing logs",
+        (
+            note("logs", f"AIUsageLog entries: {logs}"),
+            note("days", f"AIUsageTracking entries: {days}"),
+            ok("rows", "Can query existing logs"),
+        ),
+    )
+
+
+def api() -> Result:
+    """Whether the endpoints of the REST API are mounted and answer."""
+    return Result("Checking API endpoints", tuple(_api()))
+
+
+def _api() -> Iterator[Finding]:
+    missing = [name for name in API_PACKAGES if find_spec(name) is None]
+    try:
+        patterns = [(path, view) for path, view in _urls(get_resolver(), "/") if _is_ours(view)]
+    except ModuleNotFoundError as error:
+        if error.name not in missing:
+            raise
+        text = f"The REST API is mounted, and not installed: there is no {' and no '.join(missing)}"
+        yield problem("api_not_installed", text, 'pip install "django-usage-tracking[api]"')
+        return
+    # Neither is wrong: a site need not have it, whatever else it uses REST framework for.
+    if missing:
+        yield note("api_not_installed", "The REST API is not installed")
+    elif not patterns:
+        mount = f'path("api/v1/ai/", include("{API}.urls"))'
+        yield note("api_not_mounted", f"The REST API is not mounted, as {mount} would")
+    for path, view in patterns:
+        if "<" in path or "(" in path:
+            continue  # of one row
+        try:
+            status = view(RequestFactory().get(path)).status_code
+        except Exception as error:  # noqa: BLE001 -- whatever a view of the site's raises is the finding
+            yield problem("api_broken", f"{path} raises {failed(error)}", "python manage.py check")
+            continue
+        if status < 500:
+            yield ok("api", f"{path} answers ({status})")
+        else:
+            yield problem("api_broken", f"{path} answers {status}", "python manage.py check")
+
+
+def _urls(resolver: Any, prefix: str) -> Iterator[tuple[str, Callable[..., Any]]]:
+    for pattern in resolver.url_patterns:
+        path = prefix + str(pattern.pattern).lstrip("^").rstrip("$")
+        if isinstance(pattern, URLPattern):
+            yield path, pattern.callback
+        else:
+            yield from _urls(pattern, path)
+
+
+def _is_ours(view: Any) -> bool:
+    kind = getattr(view, "cls", None) or getattr(view, "view_class", view)
+    return str(getattr(kind, "__module__", "")).startswith(API)
+
+
+def middleware(using: str) -> Result:
+    """Whether the middleware is there, and behind the one that knows the user."""
+    found = [_told(message) for message in _messages(using) if message.id in _MIDDLEWARE]
+    return Result(
+        "Checking the middleware",
+        tuple(found) or (ok("middleware", "AIUsageMiddleware is in place"),),
+    )
+
+
+def settings(using: str) -> Result:
+    """What the system checks say of the settings."""
+    messages = [m for m in _messages(using) if m.id not in _MIDDLEWARE | _OUTBOX]
+    return Result(
+        "Checking the settings",
+        tuple(map(_told, messages)) or (ok("settings", "The settings are sound"),),
+    )
+
+
+def outbox_settings(using: str) -> list[Finding]:
+    """What the system checks say of the outbox."""
+    return [_told(message) for message in _messages(using) if message.id in _OUTBOX]
+
+
+def _messages(using: str) -> list[CheckMessage]:
+    """Of our own system checks, which stand above this module: asked for by Django's registry."""
+    return [
+        message
+        for check in registry.registry.get_checks()
+        if check.__module__ == "usage_tracking.checks"
+        for message in check(app_configs=None, databases=[using])
+    ]
+
+
+def _told(message: CheckMessage) -> Finding:
+    code = str(message.id).removeprefix("usage_tracking.").lower()
+    return problem(f"check_{code}", message.msg, message.hint or f"Mend it, then: {_CHECK}")
+
+
+_CHECK = "python manage.py check"

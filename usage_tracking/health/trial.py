@@ -1,0 +1,204 @@
+"""A test call that goes the whole way: transport → capture → outbox → delivery → both tables.
+
+It is made to a server on this machine, and recorded by whatever records the site's calls. Its row
+is marked, so that the next run finds what a run that was killed has left.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any, NamedTuple
+
+from django.db import router, transaction
+from django.utils import timezone
+
+from .. import conf, outbox
+from ..capture import selftest
+from ..context import ai_usage
+from ..delivery import delivery
+from ..events import UsageEvent
+from ..models import AIUsageLog, AIUsageTracking, today
+from ..scope import attribution
+from .findings import Finding, Result, failed, manage, note, ok, problem
+
+#: In the metadata of a test call: whether its row is to be removed or kept.
+MARK = "diagnose_ai_usage"
+_REMOVE, _KEEP = "remove", "keep"
+#: Seconds that delivery may take.
+WAIT = 10.0
+#: A younger test call may be that of another run.
+_IN_USE = dt.timedelta(minutes=1)
+
+FLUSH = "python manage.py flush_ai_usage"
+_NOTHING = note("not_verified", "Nothing to verify")
+SEND, VERIFY = "Tracking test AI usage", "Verifying data was saved"
+
+
+class Before(NamedTuple):
+    """The daily row of the test user before the call."""
+
+    day: dt.date
+    requests: int
+    updated_at: dt.datetime
+
+
+def hindrance(user: Any, using: str) -> Finding | None:
+    """Why no test call can be made."""
+    if not conf.enabled():
+        text = "AI_USAGE_ENABLED is False: no call is recorded"
+        return problem("disabled", text, "AI_USAGE_ENABLED = True")
+    if not conf.capture():
+        text = f"AI_USAGE_CAPTURE is {conf.capture()!r}: no call is seen"
+        return problem("capture_off", text, "AI_USAGE_CAPTURE = True")
+    if user is None:
+        return note("not_sent", "Not sent: there is no user to send it as")
+    if using != (alias := router.db_for_write(AIUsageLog)):
+        return note("not_sent", f"Not sent: calls are delivered into the database {alias!r}")
+    return None
+
+
+def track(user: Any, using: str, *, keep: bool) -> tuple[Result, Result]:
+    """Makes the call as `user`, verifies what became of it and, unless `keep`, removes it."""
+    sent, verified = _track(user, using, keep=keep)
+    return Result(SEND, (sent,)), Result(VERIFY, verified or (_NOTHING,))
+
+
+def _track(user: Any, using: str, *, keep: bool) -> tuple[Finding, tuple[Finding, ...]]:
+    if finding := hindrance(user, using):
+        return finding, ()
+    before = _before(user, using)
+    event: UsageEvent | None = None
+    try:
+        mark = {MARK: _KEEP if keep else _REMOVE}
+        with ai_usage(conf.default_section(), user=user, metadata=mark):
+            unit = attribution().unit
+            try:
+                transport = selftest.send()
+            except Exception as error:  # noqa: BLE001 -- a library's own, of whatever kind
+                return _unsent(error), ()
+            finally:
+                event = next((c.event for c in unit.calls if MARK in c.event.metadata), None)
+        if event is None:
+            return _unseen(transport), ()
+        log = _wait_for(event, using, WAIT)
+        if log is None:
+            return _undelivered(event), ()
+        return ok("tracked", "Tracking successful!"), tuple(_verify(log, event, using, keep=keep))
+    finally:
+        with _control_c_waits():
+            # Interrupted, the call may still be on its way.
+            log = None if event is None or keep else _wait_for(event, using, 1.0)
+            if log is not None:
+                _remove(log, using, before)
+            for left in _left_behind(using):
+                _remove(left, using, None)
+
+
+@contextmanager
+def _control_c_waits() -> Iterator[None]:
+    """An impatient operator, who presses it while the row is removed, would keep the row."""
+    is_main = threading.current_thread() is threading.main_thread()
+    if not is_main or signal.getsignal(signal.SIGINT) is None:  # nor can one of C be put back
+        yield
+        return
+    pressed: list[tuple[int, FrameType | None]] = []
+    handler = signal.signal(signal.SIGINT, lambda *pressing: pressed.append(pressing))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, handler)
+        if pressed and callable(handler):
+            handler(*pressed[-1])
+
+
+def _before(user: Any, using: str) -> Before | None:
+    row = AIUsageTracking.objects.using(using).filter(user=user, date=today()).first()
+    return Before(row.date, row.total_requests, row.updated_at) if row else None
+
+
+def _wait_for(event: UsageEvent, using: str, seconds: float) -> AIUsageLog | None:
+    deadline = time.monotonic() + seconds
+    while True:
+        log = AIUsageLog.objects.using(using).filter(pk=event.id).first()
+        if log is not None or time.monotonic() > deadline or _refusal(event):
+            return log
+        if not delivery.moment(wait=0.05):
+            time.sleep(0.05)
+
+
+def _refusal(event: UsageEvent) -> str:
+    letters = outbox.get().dead_letters()
+    key = json.loads(event.to_json())["id"]
+    return next((letter.reason for letter in letters if letter.event.get("id") == key), "")
+
+
+def _unseen(transport: str) -> Finding:
+    if not transport:
+        return problem(
+            "no_transport",
+            "No HTTP library that AI SDKs use is installed and hooked",
+            'pip install "httpx<1"',
+        )
+    return problem(
+        "not_captured",
+        f"The call through {transport} was made and not captured",
+        "grep TRACK_EXCEPTION in the log of ai_usage_tracker",
+    )
+
+
+def _unsent(error: Exception) -> Finding:
+    text = f"The call to a server on 127.0.0.1 could not be made: {failed(error)}"
+    return problem("not_made", text, "Let the site connect to 127.0.0.1.")
+
+
+def _undelivered(event: UsageEvent) -> Finding:
+    if reason := _refusal(event):
+        text = f"The call was captured and the database refused it: {reason}"
+        return problem("refused", text, f"{FLUSH} --retry-dead")
+    text = f"The call was captured and is not in the database after {WAIT:.0f} s; it waits"
+    return problem("not_delivered", text, FLUSH)
+
+
+def _verify(log: AIUsageLog, event: UsageEvent, using: str, *, keep: bool) -> Iterator[Finding]:
+    told = (str(log.user_id), log.section, log.prompt_tokens, log.completion_tokens)
+    if told == (event.user_id, event.section, *selftest.TOKENS):
+        yield ok("log", "Latest AIUsageLog found")
+    else:
+        text = f"The log says {told!r} of a call of {(event.user_id, event.section)!r}"
+        yield problem("log_differs", text, FLUSH)
+    days = AIUsageTracking.objects.using(using).filter(user=log.user_id, date=log.day)
+    if days.filter(total_requests__gt=0).exists():
+        yield ok("day", "Today's AIUsageTracking found")
+    else:
+        text = "Today's AIUsageTracking is missing"
+        yield problem("day_missing", text, manage("diagnose_ai_usage --repair", using))
+    if keep:
+        yield note("kept", f"Kept: AIUsageLog {log.pk}")
+
+
+def _left_behind(using: str) -> list[AIUsageLog]:
+    return list(
+        AIUsageLog.objects.using(using).filter(
+            model_name=selftest.MODEL,
+            created_at__lt=timezone.now() - _IN_USE,
+            **{f"metadata__{MARK}": _REMOVE},
+        )
+    )
+
+
+def _remove(log: AIUsageLog, using: str, before: Before | None) -> None:
+    """Takes the call back out of both tables, as if it had never been."""
+    with transaction.atomic(using=using):
+        log.delete(using=using)
+        day = AIUsageTracking.objects.using(using).filter(user=log.user_id, date=log.day)
+        if before is None or before.day != log.day:
+            day.filter(total_requests=0).delete()
+        else:  # if no call of the site's came in between
+            day.filter(total_requests=before.requests).update(updated_at=before.updated_at)

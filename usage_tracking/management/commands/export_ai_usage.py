@@ -1,0 +1,32 @@
+from __future__ import annotations
+
+from argparse import ArgumentParser
+from typing import Any
+
+from django.core import serializers
+from django.core.management.base import BaseCommand, CommandError
+
+from usage_tracking import checks, personal, reports
+from usage_tracking.management.terminal import add_database, database, explained
+
+
+class Command(BaseCommand):
+    help = (
+        "Writes all that is stored of a user, for a request of access: every call and every daily "
+        "row, one JSON object a line, as `dumpdata --format jsonl` writes them."
+    )
+    requires_system_checks = [checks.TAG]
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--user", required=True, metavar="NAME|ID", help="whose")
+        add_database(parser)
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        using = database(options)
+        with explained("The export", "It is not complete."):
+            try:
+                user = reports.find_user(options["user"], using=using)
+            except reports.NotFound as error:
+                raise CommandError(str(error), returncode=2) from error
+            self.stdout.ending = ""
+            serializers.serialize("jsonl", personal.rows_of(user, using=using), stream=self.stdout)

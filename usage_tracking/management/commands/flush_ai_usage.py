@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+import os
+from argparse import ArgumentParser
+from typing import Any
+
+from django.contrib.auth import get_user_model
+from django.core.exceptions import ValidationError
+from django.core.management.base import BaseCommand, CommandError
+from django.db import DatabaseError
+
+from usage_tracking import checks, outbox, personal
+from usage_tracking.delivery import delivery
+from usage_tracking.management.terminal import add_database, database, explained
+
+
+class Command(BaseCommand):
+    help = (
+        "Delivers the AI calls that wait in the outbox, those of processes that died included, to "
+        "the database that the site's routers name. A living process delivers its own; run this "
+        "from cron where none may be alive."
+    )
+    requires_system_checks = [checks.TAG]
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument(
+            "--retry-dead",
+            action="store_true",
+            help="try the calls again that the database refused",
+        )
+        parser.add_argument(
+            "--forget",
+            metavar="USER",
+            help="first take this user (username or primary key; pk=7 or username=7 where both "
+            "exist) off all calls that wait or were refused; they are kept without user. Also for "
+            "one who is deleted already",
+        )
+        add_database(parser)
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        if database(options) != (alias := delivery.alias()):
+            raise CommandError(
+                f"Calls are delivered into the database {alias!r}, which the site's routers name; "
+                "what waits belongs to it.",
+                returncode=2,
+            )
+        with explained("Delivery", "What is not delivered waits."):
+            self._flush(options)
+
+    def _flush(self, options: dict[str, Any]) -> None:
+        box = outbox.get()
+        forgotten = None
+        try:
+            if options["forget"]:
+                forgotten = box.forget(_matcher(options["forget"]))
+        except OSError as error:
+            raise CommandError(
+                f"The user could not be taken off everything in the outbox: {error}", returncode=2
+            ) from error
+        retried = box.retry_dead_letters() if options["retry_dead"] else 0
+        try:
+            done = delivery.deliver()
+        except DatabaseError as error:
+            raise CommandError(
+                f"The database does not take the calls, they wait: {error}", returncode=2
+            ) from error
+        others = box.other_segments()
+        lines = {
+            "{} lines of the outbox kept without their user": forgotten,
+            "{} refused calls tried again": retried or None,
+            "{} calls delivered": done.written,
+            "{} files of dead processes taken over": done.adopted or None,
+            "{} calls wait for their user to be saved": done.put_off or None,
+            "{} files belong to living processes, which deliver them": others.living or None,
+            "{} files belong to other databases; flush them with the settings that name those": (
+                others.elsewhere or None
+            ),
+        }
+        if options["verbosity"]:
+            for text, count in lines.items():
+                if count is not None:
+                    self.stdout.write(text.format(count))
+        if done.buried:
+            raise CommandError(
+                f"{done.buried} calls were refused by the database; see dead letters in "
+                f"{os.fspath(box.directory) if box.directory else 'memory'}",
+                returncode=1,
+            )
+
+
+def _matcher(wanted: str) -> Any:
+    """Says of a user id and username whether they are the one that is `wanted`."""
+    users: Any = get_user_model()._base_manager.using(delivery.alias())
+    kind, _, value = wanted.partition("=")
+    if kind not in ("pk", "username"):
+        kind, value = "", wanted
+    by_name = by_pk = None
+    if kind != "pk":
+        by_name = users.filter(**{users.model.USERNAME_FIELD: value}).first()
+    if kind != "username":
+        try:
+            by_pk = users.filter(pk=users.model._meta.pk.to_python(value)).first()
+        except (ValidationError, OverflowError):
+            by_pk = None
+    if by_name and by_pk and by_name.pk != by_pk.pk:
+        raise CommandError(
+            f"{value} is the username of one user and the key of another: "
+            f"say username={value} or pk={value}",
+            returncode=2,
+        )
+    if user := by_name or by_pk:
+        return personal.is_of(user)
+    return lambda user_id, username: (
+        (kind != "username" and user_id == value) or (kind != "pk" and username == value)
+    )

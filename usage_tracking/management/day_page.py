@@ -1,0 +1,181 @@
+"""A day's report as tables of text."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterator
+from decimal import Decimal
+
+from usage_tracking.errors import one_line
+from usage_tracking.reports import DayReport, Figures
+
+from .tables import Table
+
+_UNKNOWN = "unknown"
+_NONE = "-"
+_COLUMNS = (
+    "CALLS",
+    "FAILED",
+    "TOKENS",
+    "COST USD",
+    "AVG MS",
+    "NO TOKENS",
+    "NO PRICE",
+)
+
+
+def headline(report: DayReport) -> str:
+    """Which calls the tables are about."""
+    until = report.totals.until
+    return ", ".join(
+        (
+            f"AI usage of {report.totals.date}"
+            + (f" until {until:%H:%M:%S}" if until else "")
+            + f" ({report.timezone})",
+            "all users" if report.username is None else f"user {one_line(report.username)}",
+            "all sections" if report.section is None else f"section {one_line(report.section)}",
+        )
+    )
+
+
+def day_tables(report: DayReport) -> Iterator[Table]:
+    """Totals, breakdowns that have lines, what is not known, and the outbox."""
+    yield _totals(report)
+    if report.by_section:
+        yield _breakdown(
+            "SECTION",
+            (
+                (_section(line.section, line.display_name), line.figures)
+                for line in report.by_section
+            ),
+        )
+        yield _breakdown(
+            "MODEL",
+            ((_model(line.model_name, line.provider), line.figures) for line in report.by_model),
+        )
+        shown = sum(line.user_id is not None for line in report.top_users)
+        title = f"TOP {shown} OF {report.users} USERS" if report.users > shown else "USER"
+        yield _breakdown(
+            title,
+            (
+                ("Unattributed" if line.username is None else one_line(line.username), line.figures)
+                for line in report.top_users
+            ),
+        )
+    yield _not_known(report.totals.figures)
+    waiting = report.outbox
+    yield Table(
+        ("OUTBOX", "BYTES WAITING", "FILES", "DEAD LETTERS"),
+        (("", f"{waiting.bytes:,}", f"{waiting.files:,}", f"{waiting.dead_letters:,}"),),
+    )
+
+
+def _totals(report: DayReport) -> Table:
+    now, before = report.totals.figures, report.previous.figures
+    rows = (
+        ("Calls", count(now.calls), count(before.calls), change(now.calls, before.calls)),
+        (
+            "Failed",
+            count(now.failures),
+            count(before.failures),
+            change(now.failures, before.failures),
+        ),
+        *(
+            (name, count(a), count(b), change(a, b))
+            for name, a, b in (
+                ("Prompt tokens", now.prompt_tokens, before.prompt_tokens),
+                ("Completion tokens", now.completion_tokens, before.completion_tokens),
+                ("Total tokens", now.total_tokens, before.total_tokens),
+            )
+        ),
+        ("Cost USD", money(now.cost), money(before.cost), change(now.cost, before.cost)),
+        (
+            "Average ms",
+            average(now),
+            average(before),
+            change(now.average_response_time_ms, before.average_response_time_ms),
+        ),
+    )
+    return Table(
+        (
+            "TOTAL",
+            _column(report.totals.date, report.totals.until),
+            _column(report.previous.date, report.previous.until),
+            "CHANGE",
+        ),
+        rows,
+    )
+
+
+def _not_known(figures: Figures) -> Table:
+    rows = (
+        ("Unattributed (no user)", figures.unattributed, None),
+        ("Unknown usage (no tokens)", figures.unknown_usage, figures.failed_unknown_usage),
+        ("Unpriced (no cost)", figures.unpriced, figures.failed_unpriced),
+    )
+    return Table(
+        ("NOT KNOWN", "CALLS", "SHARE", "OF THEM FAILED"),
+        tuple(
+            (
+                name,
+                count(calls),
+                f"{calls / figures.calls:.1%}" if figures.calls else _NONE,
+                _NONE if failed is None else count(failed),
+            )
+            for name, calls, failed in rows
+        ),
+    )
+
+
+def _breakdown(title: str, lines: Iterator[tuple[str, Figures]]) -> Table:
+    return Table(
+        (title, *_COLUMNS),
+        tuple(
+            (
+                name,
+                count(figures.calls),
+                count(figures.failures),
+                count(figures.total_tokens),
+                money(figures.cost),
+                average(figures),
+                count(figures.unknown_usage),
+                count(figures.unpriced),
+            )
+            for name, figures in lines
+        ),
+    )
+
+
+def _column(date: dt.date, until: dt.datetime | None) -> str:
+    return f"{date} {until:%H:%M}" if until else str(date)
+
+
+def _section(code: str, label: str) -> str:
+    return one_line(code if label == code else f"{label} ({code})")
+
+
+def _model(name: str, provider: str) -> str:
+    return one_line(f"{name or _UNKNOWN} ({provider})" if provider else name or _UNKNOWN)
+
+
+def count(number: int | None) -> str:
+    return _UNKNOWN if number is None else f"{number:,}"
+
+
+def money(amount: Decimal | None) -> str:
+    if amount is None:
+        return _UNKNOWN
+    # An embedding costs less than a millionth of a dollar, which is not 0.
+    return "<0.000001" if 0 < amount < Decimal("0.000001") else f"{amount:,.6f}"
+
+
+def average(figures: Figures) -> str:
+    average_ms = figures.average_response_time_ms
+    return _NONE if average_ms is None else f"{average_ms:,.0f}"
+
+
+def change(now: float | Decimal | None, before: float | Decimal | None) -> str:
+    """By how much `now` is more than `before`, where that can be said."""
+    if now is None or not before:
+        return _NONE
+    return f"{float(now) / float(before) - 1:+.1%}"

@@ -1,0 +1,121 @@
+"""Opens a scope for every request, so that its AI calls find their user and section."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from asgiref.sync import iscoroutinefunction, markcoroutinefunction, sync_to_async
+from django.core.exceptions import MiddlewareNotUsed
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
+
+from . import conf, outbox, recorder
+from .bodies import hold_stream
+from .errors import contain, contained
+from .scope import Scope, Steps, Unit
+
+
+class AIUsageMiddleware:
+    """Attributes the AI calls of a request to its user, and to the section of its view.
+
+    Put it after the authentication middleware. Works under WSGI and ASGI; makes no query unless
+    a call was made whose user nobody had loaded.
+    """
+
+    sync_capable = True
+    async_capable = True
+
+    def __init__(
+        self,
+        get_response: Callable[[HttpRequest], HttpResponseBase | Awaitable[HttpResponseBase]],
+    ) -> None:
+        if not conf.enabled():
+            raise MiddlewareNotUsed
+        self.get_response: Callable[[HttpRequest], Any] = get_response
+        self.is_async = iscoroutinefunction(get_response)
+        if self.is_async:
+            markcoroutinefunction(self)
+
+    def __call__(self, request: HttpRequest) -> Any:
+        if self.is_async:
+            return self._acall(request)
+        scope = _open(request)
+        if scope is None:
+            return self.get_response(request)
+        held = False
+        try:
+            with Steps(scope):
+                response = self.get_response(request)
+            held = bool(_hold(response, scope))
+        finally:
+            if not held:
+                _finish(scope)
+        return response
+
+    async def _acall(self, request: HttpRequest) -> HttpResponseBase:
+        response: HttpResponseBase
+        scope = _open(request)
+        if scope is None:
+            response = await self.get_response(request)
+            return response
+        held = False
+        try:
+            with Steps(scope):
+                response = await self.get_response(request)
+            held = bool(_hold(response, scope))
+        finally:
+            if not held:
+                await _afinish(scope)
+        return response
+
+
+@contained
+def _open(request: HttpRequest) -> Scope:
+    scope = Scope(Unit(request))
+    scope.unit.begin()
+    return scope
+
+
+@contained
+def _hold(response: Any, scope: Scope) -> bool:
+    """Whether the scope lives on for a streaming body."""
+
+    async def adone() -> None:
+        await _afinish(scope)
+
+    return hold_stream(response, scope, lambda: _finish(scope), adone, scope.unit.end)
+
+
+@contained
+def _finish(scope: Scope) -> None:
+    """Ends the unit of work; delivery follows at Django's `request_finished`.
+
+    Called more than once where a stream ends and is closed afterwards.
+    """
+    unit = scope.unit
+    if scope.closed:
+        return
+    scope.closed = True
+    try:
+        recorder.settle(unit)
+    finally:
+        unit.end()
+    if unit.calls and outbox.inline():
+        outbox.moment()
+
+
+async def _afinish(scope: Scope) -> None:
+    unit = scope.unit
+    if scope.closed:
+        return
+    scope.closed = True
+    try:
+        try:
+            await recorder.asettle(unit)
+        finally:
+            unit.end()
+        if unit.calls and outbox.inline():
+            await sync_to_async(outbox.moment)()
+    except Exception as error:  # noqa: BLE001 -- see errors.contained
+        contain(error, "AIUsageMiddleware")

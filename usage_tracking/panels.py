@@ -1,0 +1,258 @@
+"""A report as what pages show: three charts of the same days, with one legend, and their tables."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import TypeAlias
+
+from django.utils.formats import date_format
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
+from . import conf
+from .charts import Chart, Layer, color_class, stacked_bars
+from .days import DayRange
+from .reports import DayLine, Figures, PeriodReport
+from .wording import cost_text, count, day_text, tokens_text
+
+#: Where a bar leads: the days it stands for and its section, None for several sections.
+Url: TypeAlias = Callable[[DayRange, str | None], str]
+
+#: More days than this are drawn week by week.
+_MOST_DAYS = 92
+_WEEK = 7
+#: More sections than this and the smallest share one layer.
+_MOST_SECTIONS = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Legend:
+    label: str
+    css_class: str
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    label: str
+    url: str
+    cells: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """One chart, and the same numbers as a table for those who do not see it."""
+
+    name: str
+    title: str
+    description: str
+    chart: Chart | None
+    #: Instead of a chart.
+    note: str
+    rows: tuple[Row, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Panels:
+    legend: tuple[Legend, ...]
+    panels: tuple[Panel, ...]
+    by_week: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Column:
+    """A day, or a week of them."""
+
+    days: DayRange
+    short: str
+    long: str
+    figures: Figures
+    by_section: Mapping[str, Figures]
+
+
+@dataclass(frozen=True, slots=True)
+class _Metric:
+    name: str
+    title: str
+    none_known: str
+    value: Callable[[Figures], int | Decimal | None]
+    #: With how many calls it leaves out.
+    text: Callable[[Figures], str]
+    #: In a table below the metric's title.
+    cell: Callable[[Figures], str]
+    tick: Callable[[Decimal], str]
+    whole: bool = True
+
+
+def panels_of(report: PeriodReport, url: Url | None = None) -> Panels:
+    """Calls, tokens and cost of `report` by day, stacked by section; `url` makes links of bars."""
+    by_week = len(report.by_day) > _MOST_DAYS
+    columns = [_column(lines) for lines in _batches(report.by_day, _WEEK if by_week else 1)]
+    sections = [line.section for line in report.by_section]
+    folded = frozenset(sections[_MOST_SECTIONS - 1 :] if len(sections) > _MOST_SECTIONS else ())
+    shown = [code for code in sections if code not in folded]
+    legend = [Legend(_label(code), _color(code)) for code in shown]
+    if folded:
+        label = ngettext("%(n)d more section", "%(n)d more sections", len(folded))
+        legend.append(Legend(label % {"n": len(folded)}, "ai-usage-color-more"))
+    groups: list[frozenset[str]] = [frozenset([code]) for code in shown]
+    groups += [folded] if folded else []
+    return Panels(
+        legend=tuple(legend),
+        panels=tuple(
+            _panel(metric, columns, list(zip(legend, groups, strict=True)), url)
+            for metric in _metrics()
+        ),
+        by_week=by_week,
+    )
+
+
+def _metrics() -> tuple[_Metric, ...]:
+    return (
+        _Metric(
+            "calls",
+            _("Calls"),
+            "",
+            lambda figures: figures.calls,
+            lambda figures: (
+                ngettext("%(n)s call", "%(n)s calls", figures.calls) % {"n": count(figures.calls)}
+            ),
+            lambda figures: count(figures.calls),
+            _compact,
+        ),
+        _Metric(
+            "tokens",
+            _("Tokens"),
+            _("No provider reported tokens."),
+            lambda figures: figures.total_tokens,
+            lambda figures: _with_unknown(tokens_text(figures), figures.unknown_usage),
+            tokens_text,
+            _compact,
+        ),
+        _Metric(
+            "cost",
+            _("Cost (USD)"),
+            _("No call has a known price."),
+            lambda figures: figures.cost,
+            lambda figures: _with_unknown(cost_text(figures), figures.unpriced),
+            cost_text,
+            lambda amount: f"${amount:,.{max(2, -_exponent(amount))}f}",
+            whole=False,
+        ),
+    )
+
+
+def _panel(
+    metric: _Metric,
+    columns: Sequence[_Column],
+    layers: Sequence[tuple[Legend, frozenset[str]]],
+    url: Url | None,
+) -> Panel:
+    def link(column: _Column, codes: frozenset[str]) -> str:
+        if url is None:
+            return ""
+        return url(column.days, next(iter(codes)) if len(codes) == 1 else None)
+
+    parts = [
+        (legend, codes, [_sum(column.by_section, codes) for column in columns])
+        for legend, codes in layers
+    ]
+    chart = stacked_bars(
+        [column.short for column in columns],
+        [
+            Layer(
+                legend.label,
+                legend.css_class,
+                tuple(metric.value(figures) for figures in of_columns),
+                tuple(
+                    f"{column.long}\n{legend.label}: {metric.text(figures)}"
+                    for column, figures in zip(columns, of_columns, strict=True)
+                ),
+                tuple(link(column, codes) for column in columns) if url else (),
+            )
+            for legend, codes, of_columns in parts
+        ],
+        metric.tick,
+        whole=metric.whole,
+    )
+    whole = _total(column.figures for column in columns)
+    return Panel(
+        name=metric.name,
+        title=metric.title,
+        description=metric.text(whole),
+        chart=chart,
+        note=(metric.none_known if whole.calls else "") if chart is None else "",
+        rows=tuple(
+            Row(
+                column.long,
+                url(column.days, None) if url else "",
+                (
+                    *(metric.cell(of_columns[n]) for _legend, _codes, of_columns in parts),
+                    metric.cell(column.figures),
+                ),
+            )
+            for n, column in enumerate(columns)
+            if column.figures.calls
+        ),
+    )
+
+
+def _column(lines: Sequence[DayLine]) -> _Column:
+    days = DayRange(lines[0].date, lines[-1].date)
+    by_section: dict[str, Figures] = {}
+    for line in lines:
+        for part in line.by_section:
+            by_section[part.section] = by_section.get(part.section, Figures()).plus(part.figures)
+    return _Column(
+        days,
+        date_format(lines[0].date, "j M"),
+        day_text(days),
+        _total(line.figures for line in lines),
+        by_section,
+    )
+
+
+def _batches(lines: Sequence[DayLine], size: int) -> list[Sequence[DayLine]]:
+    """From the newest back, so that only the oldest batch can be short."""
+    ends = range(len(lines), 0, -size)
+    return [lines[max(end - size, 0) : end] for end in ends][::-1]
+
+
+def _sum(by_section: Mapping[str, Figures], codes: frozenset[str]) -> Figures:
+    return _total(by_section[code] for code in codes if code in by_section)
+
+
+def _total(parts: Iterable[Figures]) -> Figures:
+    total = Figures()
+    for figures in parts:
+        total = total.plus(figures)
+    return total
+
+
+def _with_unknown(text: str, left_out: int) -> str:
+    if not left_out:
+        return text
+    calls = ngettext("%(n)s call unknown", "%(n)s calls unknown", left_out)
+    return f"{text} ({calls % {'n': count(left_out)}})"
+
+
+def _label(code: str) -> str:
+    return conf.sections().get(code, code)
+
+
+def _color(code: str) -> str:
+    return color_class(code, conf.sections(), conf.default_section())
+
+
+def _compact(number: Decimal) -> str:
+    """A round number of an axis, in thousands, millions or billions."""
+    for power, unit in ((9, "B"), (6, "M"), (3, "k")):
+        if number >= Decimal(10) ** power:
+            return f"{(number / Decimal(10) ** power).normalize():f}{unit}"
+    return f"{number.normalize():f}"
+
+
+def _exponent(number: Decimal) -> int:
+    exponent = number.as_tuple().exponent
+    return exponent if isinstance(exponent, int) else 0

@@ -1,0 +1,239 @@
+"""From a finished call to the outbox: one event, and whatever is learned about it later."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from typing import Any
+
+from . import conf, outbox
+from .errors import logger, one_line, shown_user
+from .events import ENDING, MANUAL, UNKNOWN, Usage, UsageEvent, utc_now, uuid7
+from .owners import Owner, aload, look_up, on_event_loop, owner_of
+from .redaction import clean_metadata
+from .scope import Attribution, Call, Scope, Unit, attribution
+
+#: How long a call made outside every open unit waits for a manual record to join it, in seconds.
+JOINABLE = 60.0
+
+#: Sections that were looked at, to be warned of once.
+_seen_sections: set[str] = set()
+
+
+def record(event: UsageEvent, attributed: Attribution, response_id: str = "") -> Call:
+    """Takes `event` in: remembers it in its unit of work and puts it into the outbox."""
+    warn_of_unknown_section(event)
+    call = Call(event, attributed.scope, attributed.pending, response_id)
+    attributed.unit.remember(call)
+    if attributed.scope is not None:
+        for observer in attributed.scope.observers():
+            observer.called(event)
+    _put(event)
+    # A thread's call that took longer than the request. Asked after it is remembered: then either
+    # the end of the unit has seen it or it is seen here.
+    unit = attributed.unit
+    if call.pending is not None and (unit.settled or not unit.open) and not on_event_loop():
+        settle(unit)
+    return call
+
+
+def complete(end: UsageEvent, attributed: Attribution, response_id: str) -> None:
+    """Takes in how a call ended that may have begun elsewhere: in another request or process."""
+    for call in attributed.unit.calls:
+        if call.event.id == end.id:
+            changes = {name: getattr(end, name) for name in ENDING}
+            _amend(call, metadata=end.completing(call.event.metadata), **changes)
+            return
+    record(end, attributed, response_id)
+
+
+def record_manually(
+    *,
+    usage: Usage,
+    section: str = "",
+    owner: Owner | None = None,
+    model_name: str = "",
+    provider: str = "",
+    operation: str = "",
+    response_id: str = "",
+    response_time_ms: Any = 0,
+    success: bool = True,
+    error_message: str = "",
+    facts: dict[str, Any] | None = None,
+    metadata: object = None,
+    at_once: bool = False,
+) -> UsageEvent:
+    """Takes in what the site itself says of a call.
+
+    If the hook saw that call, its event is amended, else a new one is made; returns it.
+    `section` and `owner` default to the scope in force. `at_once` hands the event to delivery
+    even if its unit of work goes on.
+    """
+    attributed = attribution()
+    if owner is not None:
+        attributed = replace(attributed, owner=owner, pending=None)
+    now = utc_now()
+    said = UsageEvent.create(
+        id=uuid7(now),
+        created_at=now,
+        section=section,
+        provider=provider,
+        model_name=model_name,
+        operation=operation,
+        usage=usage,
+        source=MANUAL,
+        response_time_ms=response_time_ms,
+        success=success,
+        error_message=error_message,
+        facts=facts,
+        metadata=metadata,
+    )
+    unit = "" if at_once or not attributed.unit.open else attributed.unit.id
+    call = _joinable(attributed, said, response_id)
+    if call is not None:
+        if owner is not None:
+            call.pending = None
+        _amend(call, **_joined(call.event, said, owner), unit=unit)
+    else:
+        owner = attributed.owner
+        event = replace(
+            said,
+            section=said.section or attributed.section,
+            user_id=owner.id if owner else None,
+            username=owner.username if owner else "",
+            metadata=clean_metadata({**attributed.metadata, **said.metadata}),
+            unit=unit,
+        )
+        call = record(event, attributed, response_id)
+    call.joined = True
+    return call.event
+
+
+def settle(unit: Unit) -> None:
+    """Looks up the users that could not be looked up when their calls began. May query."""
+    unit.settled = True
+    pending, unit.pending = unit.pending, []
+    for call in pending:
+        if call.pending is not None:
+            _attribute(call, owner_of(look_up(call.pending.source, unit.thread)))
+
+
+async def asettle(unit: Unit) -> None:
+    """`settle` for a running event loop."""
+    unit.settled = True
+    pending, unit.pending = unit.pending, []
+    for call in pending:
+        if call.pending is not None:
+            _attribute(call, owner_of(await aload(call.pending.source)))
+
+
+def warn_of_unknown_section(event: UsageEvent) -> None:
+    """Says once per section that AI_USAGE_SECTIONS lacks it; the call counts all the same."""
+    section = event.section
+    if section in _seen_sections:
+        return
+    if len(_seen_sections) < 1000:
+        _seen_sections.add(section)
+    if section in conf.sections():
+        return
+    logger.warning(
+        "[TRACK_WARNING] Invalid section '%s' for user %s",
+        one_line(section),
+        shown_user(event.user_id, event.username),
+        extra={"section": section},
+    )
+
+
+def _attribute(call: Call, owner: Owner | None) -> None:
+    call.pending = None
+    if owner is not None and call.event.user_id is None:
+        _amend(call, user_id=owner.id, username=owner.username)
+
+
+def _amend(call: Call, **changes: Any) -> None:
+    before = call.event
+    call.event = before.amended(**changes)
+    if call.scope is not None:
+        for observer in call.scope.observers():
+            observer.amended(before, call.event)
+    _put(call.event)
+
+
+def _put(event: UsageEvent) -> None:
+    if conf.enabled():
+        outbox.put(event)
+
+
+def _joinable(attributed: Attribution, said: UsageEvent, response_id: str) -> Call | None:
+    """The newest call of the unit that `said` speaks of, if the hook saw it."""
+    unit, block = attributed.unit, attributed.scope
+    oldest = 0.0 if unit.open else time.monotonic() - JOINABLE
+    for call in reversed(unit.calls):
+        if call.joined or call.at < oldest:
+            continue
+        if _is_about(said, call, response_id, in_block=_is_inside(call.scope, block)):
+            return call
+    return None
+
+
+def _is_inside(scope: Scope | None, block: Scope | None) -> bool:
+    while scope is not None and scope is not block:
+        scope = scope.parent
+    return scope is block or block is None
+
+
+def _is_about(said: UsageEvent, call: Call, response_id: str, *, in_block: bool) -> bool:
+    if response_id and call.response_id:
+        return response_id == call.response_id
+    seen = call.event
+    # 0/0 is what a hand-written tracker passes when it knows nothing.
+    tells = bool(said.prompt_tokens or said.completion_tokens)
+    if seen.usage.known and tells:
+        return _agree(said.prompt_tokens, seen.prompt_tokens) and _agree(
+            said.completion_tokens, seen.completion_tokens
+        )
+    if not in_block or (tells and said.success and not seen.success):
+        return False  # the call of another block, or the failed attempt before the one told of
+    return _may_be(said.provider, _known(seen.provider)) and _may_be(
+        said.model_name, seen.model_name
+    )
+
+
+def _agree(said: int | None, seen: int | None) -> bool:
+    return said is None or said == (seen or 0)
+
+
+def _known(provider: str) -> str:
+    return "" if provider == UNKNOWN else provider
+
+
+def _may_be(said: str, seen: str) -> bool:
+    """Whether two names may mean the same: one is unknown, or a dated variant of the other."""
+    return not said or not seen or said in seen or seen in said
+
+
+def _joined(seen: UsageEvent, said: UsageEvent, owner: Owner | None) -> dict[str, Any]:
+    """What `said` changes in `seen`: the wire is believed, what only the site knows is added."""
+    changes: dict[str, Any] = {
+        "section": said.section or seen.section,
+        "provider": _known(seen.provider) or said.provider or seen.provider,
+        "model_name": seen.model_name or said.model_name,
+        "operation": seen.operation or said.operation,
+        "response_time_ms": seen.response_time_ms or said.response_time_ms,
+        "success": seen.success and said.success,
+        "error_message": seen.error_message or said.error_message,
+        "metadata": clean_metadata({**seen.metadata, **said.metadata}),
+    }
+    if owner is not None:
+        changes |= {"user_id": owner.id, "username": owner.username}
+    if not seen.usage.known and (said.prompt_tokens or said.completion_tokens):
+        changes |= {
+            "prompt_tokens": said.prompt_tokens,
+            "completion_tokens": said.completion_tokens,
+            "cached_tokens": said.cached_tokens,
+            "cache_write_tokens": said.cache_write_tokens,
+            "reasoning_tokens": said.reasoning_tokens,
+            "cost": said.cost,
+            "usage_source": MANUAL,
+        }
+    return changes

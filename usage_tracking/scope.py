@@ -1,0 +1,321 @@
+"""Who and what an AI call belongs to: scopes, units of work, and how both travel.
+
+A scope lives in one ContextVar. It is immutable but for a flag that says it was left; scopes are
+linked to their parents. A unit of work (a request, a task, an outermost scope) is shared by the
+scopes inside it and remembers its latest calls, so that more can be said of them afterwards.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
+
+from django.http import HttpRequest
+
+from . import conf
+from .errors import contained, logger
+from .owners import Owner, Pending, loaded, look_up, on_event_loop, owner_of
+
+if TYPE_CHECKING:
+    from .events import UsageEvent
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+#: Seconds for which threads and tasks that outlive their request still act for its user.
+OUTLIVE = 300.0
+#: Calls a unit remembers; a manual record joins one of these.
+REMEMBERED = 64
+
+
+class Observer(Protocol):
+    """Is told of the calls made in its scope and of what is learned about them later."""
+
+    def called(self, event: UsageEvent) -> None: ...
+
+    def amended(self, before: UsageEvent, after: UsageEvent) -> None: ...
+
+
+class Call:
+    """A call that a unit remembers, and what may still be learned about it."""
+
+    __slots__ = ("at", "event", "joined", "pending", "response_id", "scope")
+
+    def __init__(
+        self, event: UsageEvent, scope: Scope | None, pending: Pending | None, response_id: str
+    ) -> None:
+        self.event = event
+        self.scope = scope
+        self.pending = pending
+        self.response_id = response_id
+        self.joined = False
+        self.at = time.monotonic()
+
+
+_numbers = itertools.count(1)
+
+
+class Unit:
+    """A unit of work. While it is open, delivery leaves its events alone."""
+
+    __slots__ = (
+        *("_section", "began", "calls", "ended", "id", "open", "pending"),
+        *("pid", "request", "settled", "test", "thread"),
+    )
+
+    def __init__(self, request: HttpRequest | None = None) -> None:
+        self.pid = os.getpid()
+        self.id = f"{self.pid}-{next(_numbers)}"
+        self.request = request
+        self.thread = threading.get_ident()
+        self.test = conf.running_test()
+        self.open = False
+        self.began = time.monotonic()
+        self.ended = 0.0
+        #: The latest calls, which a manual record may join.
+        self.calls: deque[Call] = deque(maxlen=REMEMBERED)
+        #: Calls whose user is looked up when the unit ends, and whether that has begun.
+        self.pending: list[Call] = []
+        self.settled = False
+        self._section: str | None = None
+
+    def begin(self) -> None:
+        self.open = True
+        entered = gate.acquire(timeout=_GATE)
+        try:
+            open_units[self.id] = self
+        finally:
+            if entered:
+                gate.release()
+
+    def end(self) -> None:
+        if self.open:
+            self.ended = time.monotonic()
+        self.open = False
+        open_units.pop(self.id, None)
+
+    def remember(self, call: Call) -> None:
+        self.calls.append(call)
+        if call.pending is not None:
+            self.pending.append(call)
+
+    @contained
+    def view_section(self) -> str:
+        """The section that the view of this unit's request asks for, "" if it asks for none."""
+        if self.request is None:
+            return ""
+        if self._section is None:
+            match = self.request.resolver_match
+            if match is None:
+                return ""  # a middleware's call, before the view is known
+            self._section = _section_of(match)
+        return self._section
+
+
+#: The open units of this process by id. A fork begins without: its threads are gone.
+open_units: dict[str, Unit] = {}
+#: Delivery holds it while it writes to an SQLite whose transactions are deferred; a unit that
+#: begins meanwhile waits these few milliseconds, or its own write would fail as "locked".
+gate = threading.Lock()
+_GATE = 1.0
+
+
+def _after_fork() -> None:
+    global gate
+    for unit in list(open_units.values()):
+        # The parent goes on with it: what it calls and learns is not for us.
+        unit.calls.clear()
+        unit.pending.clear()
+        unit.end()
+    gate = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_after_fork)
+
+
+class Scope:
+    """Section, user and metadata in force; `section` and `user` None inherit from the parent."""
+
+    __slots__ = ("closed", "metadata", "observer", "parent", "section", "unit", "user")
+
+    def __init__(
+        self,
+        unit: Unit,
+        parent: Scope | None = None,
+        *,
+        section: str | None = None,
+        user: Any = None,
+        metadata: Mapping[str, Any] | None = None,
+        observer: Observer | None = None,
+    ) -> None:
+        self.unit = unit
+        self.parent = parent
+        self.section: str | None = section or (parent.section if parent else None)
+        self.user: Any = user if user is not None else (parent.user if parent else None)
+        inherited: Mapping[str, Any] = parent.metadata if parent else {}
+        self.metadata: Mapping[str, Any] = {**inherited, **(metadata or {})}
+        self.observer = observer
+        self.closed = False
+
+    def observers(self) -> Iterator[Observer]:
+        scope: Scope | None = self
+        while scope is not None:
+            if scope.observer is not None:
+                yield scope.observer
+            scope = scope.parent
+
+
+@dataclass(frozen=True, slots=True)
+class Attribution:
+    """To whom and what a call belongs; fixed when the call begins."""
+
+    owner: Owner | None
+    pending: Pending | None
+    section: str
+    metadata: Mapping[str, Any]
+    unit: Unit
+    scope: Scope | None
+
+
+_scope: ContextVar[Scope | None] = ContextVar("ai_usage_scope", default=None)
+# Calls outside every scope still belong together where they share a thread or an asyncio task.
+_loose: ContextVar[Unit | None] = ContextVar("ai_usage_loose_unit", default=None)
+
+
+def current() -> Scope | None:
+    return _scope.get()
+
+
+def enter(scope: Scope) -> None:
+    _scope.set(scope)
+
+
+def leave(scope: Scope) -> None:
+    """Closes `scope`; if it is the current one, its nearest open ancestor becomes current.
+
+    No token is kept: generators and tasks may leave in another context than they entered in.
+    """
+    scope.closed = True
+    if _scope.get() is scope:
+        ancestor = scope.parent
+        while ancestor is not None and ancestor.closed:
+            ancestor = ancestor.parent
+        _scope.set(ancestor)
+
+
+class Steps:
+    """Runs pieces of one piece of work, as a generator's steps are, each inside a scope.
+
+    Nothing stays set between two steps; scopes that the work itself opens live on in the next.
+    """
+
+    __slots__ = ("_mine", "_theirs")
+
+    def __init__(self, scope: Scope | None) -> None:
+        self._mine = scope
+
+    def __enter__(self) -> None:
+        self._theirs = _scope.get()
+        _scope.set(self._mine)
+
+    def __exit__(self, *_: object) -> None:
+        self._mine = _scope.get()
+        _scope.set(self._theirs)
+
+
+def propagate(function: F) -> F:
+    """`function`, so that it runs in the scope that is current now, wherever it is called.
+
+    For threads and executors that are not patched. It carries our variable and no other.
+    """
+    scope = _scope.get()
+
+    @functools.wraps(function)
+    def inner(*args: Any, **kwargs: Any) -> Any:
+        with Steps(scope):
+            return function(*args, **kwargs)
+
+    return cast(F, inner)
+
+
+def attribution() -> Attribution:
+    """Reads the scope in force, without surprises for the host: see `_owner`."""
+    scope = _scope.get()
+    if scope is None:
+        unit = _loose.get()
+        if unit is None or unit.pid != os.getpid() or unit.test is not conf.running_test():
+            unit = Unit()
+            _loose.set(unit)
+        return Attribution(None, None, conf.default_section(), {}, unit, None)
+    unit = scope.unit
+    if unit.ended and time.monotonic() - unit.ended > OUTLIVE:
+        return _outlived(unit, scope)
+    source = scope.user if scope.user is not None else unit.request
+    owner, pending = (source is not None and _owner(source, unit)) or (None, None)
+    section = scope.section or unit.view_section() or conf.default_section()
+    return Attribution(owner, pending, section, scope.metadata, unit, scope)
+
+
+def _outlived(unit: Unit, scope: Scope) -> Attribution:
+    """The attribution of a thread that goes on long after its request.
+
+    It may be a worker that serves everybody and was only started by one visitor's request: what
+    it calls is nobody's, rather than that visitor's.
+    """
+    global _warned_of_outliving
+    if not _warned_of_outliving:
+        _warned_of_outliving = True
+        logger.warning(
+            "[TRACK_WARNING] A thread or task makes AI calls %d s after the request that started "
+            "it; they are unattributed. Name their user there: with ai_usage(user=..., "
+            "section=...)",
+            OUTLIVE,
+        )
+    return Attribution(None, None, conf.default_section(), {}, unit, None)
+
+
+_warned_of_outliving = False
+
+
+@contained
+def _owner(source: Any, unit: Unit) -> tuple[Owner | None, Pending | None]:
+    """Looks the user up if that costs the host nothing it would notice, else puts it off.
+
+    A user that is loaded already is read. One that is not is loaded here if this is the thread of
+    the request and no event loop runs in it; from elsewhere it is put off to the end of the unit,
+    for a foreign thread would open a connection for it.
+    """
+    user = loaded(source)
+    if user is not None:
+        return owner_of(user), None
+    if on_event_loop() or (unit.open and threading.get_ident() != unit.thread):
+        return None, Pending(source)
+    resolved = look_up(source, unit.thread)
+    return (None, Pending(source)) if resolved is None else (owner_of(resolved), None)
+
+
+def ai_section(section: str) -> Callable[[F], F]:
+    """Decorates a view, or the class of one, whose AI calls belong to `section`."""
+
+    def mark(view: F) -> F:
+        cast(Any, view).ai_section = section
+        return view
+
+    return mark
+
+
+def _section_of(match: Any) -> str:
+    view = getattr(match.func, "view_class", None) or getattr(match.func, "cls", None) or match.func
+    section = getattr(view, "ai_section", "") or getattr(match.func, "ai_section", "")
+    if section:
+        return str(section)
+    namespaces = [":".join(match.namespaces[:n]) for n in range(len(match.namespaces), 0, -1)]
+    path = f"{view.__module__}.{getattr(view, '__qualname__', '')}"
+    return conf.mapped_section(path, match.view_name, *namespaces)

@@ -1,0 +1,262 @@
+"""Writes a batch of events into both tables: one transaction, two statements, exactly once.
+
+The ids make it idempotent: a batch that is written again changes nothing.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from django.conf import settings
+from django.contrib.auth import get_user_model
+from django.core.exceptions import ValidationError
+from django.db import connections, transaction
+from django.utils import timezone
+
+from . import conf, daily, records
+from .events import ENDING, UsageEvent, utc_now
+from .models import AIUsageLog
+from .pricing import price
+
+#: An event whose user is not in the database (yet) is put off for so long, then kept without.
+PATIENCE = dt.timedelta(minutes=10)
+#: Below PostgreSQL's deadlock_timeout (1 s): of two that wait for each other we give way.
+LOCK_TIMEOUT = "300ms"
+
+
+class Row(NamedTuple):
+    """An event with all that the database row needs beside it."""
+
+    event: UsageEvent
+    user_id: Any
+    cost: Decimal | None
+    day: dt.date
+    #: Whether to keep the event without its user, should that not be there.
+    give_up: bool
+
+
+@dataclass(slots=True)
+class Stored:
+    """What became of a batch."""
+
+    rows: list[Row] = field(default_factory=list)
+    totals: dict[daily.Key, daily.Totals] = field(default_factory=dict)
+    #: Events whose user the database does not have; try again later.
+    put_off: list[UsageEvent] = field(default_factory=list)
+
+
+def store(events: Iterable[UsageEvent], *, using: str, patience: dt.timedelta = PATIENCE) -> Stored:
+    """Inserts the logs that are not there yet and adds exactly those to the daily rows.
+
+    An event whose user is not there is put off until it is older than `patience`. Raises what the
+    database raises; then nothing was written.
+    """
+    rows = _prepare(events, patience)
+    stored = Stored()
+    # Inside a transaction of the site's own the setting would outlast ours.
+    patient = connections[using].vendor == "postgresql" and not connections[using].in_atomic_block
+    with transaction.atomic(using=using):
+        inserted = _insert(rows, using, with_timeout=patient)
+        stored.rows = [
+            row._replace(user_id=inserted[row.event.id]) for row in rows if row.event.id in inserted
+        ]
+        if len(inserted) < len(rows):
+            rest = [row for row in rows if row.event.id not in inserted]
+            stored.put_off = _update_or_put_off(rest, using)
+        increments = daily.merge(
+            (
+                (row.user_id, row.day),
+                daily.of_call(
+                    row.event.prompt_tokens,
+                    row.event.completion_tokens,
+                    row.event.response_time_ms,
+                    row.event.success,
+                    row.cost,
+                ),
+            )
+            for row in stored.rows
+            if row.user_id is not None
+        )
+        stored.totals = daily.add(increments, using=using)
+    return stored
+
+
+def _prepare(events: Iterable[UsageEvent], patience: dt.timedelta) -> list[Row]:
+    newest: dict[UUID, UsageEvent] = {}
+    ends: dict[UUID, UsageEvent] = {}
+    for event in events:
+        latest = ends if event.completes else newest
+        seen = latest.get(event.id)
+        if seen is None or event.revision > seen.revision:
+            latest[event.id] = event
+    for key, end in ends.items():
+        newest[key] = newest[key].completed(end) if key in newest else end
+    to_python = get_user_model()._meta.pk.to_python
+    rows = []
+    for event in sorted(newest.values(), key=lambda event: event.id):
+        try:
+            user_id = None if event.user_id is None else to_python(event.user_id)
+        except ValidationError:  # the site has changed its user model since
+            user_id = None
+        give_up = utc_now() - event.created_at > patience
+        rows.append(Row(event, user_id, price(event), conf.day_of(event.created_at), give_up))
+    return rows
+
+
+def _insert(rows: Sequence[Row], using: str, *, with_timeout: bool) -> dict[UUID, Any]:
+    """Inserts in one statement; gives the user id, or None, of each row that was inserted.
+
+    The user is looked up inside the statement, so that one who has gone cannot fail the COMMIT.
+    """
+    connection: Any = connections[using]
+    quote = connection.ops.quote_name
+    user = get_user_model()
+    user_field: Any = user._meta.pk
+    user_pk = f"u.{quote(user_field.column)}"
+    patience = patient = same_name = ""
+    if with_timeout:
+        # Sets the lock timeout of this transaction, and takes the lock, without statements of their
+        # own; in this order.
+        patience = (
+            f"(SELECT set_config('lock_timeout', '{LOCK_TIMEOUT}', true) AS value, "
+            f"pg_advisory_xact_lock_shared({daily.USERS_LOCK}) AS shared) AS p, "
+        )
+        patient = "p.value IS NOT NULL AND p.shared IS NOT NULL AND "
+    if connection.vendor == "sqlite":
+        # SQLite gives the key of a rolled-back signup to the next: there the name must match too.
+        username: Any = user._meta.get_field(user.USERNAME_FIELD)
+        named: Any = username.model._meta  # of a user model with a parent it is the parent's
+        same_name = (
+            f" AND (SELECT n.{quote(username.column)} FROM {quote(named.db_table)} AS n "
+            f"WHERE n.{quote(named.pk.column)} = e.user_id) = e.username"
+        )
+    columns = {
+        "id": "uuid",
+        "user_id": str(user_field.rel_db_type(connection)),
+        "username": "text",
+        "give_up": "boolean",
+        **_COLUMNS,
+    }
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"INSERT INTO {quote(AIUsageLog._meta.db_table)} (id, user_id, {', '.join(_COLUMNS)}) "
+            f"SELECT e.id, {user_pk}, {', '.join(f'e.{name}' for name in _COLUMNS)} "
+            f"FROM {patience}{records.relation(columns, connection, 'e')} "
+            f"LEFT JOIN {quote(user._meta.db_table)} AS u ON {user_pk} = e.user_id{same_name} "
+            f"WHERE {patient}(e.user_id IS NULL OR {user_pk} IS NOT NULL OR e.give_up) "
+            "ORDER BY e.id ON CONFLICT (id) DO NOTHING RETURNING id, user_id",
+            [records.parameter(_record(row, connection) for row in rows)],
+        )
+        returned = cursor.fetchall()
+    pk = AIUsageLog._meta.pk
+    return {
+        pk.to_python(log_id): None if user_id is None else user_field.to_python(user_id)
+        for log_id, user_id in returned
+    }
+
+
+_COLUMNS = {
+    "section": "text",
+    "provider": "text",
+    "model_name": "text",
+    "operation": "text",
+    "prompt_tokens": "bigint",
+    "completion_tokens": "bigint",
+    "cached_tokens": "bigint",
+    "reasoning_tokens": "bigint",
+    "usage_source": "text",
+    "cost": "numeric",
+    "response_time_ms": "bigint",
+    "success": "boolean",
+    "error_message": "text",
+    "metadata": "jsonb",
+    "day": "date",
+    "created_at": "timestamptz",
+}
+
+
+def _record(row: Row, connection: Any) -> dict[str, Any]:
+    event = row.event
+    return {
+        "id": event.id.hex,
+        "user_id": records.key(get_user_model()._meta.pk, row.user_id, connection),
+        "username": event.username,
+        "give_up": row.give_up,
+        "section": event.section,
+        "provider": event.provider,
+        "model_name": event.model_name,
+        "operation": event.operation,
+        "prompt_tokens": event.prompt_tokens,
+        "completion_tokens": event.completion_tokens,
+        "cached_tokens": event.cached_tokens,
+        "reasoning_tokens": event.reasoning_tokens,
+        "usage_source": event.usage_source,
+        "cost": None if row.cost is None else format(row.cost, "f"),
+        "response_time_ms": event.response_time_ms,
+        "success": event.success,
+        "error_message": event.error_message or None,
+        "metadata": metadata_of(event),
+        "day": row.day.isoformat(),
+        "created_at": records.moment(moment_of(event), connection),
+    }
+
+
+def moment_of(event: UsageEvent) -> dt.datetime:
+    """When the call began, as the site's datetimes are: aware, or naive without USE_TZ."""
+    if settings.USE_TZ:
+        return event.created_at
+    return timezone.make_naive(event.created_at, timezone.get_default_timezone())
+
+
+def metadata_of(event: UsageEvent) -> dict[str, Any]:
+    """The metadata of the row: the event's, and what has no column of its own."""
+    metadata = dict(event.metadata)
+    if event.cache_write_tokens:
+        metadata["cache_write_tokens"] = event.cache_write_tokens
+    if event.extra:
+        metadata["extra"] = event.extra
+    return metadata
+
+
+def _update_or_put_off(rows: list[Row], using: str) -> list[UsageEvent]:
+    """Of rows that were not inserted: amends those that were there before, puts off the others.
+
+    An amendment too waits for its user.
+    """
+    logs = AIUsageLog.objects.using(using)
+    there = dict(logs.filter(pk__in=[row.event.id for row in rows]).values_list("pk", "metadata"))
+    put_off = []
+    for row in rows:
+        event = row.event
+        if event.id not in there:
+            put_off.append(event)
+        elif event.revision:
+            names = [name for name in ENDING if name != "cache_write_tokens"]
+            changes: dict[str, Any] = {}
+            if event.completes:
+                event = replace(event, metadata=event.completing(there[event.id]))
+            else:
+                names += ["section", "provider", "response_time_ms"]
+                if row.user_id is not None:
+                    if _exists(row, using):
+                        changes["user_id"] = row.user_id
+                    elif not row.give_up:
+                        put_off.append(event)
+                        continue
+            changes |= {name: getattr(event, name) for name in names}
+            changes |= {"cost": row.cost, "error_message": event.error_message or None}
+            logs.filter(pk=event.id).update(metadata=metadata_of(event), **changes)
+    return put_off
+
+
+def _exists(row: Row, using: str) -> bool:
+    user = get_user_model()
+    found = user._base_manager.using(using).filter(pk=row.user_id)
+    if connections[using].vendor == "sqlite":
+        found = found.filter(**{user.USERNAME_FIELD: row.event.username})
+    return found.exists()

@@ -1,0 +1,120 @@
+"""Threads and thread pools inherit the scope of the code that starts them.
+
+Python gives a new thread an empty context. We carry our one variable over and no other, so that
+nothing the host keeps in context variables changes its meaning. Of a pool the job takes the scope
+along, not the worker thread that may be started for it: that one lives on and serves others. The
+same goes for the processes of a pool, which are forks and inherit all; their jobs take nothing
+along, for a scope cannot be pickled.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from types import ModuleType
+from typing import Any
+
+import wrapt
+
+from . import conf
+from .errors import contained
+from .patching import patch, unpatch
+from .scope import Scope, Steps, current, propagate
+
+#: What each way of handing a job to a `multiprocessing.pool.ThreadPool` ends in.
+_POOL_METHODS = ("apply_async", "_map_async", "imap", "imap_unordered")
+
+#: Pools that were imported: of threads, and of processes with the method that starts these.
+_pools: list[Any] = []
+_forking: list[tuple[Any, str]] = []
+_is_registered = False
+
+
+def install() -> None:
+    """Patches threads and the two kinds of pool; a second call does nothing."""
+    global _is_registered
+    patch(threading.Thread, "start", _start_in_scope)
+    patch(ThreadPoolExecutor, "submit", _submit_in_scope)
+    if not _is_registered:
+        _is_registered = True
+        wrapt.register_post_import_hook(_patch_pool, "multiprocessing.pool")
+        wrapt.register_post_import_hook(_patch_executor, "concurrent.futures.process")
+    for pool in _pools:
+        _patch_methods(pool)
+    for pool, method in _forking:
+        patch(pool, method, _without_scope)
+
+
+def uninstall() -> None:
+    unpatch(threading.Thread, "start")
+    unpatch(ThreadPoolExecutor, "submit")
+    for pool in _pools:
+        for name in _POOL_METHODS:
+            unpatch(pool, name)
+    for pool, method in _forking:
+        unpatch(pool, method)
+
+
+def _patch_pool(module: ModuleType) -> None:
+    _pools.append(module.ThreadPool)
+    _patch_methods(module.ThreadPool)
+    _start_without_scope(module.Pool, "__init__")  # that of ThreadPool too
+
+
+def _patch_executor(module: ModuleType) -> None:
+    _start_without_scope(module.ProcessPoolExecutor, "submit")
+
+
+def _start_without_scope(pool: Any, method: str) -> None:
+    _forking.append((pool, method))
+    patch(pool, method, _without_scope)
+
+
+def _patch_methods(pool: Any) -> None:
+    for name in _POOL_METHODS:
+        patch(pool, name, _submit_in_scope)
+
+
+def _start_in_scope(start: Callable[..., None]) -> Callable[..., None]:
+    def start_in_scope(self: threading.Thread) -> None:
+        if (scope := _carried()) is not None:
+            run = self.run
+
+            def run_in_scope() -> None:
+                del self.run  # ends the cycle thread → run → thread
+                with Steps(scope):
+                    run()
+
+            self.run = run_in_scope  # type: ignore[method-assign]
+        start(self)
+
+    return start_in_scope
+
+
+def _submit_in_scope(submit: Callable[..., Any]) -> Callable[..., Any]:
+    def submit_in_scope(self: Any, /, *args: Any, **kwargs: Any) -> Any:
+        if _carried() is not None:
+            if args:
+                args = (propagate(args[0]), *args[1:])
+            elif "func" in kwargs:
+                kwargs["func"] = propagate(kwargs["func"])
+        with Steps(None):
+            return submit(self, *args, **kwargs)
+
+    return submit_in_scope
+
+
+def _without_scope(method: Callable[..., Any]) -> Callable[..., Any]:
+    def without_scope(self: Any, /, *args: Any, **kwargs: Any) -> Any:
+        with Steps(None):
+            return method(self, *args, **kwargs)
+
+    return without_scope
+
+
+@contained
+def _carried() -> Scope | None:
+    """The scope that a thread started here takes along."""
+    scope = current()
+    return scope if scope is not None and conf.propagate_threads() else None

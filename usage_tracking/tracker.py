@@ -1,0 +1,262 @@
+"""The explicit API, a drop-in for hand-written trackers."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any, Self
+
+from django.db import DatabaseError, connections, transaction
+from django.utils import timezone
+
+from . import conf, daily, recorder, tracklog
+from .context import ai_usage
+from .delivery import delivery, in_transaction
+from .errors import contain, logger, shown_user
+from .events import MAX_COUNT, Usage, UsageEvent
+from .models import AIUsageLog, AIUsageTracking, today
+from .owners import Owner, on_event_loop, owner_of
+from .pricing import price
+from .redaction import clean_text
+from .storage import metadata_of, moment_of
+
+Tracked = tuple[AIUsageLog, AIUsageTracking]
+
+
+def track_ai_usage(
+    user: Any,
+    section: str,
+    prompt_tokens: int = 0,
+    completion_tokens: int = 0,
+    response_time_ms: int = 0,
+    success: bool = True,  # noqa: FBT001, FBT002 -- the signature hand-written trackers have
+    model_name: str = "",
+    error_message: str | None = None,
+    metadata: Mapping[str, Any] | None = None,
+) -> Tracked:
+    """Records one AI call by hand; if the hooks saw that call, adds to what they know.
+
+    Tokens are counts, `response_time_ms` milliseconds. Outside a transaction the two returned
+    rows are saved; inside one (and on an event loop, or while the database does not answer) they
+    are previews that are not, with the id that the log will have. The call counts whatever
+    becomes of the transaction. With `AI_USAGE_ENABLED = False` nothing is recorded.
+
+    Raises `ValueError` for a missing user, an empty section, and numbers that are negative or not
+    whole. An unknown section is recorded, with a warning.
+    """
+    owner = _valid_owner(user)
+    section = _valid_section(section, owner)
+    prompt_tokens = _valid_count("prompt_tokens", prompt_tokens)
+    completion_tokens = _valid_count("completion_tokens", completion_tokens)
+    response_time_ms = _valid_count("response_time_ms", response_time_ms)
+    tracklog.started(
+        shown_user(owner.id, owner.username),
+        section,
+        prompt_tokens,
+        completion_tokens,
+        success=bool(success),
+    )
+    at_once = conf.enabled() and not in_transaction(connections[delivery.alias()])
+    # Asked before the call is recorded: inline, it may stand in the row right after.
+    before = _day_so_far(user) if not at_once else daily.Sums()
+    event = recorder.record_manually(
+        usage=Usage(prompt_tokens=prompt_tokens, completion_tokens=completion_tokens),
+        section=section,
+        owner=owner,
+        model_name=model_name or "",
+        response_time_ms=response_time_ms,
+        success=bool(success),
+        error_message=error_message or "",
+        metadata=metadata,
+        at_once=at_once,
+    )
+    # Not asked for if delivery is held up: whatever holds it up would hold us up too.
+    is_delivered = at_once and delivery.moment(wait=delivery.patience())
+    if is_delivered and (saved := _saved(event)):
+        return saved
+    return _preview(event, user, before)
+
+
+def track_ai_usage_safe(*args: Any, **kwargs: Any) -> Tracked | tuple[None, None]:
+    """`track_ai_usage` that logs instead of raising, and then returns `(None, None)`."""
+    try:
+        return track_ai_usage(*args, **kwargs)
+    except ValueError as error:
+        # `_refuse` has logged the two commonest by their own lines.
+        logger.debug("not tracked: %s", error)
+    except Exception as error:  # noqa: BLE001 -- "safe" is its name
+        contain(error, "track_ai_usage_safe")
+    return None, None
+
+
+log_ai_usage = track_ai_usage_safe
+
+
+class AIUsageTracker:
+    """Records a block as one AI call, also if no call was captured in it::
+
+        with AIUsageTracker(user, "chat", "gpt-4o") as tracker:
+            answer = own_model(prompt)
+            tracker.set_tokens(prompt_tokens=150, completion_tokens=80)
+
+    An exception that leaves the block makes it a failure and goes on. It never raises by itself.
+    """
+
+    def __init__(self, user: Any, section: str, model_name: str = "") -> None:
+        self.user = user
+        self.section = section
+        self.model_name = model_name
+        self.prompt_tokens = 0
+        self.completion_tokens = 0
+        self.success = True
+        self.error_message: str | None = None
+        self.metadata: dict[str, Any] = {}
+
+    def set_tokens(self, prompt_tokens: int = 0, completion_tokens: int = 0) -> None:
+        self.prompt_tokens = prompt_tokens
+        self.completion_tokens = completion_tokens
+
+    def set_metadata(self, metadata: Mapping[str, Any] | None = None, **more: Any) -> None:
+        self.metadata.update(metadata if isinstance(metadata, Mapping) else {}, **more)
+
+    def mark_success(self) -> None:
+        self.success, self.error_message = True, None
+
+    def mark_failure(self, error_message: str | None = None) -> None:
+        self.success, self.error_message = False, error_message
+
+    def __enter__(self) -> Self:
+        self._started = time.perf_counter()
+        self._block = ai_usage(self.section, user=self.user)
+        self._seen = self._block.__enter__()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if error is not None:
+            self.mark_failure(f"{type(error).__name__}: {error}")
+        said = self.prompt_tokens or self.completion_tokens or self.metadata or not self.success
+        if said or not self._seen.calls:
+            track_ai_usage_safe(
+                self.user,
+                self.section,
+                self.prompt_tokens,
+                self.completion_tokens,
+                round((time.perf_counter() - self._started) * 1000),
+                self.success,
+                self.model_name,
+                self.error_message,
+                self.metadata,
+            )
+        self._block.__exit__(kind, error, traceback)
+
+
+def _valid_owner(user: Any) -> Owner:
+    owner = None if user is None else owner_of(user)
+    if owner is None:
+        logger.error("[TRACK_ERROR] User is None - cannot track usage")
+        raise ValueError("user must be a saved, authenticated user")
+    return owner
+
+
+def _valid_section(section: Any, owner: Owner) -> str:
+    if not isinstance(section, str) or not section.strip():
+        name = shown_user(owner.id, owner.username)
+        logger.error("[TRACK_ERROR] Section is empty for user %s", name)
+        raise ValueError("section must be a non-empty string")
+    return clean_text(section.strip(), 50)
+
+
+def _valid_count(name: str, value: Any) -> int:
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, int):
+        _refuse(f"{name} must be a whole number, not {type(value).__name__}")
+    if value < 0:
+        _refuse(f"{name} must not be negative")
+    if value > MAX_COUNT:
+        logger.warning("[TRACK_WARNING] %s is above %d and was clamped", name, MAX_COUNT)
+    return int(value)
+
+
+def _refuse(reason: str) -> None:
+    logger.error("[TRACK_ERROR] %s - cannot track usage", reason)
+    raise ValueError(reason)
+
+
+def _saved(event: UsageEvent) -> Tracked | None:
+    if on_event_loop() or not conf.enabled():
+        return None
+    using = delivery.alias()
+    try:
+        log = AIUsageLog.objects.using(using).filter(pk=event.id).select_related("user").first()
+        if log is None or log.user is None:
+            return None
+        day = AIUsageTracking.objects.using(using).filter(user=log.user, date=log.day).first()
+    except DatabaseError as error:
+        contain(error, "track_ai_usage")
+        return None
+    return (log, day) if day is not None else None
+
+
+def _preview(event: UsageEvent, user: Any, before: daily.Sums) -> Tracked:
+    """The rows as they will be. Saving the log early does no harm: the event has its id."""
+    cost = price(event)
+    log = AIUsageLog(
+        id=event.id,
+        user=user,
+        section=event.section,
+        provider=event.provider,
+        model_name=event.model_name,
+        operation=event.operation,
+        prompt_tokens=event.prompt_tokens,
+        completion_tokens=event.completion_tokens,
+        cached_tokens=event.cached_tokens,
+        reasoning_tokens=event.reasoning_tokens,
+        usage_source=event.usage_source,
+        cost=cost,
+        response_time_ms=event.response_time_ms,
+        success=event.success,
+        error_message=event.error_message or None,
+        metadata=metadata_of(event),
+        day=conf.day_of(event.created_at),
+        created_at=moment_of(event),
+    )
+    log.total_tokens = event.total_tokens
+    call = daily.of_call(
+        event.prompt_tokens,
+        event.completion_tokens,
+        event.response_time_ms,
+        event.success,
+        cost,
+    )
+    sums = call.plus(before)._asdict()
+    row = AIUsageTracking(user=user, date=log.day, updated_at=timezone.now(), **sums)
+    row.average_response_time_ms = row.total_response_time_ms / row.total_requests
+    return log, row
+
+
+def _day_so_far(user: Any) -> daily.Sums:
+    connection = connections[delivery.alias()]
+    if on_event_loop() or connection.needs_rollback or not conf.enabled():
+        return daily.Sums()
+    try:
+        # Inside a savepoint: a query of ours that fails must not end the caller's transaction.
+        with transaction.atomic(using=connection.alias):
+            row = (
+                AIUsageTracking.objects.using(connection.alias)
+                .filter(user=user, date=today())
+                .values_list(*daily.Sums._fields)
+                .first()
+            )
+    except DatabaseError as error:
+        contain(error, "track_ai_usage")
+        return daily.Sums()
+    if row is None:
+        return daily.Sums()
+    return daily.Sums._make(row)
