@@ -5,8 +5,11 @@ from __future__ import annotations
 import io
 import os
 import signal
+import sys
+import traceback
 import warnings
 
+import coverage
 from django.core.management import CommandError, call_command
 from django.db import connections
 
@@ -26,10 +29,16 @@ def interrupt(*arguments: str, after: float) -> int:
     if child:
         return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     code = 99
+    # Ctrl-C within coverage's own code leaves its lock held for good.
+    if measurement := coverage.Coverage.current():
+        measurement.stop()
     try:
         code = _run(arguments, after)
         delivery.stop()  # as at every exit
+    except BaseException:  # noqa: BLE001 -- the exit code 99 says so
+        traceback.print_exc(file=sys.stdout)
     finally:
+        sys.stdout.flush()
         os._exit(code)
 
 
@@ -43,6 +52,10 @@ def _run(arguments: tuple[str, ...], after: float) -> int:
             call_command(*arguments, stdout=io.StringIO(), stderr=io.StringIO())
         finally:
             signal.setitimer(signal.ITIMER_REAL, 0)
-    except (CommandError, KeyboardInterrupt) as error:  # the latter before it has begun
-        return getattr(error, "returncode", 130)
+    except KeyboardInterrupt:  # before it has begun
+        return 130
+    except CommandError as error:
+        if error.returncode not in (1, 130):
+            print(error)
+        return error.returncode
     return 0
