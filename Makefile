@@ -94,6 +94,10 @@ screenshots: ## the pictures of docs/, taken by the tests in the browser
 test-django61: ## all tests on SQLite with Django 6.1, in a virtual environment of its own (Python 3.12+)
 	$(MAKE) test-sqlite VENV=$(VENV)-django61 DJANGO="Django~=6.1.0"
 
+.PHONY: test-matrix
+test-matrix: $(STAMP) ## every Python with every Django on every database: minutes each (ARGS="--list")
+	$(BIN)/nox --session tests $(ARGS)
+
 .PHONY: test-sdks
 test-sdks: $(STAMP) ## the tests with every SDK, in virtual environments of their own, and docs/sdks.md against them
 	$(BIN)/nox $(ARGS)
@@ -135,6 +139,10 @@ lint: $(STAMP) ## ruff, mypy, import contracts, missing migrations, system check
 .PHONY: scan
 scan: $(STAMP) ## AI call sites of the demo that are not tracked: none but the one that is left so on purpose
 	$(BIN)/python manage.py find_uninstrumented project --baseline project/uninstrumented.json --no-cache
+
+.PHONY: audit
+audit: $(STAMP) ## known vulnerabilities in what is pinned, from PyPI's advisories
+	$(BIN)/nox --session audit $(ARGS)
 
 .PHONY: format
 format: $(STAMP) ## let ruff mend what it can

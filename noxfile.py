@@ -1,8 +1,12 @@
-"""The SDKs, each session with its own pinned releases: one's release cannot break another's tests.
+"""What needs an environment of its own: the SDKs, the support matrix, the audit.
 
-    make test-sdks                                     all, and docs/sdks.md against them
+    make test-sdks                                     all SDKs, and docs/sdks.md against them
     make test-sdks ARGS="--session httpx -- -k groq"   some
+    make test-matrix                                   each Python with each Django on each database
+    make test-matrix ARGS="--tags psycopg2"            some: a tag is a database
+    make audit                                         known holes in what is pinned
 
+Each session of the SDKs has its own pinned releases: one's release cannot break another's tests.
 What cannot live together has a session of its own: openai 2 and 3, and google-genai with and
 without aiohttp, which its async client takes as soon as it is installed.
 """
@@ -46,6 +50,18 @@ MODULES = {
 }
 nox.options.sessions = list(MODULES)
 
+#: The support matrix of the README: Django's releases, and the Pythons that each runs on.
+SUPPORTED = {
+    "5.2": ("3.11", "3.12", "3.13"),
+    "6.1": ("3.12", "3.13"),
+}
+DATABASES = {
+    "sqlite": ("--database=sqlite",),
+    "psycopg": ("--database=postgres", "--driver=psycopg"),
+    # What touches no database gives the same answer with either driver.
+    "psycopg2": ("--database=postgres", "--driver=psycopg2", "--only-database-tests"),
+}
+
 
 def _try(session: nox.Session) -> None:
     results = RESULTS / f"{session.name}.json"
@@ -82,6 +98,40 @@ def aiohttp(session: nox.Session) -> None:
 def openai2(session: nox.Session) -> None:
     """The openai SDK before it moved to httpx2."""
     _try(session)
+
+
+@nox.session
+@nox.parametrize("database", [nox.param(name, id=name, tags=[name]) for name in DATABASES])
+@nox.parametrize(
+    ("python", "django"),
+    [
+        nox.param(python, django, id=f"python{python}-django{django}")
+        for django, pythons in SUPPORTED.items()
+        for python in pythons
+    ],
+)
+def tests(session: nox.Session, django: str, database: str) -> None:
+    """The tests with one Python and one Django, on one database."""
+    session.install("-r", "requirements.txt")
+    session.install(f"Django~={django}.0")
+    session.run(
+        "python", "-m", "pytest", *DATABASES[database], "-m", "not browser", *session.posargs
+    )
+
+
+@nox.session
+def audit(session: nox.Session) -> None:
+    """Known vulnerabilities (PyPI's advisories) in what is pinned, the SDKs' sessions included."""
+    session.install("pip-audit>=2.10,<3")
+    for path in (Path("requirements.txt"), *sorted(REQUIREMENTS.glob("*.txt"))):
+        session.run(
+            "pip-audit",
+            "--strict",  # what cannot be looked up is not taken for sound
+            "--no-deps",
+            "--disable-pip",
+            "--progress-spinner=off",
+            f"--requirement={path}",
+        )
 
 
 @nox.session(venv_backend="none")

@@ -8,12 +8,16 @@ import sys
 import tomllib
 import venv
 import zipfile
+from importlib.metadata import metadata
 from pathlib import Path
 from typing import Any
 
+import django
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+
+import noxfile
 
 ROOT = Path(__file__).parent.parent
 
@@ -27,9 +31,11 @@ def read_pins() -> list[Requirement]:
     return [Requirement(line) for line in lines if line and not line.startswith("#")]
 
 
-def classified(prefix: str) -> set[str]:
-    """The versions that the classifiers name under `prefix`."""
-    versions = (entry.removeprefix(prefix) for entry in read_project()["classifiers"])
+def classified(prefix: str, classifiers: list[str] | None = None) -> set[str]:
+    """The versions that the classifiers, our own if none are given, name under `prefix`."""
+    versions = (
+        entry.removeprefix(prefix) for entry in classifiers or read_project()["classifiers"]
+    )
     return {version for version in versions if re.fullmatch(r"\d+\.\d+", version)}
 
 
@@ -87,6 +93,19 @@ def test_support_matrix_of_the_readme_equals_the_classifiers():
         "Programming Language :: Python :: "
     )
     assert set(re.findall(r"\d+\.\d+", rows["Django"])) == classified("Framework :: Django :: ")
+    drivers = re.findall(r"psycopg2?", rows["PostgreSQL"])
+    assert {"sqlite", *drivers} == set(noxfile.DATABASES)
+
+
+def test_sessions_of_the_tests_equal_the_classifiers():
+    pythons = {python for pythons in noxfile.SUPPORTED.values() for python in pythons}
+
+    assert pythons == classified("Programming Language :: Python :: ")
+    assert set(noxfile.SUPPORTED) == classified("Framework :: Django :: ")
+    # Each Django on each Python that it runs on, as its own classifiers say.
+    its_own = metadata("django").get_all("Classifier")
+    runs_on = classified("Programming Language :: Python :: ", its_own) & pythons
+    assert set(noxfile.SUPPORTED[".".join(map(str, django.VERSION[:2]))]) == runs_on
 
 
 @pytest.fixture(scope="module")
