@@ -10,23 +10,29 @@ import sys
 import tempfile
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from importlib.util import find_spec
 from types import TracebackType
 
 GUNICORN = (
-    "gunicorn",
-    "tests.scenarios.wsgi",
-    "--workers",
-    "2",
-    "--graceful-timeout",
-    "10",
-    "--no-control-socket",
+    *("-m", "gunicorn", "tests.scenarios.wsgi", "--bind", "fd://{fd}", "--no-control-socket"),
+    *("--workers", "2", "--graceful-timeout", "10"),
 )
+#: What Python is told to run; `{fd}` is the socket that it is to listen on.
 SERVERS: dict[str, tuple[str, ...]] = {
     "gunicorn sync": GUNICORN,
     "gunicorn gthread": (*GUNICORN, "--worker-class", "gthread", "--threads", "4"),
     "gunicorn preload": (*GUNICORN, "--preload"),
-    "uvicorn": ("uvicorn", "tests.scenarios.asgi:application", "--log-level", "warning"),
+    "uvicorn": (
+        *("-m", "uvicorn", "tests.scenarios.asgi:application", "--fd", "{fd}"),
+        *("--log-level", "warning"),
+    ),
 }
+if find_spec("pyuwsgi"):  # requirements.txt says where
+    SERVERS["uwsgi"] = (
+        *("-c", "import pyuwsgi; pyuwsgi.run()", "--http-socket", "fd://{fd}"),
+        *("--module", "tests.scenarios.wsgi", "--need-app", "--disable-logging"),
+        *("--master", "--processes", "2", "--threads", "4", "--die-on-term"),
+    )
 
 
 class Server:
@@ -41,11 +47,10 @@ class Server:
         # It listens from here on: who comes before the workers are up waits in the queue.
         listener = socket.create_server(("127.0.0.1", 0), backlog=256)
         self.url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        fd = str(listener.fileno())
-        bind = ("--fd", fd) if self.name == "uvicorn" else ("--bind", f"fd://{fd}")
+        arguments = (one.format(fd=listener.fileno()) for one in SERVERS[self.name])
         self._log = tempfile.TemporaryFile("w+")
         self._process = subprocess.Popen(
-            [sys.executable, "-m", *SERVERS[self.name], *bind],
+            [sys.executable, *arguments],
             env=self._env,
             pass_fds=(listener.fileno(),),
             stdout=self._log,

@@ -134,10 +134,11 @@ def signup(request: HttpRequest) -> HttpResponse:
 @ai_section("rag_pipeline")
 def outlive(request: HttpRequest) -> HttpResponse:
     _ = request.user.pk  # as a view does that has any user in it
+    prompt = request.GET["q"]  # uWSGI empties a request that has been answered
 
     def later() -> None:
         time.sleep(0.3)
-        ask(request.GET["q"])
+        ask(prompt)
 
     threading.Thread(target=later).start()
     return HttpResponse("")
