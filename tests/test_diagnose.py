@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
+import re
 import sys
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from importlib import import_module
@@ -508,28 +511,35 @@ class TestBrokenSite:
         for _ in range(3):
             living.put(make_event())
 
-        assert problems("--max-backlog", "2") == [
-            (
-                "backlog",
-                "3 calls wait for the database, more than 2",
-                "python manage.py flush_ai_usage",
-            )
-        ]
+        (found,) = problems("--max-backlog", "2")
+        text = "3 calls wait for the database, more than 2, the oldest for "
+        assert (found[0], found[2]) == ("backlog", "python manage.py flush_ai_usage")
+        assert re.fullmatch(text + r"[\d]+ days, \d+:\d\d:\d\d", found[1])
         living.close()
 
     def test_dead_processes_left_calls_that_nobody_delivered(self, live):
         dead = Outbox(live)
         dead.put(make_event())
         dead.close()
+        (path,) = live.glob("*.jsonl")
+        os.utime(path, (0, time.time() - 3600))
 
         assert problems() == [
             (
                 "orphans",
-                "1 calls waited in 1 files of dead processes: no living process delivered them",
+                "1 calls waited in 1 files of dead processes for 1:00:00: "
+                "no living process delivered them",
                 "python manage.py flush_ai_usage",
             )
         ]
         assert problems(code=0) == []  # its own delivery has taken them over
+
+    def test_process_that_died_just_now_is_no_problem(self, live):
+        dead = Outbox(live)
+        dead.put(make_event())
+        dead.close()
+
+        assert problems(code=0) == []
 
     def test_there_are_dead_letters(self, live):
         Outbox(live).bury(make_event(), "IntegrityError: no")

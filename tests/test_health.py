@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +13,7 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from tests.builders import make_event, make_user
+from tests.builders import NOON, make_event, make_user
 from tests.sites import make_calls
 from usage_tracking import outbox
 from usage_tracking.health import Finding, Result, Thresholds, activity, diagnose, waiting
@@ -63,8 +66,35 @@ class TestLook:
         dead.put(make_event())
         dead.close()
 
-        assert waiting.look() == Waiting(box, events=4, orphans=1, orphaned=1)
+        found = waiting.look()
+        assert replace(found, left_for=0) == Waiting(
+            box, events=4, oldest=NOON, orphans=1, orphaned=1
+        )
         living.close()
+
+    def test_ages_are_those_of_the_oldest(self, box):
+        for at in (NOON, NOON - timedelta(minutes=5), NOON + timedelta(minutes=5)):
+            dead = Outbox(box)
+            dead.put(make_event(created_at=at))
+            dead.close()
+        _, old, _ = sorted(box.glob("*.jsonl"))
+        os.utime(old, (0, 1_000_000_000))
+
+        found = waiting.look()
+
+        assert found.oldest == NOON - timedelta(minutes=5)
+        assert found.left_for > 700_000_000
+
+    @pytest.mark.parametrize("first", [b"", b"noise\n"])
+    def test_line_that_cannot_be_read_has_no_age(self, box, first):
+        dead = Outbox(box)
+        dead.put(make_event())
+        dead.close()
+        (path,) = box.glob("*.jsonl")
+        header = path.read_bytes().splitlines(keepends=True)[0]
+        path.write_bytes(header + first)
+
+        assert waiting.look().oldest is None
 
     def test_looking_leaves_the_file_to_whoever_delivers_it(self, box):
         dead = Outbox(box)

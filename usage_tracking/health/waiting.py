@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
+from typing import NamedTuple
 
 from .. import conf, outbox
+from ..delivery import ORPHANS_EVERY, TIMER
+from ..events import UsageEvent, utc_now
 from .findings import Finding, Result, Thresholds, note, ok, problem
 from .trial import FLUSH
 
@@ -21,9 +26,13 @@ class Waiting:
     directory: Path | None
     #: Events on disk, those of living processes included.
     events: int = 0
+    #: When the call of the oldest one began.
+    oldest: datetime | None = None
     #: Files whose process is dead, and the events in them.
     orphans: int = 0
     orphaned: int = 0
+    #: Seconds for which the longest left of these files has not been written.
+    left_for: float = 0.0
     #: Events that the database refused.
     dead: int = 0
     #: Of the first of them.
@@ -39,31 +48,36 @@ def look() -> Waiting:
     box = outbox.get()
     if box.directory is None:
         return Waiting(None, dropped=box.dropped)
-    events = orphans = orphaned = 0
     header = outbox._header(outbox._database())
-    for path in box.directory.glob("*.jsonl"):
-        if path.name != outbox.DEAD_LETTERS and (found := _read(path, header)) is not None:
-            count, is_orphan = found
-            events += count
-            orphans += is_orphan
-            orphaned += count if is_orphan else 0
+    files = [
+        found
+        for path in box.directory.glob("*.jsonl")
+        if path.name != outbox.DEAD_LETTERS and (found := _read(path, header)) is not None
+    ]
+    orphans = [file for file in files if file.is_orphan]
     letters = box.dead_letters()
     return Waiting(
         box.directory,
-        events,
-        orphans,
-        orphaned,
-        len(letters),
-        letters[0].reason if letters else "",
-        box.dropped,
+        events=sum(file.events for file in files),
+        oldest=min((file.oldest for file in files if file.oldest), default=None),
+        orphans=len(orphans),
+        orphaned=sum(file.events for file in orphans),
+        left_for=max((file.left_for for file in orphans), default=0.0),
+        dead=len(letters),
+        reason=letters[0].reason if letters else "",
+        dropped=box.dropped,
     )
 
 
-def _read(path: Path, header: bytes) -> tuple[int, bool] | None:
-    """How many events a file holds, and whether its process is dead.
+class _File(NamedTuple):
+    events: int
+    oldest: datetime | None
+    is_orphan: bool
+    left_for: float
 
-    None for the file of a site with another database, which is not ours to deliver.
-    """
+
+def _read(path: Path, header: bytes) -> _File | None:
+    """None for the file of a site with another database, which is not ours to deliver."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
@@ -71,17 +85,35 @@ def _read(path: Path, header: bytes) -> tuple[int, bool] | None:
     try:
         if os.pread(fd, len(header), 0) != header:
             return None
+        first = os.pread(fd, 64 * 1024, len(header)).partition(b"\n")[0]
         lines = 0
         while block := os.read(fd, 1024 * 1024):
             lines += block.count(b"\n")
-        try:
-            # Shared, and let go at once: who wants to take the file over waits for nothing.
-            fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            return max(lines - 1, 0), True  # the first line is the header
-        except OSError:
-            return max(lines - 1, 0), False
+        return _File(
+            max(lines - 1, 0),  # the first line is the header
+            _began(first),
+            _is_free(fd),
+            max(time.time() - os.fstat(fd).st_mtime, 0.0),
+        )
     finally:
         os.close(fd)
+
+
+def _began(line: bytes) -> datetime | None:
+    try:
+        return UsageEvent.from_json(line).created_at
+    except (ValueError, RecursionError):
+        return None  # none there, or damaged
+
+
+def _is_free(fd: int) -> bool:
+    """Whether the process of the file is dead."""
+    try:
+        # Shared, and let go at once: who wants to take the file over waits for nothing.
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
 
 
 def examine(waiting: Waiting, limits: Thresholds, checks: list[Finding]) -> Result:
@@ -98,20 +130,27 @@ def _examine(waiting: Waiting, limits: Thresholds, *, sound: bool) -> Iterator[F
         return
     if sound:
         yield ok("outbox", f"The outbox {waiting.directory} can be written")
+    since = f", the oldest for {_told(utc_now() - waiting.oldest)}" if waiting.oldest else ""
     if waiting.events > limits.max_backlog:
         text = f"{waiting.events} calls wait for the database, more than {limits.max_backlog}"
-        yield problem("backlog", text, FLUSH)
+        yield problem("backlog", text + since, FLUSH)
     else:
-        yield ok("backlog", f"{waiting.events} calls wait for the database")
+        yield ok("backlog", f"{waiting.events} calls wait for the database{since}")
     if waiting.orphaned:
-        text = (
-            f"{waiting.orphaned} calls waited in {waiting.orphans} files of dead processes: "
-            "no living process delivered them"
-        )
-        yield problem("orphans", text, FLUSH)
+        text = f"{waiting.orphaned} calls waited in {waiting.orphans} files of dead processes"
+        if waiting.left_for > ORPHANS_EVERY + TIMER:
+            left_for = _told(timedelta(seconds=waiting.left_for))
+            text += f" for {left_for}: no living process delivered them"
+            yield problem("orphans", text, FLUSH)
+        else:
+            yield note("orphans_young", f"{text}; a living one looks for them once a minute")
     if waiting.dead:
         text = f"The database refused {waiting.dead} calls, the first because: {waiting.reason}"
         yield problem("dead_letters", text, f"{FLUSH} --retry-dead")
     if waiting.dropped:
         text = f"{waiting.dropped} calls were dropped because the outbox was full"
         yield problem("dropped", text, FLUSH)
+
+
+def _told(age: timedelta) -> str:
+    return str(timedelta(seconds=max(round(age.total_seconds()), 0)))
