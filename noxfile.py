@@ -58,7 +58,7 @@ SUPPORTED = {
 DATABASES = {
     "sqlite": ("--database=sqlite",),
     "psycopg": ("--database=postgres", "--driver=psycopg"),
-    # What touches no database gives the same answer with either driver.
+    # Without what gives the same answer with either driver.
     "psycopg2": ("--database=postgres", "--driver=psycopg2", "--only-database-tests"),
 }
 

@@ -47,6 +47,7 @@ print("all seen")
 """
 
 
+@pytest.mark.one_driver
 def test_custom_user_with_a_uuid_key(tmp_path: Path, empty_database_url: str):
     (tmp_path / "site_urls.py").write_text(URLS)
     printed = run_python(
@@ -83,6 +84,7 @@ def test_custom_user_with_a_uuid_key(tmp_path: Path, empty_database_url: str):
     assert printed == "all seen\n"
 
 
+@pytest.mark.one_driver
 @pytest.mark.parametrize("zone", ["Pacific/Auckland", "America/Los_Angeles"])
 def test_site_without_time_zones(tmp_path: Path, database_url: str, zone: str):
     printed = run_python(
@@ -101,6 +103,7 @@ def test_site_without_time_zones(tmp_path: Path, database_url: str, zone: str):
     assert printed == "all seen\n"
 
 
+@pytest.mark.one_driver
 def test_columns_of_ones_own_as_documented(tmp_path: Path, database_url: str):
     documented = (ROOT / "docs" / "admin.md").read_text()
     blocks = re.findall(r"^```python\n(.*?)^```", documented, re.DOTALL | re.MULTILINE)

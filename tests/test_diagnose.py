@@ -800,6 +800,7 @@ class TestOutput:
         assert tables() == before
 
 
+@pytest.mark.one_driver
 class TestProcess:
     """As an operator starts it."""
 

@@ -54,6 +54,7 @@ def site(tmp_path: Path, database_url: str, django_user_model) -> dict[str, str]
     }
 
 
+@pytest.mark.one_driver
 @pytest.mark.parametrize("command", [*COMMANDS, *CRON])
 def test_command_runs(command: str, site: dict[str, str], tmp_path: Path) -> None:
     ended = subprocess.run(
@@ -69,6 +70,7 @@ def test_command_runs(command: str, site: dict[str, str], tmp_path: Path) -> Non
     assert (ended.returncode, ended.stderr) == (0, "")
 
 
+@pytest.mark.one_driver
 @pytest.mark.parametrize("command", INLINE)
 def test_command_in_the_text_exists(command: str, site: dict[str, str], tmp_path: Path) -> None:
     ended = subprocess.run(

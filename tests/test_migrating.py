@@ -113,6 +113,7 @@ def run(kind, line):
 """
 
 
+@pytest.mark.one_driver
 @pytest.mark.parametrize(
     "key",
     [

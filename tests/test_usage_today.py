@@ -364,6 +364,7 @@ class TestRefusals:
             call_command("usage_today", "--database", "elsewhere")
 
 
+@pytest.mark.one_driver
 class TestProcess:
     """What ends in another code than 1, or must not touch the database of the tests."""
 

@@ -22,6 +22,8 @@ from tests.processes.test_durability import assert_in_step, flush
 from usage_tracking import ai_usage
 from usage_tracking.models import AIUsageLog
 
+pytestmark = pytest.mark.one_driver
+
 Work = Callable[..., "subprocess.Popen[str]"]
 
 
