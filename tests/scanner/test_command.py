@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
+import subprocess
+import sys
+from contextlib import suppress
 
 import pytest
 from django.test import override_settings
@@ -104,3 +109,21 @@ def test_path_that_does_not_exist(tmp_path):
     ended = find(tmp_path / "missing")
 
     assert (ended.code, ended.err) == (2, f"{tmp_path / 'missing'} does not exist.\n")
+
+
+@pytest.mark.parametrize(("arguments", "shown"), [((), True), (("-v", "0"), False)])
+def test_terminal_is_told_what_it_is_at_and_left_clean(tmp_path, arguments, shown):
+    write_tree(tmp_path, {"shop/views.py": ASK})
+    terminal, end = pty.openpty()
+    command = [sys.executable, "-m", "usage_tracking.scanner", str(tmp_path), "--no-cache"]
+    ended = subprocess.run([*command, *arguments], stdout=subprocess.PIPE, stderr=end, check=False)
+    os.close(end)
+    told = b""
+    with suppress(OSError):  # nothing was written, and nobody can any more
+        told = os.read(terminal, 10_000)
+    os.close(terminal)
+
+    assert ended.returncode == 1
+    assert b"captured" in ended.stdout
+    assert (b"Reading 1 files ..." in told) is shown
+    assert told.endswith(b"\r\x1b[K" if shown else b"")

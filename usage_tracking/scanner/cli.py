@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import sys
 from argparse import ArgumentParser
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -103,7 +105,8 @@ def run(options: Options, given: dict[str, Any]) -> Report:
     if given["jobs"] is not None and given["jobs"] < 1:
         raise UsageError("--jobs must be 1 or more.")
     try:
-        report = scan(options)
+        with _stages(shown=given["verbosity"] > 0 and sys.stderr.isatty()) as tell:
+            report = scan(options, tell)
         if given["write_baseline"]:
             baseline.write(report, given["write_baseline"])
         for file in (given["baseline"], given["write_baseline"]):
@@ -114,6 +117,22 @@ def run(options: Options, given: dict[str, Any]) -> Report:
     except OSError as error:
         raise UsageError(f"{error.filename}: {error.strerror}.") from error
     return report
+
+
+@contextmanager
+def _stages(*, shown: bool) -> Iterator[Callable[[str], object]]:
+    """Says on the terminal what a scan is at, and takes it away at the end."""
+
+    def tell(stage: str) -> None:
+        if shown:
+            sys.stderr.write(f"\r\x1b[K{stage} ...")
+            sys.stderr.flush()
+
+    try:
+        yield tell
+    finally:
+        if shown:
+            sys.stderr.write("\r\x1b[K")
 
 
 def show(

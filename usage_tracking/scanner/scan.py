@@ -9,7 +9,7 @@ import os
 import pickle
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
@@ -58,8 +58,10 @@ class CannotScanError(Exception):
     """There is nothing to scan, or what was said cannot be used."""
 
 
-def scan(options: Options) -> Report:
+def scan(options: Options, tell: Callable[[str], object] = lambda stage: None) -> Report:
     """Reads all files under `options.paths` and reports their AI call sites.
+
+    `tell` is given the name of each stage that takes long when it begins.
 
     Raises `CannotScanError` for paths that do not exist, and `CatalogError` for data files that
     cannot be read. Nothing of the scanned code is imported or run.
@@ -85,7 +87,7 @@ def scan(options: Options) -> Report:
     gc.disable()
     sys.setrecursionlimit(max(depth, _RECURSION))
     try:
-        report = _scan(found, options, catalog, cache)
+        report = _scan(found, options, catalog, cache, tell)
     finally:
         sys.setrecursionlimit(depth)
         if was_enabled:
@@ -96,14 +98,20 @@ def scan(options: Options) -> Report:
 
 
 def _scan(
-    found: Sequence[Found], options: Options, catalog: catalogs.Catalog, cache: caches.Cache
+    found: Sequence[Found],
+    options: Options,
+    catalog: catalogs.Catalog,
+    cache: caches.Cache,
+    tell: Callable[[str], object],
 ) -> Report:
+    tell(f"Reading {len(found):,} files")
     sources = _read(found, catalog, cache, options.jobs)
     program = Program((each.path for each in found), catalog.packages)
     program.files = sources
     _deepen(program, found, catalog, cache, options.jobs)
     cache.files = {path: cache.files[path] for path in sources if path in cache.files}
     program.index()
+    tell("Following what is called from where")
     inference = Inference(program, catalog)
     finder = Sites(program, inference, catalog)
     inference.settle(finder.candidates())
