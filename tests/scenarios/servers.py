@@ -49,16 +49,21 @@ class Server:
         self.url = f"http://127.0.0.1:{listener.getsockname()[1]}"
         arguments = (one.format(fd=listener.fileno()) for one in SERVERS[self.name])
         self._log = tempfile.TemporaryFile("w+")
+        # Through a pipe, for a server whose files may not grow.
+        pipe = subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=self._log)
         self._process = subprocess.Popen(
             [sys.executable, *arguments],
             env=self._env,
             pass_fds=(listener.fileno(),),
-            stdout=self._log,
-            stderr=self._log,
+            stdout=pipe.stdin,
+            stderr=pipe.stdin,
             start_new_session=True,
             preexec_fn=self._prepare,
         )
         listener.close()
+        if pipe.stdin is not None:
+            pipe.stdin.close()
+        self._pipe = pipe
         return self
 
     def __exit__(
@@ -95,6 +100,7 @@ class Server:
         except subprocess.TimeoutExpired:
             os.killpg(self._process.pid, signal.SIGKILL)
             raise
+        self._pipe.wait(30)
 
     def log(self) -> str:
         self._log.seek(0)

@@ -5,6 +5,7 @@ Each test adds a line to the table that the run prints.
 
 from __future__ import annotations
 
+import ctypes
 import os
 import random
 import resource
@@ -220,26 +221,46 @@ def _write_zone(path: Path, midnight: datetime) -> timezone:
 
 
 def _files_stay_small() -> None:
-    """As on a full disk: writes fail. What the server itself writes into its log has room."""
-    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, resource.RLIM_INFINITY))
+    """As on a full disk: what is written is cut short, and then nothing can be."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (512, resource.RLIM_INFINITY))
 
 
-@pytest.mark.parametrize("fault", ["outbox is not a directory", "disk is full"])
+def _root_is_refused_too() -> None:
+    """As for every other user, modes of directories count (capabilities(7))."""
+    drop, overriding = 24, 1  # PR_CAPBSET_DROP, CAP_DAC_OVERRIDE
+    ctypes.CDLL(None).prctl(drop, overriding, 0, 0, 0)
+
+
+def _nothing() -> None:
+    pass
+
+
+@pytest.mark.parametrize(
+    ("fault", "prepare"),
+    [
+        ("outbox is not a directory", _nothing),
+        ("outbox is read-only", _root_is_refused_too),
+        ("disk is full", _files_stay_small),
+    ],
+)
 def test_outbox_cannot_be_written(
-    fault: str, site: dict[str, str], tmp_path: Path, note: Note
+    fault: str, prepare: Callable[[], None], site: dict[str, str], tmp_path: Path, note: Note
 ) -> None:
     if fault == "outbox is not a directory":
         (tmp_path / "file").touch()
         site["OUTBOX"] = str(tmp_path / "file" / "outbox")
-    prepare = _files_stay_small if fault == "disk is full" else None
+    elif fault == "outbox is read-only":
+        (tmp_path / ".ai_usage_outbox").mkdir(mode=0o500)
 
     with Server("gunicorn gthread", site, prepare) as server:
         with Load(server) as load:
             load.warm_up()
             load.wait_for(100)
         server.stop()
+        log = server.log()
 
     assert_nothing_lost(note(fault, load))
+    assert "kept in memory" in log
 
 
 @pytest.mark.parametrize("fault", ["deleted", "overwritten with noise"])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import random
-from pathlib import Path
 
 import pytest
 from django.contrib.auth.models import User
@@ -15,6 +14,7 @@ from django.test import Client
 from project.stub import Served, StubProvider
 from tests.processes.conftest import Start
 from tests.processes.test_durability import flush
+from tests.scenarios.conftest import Outcome
 from tests.scenarios.servers import SERVERS, Server
 from tests.scenarios.site import CALLS, SECTIONS
 from tests.scenarios.visits import Visit, Visited, visit_all, wait_until
@@ -29,7 +29,7 @@ ANONYMOUS = ("sync", "async", "stream", "astream", "fanout", "gather", "outlive"
 
 @pytest.mark.parametrize("name", SERVERS)
 def test_every_call_is_one_row_of_whoever_made_it(
-    name: str, site: dict[str, str], start: Start, stub: StubProvider, tmp_path: Path
+    name: str, site: dict[str, str], start: Start, stub: StubProvider, outcomes: list[Outcome]
 ) -> None:
     users = {user: User.objects.create(username=user) for user in ("ada", "bob", "cy")}
     visits = [
@@ -54,6 +54,18 @@ def test_every_call_is_one_row_of_whoever_made_it(
     by_id = {served.response_id: served for served in stub.journal}
     assert len(by_id) == len(stub.journal) == calls
     rows = list(AIUsageLog.objects.select_related("user"))
+    ids = {row.metadata["response_id"] for row in rows}
+    answered = [one for one in visited if one.status]
+    outcomes.append(
+        Outcome(
+            f"none ({name}{', forked with an open outbox' if name == 'gunicorn preload' else ''})",
+            served=len(stub.journal),
+            acknowledged=sum(CALLS.get(one.visit.view, 1) for one in answered),
+            found=len(ids),
+            doubled=len(rows) - len(ids),
+            client_errors=len(visited) - len(answered),
+        )
+    )
     assert sorted(row.metadata["response_id"] for row in rows) == sorted(by_id)
     assert [_of_row(row) for row in rows] == [
         _of_served(by_id[row.metadata["response_id"]]) for row in rows
