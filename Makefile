@@ -10,8 +10,6 @@ MAKEFLAGS += --no-print-directory
 VENV ?= .venv
 PYTHON ?=
 ARGS ?=
-# One release of Django instead of the pinned one, as in DJANGO="Django~=6.1.0".
-DJANGO ?=
 
 # Once is enough for the browser: test-browser.
 WITHOUT_BROWSER := -m "not browser"
@@ -48,7 +46,6 @@ $(STAMP): requirements.txt
 	fi
 	@echo "Installing the pinned requirements into $(VENV) (once; about a minute)"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
-	@$(if $(DJANGO),$(BIN)/python -m pip install --quiet --disable-pip-version-check "$(DJANGO)")
 	@touch $@
 
 .PHONY: help
@@ -90,10 +87,6 @@ test-browser: $(STAMP) ## the pages in a real browser: needs Chromium, says so w
 screenshots: ## the pictures of docs/, taken by the tests in the browser
 	SCREENSHOTS=$(CURDIR)/docs $(MAKE) test-browser ARGS="-k both_themes"
 
-.PHONY: test-django61
-test-django61: ## all tests on SQLite with Django 6.1, in a virtual environment of its own (Python 3.12+)
-	$(MAKE) test-sqlite VENV=$(VENV)-django61 DJANGO="Django~=6.1.0"
-
 .PHONY: test-matrix
 test-matrix: $(STAMP) ## every Python with every Django on every database: minutes each (ARGS="--list")
 	$(BIN)/nox --session tests $(ARGS)
@@ -116,7 +109,7 @@ lock-sdks: $(STAMP) ## pin the newest releases of the SDKs that the sessions of 
 	$(BIN)/nox --session lock
 
 .PHONY: coverage
-coverage: $(STAMP) ## `test` with coverage of all its runs and of their child processes together
+coverage: $(STAMP) ## `test` with the coverage of all its runs together
 	$(BIN)/coverage erase
 	$(MAKE) test PYTEST="$(BIN)/coverage run -m pytest"
 	$(MAKE) coverage-report
