@@ -14,7 +14,7 @@ from tests.builders import accept_section, make_event, make_user, refuse_section
 from tests.children import make_site
 from tests.commands import run_command
 from tests.sites import manage
-from usage_tracking import outbox
+from usage_tracking import dead_letters, outbox
 from usage_tracking.delivery import delivery
 from usage_tracking.events import utc_now
 from usage_tracking.models import AIUsageLog
@@ -197,12 +197,12 @@ def test_torn_and_strange_lines_stay_as_they_are(box, directory):
     (path,) = directory.glob("*.jsonl")
     strange = b'[1]\n"x"\n\xff\xfe\n{"user_id": 5}\n{"id": "to'
     path.write_bytes(path.read_bytes() + strange)
-    (directory / outbox.DEAD_LETTERS).write_bytes(strange)
+    (directory / dead_letters.FILE).write_bytes(strange)
 
     assert box.forget(lambda user_id, username: username == "ada") == 1
 
     assert path.read_bytes().endswith(strange)
-    assert (directory / outbox.DEAD_LETTERS).read_bytes() == strange
+    assert (directory / dead_letters.FILE).read_bytes() == strange
 
 
 def test_database_is_the_one_that_the_routers_name(box):

@@ -25,8 +25,10 @@ from tests.builders import NOON, make_event
 from tests.children import make_site, run_python
 from tests.threads import run_in_threads
 from usage_tracking import outbox
+from usage_tracking.dead_letters import DeadLetter
 from usage_tracking.events import UsageEvent
-from usage_tracking.outbox import DeadLetter, Outbox
+from usage_tracking.outbox import Outbox
+from usage_tracking.segments import paths
 
 
 def nothing(event: UsageEvent) -> bool:
@@ -41,7 +43,7 @@ def drain(
 
 
 def segments(directory: Path) -> list[Path]:
-    return sorted(path for path in directory.glob("*.jsonl") if path.name != outbox.DEAD_LETTERS)
+    return paths(directory)
 
 
 @pytest.fixture
@@ -425,7 +427,7 @@ class TestOrphans:
         other = Outbox(directory)
 
         assert other.adopt_orphans() == 0
-        assert other.foreign_segments() == 1
+        assert sum(other.other_segments()) == 1
         assert drain(other) == []
         assert drain(box) == [event]
 
@@ -435,7 +437,7 @@ class TestOrphans:
             fail_at(box, batch=1)
         box.put(make_event())
 
-        assert box.foreign_segments() == 0
+        assert sum(box.other_segments()) == 0
         assert box.adopt_orphans() == 0
 
     def test_file_of_another_database_is_not_touched(self, box, crash, directory):
@@ -446,7 +448,7 @@ class TestOrphans:
         path.write_bytes(content)
 
         assert successor.adopt_orphans() == 0
-        assert successor.foreign_segments() == 1
+        assert sum(successor.other_segments()) == 1
         assert drain(successor) == []
         assert path.read_bytes() == content
 
@@ -501,7 +503,7 @@ class TestOrphans:
 
     def test_outbox_in_memory_has_no_orphans(self):
         assert Outbox(None).adopt_orphans() == 0
-        assert Outbox(None).foreign_segments() == 0
+        assert sum(Outbox(None).other_segments()) == 0
         assert Outbox(None).size() == 0
 
     def test_killed_process_loses_nothing(self, directory, tmp_path, database_url):
@@ -526,7 +528,7 @@ class TestOrphans:
             put = [process.stdout.readline().strip() for _ in range(50)]
             box = Outbox(directory)
             assert box.adopt_orphans() == 0, "it still lives"
-            assert box.foreign_segments() == 1
+            assert sum(box.other_segments()) == 1
             process.send_signal(signal.SIGKILL)
             put += [line.strip() for line in process.stdout if line.endswith("\n")]
         assert process.returncode == -signal.SIGKILL
@@ -554,7 +556,7 @@ class TestForks:
             child = os.fork()
             if not child:
                 mine = outbox.get()
-                print("child", mine.is_empty(), mine.adopt_orphans(), mine.foreign_segments())
+                print("child", mine.is_empty(), mine.adopt_orphans(), sum(mine.other_segments()))
                 mine.put(make_event(section="child"))
                 print(len(list(directory.glob("*.jsonl"))), flush=True)
                 os._exit(0)
@@ -809,7 +811,7 @@ class TestDeadLetters:
 
         assert box.is_empty()
         assert box.adopt_orphans() == 0
-        assert box.foreign_segments() == 0
+        assert sum(box.other_segments()) == 0
         assert drain(box) == []
 
     def test_buried_event_before_any_was_put_is_kept(self, box):

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
 
-from .. import conf, outbox
+from .. import conf, outbox, segments
 from ..delivery import ORPHANS_EVERY, TIMER
 from ..events import UsageEvent, utc_now
 from .findings import Finding, Result, Thresholds, note, ok, problem
@@ -48,12 +48,8 @@ def look() -> Waiting:
     box = outbox.get()
     if box.directory is None:
         return Waiting(None, dropped=box.dropped)
-    header = outbox._header(outbox._database())
-    files = [
-        found
-        for path in box.directory.glob("*.jsonl")
-        if path.name != outbox.DEAD_LETTERS and (found := _read(path, header)) is not None
-    ]
+    header = segments.header()
+    files = [found for path in box.segments() if (found := _read(path, header))]
     orphans = [file for file in files if file.is_orphan]
     letters = box.dead_letters()
     return Waiting(
