@@ -222,13 +222,7 @@ class Sites:
             for value in values
         ):
             return None
-        if any(
-            value[0] == "lib"
-            and value[1].startswith("builtins.")
-            and "." in value[1][9:]
-            and value[1].split(".")[1] in {"text", "items", "table", "super"}
-            for value in values
-        ):
+        if any(value[0] == "lib" and _is_builtin_method(value[1]) for value in values):
             return None
         for length in range(min(self._longest, len(names)), 0, -1):
             shape = tuple(names[-length:])
@@ -364,7 +358,9 @@ class Sites:
                 for _ in range(length):
                     inner = inner[1]
                 if any(
-                    v[0] in {"object", "text", "ai"}
+                    v[0] in {"object", "ai"}
+                    # A path that becomes what it names has methods that no text has.
+                    or (v[0] == "text" and hasattr(str, names[-length]))
                     or (v[0] == "lib" and not self._is_open(v[1], names[-length - 1]))
                     for v in self.inference.of(inner, ref)
                 ):
@@ -562,3 +558,12 @@ class Sites:
             confidence=confidence,
             reason=reason,
         )
+
+
+def _is_builtin_method(dotted: str) -> bool:
+    """`builtins.text.format`; not what no text has: it is a path that becomes what it names."""
+    package, _, rest = dotted.partition(".")
+    owner, _, method = rest.partition(".")
+    if package != "builtins" or not method:
+        return False
+    return owner in {"items", "table", "super"} or (owner == "text" and hasattr(str, method))
