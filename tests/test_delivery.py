@@ -571,6 +571,41 @@ class TestThread:
 
         wait_until(lambda: sections() == ["mine", "orphan"])
 
+    def test_orphans_are_written_by_a_process_that_makes_no_call_itself(self, site, tmp_path):
+        dead = Outbox(tmp_path / "outbox")
+        dead.put(make_event(section="orphan"))
+        dead.close()
+
+        request_finished.send(sender=None)
+
+        wait_until(lambda: sections() == ["orphan"])
+
+    def test_process_without_calls_has_no_thread(self, site, tmp_path, impatient):
+        living = Outbox(tmp_path / "outbox")
+        living.put(make_event())
+
+        for _ in range(3):
+            request_finished.send(sender=None)
+
+        assert THREAD not in {thread.name for thread in threading.enumerate()}
+        living.close()
+
+    @pytest.mark.parametrize(("every", "found"), [(60.0, []), (0.01, ["orphan"])])
+    def test_process_without_calls_looks_for_orphans_once_a_minute(
+        self, site, tmp_path, monkeypatch, every, found
+    ):
+        monkeypatch.setattr(delivery_module, "ORPHANS_EVERY", every)
+        request_finished.send(sender=None)
+        dead = Outbox(tmp_path / "outbox")
+        dead.put(make_event(section="orphan"))
+        dead.close()
+        time.sleep(0.02)
+
+        request_finished.send(sender=None)
+
+        end_of_process()
+        assert sections() == found
+
     def test_more_orphans_than_are_taken_over_at_once_are_written_soon(
         self, site, tmp_path, monkeypatch
     ):

@@ -121,7 +121,7 @@ class Delivery:
         if outbox.inline():
             self.deliver_inline()
             return True
-        if outbox.get().is_empty():
+        if outbox.get().is_empty() and not self._finds_orphans():
             return True
         self._start()
         if not wait or self._failures or on_event_loop() or self._must_wait_for_callers():
@@ -202,6 +202,18 @@ class Delivery:
                 # the outbox, for another process.
                 self._thread = None
                 logger.warning("[TRACK_WARNING] No thread for delivery: %s", error)
+
+    def _finds_orphans(self) -> bool:
+        """Whether dead processes left events, asked of a process that makes no AI call itself.
+
+        Looked at once a minute; it costs no thread and no import until there is something to do.
+        """
+        now = time.monotonic()
+        if now < self._next_orphans or (self._thread is not None and self._thread.is_alive()):
+            return False
+        found = outbox.get().has_orphans()
+        self._next_orphans = 0.0 if found else now + ORPHANS_EVERY
+        return found
 
     def _run(self) -> None:
         try:

@@ -166,6 +166,11 @@ class Outbox:
         segments.sweep(self.directory)
         return adopted
 
+    def has_orphans(self) -> bool:
+        """Whether a dead process left a segment of our database."""
+        header = segments.header()
+        return any(segments.is_orphan(path, header) for path in self.segments())
+
     def other_segments(self) -> Others:
         """How many segments other living processes hold, and how many are of other databases."""
         if self.directory is None:

@@ -118,6 +118,28 @@ class Segment:
         os.close(self.fd)
 
 
+def is_orphan(path: Path, header: bytes) -> bool:
+    """Whether the owner of the file is dead, and it begins with `header`."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False  # delivered in this very moment
+    try:
+        return os.pread(fd, len(header), 0) == header and is_free(fd)
+    finally:
+        os.close(fd)
+
+
+def is_free(fd: int) -> bool:
+    """Whether no living process owns the file."""
+    try:
+        # Shared, and let go with the file: who wants to take it over waits for nothing.
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
 def sweep(directory: Path) -> None:
     """Removes what a process left that died while it created a segment; it held no event."""
     for path in directory.glob("*" + _NEW):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import time
 from collections.abc import Iterator
@@ -88,7 +87,7 @@ def _read(path: Path, header: bytes) -> _File | None:
         return _File(
             max(lines - 1, 0),  # the first line is the header
             _began(first),
-            _is_free(fd),
+            segments.is_free(fd),
             max(time.time() - os.fstat(fd).st_mtime, 0.0),
         )
     finally:
@@ -100,16 +99,6 @@ def _began(line: bytes) -> datetime | None:
         return UsageEvent.from_json(line).created_at
     except (ValueError, RecursionError):
         return None  # none there, or damaged
-
-
-def _is_free(fd: int) -> bool:
-    """Whether the process of the file is dead."""
-    try:
-        # Shared, and let go at once: who wants to take the file over waits for nothing.
-        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True
 
 
 def examine(waiting: Waiting, limits: Thresholds, checks: list[Finding]) -> Result:
