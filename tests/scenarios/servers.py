@@ -102,6 +102,10 @@ class Server:
             raise
         self._pipe.wait(30)
 
+    def kill(self) -> None:
+        """As the machine's memory running out does, to all of its processes."""
+        os.killpg(self._process.pid, signal.SIGKILL)
+
     def log(self) -> str:
         self._log.seek(0)
         return self._log.read()

@@ -13,8 +13,8 @@ import signal
 import struct
 import time
 from collections import Counter
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
@@ -117,6 +117,33 @@ def test_orphans_are_delivered_by_a_living_worker(site: dict[str, str], note: No
     assert outcome.found >= outcome.acknowledged
 
 
+@contextmanager
+def _locked_tables() -> Iterator[None]:
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("LOCK TABLE ai_usage_log, ai_usage_tracking IN ACCESS EXCLUSIVE MODE")
+        yield
+
+
+@pytest.mark.postgres
+def test_orphans_are_delivered_by_the_next_server(site: dict[str, str], note: Note) -> None:
+    """Though nobody makes an AI call there, and nobody flushes."""
+    with Server("gunicorn sync", site) as server, Load(server) as load:
+        load.warm_up()
+        with _locked_tables():
+            load.wait_for(10)
+            server.kill()
+    written = AIUsageLog.objects.count()
+    acknowledged = sum(one.status == 200 for one in load.visited)
+    with Server("gunicorn sync", site) as server:
+        assert httpx.get(f"{server.url}/nowhere/", timeout=60).status_code == 404
+        wait_until(lambda: AIUsageLog.objects.count() >= acknowledged, seconds=20)
+        server.stop()
+
+    outcome = note("the server killed, the next one serves pages only", load)
+    assert outcome.found - written >= 10
+    assert outcome.found >= outcome.acknowledged
+
+
 @pytest.mark.postgres
 def test_database_is_away(tmp_path: Path, start: Start, stub: StubProvider, note: Note) -> None:
     database = LocalPostgres()
@@ -151,10 +178,7 @@ def test_tables_are_locked(site: dict[str, str], start: Start, note: Note) -> No
     with Server("gunicorn gthread", site) as server:
         with Load(server) as load:
             load.warm_up()
-            with transaction.atomic(), connection.cursor() as cursor:
-                cursor.execute(
-                    "LOCK TABLE ai_usage_log, ai_usage_tracking IN ACCESS EXCLUSIVE MODE"
-                )
+            with _locked_tables():
                 time.sleep(5)
             load.wait_for(20)
         server.stop()
