@@ -10,7 +10,7 @@ import time
 import unittest
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -188,6 +188,41 @@ class TestInline:
             outbox.moment()
 
         assert AIUsageTracking.objects.get().total_requests == 1
+        assert_in_step()
+
+    @pytest.mark.parametrize("depth", [1, 2])
+    def test_long_transaction_writes_each_call_once(self, depth):
+        user = make_user()
+        written = []
+        with ExitStack() as blocks:
+            for _ in range(depth):
+                blocks.enter_context(transaction.atomic())
+            for _ in range(5):
+                with CaptureQueriesContext(connection) as queries:
+                    track_ai_usage(user, "chat", 150, 80)
+                written.append(sum("ai_usage_log" in query["sql"] for query in queries))
+                ids = {str(log.id) for log in AIUsageLog.objects.all()}
+                told = "".join(query["sql"] for query in queries).replace("-", "")
+                assert sum(id.replace("-", "") in told for id in ids) == 1
+
+        outbox.moment()
+
+        assert len(set(written)) == 1
+        assert AIUsageTracking.objects.get().total_requests == 5
+        assert_in_step()
+
+    @pytest.mark.django_db(transaction=True)
+    @pytest.mark.postgres
+    def test_other_threads_do_not_wait_for_a_transaction_that_is_open(self):
+        ada, bob = make_user("ada"), make_user("bob")
+        with transaction.atomic():
+            track_ai_usage(ada, "chat", 150, 80)
+
+            run_in_threads(lambda: track_ai_usage(bob, "other", 1, 1))
+
+            assert sections() == ["chat", "other"]
+        outbox.moment()
+        assert sections() == ["chat", "other"]
         assert_in_step()
 
     def test_row_that_the_test_deletes_after_its_transaction_stays_deleted(self):

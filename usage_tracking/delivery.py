@@ -147,15 +147,17 @@ class Delivery:
             return
         box = outbox.get()
         connection = connections[self.alias()]
+        box.put_back_doubtful()
         if box.is_empty() or connection.needs_rollback:
             return
         delivered: list[UsageEvent] = []
         self._deliver(keep=delivered)
         if in_transaction(connection):
-            # Written inside the caller's own transaction, so that it can be seen at once; should
-            # that be rolled back, the next moment writes it again. Ids absorb the repetition.
-            for event in delivered:
-                box.put(event)
+            # Written inside the caller's own transaction, so that it can be seen at once. How its
+            # block ended nobody will tell: the next moment after it writes the rows again, and ids
+            # absorb the repetition.
+            block = connection.atomic_blocks[-1]
+            box.doubt(delivered, lambda: block not in connection.atomic_blocks)
 
     def deliver(self) -> Delivered:
         """Delivers now, on this thread's connection, orphans included. For commands.

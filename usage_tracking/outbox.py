@@ -10,7 +10,7 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -81,6 +81,8 @@ class Outbox:
         self._current: Segment | None = None
         self._waiting: list[Segment] = []
         self._memory: deque[UsageEvent] = deque()
+        #: Written in transactions that may be rolled back; each with whether that has ended.
+        self._doubtful: deque[tuple[Callable[[], bool], UsageEvent]] = deque(maxlen=MEMORY_CAPACITY)
         self._unchecked = _UNCHECKED
         self._full = False
         self._checked_at = 0.0
@@ -207,10 +209,29 @@ class Outbox:
                 total += path.stat().st_size
         return total
 
+    def doubt(self, events: Iterable[UsageEvent], has_ended: Callable[[], bool]) -> None:
+        """Keeps what was written in a transaction until `has_ended` says that it is over."""
+        with self._lock:
+            self._doubtful.extend((has_ended, event) for event in events)
+
+    def put_back_doubtful(self) -> None:
+        """Puts what was written in transactions that are over back among what waits."""
+        if not self._doubtful:
+            return
+        with self._lock:
+            doubtful = list(self._doubtful)
+            self._doubtful.clear()
+            for has_ended, event in doubtful:
+                if has_ended():
+                    self.put(event)
+                else:
+                    self._doubtful.append((has_ended, event))
+
     def clear(self) -> None:
         """Forgets what is in memory."""
         with self._lock:
             self._memory.clear()
+            self._doubtful.clear()
 
     def close(self) -> None:
         """Lets go of the files; what is in them becomes an orphan that anybody may deliver."""
