@@ -15,9 +15,11 @@ FORK: Any = multiprocessing.get_context("fork")
 def ready_to_fork() -> None:
     """What children would otherwise each do for themselves; no connection may come along."""
     from django.db import connections
+    from openai import OpenAI
 
     from usage_tracking import pricing
 
+    _ = OpenAI(api_key="none").chat.completions  # imported only now
     pricing.warm_up()
     connections.close_all()
 

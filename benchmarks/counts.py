@@ -105,7 +105,7 @@ def written_past_the_tracker(alice: User) -> Row:
     from usage_tracking import daily
     from usage_tracking.models import AIUsageLog
 
-    other = User.objects.get_or_create(username="other")[0]
+    other = User.objects.create(username="other")
     logs = AIUsageLog.objects
 
     def save() -> None:

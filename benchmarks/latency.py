@@ -33,40 +33,43 @@ with ai_usage(section="chat"):
 
 def measure(part: float = FULL) -> Iterator[Row]:
     with web_site():
+        visit()  # connects, imports the prices, looks for orphans
+        seen(1, patience=30)
+        if part < FULL:
+            orphan = None
+        else:
+            # Straight after this process has looked: no orphan waits longer.
+            subprocess.run([sys.executable, "-c", KILLED], check=False)
+            orphan = seen(1, patience=150)[0]
         waits = busy(scaled(400, part, 10))
         yield Row(
             *BUSY,
             f"median {waits[len(waits) // 2]:.2f} s, slowest of {len(waits)} {waits[-1]:.2f} s",
             met=waits[-1] <= 1,
         )
-        if part < FULL:
+        if orphan is None:
             yield left_out(*LOOSE)
             yield left_out(*ORPHAN)
             return
-        # Straight after this process has looked for orphans: no orphan waits longer.
-        wait_for_look()
-        subprocess.run([sys.executable, "-c", KILLED], check=False)
-        orphan = seen(1, patience=150)[0]
         loose = call_without_scope()
         yield Row(*LOOSE, f"{loose:.1f} s", met=loose <= 10)
-        yield Row(*ORPHAN, f"{orphan:.1f} s, orphaned straight after the look", met=orphan <= 60)
+        yield Row(*ORPHAN, f"{orphan:.1f} s, straight after a look", met=orphan <= 60)
 
 
 def busy(requests: int) -> list[float]:
     """Visitors two at a time; the shortest wait first."""
-    from django.test import Client
-
-    def visit(_: int) -> None:
-        Client().get("/free/")
-
     with ThreadPoolExecutor(2) as executor:
-        visit(0)  # the first connects and imports the prices
-        seen(1, patience=30)
-        visits = [executor.submit(visit, number) for number in range(requests)]
+        visits = [executor.submit(visit) for _ in range(requests)]
         waits = seen(requests, patience=120)
     for one in visits:
         one.result()
     return sorted(waits)
+
+
+def visit() -> None:
+    from django.test import Client
+
+    Client().get("/free/")
 
 
 _known: set[object] = set()
@@ -89,14 +92,6 @@ def seen(number: int, patience: float) -> list[float]:
                 waits.append((now - began - timedelta(milliseconds=ms)).total_seconds())
         time.sleep(0.01)
     return waits
-
-
-def wait_for_look() -> None:
-    from usage_tracking.delivery import delivery
-
-    before = delivery._next_orphans
-    while delivery._next_orphans == before:
-        time.sleep(0.05)
 
 
 def call_without_scope() -> float:

@@ -33,7 +33,7 @@ def site(settings: str = "benchmarks.settings") -> Iterator[None]:
 
 @contextmanager
 def web_site() -> Iterator[User]:
-    """A site with visitors, its tables emptied; gives alice, who is one of them."""
+    """A site with visitors, whose database is emptied; gives alice, who is one of them."""
     with stub(), site("benchmarks.web_settings"):
         from django.contrib.auth.models import User
         from django.core.management import call_command
@@ -42,8 +42,8 @@ def web_site() -> Iterator[User]:
         from usage_tracking.delivery import delivery
 
         call_command("migrate", verbosity=0)
-        empty_tables()
-        yield User.objects.get_or_create(username="alice")[0]
+        call_command("flush", verbosity=0, interactive=False)
+        yield User.objects.create(username="alice")
         delivery.stop()
         connections.close_all()
 

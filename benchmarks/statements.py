@@ -30,9 +30,9 @@ def measure(part: float = FULL) -> Iterator[Row]:
         loading = added(visitor, "n=0&load", "n=0")
     yield Row(
         "SQL on the caller's connection per request with N captured calls",
-        "0, and the loading of a user whom nobody had loaded",
-        f"{max(by_calls)}; {max(unloaded)} for an unloaded user (to load one takes {loading}); "
-        f"N = 1 and {most}",
+        "0, and the query for a user nobody had loaded",
+        f"{max(by_calls)}; {max(unloaded)} for an unloaded user, whom to load takes {loading} "
+        f"(N = 1, {most})",
         met=set(by_calls) == {0} and set(unloaded) == {loading},
         invariant=True,
     )

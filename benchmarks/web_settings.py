@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from tests.processes.settings import *  # noqa: F403
-from tests.processes.settings import BASE_DIR, DATABASES, LOGGING
+from tests.processes.settings import BASE_DIR, DATABASES
 
 ROOT_URLCONF = "benchmarks.web_urls"
 OPENAI_URL = f"http://{os.environ['STUB']}/openai/v1"
@@ -17,7 +17,7 @@ if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
         "transaction_mode": "IMMEDIATE",
         "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL",
     }
-LOGGING = {
+LOGGING = {  # type: ignore[no-redef]
     "version": 1,
     "disable_existing_loggers": False,
     "handlers": {
