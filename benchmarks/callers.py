@@ -12,8 +12,8 @@ from typing import Any
 FORK: Any = multiprocessing.get_context("fork")
 
 
-def ready_to_fork() -> None:
-    """What children would otherwise each do for themselves; no connection may come along."""
+def ready() -> None:
+    """Does at once what each caller's process does once; no connection may come along."""
     from django.db import connections
     from openai import OpenAI
 

@@ -15,7 +15,7 @@ from contextlib import contextmanager, nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.callers import FORK, call, ready_to_fork
+from benchmarks.callers import FORK, call, ready
 from benchmarks.site import web_site
 from benchmarks.table import FULL, Row, print_rows, scaled
 
@@ -126,7 +126,7 @@ def transaction_mode(mode: str | None) -> Iterator[None]:
 
 
 def in_processes(requests: int, turns: str | None) -> int:
-    ready_to_fork()
+    ready()
     with FORK.Pool(AT_ONCE) as pool:
         return sum(pool.map(partial(come_again, turns), [requests] * AT_ONCE, chunksize=1))
 

@@ -9,6 +9,7 @@ import os
 import time
 from collections.abc import Iterator
 
+from benchmarks.callers import ready
 from benchmarks.faults import HELD_UP, LOST, TARGET, callers, told
 from benchmarks.site import web_site
 from benchmarks.table import FULL, Row, left_out, print_rows
@@ -26,9 +27,7 @@ def measure(part: float = FULL) -> Iterator[Row]:
     try:
         os.environ["DATABASE_URL"] = server.url
         with web_site() as alice:
-            from django.db import connection
-
-            connection.close()
+            ready()
             with callers(alice) as those:
                 time.sleep(2)
                 server.stop()

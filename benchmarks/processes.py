@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from benchmarks.callers import FORK, call, found, ready_to_fork
+from benchmarks.callers import FORK, call, found, ready
 from benchmarks.site import web_site
 from benchmarks.table import FULL, Row, print_rows, scaled
 
@@ -20,7 +20,7 @@ def measure(part: float = FULL) -> Iterator[Row]:
         from usage_tracking.models import AIUsageTracking
 
         before = deadlocks()
-        ready_to_fork()
+        ready()
         children = [FORK.Process(target=make_calls, args=(alice, calls)) for _ in range(PROCESSES)]
         for child in children:
             child.start()

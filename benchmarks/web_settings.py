@@ -17,7 +17,7 @@ if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
         "transaction_mode": "IMMEDIATE",
         "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL",
     }
-LOGGING = {  # type: ignore[no-redef]
+LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "handlers": {

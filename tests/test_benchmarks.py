@@ -1,4 +1,4 @@
-"""The benchmarks run, the counts among their targets hold, and the table in docs/ has their rows."""
+"""The benchmarks run, their counts are right, and the table in docs/ has their rows."""
 
 from __future__ import annotations
 
