@@ -28,7 +28,7 @@ TARGET = 50
 
 def measure(part: float = FULL) -> Iterator[Row]:
     with web_site() as alice:
-        yield killed(alice, scaled(100, part, 3))
+        yield killed(alice, scaled(300, part, 3))
         empty_tables()
         seconds = max(0.3, 5 * part)
         with callers(alice) as those:

@@ -34,8 +34,8 @@ T = TypeVar("T")
 #: The modules, in the order of the table, and on which databases each is run. What no database
 #: takes part in is measured once.
 MEASURES: dict[str, tuple[str, ...]] = {
-    "capture": (),
-    "put": (),
+    "capture": (ONCE,),
+    "put": (ONCE,),
     "statements": (SQLITE, POSTGRES),
     "delivery": (SQLITE, POSTGRES),
     "connections": (POSTGRES,),
@@ -46,8 +46,8 @@ MEASURES: dict[str, tuple[str, ...]] = {
     "outage": (POSTGRES,),
     "locks": (SQLITE, POSTGRES),
     "pages": (POSTGRES,),
-    "stream": (),
-    "setup": (),
+    "stream": (ONCE,),
+    "setup": (ONCE,),
 }
 #: The table replaces what stands between them in the file of --markdown.
 BEGIN, END = "<!-- measured -->\n", "<!-- /measured -->\n"
@@ -64,15 +64,15 @@ def main(argv: list[str] | None = None) -> int:
     names = [name for name in MEASURES if options.only in name]
     if not names:
         parser.error(f"--only {options.only}: no such module; there are {', '.join(MEASURES)}")
+    part = QUICK if options.quick else FULL
     server = LocalPostgres()
     try:
-        urls = {SQLITE: "", POSTGRES: server.url}
+        urls = {SQLITE: "", POSTGRES: server.url, ONCE: ""}
         table = Table(environment(urls))
         for name in names:
-            for database in MEASURES[name] or (SQLITE,):
+            for database in MEASURES[name]:
                 started = time.monotonic()
-                rows = measure(name, urls[database], QUICK if options.quick else FULL)
-                table.add(rows, database if MEASURES[name] else ONCE)
+                table.add(measure(name, urls[database], part), database)
                 seconds = time.monotonic() - started
                 print(f"{name}, {database}: {seconds:.0f} s", file=sys.stderr, flush=True)
     finally:
@@ -99,7 +99,9 @@ def rows_of(name: str, url: str, part: float) -> list[Row]:
 
 def environment(urls: Mapping[str, str]) -> str:
     """What it is measured with."""
-    databases = (f"{name} {in_process_of_its_own(version, url)}" for name, url in urls.items())
+    databases = (
+        f"{name} {in_process_of_its_own(version, urls[name])}" for name in (SQLITE, POSTGRES)
+    )
     return ", ".join(
         (
             f"Python {platform.python_version()}",
@@ -153,7 +155,7 @@ class Table:
     def __str__(self) -> str:
         """In Markdown."""
         lines = [
-            f"{self.environment}",
+            self.environment,
             "",
             f"| what | target | {SQLITE} | {POSTGRES} | met |",
             "| --- | --- | --- | --- | --- |",
