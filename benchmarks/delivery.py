@@ -4,7 +4,8 @@
 
 The other side is psycopg2's `execute_values` of 500 rows into a table with the same indexes and
 one grouped upsert per batch, from tuples that are ready; ours begins with the outbox's file and
-prices every event. Needs psycopg2 and a database whose tables may be dropped.
+prices every event. Needs psycopg2 and a database whose tables may be emptied; on SQLite only the
+statements of a batch are counted.
 """
 
 from __future__ import annotations

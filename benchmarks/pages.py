@@ -64,6 +64,10 @@ def main() -> None:
     options = parser.parse_args()
     over = []
     with site():
+        from django.db import connection
+
+        if connection.vendor != "postgresql":
+            parser.error("DATABASE_URL must name a PostgreSQL database: it counts the blocks")
         for rows in options.rows:
             fill(rows, USERS, DAYS)
             print(f"\n{rows:,} calls of {DAYS} days and {USERS:,} users")

@@ -64,6 +64,8 @@ def main(argv: list[str] | None = None) -> int:
     names = [name for name in MEASURES if options.only in name]
     if not names:
         parser.error(f"--only {options.only}: no such module; there are {', '.join(MEASURES)}")
+    if options.markdown and (options.only or options.quick):
+        parser.error("--markdown is for the whole table")
     part = QUICK if options.quick else FULL
     server = LocalPostgres()
     try:
