@@ -143,11 +143,12 @@ format: $(STAMP) ## let ruff mend what it can
 	$(BIN)/ruff format
 
 .PHONY: bench
-bench: $(STAMP) ## the measurements of benchmarks/
-	$(BIN)/python -m benchmarks.setup
-	$(BIN)/python -m benchmarks.put
-	$(BIN)/python -m benchmarks.capture
-	DATABASE_URL= $(BIN)/python -m tests.databases $(BIN)/python -m benchmarks.delivery
+bench: $(STAMP) ## what is promised beside what is measured, SQLite and PostgreSQL (ARGS=--quick: 3 minutes)
+	$(BIN)/python -m benchmarks.run $(ARGS)
+
+.PHONY: bench-capture
+bench-capture: $(STAMP) ## CPU that capture adds, for each transport
+	$(BIN)/python -m benchmarks.capture $(ARGS)
 
 .PHONY: bench-reports
 bench-reports: $(STAMP) ## the commands that read, on a log of a million calls

@@ -13,10 +13,12 @@ import argparse
 import asyncio
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from benchmarks.site import site, stub
+from benchmarks.table import FULL, Row, scaled
 
 CALLS = 25
 PLAIN = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "hello " * 50}]}
@@ -26,9 +28,28 @@ STREAM = {
     "stream": True,
     "stream_options": {"include_usage": True},
 }
+#: In µs, and against the SDK alone.
 TARGETS = {"plain": 60, "stream": 300}
+RATIO = 1.2
 
 Call = Callable[[], None]
+
+
+@dataclass(frozen=True)
+class Compared:
+    """CPU of a call without us, what is added to it, both in µs, and the ratio."""
+
+    alone: float
+    added: float
+    ratio: float
+    events: int
+
+    def __str__(self) -> str:
+        per_event = f"  {self.added / self.events:4.1f} per event" if self.events > 1 else ""
+        return (
+            f"alone {self.alone:6.0f} µs   added {self.added:5.0f} µs   ratio {self.ratio:.3f}"
+            + per_event
+        )
 
 
 def main() -> None:
@@ -36,6 +57,27 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=30)
     parser.add_argument("--only", default="", help="part of a name")
     options = parser.parse_args()
+    for name, kind, compared in compare_all(options.only, options.rounds):
+        print(f"{name:20} {kind:7} {compared} (target ≤ {TARGETS[kind]} µs)", flush=True)
+
+
+def measure(part: float = FULL) -> Iterator[Row]:
+    for name, kind, compared in compare_all("openai SDK", scaled(20, part, 3)):
+        yield Row(
+            f"CPU added per captured call, {name}, {kind}",
+            f"≤ {TARGETS[kind]} µs",
+            f"{compared.added:+.0f} µs",
+            met=compared.added <= TARGETS[kind],
+        )
+        yield Row(
+            f"the same, against the SDK alone, {kind}",
+            f"≤ {RATIO} x",
+            f"{compared.ratio:.2f} x of {compared.alone:.0f} µs",
+            met=compared.ratio <= RATIO,
+        )
+
+
+def compare_all(only: str, rounds: int) -> Iterator[tuple[str, str, Compared]]:
     with stub() as host_port, site():
         from usage_tracking import outbox
 
@@ -43,22 +85,23 @@ def main() -> None:
         base = f"http://{host_port}/openai/v1"
         events = count_events(f"{base}/chat/completions")
         with asyncio.Runner() as runner:
-            for name, plain, stream in ways(base, runner):
-                if options.only in name:
-                    compare(name, "plain", plain, options.rounds, 1)
-                    compare(name, "stream", stream, options.rounds, events)
+            for name, open_client in ways(base, runner).items():
+                if only in name:
+                    plain, stream = open_client()
+                    yield name, "plain", compare(plain, rounds, 1)
+                    yield name, "stream", compare(stream, rounds, events)
 
 
-def ways(base: str, runner: asyncio.Runner) -> list[tuple[str, Call, Call]]:
-    return [
-        ("openai SDK (httpx2)", *openai_sdk(base)),
-        ("httpx2", *through_httpx("httpx2", base)),
-        ("httpx", *through_httpx("httpx", base)),
-        ("httpx2 async", *through_httpx_async(base, runner)),
-        ("requests", *through_requests(base)),
-        ("botocore", *through_botocore(base)),
-        ("aiohttp", *through_aiohttp(base, runner)),
-    ]
+def ways(base: str, runner: asyncio.Runner) -> dict[str, Callable[[], tuple[Call, Call]]]:
+    return {
+        "openai SDK (httpx2)": lambda: openai_sdk(base),
+        "httpx2": lambda: through_httpx("httpx2", base),
+        "httpx": lambda: through_httpx("httpx", base),
+        "httpx2 async": lambda: through_httpx_async(base, runner),
+        "requests": lambda: through_requests(base),
+        "botocore": lambda: through_botocore(base),
+        "aiohttp": lambda: through_aiohttp(base, runner),
+    }
 
 
 def openai_sdk(base: str) -> tuple[Call, Call]:
@@ -179,7 +222,7 @@ def count_events(url: str) -> int:
     return requests.post(url, json=STREAM, timeout=10).content.count(b"data: ")
 
 
-def compare(name: str, kind: str, call: Call, rounds: int, events: int) -> None:
+def compare(call: Call, rounds: int, events: int) -> Compared:
     from usage_tracking import ai_usage, capture
 
     capture.install(list(capture.TRANSPORTS))
@@ -192,13 +235,11 @@ def compare(name: str, kind: str, call: Call, rounds: int, events: int) -> None:
         capture.install(list(capture.TRANSPORTS))
         with ai_usage(section="chat"):
             with_us.append(cpu(call))
-    added = statistics.median(b - a for a, b in zip(without, with_us, strict=True))
-    ratio = statistics.median(b / a for a, b in zip(without, with_us, strict=True))
-    per_event = f"  {added / events:4.1f} per event" if events > 1 else ""
-    print(
-        f"{name:20} {kind:7} alone {statistics.median(without):6.0f} µs   added {added:5.0f} µs "
-        f"(target ≤ {TARGETS[kind]})   ratio {ratio:.3f}{per_event}",
-        flush=True,
+    return Compared(
+        alone=statistics.median(without),
+        added=statistics.median(b - a for a, b in zip(without, with_us, strict=True)),
+        ratio=statistics.median(b / a for a, b in zip(without, with_us, strict=True)),
+        events=events,
     )
 
 

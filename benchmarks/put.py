@@ -8,33 +8,38 @@ from __future__ import annotations
 import multiprocessing
 import statistics
 import time
+from collections.abc import Iterator
 
 from benchmarks.site import site
+from benchmarks.table import FULL, Row, print_rows, scaled
 
-PUTS = 5000
 
-
-def main() -> None:
+def measure(part: float = FULL) -> Iterator[Row]:
+    number = scaled(5000, part, 50)
     with site():
-        single = puts(0)
-        print(f"1 process    p50 {statistics.median(single):6.1f} µs (target ≤ 20)")
+        alone = statistics.median(puts(number))
+        yield Row("outbox.put, median", "≤ 20 µs", f"{alone:.1f} µs", met=alone <= 20)
         with multiprocessing.get_context("fork").Pool(8) as pool:
-            times = sorted(t for part in pool.map(puts, range(8), chunksize=1) for t in part)
+            parts = pool.map(puts, [number] * 8, chunksize=1)
+        times = sorted(t for of_one in parts for t in of_one)
         p99 = times[int(len(times) * 0.99)]
-        print(
-            f"8 processes  p50 {statistics.median(times):6.1f} µs   "
-            f"p99 {p99:6.1f} µs (target ≤ 1000)"
+        yield Row(
+            "outbox.put in 8 processes at once, 99th percentile",
+            "≤ 1000 µs",
+            f"{p99:.1f} µs (median {statistics.median(times):.1f})",
+            met=p99 <= 1000,
         )
 
 
-def puts(_: int) -> list[float]:
+def puts(number: int) -> list[float]:
+    """Microseconds of each."""
     from usage_tracking import outbox
     from usage_tracking.events import Usage, UsageEvent, utc_now, uuid7
 
     outbox.listener = None
     box = outbox.get()
     times = []
-    for _ in range(PUTS):
+    for _ in range(number):
         now = utc_now()
         event = UsageEvent.create(
             id=uuid7(now),
@@ -56,4 +61,4 @@ def puts(_: int) -> list[float]:
 
 
 if __name__ == "__main__":
-    main()
+    print_rows(measure())

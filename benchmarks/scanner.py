@@ -14,6 +14,7 @@ import sys
 import sysconfig
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from usage_tracking.scanner import Options, scan
 
@@ -65,6 +66,7 @@ def _run(path: Path, cache: Path | None) -> float:
     parent, child = context.Pipe(duplex=False)
     process = context.Process(target=_measure, args=(child, str(path), cache))
     process.start()
+    seconds: float
     files, lines, seconds, peak, sites = parent.recv()
     process.join()
     print(
@@ -73,7 +75,7 @@ def _run(path: Path, cache: Path | None) -> float:
     return seconds
 
 
-def _measure(pipe, path: str, cache: Path | None) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001
+def _measure(pipe: Any, path: str, cache: Path | None) -> None:
     report = scan(Options(paths=(path,), include=("migrations",), cache=cache))
     peak = sum(
         resource.getrusage(who).ru_maxrss

@@ -1,16 +1,18 @@
 """What the app adds to `django.setup()`, as whole processes in turn.
 
-python -m benchmarks.setup [--rounds N]
+python -m benchmarks.setup
 """
 
 from __future__ import annotations
 
-import argparse
 import os
 import statistics
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
+
+from benchmarks.table import FULL, Row, print_rows, scaled
 
 CODE = (
     "import time; started = time.perf_counter(); import django; django.setup(); "
@@ -18,21 +20,21 @@ CODE = (
 )
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--rounds", type=int, default=15)
-    options = parser.parse_args()
+def measure(part: float = FULL) -> Iterator[Row]:
     with tempfile.TemporaryDirectory() as cache:
         # Compiled code is cached, as on any site, whatever this shell says of it.
         os.environ["PYTHONPYCACHEPREFIX"] = cache
         os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
         seconds(), seconds(without_us=True)
-        pairs = [(seconds(without_us=True), seconds()) for _ in range(options.rounds)]
-    without = statistics.median(a for a, _ in pairs)
-    added = statistics.median(b - a for a, b in pairs)
-    print(
-        f"django.setup() {without * 1000:.0f} ms, with usage_tracking {added * 1000:+.0f} ms "
-        "(target ≤ 30)"
+        rounds = scaled(15, part, 3)
+        pairs = [(seconds(without_us=True), seconds()) for _ in range(rounds)]
+    without = statistics.median(a for a, _ in pairs) * 1000
+    added = statistics.median(b - a for a, b in pairs) * 1000
+    yield Row(
+        "django.setup() with the app added",
+        "≤ 30 ms more",
+        f"{added:+.0f} ms to {without:.0f}",
+        met=added <= 30,
     )
 
 
@@ -44,4 +46,4 @@ def seconds(*, without_us: bool = False) -> float:
 
 
 if __name__ == "__main__":
-    main()
+    print_rows(measure())

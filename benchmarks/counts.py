@@ -1,0 +1,193 @@
+"""What has to be right whatever the site does: rollbacks, calls told twice, writes past us.
+
+python -m benchmarks.counts
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from benchmarks.callers import found
+from benchmarks.site import empty_tables, web_site
+from benchmarks.table import FULL, Row, print_rows, scaled
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User
+
+
+def measure(part: float = FULL) -> Iterator[Row]:
+    times = scaled(20, part, 2)
+    with web_site() as alice:
+        yield rolled_back(alice, times)
+        yield told_twice(alice, times)
+        yield written_past_the_tracker(alice)
+        yield written_past_the_orm(alice)
+
+
+def rolled_back(alice: User, times: int) -> Row:
+    from django.db import transaction
+    from django.test import Client
+
+    from tests.processes.celery_app import app
+    from tests.views import ask
+    from usage_tracking import ai_usage, track_ai_usage
+
+    def task() -> None:
+        with transaction.atomic():
+            ask()
+            raise Gone
+
+    def block() -> None:
+        with suppress(Gone), transaction.atomic():
+            with ai_usage(section="chat", user=alice):
+                ask()
+            raise Gone
+
+    def by_hand() -> None:
+        with suppress(Gone), transaction.atomic():
+            track_ai_usage(alice, "chat", 150, 80)
+            raise Gone
+
+    client = Client(raise_request_exception=False)
+    ways: list[Callable[[], object]] = [
+        lambda: client.get("/raising/"),
+        lambda: client.get("/rollback/"),
+        app.task(task).apply,
+        block,
+        by_hand,
+    ]
+    empty_tables()
+    for _ in range(times):
+        for way in ways:
+            way()
+    made, rows = times * len(ways), len(found())
+    return Row(
+        "rows kept when view, task, block or hand-written code is rolled back",
+        "all",
+        f"{rows} of {made}",
+        met=rows == made,
+        invariant=True,
+    )
+
+
+class Gone(Exception):
+    """Takes the transaction along."""
+
+
+def told_twice(alice: User, times: int) -> Row:
+    from django.test import Client
+
+    from tests.views import ask
+    from usage_tracking import track_ai_usage
+
+    client = Client()
+    client.force_login(alice)
+    empty_tables()
+    for _ in range(times):
+        client.get("/handwritten/")
+        usage = ask().usage
+        track_ai_usage(alice, "chat", usage.prompt_tokens, usage.completion_tokens)
+    calls, rows = 2 * times, len(found())
+    return Row(
+        "rows per call of hand-written call-then-track code, with capture on",
+        "1",
+        f"{rows / calls:.2f} ({rows} of {calls})",
+        met=rows == calls,
+        invariant=True,
+    )
+
+
+def written_past_the_tracker(alice: User) -> Row:
+    from django.contrib.auth.models import User
+
+    from usage_tracking import daily
+    from usage_tracking.models import AIUsageLog
+
+    other = User.objects.create(username="other")
+    logs = AIUsageLog.objects
+
+    def save() -> None:
+        log = new(alice)
+        log.save()
+        log.prompt_tokens = 7
+        log.save()
+
+    ways: list[Callable[[], object]] = [
+        lambda: logs.create(user=alice, section="chat", prompt_tokens=1, completion_tokens=2),
+        lambda: logs.bulk_create([new(alice), new(other), new(None)]),
+        save,
+        lambda: logs.filter(user=alice).update(completion_tokens=11),
+        lambda: logs.filter(user=other).update(user=alice),
+        lambda: logs.filter(user=alice)[0].delete(),
+        lambda: logs.filter(pk__in=list(logs.values_list("pk", flat=True)[:2])).delete(),
+        lambda: post(alice),
+    ]
+    empty_tables()
+    logs.bulk_create([new(alice), new(other)])
+    in_step = 0
+    for way in ways:
+        way()
+        in_step += daily.drift() == {}
+    return Row(
+        "writes past the tracker: create, bulk_create, save, update, update(user), delete, "
+        "queryset delete, POST",
+        "8 of 8 in step",
+        f"{in_step} of {len(ways)}",
+        met=in_step == len(ways),
+        invariant=True,
+    )
+
+
+def written_past_the_orm(alice: User) -> Row:
+    from django.db import connection
+
+    from usage_tracking import daily
+
+    found_and_mended = 0
+    for sql in (
+        "UPDATE ai_usage_log SET prompt_tokens = 1000",
+        "DELETE FROM ai_usage_log WHERE prompt_tokens = 1001",
+        "DELETE FROM ai_usage_tracking",
+    ):
+        empty_tables()
+        new(alice).save()
+        new(alice, prompt_tokens=1001).save()
+        with connection.cursor() as cursor:
+            cursor.execute(sql)
+        drift_was_found = bool(daily.drift())
+        daily.rebuild()
+        found_and_mended += drift_was_found and daily.drift() == {}
+    return Row(
+        "raw SQL (update, delete), deleted daily rows: found by drift and mended by rebuild",
+        "all",
+        f"{found_and_mended} of 3",
+        met=found_and_mended == 3,
+        invariant=True,
+    )
+
+
+def new(user: User | None, **changes: Any) -> Any:
+    from tests.builders import make_log
+    from usage_tracking.events import utc_now
+
+    return make_log(user=user, created_at=utc_now(), **changes)
+
+
+def post(user: User) -> None:
+    from rest_framework.test import APIClient
+
+    client = APIClient()
+    client.force_authenticate(user)
+    answer = client.post(
+        "/api/usage/logs/",
+        {"section": "chat", "prompt_tokens": 5, "completion_tokens": 6, "model_name": "gpt-4o"},
+        format="json",
+    )
+    if answer.status_code != 201:
+        raise RuntimeError(answer.content)
+
+
+if __name__ == "__main__":
+    print_rows(measure())

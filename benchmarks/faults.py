@@ -1,0 +1,178 @@
+"""What is lost, doubled or noticed when processes are killed, and when the tables are locked.
+
+python -m benchmarks.faults
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from benchmarks.callers import FORK, Holdups, call, found, ready
+from benchmarks.site import empty_tables, web_site
+from benchmarks.table import FULL, Row, print_rows, scaled
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User
+
+LOST = "acknowledged calls lost; doubled; errors callers saw"
+HELD_UP = "longest that our code held a caller up: in requests; at the end of blocks"
+#: In ms.
+TARGET = 50
+
+
+def measure(part: float = FULL) -> Iterator[Row]:
+    with web_site() as alice:
+        yield killed(alice, scaled(300, part, 3))
+        empty_tables()
+        seconds = max(0.3, 5 * part)
+        with callers(alice) as those:
+            time.sleep(min(seconds, 2))
+            with tables_locked():
+                time.sleep(seconds)
+            time.sleep(min(seconds, 2))
+        yield from told("tables locked for 5 s", those)
+
+
+def killed(alice: User, times: int) -> Row:
+    """Children make calls until they are killed with SIGKILL, each at a moment of its own."""
+    from usage_tracking import daily
+
+    chance = random.Random(20261125)
+    acknowledged: set[str] = set()
+    ready()
+    for _ in range(times):
+        reading, writing = os.pipe()
+        child = FORK.Process(target=call_and_tell, args=(alice, writing))
+        child.start()
+        os.close(writing)
+        with os.fdopen(reading) as told:
+            for _ in range(chance.randrange(1, 20)):
+                acknowledged.add(told.readline().strip())
+            time.sleep(chance.random() / 50)
+            child.kill()
+            acknowledged.update(line.strip() for line in told)
+        child.join()
+    rows = found()
+    lost, doubled = len(acknowledged - set(rows)), len(rows) - len(set(rows))
+    return Row(
+        "kill -9 at any moment: acknowledged calls lost; doubled",
+        "0; 0",
+        f"{lost}; {doubled} of {len(acknowledged):,} ({times} killed)",
+        met=not lost and not doubled and daily.drift() == {},
+        invariant=True,
+    )
+
+
+def call_and_tell(user: object, writing: int) -> None:
+    while True:
+        os.write(writing, f"{call(user)}\n".encode())
+
+
+@contextmanager
+def tables_locked() -> Iterator[None]:
+    """Both tables for nobody else; SQLite can only lock all there are, against writers."""
+    from django.db import connection, transaction
+
+    with transaction.atomic():
+        if connection.vendor == "postgresql":
+            with connection.cursor() as cursor:
+                cursor.execute(
+                    "LOCK TABLE ai_usage_log, ai_usage_tracking IN ACCESS EXCLUSIVE MODE"
+                )
+        yield
+
+
+class Callers:
+    """Threads of this process: some make requests, some use blocks; none touches the database."""
+
+    def __init__(self, user: User) -> None:
+        self.acknowledged: list[str] = []
+        self.errors: list[Exception] = []
+        #: "bare" waits are none of ours: what the machine makes of 50 ms in the same moments.
+        self.ms: dict[str, list[float]] = {"requests": [], "blocks": [], "bare": []}
+        self._user, self._holdups = user, Holdups()
+        self._over = threading.Event()
+        self._threads = [
+            threading.Thread(target=self._come_again, args=(kind,))
+            for kind in ("requests", "blocks", "blocks")
+        ] + [threading.Thread(target=self._wait_again)]
+
+    def start(self) -> None:
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self) -> None:
+        self._over.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _come_again(self, kind: str) -> None:
+        from django.test import Client
+
+        client: Any = Client()
+
+        def work() -> None:
+            if kind == "requests":
+                self.acknowledged.append(client.get("/free/").content.decode())
+            else:
+                self.acknowledged.append(call(self._user))
+
+        work()  # imports and connects
+        while not self._over.is_set():
+            try:
+                self.ms[kind].append(self._holdups.of(work))
+            except Exception as error:  # noqa: BLE001 -- what is looked for
+                self.errors.append(error)
+
+    def _wait_again(self) -> None:
+        event = threading.Event()
+        while not self._over.is_set():
+            started = time.perf_counter()
+            event.wait(TARGET / 1000)
+            self.ms["bare"].append((time.perf_counter() - started) * 1000)
+
+
+@contextmanager
+def callers(user: User) -> Iterator[Callers]:
+    those = Callers(user)
+    those.start()
+    try:
+        yield those
+    finally:
+        those.stop()
+
+
+def told(fault: str, those: Callers) -> Iterator[Row]:
+    rows = found()
+    lost, doubled = len(set(those.acknowledged) - set(rows)), len(rows) - len(set(rows))
+    errors, calls = len(those.errors), len(those.acknowledged)
+    yield Row(
+        f"{fault}: {LOST}",
+        "0; 0; 0",
+        f"{lost}; {doubled}; {errors} of {calls:,}",
+        met=not lost and not doubled and not errors,
+        invariant=True,
+    )
+    requests, blocks, bare = map(sorted, those.ms.values())
+    yield Row(
+        f"{fault}: {HELD_UP}",
+        f"≤ {TARGET} ms",
+        f"{requests[-1]:.1f} ms; {blocks[-1]:.1f} ms "
+        f"(medians {middle(requests):.2f}, {middle(blocks):.2f}; "
+        f"a bare wait of 50 ms: up to {bare[-1]:.1f})",
+        met=max(requests[-1], blocks[-1]) <= TARGET,
+    )
+
+
+def middle(ordered: list[float]) -> float:
+    return ordered[len(ordered) // 2]
+
+
+if __name__ == "__main__":
+    print_rows(measure())

@@ -1,0 +1,52 @@
+"""SQL that AI calls add to a request, on the connection of its view.
+
+python -m benchmarks.statements
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from benchmarks.site import statements, web_site
+from benchmarks.table import FULL, Row, print_rows, scaled
+
+
+def measure(part: float = FULL) -> Iterator[Row]:
+    most = scaled(20, part, 2)
+    with web_site() as alice:
+        from django.test import Client
+
+        nobody, visitor = Client(), Client()
+        visitor.force_login(alice)
+        for client in (nobody, visitor):
+            added(client, "n=1", "n=0")  # imports, caches
+        by_calls = [
+            added(client, f"n={calls}{load}", f"n=0{load}")
+            for calls in (1, most)
+            for client, load in ((nobody, ""), (visitor, "&load"))
+        ]
+        unloaded = [added(visitor, f"n={calls}", "n=0") for calls in (1, most)]
+        loading = added(visitor, "n=0&load", "n=0")
+    yield Row(
+        "SQL on the caller's connection per request with N captured calls",
+        "0, and the query for a user nobody had loaded",
+        f"{max(by_calls)}; {max(unloaded)} for an unloaded user, whom to load takes {loading} "
+        f"(N = 1, {most})",
+        met=set(by_calls) == {0} and set(unloaded) == {loading},
+        invariant=True,
+    )
+
+
+def added(client: Any, query: str, without: str) -> int:
+    return asked(client, query) - asked(client, without)
+
+
+def asked(client: Any, query: str) -> int:
+    with statements() as noted:
+        client.get(f"/calls/?{query}")
+    return len(noted)
+
+
+if __name__ == "__main__":
+    print_rows(measure())

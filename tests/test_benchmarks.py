@@ -1,0 +1,67 @@
+"""The benchmarks run, their counts are right, and the table in docs/ has their rows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from django.db import connection
+
+from benchmarks import run
+from benchmarks.table import Row
+
+DOCS = Path(__file__).parents[1] / "docs" / "benchmarks.md"
+#: Those whose counts have to be right; the others are about times and sizes, or take long. What
+#: `locks` counts is in tests/processes.
+COUNTED = ("statements", "delivery", "connections", "processes", "counts", "faults")
+
+
+@pytest.mark.parametrize("name", COUNTED)
+def test_counts_are_right_at_a_hundredth_of_the_size(name: str, database_url: str) -> None:
+    database = {"sqlite": run.SQLITE, "postgresql": run.POSTGRES}[connection.vendor]
+    if database not in run.MEASURES[name]:
+        pytest.skip(f"not measured on {database}")
+
+    rows = run.measure(name, database_url, 0.01)
+
+    assert [str(row) for row in rows if row.invariant and not row.met] == []
+    assert {row.what for row in rows} <= set(documented())
+
+
+def documented() -> list[str]:
+    """The first column of the table in docs/."""
+    lines = DOCS.read_text().partition(run.BEGIN)[2].partition(run.END)[0].splitlines()
+    return [line.split("|")[1].strip() for line in lines if line.startswith("| ")]
+
+
+def test_unknown_name_is_an_error_that_tells_the_known(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        run.main(["--only", "nothing of the kind"])
+
+    assert ended.value.code == 2
+    assert "no such module; there are capture, put, " in capsys.readouterr().err
+
+
+def test_table_says_what_is_not_met_and_on_which_database() -> None:
+    table = run.Table("Python 3")
+    table.add([Row("put", "≤ 20 µs", "30 µs", met=False)], run.ONCE)
+    table.add([Row("lost", "0", "0 of 5", met=True, invariant=True)], run.SQLITE)
+    assert table.exit_code() == 0
+    table.add([Row("lost", "0", "1 of 5", met=False, invariant=True)], run.POSTGRES)
+    assert table.exit_code() == 1
+
+    assert str(table).splitlines()[-2:] == [
+        "| put | ≤ 20 µs | 30 µs | the same | **not met** |",
+        "| lost | 0 | 0 of 5 | 1 of 5 | **not met** on PostgreSQL |",
+    ]
+
+
+def test_table_of_a_file_is_replaced(tmp_path: Path) -> None:
+    file = tmp_path / "benchmarks.md"
+    file.write_text(f"before\n{run.BEGIN}old\n{run.END}after\n")
+
+    run.replace(file, "new\n")
+
+    assert file.read_text() == f"before\n{run.BEGIN}new\n{run.END}after\n"
