@@ -14,6 +14,7 @@ from django.contrib.auth.models import User
 from django.db import connection, transaction
 from django.db.models import F, QuerySet
 from django.test import override_settings
+from django.test.utils import CaptureQueriesContext
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -303,6 +304,19 @@ class TestRebuild:
         daily.rebuild()
 
         assert AIUsageTracking.objects.get() == row
+
+    def test_statements_of_a_rebuild_do_not_grow_with_what_it_removes(self):
+        def statements(days: int) -> int:
+            for number in range(days):
+                save_log(user=make_user(f"{days} {number}"))
+            execute("DELETE FROM ai_usage_log")
+            save_log(user=None)
+            with CaptureQueriesContext(connection) as queries:
+                assert len(daily.rebuild()) == days
+            assert not AIUsageTracking.objects.exists()
+            return len(queries)
+
+        assert statements(40) == statements(2)
 
     @pytest.mark.django_db(transaction=True)
     def test_rebuild_beside_live_traffic_counts_nothing_twice(self):

@@ -702,6 +702,31 @@ class TestThread:
         log = AIUsageLog.objects.get()
         assert (log.total_tokens, log.cost) == (230, None)
 
+    def test_exit_beside_a_caller_that_waits(self, site, monkeypatch):
+        monkeypatch.setattr(delivery_module, "EXIT", 60)
+        busy, free = threading.Event(), threading.Event()
+
+        def store_slowly(*_: object, **__: object) -> Stored:
+            busy.set()
+            free.wait(10)
+            return Stored()
+
+        monkeypatch.setattr(delivery_module, "store", store_slowly)
+        outbox.put(make_event())
+        request_finished.send(sender=None)
+        busy.wait(10)
+        caller = threading.Thread(target=lambda: outbox.moment(wait=60))
+        exit = threading.Thread(target=delivery.stop)
+        caller.start()
+        wait_until(lambda: delivery._moments.qsize() == 1)
+        exit.start()
+        wait_until(lambda: delivery._moments.qsize() == 2)
+        free.set()
+
+        for thread in (caller, exit):
+            thread.join(10)
+            assert not thread.is_alive()
+
     def test_call_after_the_exit_is_written_by_a_new_thread(self, site):
         outbox.put(make_event())
         end_of_process()

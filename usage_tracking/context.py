@@ -29,7 +29,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 #: After so many uses without a single call a block is taken for one whose calls we cannot see.
 SILENT_USES = 20
 #: Seconds for which the end of an outermost block waits for its rows: a script sees them at once.
-WAIT = 0.05
+WAIT = 0.04
 #: SDKs that speak gRPC, which no transport hook sees.
 UNSEEN_SDKS = ("google.generativeai", "vertexai", "xai_sdk")
 

@@ -300,9 +300,11 @@ def rebuild(
         begin_upkeep(using)
         found = drift(using=using, start=start, end=end)
         add(found, using=using)
-        empty = _tracking().objects.using(using).filter(total_requests=0)
-        for user_id, day in found:
-            empty.filter(user_id=user_id, date=day).delete()
+        rows = _tracking().objects.using(using)
+        empty = rows.filter(total_requests=0).values_list("pk", "user_id", "date")
+        emptied = [pk for pk, *key in empty if tuple(key) in found]
+        for at in range(0, len(emptied), 500):
+            rows.filter(pk__in=emptied[at : at + 500]).delete()
     return found
 
 

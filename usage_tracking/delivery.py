@@ -1,7 +1,7 @@
 """Moves events from the outbox into the database.
 
 One daemon thread per process delivers over a connection of its own, woken by moments: a request,
-a task or an outermost scope has ended, ten seconds have passed, the process exits. In a site's own
+a task or an outermost scope has ended, some seconds have passed, the process exits. In a site's own
 tests there is no thread; the same moments deliver on the caller's connection.
 """
 
@@ -38,15 +38,16 @@ from .storage import PATIENCE, store
 
 BATCH = 500
 #: Seconds after which an event is delivered though no moment came.
-TIMER = 10.0
+TIMER = 8.0
 #: Seconds between two deliveries that nobody waits for.
 PAUSE = 0.2
-#: Seconds a caller outside requests waits to see its rows.
-WAIT = 0.05
+#: Seconds a caller outside requests waits to see its rows; 50 ms with the way there and back.
+WAIT = 0.04
 #: Seconds for which an event waits for its unit of work to end.
 HOLD = 30.0
 IDLE = 30.0
-ORPHANS_EVERY = 60.0
+#: Seconds between two looks for what dead processes left: with TIMER a minute at most.
+ORPHANS_EVERY = 50.0
 EXIT = 2.0
 LONGEST_BACK_OFF = 30.0
 #: Amended events whose revision is remembered.
@@ -238,7 +239,9 @@ class Delivery:
             last = time.monotonic()
             for done in waiting:
                 done.set()
-            if self._stopping and waiting:
+            # One that came while another was served is served too: nobody may wait for a thread
+            # that has gone.
+            if self._stopping and waiting and self._moments.empty():
                 connections.close_all()
                 return
 
