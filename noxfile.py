@@ -100,7 +100,7 @@ def openai2(session: nox.Session) -> None:
     _try(session)
 
 
-@nox.session
+@nox.session(venv_params=["--seed"])  # with pip, which tests of the packaging call
 @nox.parametrize("database", [nox.param(name, id=name, tags=[name]) for name in DATABASES])
 @nox.parametrize(
     ("python", "django"),
