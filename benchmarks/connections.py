@@ -14,7 +14,7 @@ from benchmarks.table import FULL, Row, left_out, print_rows
 
 OPEN = "connections more in a process that makes AI calls (8 threads)"
 CLOSED = "seconds until an idle one is closed, with CONN_MAX_AGE = None"
-#: The thread looks every ten seconds.
+#: Thirty seconds idle, and the time until the thread looks again.
 LATEST = 40
 
 
