@@ -35,6 +35,8 @@ def interrupt(*arguments: str, after: float) -> int:
     try:
         code = _run(arguments, after)
         delivery.stop()  # as at every exit
+    except KeyboardInterrupt:  # before the command has begun, or when it had just ended
+        code = 130
     except BaseException:  # noqa: BLE001 -- the exit code 99 says so
         traceback.print_exc(file=sys.stdout)
     finally:
@@ -52,8 +54,6 @@ def _run(arguments: tuple[str, ...], after: float) -> int:
             call_command(*arguments, stdout=io.StringIO(), stderr=io.StringIO())
         finally:
             signal.setitimer(signal.ITIMER_REAL, 0)
-    except KeyboardInterrupt:  # before it has begun
-        return 130
     except CommandError as error:
         if error.returncode not in (1, 130):
             print(error)
