@@ -23,6 +23,7 @@ def interrupt(*arguments: str, after: float) -> int:
     cut short is nobody's concern afterwards.
     """
     connections.close_all()
+    sys.stdout.flush()  # or the fork prints what is in the buffer once more
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # of the thread that delivers here
         child = os.fork()
