@@ -163,15 +163,19 @@ def told(fault: str, those: Callers) -> Iterator[Row]:
     yield Row(
         f"{fault}: {HELD_UP}",
         f"≤ {TARGET} ms",
-        f"{requests[-1]:.1f} ms; {blocks[-1]:.1f} ms "
+        f"{most(requests):.1f} ms; {most(blocks):.1f} ms "
         f"(medians {middle(requests):.2f}, {middle(blocks):.2f}; "
-        f"a bare wait of 50 ms: up to {bare[-1]:.1f})",
-        met=max(requests[-1], blocks[-1]) <= TARGET,
+        f"a bare wait of 50 ms: up to {most(bare):.1f})",
+        met=max(most(requests), most(blocks)) <= TARGET,
     )
 
 
+def most(ordered: list[float]) -> float:
+    return ordered[-1] if ordered else 0.0  # at a hundredth of the size nobody may have come
+
+
 def middle(ordered: list[float]) -> float:
-    return ordered[len(ordered) // 2]
+    return ordered[len(ordered) // 2] if ordered else 0.0
 
 
 if __name__ == "__main__":

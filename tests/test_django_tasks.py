@@ -42,7 +42,9 @@ def ask_for_rag(text):
 """
 
 ROWS = """
+from usage_tracking.delivery import delivery
 from usage_tracking.models import AIUsageLog
+delivery.deliver()
 names = ("user__username", "section", "metadata__django_task")
 for row in AIUsageLog.objects.order_by("created_at").values_list(*names):
     print(*row)

@@ -80,10 +80,15 @@ def parse(
         else:
             source.imports = imports
     except RecursionError:
-        source.scopes.clear()
-        source.problem = Problem(path, "is nested too deeply; searched as text")
-        source.text_calls = search_text(text.splitlines(), catalog.unmistakable)
+        search_instead(source, text, catalog)
     return source
+
+
+def search_instead(source: SourceFile, text: str, catalog: Catalog) -> None:
+    """Leaves of a file that is nested too deeply what a search of its text finds."""
+    source.scopes.clear()
+    source.problem = Problem(source.path, "is nested too deeply; searched as text")
+    source.text_calls = search_text(text.splitlines(), catalog.unmistakable)
 
 
 def _ignores(text: str) -> dict[int, str]:

@@ -22,7 +22,7 @@ from .coverage import Coverage
 from .discovery import Found, find
 from .facts import Problem, SourceFile
 from .inference import Inference
-from .parsing import parse
+from .parsing import parse, search_instead
 from .program import Program
 from .report import CAPTURED, IGNORED, Finding, Report
 from .sites import CERTAIN, CONFIDENCES, LIKELY, NAME_ONLY, Site, Sites
@@ -238,7 +238,12 @@ def _parse_chunk(
             )
         else:
             source = parse(each.path, data, whole=whole, catalog=catalog, marks=marks)
-        results.append((each, pickle.dumps(source, protocol=5)))
+        try:
+            facts = pickle.dumps(source, protocol=5)
+        except RecursionError:  # from Python 3.13 on the C code has a limit that nobody can raise
+            search_instead(source, data.decode(errors="replace"), catalog)
+            facts = pickle.dumps(source, protocol=5)
+        results.append((each, facts))
     return results
 
 
