@@ -190,6 +190,28 @@ class TestInline:
         assert AIUsageTracking.objects.get().total_requests == 1
         assert_in_step()
 
+    def test_flush_after_a_rollback_brings_its_rows_back(self):
+        with rolled_back():
+            track_ai_usage(make_user(), "chat", 150, 80)
+            assert outbox.get().is_empty()
+        assert not outbox.get().is_empty()
+
+        assert delivery.deliver().written == 1
+
+        assert sections() == ["chat"]
+        assert outbox.get().is_empty()
+
+    def test_user_who_is_forgotten_within_a_transaction_does_not_come_back(self):
+        user = make_user("ada")
+        with rolled_back():
+            track_ai_usage(user, "chat", 150, 80)
+            assert outbox.get().forget(lambda user_id, username: username == "ada") == 1
+
+        outbox.moment()
+
+        assert AIUsageLog.objects.get().user is None
+        assert_in_step()
+
     @pytest.mark.parametrize("depth", [1, 2])
     def test_long_transaction_writes_each_call_once(self, depth):
         user = make_user()

@@ -29,6 +29,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 #: After so many uses without a single call a block is taken for one whose calls we cannot see.
 SILENT_USES = 20
 #: Seconds for which the end of an outermost block waits for its rows: a script sees them at once.
+#: The way there and back included, it is to be 50 ms at most.
 WAIT = 0.04
 #: SDKs that speak gRPC, which no transport hook sees.
 UNSEEN_SDKS = ("google.generativeai", "vertexai", "xai_sdk")

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from .events import UsageEvent, utc_now
 from .redaction import REDACTED
-from .segments import Belongs, database, make, read_all, without_user, write
+from .segments import Belongs, database, make_directory, read_all, without_user, write
 
 FILE = "dead.jsonl"
 
@@ -30,7 +30,7 @@ def add(directory: Path, event: UsageEvent, reason: str, *, capacity: int) -> bo
         "reason": reason,
         "event": json.loads(event.to_json()),
     }
-    make(directory)
+    make_directory(directory)
     with _Locked(directory / FILE) as fd:
         if os.fstat(fd).st_size > capacity:
             return False

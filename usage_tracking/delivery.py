@@ -28,6 +28,7 @@ from django.db import DataError, IntegrityError, connections, router
 from django.db import close_old_connections as renew_connections
 
 from . import outbox, pricing, scope, tracklog
+from .context import WAIT
 from .errors import contained, logger, one_line
 from .events import UsageEvent, utc_now
 from .models import AIUsageLog
@@ -41,8 +42,6 @@ BATCH = 500
 TIMER = 8.0
 #: Seconds between two deliveries that nobody waits for.
 PAUSE = 0.2
-#: Seconds a caller outside requests waits to see its rows; 50 ms with the way there and back.
-WAIT = 0.04
 #: Seconds for which an event waits for its unit of work to end.
 HOLD = 30.0
 IDLE = 30.0
@@ -148,7 +147,6 @@ class Delivery:
             return
         box = outbox.get()
         connection = connections[self.alias()]
-        box.put_back_doubtful()
         if box.is_empty() or connection.needs_rollback:
             return
         delivered: list[UsageEvent] = []

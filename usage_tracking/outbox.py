@@ -82,7 +82,7 @@ class Outbox:
         self._waiting: list[Segment] = []
         self._memory: deque[UsageEvent] = deque()
         #: Written in transactions that may be rolled back; each with whether that has ended.
-        self._doubtful: deque[tuple[Callable[[], bool], UsageEvent]] = deque(maxlen=MEMORY_CAPACITY)
+        self._doubtful: list[tuple[Callable[[], bool], UsageEvent]] = []
         self._unchecked = _UNCHECKED
         self._full = False
         self._checked_at = 0.0
@@ -120,6 +120,7 @@ class Outbox:
         back. One thread at a time.
         """
         with self._lock:
+            self._put_back_doubtful()
             if self._current is not None and self._current.size > self._current.offset:
                 self._waiting.append(self._current)
                 self._current = None
@@ -199,6 +200,7 @@ class Outbox:
             not self._waiting
             and not self._memory
             and (current is None or current.size <= current.offset)
+            and not any(has_ended() for has_ended, _ in self._doubtful)
         )
 
     def size(self) -> int:
@@ -210,22 +212,9 @@ class Outbox:
         return total
 
     def doubt(self, events: Iterable[UsageEvent], has_ended: Callable[[], bool]) -> None:
-        """Keeps what was written in a transaction until `has_ended` says that it is over."""
+        """Keeps what was written in a transaction; it waits again when `has_ended` says so."""
         with self._lock:
-            self._doubtful.extend((has_ended, event) for event in events)
-
-    def put_back_doubtful(self) -> None:
-        """Puts what was written in transactions that are over back among what waits."""
-        if not self._doubtful:
-            return
-        with self._lock:
-            doubtful = list(self._doubtful)
-            self._doubtful.clear()
-            for has_ended, event in doubtful:
-                if has_ended():
-                    self.put(event)
-                else:
-                    self._doubtful.append((has_ended, event))
+            self._doubtful += [(has_ended, event) for event in events]
 
     def clear(self) -> None:
         """Forgets what is in memory."""
@@ -280,16 +269,23 @@ class Outbox:
         `belongs` is given the user id and the username of an event. Files of other databases, where
         the same key is another person's, are left alone. Raises OSError.
         """
+        forgotten = 0
+
+        def without_user(event: UsageEvent) -> UsageEvent:
+            nonlocal forgotten
+            if not belongs(event.user_id or "", event.username):
+                return event
+            forgotten += 1
+            return replace(event, user_id=None, username="")
+
         with self._lock:
-            remembered = [e for e in self._memory if belongs(e.user_id or "", e.username)]
-            for event in remembered:
-                at = self._memory.index(event)
-                self._memory[at] = replace(event, user_id=None, username="")
+            self._memory = deque(map(without_user, self._memory))
+            self._doubtful = [(ended, without_user(event)) for ended, event in self._doubtful]
         if self.directory is None:
-            return len(remembered)
+            return forgotten
         header = segments.header()
         return (
-            len(remembered)
+            forgotten
             + sum(segments.forget(path, header, belongs) for path in self.segments())
             + dead_letters.forget(self.directory, belongs)
         )
@@ -303,8 +299,16 @@ class Outbox:
         self.close()
         self._reset()
 
+    def _put_back_doubtful(self) -> None:
+        doubtful, self._doubtful = self._doubtful, []
+        for has_ended, event in doubtful:
+            if has_ended():
+                self.put(event)
+            else:
+                self._doubtful.append((has_ended, event))
+
     def _begin(self, directory: Path) -> Segment:
-        segments.make(directory)
+        segments.make_directory(directory)
         created = Segment.create(directory)
         # Meanwhile a garbage collection inside may have put, and begun one, too.
         if self._current is None:

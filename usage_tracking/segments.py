@@ -190,7 +190,7 @@ def without_user(line: bytes, belongs: Belongs) -> bytes | None:
     return json.dumps(event, separators=(",", ":")).encode()
 
 
-def make(directory: Path) -> None:
+def make_directory(directory: Path) -> None:
     """Makes the directory of the outbox, for the site's own user only."""
     if not directory.is_dir():
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)

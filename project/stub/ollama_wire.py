@@ -6,6 +6,7 @@ Shapes: https://docs.ollama.com/api/chat, …/generate, …/embed
 from __future__ import annotations
 
 import re
+from abc import abstractmethod
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
@@ -76,8 +77,9 @@ class _Generating(_Ollama):
             "eval_duration": 3_000_000,
         }
 
+    @abstractmethod
     def _says(self, text: str) -> Json:
-        raise NotImplementedError
+        """What a line of the answer says of a piece of text."""
 
 
 class Chat(_Generating):
