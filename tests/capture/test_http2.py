@@ -31,18 +31,24 @@ class Server:
 
     def __init__(self) -> None:
         self._listening = socket.create_server(("127.0.0.1", 0))
+        self._listening.settimeout(0.02)
+        self._over = threading.Event()
         self.url = f"http://127.0.0.1:{self._listening.getsockname()[1]}/v1/chat/completions"
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._accepting = threading.Thread(target=self._accept, daemon=True)
+        self._accepting.start()
 
     def stop(self) -> None:
+        # Closed under a thread that is about to accept, its number could be another server's.
+        self._over.set()
+        self._accepting.join()
         self._listening.close()
 
     def _accept(self) -> None:
-        while True:
+        while not self._over.is_set():
             try:
                 connection, _ = self._listening.accept()
-            except OSError:
-                return
+            except TimeoutError:
+                continue
             threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
 
     def _serve(self, connection: socket.socket) -> None:
