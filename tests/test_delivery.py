@@ -1080,7 +1080,8 @@ class TestFlush:
             rename("out_of_the_way", "ai_usage_log")
 
         assert (code, out) == (2, "")
-        assert err.startswith("The database does not take the calls, they wait: ")
+        assert err.startswith("Delivery failed: ")
+        assert err.endswith(". What is not delivered waits.\n")
         assert run_command("flush_ai_usage") == (0, "1 calls delivered\n", "")
 
 

@@ -799,6 +799,27 @@ class TestOutput:
         assert (ended.code, ended.err) == (130, "Interrupted.\n")
         assert tables() == before
 
+    @pytest.mark.parametrize(
+        ("test", "error"),
+        [
+            ("rows", DatabaseError("the connection is lost")),
+            ("settings", DatabaseError("the connection is lost")),
+            ("settings", RuntimeError("it is closed")),
+        ],
+    )
+    def test_control_c_whose_rollback_fails_too_is_a_stop(self, healthy, monkeypatch, test, error):
+        def interrupt(*_: Any, **__: Any) -> None:
+            try:
+                raise KeyboardInterrupt
+            finally:
+                raise error
+
+        monkeypatch.setattr(site, test, interrupt)
+
+        ended = diagnose()
+
+        assert (ended.code, ended.err) == (130, "Interrupted.\n")
+
 
 @pytest.mark.one_driver
 class TestProcess:

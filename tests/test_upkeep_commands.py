@@ -256,18 +256,32 @@ class TestAll:
             assert (ended.code, ended.out) == (code, "")
             assert ended.err.startswith("Stopped. ") == (code == 130)
 
-    def test_ctrl_c_whose_rollback_fails_too_is_a_stop(self, monkeypatch: pytest.MonkeyPatch):
+    @pytest.mark.parametrize(
+        ("name", "arguments", "at", "undone"),
+        [
+            (
+                "prune_ai_usage",
+                ["--keep-days", "1"],
+                (upkeep, "prunable"),
+                "Nothing was removed.",
+            ),
+            ("flush_ai_usage", [], (Delivery, "deliver"), "What is not delivered waits."),
+        ],
+    )
+    def test_ctrl_c_whose_rollback_fails_too_is_a_stop(
+        self, name, arguments, at, undone, monkeypatch: pytest.MonkeyPatch
+    ):
         def fail(*_: Any, **__: Any) -> Any:
             try:
                 raise KeyboardInterrupt
             finally:
                 raise DatabaseError("the connection is lost")
 
-        monkeypatch.setattr(upkeep, "prunable", fail)
+        monkeypatch.setattr(at[0], at[1], fail)
 
-        ended = run_command("prune_ai_usage", "--keep-days", "1")
+        ended = run_command(name, *arguments)
 
-        assert ended == (130, "", "Stopped. Nothing was removed.\n")
+        assert ended == (130, "", f"Stopped. {undone}\n")
 
     def test_bar_is_drawn_on_a_terminal_only(self):
         user = make_user()

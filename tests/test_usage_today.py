@@ -15,13 +15,14 @@ from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import DatabaseError
 from django.test import override_settings
 from freezegun import freeze_time
 
 from tests.builders import NOON, make_event, make_user, save_log
 from tests.children import ROOT, hear_control_c, make_site, run_python
 from tests.commands import run_command
-from usage_tracking import outbox
+from usage_tracking import outbox, reports
 from usage_tracking.management import day_page
 
 MANAGE = (
@@ -483,6 +484,17 @@ class TestWatch:
         out = run_command("usage_today", "--json", "--watch", "1").out
 
         assert [json.loads(line)["totals"]["calls"] for line in out.splitlines()] == [4, 4]
+
+    def test_control_c_whose_rollback_fails_too_ends_it_quietly(self, monkeypatch):
+        def interrupt(*_: Any, **__: Any) -> None:
+            try:
+                raise KeyboardInterrupt
+            finally:
+                raise DatabaseError("the connection is lost")
+
+        monkeypatch.setattr(reports, "day_report", interrupt)
+
+        assert run_command("usage_today", "--watch", "1") == (0, "", "")
 
     def test_control_c_ends_it_quietly(self, tmp_path, database_url: str):
         with subprocess.Popen(

@@ -49,6 +49,13 @@ def contained(function: Callable[P, T]) -> Callable[P, T | None]:
     return inner
 
 
+def was_stopped(error: BaseException | None) -> bool:
+    """Whether Ctrl-C is behind it: what it cuts short fails again when it is rolled back."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__cause__ or error.__context__
+    return error is not None
+
+
 def shown_user(user_id: str | None, username: str) -> str:
     """How log lines name a user."""
     if user_id is None:

@@ -10,6 +10,7 @@ from functools import partial
 
 from django.db import DatabaseError
 
+from ..errors import was_stopped
 from . import activity, captured, site, trial, waiting
 from .findings import CANNOT_RUN, Finding, Result, Thresholds, failed, manage, problem
 
@@ -58,6 +59,8 @@ def diagnose(
         for test in rest:
             yield from _safely(partial(_alone, test))
     except DatabaseError as error:
+        if was_stopped(error):
+            raise KeyboardInterrupt from error
         text = f"The database {using!r} stopped answering: {failed(error)}"
         lost = problem("database_error", text, manage("dbshell", using))
         yield Result("Asking the database", (lost,))
@@ -73,6 +76,8 @@ def _safely(run: Callable[[], tuple[Result, ...]]) -> tuple[Result, ...]:
         return run()
     except DatabaseError:
         raise
-    except Exception as error:  # noqa: BLE001 -- it becomes a finding
+    except Exception as error:  # it becomes a finding
+        if was_stopped(error):
+            raise KeyboardInterrupt from error
         text = f"The test could not be made: {failed(error)}"
         return (Result("Testing", (problem("unexpected", text, "python manage.py check"),)),)

@@ -11,6 +11,7 @@ from typing import Any
 from django.core.management.base import CommandError
 from django.db import DEFAULT_DB_ALIAS, DatabaseError, connections, router
 
+from usage_tracking.errors import was_stopped
 from usage_tracking.models import AIUsageLog
 
 _WIDTH = 30
@@ -48,19 +49,12 @@ def explained(doing: str, undone: str) -> Iterator[None]:
     try:
         yield
     except DatabaseError as error:
-        if _was_stopped(error):
+        if was_stopped(error):
             raise CommandError(f"Stopped. {undone}", returncode=130) from None
         text = str(error).strip().partition("\n")[0]
         raise CommandError(f"{doing} failed: {text}. {undone}", returncode=2) from error
     except KeyboardInterrupt:
         raise CommandError(f"Stopped. {undone}", returncode=130) from None
-
-
-def _was_stopped(error: BaseException | None) -> bool:
-    """Whether Ctrl-C is behind it: what it cuts short fails again when it is rolled back."""
-    while error is not None and not isinstance(error, KeyboardInterrupt):
-        error = error.__cause__ or error.__context__
-    return error is not None
 
 
 class Progress:

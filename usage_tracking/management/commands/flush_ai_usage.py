@@ -7,7 +7,6 @@ from typing import Any
 from django.contrib.auth import get_user_model
 from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError
-from django.db import DatabaseError
 
 from usage_tracking import checks, outbox, personal
 from usage_tracking.delivery import delivery
@@ -58,12 +57,7 @@ class Command(BaseCommand):
                 f"The user could not be taken off everything in the outbox: {error}", returncode=2
             ) from error
         retried = box.retry_dead_letters() if options["retry_dead"] else 0
-        try:
-            done = delivery.deliver()
-        except DatabaseError as error:
-            raise CommandError(
-                f"The database does not take the calls, they wait: {error}", returncode=2
-            ) from error
+        done = delivery.deliver()
         others = box.other_segments()
         lines = {
             "{} lines of the outbox kept without their user": forgotten,

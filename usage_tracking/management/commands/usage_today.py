@@ -13,6 +13,7 @@ from django.db import DatabaseError, connections, router
 from django.utils import timezone
 
 from usage_tracking import checks, conf, reports
+from usage_tracking.errors import was_stopped
 from usage_tracking.management import day_page
 from usage_tracking.management.tables import plain
 from usage_tracking.models import AIUsageLog
@@ -80,6 +81,10 @@ class Command(BaseCommand):
         except reports.NotFound as error:
             raise CommandError(str(error), returncode=2) from error
         except DatabaseError as error:
+            if was_stopped(error):
+                if options["watch"] is None:
+                    raise KeyboardInterrupt from error
+                return
             raise CommandError(_explain(error, using), returncode=2) from error
 
     def show(self, report: reports.DayReport, **options: Any) -> None:
