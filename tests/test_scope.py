@@ -250,6 +250,13 @@ class TestUser:
             assert in_force() == (None, "chat", {})
         assert errors.failures.total() == before + 1
 
+    @pytest.mark.parametrize("name", ["", "ada-before-she-married", None])
+    def test_stateless_user_is_known_by_the_key_alone(self, name: str | None) -> None:
+        token = SimpleNamespace(pk=7, is_authenticated=True, get_username=lambda: name)
+
+        with Steps(Scope(Unit(self.request(user=token)))):
+            assert attribution().owner == Owner("7", "")
+
     def test_user_of_another_table_is_no_user(self) -> None:
         class Customer(AbstractBaseUser):
             """Sites let others log in too; their keys are those of users as well."""

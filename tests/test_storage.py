@@ -545,6 +545,25 @@ class TestUser:
 
         assert AIUsageLog.objects.get().user is None
 
+    @pytest.mark.parametrize(
+        "username", ["", "x" * 254 + "…"], ids=["of a stateless user", "cut off"]
+    )
+    def test_key_is_enough_where_the_name_is_not_known(self, username):
+        user = make_user("ada")
+        event = make_event()
+        store([event], using="default")
+
+        store(
+            [
+                make_event(user_id=str(user.pk), username=username),
+                event.amended(user_id=str(user.pk), username=username),
+            ],
+            using="default",
+        )
+
+        assert [log.user for log in AIUsageLog.objects.all()] == [user, user]
+        assert_in_step()
+
     @pytest.mark.postgres
     def test_renamed_user_is_still_the_user(self):
         user = make_user("ada")
@@ -553,6 +572,57 @@ class TestUser:
         store([event], using="default")
 
         assert AIUsageLog.objects.get().user == user
+
+    @pytest.mark.django_db(transaction=True)
+    @pytest.mark.parametrize(
+        ("field", "name"),
+        [
+            ("UUIDField(default=uuid4)", "uuid4()"),
+            ("IntegerField(null=True)", "None"),
+        ],
+    )
+    def test_username_that_is_no_text_is_matched(
+        self, tmp_path: Path, empty_database_url: str, field: str, name: str
+    ):
+        (tmp_path / "members").mkdir()
+        (tmp_path / "members" / "__init__.py").touch()
+        (tmp_path / "members" / "models.py").write_text(
+            "from uuid import uuid4\n"
+            "from django.contrib.auth.models import AbstractBaseUser, BaseUserManager\n"
+            "from django.db import models\n"
+            "class Member(AbstractBaseUser):\n"
+            f"    number = models.{field.replace('(', '(unique=True, ')}\n"
+            "    USERNAME_FIELD = 'number'\n"
+            "    objects = BaseUserManager()\n"
+        )
+        printed = run_python(
+            tmp_path,
+            f"""
+            from uuid import uuid4
+            from django.contrib.auth import get_user_model
+            from django.core.management import call_command
+            from usage_tracking import ai_usage
+            from usage_tracking.delivery import delivery
+            from usage_tracking.models import AIUsageLog
+
+            call_command("migrate", run_syncdb=True, verbosity=0)
+            member = get_user_model().objects.create(number={name})
+            with ai_usage(section="chat", user=member) as usage:
+                usage.record(prompt_tokens=1)
+            delivery.deliver()
+            print([log.user == member for log in AIUsageLog.objects.all()])
+            """,
+            settings="""
+            AUTH_USER_MODEL = "members.Member"
+            INSTALLED_APPS = [
+                "django.contrib.auth", "django.contrib.contenttypes", "members", "usage_tracking",
+            ]
+            MIDDLEWARE = []
+            """,
+            DATABASE_URL=empty_database_url,
+        )
+
+        assert printed == "[True]\n"
 
     @pytest.mark.django_db(transaction=True)
     def test_custom_user_with_a_uuid_key_works(self, tmp_path: Path, empty_database_url: str):

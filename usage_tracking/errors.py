@@ -60,7 +60,9 @@ def shown_user(user_id: str | None, username: str) -> str:
     """How log lines name a user."""
     if user_id is None:
         return "-"
-    return one_line(username) if conf.log_usernames() else f"user:{one_line(user_id)}"
+    if username and conf.log_usernames():
+        return one_line(username)
+    return f"user:{one_line(user_id)}"
 
 
 def one_line(text: object) -> str:

@@ -17,6 +17,8 @@ from .redaction import clean_error, clean_metadata, clean_text
 MAX_COUNT = 10**12
 #: The largest believable cost of one call, in USD.
 MAX_COST = Decimal(10**6)
+#: A longer username is cut, and then no longer tells one user from another.
+MAX_USERNAME = 255
 
 REPORTED, MANUAL, UNKNOWN = "reported", "manual", "unknown"
 
@@ -221,7 +223,7 @@ _END_FACTS = frozenset({"partial", "service_tier", "unknown"})
 
 _LIMITS = {
     "user_id": 255,
-    "username": 255,
+    "username": MAX_USERNAME,
     "section": 50,
     "provider": 50,
     "model_name": 100,

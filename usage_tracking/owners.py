@@ -22,6 +22,7 @@ class Owner:
     """The user of a call, as text, so that it survives the deletion of the row."""
 
     id: str
+    #: Empty if the site has not read it from the user's row.
     username: str
 
 
@@ -99,10 +100,12 @@ def owner_of(user: Any) -> Owner | None:
         return user  # found where a task was sent
     if isinstance(user, Model) and not isinstance(user, get_user_model()):
         return None
-    pk, name = getattr(user, "pk", None), getattr(user, "get_username", None)
-    if pk is None or name is None or not getattr(user, "is_authenticated", True):
+    pk, get_username = getattr(user, "pk", None), getattr(user, "get_username", None)
+    if pk is None or get_username is None or not getattr(user, "is_authenticated", True):
         return None
-    return Owner(str(pk), str(name()))
+    # A stateless user (JWT) repeats what a token said when it was issued, or has an empty name.
+    username = get_username() if isinstance(user, Model) else None
+    return Owner(str(pk), "" if username is None else str(username))
 
 
 def on_event_loop() -> bool:

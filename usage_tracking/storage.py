@@ -19,7 +19,7 @@ from django.db import connections, transaction
 from django.utils import timezone
 
 from . import conf, daily, records
-from .events import ENDING, UsageEvent, utc_now
+from .events import ENDING, MAX_USERNAME, UsageEvent, utc_now
 from .models import AIUsageLog
 from .pricing import price
 
@@ -128,12 +128,13 @@ def _insert(rows: Sequence[Row], using: str, *, with_timeout: bool) -> dict[UUID
         )
         patient = "p.value IS NOT NULL AND p.shared IS NOT NULL AND "
     if connection.vendor == "sqlite":
-        # SQLite gives the key of a rolled-back signup to the next: there the name must match too.
-        username: Any = user._meta.get_field(user.USERNAME_FIELD)
+        # SQLite gives the key of a rolled-back signup to the next user, so a known name must match.
+        username = _username_field()
         named: Any = username.model._meta  # of a user model with a parent it is the parent's
         same_name = (
-            f" AND (SELECT n.{quote(username.column)} FROM {quote(named.db_table)} AS n "
-            f"WHERE n.{quote(named.pk.column)} = e.user_id) = e.username"
+            f" AND (e.username IS NULL OR (SELECT n.{quote(username.column)} "
+            f"FROM {quote(named.db_table)} AS n "
+            f"WHERE n.{quote(named.pk.column)} = e.user_id) = e.username)"
         )
     columns = {
         "id": "uuid",
@@ -185,7 +186,7 @@ def _record(row: Row, connection: Any) -> dict[str, Any]:
     return {
         "id": event.id.hex,
         "user_id": records.key(get_user_model()._meta.pk, row.user_id, connection),
-        "username": event.username,
+        "username": records.key(_username_field(), _known_username(event), connection),
         "give_up": row.give_up,
         "section": event.section,
         "provider": event.provider,
@@ -257,6 +258,26 @@ def _update_or_put_off(rows: list[Row], using: str) -> list[UsageEvent]:
 def _exists(row: Row, using: str) -> bool:
     user = get_user_model()
     found = user._base_manager.using(using).filter(pk=row.user_id)
-    if connections[using].vendor == "sqlite":
-        found = found.filter(**{user.USERNAME_FIELD: row.event.username})
+    username = _known_username(row.event)
+    if connections[using].vendor == "sqlite" and username is not None:
+        found = found.filter(**{user.USERNAME_FIELD: username})
     return found.exists()
+
+
+def _known_username(event: UsageEvent) -> Any:
+    """The value of the username field that the event names.
+
+    None if the event names none: the user is stateless or has an empty name, the name was too long
+    to be kept, or it is only a text that stands for the value of the field.
+    """
+    if not event.username or len(event.username) >= MAX_USERNAME:
+        return None
+    try:
+        return _username_field().to_python(event.username)
+    except (ValidationError, ValueError):
+        return None
+
+
+def _username_field() -> Any:
+    user = get_user_model()
+    return user._meta.get_field(user.USERNAME_FIELD)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import os
 import signal
-import threading
+import time
 from argparse import SUPPRESS, ArgumentParser
 from pathlib import Path
 from types import FrameType
@@ -134,14 +134,16 @@ class Command(BaseCommand):
 
 
 def _wait_for_the_end() -> None:
-    ended, parent = threading.Event(), os.getppid()
+    ended, parent = False, os.getppid()
 
+    # No threading.Event: its lock would stop a handler that a second signal interrupts.
     def end(signum: int, frame: FrameType | None) -> None:
-        ended.set()
+        nonlocal ended
+        ended = True
 
     # They stay: a second signal, from the parent or the terminal, must not cut the end short.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, end)
     # The provider lives in the parent: without it there is no demo, however it died.
-    while not ended.wait(0.5) and os.getppid() == parent:
-        pass
+    while not ended and os.getppid() == parent:
+        time.sleep(0.2)
