@@ -372,7 +372,7 @@ class TestMetadata:
             (-(2**63) + 1, -(2**63) + 1),
             (2**63, str(2**63)),
             (10**60, f"{'1' + '0' * 48}…"),
-            (10**5000, "<16610-bit integer>"),
+            pytest.param(10**5000, "<16610-bit integer>", id="huge"),
             ((1, 2), [1, 2]),
             ({1}, [1]),
             (frozenset({1}), [1]),
@@ -381,7 +381,6 @@ class TestMetadata:
             (ValueError("sk-secret"), "<ValueError>"),
             ({7: "seven"}, {"7": "seven"}),
         ],
-        ids=lambda value: str(value)[:30] if not isinstance(value, int) else "int",
     )
     def test_what_json_does_not_know_is_marked(self, value, kept):
         assert clean_metadata({"a": value}) == {"a": kept}

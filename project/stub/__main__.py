@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import signal
 import sys
-import threading
-from types import FrameType
 
+from project.ending import EndSignal
 from project.stub.endpoints import PROVIDERS
 from project.stub.server import StubProvider
 
@@ -19,13 +17,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--pace", type=float, default=0.0, help="seconds between stream events")
     parser.add_argument("--keep", type=int, default=1000, help="requests that the journal keeps")
     options = parser.parse_args(argv)
-    ended = threading.Event()
-
-    def end(signum: int, frame: FrameType | None) -> None:
-        ended.set()
-
-    signal.signal(signal.SIGTERM, end)
-    signal.signal(signal.SIGINT, end)
+    end = EndSignal()
     stub = StubProvider(options.host, options.port, pace=options.pace, keep=options.keep)
     with stub:
         print(f"{stub.url}", flush=True)
@@ -34,7 +26,7 @@ def main(argv: list[str] | None = None) -> int:
         print("  Gemini     base_url =", stub.google_url)
         print("  others     below", *(f"/{place}" for place in PROVIDERS))
         print(f"  what it served: GET {stub.url}/journal   forget it: DELETE", flush=True)
-        ended.wait()
+        end.wait()
     return 0
 
 

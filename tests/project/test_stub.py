@@ -750,8 +750,9 @@ class TestProvider:
                     answer = ask(client, "Hello")
                 (served,) = fetch_journal(url)
             finally:
-                program.terminate()
-                program.communicate(timeout=10)
+                for _ in range(50):  # an impatient operator
+                    program.terminate()
+                program.communicate(timeout=120)
 
         assert program.returncode == 0
         assert served.prompt_tokens == answer.usage.prompt_tokens

@@ -1,11 +1,8 @@
 from __future__ import annotations
 
 import os
-import signal
-import time
 from argparse import SUPPRESS, ArgumentParser
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
@@ -22,6 +19,7 @@ from project.chat.demo.accounts import (
     token_of,
 )
 from project.chat.demo.launch import run_demo
+from project.ending import EndSignal
 
 if TYPE_CHECKING:
     from project.chat.demo.performance import Performance
@@ -109,6 +107,7 @@ class Command(BaseCommand):
             self.stdout.write(line)
 
     def _stay_up(self, site: str) -> None:
+        end = EndSignal()
         logins = ", ".join(f"{name} / {name}" for name in VISITORS)
         stats = reverse("ai_usage_api:global-log-stats")
         self._heading("Now it is your turn")
@@ -122,7 +121,9 @@ class Command(BaseCommand):
         )
         self.stdout.write("These are demo accounts with public passwords. Ctrl-C ends the demo.")
         self.stdout.flush()
-        _wait_for_the_end()
+        # The provider lives in the parent: without it there is no demo, however it died.
+        parent = os.getppid()
+        end.wait(is_needed=lambda: os.getppid() == parent)
         self.stdout.write("\nThe demo has ended.")
 
     def _heading(self, text: str) -> None:
@@ -131,19 +132,3 @@ class Command(BaseCommand):
     def _facts(self, *facts: tuple[str, str]) -> None:
         for name, fact in facts:
             self.stdout.write(f"  {name:<9} {fact}")
-
-
-def _wait_for_the_end() -> None:
-    ended, parent = False, os.getppid()
-
-    # No threading.Event: its lock would stop a handler that a second signal interrupts.
-    def end(signum: int, frame: FrameType | None) -> None:
-        nonlocal ended
-        ended = True
-
-    # They stay: a second signal, from the parent or the terminal, must not cut the end short.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, end)
-    # The provider lives in the parent: without it there is no demo, however it died.
-    while not ended and os.getppid() == parent:
-        time.sleep(0.2)
