@@ -267,7 +267,7 @@ class TestHealthySite:
             ("note", "Failed: 15 of 40 (37.5 %), of too few calls to judge", "")
         ]
 
-    @pytest.mark.slow
+    @pytest.mark.costly
     def test_every_sdk_is_tried(self, healthy):
         ended = run_command("diagnose_ai_usage", "--json")
 

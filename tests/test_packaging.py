@@ -117,7 +117,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_wheel_contains_the_package_and_nothing_else(wheel: Path):
     names = set(zipfile.ZipFile(wheel).namelist())
     modules = {
@@ -134,7 +134,7 @@ def test_wheel_contains_the_package_and_nothing_else(wheel: Path):
     assert any(name.endswith(".dist-info/licenses/LICENSE") for name in names)
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_wheel_runs_with_its_base_dependencies_only(wheel: Path, tmp_path: Path):
     environment = tmp_path / "venv"
     venv.create(environment, with_pip=False)

@@ -84,7 +84,7 @@ def test_sections_are_those_of_the_setting(tmp_path: Path):
     assert '"rag_pipeline"' not in text
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 @pytest.mark.one_driver
 def test_schemathesis_finds_no_failure(database_url: str, tmp_path: Path):
     ended = subprocess.run(

@@ -116,7 +116,7 @@ def test_imports_and_classes_in_circles(tmp_path):
     assert report.findings == ()
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_ten_thousand_files(tmp_path):
     for number in range(10_000):
         directory = tmp_path / f"app{number % 100}"

@@ -7,10 +7,12 @@ from typing import Any
 
 from django.contrib import admin
 from django.contrib.admin import ShowFacets
+from django.contrib.admin.options import IncorrectLookupParameters
 from django.core.exceptions import PermissionDenied
-from django.http import HttpRequest, HttpResponseBase
+from django.http import HttpRequest, HttpResponseBase, HttpResponseRedirect
 from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
+from django.utils.module_loading import import_string
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
@@ -66,18 +68,28 @@ class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
             raise PermissionDenied
         from ..contrib.import_export import export_response
 
-        return export_response(request, self, file_format)
+        try:
+            rows = self.get_changelist_instance(request).queryset
+        except IncorrectLookupParameters:
+            # The list explains what is wrong.
+            return HttpResponseRedirect(f"{self._list_url()}?{request.GET.urlencode()}")
+        resource = import_string(self.export_resource)()
+        return export_response(request, rows, resource, file_format)
 
     @admin.display(description=gettext_lazy("user"))
     def user_link(self, row: Any) -> SafeString:
         """The name, which leads to the list of that user's rows."""
         if row.user is None:
             return format_html('<span class="ai-usage-unknown">{}</span>', _("nobody"))
-        url = reverse(
+        return format_html(
+            '<a href="{}?user={}">{}</a>', self._list_url(), row.user_id, row.user.get_username()
+        )
+
+    def _list_url(self) -> str:
+        return reverse(
             f"admin:{self.opts.app_label}_{self.opts.model_name}_changelist",
             current_app=self.admin_site.name,
         )
-        return format_html('<a href="{}?user={}">{}</a>', url, row.user_id, row.user.get_username())
 
 
 def exports() -> tuple[str, ...]:

@@ -17,14 +17,11 @@ from itertools import chain
 from typing import Any
 
 from asgiref.sync import sync_to_async
-from django.contrib.admin.options import IncorrectLookupParameters
 from django.core.handlers.asgi import ASGIRequest
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db.models import Q, QuerySet
-from django.http import Http404, HttpRequest, HttpResponseBase, HttpResponseRedirect
+from django.http import Http404, HttpRequest, HttpResponseBase
 from django.http.response import StreamingHttpResponse
-from django.urls import reverse
-from django.utils.module_loading import import_string
 from import_export.fields import Field
 from import_export.resources import ModelResource
 from import_export.widgets import Widget
@@ -113,30 +110,21 @@ class DailyResource(UsageResource):
         )
 
 
-def export_response(request: HttpRequest, model_admin: Any, file_format: str) -> HttpResponseBase:
-    """The rows of the changelist that the query string describes, newest first.
+def export_response(
+    request: HttpRequest, rows: QuerySet[Any], resource: ModelResource, file_format: str
+) -> HttpResponseBase:
+    """`rows`, newest first, as a file that streams; `resource` says what is in a row.
 
-    `model_admin.export_resource` names the resource. Raises Http404 for a format there is not.
+    Raises Http404 for an unknown format.
     """
     if file_format not in _FORMATS:
         raise Http404
     write, content_type = _FORMATS[file_format]
-    try:
-        rows = model_admin.get_changelist_instance(request).queryset
-    except IncorrectLookupParameters:
-        # The list knows how to tell what is wrong.
-        opts = model_admin.opts
-        url = reverse(
-            f"admin:{opts.app_label}_{opts.model_name}_changelist",
-            current_app=model_admin.admin_site.name,
-        )
-        return HttpResponseRedirect(f"{url}?{request.GET.urlencode()}")
-    resource = import_string(model_admin.export_resource)()
     cells = (resource.export_resource(row) for row in _newest_first(rows))
     body: Any = write(resource.get_export_headers(), cells)
     if isinstance(request, ASGIRequest):
         body = _on_event_loop(body)  # where Django would collect the whole of an iterator first
-    name = f"{model_admin.opts.db_table}.{file_format}"
+    name = f"{rows.model._meta.db_table}.{file_format}"
     return StreamingHttpResponse(
         body,
         headers={

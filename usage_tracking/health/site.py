@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from typing import Any
 
+from django.conf import settings as django_settings
 from django.contrib.auth import get_user_model
 from django.core.checks import CheckMessage, registry
 from django.core.exceptions import ImproperlyConfigured, ValidationError
@@ -118,13 +119,20 @@ def api() -> Result:
 
 def _api() -> Iterator[Finding]:
     missing = [name for name in API_PACKAGES if find_spec(name) is None]
+    urlconf = getattr(django_settings, "ROOT_URLCONF", None)
     try:
-        patterns = [(path, view) for path, view in _urls(get_resolver(), "/") if _is_ours(view)]
-    except ModuleNotFoundError as error:
-        if error.name not in missing:
-            raise
-        text = f"The REST API is mounted, and not installed: there is no {' and no '.join(missing)}"
-        yield problem("api_not_installed", text, 'pip install "django-usage-tracking[api]"')
+        urls = _urls(get_resolver(), "/") if urlconf else ()
+        patterns = [(path, view) for path, view in urls if _is_ours(view)]
+    except Exception as error:  # noqa: BLE001 -- whatever the site's own modules raise is the finding
+        if isinstance(error, ModuleNotFoundError) and error.name in missing:
+            text = (
+                "The REST API is mounted, and not installed: "
+                f"there is no {' and no '.join(missing)}"
+            )
+            yield problem("api_not_installed", text, 'pip install "django-usage-tracking[api]"')
+        else:
+            text = f"The URLs of {urlconf} cannot be loaded: {failed(error)}"
+            yield problem("urls_broken", text, _CHECK)
         return
     # Neither is wrong: a site need not have it, whatever else it uses REST framework for.
     if missing:

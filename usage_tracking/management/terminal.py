@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from argparse import ArgumentParser, ArgumentTypeError
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -36,11 +36,17 @@ def day(text: str) -> dt.date:
         raise ArgumentTypeError(f"{text!r} is no date (YYYY-MM-DD)") from None
 
 
-def whole_number(text: str) -> int:
-    # A date must still come out of it.
-    if not text.isascii() or not text.isdigit() or int(text) > 100_000:
-        raise ArgumentTypeError(f"{text!r} is no whole number from 0 to 100000")
-    return int(text)
+def whole_number(highest: int) -> Callable[[str], int]:
+    """The argparse type of numbers from 0 to `highest`."""
+
+    def parse(text: str) -> int:
+        # int() refuses thousands of digits with an error of its own.
+        number = int(text) if text.isascii() and text.isdigit() and len(text) < 20 else -1
+        if not 0 <= number <= highest:
+            raise ArgumentTypeError(f"must be a whole number from 0 to {highest}, not {text!r}")
+        return number
+
+    return parse
 
 
 @contextmanager

@@ -7,11 +7,24 @@ from argparse import ArgumentParser
 from collections.abc import Sequence
 from functools import partial
 
+from .. import stdio
 from . import cli
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Exit code 0: nothing escapes; 1: something does; 2: it could not run."""
+    """Exit code 0: nothing escapes; 1: something does; 2: it could not run; 130: Ctrl-C."""
+    try:
+        with stdio.guarded():
+            return _main(arguments)
+    except stdio.OutputError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    except KeyboardInterrupt:
+        sys.stderr.write("Stopped.\n")
+        return 130
+
+
+def _main(arguments: Sequence[str] | None) -> int:
     parser = ArgumentParser(
         prog="python -m usage_tracking.scanner",
         description="Lists every AI call site of a code base, and which are not tracked.",

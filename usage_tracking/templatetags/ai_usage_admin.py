@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from django import template
 
-from ..admin.calendar import Step
-from ..admin.changelist import UncountedChangeList
+if TYPE_CHECKING:
+    # Django imports every library of tags when it checks a site, which may have no admin.
+    from ..admin.calendar import Step
+    from ..admin.changelist import UncountedChangeList
 
 register = template.Library()
 

@@ -1,26 +1,27 @@
 from __future__ import annotations
 
-import argparse
 import json
-from argparse import ArgumentParser
+from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Iterable
 from dataclasses import asdict
-from math import isfinite
+from math import nan
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 from django.db import connections, router
 
 from usage_tracking.health import Finding, Result, Thresholds, diagnose
+from usage_tracking.management.base import CANNOT_RUN, INTERRUPTED, UsageCommand
+from usage_tracking.management.terminal import whole_number
 from usage_tracking.models import AIUsageLog
 
 RULE = "=" * 50
+#: Ten years, in hours.
+LONGEST = 24 * 3660
 MARKS = {"ok": "✅", "note": "-", "warning": "⚠️", "problem": "❌"}
-#: What a shell says of a program that Ctrl-C ended.
-INTERRUPTED = 130
 
 
-class Command(BaseCommand):
+class Command(UsageCommand):
     help = (
         "Says whether AI calls are tracked: sends one the whole way, removes it again, and looks "
         "at the setup, the outbox, the daily rows and the calls of the last hours. "
@@ -51,7 +52,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         using = options["database"] or router.db_for_write(AIUsageLog)
         if using not in connections:
-            raise CommandError(f"There is no database {using!r}.", returncode=2)
+            raise CommandError(f"There is no database {using!r}.", returncode=CANNOT_RUN)
         # A terminal without emoji shows a question mark; Django's wrapper hides what it writes to.
         if reconfigure := getattr(self.stdout, "reconfigure", None):
             reconfigure(errors="replace")
@@ -124,38 +125,37 @@ class Command(BaseCommand):
 def _exit_code(results: Iterable[Result]) -> int:
     told = list(results)
     if any(result.cannot_run for result in told):
-        return 2
+        return CANNOT_RUN
     return int(any(result.problems for result in told))
 
 
-def _positive(text: str) -> float:
-    number = float(text)
-    if not (isfinite(number) and 0 < number <= 24 * 3660):
-        raise argparse.ArgumentTypeError(f"{text} is no number of hours above 0")
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return nan  # which is in no range
+
+
+def _hours(text: str) -> float:
+    if not 0 < (number := _number(text)) <= LONGEST:
+        raise ArgumentTypeError(f"must be hours above 0, at most {LONGEST}, not {text!r}")
     return number
 
 
 def _percent(text: str) -> float:
-    number = float(text)
-    if not 0 <= number <= 100:
-        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 100")
+    if not 0 <= (number := _number(text)) <= 100:
+        raise ArgumentTypeError(f"must be a number from 0 to 100, not {text!r}")
     return number
 
 
-def _count(text: str) -> int:
-    number = int(text)
-    if number < 0:
-        raise argparse.ArgumentTypeError(f"{text} is negative")
-    return number
-
-
+_COUNT = whole_number(10**9)
 THRESHOLDS: dict[str, tuple[Any, str]] = {
-    "hours": (_positive, "hours whose calls are looked at"),
-    "max_silence": (_positive, "hours without a call that are a problem"),
+    "hours": (_hours, "hours whose calls are looked at"),
+    "max_silence": (_hours, "hours without a call that are a problem"),
     "max_failure_rate": (_percent, "percent of calls that may fail"),
     "max_unattributed": (_percent, "percent of calls that may have no user"),
     "max_unknown": (_percent, "percent of calls that may report no tokens"),
     "max_unpriced": (_percent, "percent of calls that may have no price"),
-    "max_backlog": (_count, "calls that may wait in the outbox"),
-    "min_calls": (_count, "calls below which shares are not judged"),
+    "max_backlog": (_COUNT, "calls that may wait in the outbox"),
+    "min_calls": (_COUNT, "calls below which shares are not judged"),
 }

@@ -3,13 +3,14 @@ from __future__ import annotations
 from argparse import ArgumentParser
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
 from usage_tracking import checks, outbox, personal, reports
+from usage_tracking.management.base import UsageCommand
 from usage_tracking.management.terminal import Progress, add_database, database, explained
 
 
-class Command(BaseCommand):
+class Command(UsageCommand):
     help = (
         "Takes a user off all AI usage, for a request of erasure: calls are kept without user, "
         "error message and metadata, and so every figure that is not by user stays as it is; the "

@@ -1,16 +1,18 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser
+from itertools import takewhile
 from typing import Any
 
 from django.core import serializers
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
-from usage_tracking import checks, personal, reports
+from usage_tracking import checks, personal, reports, stdio
+from usage_tracking.management.base import UsageCommand
 from usage_tracking.management.terminal import add_database, database, explained
 
 
-class Command(BaseCommand):
+class Command(UsageCommand):
     help = (
         "Writes all that is stored of a user, for a request of access: every call and every daily "
         "row, one JSON object a line, as `dumpdata --format jsonl` writes them."
@@ -29,4 +31,8 @@ class Command(BaseCommand):
             except reports.NotFound as error:
                 raise CommandError(str(error), returncode=2) from error
             self.stdout.ending = ""
-            serializers.serialize("jsonl", personal.rows_of(user, using=using), stream=self.stdout)
+            rows = takewhile(self._is_read, personal.rows_of(user, using=using))
+            serializers.serialize("jsonl", rows, stream=self.stdout)
+
+    def _is_read(self, _row: Any) -> bool:
+        return not stdio.is_closed(self.stdout)

@@ -9,16 +9,17 @@ from typing import Any
 
 from django.apps import apps
 from django.conf import settings
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 from django.db import DatabaseError, connections, router
 from django.urls import URLPattern, URLResolver, get_resolver
 
-from usage_tracking import capture, conf
+from usage_tracking import capture, checks, conf
+from usage_tracking.management.base import CANNOT_RUN, UsageCommand
 from usage_tracking.models import AIUsageLog
 from usage_tracking.scanner import cli
 
 
-class Command(BaseCommand):
+class Command(UsageCommand):
     help = (
         "Lists every AI call site of the project, and which of them escape tracking. "
         "Exit code 0: none does; 1: some do (--fail-on); 2: it could not run."
@@ -38,7 +39,10 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         using = options["database"] or router.db_for_read(AIUsageLog)
         if using not in connections:
-            raise CommandError(f"There is no database {using!r}.", returncode=2)
+            raise CommandError(f"There is no database {using!r}.", returncode=CANNOT_RUN)
+        for message in checks.check_settings():
+            if message.is_serious():
+                raise CommandError(message.msg, returncode=CANNOT_RUN)
         wanted = cli.options_of(
             options,
             tuple(options["paths"]) or tuple(_project()),
@@ -66,7 +70,7 @@ class Command(BaseCommand):
             verbosity = options["verbosity"]
             cli.show(report, options, self.stdout.write, verbosity=verbosity, pretty=pretty)
         except cli.UsageError as error:
-            raise CommandError(str(error), returncode=2) from error
+            raise CommandError(str(error), returncode=CANNOT_RUN) from error
         if escaping := report.failing(options["fail_on"]):
             number = len(escaping)
             raise CommandError(
@@ -114,9 +118,17 @@ def _hooked() -> frozenset[str]:
 
 def _mapped(sections: Mapping[str, str]) -> Iterator[str]:
     """Dotted paths of the views whose section AI_USAGE_SECTION_MAP names."""
-    if not sections:
+    if not sections or not getattr(settings, "ROOT_URLCONF", None):
         return
-    for names, dotted in _views(get_resolver(), ()):
+    try:
+        views = list(_views(get_resolver(), ()))
+    except Exception as error:
+        raise CommandError(
+            f"AI_USAGE_SECTION_MAP needs the site's URLs, but {settings.ROOT_URLCONF} cannot be "
+            f"loaded: {type(error).__name__}: {error}",
+            returncode=CANNOT_RUN,
+        ) from error
+    for names, dotted in views:
         if any(
             place in names or dotted == place or dotted.startswith(f"{place}.")
             for place in sections

@@ -6,14 +6,15 @@ from typing import Any
 
 from django.contrib.auth import get_user_model
 from django.core.exceptions import ValidationError
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
 from usage_tracking import checks, outbox, personal
 from usage_tracking.delivery import delivery
+from usage_tracking.management.base import UsageCommand
 from usage_tracking.management.terminal import add_database, database, explained
 
 
-class Command(BaseCommand):
+class Command(UsageCommand):
     help = (
         "Delivers the AI calls that wait in the outbox, those of processes that died included, to "
         "the database that the site's routers name. A living process delivers its own; run this "

@@ -3,9 +3,10 @@ from __future__ import annotations
 from argparse import ArgumentParser, ArgumentTypeError
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
 from usage_tracking import checks, daily, importing, upkeep
+from usage_tracking.management.base import UsageCommand
 from usage_tracking.management.terminal import Progress, add_database, database, explained
 
 #: How many lines of a kind are listed; all of them with -v 2.
@@ -19,7 +20,7 @@ def renaming(text: str) -> tuple[str, str]:
     return old, new
 
 
-class Command(BaseCommand):
+class Command(UsageCommand):
     help = (
         "Brings the rows of a site's own tracking table over into AIUsageLog and its daily rows. "
         "Can be repeated: the same row of the same table is imported once. Exit code 1: rows were "

@@ -3,9 +3,8 @@ from __future__ import annotations
 from argparse import ArgumentParser
 from typing import Any
 
-from django.core.management.base import BaseCommand
-
 from usage_tracking import checks, upkeep
+from usage_tracking.management.base import UsageCommand
 from usage_tracking.management.terminal import (
     Progress,
     add_database,
@@ -15,7 +14,7 @@ from usage_tracking.management.terminal import (
 )
 
 
-class Command(BaseCommand):
+class Command(UsageCommand):
     help = (
         "Removes the logs (AIUsageLog) of whole days, older than the N days to keep. Their daily "
         "rows stay, and with them every total per user and day; what is by section, model or "
@@ -29,7 +28,7 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument(
             "--keep-days",
-            type=whole_number,
+            type=whole_number(100_000),  # a date must still come out of it
             required=True,
             metavar="N",
             help="how many days before today keep their logs (days of AI_USAGE_DAY_TIMEZONE)",

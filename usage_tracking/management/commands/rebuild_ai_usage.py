@@ -4,13 +4,14 @@ import json
 from argparse import ArgumentParser
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
 from usage_tracking import checks, daily, upkeep
+from usage_tracking.management.base import UsageCommand
 from usage_tracking.management.terminal import Progress, add_database, database, day, explained
 
 
-class Command(BaseCommand):
+class Command(UsageCommand):
     help = (
         "Mends the daily rows (AIUsageTracking) from the logs, where raw SQL has put them out of "
         "step. Safe beside live traffic. Days whose logs were pruned are never touched. "

@@ -8,13 +8,14 @@ import time
 from decimal import Decimal
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 from django.db import DatabaseError, connections, router
 from django.utils import timezone
 
-from usage_tracking import checks, conf, reports
+from usage_tracking import checks, conf, reports, stdio
 from usage_tracking.errors import was_stopped
 from usage_tracking.management import day_page
+from usage_tracking.management.base import UsageCommand
 from usage_tracking.management.tables import plain
 from usage_tracking.models import AIUsageLog
 
@@ -22,7 +23,7 @@ _CLEAR = "\x1b[2J\x1b[H"
 _LONGEST_WATCH = 86_400.0
 
 
-class Command(BaseCommand):
+class Command(UsageCommand):
     help = (
         "Shows the AI usage of a day: totals against the same time of the day before, sections, "
         "models, users, what is not known, and what waits in the outbox."
@@ -70,7 +71,7 @@ class Command(BaseCommand):
                     using=using,
                 )
                 self.show(report, **options)
-                if options["watch"] is None:
+                if options["watch"] is None or stdio.is_closed(self.stdout):
                     return
                 if not connections[using].in_atomic_block:  # as a caller of ours may be
                     connections[using].close_if_unusable_or_obsolete()

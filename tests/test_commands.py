@@ -1,0 +1,240 @@
+"""What all commands do alike: output that nobody reads, arguments that cannot be, broken sites."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from django.core.management import load_command_class
+
+from tests.children import ROOT
+from tests.commands import Ended
+from tests.sites import manage
+from tests.smallest import BROWSABLE_API, make_smallest_site
+
+COMMANDS = tuple(
+    sorted(
+        path.stem
+        for path in (ROOT / "usage_tracking/management/commands").glob("*.py")
+        if path.stem != "__init__"
+    )
+)
+#: One line of each command that has something to print, and its exit code.
+LINES = {
+    "diagnose_ai_usage --skip-sdks --user nobody": 2,
+    "erase_ai_usage --user ada --dry-run": 0,
+    "export_ai_usage --user ada": 0,
+    "find_uninstrumented {site} --no-cache": 1,
+    "flush_ai_usage": 0,
+    "import_ai_usage --from nowhere": 2,
+    "prune_ai_usage --keep-days 30 --dry-run": 0,
+    "rebuild_ai_usage --dry-run": 1,
+    "usage_today": 0,
+    "usage_today --watch 86400": 0,
+}
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str]]:
+    """A site with a user, whose day is out of step, and a call that nobody tracks."""
+    directory = tmp_path_factory.mktemp("site")
+    env = make_smallest_site(directory, f"sqlite:///{directory}/db.sqlite3")
+    assert manage("migrate", "-v", "0", env=env, directory=directory).code == 0
+    (directory / "views.py").write_text(
+        "import grpc, openai\nopenai.OpenAI().responses.create(model='gpt-5', input='Hello')\n"
+    )
+    prepared = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "import django; django.setup()\n"
+            "from django.contrib.auth.models import User\n"
+            "from usage_tracking.models import AIUsageLog, AIUsageTracking\n"
+            "ada = User.objects.create(username='ada')\n"
+            "AIUsageLog.objects.create(user=ada, section='chat', prompt_tokens=1)\n"
+            "AIUsageTracking.objects.update(total_tokens=7)\n",
+        ],
+        env=os.environ | env,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert prepared.returncode == 0, prepared.stderr
+    return directory, env
+
+
+def run(site: tuple[Path, dict[str, str]], line: str, **streams: object) -> Ended:
+    """The line as a process whose standard streams are pipes, but for those given."""
+    directory, env = site
+    process = subprocess.Popen(
+        [sys.executable, "-m", "django", *line.format(site=directory).split()],
+        cwd=directory,
+        env=os.environ | env,
+        text=True,
+        **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | streams,  # type: ignore[call-overload]
+    )
+    out, err = process.communicate(timeout=120)
+    return Ended(process.returncode, out, err)
+
+
+@contextmanager
+def pipe_without_reader() -> Iterator[int]:
+    """What a program writes to after `| head` has ended, without the race for who is first."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        yield writer
+    finally:
+        os.close(writer)
+
+
+@pytest.mark.process
+class TestOutput:
+    def test_every_command_has_a_line_here(self):
+        assert {line.split()[0] for line in LINES} == set(COMMANDS)
+
+    @pytest.mark.parametrize("line", LINES)
+    def test_reader_who_leaves_changes_no_exit_code_and_no_message(self, site, line):
+        with pipe_without_reader() as closed:
+            ended = run(site, line, stdout=closed)
+
+        assert ended.code == LINES[line], ended.err
+        for word in ("Traceback", "Exception ignored", "BrokenPipe"):
+            assert word not in ended.err
+
+    def test_messages_that_nobody_reads_change_no_exit_code(self, site):
+        with pipe_without_reader() as closed:
+            assert run(site, "rebuild_ai_usage --dry-run", stdout=closed, stderr=closed).code == 1
+            assert run(site, "usage_today --section nowhere", stderr=closed).code == 2
+
+    def test_export_stops_when_its_reader_leaves(self, site):
+        directory, env = site
+        command = f"{sys.executable} -m django export_ai_usage --user ada | head -c 1"
+        ended = subprocess.run(
+            ["bash", "-c", f"set -o pipefail; {command}"],
+            cwd=directory,
+            env=os.environ | env,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert (ended.returncode, ended.stdout, ended.stderr) == (0, "{", "")
+
+    @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full on this system")
+    def test_output_that_cannot_be_written_is_an_error(self, site):
+        with open("/dev/full", "w") as full:
+            ended = run(site, "usage_today", stdout=full)
+
+        assert ended.code == 2
+        assert ended.err == "The output cannot be written: No space left on device.\n"
+
+    def test_scanner_without_a_site_does_the_same(self, site):
+        directory, _ = site
+        command = [sys.executable, "-m", "usage_tracking.scanner", str(directory), "--no-cache"]
+        with pipe_without_reader() as closed:
+            ended = subprocess.run(
+                command,
+                cwd=ROOT,
+                stdout=closed,
+                stderr=subprocess.PIPE,
+                text=True,
+                timeout=120,
+                check=False,
+            )
+        assert (ended.returncode, ended.stderr) == (1, "")
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_wrong_value_of_an_argument_is_told_in_words(name, capsys):
+    command = load_command_class("usage_tracking", name)
+    command._called_from_command_line = True  # or the parser raises
+    parser = command.create_parser("manage.py", name)
+    told = {}
+    for action in parser._actions:
+        for text in ("garbage", "", "-1", "9" * 5000, "nan", "\N{ARABIC-INDIC DIGIT ONE}"):
+            if action.type is None or not action.option_strings:
+                continue
+            with pytest.raises(SystemExit) as ended:
+                # The parser stops at the unknown argument if the value is right.
+                parser.parse_args([f"{action.option_strings[-1]}={text}", "--no-such-argument"])
+            assert ended.value.code == 2
+            told[action.dest, text[:9]] = capsys.readouterr().err.splitlines()[-1]
+
+    # argparse names the function that converts the value if that has no words of its own.
+    assert not [line for line in told.values() if re.search(r"invalid (?!int\b|choice\b)\w+", line)]
+
+
+NEEDED = (
+    "CommandError: AI_USAGE_SECTION_MAP needs the site's URLs, but smallest_urls cannot be loaded: "
+)
+
+
+class TestBrokenSite:
+    pytestmark = pytest.mark.process
+
+    @pytest.mark.parametrize(
+        ("settings", "urls", "code", "err"),
+        [
+            (
+                "AI_USAGE_SECTION_MAP = {'shop': 'chat'}",
+                "import no_such_module",
+                2,
+                f"{NEEDED}ModuleNotFoundError: No module named 'no_such_module'\n",
+            ),
+            (
+                "AI_USAGE_SECTION_MAP = {'shop': 'chat'}",
+                "urlpatterns = [",
+                2,
+                f"{NEEDED}SyntaxError: '[' was never closed (smallest_urls.py, line 1)\n",
+            ),
+            ("", "import no_such_module", 0, ""),  # nothing needs them
+            ("del ROOT_URLCONF; AI_USAGE_SECTION_MAP = {'shop': 'chat'}", "", 0, ""),
+            (
+                "AI_USAGE_SECTION_MAP = ['shop']",
+                "",
+                2,
+                "CommandError: AI_USAGE_SECTION_MAP is ['shop']; it must be of type dict.\n",
+            ),
+        ],
+    )
+    def test_find_uninstrumented_needs_what_it_uses(
+        self, tmp_path: Path, settings: str, urls: str, code: int, err: str
+    ):
+        database = f"sqlite:///{tmp_path}/db.sqlite3"
+        env = make_smallest_site(tmp_path, database, f"{BROWSABLE_API}\n{settings}\n")
+        assert manage("migrate", "--skip-checks", "-v0", env=env, directory=tmp_path).code == 0
+        (tmp_path / "smallest_urls.py").write_text(urls)
+        (tmp_path / "empty").mkdir()
+
+        ended = manage("find_uninstrumented", "empty", "--no-cache", env=env, directory=tmp_path)
+
+        assert (ended.code, ended.err) == (code, err)
+
+    @pytest.mark.parametrize("urls", ["import no_such_module", "urlpatterns = ["])
+    def test_diagnose_tells_of_urls_that_cannot_be_loaded(self, tmp_path: Path, urls: str):
+        database = f"sqlite:///{tmp_path}/db.sqlite3"
+        env = make_smallest_site(tmp_path, database, BROWSABLE_API)
+        assert manage("migrate", "-v", "0", env=env, directory=tmp_path).code == 0
+        (tmp_path / "smallest_urls.py").write_text(urls)
+
+        ended = manage("diagnose_ai_usage", "--skip-sdks", env=env, directory=tmp_path)
+
+        assert "❌ The URLs of smallest_urls cannot be loaded: " in ended.out
+        assert (ended.code, ended.err) == (1, "CommandError: 2 problems found.\n")
+
+    def test_settings_that_do_not_check_end_a_command_with_2(self, tmp_path: Path):
+        database = f"sqlite:///{tmp_path}/db.sqlite3"
+        env = make_smallest_site(tmp_path, database, "AI_USAGE_SECTIONS = 7\n")
+
+        ended = manage("usage_today", env=env, directory=tmp_path)
+
+        assert (ended.code, ended.out) == (2, "")
+        assert "AI_USAGE_SECTIONS is 7" in ended.err
