@@ -313,9 +313,8 @@ def test_row_of_a_known_model_has_a_price(client: openai.OpenAI) -> None:
 def test_response_time_is_that_of_the_whole_stream(
     client: openai.OpenAI, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    clock = SimpleNamespace(perf_counter=lambda: now)
-    monkeypatch.setattr(exchange, "time", clock)
     now = 100.0
+    monkeypatch.setattr(exchange, "time", SimpleNamespace(perf_counter=lambda: now))
     with ask(client, "Hello", **WITH_USAGE) as stream:
         now += 2
         next(stream)
