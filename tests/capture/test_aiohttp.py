@@ -318,6 +318,10 @@ class TestEnds:
     @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # aiohttp's own
     def test_response_collected_without_close_is_unknown(self, stub: StubProvider) -> None:
         async def main() -> None:
+            def collected() -> int:
+                gc.collect()
+                return usage.calls
+
             async with ai_usage(section="chat") as usage:
                 async with aiohttp.ClientSession() as session:
                     response = await session.post(
@@ -327,7 +331,7 @@ class TestEnds:
                     await response.content.readany()
                     del response
                 # The connection holds the response until it is gone itself.
-                await until(lambda: gc.collect() and usage.calls, "the end of the response")
+                await until(collected, "the end of the response")
 
         async_to_sync(main)()
 
