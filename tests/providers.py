@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -52,6 +54,20 @@ def stub(
 
 
 @pytest.fixture
+def own_stub(
+    settings: Settings, one_certificate: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[StubProvider]:
+    """A provider of one test: a request that comes late, its client gone, is in no other journal.
+
+    It gives up what it was told to delay when the test ends.
+    """
+    monkeypatch.setenv("SSL_CERT_FILE", str(one_certificate))
+    with StubProvider() as provider:
+        settings.AI_USAGE_GATEWAYS = _gateways(provider)
+        yield provider
+
+
+@pytest.fixture
 def dead_stub(settings: Settings) -> StubProvider:
     """A provider whose address refuses connections."""
     with StubProvider() as provider:
@@ -65,10 +81,26 @@ def user(db: None) -> User:
     return User.objects.create_user("ada", "ada@example.com", "secret")
 
 
-async def until(happened: Callable[[], object]) -> None:
-    async with asyncio.timeout(5):
-        while not happened():  # noqa: ASYNC110 -- the stub's threads know no event of the loop
-            await asyncio.sleep(0.005)
+#: Seconds; far more than anything here takes on a machine that does something else as well.
+LIMIT = 60.0
+
+
+async def until(happened: Callable[[], object], what: str) -> None:
+    """Waits until `happened`, which `what` describes to whoever reads of the failure."""
+    end = time.monotonic() + LIMIT
+    while not happened():
+        if time.monotonic() > end:
+            pytest.fail(f"waited {LIMIT:.0f} s in vain for {what}")
+        await asyncio.sleep(0.005)
+
+
+def wait_for(event: threading.Event, what: str) -> None:
+    assert event.wait(LIMIT), f"waited {LIMIT:.0f} s in vain for {what}"
+
+
+def join(thread: threading.Thread) -> None:
+    thread.join(LIMIT)
+    assert not thread.is_alive(), f"{thread.name} has not ended within {LIMIT:.0f} s"
 
 
 def _gateways(provider: StubProvider) -> dict[str, str]:

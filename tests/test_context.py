@@ -28,7 +28,9 @@ from pytest_django import Settings
 
 from project.stub import StubProvider
 from tests import providers
-from tests.told import assert_told_alike, attributed, only_row, rows
+from tests.cases import check_each
+from tests.providers import join, wait_for
+from tests.told import assert_told_alike, attributed, forget, only_row, rows
 from tests.views import aask, aask_for_stream, ask, ask_for_stream
 from usage_tracking import ai_usage, context, errors, scope
 
@@ -126,44 +128,48 @@ class TestBlock:
         def work() -> None:
             with block:
                 theirs_entered.set()
-                mine_left.wait(5)
+                wait_for(mine_left, "the end of the other block")
                 found.append(section())
             found.append(section())
 
         with block:
             thread = threading.Thread(target=contextvars.Context().run, args=(work,))
             thread.start()
-            theirs_entered.wait(5)
+            wait_for(theirs_entered, "the block of the other thread")
         found.append(section())
         mine_left.set()
-        thread.join()
+        join(thread)
 
         assert found == ["other", "chat", "other"]
 
     async def test_block_shared_by_tasks_is_left_by_each(self) -> None:
         block = ai_usage(section="chat")
 
-        async def work(delay: float) -> list[str]:
+        async def work(turns: int) -> list[str]:
             async with block:
-                await asyncio.sleep(delay)
+                for _ in range(turns):
+                    await asyncio.sleep(0)
                 inside = section()
             return [inside, section()]
 
-        found = await asyncio.gather(work(0.02), work(0.01), work(0.03))
+        # All are in the block before the first leaves it, and the second leaves first.
+        found = await asyncio.gather(work(5), work(3), work(7))
 
         assert found == [["chat", "other"]] * 3
 
     def test_task_that_outlives_its_block_keeps_the_attribution(self) -> None:
-        async def late(found: list[str]) -> None:
-            await asyncio.sleep(0.01)
+        async def late(found: list[str], left: asyncio.Event) -> None:
+            await left.wait()
             found.append(section())
             async with ai_usage(metadata={"late": True}):
                 found.append(section())
 
         async def main() -> list[str]:
             found: list[str] = []
+            left = asyncio.Event()
             async with ai_usage(section="chat"):
-                task = asyncio.create_task(late(found))
+                task = asyncio.create_task(late(found, left))
+            left.set()
             await task
             return found
 
@@ -665,13 +671,16 @@ class TestHandle:
         row = only_row()
         assert (row.success, row.error_message, row.model_name) == (False, "failed", "m")
 
-    @pytest.mark.parametrize("garbage", [None, "text", 7, [], object(), User])
-    def test_garbage_is_recorded_as_unknown(self, garbage: Any) -> None:
-        with ai_usage(section="chat") as usage:
-            usage.record(garbage)
+    def test_garbage_is_recorded_as_unknown(self) -> None:
+        def check(garbage: Any) -> None:
+            forget()
+            with ai_usage(section="chat") as usage:
+                usage.record(garbage)
 
-        row = only_row()
-        assert (row.section, row.usage_source, row.total_tokens) == ("chat", "unknown", None)
+            row = only_row()
+            assert (row.section, row.usage_source, row.total_tokens) == ("chat", "unknown", None)
+
+        check_each(check, [None, "text", 7, [], object(), User])
 
     def test_response_that_cannot_be_read_does_not_lose_the_call(
         self, settings: Settings, caplog: pytest.LogCaptureFixture
@@ -688,14 +697,17 @@ class TestHandle:
         assert only_row().total_tokens == 11
         assert "[TRACK_EXCEPTION]" in caplog.text
 
-    @pytest.mark.parametrize("number", [-1, 1.5, "7", True, float("nan"), [7]])
-    def test_count_that_cannot_be_true_is_left_out_and_named(self, number: Any) -> None:
-        with ai_usage(section="chat") as usage:
-            usage.record(prompt_tokens=number, completion_tokens=6)
+    def test_count_that_cannot_be_true_is_left_out_and_named(self) -> None:
+        def check(number: Any) -> None:
+            forget()
+            with ai_usage(section="chat") as usage:
+                usage.record(prompt_tokens=number, completion_tokens=6)
 
-        row = only_row()
-        assert (row.prompt_tokens, row.completion_tokens) == (None, 6)
-        assert "prompt_tokens" in row.metadata["clamped"]
+            row = only_row()
+            assert (row.prompt_tokens, row.completion_tokens) == (None, 6)
+            assert "prompt_tokens" in row.metadata["clamped"]
+
+        check_each(check, [-1, 1.5, "7", True, float("nan"), [7]])
 
     def test_no_believable_count_at_all_is_unknown(self) -> None:
         with ai_usage(section="chat") as usage:
@@ -703,21 +715,27 @@ class TestHandle:
 
         assert only_row().usage_source == "unknown"
 
-    @pytest.mark.parametrize("time", [-1, "fast", float("nan"), float("inf"), [7]])
-    def test_time_that_cannot_be_true_is_left_out_and_named(self, time: Any) -> None:
-        with ai_usage(section="chat") as usage:
-            usage.record(prompt_tokens=5, response_time_ms=time)
+    def test_time_that_cannot_be_true_is_left_out_and_named(self) -> None:
+        def check(time: Any) -> None:
+            forget()
+            with ai_usage(section="chat") as usage:
+                usage.record(prompt_tokens=5, response_time_ms=time)
 
-        row = only_row()
-        assert (row.prompt_tokens, row.response_time_ms) == (5, 0)
-        assert "response_time_ms" in row.metadata["clamped"]
+            row = only_row()
+            assert (row.prompt_tokens, row.response_time_ms) == (5, 0)
+            assert "response_time_ms" in row.metadata["clamped"]
 
-    @pytest.mark.parametrize("metadata", ["text", 7, [1, 2], object()])
-    def test_metadata_of_another_kind_does_not_lose_the_call(self, metadata: Any) -> None:
-        with ai_usage(section="chat") as usage:
-            usage.record(prompt_tokens=5, metadata=metadata)
+        check_each(check, [-1, "fast", float("nan"), float("inf"), [7]])
 
-        assert only_row().prompt_tokens == 5
+    def test_metadata_of_another_kind_does_not_lose_the_call(self) -> None:
+        def check(metadata: Any) -> None:
+            forget()
+            with ai_usage(section="chat") as usage:
+                usage.record(prompt_tokens=5, metadata=metadata)
+
+            assert only_row().prompt_tokens == 5
+
+        check_each(check, ["text", 7, [1, 2], object()])
 
     def test_error_of_ours_does_not_reach_the_site(
         self, settings: Settings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
@@ -896,29 +914,34 @@ WAYS: dict[str, Callable[[], str]] = {
 
 
 @pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("part", ["Scope", "Unit", "UsageHandle"])
 def test_error_at_the_beginning_of_a_block_does_not_reach_the_site(
     stub: StubProvider,
     db: None,
     settings: Settings,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
-    part: str,
     way: str,
 ) -> None:
     settings.AI_USAGE_RAISE_ERRORS = False
-    real = getattr(context, part)
-    # Broken where the block opens; a bare handle is still given to the site.
-    monkeypatch.setattr(context, part, broken if part != "UsageHandle" else broken_once(real))
-    before = errors.failures["ai_usage._open"]
 
-    assert WAYS[way]() == "done"
-    assert errors.failures["ai_usage._open"] == before + 1
-    assert "[TRACK_EXCEPTION]" in caplog.text
-    assert "ours is broken" in caplog.text
-    assert scope.open_units == {}
-    # The calls themselves are recorded all the same, by themselves.
-    assert {row.section for row in rows()} <= {"other"}
+    def check(part: str) -> None:
+        forget()
+        caplog.clear()
+        real = getattr(context, part)
+        before = errors.failures["ai_usage._open"]
+        with monkeypatch.context() as patch:
+            # Broken where the block opens; a bare handle is still given to the site.
+            patch.setattr(context, part, broken if part != "UsageHandle" else broken_once(real))
+
+            assert WAYS[way]() == "done"
+        assert errors.failures["ai_usage._open"] == before + 1
+        assert "[TRACK_EXCEPTION]" in caplog.text
+        assert "ours is broken" in caplog.text
+        assert scope.open_units == {}
+        # The calls themselves are recorded all the same, by themselves.
+        assert {row.section for row in rows()} <= {"other"}
+
+    check_each(check, ["Scope", "Unit", "UsageHandle"])
 
 
 def broken_once(real: Callable[[], Any]) -> Callable[[], Any]:
@@ -932,7 +955,6 @@ def broken_once(real: Callable[[], Any]) -> Callable[[], Any]:
     return make
 
 
-@pytest.mark.parametrize("part", ["_mind_silence", "settle", "moment"])
 @pytest.mark.parametrize("way", WAYS)
 def test_error_at_the_end_of_a_block_does_not_reach_the_site(
     stub: StubProvider,
@@ -940,30 +962,37 @@ def test_error_at_the_end_of_a_block_does_not_reach_the_site(
     settings: Settings,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
-    part: str,
     way: str,
 ) -> None:
     settings.AI_USAGE_RAISE_ERRORS = False
-    if part == "settle":
-        monkeypatch.setattr(context.recorder, "settle", broken)
-        monkeypatch.setattr(context.recorder, "asettle", broken)
-    elif part == "moment":
-        monkeypatch.setattr(context.outbox, "moment", broken)
-    else:
-        monkeypatch.setattr(ai_usage, "_mind_silence", broken)
-    before = errors.failures.total()
 
-    assert WAYS[way]() == "done"
-    assert errors.failures.total() > before
-    assert "[TRACK_EXCEPTION]" in caplog.text
-    assert "ours is broken" in caplog.text
-    # A unit that stayed open would hold back every event of the process.
-    assert scope.open_units == {}
+    def check(home: Any, *parts: str) -> None:
+        caplog.clear()
+        before = errors.failures.total()
+        with monkeypatch.context() as patch:
+            for part in parts:
+                patch.setattr(home, part, broken)
+
+            assert WAYS[way]() == "done"
+        assert errors.failures.total() > before
+        assert "[TRACK_EXCEPTION]" in caplog.text
+        assert "ours is broken" in caplog.text
+        # A unit that stayed open would hold back every event of the process.
+        assert scope.open_units == {}
+
+    check_each(
+        check,
+        [
+            (ai_usage, "_mind_silence"),
+            (context.recorder, "settle", "asettle"),
+            (context.outbox, "moment"),
+        ],
+    )
 
 
 def test_unit_begins_though_delivery_takes_its_time(db: None) -> None:
     """On SQLite a unit waits a moment for a delivery that is writing, but not for ever."""
-    assert scope.gate.acquire(timeout=1)
+    assert scope.gate.acquire(timeout=60)
     try:
         with ai_usage(section="chat"):
             assert section() == "chat"

@@ -75,6 +75,10 @@ def unit(request: pytest.FixtureRequest, settings: Settings, user: User) -> Call
     return run
 
 
+#: What is compared of a call and a record has nothing to do with where the two were found.
+in_a_block = pytest.mark.parametrize("unit", ["block"], indirect=True)
+
+
 class TestJoined:
     def test_call_then_track_is_one_row_with_what_both_know(
         self, unit: Callable[..., None], stub: StubProvider, user: User
@@ -113,6 +117,7 @@ class TestJoined:
         assert (day.user, day.total_requests) == (user, 1)
         assert day.total_tokens == only_row().total_tokens
 
+    @in_a_block
     def test_unknown_counts_are_filled_in(self, unit: Callable[..., None], user: User) -> None:
         def work() -> None:
             ask(UNKNOWN)
@@ -139,6 +144,7 @@ class TestJoined:
         assert (row.prompt_tokens, row.completion_tokens) == counts_of(stub)
         assert (row.section, row.usage_source) == ("chat", "reported")
 
+    @in_a_block
     def test_no_counts_do_not_make_unknown_ones_known(
         self, unit: Callable[..., None], user: User
     ) -> None:
@@ -151,6 +157,7 @@ class TestJoined:
         row = only_row()
         assert (row.total_tokens, row.usage_source) == (None, "unknown")
 
+    @in_a_block
     def test_failure_said_by_hand_makes_it_one(self, unit: Callable[..., None], user: User) -> None:
         def work() -> None:
             answer = ask()
@@ -161,6 +168,7 @@ class TestJoined:
         row = only_row()
         assert (row.success, row.error_message) == (False, "nonsense")
 
+    @in_a_block
     def test_failed_call_is_joined_by_its_record(
         self, unit: Callable[..., None], user: User
     ) -> None:
@@ -204,6 +212,7 @@ class TestJoined:
 
         assert [row.section for row in rows()] == ["chat"] * 2
 
+    @in_a_block
     def test_equal_response_ids_join_though_counts_differ(
         self, unit: Callable[..., None], stub: StubProvider
     ) -> None:
@@ -231,6 +240,7 @@ class TestJoined:
         row = only_row()
         assert (row.section, row.metadata["n"], row.usage_source) == ("chat", 1, "reported")
 
+    @in_a_block
     def test_other_response_id_is_another_call(self, unit: Callable[..., None]) -> None:
         def work() -> None:
             with ai_usage(section="chat") as usage:
@@ -241,6 +251,7 @@ class TestJoined:
 
         assert len(rows()) == 2
 
+    @in_a_block
     def test_older_call_is_joined_if_only_its_counts_agree(
         self, unit: Callable[..., None], user: User
     ) -> None:
@@ -253,6 +264,7 @@ class TestJoined:
 
         assert [row.section for row in rows()] == ["chat", "other"]
 
+    @in_a_block
     def test_embeddings_without_completion_are_joined(
         self, unit: Callable[..., None], user: User
     ) -> None:
@@ -269,6 +281,7 @@ class TestJoined:
         assert (row.section, row.operation) == ("embedding_generation", "embeddings")
         assert (row.prompt_tokens, row.completion_tokens) == (8, None)
 
+    @in_a_block
     def test_model_and_provider_that_the_wire_does_not_tell_are_added(
         self, unit: Callable[..., None]
     ) -> None:
@@ -368,6 +381,7 @@ class TestJoined:
 
 
 class TestNotJoined:
+    @in_a_block
     def test_different_counts_are_another_call(self, unit: Callable[..., None], user: User) -> None:
         def work() -> None:
             prompt, completion = counts(ask())
@@ -398,6 +412,7 @@ class TestNotJoined:
 
         assert len(rows()) == 2
 
+    @in_a_block
     @pytest.mark.parametrize(("model", "joined"), [("claude-haiku-4-5", False), ("gpt-4o", True)])
     def test_unknown_counts_of_another_model_are_another_call(
         self, unit: Callable[..., None], user: User, model: str, joined: bool
@@ -453,6 +468,7 @@ class TestNotJoined:
 
         assert attributed(only_row()) == ("ada", "chat")
 
+    @in_a_block
     def test_failed_attempt_is_not_the_success_told_of(
         self, unit: Callable[..., None], user: User
     ) -> None:

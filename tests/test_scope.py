@@ -18,6 +18,7 @@ from django.test import RequestFactory
 from django.utils.functional import SimpleLazyObject
 from pytest_django import Settings
 
+from tests.cases import check_each
 from usage_tracking import ai_section, errors, owners, scope
 from usage_tracking.bodies import hold_stream
 from usage_tracking.owners import Owner
@@ -167,9 +168,12 @@ class TestUser:
 
         return SimpleLazyObject(load)
 
-    @pytest.mark.parametrize(
-        ("attributes", "owner"),
-        [
+    def test_user_of_a_request_is_read(self) -> None:
+        def check(attributes: dict[str, Any], owner: Owner | None) -> None:
+            with Steps(Scope(Unit(self.request(**attributes)))):
+                assert attribution().owner == owner
+
+        cases: list[tuple[dict[str, Any], Owner | None]] = [
             ({}, None),
             ({"user": ADA}, Owner("7", "ada")),
             ({"user": AnonymousUser()}, None),
@@ -180,13 +184,8 @@ class TestUser:
             ({"user": User(username="unsaved")}, None),
             ({"user": "service-account"}, None),
             ({"user": SimpleNamespace(pk=7)}, None),
-        ],
-    )
-    def test_user_of_a_request_is_read(
-        self, attributes: dict[str, Any], owner: Owner | None
-    ) -> None:
-        with Steps(Scope(Unit(self.request(**attributes)))):
-            assert attribution().owner == owner
+        ]
+        check_each(check, cases)
 
     @pytest.mark.parametrize("cached", ["_cached_user", "_acached_user"])
     def test_lazy_user_that_was_loaded_elsewhere_is_not_loaded_again(self, cached: str) -> None:
@@ -250,12 +249,14 @@ class TestUser:
             assert in_force() == (None, "chat", {})
         assert errors.failures.total() == before + 1
 
-    @pytest.mark.parametrize("name", ["", "ada-before-she-married", None])
-    def test_stateless_user_is_known_by_the_key_alone(self, name: str | None) -> None:
-        token = SimpleNamespace(pk=7, is_authenticated=True, get_username=lambda: name)
+    def test_stateless_user_is_known_by_the_key_alone(self) -> None:
+        def check(name: str | None) -> None:
+            token = SimpleNamespace(pk=7, is_authenticated=True, get_username=lambda: name)
 
-        with Steps(Scope(Unit(self.request(user=token)))):
-            assert attribution().owner == Owner("7", "")
+            with Steps(Scope(Unit(self.request(user=token)))):
+                assert attribution().owner == Owner("7", "")
+
+        check_each(check, ["", "ada-before-she-married", None])
 
     def test_user_of_another_table_is_no_user(self) -> None:
         class Customer(AbstractBaseUser):
@@ -346,9 +347,13 @@ class TestSection:
         view.view_class = object  # type: ignore[attr-defined]
         assert self.section(ai_section("chat")(view)) == "chat"
 
-    @pytest.mark.parametrize(
-        ("mapping", "section"),
-        [
+    def test_map_is_asked_from_the_most_to_the_least_exact_name(self, settings: Settings) -> None:
+        def check(mapping: dict[str, str], section: str) -> None:
+            settings.AI_USAGE_SECTION_MAP = mapping
+            found = self.section(TestSection.section, view_name="a:b:page", namespaces=["a", "b"])
+            assert found == section
+
+        cases = [
             ({"a:b:page": "chat", "a:b": "other", "a": "other"}, "chat"),
             ({"a:b": "chat", "a": "other", __name__: "other"}, "chat"),
             ({"a": "chat", __name__: "other"}, "chat"),
@@ -356,14 +361,8 @@ class TestSection:
             ({__name__: "chat", "tests": "other"}, "chat"),
             ({"tests": "chat"}, "chat"),
             ({"b": "chat", "page": "chat", "test": "chat", "": "chat"}, "other"),
-        ],
-    )
-    def test_map_is_asked_from_the_most_to_the_least_exact_name(
-        self, settings: Settings, mapping: dict[str, str], section: str
-    ) -> None:
-        settings.AI_USAGE_SECTION_MAP = mapping
-        found = self.section(TestSection.section, view_name="a:b:page", namespaces=["a", "b"])
-        assert found == section
+        ]
+        check_each(check, cases)
 
     def test_view_that_is_a_callable_object_is_named_by_its_module(
         self, settings: Settings
@@ -411,12 +410,12 @@ class TestUnit:
 
 
 class TestHoldStream:
-    @pytest.mark.parametrize("response", [HttpResponse("page"), None, "text", object()])
-    def test_what_is_no_stream_is_not_held(self, response: Any) -> None:
+    def test_what_is_no_stream_is_not_held(self) -> None:
         async def adone() -> None:
             raise AssertionError
 
-        assert not hold_stream(response, Scope(Unit()), lambda: None, adone)
+        for response in (HttpResponse("page"), None, "text", object()):
+            assert not hold_stream(response, Scope(Unit()), lambda: None, adone)
 
 
 class TestTravel:

@@ -23,7 +23,9 @@ from django.urls import path
 from pytest_django import Settings
 
 from tests import providers
+from tests.cases import check_each
 from tests.children import run_python
+from tests.providers import LIMIT, join, wait_for
 from tests.told import attributed, only_row, rows
 from tests.views import ask
 from usage_tracking import ai_usage, propagate, scope, threads
@@ -40,7 +42,7 @@ def in_thread(function: Callable[[], Any], kind: type[threading.Thread] = thread
     found: list[Any] = []
     thread = kind(target=lambda: found.append(function()))
     thread.start()
-    thread.join()
+    join(thread)
     return found[0]
 
 
@@ -66,7 +68,7 @@ def test_subclass_of_thread_inherits_the_scope() -> None:
     with ai_usage(section="chat"):
         worker = Worker()
         worker.start()
-        worker.join()
+        join(worker)
 
     assert found == ["chat"]
 
@@ -76,7 +78,7 @@ def test_timer_inherits_the_scope() -> None:
     with ai_usage(section="chat"):
         timer = threading.Timer(0.001, lambda: found.append(section()))
         timer.start()
-        timer.join()
+        join(timer)
 
     assert found == ["chat"]
 
@@ -87,7 +89,7 @@ def test_scope_at_the_start_counts_not_at_the_making() -> None:
         thread = threading.Thread(target=lambda: found.append(section()))
     with ai_usage(section="rag_pipeline"):
         thread.start()
-        thread.join()
+        join(thread)
 
     assert found == ["rag_pipeline"]
 
@@ -97,7 +99,7 @@ def test_thread_keeps_the_scope_when_the_block_has_ended() -> None:
     found: list[str] = []
 
     def work() -> None:
-        go.wait(5)
+        wait_for(go, "the end of the block")
         found.append(section())
         with ai_usage(metadata={"late": True}):
             found.append(section())
@@ -106,7 +108,7 @@ def test_thread_keeps_the_scope_when_the_block_has_ended() -> None:
         thread = threading.Thread(target=work)
         thread.start()
     go.set()
-    thread.join()
+    join(thread)
 
     assert found == ["chat", "chat"]
     assert scope.open_units == {}
@@ -123,7 +125,7 @@ def test_thread_can_be_collected_after_it_has_run() -> None:
     with ai_usage(section="chat"):
         thread = threading.Thread(target=section)
         thread.start()
-        thread.join()
+        join(thread)
     reference = weakref.ref(thread)
     gc.collect()
     gc.disable()
@@ -138,7 +140,7 @@ def test_thread_started_twice_fails_as_ever() -> None:
     with ai_usage(section="chat"):
         thread = threading.Thread(target=section)
         thread.start()
-        thread.join()
+        join(thread)
         with pytest.raises(RuntimeError, match="only be started once"):
             thread.start()
 
@@ -153,7 +155,7 @@ def test_error_in_a_thread_is_reported_as_ever(monkeypatch: pytest.MonkeyPatch) 
     with ai_usage(section="chat"):
         thread = threading.Thread(target=fail)
         thread.start()
-        thread.join()
+        join(thread)
 
     assert reported == [KeyError]
 
@@ -258,7 +260,7 @@ class TestPropagate:
 
         with ai_usage(section="chat"):
             _thread.start_new_thread(propagate(work), ())
-            done.wait(5)
+            wait_for(done, "the end of the thread")
 
         assert found == ["chat"]
 
@@ -326,7 +328,7 @@ class TestCalls:
         started: list[threading.Thread] = []
 
         def work() -> None:
-            go.wait(5)
+            wait_for(go, "the end of the block")
             self.ask_and_close()
 
         def view(request: HttpRequest) -> HttpResponse:
@@ -339,7 +341,7 @@ class TestCalls:
         self.visit(settings, view, user)
         assert rows() == []
         go.set()
-        started[0].join()
+        join(started[0])
 
         assert attributed(only_row()) == ("ada", "other")
 
@@ -356,7 +358,7 @@ class TestCalls:
         started: list[threading.Thread] = []
 
         def work() -> None:
-            go.wait(5)
+            wait_for(go, "the end of the block")
             ask()
             ask()
             connection.close()
@@ -370,7 +372,7 @@ class TestCalls:
         self.visit(settings, view, user)
         monkeypatch.setattr(scope, "OUTLIVE", -1)
         go.set()
-        started[0].join()
+        join(started[0])
 
         assert [attributed(row) for row in rows()] == [(None, "other")] * 2
         warnings = [text for text in caplog.messages if text.startswith("[TRACK_WARNING]")]
@@ -383,28 +385,32 @@ class TestThreadPool:
 
     WAYS: dict[str, Callable[[ThreadPool], Any]] = {
         "apply": lambda pool: pool.apply(section),
-        "apply_async": lambda pool: pool.apply_async(section).get(5),
-        "apply_async by name": lambda pool: pool.apply_async(func=section).get(5),
+        "apply_async": lambda pool: pool.apply_async(section).get(LIMIT),
+        "apply_async by name": lambda pool: pool.apply_async(func=section).get(LIMIT),
         "map": lambda pool: pool.map(lambda _: section(), [1])[0],
-        "map_async": lambda pool: pool.map_async(lambda _: section(), [1]).get(5)[0],
+        "map_async": lambda pool: pool.map_async(lambda _: section(), [1]).get(LIMIT)[0],
         "starmap": lambda pool: pool.starmap(lambda _: section(), [(1,)])[0],
         "imap": lambda pool: next(pool.imap(lambda _: section(), [1])),
         "imap_unordered": lambda pool: next(pool.imap_unordered(lambda _: section(), [1], 2)),
     }
 
-    @pytest.mark.parametrize("way", WAYS)
-    def test_job_belongs_to_whom_hands_it_in(self, way: str) -> None:
-        with ai_usage(section="chat"), ThreadPool(1) as pool:
-            assert self.WAYS[way](pool) == "chat"
+    def test_job_belongs_to_whom_hands_it_in(self) -> None:
+        def check(way: str) -> None:
+            with ai_usage(section="chat"), ThreadPool(1) as pool:
+                assert self.WAYS[way](pool) == "chat"
 
-    @pytest.mark.parametrize("way", WAYS)
-    def test_pool_that_one_visitor_started_serves_the_next(self, way: str) -> None:
-        with ai_usage(section="chat"):
-            pool = ThreadPool(1)
-        with pool:
-            with ai_usage(section="rag_pipeline"):
-                assert self.WAYS[way](pool) == "rag_pipeline"
-            assert self.WAYS[way](pool) == "other"
+        check_each(check, self.WAYS)
+
+    def test_pool_that_one_visitor_started_serves_the_next(self) -> None:
+        def check(way: str) -> None:
+            with ai_usage(section="chat"):
+                pool = ThreadPool(1)
+            with pool:
+                with ai_usage(section="rag_pipeline"):
+                    assert self.WAYS[way](pool) == "rag_pipeline"
+                assert self.WAYS[way](pool) == "other"
+
+        check_each(check, self.WAYS)
 
     def test_patches_can_be_taken_away(self) -> None:
         threads.uninstall()

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from project.stub import Served
 from usage_tracking import capture
-from usage_tracking.models import AIUsageLog
+from usage_tracking.models import AIUsageLog, AIUsageTracking
 
 
 class Told(NamedTuple):
@@ -74,6 +74,12 @@ def rows() -> list[AIUsageLog]:
 def only_row() -> AIUsageLog:
     (row,) = rows()
     return row
+
+
+def forget() -> None:
+    """Between two cases of one test: what is recorded of the next stands alone."""
+    AIUsageLog.objects.all().delete()
+    AIUsageTracking.objects.all().delete()
 
 
 def attributed(row: AIUsageLog) -> tuple[str | None, str]:

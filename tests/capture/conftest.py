@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.providers import dead_stub, one_certificate, provider, stub, user
+from tests.providers import dead_stub, one_certificate, own_stub, provider, stub, user
 
 pytest.register_assert_rewrite("tests.told")
 
-__all__ = ["dead_stub", "one_certificate", "provider", "stub", "user"]
+__all__ = ["dead_stub", "one_certificate", "own_stub", "provider", "stub", "user"]

@@ -15,9 +15,12 @@ from asgiref.sync import async_to_sync
 from django.contrib.auth.models import User
 
 from project.stub import StubProvider
+from tests.cases import check_each
+from tests.providers import LIMIT
 from tests.told import (
     assert_told_alike,
     attributed,
+    forget,
     only_row,
     rows,
     steady,
@@ -104,44 +107,50 @@ WAYS = [plain, streamed, stream_helper, raw_response, streaming_response]
 ASYNC_WAYS = [aplain, astreamed, astream_helper]
 
 
-@pytest.mark.parametrize(
-    "order",
-    [
-        "",
-        "gzip fragments",
-        "cached=100",
-        "cache_write=7",
-        "cached=100 cache_write=7 reasoning=4",
-    ],
-)
 @pytest.mark.parametrize("way", WAYS)
 def test_answer_is_recorded_as_served(
-    stub: StubProvider, client: anthropic.Anthropic, user: User, way: Way, order: str
+    stub: StubProvider, client: anthropic.Anthropic, user: User, way: Way
 ) -> None:
-    with ai_usage(section="knowledge_qa", user=user):
-        way(client, f"Why is the sky blue? [stub {order}]")
+    def check(order: str) -> None:
+        forget()
+        stub.clear()
+        with ai_usage(section="knowledge_qa", user=user):
+            way(client, f"Why is the sky blue? [stub {order}]")
 
-    row = only_row()
-    assert_told_alike([row], stub.journal)
-    assert row.prompt_tokens
-    assert attributed(row) == ("ada", "knowledge_qa")
-    assert (row.usage_source, row.error_message) == ("reported", None)
-    assert (row.model_name, row.metadata["requested_model"]) == (ANSWERED, MODEL)
-    assert "unknown" not in row.metadata
-    assert "partial" not in row.metadata
+        row = only_row()
+        assert_told_alike([row], stub.journal)
+        assert row.prompt_tokens
+        assert attributed(row) == ("ada", "knowledge_qa")
+        assert (row.usage_source, row.error_message) == ("reported", None)
+        assert (row.model_name, row.metadata["requested_model"]) == (ANSWERED, MODEL)
+        assert "unknown" not in row.metadata
+        assert "partial" not in row.metadata
+
+    check_each(
+        check,
+        [
+            "",
+            "gzip fragments",
+            "cached=100",
+            "cache_write=7",
+            "cached=100 cache_write=7 reasoning=4",
+        ],
+    )
 
 
-@pytest.mark.parametrize("order", ["", "gzip fragments cached=100 cache_write=7"])
 @pytest.mark.parametrize("way", ASYNC_WAYS)
-def test_async_answer_is_recorded_as_served(
-    stub: StubProvider, user: User, way: AsyncWay, order: str
-) -> None:
-    run_async(stub, way, f"Why is the sky blue? [stub {order}]", user)
+def test_async_answer_is_recorded_as_served(stub: StubProvider, user: User, way: AsyncWay) -> None:
+    def check(order: str) -> None:
+        forget()
+        stub.clear()
+        run_async(stub, way, f"Why is the sky blue? [stub {order}]", user)
 
-    row = only_row()
-    assert_told_alike([row], stub.journal)
-    assert row.prompt_tokens
-    assert attributed(row) == ("ada", "knowledge_qa")
+        row = only_row()
+        assert_told_alike([row], stub.journal)
+        assert row.prompt_tokens
+        assert attributed(row) == ("ada", "knowledge_qa")
+
+    check_each(check, ["", "gzip fragments cached=100 cache_write=7"])
 
 
 @pytest.mark.parametrize("way", [streamed, stream_helper])
@@ -166,18 +175,21 @@ def test_prompt_tokens_include_those_of_the_cache(client: anthropic.Anthropic) -
     assert row.metadata["cache_write_tokens"] == 300
 
 
-@pytest.mark.parametrize("order", ["", "gzip fragments"])
 @pytest.mark.parametrize("way", WAYS)
 def test_answer_to_the_site_is_the_same_as_without_capture(
-    stub: StubProvider, client: anthropic.Anthropic, way: Way, order: str
+    stub: StubProvider, client: anthropic.Anthropic, way: Way
 ) -> None:
-    prompt = f"Why is the sky blue? [stub {order}]"
-    captured = way(client, prompt)
-    with without_capture():
-        untouched = way(client, prompt)
+    def check(order: str) -> None:
+        forget()
+        prompt = f"Why is the sky blue? [stub {order}]"
+        captured = way(client, prompt)
+        with without_capture():
+            untouched = way(client, prompt)
 
-    assert steady(captured) == steady(untouched)
-    assert len(rows()) == 1
+        assert steady(captured) == steady(untouched)
+        assert len(rows()) == 1
+
+    check_each(check, ["", "gzip fragments"])
 
 
 @pytest.mark.parametrize("way", ASYNC_WAYS)
@@ -194,33 +206,31 @@ def test_async_answer_to_the_site_is_the_same_as_without_capture(
 
 
 @pytest.mark.parametrize("way", [plain, streamed])
-@pytest.mark.parametrize(
-    ("status", "kind", "told"),
-    [
-        (401, anthropic.AuthenticationError, "authentication_error"),
-        (429, anthropic.RateLimitError, "rate_limit_error"),
-        (500, anthropic.InternalServerError, "api_error"),
-        (529, anthropic.InternalServerError, "overloaded_error"),
-    ],
-)
 def test_error_status_is_recorded_as_failure(
-    stub: StubProvider,
-    client: anthropic.Anthropic,
-    user: User,
-    way: Way,
-    status: int,
-    kind: type[anthropic.APIStatusError],
-    told: str,
+    stub: StubProvider, client: anthropic.Anthropic, user: User, way: Way
 ) -> None:
-    with ai_usage(section="knowledge_qa", user=user), pytest.raises(kind):
-        way(client, f"Hello [stub status={status}]")
+    def check(status: int, kind: type[anthropic.APIStatusError], told: str) -> None:
+        forget()
+        stub.clear()
+        with ai_usage(section="knowledge_qa", user=user), pytest.raises(kind):
+            way(client, f"Hello [stub status={status}]")
 
-    row = only_row()
-    assert_told_alike([row], stub.journal)
-    assert attributed(row) == ("ada", "knowledge_qa")
-    assert (row.success, row.usage_source, row.total_tokens) == (False, "unknown", None)
-    assert row.error_message is not None
-    assert row.error_message.startswith(f"HTTP {status} {told}: ")
+        row = only_row()
+        assert_told_alike([row], stub.journal)
+        assert attributed(row) == ("ada", "knowledge_qa")
+        assert (row.success, row.usage_source, row.total_tokens) == (False, "unknown", None)
+        assert row.error_message is not None
+        assert row.error_message.startswith(f"HTTP {status} {told}: ")
+
+    check_each(
+        check,
+        [
+            (401, anthropic.AuthenticationError, "authentication_error"),
+            (429, anthropic.RateLimitError, "rate_limit_error"),
+            (500, anthropic.InternalServerError, "api_error"),
+            (529, anthropic.InternalServerError, "overloaded_error"),
+        ],
+    )
 
 
 def test_key_echoed_in_an_error_is_redacted_in_the_row_and_the_log(
@@ -259,9 +269,17 @@ def test_unreachable_provider_is_recorded_and_raised(dead_stub: StubProvider) ->
     assert row.error_message.startswith("ConnectError")
 
 
-def test_timeout_is_recorded_and_raised(client: anthropic.Anthropic) -> None:
-    with pytest.raises(anthropic.APITimeoutError):
-        plain(client.with_options(timeout=0.1), "Hello [stub delay=0.4]")
+def test_timeout_is_recorded_and_raised(own_stub: StubProvider) -> None:
+    with (
+        anthropic.Anthropic(
+            base_url=own_stub.anthropic_url,
+            api_key="any",
+            max_retries=0,
+            timeout=httpx2.Timeout(LIMIT, read=0.1),
+        ) as client,
+        pytest.raises(anthropic.APITimeoutError),
+    ):
+        plain(client, f"Hello [stub delay={LIMIT:.0f}]")
 
     row = only_row()
     assert row.error_message is not None
@@ -393,7 +411,7 @@ class TestAbandoned:
             async with anthropic.AsyncAnthropic(
                 base_url=stub.anthropic_url, api_key="any"
             ) as client:
-                order = self.PROMPT.replace("words", "pace=0.02 words")
+                order = self.PROMPT.replace("words", f"pace={LIMIT:.0f} words")
                 async for _ in await client.messages.create(**asked(order), stream=True):
                     began.set()
 
@@ -401,7 +419,7 @@ class TestAbandoned:
             async with ai_usage(section="chat", user=user):
                 began = asyncio.Event()
                 task = asyncio.create_task(read(began))
-                await asyncio.wait_for(began.wait(), 5)
+                await asyncio.wait_for(began.wait(), LIMIT)
                 task.cancel()
                 with pytest.raises(asyncio.CancelledError):
                     await task

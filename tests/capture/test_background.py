@@ -97,8 +97,9 @@ def test_end_of_a_beginning_that_was_not_seen_is_a_row_of_its_own(
         ],
         capture_output=True,
         text=True,
-        check=True,
+        timeout=120,
     )
+    assert begun.returncode == 0, begun.stdout + begun.stderr
     response_id = begun.stdout.strip()
     with ai_usage(section="chat"):
         for _ in range(4):

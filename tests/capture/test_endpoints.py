@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import pytest
+from itertools import product
+
 from django.test import override_settings
 
+from tests.cases import check_each
 from usage_tracking.capture import endpoints
 from usage_tracking.capture.endpoints import Endpoint, provider_of, recognise
 from usage_tracking.formats import READERS
@@ -15,9 +17,15 @@ VERTEX = "us-east5-aiplatform.googleapis.com"
 PUBLISHERS = "/v1/projects/p/locations/us-east5/publishers"
 
 
-@pytest.mark.parametrize(
-    ("host", "path", "endpoint"),
-    [
+def test_call_is_recognised() -> None:
+    def check(host: str, path: str, endpoint: tuple[str, ...]) -> None:
+        wire_format, operation, provider, model = (*endpoint, "")[:4]
+
+        assert recognise("POST", host, None, path) == Endpoint(
+            wire_format, operation, provider, model, ""
+        )
+
+    calls = [
         ("api.openai.com", "/v1/chat/completions", ("openai.chat", "chat", "openai")),
         ("api.openai.com", "/v1/completions", ("openai.chat", "text_completion", "openai")),
         ("api.openai.com", "/v1/responses", ("openai.responses", "chat", "openai")),
@@ -140,34 +148,29 @@ PUBLISHERS = "/v1/projects/p/locations/us-east5/publishers"
             "/v1/models/meta/meta-llama-3-8b/predictions",
             ("replicate", "generate_content", "replicate", "meta/meta-llama-3-8b"),
         ),
-    ],
-)
-def test_call_is_recognised(host: str, path: str, endpoint: tuple[str, ...]) -> None:
-    wire_format, operation, provider, model = (*endpoint, "")[:4]
-
-    assert recognise("POST", host, None, path) == Endpoint(
-        wire_format, operation, provider, model, ""
-    )
+    ]
+    check_each(check, calls)
 
 
-@pytest.mark.parametrize("path", ["/api/chat", "/api/generate", "/api/embed", "/api/embeddings"])
-@pytest.mark.parametrize("host", ["localhost", "gpu.internal"])
-def test_ollama_is_known_by_its_port(host: str, path: str) -> None:
-    known, unknown = recognise("POST", host, 11434, path), recognise("POST", host, 8080, path)
+def test_ollama_is_known_by_its_port() -> None:
+    def check(host: str, path: str) -> None:
+        known, unknown = recognise("POST", host, 11434, path), recognise("POST", host, 8080, path)
 
-    assert known is not None
-    assert unknown is not None
-    assert (known.provider, known.unknown_host) == ("ollama", "")
-    assert (unknown.provider, unknown.unknown_host) == ("unknown", f"{host}:8080")
+        assert known is not None
+        assert unknown is not None
+        assert (known.provider, known.unknown_host) == ("ollama", "")
+        assert (unknown.provider, unknown.unknown_host) == ("unknown", f"{host}:8080")
+
+    paths = ["/api/chat", "/api/generate", "/api/embed", "/api/embeddings"]
+    check_each(check, product(["localhost", "gpu.internal"], paths))
 
 
 def test_port_of_ollama_says_nothing_of_other_paths() -> None:
     assert provider_of("localhost", 11434, "/v1/chat") is None
 
 
-@pytest.mark.parametrize(
-    "path",
-    [
+def test_other_path_is_no_call() -> None:
+    paths = [
         "",
         "/",
         "/chat",
@@ -183,32 +186,35 @@ def test_port_of_ollama_says_nothing_of_other_paths() -> None:
         "/v1/xchat",
         "/my-embeddings",
         "/chat/completions/more",
-    ],
-)
-def test_other_path_is_no_call(path: str) -> None:
-    assert recognise("POST", "api.example.com", None, path) is None
+    ]
+    found = {path: recognise("POST", "api.example.com", None, path) for path in paths}
+
+    assert found == dict.fromkeys(paths)
 
 
-@pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "HEAD"])
-def test_other_method_is_no_call(method: str) -> None:
-    assert recognise(method, "api.openai.com", None, "/v1/chat/completions") is None
+def test_other_method_is_no_call() -> None:
+    methods = ["GET", "PUT", "DELETE", "HEAD"]
+    host, path = "api.openai.com", "/v1/chat/completions"
+
+    assert recognise("POST", host, None, path) is not None
+    found = {method: recognise(method, host, None, path) for method in methods}
+    assert found == dict.fromkeys(methods)
 
 
-@pytest.mark.parametrize(
-    ("host", "provider"),
-    [
-        ("bedrock-runtime.us-east-1.amazonaws.com", "aws"),
-        ("bedrock-runtime-fips.us-east-1.amazonaws.com", "aws"),
-        ("vpce-1-2.bedrock-runtime.us-east-1.vpce.amazonaws.com", "aws"),
-        ("bedrock-runtime.cn-north-1.amazonaws.com.cn", "aws"),
-        ("bedrock-runtime.us-east-1.amazonaws.com.example.com", None),
-        ("s3.us-east-1.amazonaws.com", None),
-        ("api.z.ai", "zai"),
-        ("adb-1.azuredatabricks.net", "databricks"),
-    ],
-)
-def test_host_names_the_provider(host: str, provider: str | None) -> None:
-    assert provider_of(host, None, "/v1/chat/completions") == provider
+def test_host_names_the_provider() -> None:
+    providers = {
+        "bedrock-runtime.us-east-1.amazonaws.com": "aws",
+        "bedrock-runtime-fips.us-east-1.amazonaws.com": "aws",
+        "vpce-1-2.bedrock-runtime.us-east-1.vpce.amazonaws.com": "aws",
+        "bedrock-runtime.cn-north-1.amazonaws.com.cn": "aws",
+        "bedrock-runtime.us-east-1.amazonaws.com.example.com": None,
+        "s3.us-east-1.amazonaws.com": None,
+        "api.z.ai": "zai",
+        "adb-1.azuredatabricks.net": "databricks",
+    }
+    found = {host: provider_of(host, None, "/v1/chat/completions") for host in providers}
+
+    assert found == providers
 
 
 def test_host_of_anybody_s_services_needs_the_right_answer() -> None:
@@ -231,13 +237,15 @@ def test_every_path_has_a_reader_and_is_found() -> None:
 
 
 class TestOwnPaths:
-    @pytest.mark.parametrize("ending", ["/llm/ask", "llm/ask", "/llm/ask/"])
-    def test_ending_is_read_in_the_format_that_is_named(self, ending: str) -> None:
-        with override_settings(AI_USAGE_PATHS={ending: "openai.chat"}):
-            endpoint = recognise("POST", "gw.example.com", None, "/v7/llm/ask")
+    def test_ending_is_read_in_the_format_that_is_named(self) -> None:
+        def check(ending: str) -> None:
+            with override_settings(AI_USAGE_PATHS={ending: "openai.chat"}):
+                endpoint = recognise("POST", "gw.example.com", None, "/v7/llm/ask")
 
-        assert endpoint == Endpoint("openai.chat", "chat", "unknown", "", "gw.example.com")
-        assert recognise("POST", "gw.example.com", None, "/v7/llm/ask") is None
+            assert endpoint == Endpoint("openai.chat", "chat", "unknown", "", "gw.example.com")
+            assert recognise("POST", "gw.example.com", None, "/v7/llm/ask") is None
+
+        check_each(check, ["/llm/ask", "llm/ask", "/llm/ask/"])
 
     def test_own_ending_wins(self) -> None:
         with override_settings(AI_USAGE_PATHS={"/v1/chat": "ollama", ":ask": "ollama"}):

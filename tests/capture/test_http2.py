@@ -81,7 +81,7 @@ def server() -> Iterator[Server]:
 @libraries
 def test_stream_is_recorded_and_passed_on(library: ModuleType, server: Server) -> None:
     with (
-        library.Client(http1=False, http2=True) as client,
+        library.Client(http1=False, http2=True, timeout=60) as client,
         ai_usage(section="chat"),
         client.stream("POST", server.url, json=ASKED) as response,
     ):
@@ -96,7 +96,7 @@ def test_calls_at_once_on_one_connection_are_told_apart(
     library: ModuleType, server: Server
 ) -> None:
     async def main() -> None:
-        async with library.AsyncClient(http1=False, http2=True) as client:
+        async with library.AsyncClient(http1=False, http2=True, timeout=60) as client:
 
             async def one(section: str) -> None:
                 async with ai_usage(section=section):

@@ -75,6 +75,7 @@ def google_key_in_the_address(stub: StubProvider, prompt: str) -> None:
         f"{stub.google_url}/v1beta/models/gemini-2.5-flash:generateContent",
         params={"key": GOOGLE_KEY},
         json={"contents": [{"role": "user", "parts": [{"text": prompt}]}]},
+        timeout=60,
     )
 
 

@@ -20,7 +20,8 @@ from pytest_django import Settings
 
 from project.stub import StubProvider
 from tests.capture.test_transports import ANSWER, ASKED, SSE_TYPE, URL, Canned, quick, session
-from tests.told import assert_told_alike, only_row, rows
+from tests.cases import check_each
+from tests.told import assert_told_alike, forget, only_row, rows
 from usage_tracking import ai_usage
 from usage_tracking.capture import stream_usage
 from usage_tracking.capture.stream_usage import Hiding
@@ -108,32 +109,43 @@ def astream(server: Server) -> bytes:
     return async_to_sync(main)()
 
 
+def at_once(server: Server) -> bytes:
+    return stream(server, at_once=True)
+
+
 @libraries
-@pytest.mark.parametrize("encoding", ["", "gzip"])
-@pytest.mark.parametrize("way", [stream, astream, lambda server: stream(server, at_once=True)])
+@pytest.mark.parametrize("way", [stream, astream, at_once])
 def test_usage_is_recorded_and_the_caller_sees_no_more_than_before(
-    library: ModuleType, way: Callable[[Server], bytes], encoding: str
+    library: ModuleType, way: Callable[[Server], bytes]
 ) -> None:
-    server = Server(library, encoding=encoding)
+    def check(encoding: str) -> None:
+        forget()
+        server = Server(library, encoding=encoding)
 
-    assert way(server) == SHOWN
-    assert [body.get("stream_options") for body in server.asked] == [{"include_usage": True}]
-    assert [headers["accept-encoding"] for headers in server.headers] == ["identity"]
-    row = only_row()
-    assert (row.prompt_tokens, row.completion_tokens, row.usage_source) == (50, 30, "reported")
+        assert way(server) == SHOWN
+        assert [body.get("stream_options") for body in server.asked] == [{"include_usage": True}]
+        assert [headers["accept-encoding"] for headers in server.headers] == ["identity"]
+        row = only_row()
+        assert (row.prompt_tokens, row.completion_tokens, row.usage_source) == (50, 30, "reported")
+
+    check_each(check, ["", "gzip"])
 
 
 @libraries
-@pytest.mark.parametrize("status", [400, 422])
 @pytest.mark.parametrize("way", [stream, astream])
 def test_server_that_rejects_the_field_is_asked_without_and_not_again(
-    library: ModuleType, way: Callable[[Server], bytes], status: int
+    library: ModuleType, way: Callable[[Server], bytes]
 ) -> None:
-    server = Server(library, rejects=status)
+    def check(status: int) -> None:
+        forget()
+        stream_usage._rejecting.clear()
+        server = Server(library, rejects=status)
 
-    assert [way(server), way(server)] == [SHOWN, SHOWN]
-    assert ["stream_options" in body for body in server.asked] == [True, False, False]
-    assert [(row.success, row.usage_source) for row in rows()] == [(True, "unknown")] * 2
+        assert [way(server), way(server)] == [SHOWN, SHOWN]
+        assert ["stream_options" in body for body in server.asked] == [True, False, False]
+        assert [(row.success, row.usage_source) for row in rows()] == [(True, "unknown")] * 2
+
+    check_each(check, [400, 422])
 
 
 def test_server_that_rejects_the_request_anyway_is_asked_again_next_time() -> None:
@@ -151,28 +163,26 @@ def test_server_that_rejects_the_request_anyway_is_asked_again_next_time() -> No
     assert [row.error_message for row in rows()] == ["HTTP 400 no such model"] * 2
 
 
-@pytest.mark.parametrize(
-    "body",
-    [
+def test_request_of_a_caller_who_decides_himself_is_sent_as_it_is() -> None:
+    asked: list[Any] = []
+
+    def answer(request: Any) -> Any:
+        asked.append(json.loads(request.read()))
+        return httpx2.Response(200)
+
+    bodies: list[Any] = [
         ASKED,
         {**ASKED, "stream": False},
         {**STREAM, "stream_options": {"include_usage": False}},
         {**STREAM, "stream_options": {"include_usage": True}},
         {**STREAM, "stream_options": "none"},
         [STREAM],
-    ],
-)
-def test_request_of_a_caller_who_decides_himself_is_sent_as_it_is(body: Any) -> None:
-    server = Server(httpx2)
-
-    def answer(request: Any) -> Any:
-        server.asked.append(json.loads(request.read()))
-        return httpx2.Response(200)
-
+    ]
     with httpx2.Client(transport=httpx2.MockTransport(answer)) as client:
-        client.post(URL, json=body)
+        for body in bodies:
+            client.post(URL, json=body)
 
-    assert server.asked == [body]
+    assert asked == bodies
 
 
 def test_chunk_that_the_caller_asked_for_is_his() -> None:
@@ -200,11 +210,8 @@ def test_request_is_not_changed_by_default(settings: Settings) -> None:
     assert "include_usage" in only_row().metadata["unknown"]
 
 
-@pytest.mark.parametrize("order", ["", "fragments", "gzip"])
-def test_code_that_takes_the_first_choice_of_each_chunk_goes_on(
-    stub: StubProvider, order: str
-) -> None:
-    def ask() -> list[Any]:
+def test_code_that_takes_the_first_choice_of_each_chunk_goes_on(stub: StubProvider) -> None:
+    def ask(order: str) -> list[Any]:
         with (
             openai.OpenAI(base_url=stub.openai_url, api_key="any") as client,
             client.chat.completions.create(
@@ -215,12 +222,16 @@ def test_code_that_takes_the_first_choice_of_each_chunk_goes_on(
         ):
             return [chunk.choices[0].delta.content for chunk in chunks]
 
-    assert "".join(filter(None, ask()))
-    assert_told_alike(rows(), stub.journal)
-    assert only_row().usage_source == "reported"
+    def check(order: str) -> None:
+        forget()
+        stub.clear()
+        assert "".join(filter(None, ask(order)))
+        assert_told_alike(rows(), stub.journal)
+        assert only_row().usage_source == "reported"
+
+    check_each(check, ["", "fragments", "gzip"])
 
 
-@pytest.mark.parametrize("order", ["", "fragments", "gzip"])
 @pytest.mark.parametrize(
     "reading",
     [
@@ -232,19 +243,21 @@ def test_code_that_takes_the_first_choice_of_each_chunk_goes_on(
     ],
     ids=["iter_lines", "iter_content", "raw.read", "raw.read in steps", "content"],
 )
-def test_requests_hides_the_chunk_too(
-    stub: StubProvider, reading: Callable[[Any], bytes], order: str
-) -> None:
-    body = {**STREAM, "messages": [{"role": "user", "content": f"Hello [stub {order}]"}]}
-    with requests.post(
-        f"{stub.openai_url}/chat/completions", json=body, stream=True, timeout=5
-    ) as response:
-        taken = reading(response)
+def test_requests_hides_the_chunk_too(stub: StubProvider, reading: Callable[[Any], bytes]) -> None:
+    def check(order: str) -> None:
+        forget()
+        stub.clear()
+        body = {**STREAM, "messages": [{"role": "user", "content": f"Hello [stub {order}]"}]}
+        url = f"{stub.openai_url}/chat/completions"
+        with requests.post(url, json=body, stream=True, timeout=60) as response:
+            taken = reading(response)
 
-    assert b'"choices":[]' not in taken
-    assert taken.rstrip().endswith(b"[DONE]")
-    assert_told_alike(rows(), stub.journal)
-    assert only_row().usage_source == "reported"
+        assert b'"choices":[]' not in taken
+        assert taken.rstrip().endswith(b"[DONE]")
+        assert_told_alike(rows(), stub.journal)
+        assert only_row().usage_source == "reported"
+
+    check_each(check, ["", "fragments", "gzip"])
 
 
 def test_requests_that_reads_at_once_hides_the_chunk_too() -> None:

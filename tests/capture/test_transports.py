@@ -16,7 +16,7 @@ import sys
 import tracemalloc
 import zlib
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from itertools import chain, repeat
+from itertools import chain, product, repeat
 from types import ModuleType
 from typing import Any
 
@@ -37,7 +37,16 @@ from pytest_django import Settings
 from requests.adapters import HTTPAdapter
 
 from project.stub import StubProvider
-from tests.told import assert_told_alike, attributed, by_row, only_row, rows, without_capture
+from tests.cases import check_each
+from tests.told import (
+    assert_told_alike,
+    attributed,
+    by_row,
+    forget,
+    only_row,
+    rows,
+    without_capture,
+)
 from usage_tracking import ai_usage, capture
 from usage_tracking.capture.exchange import MAX_BODY
 
@@ -75,6 +84,9 @@ quick = hypothesis_settings(
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 libraries = pytest.mark.parametrize("library", [httpx, httpx2], ids=["httpx", "httpx2"])
+ENCODINGS = ["", "gzip", "deflate", "br", "zstd"]
+#: What to order of the stub, and whether as a stream.
+ORDERS = [*product(["", "gzip", "gzip fragments"], [True, False])]
 
 
 def encoded(body: bytes, encoding: str) -> bytes:
@@ -194,45 +206,53 @@ class TestHTTPX:
         assert (usage.calls, usage.total_tokens) == (1, 80)
 
     @libraries
-    @pytest.mark.parametrize("encoding", ["", "gzip", "deflate", "br", "zstd"])
-    @pytest.mark.parametrize("method", ["aiter_raw", "aiter_bytes", "aiter_lines", "aiter_text"])
-    def test_async_reading_gives_what_it_gives_without_capture(
-        self, library: ModuleType, method: str, encoding: str
-    ) -> None:
-        wire = encoded(EVENTS, encoding)
-        pieces = [wire[n : n + 7] for n in range(0, len(wire), 7)]
-        headers = {**SSE_TYPE, "content-encoding": encoding or "identity"}
-        taken = self.acollect(library, self.transport(library, pieces, headers), method)
-        with without_capture():
-            untouched = self.acollect(library, self.transport(library, pieces, headers), method)
+    def test_async_reading_gives_what_it_gives_without_capture(self, library: ModuleType) -> None:
+        def check(method: str, encoding: str) -> None:
+            forget()
+            wire = encoded(EVENTS, encoding)
+            pieces = [wire[n : n + 7] for n in range(0, len(wire), 7)]
+            headers = {**SSE_TYPE, "content-encoding": encoding or "identity"}
+            taken = self.acollect(library, self.transport(library, pieces, headers), method)
+            with without_capture():
+                untouched = self.acollect(library, self.transport(library, pieces, headers), method)
 
-        assert taken == untouched
-        assert (method != "aiter_raw") or taken == pieces
-        assert only_row().total_tokens == 80
+            assert taken == untouched
+            assert (method != "aiter_raw") or taken == pieces
+            assert only_row().total_tokens == 80
 
-    @libraries
-    @pytest.mark.parametrize("encoding", ["", "gzip", "deflate", "br", "zstd"])
-    def test_response_read_at_once_is_recorded(self, library: ModuleType, encoding: str) -> None:
-        headers = {**JSON_TYPE, "content-encoding": encoding or "identity"}
-        transport = self.transport(library, [encoded(BODY, encoding)], headers)
-        with library.Client(transport=transport) as client:
-            response = client.post(URL, json=ASKED)
-
-        assert response.json() == ANSWER
-        assert response.content == BODY
-        assert by_row(only_row())[5:7] == (50, 30)
+        # All are read by the same generator of ours; what they make of it is the library's.
+        methods = ["aiter_raw", "aiter_bytes", "aiter_lines", "aiter_text"]
+        check_each(check, product(methods, ENCODINGS))
 
     @libraries
-    @pytest.mark.parametrize("method", ["iter_bytes", "iter_raw"])
+    def test_response_read_at_once_is_recorded(self, library: ModuleType) -> None:
+        def check(encoding: str) -> None:
+            forget()
+            headers = {**JSON_TYPE, "content-encoding": encoding or "identity"}
+            transport = self.transport(library, [encoded(BODY, encoding)], headers)
+            with library.Client(transport=transport) as client:
+                response = client.post(URL, json=ASKED)
+
+            assert response.json() == ANSWER
+            assert response.content == BODY
+            assert by_row(only_row())[5:7] == (50, 30)
+
+        check_each(check, ENCODINGS)
+
+    @libraries
     def test_encoding_that_nobody_can_read_is_unknown_with_the_reason(
-        self, library: ModuleType, method: str
+        self, library: ModuleType
     ) -> None:
-        headers = {**JSON_TYPE, "content-encoding": "aws-chunked"}
-        self.collect(library, self.transport(library, [BODY], headers), method)
+        def check(method: str) -> None:
+            forget()
+            headers = {**JSON_TYPE, "content-encoding": "aws-chunked"}
+            self.collect(library, self.transport(library, [BODY], headers), method)
 
-        row = only_row()
-        assert (row.usage_source, row.total_tokens) == ("unknown", None)
-        assert row.metadata["unknown"] == "content-encoding aws-chunked cannot be read"
+            row = only_row()
+            assert (row.usage_source, row.total_tokens) == ("unknown", None)
+            assert row.metadata["unknown"] == "content-encoding aws-chunked cannot be read"
+
+        check_each(check, ["iter_bytes", "iter_raw"])
 
     @libraries
     def test_compressed_body_that_is_broken_is_unknown_with_the_reason(
@@ -245,23 +265,20 @@ class TestHTTPX:
         assert only_row().metadata["unknown"] == "compressed body cannot be read"
 
     @libraries
-    @pytest.mark.parametrize("stream", [True, False])
-    @pytest.mark.parametrize(
-        "content", [{"json": ANSWER}, {"content": BODY}, {"text": BODY.decode()}]
-    )
-    def test_preset_content_of_a_mock_is_recorded(
-        self, library: ModuleType, content: dict[str, Any], stream: bool
-    ) -> None:
-        def answer(request: Any) -> Any:
-            return library.Response(200, **content)
+    def test_preset_content_of_a_mock_is_recorded(self, library: ModuleType) -> None:
+        def check(content: dict[str, Any], stream: bool) -> None:
+            forget()
+            transport = library.MockTransport(lambda request: library.Response(200, **content))
+            with library.Client(transport=transport) as client:
+                request = client.build_request("POST", URL, json=ASKED)
+                response = client.send(request, stream=stream)
+                assert json.loads(response.read()) == ANSWER
+                response.close()
 
-        with library.Client(transport=library.MockTransport(answer)) as client:
-            request = client.build_request("POST", URL, json=ASKED)
-            response = client.send(request, stream=stream)
-            assert json.loads(response.read()) == ANSWER
-            response.close()
+            assert only_row().total_tokens == 80
 
-        assert only_row().total_tokens == 80
+        contents = [{"json": ANSWER}, {"content": BODY}, {"text": BODY.decode()}]
+        check_each(check, product(contents, [True, False]))
 
     @libraries
     def test_async_preset_content_of_a_mock_is_recorded(self, library: ModuleType) -> None:
@@ -518,31 +535,32 @@ READINGS: dict[str, Callable[[requests.Response], Any]] = {
 
 
 class TestRequests:
-    @pytest.mark.parametrize("encoding", ["", "gzip", "deflate", "br", "zstd"])
-    @pytest.mark.parametrize("body", ["json", "events"])
     @pytest.mark.parametrize("reading", READINGS)
-    def test_every_way_of_reading_gives_what_it_gives_without_capture(
-        self, reading: str, body: str, encoding: str
-    ) -> None:
-        content, headers = {"json": (BODY, JSON_TYPE), "events": (EVENTS, SSE_TYPE)}[body]
-        if encoding:
-            headers = {**headers, "content-encoding": encoding}
-        wire = encoded(content, encoding)
-        pieces = [wire[n : n + 19] for n in range(0, len(wire), 19)]
+    def test_every_way_of_reading_gives_what_it_gives_without_capture(self, reading: str) -> None:
+        def check(body: str, encoding: str) -> None:
+            forget()
+            content, headers = {"json": (BODY, JSON_TYPE), "events": (EVENTS, SSE_TYPE)}[body]
+            if encoding:
+                headers = {**headers, "content-encoding": encoding}
+            wire = encoded(content, encoding)
+            pieces = [wire[n : n + 19] for n in range(0, len(wire), 19)]
 
-        def read() -> Any:
-            with session(Canned(pieces, headers)).post(URL, json=ASKED, stream=True) as response:
-                return READINGS[reading](response)
+            def read() -> Any:
+                canned = Canned(pieces, headers)
+                with session(canned).post(URL, json=ASKED, stream=True) as response:
+                    return READINGS[reading](response)
 
-        taken = read()
-        with without_capture():
-            untouched = read()
+            taken = read()
+            with without_capture():
+                untouched = read()
 
-        assert taken == untouched
-        assert len(taken) > 0
-        row = only_row()
-        assert (row.prompt_tokens, row.completion_tokens) == (50, 30)
-        assert row.usage_source == "reported"
+            assert taken == untouched
+            assert len(taken) > 0
+            row = only_row()
+            assert (row.prompt_tokens, row.completion_tokens) == (50, 30)
+            assert row.usage_source == "reported"
+
+        check_each(check, product(["json", "events"], ENCODINGS))
 
     @quick
     @given(
@@ -565,25 +583,29 @@ class TestRequests:
         assert taken == untouched
         assert (usage.calls, usage.total_tokens) == (1, 80)
 
-    @pytest.mark.parametrize("encoding", ["", "gzip", "deflate", "br", "zstd"])
-    def test_response_read_at_once_is_recorded(self, encoding: str) -> None:
-        headers = {**JSON_TYPE, "content-encoding": encoding or "identity"}
-        response = session(Canned([encoded(BODY, encoding)], headers)).post(URL, json=ASKED)
+    def test_response_read_at_once_is_recorded(self) -> None:
+        def check(encoding: str) -> None:
+            forget()
+            headers = {**JSON_TYPE, "content-encoding": encoding or "identity"}
+            response = session(Canned([encoded(BODY, encoding)], headers)).post(URL, json=ASKED)
 
-        assert response.json() == ANSWER
-        assert only_row().total_tokens == 80
+            assert response.json() == ANSWER
+            assert only_row().total_tokens == 80
 
-    @pytest.mark.parametrize(
-        "options",
-        [{"data": json.dumps(ASKED)}, {"data": json.dumps(ASKED).encode()}, {"json": ASKED}],
-        ids=["text", "bytes", "json"],
-    )
-    def test_requested_model_is_read_from_any_body(self, options: dict[str, Any]) -> None:
+        check_each(check, ENCODINGS)
+
+    def test_requested_model_is_read_from_any_body(self) -> None:
         error = json.dumps({"error": {"message": "no", "type": "requests"}}).encode()
-        session(Canned([error], JSON_TYPE, status=429)).post(URL, **options)
 
-        row = only_row()
-        assert (row.model_name, row.error_message) == ("gpt-4o-mini", "HTTP 429 requests: no")
+        def check(options: dict[str, Any]) -> None:
+            forget()
+            session(Canned([error], JSON_TYPE, status=429)).post(URL, **options)
+
+            row = only_row()
+            assert (row.model_name, row.error_message) == ("gpt-4o-mini", "HTTP 429 requests: no")
+
+        text = json.dumps(ASKED)
+        check_each(check, [{"data": text}, {"data": text.encode()}, {"json": ASKED}])
 
     def test_raw_is_still_what_libraries_check_for(self) -> None:
         with session(Canned([EVENTS], SSE_TYPE)).post(URL, json=ASKED, stream=True) as response:
@@ -592,13 +614,12 @@ class TestRequests:
             assert response.raw.headers["content-type"] == SSE_TYPE["content-type"]
             assert not response.raw.closed
 
-    @pytest.mark.parametrize("way", [lambda raw: raw.read(), lambda raw: b"".join(raw.stream())])
-    def test_raw_that_only_the_reading_holds_is_read(self, way: Callable[[Any], bytes]) -> None:
+    def test_raw_that_only_the_reading_holds_is_read(self) -> None:
         def raw() -> Any:
             return session(Canned([EVENTS], SSE_TYPE)).post(URL, json=ASKED, stream=True).raw
 
-        assert way(raw()) == EVENTS
         assert raw().read() == EVENTS
+        assert b"".join(raw().stream()) == EVENTS
         assert [row.total_tokens for row in rows()] == [80, 80]
 
     def test_response_closed_without_reading_says_so(self) -> None:
@@ -639,7 +660,7 @@ class TestRequests:
 
     def test_unreachable_provider_is_recorded_and_raised(self, dead_stub: StubProvider) -> None:
         with pytest.raises(requests.ConnectionError):
-            requests.post(f"{dead_stub.openai_url}/chat/completions", json=ASKED, timeout=5)
+            requests.post(f"{dead_stub.openai_url}/chat/completions", json=ASKED, timeout=60)
 
         row = only_row()
         assert (row.provider, row.success) == ("openai", False)
@@ -703,7 +724,7 @@ class TestRequests:
     def test_chunks_of_a_real_server_are_read_as_sent(self, stub: StubProvider) -> None:
         body = {**ASKED, "stream": True, "stream_options": {"include_usage": True}}
         with requests.post(
-            f"{stub.openai_url}/chat/completions", json=body, stream=True, timeout=5
+            f"{stub.openai_url}/chat/completions", json=body, stream=True, timeout=60
         ) as response:
             taken = b"".join(response.raw.read_chunked(decode_content=False))
 
@@ -720,7 +741,7 @@ class TestRequests:
             "stream": True,
         }
         with requests.post(
-            f"{stub.openai_url}/chat/completions", json=body, stream=True, timeout=5
+            f"{stub.openai_url}/chat/completions", json=body, stream=True, timeout=60
         ) as response:
             chunks = response.raw.read_chunked(decode_content=False)
             assert next(chunks)
@@ -734,67 +755,64 @@ class TestRequests:
         assert (row.usage_source, row.total_tokens) == ("unknown", None)
         assert row.success == (order != "cut=3")
 
-    @pytest.mark.parametrize("order", ["", "gzip", "gzip fragments"])
-    @pytest.mark.parametrize("streamed", [True, False])
+    @staticmethod
+    def asked(order: str, *, streamed: bool) -> dict[str, Any]:
+        body: dict[str, Any] = {
+            "model": "gpt-4o",
+            "messages": [{"role": "user", "content": f"Hello [stub {order}]"}],
+        }
+        if streamed:
+            body |= {"stream": True, "stream_options": {"include_usage": True}}
+        return body
+
     @pytest.mark.parametrize("reading", READINGS)
     def test_every_way_of_reading_a_real_server_is_recorded_as_served(
-        self, stub: StubProvider, reading: str, streamed: bool, order: str
+        self, stub: StubProvider, reading: str
     ) -> None:
         """With a length and in chunks; urllib3 lets go of the connection at other moments."""
-        body: dict[str, Any] = {
-            "model": "gpt-4o",
-            "messages": [{"role": "user", "content": f"Hello [stub {order}]"}],
-        }
-        if streamed:
-            body |= {"stream": True, "stream_options": {"include_usage": True}}
-        with requests.post(
-            f"{stub.openai_url}/chat/completions", json=body, stream=True, timeout=5
-        ) as response:
-            READINGS[reading](response)
 
-        assert_told_alike(rows(), stub.journal)
-        assert only_row().usage_source == "reported"
+        def check(order: str, streamed: bool) -> None:
+            forget()
+            stub.clear()
+            url, body = f"{stub.openai_url}/chat/completions", self.asked(order, streamed=streamed)
+            with requests.post(url, json=body, stream=True, timeout=60) as response:
+                READINGS[reading](response)
 
-    @pytest.mark.parametrize("streamed", [True, False])
-    @pytest.mark.parametrize("cut", [0, 1, 3])
-    def test_connection_that_a_real_server_cuts_is_a_failure(
-        self, stub: StubProvider, streamed: bool, cut: int
-    ) -> None:
-        body = {
-            **ASKED,
-            "messages": [{"role": "user", "content": f"Hello [stub cut={cut}]"}],
-            "stream": streamed,
-        }
-        with (
-            pytest.raises(requests.RequestException),
-            requests.post(
-                f"{stub.openai_url}/chat/completions", json=body, stream=streamed, timeout=5
-            ) as response,
-        ):
-            list(response.iter_content(64))
+            assert_told_alike(rows(), stub.journal)
+            assert only_row().usage_source == "reported"
 
-        row = only_row()
-        assert (row.success, row.usage_source, row.total_tokens) == (False, "unknown", None)
-        assert row.error_message
+        check_each(check, ORDERS)
 
-    @pytest.mark.parametrize("order", ["", "gzip", "fragments", "gzip fragments"])
-    @pytest.mark.parametrize("streamed", [True, False])
-    def test_answers_of_a_real_server_are_recorded_as_served(
-        self, stub: StubProvider, streamed: bool, order: str
-    ) -> None:
-        body: dict[str, Any] = {
-            "model": "gpt-4o",
-            "messages": [{"role": "user", "content": f"Hello [stub {order}]"}],
-        }
-        if streamed:
-            body |= {"stream": True, "stream_options": {"include_usage": True}}
-        with requests.post(
-            f"{stub.openai_url}/chat/completions", json=body, stream=streamed, timeout=5
-        ) as response:
-            for _ in response.iter_lines():
-                pass
+    def test_connection_that_a_real_server_cuts_is_a_failure(self, stub: StubProvider) -> None:
+        def check(cut: int, streamed: bool) -> None:
+            forget()
+            url = f"{stub.openai_url}/chat/completions"
+            body = self.asked(f"cut={cut}", streamed=streamed)
+            with (
+                pytest.raises(requests.RequestException),
+                requests.post(url, json=body, stream=streamed, timeout=60) as response,
+            ):
+                list(response.iter_content(64))
 
-        assert_told_alike(rows(), stub.journal)
+            row = only_row()
+            assert (row.success, row.usage_source, row.total_tokens) == (False, "unknown", None)
+            assert row.error_message
+
+        check_each(check, product([0, 1, 3], [True, False]))
+
+    def test_answers_of_a_real_server_are_recorded_as_served(self, stub: StubProvider) -> None:
+        def check(order: str, streamed: bool) -> None:
+            forget()
+            stub.clear()
+            url, body = f"{stub.openai_url}/chat/completions", self.asked(order, streamed=streamed)
+            with requests.post(url, json=body, stream=streamed, timeout=60) as response:
+                for _ in response.iter_lines():
+                    pass
+
+            assert_told_alike(rows(), stub.journal)
+            assert only_row().usage_source == "reported"
+
+        check_each(check, [*ORDERS, ("fragments", True), ("fragments", False)])
 
 
 class TestRecognition:
@@ -810,9 +828,13 @@ class TestRecognition:
         with httpx2.Client(transport=httpx2.MockTransport(respond)) as client:
             return client.request(method, url, json=asked if method == "POST" else None)
 
-    @pytest.mark.parametrize(
-        ("method", "url"),
-        [
+    def test_other_requests_are_not_recorded(self) -> None:
+        def check(method: str, url: str) -> None:
+            forget()
+            assert self.post(url, method=method).status_code == 200
+            assert rows() == []
+
+        others = [
             ("GET", "https://api.openai.com/v1/models"),
             ("GET", "https://api.openai.com/v1/responses/resp_1"),
             ("DELETE", "https://api.openai.com/v1/responses/resp_1"),
@@ -825,12 +847,8 @@ class TestRecognition:
             ("POST", "https://generativelanguage.googleapis.com/v1beta/models/g:countTokens"),
             ("POST", "https://shop.example.com/checkout"),
             ("POST", "https://shop.example.com/"),
-        ],
-    )
-    def test_other_requests_are_not_recorded(self, method: str, url: str) -> None:
-        assert self.post(url, method=method).status_code == 200
-
-        assert rows() == []
+        ]
+        check_each(check, others)
 
     @libraries
     def test_other_requests_are_not_touched(self, library: ModuleType) -> None:
@@ -852,9 +870,16 @@ class TestRecognition:
         assert type(response.raw) is urllib3.HTTPResponse
         response.close()
 
-    @pytest.mark.parametrize(
-        ("url", "provider"),
-        [
+    def test_known_hosts_name_the_provider(self) -> None:
+        def check(url: str, provider: str) -> None:
+            forget()
+            self.post(url)
+
+            row = only_row()
+            assert (row.provider, row.total_tokens) == (provider, 80)
+            assert "host" not in row.metadata
+
+        hosts = [
             ("https://api.openai.com/v1/chat/completions", "openai"),
             ("https://eu.api.openai.com/v1/chat/completions", "openai"),
             ("https://api.openai.com/v1/chat/completions/", "openai"),
@@ -868,18 +893,18 @@ class TestRecognition:
             ("https://api.mistral.ai/v1/chat/completions", "mistral"),
             ("https://my.openai.azure.com/openai/deployments/d/chat/completions", "azure"),
             ("https://router.huggingface.co/v1/chat/completions", "huggingface"),
-        ],
-    )
-    def test_known_hosts_name_the_provider(self, url: str, provider: str) -> None:
-        self.post(url)
+        ]
+        check_each(check, hosts)
 
-        row = only_row()
-        assert (row.provider, row.total_tokens) == (provider, 80)
-        assert "host" not in row.metadata
+    def test_gateway_names_the_provider_by_the_longest_prefix(self, settings: Settings) -> None:
+        def check(gateways: dict[str, str], url: str, provider: str) -> None:
+            forget()
+            settings.AI_USAGE_GATEWAYS = gateways
+            self.post(url)
 
-    @pytest.mark.parametrize(
-        ("gateways", "url", "provider"),
-        [
+            assert only_row().provider == provider
+
+        cases = [
             (
                 {"gw.example.com": "litellm"},
                 "https://gw.example.com/v1/chat/completions",
@@ -923,15 +948,8 @@ class TestRecognition:
             ),
             # A site's word wins over our table: its own proxy under a provider's name.
             ({"api.openai.com": "azure"}, "https://api.openai.com/v1/chat/completions", "azure"),
-        ],
-    )
-    def test_gateway_names_the_provider_by_the_longest_prefix(
-        self, settings: Settings, gateways: dict[str, str], url: str, provider: str
-    ) -> None:
-        settings.AI_USAGE_GATEWAYS = gateways
-        self.post(url)
-
-        assert only_row().provider == provider
+        ]
+        check_each(check, cases)
 
     def test_gateway_prefix_that_does_not_fit_leaves_the_host_unknown(
         self, settings: Settings
@@ -941,9 +959,16 @@ class TestRecognition:
 
         assert only_row().provider == "unknown"
 
-    @pytest.mark.parametrize(
-        ("path", "answer"),
-        [
+    def test_unknown_host_is_recorded_if_path_and_answer_have_the_shape(self) -> None:
+        def check(path: str, answer: dict[str, Any]) -> None:
+            forget()
+            self.post(f"http://llm.internal:8000{path}", answer)
+
+            row = only_row()
+            assert (row.provider, row.total_tokens) == ("unknown", 80)
+            assert row.metadata["host"] == "llm.internal:8000"
+
+        cases: list[tuple[str, Any]] = [
             ("/chat/completions", ANSWER),
             ("/v1/completions", {"choices": [{"text": "x"}], "usage": ANSWER["usage"]}),
             (
@@ -973,20 +998,17 @@ class TestRecognition:
                     "usageMetadata": {"promptTokenCount": 50, "candidatesTokenCount": 30},
                 },
             ),
-        ],
-    )
-    def test_unknown_host_is_recorded_if_path_and_answer_have_the_shape(
-        self, path: str, answer: dict[str, Any]
-    ) -> None:
-        self.post(f"http://llm.internal:8000{path}", answer)
+        ]
+        check_each(check, cases)
 
-        row = only_row()
-        assert (row.provider, row.total_tokens) == ("unknown", 80)
-        assert row.metadata["host"] == "llm.internal:8000"
+    def test_unknown_host_with_another_answer_is_not_recorded(self) -> None:
+        def check(path: str, answer: Any) -> None:
+            forget()
+            self.post(f"http://llm.internal{path}", answer)
 
-    @pytest.mark.parametrize(
-        ("path", "answer"),
-        [
+            assert rows() == []
+
+        cases: list[tuple[str, Any]] = [
             ("/chat/completions", {"ok": True}),
             ("/chat/completions", b"<html>a page</html>"),
             ("/chat/completions", [1, 2, 3]),
@@ -996,12 +1018,8 @@ class TestRecognition:
             ("/embeddings", {"data": [{"id": 1, "score": 0.5}]}),  # a vector store's
             ("/embeddings", {"data": []}),
             ("/models/g:generateContent", {"error": {"code": 400, "message": "no"}}),
-        ],
-    )
-    def test_unknown_host_with_another_answer_is_not_recorded(self, path: str, answer: Any) -> None:
-        self.post(f"http://llm.internal{path}", answer)
-
-        assert rows() == []
+        ]
+        check_each(check, cases)
 
     def test_unknown_hosts_can_be_left_out(self, settings: Settings) -> None:
         settings.AI_USAGE_UNKNOWN_HOSTS = False
@@ -1033,29 +1051,30 @@ class TestBodies:
     @staticmethod
     def refused(content: bytes) -> str:
         """The model that is recorded of a request with this body."""
+        forget()
         error = httpx2.MockTransport(lambda request: httpx2.Response(429, json={}))
         with httpx2.Client(transport=error) as client:
             client.post(URL, content=content)
         return only_row().model_name
 
-    @pytest.mark.parametrize("body", [b"", b"no json", b"[1]", b'{"model": 7}', b"null", b'"text"'])
-    def test_request_that_names_no_model_is_recorded_without(self, body: bytes) -> None:
-        assert self.refused(body) == ""
+    def test_request_that_names_no_model_is_recorded_without(self) -> None:
+        bodies = [b"", b"no json", b"[1]", b'{"model": 7}', b"null", b'"text"']
 
-    @pytest.mark.parametrize(
-        ("body", "model"),
-        [
-            (b'{"model": "gpt-4o", "input": "%s"}', "gpt-4o"),
-            (b'{"input": "%s", "model":"gpt-4o"}', "gpt-4o"),
-            (b'{"input": "\\"model\\": \\"mine\\" %s"}', ""),
-            (b'{"input": "%s"}', ""),
-        ],
-    )
-    def test_large_request_is_searched_for_its_model(self, body: bytes, model: str) -> None:
-        assert self.refused(body % (b"x" * 100_000)) == model
+        assert {body: self.refused(body) for body in bodies} == dict.fromkeys(bodies, "")
+
+    def test_large_request_is_searched_for_its_model(self) -> None:
+        models = {
+            b'{"model": "gpt-4o", "input": "%s"}': "gpt-4o",
+            b'{"input": "%s", "model":"gpt-4o"}': "gpt-4o",
+            b'{"input": "\\"model\\": \\"mine\\" %s"}': "",
+            b'{"input": "%s"}': "",
+        }
+
+        assert {body: self.refused(body % (b"x" * 100_000)) for body in models} == models
 
     @staticmethod
     def embed(body: bytes) -> Any:
+        forget()
         TestRecognition.post("https://api.openai.com/v1/embeddings", body)
         return only_row()
 
@@ -1067,20 +1086,18 @@ class TestBodies:
 
         assert (row.prompt_tokens, row.model_name) == (80, "e")
 
-    @pytest.mark.parametrize(
-        "end",
-        [
+    def test_large_answer_with_other_usages_at_its_end_is_read(self) -> None:
+        vector = b",".join([b"0.5"] * 30_000)
+        body = b'{"usage": {"prompt_tokens": 80}, "data": [{"embedding": [%b]}], %b'
+        ends = [
             b'"note": ["usage", {"prompt_tokens": 1}]}',
             b'"note": "\\"usage\\": {\\"prompt_tokens\\": 1}"}',
             b'"note": "usage"}',
             b'"note": {"usage": null}}',
-        ],
-    )
-    def test_large_answer_with_other_usages_at_its_end_is_read(self, end: bytes) -> None:
-        vector = b",".join([b"0.5"] * 30_000)
-        body = b'{"usage": {"prompt_tokens": 80}, "data": [{"embedding": [%b]}], %b'
+        ]
 
-        assert self.embed(body % (vector, end)).prompt_tokens == 80
+        found = {end: self.embed(body % (vector, end)).prompt_tokens for end in ends}
+        assert found == dict.fromkeys(ends, 80)
 
     def test_huge_answer_with_forged_usage_at_its_end_is_unknown(self) -> None:
         """Of a body above the cap only the end is kept; a quotation in it is no usage."""
@@ -1093,12 +1110,15 @@ class TestBodies:
         assert (row.prompt_tokens, row.usage_source) == (None, "unknown")
         assert row.metadata["unknown"] == "unreadable answer"
 
-    @pytest.mark.parametrize("end", [b"", b"\n", b"\r\n"])
-    def test_stream_whose_last_event_has_no_blank_line_is_read(self, end: bytes) -> None:
-        events = EVENTS.removesuffix(b"data: [DONE]\n\n").rstrip() + end
-        TestHTTPX.collect(httpx2, TestHTTPX.transport(httpx2, [events], SSE_TYPE), "iter_raw")
+    def test_stream_whose_last_event_has_no_blank_line_is_read(self) -> None:
+        def check(end: bytes) -> None:
+            forget()
+            events = EVENTS.removesuffix(b"data: [DONE]\n\n").rstrip() + end
+            TestHTTPX.collect(httpx2, TestHTTPX.transport(httpx2, [events], SSE_TYPE), "iter_raw")
 
-        assert only_row().total_tokens == 80
+            assert only_row().total_tokens == 80
+
+        check_each(check, [b"", b"\n", b"\r\n"])
 
     @pytest.mark.parametrize("event", [b'{"usageMetadata": broken', b"[" * 100_000])
     def test_stream_with_an_unreadable_event_is_unknown_with_the_reason(self, event: bytes) -> None:
@@ -1132,7 +1152,7 @@ class TestLayers:
                     str(request.url),
                     data=request.read(),
                     headers=dict(request.headers),
-                    timeout=5,
+                    timeout=60,
                 )
                 return httpx.Response(answer.status_code, content=answer.content)
 
@@ -1144,7 +1164,7 @@ class TestLayers:
     def test_httpx_over_httpx2_is_one_record(self, stub: StubProvider) -> None:
         class OverHTTPX2(httpx.AsyncBaseTransport):
             async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-                async with httpx2.AsyncClient() as client:
+                async with httpx2.AsyncClient(timeout=60) as client:
                     answer = await client.post(str(request.url), content=await request.aread())
                 return httpx.Response(answer.status_code, content=answer.content)
 
@@ -1161,7 +1181,7 @@ class TestLayers:
     def test_requests_over_httpx_is_one_record(self, stub: StubProvider) -> None:
         class OverHTTPX(HTTPAdapter):
             def send(self, request: Any, *args: Any, **options: Any) -> requests.Response:
-                answer = httpx.post(request.url, content=request.body)
+                answer = httpx.post(request.url, content=request.body, timeout=60)
                 raw = urllib3.HTTPResponse(
                     io.BytesIO(answer.content), status=200, preload_content=False
                 )
@@ -1185,14 +1205,14 @@ class TestLayers:
 
         async def later() -> None:
             await begun.wait()
-            async with httpx2.AsyncClient() as client:
+            async with httpx2.AsyncClient(timeout=60) as client:
                 await client.post(f"{stub.openai_url}/chat/completions", json=ASKED)
 
         begun = asyncio.Event()
 
         async def main() -> None:
             async with ai_usage(section="chat"):
-                async with httpx2.AsyncClient(transport=Starting()) as client:
+                async with httpx2.AsyncClient(transport=Starting(), timeout=60) as client:
                     await client.post(f"{stub.openai_url}/chat/completions", json=ASKED)
                 begun.set()
                 await tasks[0]
@@ -1205,7 +1225,7 @@ class TestLayers:
     def test_failure_of_the_lower_layer_is_one_record(self, dead_stub: StubProvider) -> None:
         class OverRequests(httpx.BaseTransport):
             def handle_request(self, request: httpx.Request) -> httpx.Response:
-                requests.post(str(request.url), data=request.read(), timeout=5)
+                requests.post(str(request.url), data=request.read(), timeout=60)
                 raise AssertionError
 
         with (
@@ -1218,7 +1238,7 @@ class TestLayers:
 
     def test_call_after_a_layered_one_is_recorded(self, stub: StubProvider) -> None:
         self.test_httpx_over_requests_is_one_record(stub)
-        requests.post(f"{stub.openai_url}/chat/completions", json=ASKED, timeout=5)
+        requests.post(f"{stub.openai_url}/chat/completions", json=ASKED, timeout=60)
 
         assert len(rows()) == 2
 
@@ -1277,30 +1297,30 @@ class TestInstall:
             assert method.__qualname__ == f"{owner.__name__}.{name}"
             assert method.__doc__ == inspect.unwrap(method).__doc__
 
-    @pytest.mark.parametrize(
-        ("wanted", "recorded"),
-        [
+    def test_setting_chooses_the_transports(self, settings: Settings) -> None:
+        def post(library: ModuleType) -> None:
+            transport = library.MockTransport(lambda request: library.Response(200, json=ANSWER))
+            with library.Client(transport=transport) as client, ai_usage(section=library.__name__):
+                client.post(URL, json=ASKED)
+
+        def check(wanted: Any, recorded: set[str]) -> None:
+            forget()
+            settings.AI_USAGE_CAPTURE = wanted
+            post(httpx)
+            post(httpx2)
+            with ai_usage(section="requests"):
+                session(Canned([BODY], JSON_TYPE)).post(URL, json=ASKED)
+
+            assert {row.section for row in rows()} == recorded
+
+        cases: list[tuple[Any, set[str]]] = [
             (True, {"httpx", "httpx2", "requests"}),
             (False, set()),
             (["httpx2"], {"httpx2"}),
             (("requests", "httpx"), {"httpx", "requests"}),
             ([], set()),
-        ],
-    )
-    def test_setting_chooses_the_transports(
-        self, settings: Settings, wanted: Any, recorded: set[str]
-    ) -> None:
-        settings.AI_USAGE_CAPTURE = wanted
-        for library in (httpx, httpx2):
-            transport = library.MockTransport(
-                lambda request, library=library: library.Response(200, json=ANSWER)
-            )
-            with library.Client(transport=transport) as client, ai_usage(section=library.__name__):
-                client.post(URL, json=ASKED)
-        with ai_usage(section="requests"):
-            session(Canned([BODY], JSON_TYPE)).post(URL, json=ASKED)
-
-        assert {row.section for row in rows()} == recorded
+        ]
+        check_each(check, cases)
 
     def test_disabled_tool_records_nothing(self, settings: Settings) -> None:
         settings.AI_USAGE_ENABLED = False
@@ -1372,9 +1392,9 @@ def run(code: str, **environment: str) -> list[Any]:
         env={**os.environ, "DJANGO_SETTINGS_MODULE": "tests.settings", **environment},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
     )
-    assert result.returncode == 0, result.stderr
+    assert result.returncode == 0, result.stdout + result.stderr
     return [json.loads(line) for line in result.stdout.splitlines()]
 
 
@@ -1580,9 +1600,9 @@ class TestMemory:
 def test_calls_through_every_transport_are_attributed(stub: StubProvider, user: Any) -> None:
     url = f"{stub.openai_url}/chat/completions"
     with ai_usage(section="chat", user=user):
-        httpx.post(url, json=ASKED)
-        httpx2.post(url, json=ASKED)
-        requests.post(url, json=ASKED, timeout=5)
+        httpx.post(url, json=ASKED, timeout=60)
+        httpx2.post(url, json=ASKED, timeout=60)
+        requests.post(url, json=ASKED, timeout=60)
 
     assert_told_alike(rows(), stub.journal)
     assert [attributed(row) for row in rows()] == [("ada", "chat")] * 3
