@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import datetime as dt
 from pathlib import Path
+from typing import Any
 from zoneinfo import ZoneInfo
 
-import pytest
 from django.test import override_settings
 from django.utils import timezone
 
@@ -42,9 +42,8 @@ class TestDefaults:
 
 
 class TestAccess:
-    @pytest.mark.parametrize(
-        ("name", "function", "value"),
-        [
+    def test_setting_is_read_when_it_is_used(self):
+        changes = [
             ("ENABLED", conf.enabled, False),
             ("DEFAULT_SECTION", conf.default_section, "chat"),
             ("SECTION_MAP", conf.section_map, {"chat:page": "chat"}),
@@ -58,15 +57,14 @@ class TestAccess:
             ("LOG_USERNAMES", conf.log_usernames, False),
             ("RAISE_ERRORS", conf.raise_errors, True),
             ("RAISE_ERRORS", conf.raise_errors, False),
-        ],
-    )
-    def test_setting_is_read_when_it_is_used(self, name, function, value):
-        before = function()
+        ]
+        for name, function, value in changes:
+            before = function()
 
-        with override_settings(**{f"AI_USAGE_{name}": value}):
-            assert function() == value
+            with override_settings(**{f"AI_USAGE_{name}": value}):
+                assert function() == value, name
 
-        assert function() == before
+            assert function() == before, name
 
     def test_every_setting_has_a_function(self):
         others = {"ENABLED", "OUTBOX", "DAY_TIMEZONE", "SECTIONS"}
@@ -76,9 +74,8 @@ class TestAccess:
 
 
 class TestSections:
-    @pytest.mark.parametrize(
-        ("value", "sections"),
-        [
+    def test_sections_come_as_a_mapping_pairs_or_codes(self, settings):
+        told: list[tuple[Any, dict[str, str]]] = [
             ({"support": "Support"}, {"support": "Support"}),
             (
                 [("support", "Support"), ("sales", "Sales")],
@@ -87,13 +84,11 @@ class TestSections:
             (["support_chat", ("sales", "$")], {"support_chat": "Support Chat", "sales": "$"}),
             (("support",), {"support": "Support"}),
             ({}, {}),
-        ],
-        ids=str,
-    )
-    def test_sections_come_as_a_mapping_pairs_or_codes(self, settings, value, sections):
-        settings.AI_USAGE_SECTIONS = value
+        ]
+        for value, sections in told:
+            settings.AI_USAGE_SECTIONS = value
 
-        assert conf.sections() == sections
+            assert conf.sections() == sections, value
 
     def test_translated_labels_are_text(self, settings):
         from django.utils.translation import gettext_lazy
@@ -105,12 +100,12 @@ class TestSections:
 
 
 class TestOutbox:
-    @pytest.mark.parametrize("value", ["/srv/outbox", Path("/srv/outbox")])
-    def test_directory_is_a_path(self, settings, value):
-        settings.AI_USAGE_OUTBOX = value
+    def test_directory_is_a_path(self, settings):
+        for value in ("/srv/outbox", Path("/srv/outbox")):
+            settings.AI_USAGE_OUTBOX = value
 
-        assert conf.outbox() == Path("/srv/outbox")
-        assert not conf.inline()
+            assert conf.outbox() == Path("/srv/outbox")
+            assert not conf.inline()
 
     def test_none_asks_for_inline(self, settings):
         settings.AI_USAGE_OUTBOX = None
@@ -142,9 +137,8 @@ class TestDay:
 
         assert conf.day_timezone() == ZoneInfo("Europe/Berlin")
 
-    @pytest.mark.parametrize(
-        ("zone", "moment", "day"),
-        [
+    def test_day_is_that_of_the_zone(self, settings):
+        days = [
             ("UTC", "2026-03-14T23:59:59.999999+00:00", dt.date(2026, 3, 14)),
             ("UTC", "2026-03-15T08:59:59+09:00", dt.date(2026, 3, 14)),
             ("Europe/Berlin", "2026-03-28T23:00:00+00:00", dt.date(2026, 3, 29)),
@@ -156,12 +150,14 @@ class TestDay:
             # Samoa skipped this day: it jumped over the date line.
             ("Pacific/Apia", "2011-12-30T09:59:59+00:00", dt.date(2011, 12, 29)),
             ("Pacific/Apia", "2011-12-30T10:00:00+00:00", dt.date(2011, 12, 31)),
-        ],
-    )
-    def test_day_is_that_of_the_zone(self, settings, zone, moment, day):
-        settings.AI_USAGE_DAY_TIMEZONE = zone
+        ]
+        wrong = []
+        for zone, moment, day in days:
+            settings.AI_USAGE_DAY_TIMEZONE = zone
+            if (found := conf.day_of(dt.datetime.fromisoformat(moment))) != day:
+                wrong.append((zone, moment, found))
 
-        assert conf.day_of(dt.datetime.fromisoformat(moment)) == day
+        assert wrong == []
 
     def test_naive_moment_is_local_time_of_the_site(self, settings):
         settings.TIME_ZONE = "Asia/Tokyo"

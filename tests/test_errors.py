@@ -53,14 +53,14 @@ class TestContained:
         with pytest.raises(ZeroDivisionError):
             divide(1, 0)
 
-    @pytest.mark.parametrize("stop", [KeyboardInterrupt, SystemExit, GeneratorExit])
-    def test_end_of_the_process_is_no_error_of_ours(self, stop):
+    def test_end_of_the_process_is_no_error_of_ours(self):
         @contained
-        def interrupted() -> None:
+        def interrupted(stop: type[BaseException]) -> None:
             raise stop
 
-        with pytest.raises(stop):
-            interrupted()
+        for stop in (KeyboardInterrupt, SystemExit, GeneratorExit):
+            with pytest.raises(stop):
+                interrupted(stop)
 
     def test_function_keeps_its_name(self):
         assert (divide.__name__, divide.__doc__) == ("divide", "Divides.")
@@ -81,9 +81,8 @@ class TestContain:
 
 
 class TestOneLine:
-    @pytest.mark.parametrize(
-        ("text", "line"),
-        [
+    def test_text_stays_on_its_line(self):
+        texts: list[tuple[object, str]] = [
             ("plain", "plain"),
             ("", ""),
             ("Grüße 🚀", "Grüße 🚀"),
@@ -97,7 +96,6 @@ class TestOneLine:
             ("a\ud800b", "a\\ud800b"),
             (None, "None"),
             (7, "7"),
-        ],
-    )
-    def test_text_stays_on_its_line(self, text, line):
-        assert one_line(text) == line
+        ]
+
+        assert [(text, one_line(text)) for text, _ in texts] == texts

@@ -249,30 +249,31 @@ class TestPreview:
 
 
 class TestRefused:
-    @pytest.mark.parametrize(
-        "user", [None, AnonymousUser(), User(username="unsaved"), 7, "ada", object(), {}]
-    )
-    def test_missing_user_is_refused(self, user, caplog):
-        with pytest.raises(ValueError, match=r"^user must be a saved, authenticated user$"):
-            track_ai_usage(user, "chat", 150, 80)
+    def test_missing_user_is_refused(self, caplog):
+        for user in (None, AnonymousUser(), User(username="unsaved"), 7, "ada", object(), {}):
+            caplog.clear()
+            with pytest.raises(ValueError, match=r"^user must be a saved, authenticated user$"):
+                track_ai_usage(user, "chat", 150, 80)
 
-        assert caplog.messages == ["[TRACK_ERROR] User is None - cannot track usage"]
-        assert caplog.records[0].levelname == "ERROR"
+            assert caplog.messages == ["[TRACK_ERROR] User is None - cannot track usage"], user
+            assert caplog.records[0].levelname == "ERROR"
         assert not AIUsageLog.objects.exists()
 
-    @pytest.mark.parametrize("section", ["", "   ", None, 7, ["chat"]], ids=repr)
-    def test_empty_section_is_refused(self, section, caplog):
-        with pytest.raises(ValueError, match=r"^section must be a non-empty string$"):
-            track_ai_usage(make_user(), section, 150, 80)
+    def test_empty_section_is_refused(self, caplog):
+        user = make_user()
+        sections: list[Any] = ["", "   ", None, 7, ["chat"]]
+        for section in sections:
+            caplog.clear()
+            with pytest.raises(ValueError, match=r"^section must be a non-empty string$"):
+                track_ai_usage(user, section, 150, 80)
 
-        assert caplog.messages == ["[TRACK_ERROR] Section is empty for user ada"]
-        assert caplog.records[0].levelname == "ERROR"
+            assert caplog.messages == ["[TRACK_ERROR] Section is empty for user ada"], section
+            assert caplog.records[0].levelname == "ERROR"
         assert not AIUsageLog.objects.exists()
 
     @pytest.mark.parametrize("name", ["prompt_tokens", "completion_tokens", "response_time_ms"])
-    @pytest.mark.parametrize(
-        ("value", "reason"),
-        [
+    def test_number_that_cannot_be_is_refused(self, name, caplog):
+        values: list[tuple[Any, str]] = [
             (-1, "must not be negative"),
             (-1.0, "must not be negative"),
             (1.5, "must be a whole number, not float"),
@@ -282,27 +283,32 @@ class TestRefused:
             (None, "must be a whole number, not NoneType"),
             (True, "must be a whole number, not bool"),
             (Decimal(5), "must be a whole number, not Decimal"),
-        ],
-        ids=repr,
-    )
-    def test_number_that_cannot_be_is_refused(self, name, value, reason, caplog):
-        with pytest.raises(ValueError, match=f"^{name} {reason}$"):
-            track_ai_usage(make_user(), "chat", **{name: value})
+        ]
+        user = make_user()
+        for value, reason in values:
+            caplog.clear()
+            with pytest.raises(ValueError, match=f"^{name} {reason}$"):
+                track_ai_usage(user, "chat", **{name: value})
 
-        assert caplog.messages == [f"[TRACK_ERROR] {name} {reason} - cannot track usage"]
+            told = [f"[TRACK_ERROR] {name} {reason} - cannot track usage"]
+            assert caplog.messages == told, value
         assert not AIUsageLog.objects.exists()
 
 
 class TestHostileInput:
     @pytest.mark.parametrize("name", ["prompt_tokens", "completion_tokens", "response_time_ms"])
-    @pytest.mark.parametrize("value", [10**12 + 1, 2**63, 10**100, 1e300])
-    def test_huge_number_is_clamped_marked_and_warned_of(self, name, value, caplog):
-        log, _ = track_ai_usage(make_user(), "chat", **{name: value})
+    def test_huge_number_is_clamped_marked_and_warned_of(self, name, caplog):
+        user = make_user()
+        numbers: list[Any] = [10**12 + 1, 2**63, 10**100, 1e300]
+        for value in numbers:
+            caplog.clear()
+            log, _ = track_ai_usage(user, "chat", **{name: value})
 
-        log.refresh_from_db()
-        assert getattr(log, name) == 10**12
-        assert log.metadata == {"clamped": {name: "above 1000000000000"}}
-        assert f"[TRACK_WARNING] {name} is above 1000000000000 and was clamped" in caplog.messages
+            log.refresh_from_db()
+            assert getattr(log, name) == 10**12, value
+            assert log.metadata == {"clamped": {name: "above 1000000000000"}}, value
+            warning = f"[TRACK_WARNING] {name} is above 1000000000000 and was clamped"
+            assert warning in caplog.messages, value
         assert_in_step()
 
     def test_unknown_section_is_recorded_with_one_warning(self, caplog):
@@ -326,12 +332,14 @@ class TestHostileInput:
         log.refresh_from_db()
         assert (log.metadata["id"], log.metadata["bad"]) == (7, "<object>")
 
-    @pytest.mark.parametrize("metadata", ["text", 7, [1], object()])
-    def test_metadata_that_is_no_mapping_is_marked(self, metadata):
-        log, _ = track_ai_usage(make_user(), "chat", metadata=metadata)
+    def test_metadata_that_is_no_mapping_is_marked(self):
+        user = make_user()
+        told: list[Any] = ["text", 7, [1], object()]
+        for metadata in told:
+            log, _ = track_ai_usage(user, "chat", metadata=metadata)
 
-        log.refresh_from_db()
-        assert log.metadata == {"invalid": f"<{type(metadata).__name__}>"}
+            log.refresh_from_db()
+            assert log.metadata == {"invalid": f"<{type(metadata).__name__}>"}
 
     def test_huge_metadata_is_cut_and_marked(self):
         log, _ = track_ai_usage(
@@ -724,9 +732,10 @@ class TestSwitchedOff:
 
 
 class TestPackage:
-    @pytest.mark.parametrize("name", usage_tracking.__all__)
-    def test_public_names_can_be_imported(self, name):
-        assert callable(getattr(usage_tracking, name))
+    def test_public_names_can_be_imported(self):
+        names = usage_tracking.__all__
+
+        assert [name for name in names if not callable(getattr(usage_tracking, name))] == []
 
     def test_other_names_are_told_to_be_missing(self):
         with pytest.raises(AttributeError, match="module 'usage_tracking' has no attribute 'nope'"):

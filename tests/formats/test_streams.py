@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import struct
 import zlib
 from collections.abc import Callable
+from itertools import product
 from typing import Any
 
 import pytest
-from hypothesis import example, given
+from hypothesis import HealthCheck, example, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
@@ -25,12 +27,19 @@ from usage_tracking.formats.streams import (
     splitter_for,
 )
 
-thorough = hypothesis_settings(max_examples=100, deadline=None)
+#: How fast examples are made depends on the machine, and says nothing of the splitters.
+thorough = hypothesis_settings(
+    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
 
 
 def cut(data: bytes, places: list[int]) -> list[bytes]:
     places = sorted(place % (len(data) + 1) for place in places)
     return [data[a:b] for a, b in zip([0, *places], [*places, len(data)], strict=True)]
+
+
+def pieces_of(data: bytes, size: int) -> list[bytes]:
+    return [data[n : n + size] for n in range(0, len(data), size)]
 
 
 def events_of(splitter: Splitter, pieces: list[bytes]) -> list[bytes]:
@@ -78,9 +87,8 @@ class TestServerSentEvents:
 
         assert [json.loads(event) for event in events] == values
 
-    @pytest.mark.parametrize(
-        ("wire", "events"),
-        [
+    def test_lines_are_read_as_the_standard_says(self) -> None:
+        standard: list[tuple[bytes, list[bytes]]] = [
             (b"", []),
             (b"\n\n\n", []),
             (b": only a comment\n\n", []),
@@ -95,12 +103,14 @@ class TestServerSentEvents:
             (b"database: 1\n\n", []),
             (b"event: a\ndata: 1\nid: 7\n\n", [b"1"]),
             (b"data: [DONE]\n\n", [b"[DONE]"]),
-        ],
-    )
-    def test_lines_are_read_as_the_standard_says(self, wire: bytes, events: list[bytes]) -> None:
-        for size in (1, 2, 3, 1000):
-            pieces = [wire[n : n + size] for n in range(0, len(wire), size)]
-            assert events_of(ServerSentEvents(), pieces) == events
+        ]
+        wrong = []
+        for (wire, events), size in product(standard, (1, 2, 3, 1000)):
+            found = events_of(ServerSentEvents(), pieces_of(wire, size))
+            if found != events:
+                wrong.append((wire, size, found))
+
+        assert wrong == []
 
     @thorough
     @given(sizes=st.lists(st.integers(0, 150), max_size=12), places=places)
@@ -195,9 +205,8 @@ class TestJSONArray:
 
         assert [json.loads(event) for event in events] == values
 
-    @pytest.mark.parametrize(
-        "text",
-        [
+    def test_braces_and_escapes_in_strings_are_text(self) -> None:
+        texts = [
             "}",
             "{",
             '"',
@@ -211,15 +220,16 @@ class TestJSONArray:
             "\u2028",
             "🙂",
             '{"a":',
-        ],
-    )
-    def test_braces_and_escapes_in_strings_are_text(self, text: str) -> None:
-        value = {"text": text, text: [text, {"inner": text}]}
-        wire = f"[{json.dumps(value)},\r\n{json.dumps(value, ensure_ascii=False)}]".encode()
+        ]
+        wrong = []
+        for text, size in product(texts, (1, 2, 3, 7, 1000)):
+            value = {"text": text, text: [text, {"inner": text}]}
+            wire = f"[{json.dumps(value)},\r\n{json.dumps(value, ensure_ascii=False)}]".encode()
+            found = [json.loads(event) for event in events_of(JSONArray(), pieces_of(wire, size))]
+            if found != [value] * 2:
+                wrong.append((text, size, found))
 
-        for size in (1, 2, 3, 7, 1000):
-            pieces = [wire[n : n + size] for n in range(0, len(wire), size)]
-            assert [json.loads(event) for event in events_of(JSONArray(), pieces)] == [value] * 2
+        assert wrong == []
 
     @thorough
     @given(
@@ -258,9 +268,13 @@ class TestJSONArray:
                 assert _kept(splitter) < 3000
             assert list(splitter.feed(b'"},{"n": 1}]')) == [b'{"n": 1}']
 
-    @pytest.mark.parametrize("wire", [b"", b"[]", b"[\n]\n", b"[1, 2]", b']}{"', b"no json at all"])
-    def test_array_without_objects_has_no_events(self, wire: bytes) -> None:
-        assert events_of(JSONArray(), [wire[n : n + 1] for n in range(len(wire))]) == []
+    def test_array_without_objects_has_no_events(self) -> None:
+        wrong = []
+        for wire in [b"", b"[]", b"[\n]\n", b"[1, 2]", b']}{"', b"no json at all"]:
+            if events := events_of(JSONArray(), pieces_of(wire, 1)):
+                wrong.append((wire, events))
+
+        assert wrong == []
 
     def test_object_that_never_ends_is_no_event(self) -> None:
         assert events_of(JSONArray(), [b'[{"a": 1}, {"b": ']) == [b'{"a": 1}']
@@ -412,15 +426,16 @@ class TestEventStream:
                 assert _kept(splitter) <= 1100
             assert list(splitter.feed(frame(b"1", event_type="a"))) == [b'{"a":1}']
 
-    @pytest.mark.parametrize("place", [0, 5, 9, 12, 30, -1])
-    def test_damaged_frame_is_an_event_that_no_reader_can_read(self, place: int) -> None:
-        wire = bytearray(frame(b'{"a":1}', event_type="chunk"))
-        wire[place] ^= 0x40
+    def test_damaged_frame_is_an_event_that_no_reader_can_read(self) -> None:
+        readable = []
+        for place in (0, 5, 9, 12, 30, -1):
+            wire = bytearray(frame(b'{"a":1}', event_type="chunk"))
+            wire[place] ^= 0x40
+            (event,) = events_of(EventStream(), [bytes(wire)])
+            with contextlib.suppress(UnicodeDecodeError):
+                readable.append((place, json.loads(event)))
 
-        (event,) = events_of(EventStream(), [bytes(wire)])
-
-        with pytest.raises(ValueError, match="decode"):
-            json.loads(event)
+        assert readable == []
 
     def test_only_what_is_wanted_comes(self) -> None:
         wire = frame(b"1", event_type="a") + frame(b"2", event_type="b")
@@ -467,9 +482,8 @@ def test_what_is_not_wanted_is_left_out(
     assert len(events) == numbers.count(7)
 
 
-@pytest.mark.parametrize(
-    ("content_type", "kind"),
-    [
+def test_content_type_names_the_kind_of_stream() -> None:
+    told: list[tuple[str, type]] = [
         ("text/event-stream", ServerSentEvents),
         ("text/event-stream; charset=utf-8", ServerSentEvents),
         ("Text/Event-Stream;charset=UTF-8", ServerSentEvents),
@@ -477,20 +491,24 @@ def test_what_is_not_wanted_is_left_out(
         ("application/x-ndjson", Lines),
         ("application/stream+json", Lines),
         ("application/jsonl", Lines),
-    ],
-)
-def test_content_type_names_the_kind_of_stream(content_type: str, kind: type) -> None:
-    assert isinstance(splitter_for(content_type), kind)
+    ]
+    wrong = [
+        (content_type, splitter)
+        for content_type, kind in told
+        if not isinstance(splitter := splitter_for(content_type), kind)
+    ]
+
+    assert wrong == []
 
 
-@pytest.mark.parametrize("content_type", ["", "application/json", "audio/mpeg", "text/plain", ";"])
-def test_content_type_of_no_stream_has_no_splitter(content_type: str) -> None:
-    assert splitter_for(content_type) is None
+def test_content_type_of_no_stream_has_no_splitter() -> None:
+    told = ["", "application/json", "audio/mpeg", "text/plain", ";"]
+
+    assert [name for name in told if splitter_for(name) is not None] == []
 
 
-@pytest.mark.parametrize(
-    ("content_type", "binary"),
-    [
+def test_content_type_tells_what_holds_no_usage() -> None:
+    told = [
         ("audio/mpeg", True),
         ("image/png", True),
         ("video/mp4; codecs=avc1", True),
@@ -502,10 +520,9 @@ def test_content_type_of_no_stream_has_no_splitter(content_type: str) -> None:
         ("text/event-stream", False),
         ("text/plain", False),
         ("", False),
-    ],
-)
-def test_content_type_tells_what_holds_no_usage(content_type: str, binary: bool) -> None:
-    assert is_binary(content_type) is binary
+    ]
+
+    assert [(name, binary) for name, binary in told if is_binary(name) is not binary] == []
 
 
 def _kept(splitter: object) -> int:

@@ -67,7 +67,7 @@ class TestSettings:
     def test_secret_key_has_no_default_in_production(self):
         ended = self.manage("check", DEBUG="false", SECRET_KEY="")
 
-        assert ended.returncode == 1
+        assert ended.returncode == 1, ended.stdout + ended.stderr
         assert "SECRET_KEY" in ended.stderr
 
     def test_provider_of_the_environment_is_a_gateway(self):
