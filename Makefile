@@ -11,8 +11,9 @@ VENV ?= .venv
 PYTHON ?=
 ARGS ?=
 
-# Once is enough for the browser: test-browser.
-WITHOUT_BROWSER := -m "not browser"
+# One process of tests more than there are cores: some of the time they wait.
+WORKERS ?= $(shell echo $$(($$(getconf _NPROCESSORS_ONLN) + 1)))
+PARALLEL := --numprocesses=$(WORKERS) --dist=worksteal
 
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
@@ -64,24 +65,45 @@ demo: $(STAMP) ## real SDKs against a local stub provider, and what was recorded
 serve: $(STAMP) ## the demo, which then stays up: chat page and admin
 	$(BIN)/python manage.py demo --serve
 
+.PHONY: check
+check: $(STAMP) ## after each edit, within a minute: lint, and the tests that need no process, server or browser
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/python -m mypy
+	$(PYTEST) --database=sqlite $(PARALLEL) -m "not (process or server or browser or costly)" $(ARGS)
+
 .PHONY: test
-test: test-sqlite test-postgres test-psycopg2 ## the tests on SQLite, on PostgreSQL with psycopg 3, and with psycopg2
+test: test-sqlite test-postgres ## what there is to believe, within five minutes: SQLite and PostgreSQL
 
 .PHONY: test-sqlite
-test-sqlite: $(STAMP) ## all tests on SQLite
-	$(PYTEST) --database sqlite $(WITHOUT_BROWSER) $(ARGS)
+test-sqlite: $(STAMP) ## the tests on SQLite
+	$(PYTEST) --database=sqlite $(PARALLEL) -m "not (browser or costly)" $(ARGS)
 
 .PHONY: test-postgres
-test-postgres: $(STAMP) ## all tests on PostgreSQL, psycopg 3 (DATABASE_URL, else a server from pip)
-	$(PYTEST) --database postgres --driver psycopg $(WITHOUT_BROWSER) $(ARGS)
+test-postgres: $(STAMP) ## the tests of the database on PostgreSQL, psycopg 3 (DATABASE_URL, else a server from pip)
+	$(PYTEST) --database=postgres --only-database-tests $(PARALLEL) -m "not (browser or costly)" $(ARGS)
+
+# What test-all runs beside the tests above.
+PARTS := test-costly-sqlite test-costly-postgres test-psycopg2 test-browser test-sdks test-scenarios
+
+.PHONY: test-all
+test-all: test $(PARTS) ## all tests: those above and the parts below, a quarter of an hour
+
+.PHONY: test-costly-sqlite
+test-costly-sqlite: $(STAMP) ## whole servers, workers, environments and large data, on SQLite
+	$(PYTEST) --database=sqlite $(PARALLEL) -m "costly and not browser" $(ARGS)
+
+.PHONY: test-costly-postgres
+test-costly-postgres: $(STAMP) ## the same on PostgreSQL
+	$(PYTEST) --database=postgres --only-database-tests $(PARALLEL) -m "costly and not browser" $(ARGS)
 
 .PHONY: test-psycopg2
-test-psycopg2: $(STAMP) ## the tests that touch the database on PostgreSQL, psycopg2
-	$(PYTEST) --database postgres --driver psycopg2 --only-database-tests $(WITHOUT_BROWSER) $(ARGS)
+test-psycopg2: $(STAMP) ## the tests of the database on PostgreSQL, psycopg2
+	$(PYTEST) --database=postgres --driver=psycopg2 --only-database-tests $(PARALLEL) -m "not (browser or costly)" $(ARGS)
 
 .PHONY: test-browser
 test-browser: $(STAMP) ## the pages in a real browser: needs Chromium, says so where it is not
-	$(PYTEST) --database sqlite -m browser $(ARGS) tests/browser
+	$(PYTEST) --database=sqlite -m browser $(ARGS) tests/browser
 
 .PHONY: screenshots
 screenshots: ## the pictures of docs/, taken by the tests in the browser
@@ -109,9 +131,10 @@ lock-sdks: $(STAMP) ## pin the newest releases of the SDKs that the sessions of 
 	$(BIN)/nox --session lock
 
 .PHONY: coverage
-coverage: $(STAMP) ## `test` with the coverage of all its runs together
+coverage: $(STAMP) ## `test` with the coverage of both its runs together
 	$(BIN)/coverage erase
-	$(MAKE) test PYTEST="$(BIN)/coverage run -m pytest"
+	COVERAGE_FILE=.coverage.sqlite $(MAKE) test-sqlite ARGS="--cov --cov-report= $(ARGS)"
+	COVERAGE_FILE=.coverage.postgres $(MAKE) test-postgres ARGS="--cov --cov-report= $(ARGS)"
 	$(MAKE) coverage-report
 
 .PHONY: coverage-report

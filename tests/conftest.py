@@ -7,9 +7,14 @@ from uuid import uuid4
 
 import pytest
 from django.db import connection
+from hypothesis import settings
 from pytest_django import DjangoDbBlocker
 
 from tests.databases import names_postgres
+
+# The same examples in every run, however long they take. `--hypothesis-profile=default` looks for
+# others.
+settings.load_profile("ci")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
