@@ -177,18 +177,16 @@ class TestPeriodReport:
             (),
         )
 
-    @pytest.mark.parametrize("days", [1, 366])
-    def test_it_takes_three_statements_with_the_latest_calls(
-        self, django_assert_num_queries, days: int
-    ):
+    def test_it_takes_three_statements_with_the_latest_calls(self, django_assert_num_queries):
         for number in range(12):
             save_log(user=make_user(f"user{number}"), section=f"section{number}")
 
-        with django_assert_num_queries(3):
-            report = reports.period_report(TODAY - (days - 1) * DAY, TODAY)
-            names = [log.user.username for log in reports.latest_logs(report, 10) if log.user]
+        for days in (1, 366):
+            with django_assert_num_queries(3):
+                report = reports.period_report(TODAY - (days - 1) * DAY, TODAY)
+                names = [log.user.username for log in reports.latest_logs(report, 10) if log.user]
 
-        assert len(names) == 10
+            assert len(names) == 10
 
     def test_daily_rows_take_two_statements(self, django_assert_num_queries):
         save_log(user=make_user())
@@ -243,14 +241,17 @@ class TestPeriodReport:
         assert reports.period_report(TODAY, TODAY).totals.calls == 0
         assert reports.daily_rows_report(TODAY, TODAY).totals.total_requests == 1
 
-    @pytest.mark.parametrize("report", [reports.period_report, reports.daily_rows_report])
-    def test_end_before_the_start_is_refused(self, report):
+    def test_end_before_the_start_is_refused(self):
         with pytest.raises(ValueError, match="before it starts"):
-            report(TODAY, TODAY - DAY)
+            reports.period_report(TODAY, TODAY - DAY)
+        with pytest.raises(ValueError, match="before it starts"):
+            reports.daily_rows_report(TODAY, TODAY - DAY)
 
-    @pytest.mark.parametrize("day", [dt.date.min, dt.date.max])
-    def test_ends_of_the_calendar_are_days_too(self, day: dt.date):
-        assert reports.period_report(day, day, user=make_user()).totals == Figures()
+    def test_ends_of_the_calendar_are_days_too(self):
+        user = make_user()
+
+        for day in (dt.date.min, dt.date.max):
+            assert reports.period_report(day, day, user=user).totals == Figures(), day
 
     def test_latest_of_a_section_with_few_calls(self):
         AIUsageLog.objects.bulk_create(make_log(section="chat") for _ in range(20))
