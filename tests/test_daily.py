@@ -179,9 +179,12 @@ class TestDrift:
 
         assert daily.drift() == {}
 
-    @pytest.mark.parametrize(
-        ("bounds", "ages"),
-        [
+    def test_days_can_be_narrowed(self, subtests):
+        user = make_user()
+        for age in range(4):
+            save_log(user=user, created_at=NOON - age * DAY)
+        AIUsageTracking.objects.update(total_requests=F("total_requests") + 1)
+        cases: list[tuple[dict[str, Any], list[int]]] = [
             ({}, [3, 2, 1, 0]),
             ({"start": TODAY - 2 * DAY}, [2, 1, 0]),
             ({"end": TODAY - 2 * DAY}, [3, 2]),
@@ -189,16 +192,13 @@ class TestDrift:
             ({"start": TODAY, "end": TODAY}, [0]),
             ({"start": TODAY + DAY}, []),
             ({"start": TODAY, "end": TODAY - DAY}, []),
-        ],
-        ids=str,
-    )
-    def test_days_can_be_narrowed(self, bounds, ages):
-        user = make_user()
-        for age in range(4):
-            save_log(user=user, created_at=NOON - age * DAY)
-        AIUsageTracking.objects.update(total_requests=F("total_requests") + 1)
+        ]
 
-        assert list(daily.drift(**bounds)) == [(user.pk, TODAY - age * DAY) for age in ages]
+        for bounds, ages in cases:
+            with subtests.test(str(bounds)):
+                drift = daily.drift(**bounds)
+
+                assert list(drift) == [(user.pk, TODAY - age * DAY) for age in ages]
 
     @override_settings(AI_USAGE_DAY_TIMEZONE="Europe/Berlin")
     def test_days_are_those_of_the_configured_zone(self):
