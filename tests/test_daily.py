@@ -15,7 +15,7 @@ from django.db import connection, transaction
 from django.db.models import F, QuerySet
 from django.test import override_settings
 from django.test.utils import CaptureQueriesContext
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -638,6 +638,7 @@ def test_any_sequence_of_writes_keeps_the_days_in_step():
             derandomize=True,
             database=None,
             deadline=None,
+            suppress_health_check=[HealthCheck.too_slow],
             max_examples=30,
             stateful_step_count=20,
         ),

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from tests.api.conftest import GLOBAL_LOG_STATS, GLOBAL_STATS, LOG_STATS, STATS, client_of, get
 from tests.builders import NOON, make_log, make_user, rolled_back, save_log
-from tests.reports.calls import Call, calls, save
+from tests.reports.calls import UNHURRIED, Call, calls, save
 from tests.reports.test_period import PLACES
 from usage_tracking.models import AIUsageLog
 
@@ -93,7 +93,7 @@ def test_numbers_are_those_of_a_second_computation(zone: str, moment: dt.datetim
     clock = ZoneInfo(zone)
     today = moment.astimezone(clock).date()
 
-    @settings(max_examples=15, deadline=None)
+    @settings(UNHURRIED, max_examples=15)
     @given(
         calls=calls(st.integers(-4 * 1440, 2 * 1440)),
         days=st.integers(1, 5),

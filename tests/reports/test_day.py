@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.builders import NOON, make_event, make_log, make_user, rolled_back, save_log
-from tests.reports.calls import Call, add_up, calls, group, save
+from tests.reports.calls import UNHURRIED, Call, add_up, calls, group, save
 from usage_tracking import outbox, reports
 from usage_tracking.models import AIUsageLog
 from usage_tracking.reports import Backlog, Figures, NotFound
@@ -39,7 +39,7 @@ def test_figures_are_those_of_a_second_computation(zone: str, until: dt.datetime
     clock = ZoneInfo(zone)
     day = until.astimezone(clock).date()
 
-    @settings(max_examples=20, deadline=None)
+    @settings(UNHURRIED, max_examples=20)
     @given(
         calls=calls(st.integers(-3 * 1440, 1440)),
         only_user=st.none() | st.integers(0, 2),

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.builders import NOON, make_log, make_user, rolled_back, save_log
-from tests.reports.calls import Call, add_up, calls, group, save
+from tests.reports.calls import UNHURRIED, Call, add_up, calls, group, save
 from usage_tracking import reports
 from usage_tracking.models import AIUsageLog
 from usage_tracking.reports import Figures
@@ -40,7 +40,7 @@ def test_figures_are_those_of_a_second_computation(zone: str, moment: dt.datetim
     clock = ZoneInfo(zone)
     today = moment.astimezone(clock).date()
 
-    @settings(max_examples=20, deadline=None)
+    @settings(UNHURRIED, max_examples=20)
     @given(
         calls=MADE,
         days=st.tuples(st.integers(-3, 1), st.integers(0, 3)),
@@ -115,7 +115,7 @@ def test_daily_rows_tell_the_same(zone: str, moment: dt.datetime):
     users = [make_user(name) for name in ("ada", "bob", "cy")]
     today = moment.astimezone(ZoneInfo(zone)).date()
 
-    @settings(max_examples=20, deadline=None)
+    @settings(UNHURRIED, max_examples=20)
     @given(
         calls=MADE,
         days=st.tuples(st.integers(-3, 1), st.integers(0, 3)),
