@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from textwrap import dedent
+from textwrap import dedent, indent
 
 import pytest
 
@@ -15,11 +15,14 @@ from django.contrib import admin
 from django.urls import include, path
 urlpatterns = [path("admin/", admin.site.urls), path("usage/", include("usage_tracking.urls"))]
 """
+#: A busy machine may deliver later than `track_ai_usage` waits for the row.
+PATIENT = """
+from usage_tracking.delivery import Delivery
+Delivery.patience = lambda self: 60.0
+"""
 #: Opens each page as a superuser who has made a call, and prints what became of it.
 VISIT = """
 from django.test import Client
-from django.test.utils import setup_test_environment
-setup_test_environment()
 from usage_tracking.models import AIUsageLog, AIUsageTracking, today
 client = Client()
 client.force_login(ada)
@@ -52,9 +55,12 @@ def test_custom_user_with_a_uuid_key(tmp_path: Path, empty_database_url: str):
     (tmp_path / "site_urls.py").write_text(URLS)
     printed = run_python(
         tmp_path,
-        dedent("""
+        PATIENT
+        + dedent("""
         from django.contrib.auth import get_user_model
         from django.core.management import call_command
+        from django.test.utils import setup_test_environment
+        setup_test_environment()
         call_command("migrate", verbosity=0)
         from usage_tracking import track_ai_usage
         User = get_user_model()
@@ -85,22 +91,40 @@ def test_custom_user_with_a_uuid_key(tmp_path: Path, empty_database_url: str):
 
 
 @pytest.mark.one_driver
-@pytest.mark.parametrize("zone", ["Pacific/Auckland", "America/Los_Angeles"])
-def test_site_without_time_zones(tmp_path: Path, database_url: str, zone: str):
+def test_site_without_time_zones(tmp_path: Path, database_url: str):
+    """Its local day is ahead of that of the setting in the one zone, and behind in the other."""
     printed = run_python(
         tmp_path,
-        dedent("""
+        PATIENT
+        + dedent("""
         from django.contrib.auth.models import User
+        from django.test import override_settings
+        from django.test.utils import setup_test_environment
         from usage_tracking import track_ai_usage
-        ada = User.objects.create_superuser("ada@example.com")
-        track_ai_usage(ada, "chat", 1, 2)
+        setup_test_environment()
+
+        def visit():
+            ada = User.objects.create_superuser("ada@example.com")
+            track_ai_usage(ada, "chat", 1, 2)
         """)
-        + VISIT,
-        settings=f'USE_TZ = False\nTIME_ZONE = "{zone}"\nAI_USAGE_DAY_TIMEZONE = "Asia/Tokyo"',
+        + indent(VISIT, "    ")
+        + dedent("""
+            AIUsageLog.objects.all().delete()
+            ada.delete()
+
+        visit()
+        with override_settings(TIME_ZONE="America/Los_Angeles"):
+            visit()
+        """),
+        settings="""
+        USE_TZ = False
+        TIME_ZONE = "Pacific/Auckland"
+        AI_USAGE_DAY_TIMEZONE = "Asia/Tokyo"
+        """,
         DATABASE_URL=database_url,
     )
 
-    assert printed == "all seen\n"
+    assert printed == "all seen\nall seen\n"
 
 
 @pytest.mark.one_driver

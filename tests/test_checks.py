@@ -31,6 +31,11 @@ def told(messages: list[CheckMessage]) -> list[tuple[str, str, str | None]]:
     ]
 
 
+def changed(**settings: Any) -> override_settings:
+    """With these settings of ours, named without their prefix."""
+    return override_settings(**{f"AI_USAGE_{name}": value for name, value in settings.items()})
+
+
 def test_settings_of_the_tests_are_sound():
     assert run_command("check") == (0, "System check identified no issues (0 silenced).\n", "")
 
@@ -185,38 +190,35 @@ SETTINGS: list[tuple[dict[str, Any], tuple[str, str, str | None]]] = [
 
 
 class TestSettings:
-    @pytest.mark.parametrize(
-        ("changes", "message"), SETTINGS, ids=lambda value: str(value)[:50].replace("\\", "")
-    )
-    def test_wrong_setting_is_told_with_its_value(self, changes, message):
-        changes = {f"AI_USAGE_{name}": value for name, value in changes.items()}
+    def test_wrong_setting_is_told_with_its_value(self, subtests):
+        for changes, message in SETTINGS:
+            with subtests.test(str(changes)), changed(**changes):
+                assert told(checks.check_settings()) == [message]
+                ended = run_command("check")
 
-        with override_settings(**changes):
-            assert told(checks.check_settings()) == [message]
-            ended = run_command("check")
+                code, text, hint = message
+                line = f"?: (usage_tracking.{code}) {text}\n"
+                if hint:
+                    line += f"\tHINT: {hint}\n"
+                is_error = code.startswith("E")
+                assert ended == (
+                    1 if is_error else 0,
+                    "",
+                    f"{'SystemCheckError: ' if is_error else ''}"
+                    "System check identified some issues:\n\n"
+                    f"{'ERRORS' if is_error else 'WARNINGS'}:\n{line}\n"
+                    "System check identified 1 issue (0 silenced).\n",
+                )
 
-        code, text, hint = message
-        is_error = code.startswith("E")
-        line = f"?: (usage_tracking.{code}) {text}\n" + (f"\tHINT: {hint}\n" if hint else "")
-        assert ended == (
-            1 if is_error else 0,
-            "",
-            f"{'SystemCheckError: ' if is_error else ''}System check identified some issues:\n\n"
-            f"{'ERRORS' if is_error else 'WARNINGS'}:\n{line}\n"
-            "System check identified 1 issue (0 silenced).\n",
-        )
+    def test_rate_that_is_no_amount_is_an_error(self, subtests):
+        for rate in ("cheap", None, -1, float("nan"), float("inf"), True, [1]):
+            with subtests.test(repr(rate)), changed(PRICES={"gpt-4o": {"input": rate}}):
+                assert [code for code, _, _ in told(checks.check_settings())] == ["E006"]
 
-    @pytest.mark.parametrize("rate", ["cheap", None, -1, float("nan"), float("inf"), True, [1]])
-    def test_rate_that_is_no_amount_is_an_error(self, settings, rate):
-        settings.AI_USAGE_PRICES = {"gpt-4o": {"input": rate}}
-
-        assert [code for code, _, _ in told(checks.check_settings())] == ["E006"]
-
-    @pytest.mark.parametrize("rate", [0, 2, 2.5, "2.5"])
-    def test_rate_that_is_an_amount_is_sound(self, settings, rate):
-        settings.AI_USAGE_PRICES = {"gpt-4o": {"input": rate}}
-
-        assert told(checks.check_settings()) == []
+    def test_rate_that_is_an_amount_is_sound(self, subtests):
+        for rate in (0, 2, 2.5, "2.5"):
+            with subtests.test(repr(rate)), changed(PRICES={"gpt-4o": {"input": rate}}):
+                assert told(checks.check_settings()) == []
 
     def test_unknown_transport_without_a_likeness_lists_them(self, settings):
         settings.AI_USAGE_CAPTURE = ["carrier pigeon"]
@@ -226,9 +228,9 @@ class TestSettings:
         assert hint is not None
         assert hint.startswith("Choose from httpx, httpx2, requests")
 
-    @pytest.mark.parametrize(
-        "changes",
-        [
+    def test_right_setting_is_sound(self, subtests):
+        prices = {"input": 1, "output": 2, "cache_read": 0, "cache_write": 3}
+        right: list[dict[str, Any]] = [
             {"ENABLED": False},
             {"SECTIONS": {"other": "Other"}},
             {"SECTIONS": ["other", ("chat", "Chat")]},
@@ -240,13 +242,11 @@ class TestSettings:
             {"OUTBOX": Path("/srv/outbox")},
             {"OUTBOX": "/srv/outbox"},
             {"DAY_TIMEZONE": "Europe/Berlin"},
-            {"PRICES": {"gpt-4o": {"input": 1, "output": 2, "cache_read": 0, "cache_write": 3}}},
-        ],
-        ids=str,
-    )
-    def test_right_setting_is_sound(self, changes):
-        with override_settings(**{f"AI_USAGE_{name}": value for name, value in changes.items()}):
-            assert told(checks.check_settings()) == []
+            {"PRICES": {"gpt-4o": prices}},
+        ]
+        for changes in right:
+            with subtests.test(str(changes)), changed(**changes):
+                assert told(checks.check_settings()) == []
 
     def test_every_wrong_setting_is_told(self):
         with override_settings(
@@ -285,18 +285,15 @@ class TestSettings:
 
 
 class TestMiddleware:
-    @pytest.mark.parametrize(
-        "middleware",
-        [
+    def test_right_order_is_sound(self, subtests):
+        for middleware in (
             [AUTHENTICATION, OURS],
             [OURS],
             [AUTHENTICATION, f"{__name__}.SubclassedMiddleware"],
             ["no.such.Middleware", AUTHENTICATION, OURS],
-        ],
-    )
-    def test_right_order_is_sound(self, middleware):
-        with override_settings(MIDDLEWARE=middleware):
-            assert told(checks.check_middleware()) == []
+        ):
+            with subtests.test(str(middleware)), override_settings(MIDDLEWARE=middleware):
+                assert told(checks.check_middleware()) == []
 
     def test_missing_middleware_is_told(self):
         with override_settings(MIDDLEWARE=[AUTHENTICATION]):
@@ -376,12 +373,11 @@ class TestOutbox:
     def _not_inline(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(outbox, "inline", lambda: False)
 
-    @pytest.mark.parametrize("directory", [".", "new", "new/and/deep"])
-    def test_writable_directory_is_sound(self, settings, tmp_path, directory):
-        settings.AI_USAGE_OUTBOX = tmp_path / directory
-
-        assert told(checks.check_outbox()) == []
-        assert list(tmp_path.iterdir()) == []
+    def test_writable_directory_is_sound(self, tmp_path, subtests):
+        for directory in (".", "new", "new/and/deep"):
+            with subtests.test(directory), changed(OUTBOX=tmp_path / directory):
+                assert told(checks.check_outbox()) == []
+                assert list(tmp_path.iterdir()) == []
 
     def test_missing_directory_is_told(self, settings):
         del settings.BASE_DIR
@@ -394,18 +390,17 @@ class TestOutbox:
             )
         ]
 
-    @pytest.mark.parametrize("place", ["file", "file/below"])
-    def test_unwritable_directory_is_told(self, settings, tmp_path, place):
+    def test_unwritable_directory_is_told(self, tmp_path, subtests):
         (tmp_path / "file").touch()
-        settings.AI_USAGE_OUTBOX = tmp_path / place
-
-        assert told(checks.check_outbox()) == [
-            (
-                "W005",
-                f"The outbox {tmp_path / place} cannot be written: events die with their process.",
-                "Set AI_USAGE_OUTBOX to a directory that the site may write.",
-            )
-        ]
+        for path in (tmp_path / "file", tmp_path / "file" / "below"):
+            with subtests.test(path.name), changed(OUTBOX=path):
+                assert told(checks.check_outbox()) == [
+                    (
+                        "W005",
+                        f"The outbox {path} cannot be written: events die with their process.",
+                        "Set AI_USAGE_OUTBOX to a directory that the site may write.",
+                    )
+                ]
 
     def test_relative_directory_is_told(self, settings, tmp_path, monkeypatch):
         monkeypatch.chdir(tmp_path)

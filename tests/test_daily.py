@@ -15,7 +15,7 @@ from django.db import connection, transaction
 from django.db.models import F, QuerySet
 from django.test import override_settings
 from django.test.utils import CaptureQueriesContext
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -179,9 +179,12 @@ class TestDrift:
 
         assert daily.drift() == {}
 
-    @pytest.mark.parametrize(
-        ("bounds", "ages"),
-        [
+    def test_days_can_be_narrowed(self, subtests):
+        user = make_user()
+        for age in range(4):
+            save_log(user=user, created_at=NOON - age * DAY)
+        AIUsageTracking.objects.update(total_requests=F("total_requests") + 1)
+        cases: list[tuple[dict[str, Any], list[int]]] = [
             ({}, [3, 2, 1, 0]),
             ({"start": TODAY - 2 * DAY}, [2, 1, 0]),
             ({"end": TODAY - 2 * DAY}, [3, 2]),
@@ -189,16 +192,13 @@ class TestDrift:
             ({"start": TODAY, "end": TODAY}, [0]),
             ({"start": TODAY + DAY}, []),
             ({"start": TODAY, "end": TODAY - DAY}, []),
-        ],
-        ids=str,
-    )
-    def test_days_can_be_narrowed(self, bounds, ages):
-        user = make_user()
-        for age in range(4):
-            save_log(user=user, created_at=NOON - age * DAY)
-        AIUsageTracking.objects.update(total_requests=F("total_requests") + 1)
+        ]
 
-        assert list(daily.drift(**bounds)) == [(user.pk, TODAY - age * DAY) for age in ages]
+        for bounds, ages in cases:
+            with subtests.test(str(bounds)):
+                drift = daily.drift(**bounds)
+
+                assert list(drift) == [(user.pk, TODAY - age * DAY) for age in ages]
 
     @override_settings(AI_USAGE_DAY_TIMEZONE="Europe/Berlin")
     def test_days_are_those_of_the_configured_zone(self):
@@ -638,6 +638,7 @@ def test_any_sequence_of_writes_keeps_the_days_in_step():
             derandomize=True,
             database=None,
             deadline=None,
+            suppress_health_check=[HealthCheck.too_slow],
             max_examples=30,
             stateful_step_count=20,
         ),

@@ -11,40 +11,37 @@ from usage_tracking.days import BadDays, DayRange
 PI = dt.date(2026, 3, 14)
 
 
-@pytest.mark.parametrize(
-    ("parameters", "days"),
-    [
+def test_range_is_read(subtests):
+    for parameters, days in (
         ({}, DayRange()),
         ({"start_date": "", "end_date": ""}, DayRange()),
         ({"start_date": "2026-03-14"}, DayRange(PI, None)),
         ({"end_date": "2026-03-14"}, DayRange(None, PI)),
         ({"start_date": "2026-03-14", "end_date": "2026-03-14"}, DayRange(PI, PI)),
-    ],
-)
-def test_range_is_read(parameters, days):
-    assert DayRange.read(parameters) == days
+    ):
+        with subtests.test(str(parameters)):
+            assert DayRange.read(parameters) == days
 
 
-@pytest.mark.parametrize(
-    ("parameters", "text"),
-    [
+def test_what_is_no_range_is_told(subtests):
+    for parameters, text in (
         ({"start_date": "14.3.2026"}, "14.3.2026"),
         ({"end_date": "2026-02-30"}, "2026-02-30"),
         ({"end_date": "\x00"}, "\x00"),
         ({"start_date": "0001-01-01"}, "0001-01-01"),
         ({"start_date": "2026-03-15", "end_date": "2026-03-14"}, "2026-03-15 to 2026-03-14"),
-    ],
-)
-def test_what_is_no_range_is_told(parameters, text):
-    with pytest.raises(BadDays) as error:
-        DayRange.read(parameters)
-    assert error.value.text == text
+    ):
+        with subtests.test(text):
+            with pytest.raises(BadDays) as error:
+                DayRange.read(parameters)
+            assert error.value.text == text
 
 
-@pytest.mark.parametrize("days", [DayRange(), DayRange(PI), DayRange(None, PI), DayRange(PI, PI)])
-def test_parameters_name_the_range(days):
-    assert DayRange.read(days.parameters) == days
-    assert bool(days) == bool(days.parameters)
+def test_parameters_name_the_range(subtests):
+    for days in (DayRange(), DayRange(PI), DayRange(None, PI), DayRange(PI, PI)):
+        with subtests.test(str(days)):
+            assert DayRange.read(days.parameters) == days
+            assert bool(days) == bool(days.parameters)
 
 
 def test_ranges_of_the_calendar():

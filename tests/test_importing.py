@@ -6,6 +6,7 @@ import datetime as dt
 import json
 from decimal import Decimal
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from django.contrib.auth.models import User
@@ -133,9 +134,9 @@ def test_row_of_a_vanished_user_is_kept_without_user():
     assert AIUsageLog.objects.get().user is None
 
 
-@pytest.mark.parametrize(
-    ("changes", "reason"),
-    [
+def test_bad_rows_are_listed_with_the_reason_and_left_out():
+    ancient = "1066-10-14T00:00:00Z"
+    bad: list[tuple[dict[str, Any], str]] = [
         ({"prompt_tokens": -5}, "prompt_tokens is -5, no count"),
         ({"completion_tokens": 10**13}, "completion_tokens is 10000000000000, no count"),
         ({"response_time_ms": -1.0}, "response_time_ms is -1.0, no count"),
@@ -143,23 +144,38 @@ def test_row_of_a_vanished_user_is_kept_without_user():
         ({"created_at": None}, "created_at is None"),
         ({"created_at": "yesterday"}, "created_at is 'yesterday'"),
         ({"created_at": "2026-02-30T00:00:00Z"}, "day is out of range for month"),
-        (
-            {"created_at": "1066-10-14T00:00:00Z"},
-            "created_at is '1066-10-14T00:00:00Z', no moment of an AI call",
-        ),
-    ],
-)
-def test_bad_row_is_listed_with_the_reason_and_left_out(changes, reason):
+        ({"created_at": ancient}, f"created_at is '{ancient}', no moment of an AI call"),
+    ]
     insert()
-    insert(id=2, **changes)
+    for number, (changes, _) in enumerate(bad, 2):
+        insert(id=number, **changes)
 
     code, out, err = run()
 
-    assert (code, err) == (1, "1 rows left out, 0 daily totals differ\n")
-    first, title, line = out.splitlines()
-    assert (first, title) == ("2 rows read, 1 imported, 0 there already", "1 bad rows left out:")
-    assert line.startswith(f"  2: {reason}")
+    assert (code, err) == (1, "8 rows left out, 0 daily totals differ\n")
+    first, title, *lines = out.splitlines()
+    assert (first, title) == ("9 rows read, 1 imported, 0 there already", "8 bad rows left out:")
+    assert len(lines) == len(bad)
+    assert [
+        (line, reason)
+        for number, (line, (_, reason)) in enumerate(zip(lines, bad, strict=True), 2)
+        if not line.startswith(f"  {number}: {reason}")
+    ] == []
     assert AIUsageLog.objects.count() == 1
+
+
+def test_rows_with_uuids_for_keys_are_read_in_pages(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(importing, "BATCH", 3)
+    kind = "uuid" if connection.vendor == "postgresql" else "char(32)"
+    execute(
+        f"CREATE TABLE keyed (id {kind} PRIMARY KEY, prompt_tokens integer,"
+        " completion_tokens integer, created_at varchar(40))"
+    )
+    for _ in range(7):
+        execute("INSERT INTO keyed VALUES (%s, 1, 2, %s)", uuid4().hex, NOON.isoformat())
+
+    for told in ("7 rows read, 7 imported, 0 there", "7 rows read, 0 imported, 7 there"):
+        assert run_command("import_ai_usage", "--from", "keyed").out.startswith(told)
 
 
 def test_row_that_the_database_refuses_is_left_out_alone(monkeypatch: pytest.MonkeyPatch):
@@ -201,22 +217,21 @@ def test_many_bad_rows_are_all_listed_with_v_2():
     assert run_command("import_ai_usage", "--from", "old_log", verbosity=2).out.count("-1") == 30
 
 
-@pytest.mark.parametrize(
-    ("text", "kept"),
-    [
-        ("", {}),
-        ("{}", {}),
-        ("not json", {"metadata": "not json"}),
-        ("[1, 2]", {"metadata": [1, 2]}),
-        ('{"a": {"token": "x"}}', {"a": {"token": "[redacted]"}}),
-    ],
-)
-def test_metadata_of_any_kind_is_kept(text, kept):
-    insert(metadata=text)
+def test_metadata_of_any_kind_is_kept():
+    kept: dict[str, dict[str, Any]] = {
+        "": {},
+        "{}": {},
+        "not json": {"metadata": "not json"},
+        "[1, 2]": {"metadata": [1, 2]},
+        '{"a": {"token": "x"}}': {"a": {"token": "[redacted]"}},
+    }
+    for number, text in enumerate(kept):
+        insert(id=number, prompt_tokens=number, metadata=text)
 
     run()
 
-    assert AIUsageLog.objects.get().metadata == kept
+    found = AIUsageLog.objects.order_by("prompt_tokens").values_list("metadata", flat=True)
+    assert dict(zip(kept, found, strict=True)) == kept
 
 
 @pytest.mark.postgres
@@ -284,24 +299,22 @@ def test_columns_can_have_other_names():
     assert (log.prompt_tokens, log.completion_tokens, log.cost) == (3, 4, Decimal("0.5"))
 
 
-@pytest.mark.parametrize(
-    ("arguments", "error"),
-    [
-        (["--from", "nowhere"], "there is no table nowhere in the database 'default'"),
-        (["--from", "ai_usage_log"], "ai_usage_log is the new table; --from names the old one"),
-        (["--from", "old_log", "--map", "x=cost"], "old_log has no column x: id, "),
-        (["--from", "old_log", "--map", "section=mood"], "no field mood; there are id, "),
-        (["--from", "old_log", "--map", "section"], "Error: argument --map: 'section' is not"),
-        (["--from", "old_day"], "old_day has no column id, created_at, prompt_tokens, completion"),
-        (["--from", "old_log", "--daily", "nowhere"], "there is no table nowhere"),
-        (["--from", "old_log", "--daily", "old_log"], "old_log has no column date"),
-    ],
-)
-def test_what_cannot_be_read_is_refused(arguments, error):
-    code, out, err = run_command("import_ai_usage", *arguments)
+def test_what_cannot_be_read_is_refused(subtests: pytest.Subtests):
+    for arguments, error in (
+        ("nowhere", "there is no table nowhere in the database 'default'"),
+        ("ai_usage_log", "ai_usage_log is the new table; --from names the old one"),
+        ("old_log --map x=cost", "old_log has no column x: id, "),
+        ("old_log --map section=mood", "no field mood; there are id, "),
+        ("old_log --map section", "Error: argument --map: 'section' is not"),
+        ("old_day", "old_day has no column id, created_at, prompt_tokens, completion"),
+        ("old_log --daily nowhere", "there is no table nowhere"),
+        ("old_log --daily old_log", "old_log has no column date"),
+    ):
+        with subtests.test(arguments):
+            code, out, err = run_command("import_ai_usage", "--from", *arguments.split())
 
-    assert err.startswith(error)
-    assert (out, code) == ("", 1 if err.startswith("Error") else 2)
+            assert err.startswith(error)
+            assert (out, code) == ("", 1 if err.startswith("Error") else 2)
 
 
 class TestDaily:

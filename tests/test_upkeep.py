@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from contextlib import suppress
 from dataclasses import asdict, replace
 from decimal import Decimal
 from itertools import islice
@@ -10,10 +11,10 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
-from django.db import transaction
+from django.db import OperationalError, transaction
 from django.db.models import F
 from freezegun import freeze_time
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import invariant, rule, run_state_machine_as_test
 
@@ -46,6 +47,17 @@ def prune(before: dt.date, **options: Any) -> int:
 
 def deliver(user: User | None, **values: Any) -> None:
     store([make_event(user=user, **values)], using="default")
+
+
+def deliver_beside_others(user: User, **values: Any) -> None:
+    """As the thread that delivers does: what gave way to somebody's lock comes again.
+
+    `store` gives way after 0.3 s, and on a busy machine whoever holds the lock can take longer.
+    """
+    for _ in range(1_000):
+        with suppress(OperationalError):
+            return deliver(user, **values)
+    raise AssertionError("somebody has held a lock all the time")
 
 
 class TestPrune:
@@ -144,7 +156,7 @@ class TestPrune:
 
         def late() -> None:
             for number in range(40):
-                deliver(users[number % 3])
+                deliver_beside_others(users[number % 3])
 
         def change() -> None:
             for _ in range(40):
@@ -180,7 +192,7 @@ class TestRebuild:
 
         def deliver_all() -> None:
             for number in range(40):
-                deliver(users[number % 3], created_at=NOON - number * DAY)
+                deliver_beside_others(users[number % 3], created_at=NOON - number * DAY)
 
         def save() -> None:
             for number in range(40):
@@ -287,6 +299,11 @@ def test_any_sequence_of_writes_and_prunes_keeps_the_totals_of_everything_record
     run_state_machine_as_test(
         Upkeep,
         settings=settings(
-            derandomize=True, database=None, deadline=None, max_examples=30, stateful_step_count=20
+            derandomize=True,
+            database=None,
+            deadline=None,
+            suppress_health_check=[HealthCheck.too_slow],
+            max_examples=30,
+            stateful_step_count=20,
         ),
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from decimal import Decimal
 from io import StringIO
+from itertools import product
 from typing import Any
 
 import pytest
@@ -123,19 +124,17 @@ class TestRebuild:
         assert run_command("rebuild_ai_usage").code == 0
         assert AIUsageTracking.objects.get().total_requests == 1
 
-    @pytest.mark.parametrize(
-        ("arguments", "code", "error"),
-        [
-            (["--from", "14.3.2026"], 1, "'14.3.2026' is no date (YYYY-MM-DD)"),
-            (["--from", "2026-03-14", "--to", "2026-03-13"], 2, "is before --from"),
-            (["--database", "nowhere"], 1, "invalid choice: 'nowhere'"),
-        ],
-    )
-    def test_wrong_arguments_are_refused(self, arguments, code, error):
-        ended = run_command("rebuild_ai_usage", *arguments)
+    def test_wrong_arguments_are_refused(self, subtests):
+        for arguments, code, error in (
+            ("--from 14.3.2026", 1, "'14.3.2026' is no date (YYYY-MM-DD)"),
+            ("--from 2026-03-14 --to 2026-03-13", 2, "is before --from"),
+            ("--database nowhere", 1, "invalid choice: 'nowhere'"),
+        ):
+            with subtests.test(arguments):
+                ended = run_command("rebuild_ai_usage", *arguments.split())
 
-        assert ended.code == code
-        assert error in ended.err
+                assert ended.code == code
+                assert error in ended.err
 
 
 class TestPrune:
@@ -214,62 +213,48 @@ class TestPrune:
         assert daily.drift() == {}
         assert run_command("prune_ai_usage", "--keep-days", "1").out.startswith("2 logs ")
 
-    @pytest.mark.parametrize("number", ["-1", "1.5", "many", "999999999", "²"])
-    def test_days_to_keep_are_a_whole_number(self, number):
-        ended = run_command("prune_ai_usage", f"--keep-days={number}")
+    def test_days_to_keep_are_a_whole_number(self, subtests):
+        for number in ("-1", "1.5", "many", "999999999", "²"):
+            with subtests.test(number):
+                ended = run_command("prune_ai_usage", f"--keep-days={number}")
 
-        assert ended.code == 1
-        assert "is no whole number from 0 to 100000" in ended.err
+                assert ended.code == 1
+                assert "is no whole number from 0 to 100000" in ended.err
 
 
 class TestAll:
-    COMMANDS = [
-        ("rebuild_ai_usage", []),
-        ("prune_ai_usage", ["--keep-days", "1"]),
-        ("flush_ai_usage", []),
-    ]
+    def test_v_0_says_nothing(self, subtests):
+        for name, *arguments in (
+            ("rebuild_ai_usage",),
+            ("prune_ai_usage", "--keep-days", "1"),
+            ("flush_ai_usage",),
+        ):
+            with subtests.test(name):
+                assert run_command(name, *arguments, verbosity=0) == (0, "", "")
 
-    @pytest.mark.parametrize(("name", "arguments"), COMMANDS)
-    def test_v_0_says_nothing(self, name, arguments):
-        assert run_command(name, *arguments, verbosity=0) == (0, "", "")
-
-    @pytest.mark.parametrize(
-        ("name", "arguments", "at"),
-        [
-            ("rebuild_ai_usage", [], (upkeep, "span")),
-            ("prune_ai_usage", ["--keep-days", "1"], (upkeep, "prunable")),
-            ("import_ai_usage", ["--from", "old"], (importing, "look_at")),
-            ("flush_ai_usage", [], (Delivery, "deliver")),
-        ],
-    )
     def test_ctrl_c_and_a_database_that_is_away_are_no_tracebacks(
-        self, name, arguments, at, monkeypatch: pytest.MonkeyPatch
+        self, monkeypatch: pytest.MonkeyPatch, subtests: pytest.Subtests
     ):
-        for error, code in ((KeyboardInterrupt(), 130), (DatabaseError("gone\nDETAIL"), 2)):
+        at: dict[tuple[str, ...], tuple[Any, str]] = {
+            ("rebuild_ai_usage",): (upkeep, "span"),
+            ("prune_ai_usage", "--keep-days", "1"): (upkeep, "prunable"),
+            ("import_ai_usage", "--from", "old"): (importing, "look_at"),
+            ("flush_ai_usage",): (Delivery, "deliver"),
+        }
+        errors = ((KeyboardInterrupt(), 130), (DatabaseError("gone\nDETAIL"), 2))
+        for command, (error, code) in product(at, errors):
 
             def fail(*_: Any, error: BaseException = error, **__: Any) -> Any:
                 raise error
 
-            with monkeypatch.context() as patch:
-                patch.setattr(at[0], at[1], fail)
-                ended = run_command(name, *arguments)
-            assert (ended.code, ended.out) == (code, "")
-            assert ended.err.startswith("Stopped. ") == (code == 130)
+            with subtests.test(" ".join(command), error=error), monkeypatch.context() as patch:
+                patch.setattr(*at[command], fail)
+                ended = run_command(*command)
+                assert (ended.code, ended.out) == (code, "")
+                assert ended.err.startswith("Stopped. ") == (code == 130)
 
-    @pytest.mark.parametrize(
-        ("name", "arguments", "at", "undone"),
-        [
-            (
-                "prune_ai_usage",
-                ["--keep-days", "1"],
-                (upkeep, "prunable"),
-                "Nothing was removed.",
-            ),
-            ("flush_ai_usage", [], (Delivery, "deliver"), "What is not delivered waits."),
-        ],
-    )
     def test_ctrl_c_whose_rollback_fails_too_is_a_stop(
-        self, name, arguments, at, undone, monkeypatch: pytest.MonkeyPatch
+        self, monkeypatch: pytest.MonkeyPatch, subtests: pytest.Subtests
     ):
         def fail(*_: Any, **__: Any) -> Any:
             try:
@@ -277,11 +262,15 @@ class TestAll:
             finally:
                 raise DatabaseError("the connection is lost")
 
-        monkeypatch.setattr(at[0], at[1], fail)
+        monkeypatch.setattr(upkeep, "prunable", fail)
+        monkeypatch.setattr(Delivery, "deliver", fail)
 
-        ended = run_command(name, *arguments)
-
-        assert ended == (130, "", f"Stopped. {undone}\n")
+        for command, undone in (
+            (("prune_ai_usage", "--keep-days", "1"), "Nothing was removed."),
+            (("flush_ai_usage",), "What is not delivered waits."),
+        ):
+            with subtests.test(" ".join(command)):
+                assert run_command(*command) == (130, "", f"Stopped. {undone}\n")
 
     def test_bar_is_drawn_on_a_terminal_only(self):
         user = make_user()

@@ -53,9 +53,10 @@ def run(live_server: Any) -> Any:
     return run
 
 
-@pytest.mark.parametrize("command", [*curls(TEXT), *curls(MONITORING)])
-def test_line_runs(command: str, run: Any):
-    assert run(command)
+def test_every_line_runs(run: Any, subtests: pytest.Subtests):
+    for command in (*curls(TEXT), *curls(MONITORING)):
+        with subtests.test(command):
+            assert run(command)
 
 
 def test_recorded_call_is_there(run: Any):

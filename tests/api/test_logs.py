@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 from decimal import Decimal
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -45,6 +46,80 @@ FIELDS = {
     "day",
     "created_at",
 }
+
+FILTERS: list[tuple[dict[str, str], set[str]]] = [
+    ({"section": "chat"}, {"old", "failed"}),
+    ({"section": "elsewhere"}, {"new"}),
+    ({"model": "gpt-4o"}, {"old", "failed"}),
+    ({"model": "gpt-4"}, set()),
+    ({"success": "true"}, {"old", "new"}),
+    ({"success": "False"}, {"failed"}),
+    ({"start_date": "2026-03-14"}, {"failed", "new"}),
+    ({"end_date": "2026-03-14"}, {"old", "failed"}),
+    ({"start_date": "2026-03-14", "end_date": "2026-03-14"}, {"failed"}),
+    ({"start_date": "2026-03-15", "end_date": "2026-03-13"}, set()),
+    ({"start_date": "0001-01-01", "end_date": "9999-12-31"}, {"old", "failed", "new"}),
+    ({"section": "chat", "success": "true", "model": "gpt-4o"}, {"old"}),
+]
+#: Parameters, and the one of them that is wrong.
+WRONG_PARAMETERS: list[tuple[dict[str, Any], str]] = [
+    ({"sections": "chat"}, "sections"),
+    ({"section": "chatbot"}, "section"),
+    ({"section": "x" * 51}, "section"),
+    ({"section": ""}, "section"),
+    ({"section": "chat\x00"}, "section"),
+    ({"section": ["chat", "other"]}, "section"),
+    ({"model": "\x00"}, "model"),
+    ({"model": "x" * 101}, "model"),
+    ({"success": "maybe"}, "success"),
+    ({"success": "1"}, "success"),
+    ({"start_date": "yesterday"}, "start_date"),
+    ({"start_date": "2026-02-30"}, "start_date"),
+    ({"end_date": "2026-03-14T12:00:00Z"}, "end_date"),
+    ({"end_date": "10000-01-01"}, "end_date"),
+    ({"end_date": "2026-03-14\x00"}, "end_date"),
+    ({"limit": "0"}, "limit"),
+    ({"limit": "501"}, "limit"),
+    ({"limit": "-1"}, "limit"),
+    ({"limit": "ten"}, "limit"),
+    ({"limit": "1_0"}, "limit"),
+    ({"limit": "٣"}, "limit"),
+    ({"limit": "9" * 5000}, "limit"),
+    ({"offset": "-1"}, "offset"),
+    ({"offset": "9" * 30}, "offset"),
+    ({"offset": "1.5"}, "offset"),
+    ({"user": "1"}, "user"),
+    ({"user_id__gt": "0"}, "user_id__gt"),
+]
+#: What differs from a body that is accepted, and the field that is wrong by it.
+WRONG_FIELDS: list[tuple[dict[str, Any], str]] = [
+    ({"section": None}, "section"),
+    ({"section": ""}, "section"),
+    ({"section": "chatbot"}, "section"),
+    ({"section": ["chat"]}, "section"),
+    ({"section": "\ud800"}, "section"),
+    ({"section": "x" * 10000}, "section"),
+    ({"prompt_tokens": -1}, "prompt_tokens"),
+    ({"prompt_tokens": "150"}, "prompt_tokens"),
+    ({"prompt_tokens": 1.5}, "prompt_tokens"),
+    ({"prompt_tokens": True}, "prompt_tokens"),
+    ({"prompt_tokens": None}, "prompt_tokens"),
+    ({"prompt_tokens": 10**12 + 1}, "prompt_tokens"),
+    ({"completion_tokens": 10**400}, "completion_tokens"),
+    ({"completion_tokens": 1e300}, "completion_tokens"),
+    ({"response_time_ms": 2**63}, "response_time_ms"),
+    ({"success": "yes"}, "success"),
+    ({"success": 1}, "success"),
+    ({"success": None}, "success"),
+    ({"model_name": "x" * 101}, "model_name"),
+    ({"model_name": "a\x00b"}, "model_name"),
+    ({"model_name": "\ud800"}, "model_name"),
+    ({"model_name": 7}, "model_name"),
+    ({"error_message": "a\x00b"}, "error_message"),
+    ({"error_message": {"message": "no"}}, "error_message"),
+    ({"metadata": "text"}, "metadata"),
+    ({"metadata": [1]}, "metadata"),
+]
 
 
 def ids(response) -> list[str]:
@@ -97,24 +172,7 @@ class TestList:
 
         assert ids(get(ada, LOGS)) == [str(logs[n].pk) for n in (1, 2, 0)]
 
-    @pytest.mark.parametrize(
-        ("parameters", "wanted"),
-        [
-            ({"section": "chat"}, {"old", "failed"}),
-            ({"section": "elsewhere"}, {"new"}),
-            ({"model": "gpt-4o"}, {"old", "failed"}),
-            ({"model": "gpt-4"}, set()),
-            ({"success": "true"}, {"old", "new"}),
-            ({"success": "False"}, {"failed"}),
-            ({"start_date": "2026-03-14"}, {"failed", "new"}),
-            ({"end_date": "2026-03-14"}, {"old", "failed"}),
-            ({"start_date": "2026-03-14", "end_date": "2026-03-14"}, {"failed"}),
-            ({"start_date": "2026-03-15", "end_date": "2026-03-13"}, set()),
-            ({"start_date": "0001-01-01", "end_date": "9999-12-31"}, {"old", "failed", "new"}),
-            ({"section": "chat", "success": "true", "model": "gpt-4o"}, {"old"}),
-        ],
-    )
-    def test_filters_narrow(self, ada: User, parameters, wanted):
+    def test_filters_narrow(self, ada: User, subtests: pytest.Subtests):
         names = {
             str(save_log(user=ada, created_at=NOON - DAY).pk): "old",
             str(save_log(user=ada, success=False).pk): "failed",
@@ -125,7 +183,9 @@ class TestList:
             ): "new",
         }
 
-        assert {names[pk] for pk in ids(get(ada, LOGS, **parameters))} == wanted
+        for parameters, wanted in FILTERS:
+            with subtests.test(str(parameters)):
+                assert {names[pk] for pk in ids(get(ada, LOGS, **parameters))} == wanted
 
     @override_settings(AI_USAGE_DAY_TIMEZONE="America/New_York")
     def test_days_are_those_of_the_setting(self, ada: User):
@@ -135,42 +195,12 @@ class TestList:
 
         assert ids(get(ada, LOGS, end_date="2026-03-13")) == [str(late.pk)]
 
-    @pytest.mark.parametrize(
-        ("parameters", "wrong"),
-        [
-            ({"sections": "chat"}, "sections"),
-            ({"section": "chatbot"}, "section"),
-            ({"section": "x" * 51}, "section"),
-            ({"section": ""}, "section"),
-            ({"section": "chat\x00"}, "section"),
-            ({"section": ["chat", "other"]}, "section"),
-            ({"model": "\x00"}, "model"),
-            ({"model": "x" * 101}, "model"),
-            ({"success": "maybe"}, "success"),
-            ({"success": "1"}, "success"),
-            ({"start_date": "yesterday"}, "start_date"),
-            ({"start_date": "2026-02-30"}, "start_date"),
-            ({"end_date": "2026-03-14T12:00:00Z"}, "end_date"),
-            ({"end_date": "10000-01-01"}, "end_date"),
-            ({"end_date": "2026-03-14\x00"}, "end_date"),
-            ({"limit": "0"}, "limit"),
-            ({"limit": "501"}, "limit"),
-            ({"limit": "-1"}, "limit"),
-            ({"limit": "ten"}, "limit"),
-            ({"limit": "1_0"}, "limit"),
-            ({"limit": "٣"}, "limit"),
-            ({"limit": "9" * 5000}, "limit"),
-            ({"offset": "-1"}, "offset"),
-            ({"offset": "9" * 30}, "offset"),
-            ({"offset": "1.5"}, "offset"),
-            ({"user": "1"}, "user"),
-            ({"user_id__gt": "0"}, "user_id__gt"),
-        ],
-    )
-    def test_wrong_parameter_is_named(self, ada: User, parameters, wrong: str):
-        response = get(ada, LOGS, **parameters)
+    def test_wrong_parameter_is_named(self, ada: User, subtests: pytest.Subtests):
+        for parameters, wrong in WRONG_PARAMETERS:
+            with subtests.test(f"{parameters}"[:100]):
+                response = get(ada, LOGS, **parameters)
 
-        assert (response.status_code, list(response.json())) == (400, [wrong])
+                assert (response.status_code, list(response.json())) == (400, [wrong])
 
     def test_all_wrong_names_are_told_at_once(self, ada: User):
         assert set(get(ada, LOGS, day="1", limits="3").json()) == {"day", "limits"}
@@ -224,13 +254,13 @@ class TestOne:
         assert (response.status_code, set(response.json())) == (200, FIELDS)
         assert response.json()["id"] == str(log.pk)
 
-    @pytest.mark.parametrize(
-        "pk", ["00000000-0000-7000-8000-000000000007", "7", "x" * 300, "%00", "%F0%9F%92%A9"]
-    )
-    def test_what_is_not_there_is_not_found(self, ada: User, pk: str):
-        response = get(ada, f"{LOGS}{pk}/")
+    def test_what_is_not_there_is_not_found(self, ada: User, subtests: pytest.Subtests):
+        nobodys = "00000000-0000-7000-8000-000000000007"
+        for pk in (nobodys, "7", "x" * 300, "%00", "%F0%9F%92%A9"):
+            with subtests.test(pk):
+                response = get(ada, f"{LOGS}{pk}/")
 
-        assert (response.status_code, list(response.json())) == (404, ["detail"])
+                assert (response.status_code, list(response.json())) == (404, ["detail"])
 
     def test_parameters_are_refused(self, ada: User):
         assert get(ada, f"{LOGS}{save_log(user=ada).pk}/", limit=1).status_code == 400
@@ -310,56 +340,26 @@ class TestRecord:
         assert row["cost"] is None
         assert AIUsageLog.objects.filter(user=ada).count() == 1
 
-    @pytest.mark.parametrize(
-        ("changes", "wrong"),
-        [
-            ({"section": None}, "section"),
-            ({"section": ""}, "section"),
-            ({"section": "chatbot"}, "section"),
-            ({"section": ["chat"]}, "section"),
-            ({"section": "\ud800"}, "section"),
-            ({"section": "x" * 10000}, "section"),
-            ({"prompt_tokens": -1}, "prompt_tokens"),
-            ({"prompt_tokens": "150"}, "prompt_tokens"),
-            ({"prompt_tokens": 1.5}, "prompt_tokens"),
-            ({"prompt_tokens": True}, "prompt_tokens"),
-            ({"prompt_tokens": None}, "prompt_tokens"),
-            ({"prompt_tokens": 10**12 + 1}, "prompt_tokens"),
-            ({"completion_tokens": 10**400}, "completion_tokens"),
-            ({"completion_tokens": 1e300}, "completion_tokens"),
-            ({"response_time_ms": 2**63}, "response_time_ms"),
-            ({"success": "yes"}, "success"),
-            ({"success": 1}, "success"),
-            ({"success": None}, "success"),
-            ({"model_name": "x" * 101}, "model_name"),
-            ({"model_name": "a\x00b"}, "model_name"),
-            ({"model_name": "\ud800"}, "model_name"),
-            ({"model_name": 7}, "model_name"),
-            ({"error_message": "a\x00b"}, "error_message"),
-            ({"error_message": {"message": "no"}}, "error_message"),
-            ({"metadata": "text"}, "metadata"),
-            ({"metadata": [1]}, "metadata"),
-        ],
-    )
-    def test_wrong_field_is_named_and_nothing_recorded(self, ada: User, changes, wrong: str):
-        response = client_of(ada).post(
-            LOGS, json.dumps({"section": "chat"} | changes), content_type="application/json"
-        )
+    def test_wrong_field_is_named_and_nothing_recorded(self, ada: User, subtests: pytest.Subtests):
+        for changes, wrong in WRONG_FIELDS:
+            with subtests.test(f"{changes}"[:100]):
+                response = client_of(ada).post(
+                    LOGS, json.dumps({"section": "chat"} | changes), content_type="application/json"
+                )
 
-        assert (response.status_code, list(response.json())) == (400, [wrong])
-        assert not AIUsageLog.objects.exists()
-        assert not AIUsageTracking.objects.exists()
+                assert (response.status_code, list(response.json())) == (400, [wrong])
+                assert not AIUsageLog.objects.exists()
+                assert not AIUsageTracking.objects.exists()
 
-    @pytest.mark.parametrize(
-        "body", ["", "{", "[]", "null", '"text"', "[" * 100_000, '{"section": NaN}', "\xff"]
-    )
-    def test_what_is_no_object_is_refused(self, ada: User, body: str):
-        response = client_of(ada).post(
-            LOGS, body.encode("latin-1"), content_type="application/json"
-        )
+    def test_what_is_no_object_is_refused(self, ada: User, subtests: pytest.Subtests):
+        for body in ("", "{", "[]", "null", '"text"', "[" * 100_000, '{"section": NaN}', "\xff"):
+            with subtests.test(body[:20]):
+                response = client_of(ada).post(
+                    LOGS, body.encode("latin-1"), content_type="application/json"
+                )
 
-        assert response.status_code == 400
-        assert not AIUsageLog.objects.exists()
+                assert response.status_code == 400
+                assert not AIUsageLog.objects.exists()
 
     def test_other_content_is_refused(self, ada: User):
         assert client_of(ada).post(LOGS, {"section": "chat"}).status_code == 415

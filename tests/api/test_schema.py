@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -99,9 +100,15 @@ def test_schemathesis_finds_no_failure(database_url: str, tmp_path: Path):
         },
         capture_output=True,
         text=True,
-        timeout=180,
+        timeout=600,
         check=False,
     )
 
-    assert ended.returncode == 0, ended.stdout[-10_000:] + ended.stderr[-5_000:]
-    assert "No issues found" in ended.stdout
+    told = ended.stdout[-10_000:] + ended.stderr[-5_000:]
+    assert ended.returncode == 0, told
+    assert "No issues found" in ended.stdout, told
+    # Every operation, in each of the phases that do not need examples in the schema.
+    assert re.search(r"Operations: +7 selected / 7 total", ended.stdout), told
+    for phase in ("Coverage", "Fuzzing", "Stateful"):
+        assert f"✅ {phase}" in ended.stdout.partition("Test Phases:")[2], told
+    assert len(re.findall(r"✅ 7 passed", ended.stdout)) == 2, told

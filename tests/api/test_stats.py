@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from decimal import Decimal
+from itertools import product
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -14,9 +15,9 @@ from freezegun import freeze_time
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.api.conftest import GLOBAL_LOG_STATS, GLOBAL_STATS, LOG_STATS, STATS, get
+from tests.api.conftest import GLOBAL_LOG_STATS, GLOBAL_STATS, LOG_STATS, STATS, client_of, get
 from tests.builders import NOON, make_log, make_user, rolled_back, save_log
-from tests.reports.calls import Call, calls, save
+from tests.reports.calls import UNHURRIED, Call, calls, save
 from tests.reports.test_period import PLACES
 from usage_tracking.models import AIUsageLog
 
@@ -47,6 +48,19 @@ KEYS = {
     STATS: TOTALS,
     GLOBAL_STATS: TOTALS | OF_ALL | {"active_users"},
 }
+WRONG_DAYS: list[Any] = [
+    "0",
+    "-1",
+    "367",
+    "100000",
+    "x",
+    "1.5",
+    "",
+    "9" * 50,
+    "\x00",
+    "1e2",
+    ["1", "2"],
+]
 
 
 def tokens(some: list[Call]) -> int | None:
@@ -79,7 +93,7 @@ def test_numbers_are_those_of_a_second_computation(zone: str, moment: dt.datetim
     clock = ZoneInfo(zone)
     today = moment.astimezone(clock).date()
 
-    @settings(max_examples=15, deadline=None)
+    @settings(UNHURRIED, max_examples=15)
     @given(
         calls=calls(st.integers(-4 * 1440, 2 * 1440)),
         days=st.integers(1, 5),
@@ -188,107 +202,125 @@ def check_users(answer: Any, wanted: list[Call], users: list[User]) -> None:
     assert answer["unattributed_requests"] == sum(c.user is None for c in wanted)
 
 
-@pytest.mark.parametrize("path", KEYS)
 class TestEveryPage:
-    def test_it_has_all_keys(self, path: str, auditor: User):
+    def test_it_has_all_keys(self, auditor: User, subtests: pytest.Subtests):
         with freeze_time(NOON):
             save_log(user=auditor)
-            answer = get(auditor, path).json()
+            answers = {path: get(auditor, path).json() for path in KEYS}
 
-        assert set(answer) == KEYS[path]
-        assert (answer["total_requests"], answer["days_included"]) == (1, 30)
-        assert answer["date_range"] == {"start": "2026-02-13", "end": "2026-03-14"}
-        assert len(answer["daily_breakdown"]) == 30
-        assert answer["daily_breakdown"][-1] == {
-            "date": "2026-03-14",
-            "requests": 1,
-            "tokens": 230,
-            "cost": answer["daily_breakdown"][-1]["cost"],
-            "successful_requests": 1,
-            "failed_requests": 0,
-        }
+        for path, answer in answers.items():
+            with subtests.test(path):
+                assert set(answer) == KEYS[path]
+                assert (answer["total_requests"], answer["days_included"]) == (1, 30)
+                assert answer["date_range"] == {"start": "2026-02-13", "end": "2026-03-14"}
+                assert len(answer["daily_breakdown"]) == 30
+                assert answer["daily_breakdown"][-1] == {
+                    "date": "2026-03-14",
+                    "requests": 1,
+                    "tokens": 230,
+                    "cost": answer["daily_breakdown"][-1]["cost"],
+                    "successful_requests": 1,
+                    "failed_requests": 0,
+                }
 
-    def test_nothing_has_no_average(self, path: str, auditor: User):
-        answer = get(auditor, path, days=1).json()
+    def test_nothing_has_no_average(self, auditor: User, subtests: pytest.Subtests):
+        for path in KEYS:
+            with subtests.test(path):
+                answer = get(auditor, path, days=1).json()
 
-        assert (answer["total_requests"], answer["total_tokens"]) == (0, 0)
-        assert answer["cost"] == "0.00000000"
-        assert answer["success_rate"] is None
-        assert answer["average_response_time_ms"] is None
-        assert answer["average_tokens_per_request"] is None
+                assert (answer["total_requests"], answer["total_tokens"]) == (0, 0)
+                assert answer["cost"] == "0.00000000"
+                assert answer["success_rate"] is None
+                assert answer["average_response_time_ms"] is None
+                assert answer["average_tokens_per_request"] is None
 
-    @pytest.mark.parametrize(
-        "days", ["0", "-1", "367", "100000", "x", "1.5", "", "9" * 50, "\x00", "1e2", ["1", "2"]]
-    )
-    def test_wrong_days_are_named(self, path: str, auditor: User, days: Any):
-        response = get(auditor, path, days=days)
+    def test_wrong_days_are_named(self, auditor: User, subtests: pytest.Subtests):
+        for path, days in product(KEYS, WRONG_DAYS):
+            with subtests.test(path, days=days):
+                response = get(auditor, path, days=days)
 
-        assert (response.status_code, list(response.json())) == (400, ["days"])
+                assert (response.status_code, list(response.json())) == (400, ["days"])
 
-    def test_unknown_parameter_is_named(self, path: str, auditor: User):
-        response = get(auditor, path, start_date="2026-03-01")
+    def test_unknown_parameter_is_named(self, auditor: User, subtests: pytest.Subtests):
+        for path in KEYS:
+            with subtests.test(path):
+                response = get(auditor, path, start_date="2026-03-01")
 
-        assert (response.status_code, list(response.json())) == (400, ["start_date"])
+                assert (response.status_code, list(response.json())) == (400, ["start_date"])
 
-    @pytest.mark.parametrize("days", [1, 30, 366])
     def test_it_takes_three_statements_at_most(
-        self, path: str, auditor: User, django_assert_max_num_queries, days: int
+        self, auditor: User, django_assert_max_num_queries, subtests: pytest.Subtests
     ):
         for number in range(12):
             save_log(user=make_user(f"user{number}"), section=f"section{number}")
             save_log(user=auditor)
         auditor.has_perm("usage_tracking.view_aiusagelog")  # asks once per request, as Django does
 
-        with freeze_time(NOON), django_assert_max_num_queries(3):
-            get(auditor, path, days=days)
+        for path, days in product(KEYS, [1, 30, 366]):
+            with (
+                subtests.test(path, days=days),
+                freeze_time(NOON),
+                django_assert_max_num_queries(3),
+            ):
+                get(auditor, path, days=days)
 
-    def test_other_methods_are_refused(self, path: str, auditor: User):
-        from tests.api.conftest import client_of
-
+    def test_other_methods_are_refused(self, auditor: User):
         client = client_of(auditor)
-        assert {getattr(client, m)(path).status_code for m in ("post", "put", "delete")} == {405}
+        told = {
+            (path, method): getattr(client, method)(path).status_code
+            for path, method in product(KEYS, ("post", "put", "delete"))
+        }
+
+        assert {request: status for request, status in told.items() if status != 405} == {}
 
 
-@pytest.mark.parametrize("path", [LOG_STATS, GLOBAL_LOG_STATS])
 class TestSection:
-    @pytest.mark.parametrize("section", ["chatbot", "x" * 51, "chat\x00", "", ["chat", "other"]])
-    def test_wrong_one_is_named(self, path: str, auditor: User, section: Any):
-        response = get(auditor, path, section=section)
+    """Of the pages that add up logs, which are the ones that know sections."""
 
-        assert (response.status_code, list(response.json())) == (400, ["section"])
+    PAGES = (LOG_STATS, GLOBAL_LOG_STATS)
 
-    def test_declared_one_may_have_no_calls(self, path: str, auditor: User):
-        answer = get(auditor, path, section="chat").json()
+    def test_wrong_one_is_named(self, auditor: User, subtests: pytest.Subtests):
+        wrong: list[Any] = ["chatbot", "x" * 51, "chat\x00", "", ["chat", "other"]]
+        for path, section in product(self.PAGES, wrong):
+            with subtests.test(path, section=section):
+                response = get(auditor, path, section=section)
 
-        assert (answer["total_requests"], answer["by_section"], answer["recent_logs"]) == (
-            0,
-            {},
-            [],
-        )
+                assert (response.status_code, list(response.json())) == (400, ["section"])
 
-    def test_one_that_only_calls_have_is_shown(self, path: str, auditor: User):
+    def test_declared_one_may_have_no_calls(self, auditor: User, subtests: pytest.Subtests):
+        for path in self.PAGES:
+            with subtests.test(path):
+                answer = get(auditor, path, section="chat").json()
+
+                assert answer["total_requests"] == 0
+                assert (answer["by_section"], answer["recent_logs"]) == ({}, [])
+
+    def test_one_that_only_calls_have_is_shown(self, auditor: User, subtests: pytest.Subtests):
         save_log(user=auditor, section="removed", created_at=NOON - 500 * DAY)
 
-        with freeze_time(NOON):
-            answer = get(auditor, path, section="removed")
+        for path in self.PAGES:
+            with subtests.test(path), freeze_time(NOON):
+                answer = get(auditor, path, section="removed")
 
-        assert (answer.status_code, answer.json()["total_requests"]) == (200, 0)
+                assert (answer.status_code, answer.json()["total_requests"]) == (200, 0)
 
-    def test_sections_are_counted_apart(self, path: str, auditor: User):
+    def test_sections_are_counted_apart(self, auditor: User, subtests: pytest.Subtests):
         with freeze_time(NOON):
             save_log(user=auditor, section="chat")
             save_log(user=auditor, section="removed", success=False, response_time_ms=333)
-            answer = get(auditor, path).json()
+            answers = {path: get(auditor, path).json() for path in self.PAGES}
 
-        assert answer["by_section"]["removed"] == {
-            "display_name": "removed",
-            "count": 1,
-            "total_tokens": 230,
-            "cost": None,
-            "avg_response_time_ms": 333.0,
-            "percentage": 50.0,
-        }
-        assert answer["by_section"]["chat"]["display_name"] == "Customer Chat"
+        for path, answer in answers.items():
+            with subtests.test(path):
+                assert answer["by_section"]["removed"] == {
+                    "display_name": "removed",
+                    "count": 1,
+                    "total_tokens": 230,
+                    "cost": None,
+                    "avg_response_time_ms": 333.0,
+                    "percentage": 50.0,
+                }
+                assert answer["by_section"]["chat"]["display_name"] == "Customer Chat"
 
 
 def test_deleted_users_calls_stay_in_the_totals(ada: User, auditor: User):

@@ -9,11 +9,15 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
+from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
 from tests.builders import make_log
 from usage_tracking.models import AIUsageLog
 from usage_tracking.reports import Figures
+
+#: However slow the machine is.
+UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 @dataclass(frozen=True)

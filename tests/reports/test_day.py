@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.builders import NOON, make_event, make_log, make_user, rolled_back, save_log
-from tests.reports.calls import Call, add_up, calls, group, save
+from tests.reports.calls import UNHURRIED, Call, add_up, calls, group, save
 from usage_tracking import outbox, reports
 from usage_tracking.models import AIUsageLog
 from usage_tracking.reports import Backlog, Figures, NotFound
@@ -39,7 +39,7 @@ def test_figures_are_those_of_a_second_computation(zone: str, until: dt.datetime
     clock = ZoneInfo(zone)
     day = until.astimezone(clock).date()
 
-    @settings(max_examples=20, deadline=None)
+    @settings(UNHURRIED, max_examples=20)
     @given(
         calls=calls(st.integers(-3 * 1440, 1440)),
         only_user=st.none() | st.integers(0, 2),
@@ -108,16 +108,16 @@ class TestDayReport:
         )
         assert report.totals.figures.average_response_time_ms is None
 
-    @pytest.mark.parametrize("rows", [1, 60])
-    def test_it_takes_three_statements(self, django_assert_num_queries, rows: int):
-        users = [make_user(f"user{n}") for n in range(rows)]
-        AIUsageLog.objects.bulk_create(
+    def test_it_takes_three_statements(self, django_assert_num_queries):
+        users = [make_user(f"user{n}") for n in range(60)]
+        logs = [
             make_log(user=user, section=f"section{n}", model_name=f"model{n}")
             for n, user in enumerate(users)
-        )
-
-        with django_assert_num_queries(3):
-            reports.day_report(TODAY, until=NOON)
+        ]
+        for some in (logs[:1], logs[1:]):
+            AIUsageLog.objects.bulk_create(some)
+            with django_assert_num_queries(3):
+                reports.day_report(TODAY, until=NOON)
 
     def test_what_nobody_knows_is_none(self):
         save_log(prompt_tokens=None, completion_tokens=None, cost=None)
@@ -199,22 +199,20 @@ class TestDayReport:
         assert report.previous.until == NOON - DAY
         assert report.previous.figures.calls == 1
 
-    @pytest.mark.parametrize(
-        ("until", "before"),
-        [
+    @override_settings(AI_USAGE_DAY_TIMEZONE=NEW_YORK)
+    def test_same_time_is_that_of_the_clock(self, subtests: pytest.Subtests):
+        for until, before in (
             ("2026-03-08 15:00", "2026-03-07T15:00:00-05:00"),  # 23 hours earlier
             ("2026-11-01 15:00", "2026-10-31T15:00:00-04:00"),  # 25 hours earlier
             ("2026-03-09 02:30", "2026-03-08T02:30:00-05:00"),  # skipped: 03:30 by summer time
             ("2026-11-02 01:30", "2026-11-01T01:30:00-04:00"),  # repeated: the first of the two
-        ],
-    )
-    def test_same_time_is_that_of_the_clock(self, until: str, before: str):
-        moment = dt.datetime.fromisoformat(until).replace(tzinfo=ZoneInfo(NEW_YORK))
-        with override_settings(AI_USAGE_DAY_TIMEZONE=NEW_YORK):
-            report = reports.day_report(moment.date(), until=moment.astimezone(dt.UTC))
+        ):
+            with subtests.test(until):
+                moment = dt.datetime.fromisoformat(until).replace(tzinfo=ZoneInfo(NEW_YORK))
+                report = reports.day_report(moment.date(), until=moment.astimezone(dt.UTC))
 
-        assert report.previous.until is not None
-        assert report.previous.until.isoformat() == before
+                assert report.previous.until is not None
+                assert report.previous.until.isoformat() == before
 
     def test_repeated_hour_of_today_is_counted_once(self):
         # 01:30 in New York for the first time, at 05:30 UTC, and an hour later once more.
@@ -291,10 +289,10 @@ class TestFindUser:
             reports.find_user("zoroaster")
         assert str(caught.value) == "There is no user 'zoroaster'."
 
-    @pytest.mark.parametrize("text", ["", "9" * 40, "\x00", "-1", "%"])
-    def test_what_is_no_key_is_not_found(self, text: str):
-        with pytest.raises(NotFound):
-            reports.find_user(text)
+    def test_what_is_no_key_is_not_found(self, subtests: pytest.Subtests):
+        for text in ("", "9" * 40, "\x00", "-1", "%"):
+            with subtests.test(text), pytest.raises(NotFound):
+                reports.find_user(text)
 
 
 class TestFindSection:
@@ -306,7 +304,8 @@ class TestFindSection:
 
         assert reports.find_section("elsewhere") == "elsewhere"
 
-    @pytest.mark.parametrize("text", ["rag_pipelin", "RAG pipeline", "rag_pipelin\x00"])
-    def test_misspelt_section_brings_the_near_one(self, text: str):
-        with pytest.raises(NotFound, match=r"Did you mean 'rag_pipeline'\?"):
-            reports.find_section(text)
+    def test_misspelt_section_brings_the_near_one(self, subtests: pytest.Subtests):
+        told = r"Did you mean 'rag_pipeline'\?"
+        for text in ("rag_pipelin", "RAG pipeline", "rag_pipelin\x00"):
+            with subtests.test(text), pytest.raises(NotFound, match=told):
+                reports.find_section(text)

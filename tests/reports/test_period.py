@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.builders import NOON, make_log, make_user, rolled_back, save_log
-from tests.reports.calls import Call, add_up, calls, group, save
+from tests.reports.calls import UNHURRIED, Call, add_up, calls, group, save
 from usage_tracking import reports
 from usage_tracking.models import AIUsageLog
 from usage_tracking.reports import Figures
@@ -40,7 +40,7 @@ def test_figures_are_those_of_a_second_computation(zone: str, moment: dt.datetim
     clock = ZoneInfo(zone)
     today = moment.astimezone(clock).date()
 
-    @settings(max_examples=20, deadline=None)
+    @settings(UNHURRIED, max_examples=20)
     @given(
         calls=MADE,
         days=st.tuples(st.integers(-3, 1), st.integers(0, 3)),
@@ -115,7 +115,7 @@ def test_daily_rows_tell_the_same(zone: str, moment: dt.datetime):
     users = [make_user(name) for name in ("ada", "bob", "cy")]
     today = moment.astimezone(ZoneInfo(zone)).date()
 
-    @settings(max_examples=20, deadline=None)
+    @settings(UNHURRIED, max_examples=20)
     @given(
         calls=MADE,
         days=st.tuples(st.integers(-3, 1), st.integers(0, 3)),
@@ -177,18 +177,16 @@ class TestPeriodReport:
             (),
         )
 
-    @pytest.mark.parametrize("days", [1, 366])
-    def test_it_takes_three_statements_with_the_latest_calls(
-        self, django_assert_num_queries, days: int
-    ):
+    def test_it_takes_three_statements_with_the_latest_calls(self, django_assert_num_queries):
         for number in range(12):
             save_log(user=make_user(f"user{number}"), section=f"section{number}")
 
-        with django_assert_num_queries(3):
-            report = reports.period_report(TODAY - (days - 1) * DAY, TODAY)
-            names = [log.user.username for log in reports.latest_logs(report, 10) if log.user]
+        for days in (1, 366):
+            with django_assert_num_queries(3):
+                report = reports.period_report(TODAY - (days - 1) * DAY, TODAY)
+                names = [log.user.username for log in reports.latest_logs(report, 10) if log.user]
 
-        assert len(names) == 10
+            assert len(names) == 10
 
     def test_daily_rows_take_two_statements(self, django_assert_num_queries):
         save_log(user=make_user())
@@ -243,14 +241,17 @@ class TestPeriodReport:
         assert reports.period_report(TODAY, TODAY).totals.calls == 0
         assert reports.daily_rows_report(TODAY, TODAY).totals.total_requests == 1
 
-    @pytest.mark.parametrize("report", [reports.period_report, reports.daily_rows_report])
-    def test_end_before_the_start_is_refused(self, report):
+    def test_end_before_the_start_is_refused(self):
         with pytest.raises(ValueError, match="before it starts"):
-            report(TODAY, TODAY - DAY)
+            reports.period_report(TODAY, TODAY - DAY)
+        with pytest.raises(ValueError, match="before it starts"):
+            reports.daily_rows_report(TODAY, TODAY - DAY)
 
-    @pytest.mark.parametrize("day", [dt.date.min, dt.date.max])
-    def test_ends_of_the_calendar_are_days_too(self, day: dt.date):
-        assert reports.period_report(day, day, user=make_user()).totals == Figures()
+    def test_ends_of_the_calendar_are_days_too(self):
+        user = make_user()
+
+        for day in (dt.date.min, dt.date.max):
+            assert reports.period_report(day, day, user=user).totals == Figures(), day
 
     def test_latest_of_a_section_with_few_calls(self):
         AIUsageLog.objects.bulk_create(make_log(section="chat") for _ in range(20))

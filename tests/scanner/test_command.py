@@ -8,6 +8,7 @@ import pty
 import subprocess
 import sys
 from contextlib import suppress
+from typing import Any
 
 import pytest
 from django.test import override_settings
@@ -50,23 +51,22 @@ def test_sections_without_a_log_are_told(tmp_path):
 
 
 @pytest.mark.django_db
-@pytest.mark.parametrize(
-    ("settings", "status"),
-    [
+def test_settings_of_the_site(tmp_path, subtests):
+    write_tree(tmp_path, {"shop/views.py": ASK})
+    cases: list[tuple[dict[str, Any], str]] = [
         ({}, "captured"),
         ({"AI_USAGE_ENABLED": False}, "invisible"),
         ({"AI_USAGE_CAPTURE": False}, "invisible"),
         ({"AI_USAGE_CAPTURE": ["requests"]}, "invisible"),
         ({"AI_USAGE_CAPTURE": ["httpx"]}, "captured"),
         ({"AI_USAGE_SCANNER_TRACKERS": ["OpenAI"]}, "covered"),
-    ],
-)
-def test_settings_of_the_site(tmp_path, settings, status):
-    write_tree(tmp_path, {"shop/views.py": ASK})
-    with override_settings(**settings):
-        report = json.loads(find(tmp_path, "--format", "json", "--fail-on", "never").out)
+    ]
 
-    assert [finding["status"] for finding in report["findings"]] == [status]
+    for settings, status in cases:
+        with subtests.test(str(settings)), override_settings(**settings):
+            report = json.loads(find(tmp_path, "--format", "json", "--fail-on", "never").out)
+
+            assert [finding["status"] for finding in report["findings"]] == [status]
 
 
 @pytest.mark.django_db
@@ -123,7 +123,7 @@ def test_terminal_is_told_what_it_is_at_and_left_clean(tmp_path, arguments, show
         told = os.read(terminal, 10_000)
     os.close(terminal)
 
-    assert ended.returncode == 1
+    assert ended.returncode == 1, (ended.stdout, told)
     assert b"captured" in ended.stdout
     assert (b"Reading 1 files ..." in told) is shown
     assert told.endswith(b"\r\x1b[K" if shown else b"")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import pytest
+from pathlib import Path
 
 from tests.scanner.trees import only_finding, scan_tree
 
@@ -23,66 +23,68 @@ def statuses(tmp_path, code: str, **options: object) -> list[str]:
     return [finding.status for finding in report.findings]
 
 
-@pytest.mark.parametrize(
-    "code",
-    [
-        f"def view(request):\n    with ai_usage(section='chat'):\n        {ASK}\n",
-        f"async def view(request):\n    async with ai_usage('chat'):\n        await {ASK}\n",
-        f"def view(request):\n    with open('x') as f, ai_usage('chat') as usage:\n        {ASK}\n",
-        f"@ai_usage(section='chat')\ndef view(request):\n    {ASK}\n",
-        f"@ai_section('chat')\ndef view(request):\n    {ASK}\n",
-        f"@ai_section('chat')\nclass View:\n    def post(self, request):\n        {ASK}\n",
-        f"class View:\n    ai_section = 'chat'\n    def post(self, request):\n        {ASK}\n",
-        "from django.utils.decorators import method_decorator\n"
-        "@method_decorator(ai_section('chat'), name='dispatch')\n"
-        f"class View:\n    def post(self, request):\n        {ASK}\n",
-        f"def view(request):\n    answer = {ASK}\n    track_ai_usage(request.user, 'chat', 1, 2)\n",
-        f"def view(request):\n    answer = {ASK}\n    log_ai_usage(request.user, 'chat')\n",
-        f"def view(request):\n    with AIUsageTracker(request.user, 'chat') as t:\n        {ASK}\n",
-        "from asgiref.sync import sync_to_async\n"
-        f"async def view(request):\n    {ASK}\n    await sync_to_async(track_ai_usage)(1)\n",
-        # one level of the project's own helpers
-        "def keep(answer):\n    track_ai_usage_safe(None, 'chat')\n"
-        f"def view(request):\n    keep({ASK})\n",
-        # whoever calls it is covered
-        f"def ask():\n    return {ASK}\n"
-        "def view(request):\n    with ai_usage('chat'):\n        ask()\n"
-        "@ai_section('chat')\ndef other(request):\n    return ask()\n",
-        # a lambda runs where it stands
-        f"def view(request):\n    with ai_usage('chat'):\n        retry(lambda: {ASK})\n",
-        # a context manager of the project's own
-        "from contextlib import contextmanager\n@contextmanager\ndef counted():\n"
-        "    with ai_usage('chat'):\n        yield\n"
-        f"def view(request):\n    with counted():\n        {ASK}\n",
-    ],
-)
-def test_covered(tmp_path, code):
-    assert statuses(tmp_path, code) == ["covered"]
+COVERED = [
+    f"def view(request):\n    with ai_usage(section='chat'):\n        {ASK}\n",
+    f"async def view(request):\n    async with ai_usage('chat'):\n        await {ASK}\n",
+    f"def view(request):\n    with open('x') as f, ai_usage('chat') as usage:\n        {ASK}\n",
+    f"@ai_usage(section='chat')\ndef view(request):\n    {ASK}\n",
+    f"@ai_section('chat')\ndef view(request):\n    {ASK}\n",
+    f"@ai_section('chat')\nclass View:\n    def post(self, request):\n        {ASK}\n",
+    f"class View:\n    ai_section = 'chat'\n    def post(self, request):\n        {ASK}\n",
+    "from django.utils.decorators import method_decorator\n"
+    "@method_decorator(ai_section('chat'), name='dispatch')\n"
+    f"class View:\n    def post(self, request):\n        {ASK}\n",
+    f"def view(request):\n    answer = {ASK}\n    track_ai_usage(request.user, 'chat', 1, 2)\n",
+    f"def view(request):\n    answer = {ASK}\n    log_ai_usage(request.user, 'chat')\n",
+    f"def view(request):\n    with AIUsageTracker(request.user, 'chat') as t:\n        {ASK}\n",
+    "from asgiref.sync import sync_to_async\n"
+    f"async def view(request):\n    {ASK}\n    await sync_to_async(track_ai_usage)(1)\n",
+    # one level of the project's own helpers
+    "def keep(answer):\n    track_ai_usage_safe(None, 'chat')\n"
+    f"def view(request):\n    keep({ASK})\n",
+    # whoever calls it is covered
+    f"def ask():\n    return {ASK}\n"
+    "def view(request):\n    with ai_usage('chat'):\n        ask()\n"
+    "@ai_section('chat')\ndef other(request):\n    return ask()\n",
+    # a lambda runs where it stands
+    f"def view(request):\n    with ai_usage('chat'):\n        retry(lambda: {ASK})\n",
+    # a context manager of the project's own
+    "from contextlib import contextmanager\n@contextmanager\ndef counted():\n"
+    "    with ai_usage('chat'):\n        yield\n"
+    f"def view(request):\n    with counted():\n        {ASK}\n",
+]
 
 
-@pytest.mark.parametrize(
-    "code",
-    [
-        f"def view(request):\n    {ASK}\n",
-        f"def view(request):\n    with ai_usage('chat'):\n        pass\n    {ASK}\n",
-        # tracked before the call, and in another branch
-        f"def view(request):\n    track_ai_usage(1, 'chat')\n    {ASK}\n",
-        "def view(request):\n    if request.x:\n"
-        f"        {ASK}\n    else:\n        track_ai_usage(1, 'chat')\n",
-        # one caller is covered, the other is not
-        f"def ask():\n    return {ASK}\n"
-        "def view(request):\n    with ai_usage('chat'):\n        ask()\n"
-        "def other(request):\n    return ask()\n",
-        # two levels of helpers are one too many
-        "def inner():\n    track_ai_usage(1, 'chat')\ndef outer():\n    inner()\n"
-        f"def view(request):\n    {ASK}\n    outer()\n",
-        # a section somewhere in the module is none
-        f"from usage_tracking import ai_section\ndef view(request):\n    {ASK}\n",
-        f"{ASK}\n",
-    ],
-)
-def test_captured_without_a_section(tmp_path, code):
-    assert statuses(tmp_path, code) == ["captured"]
+def each_status(tmp_path: Path, codes: list[str]) -> dict[str, list[str]]:
+    return {code: statuses(tmp_path / str(number), code) for number, code in enumerate(codes)}
+
+
+def test_covered(tmp_path):
+    assert each_status(tmp_path, COVERED) == {code: ["covered"] for code in COVERED}
+
+
+UNCOVERED = [
+    f"def view(request):\n    {ASK}\n",
+    f"def view(request):\n    with ai_usage('chat'):\n        pass\n    {ASK}\n",
+    # tracked before the call, and in another branch
+    f"def view(request):\n    track_ai_usage(1, 'chat')\n    {ASK}\n",
+    "def view(request):\n    if request.x:\n"
+    f"        {ASK}\n    else:\n        track_ai_usage(1, 'chat')\n",
+    # one caller is covered, the other is not
+    f"def ask():\n    return {ASK}\n"
+    "def view(request):\n    with ai_usage('chat'):\n        ask()\n"
+    "def other(request):\n    return ask()\n",
+    # two levels of helpers are one too many
+    "def inner():\n    track_ai_usage(1, 'chat')\ndef outer():\n    inner()\n"
+    f"def view(request):\n    {ASK}\n    outer()\n",
+    # a section somewhere in the module is none
+    f"from usage_tracking import ai_section\ndef view(request):\n    {ASK}\n",
+    f"{ASK}\n",
+]
+
+
+def test_captured_without_a_section(tmp_path):
+    assert each_status(tmp_path, UNCOVERED) == {code: ["captured"] for code in UNCOVERED}
 
 
 GEMINI = "genai.GenerativeModel('m').generate_content('x')"
@@ -151,14 +153,16 @@ def test_tracker_on_the_success_path_only_is_warned_of(tmp_path):
     ]
 
 
-@pytest.mark.parametrize("block", ["finally", "except Exception"])
-def test_tracker_that_sees_failures_is_not_warned_of(tmp_path, block):
-    code = (
-        f"def view(request):\n    try:\n        {ASK}\n        track_ai_usage(1, 'chat')\n"
-        f"    {block}:\n        track_ai_usage(1, 'chat', success=False)\n"
-    )
+def test_tracker_that_sees_failures_is_not_warned_of(tmp_path, subtests):
+    for block in ("finally", "except Exception"):
+        with subtests.test(block):
+            code = (
+                f"def view(request):\n    try:\n        {ASK}\n        track_ai_usage(1, 'chat')\n"
+                f"    {block}:\n        track_ai_usage(1, 'chat', success=False)\n"
+            )
 
-    assert warnings(tmp_path, code) == []
+            assert statuses(tmp_path / block, code) == ["covered"]
+            assert warnings(tmp_path / block, code) == []
 
 
 def test_tracker_shared_by_a_call_and_its_fallback_is_warned_of(tmp_path):

@@ -6,8 +6,6 @@ import re
 import shlex
 import tomllib
 
-import pytest
-
 from tests.children import ROOT
 from tests.scanner.trees import scan_tree, write_tree
 from usage_tracking.scanner import __main__ as scanner
@@ -27,13 +25,14 @@ COMMANDS = [
 ]
 
 
-@pytest.mark.parametrize("arguments", COMMANDS)
-def test_command_runs(arguments, tmp_path, monkeypatch, capsys):
+def test_commands_run(tmp_path, monkeypatch, subtests):
     write_tree(tmp_path, {"shop/a.py": "x = 1\n", "path/to/project/a.py": "x = 1\n"})
     write_tree(tmp_path, {"ai-usage-baseline.json": '{"version": 1, "findings": {}}'})
     monkeypatch.chdir(tmp_path)
 
-    assert scanner.main([*shlex.split(arguments), "--no-cache"]) == 0
+    for arguments in COMMANDS:
+        with subtests.test(arguments):
+            assert scanner.main([*shlex.split(arguments), "--no-cache"]) == 0
 
 
 def test_there_are_commands():

@@ -191,11 +191,10 @@ def test_sarif_keeps_the_rules_of_the_schema(capsys):
         assert isinstance(ran_once["executionSuccessful"], bool)
 
 
-@pytest.mark.parametrize(
-    ("threshold", "code"), [("never", 0), ("invisible", 1), ("captured", 1), ("any", 1)]
-)
-def test_threshold(capsys, threshold, code):
-    assert run(capsys, "--fail-on", threshold)[0] == code
+def test_threshold(capsys):
+    codes = {"never": 0, "invisible": 1, "captured": 1, "any": 1}
+
+    assert {name: run(capsys, "--fail-on", name)[0] for name in codes} == codes
 
 
 def test_threshold_any_takes_warnings(capsys, tree):
@@ -225,27 +224,27 @@ def test_baseline(capsys, tree):
     assert run(capsys, "--baseline", "old.json")[0] == 1
 
 
-@pytest.mark.parametrize("content", ["", "[]", "{}", '{"findings": {"a": "b"}}'])
-def test_file_that_is_no_baseline(capsys, tree, content):
-    (tree / "old.json").write_text(content)
-    code, _, err = run(capsys, "--baseline", "old.json")
+def test_file_that_is_no_baseline(capsys, tree, subtests):
+    for content in ("", "[]", "{}", '{"findings": {"a": "b"}}'):
+        with subtests.test(content):
+            (tree / "old.json").write_text(content)
+            code, _, err = run(capsys, "--baseline", "old.json")
 
-    assert (code, err) == (2, "old.json is no baseline; write one with --write-baseline.\n")
+            assert code == 2
+            assert err == "old.json is no baseline; write one with --write-baseline.\n"
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["--baseline", "missing.json"], "missing.json: No such file or directory.\n"),
-        (["--extra", "missing.toml"], "missing.toml is no file and no directory.\n"),
-        (["--output", "no/where.txt"], "no/where.txt: No such file or directory.\n"),
-        (["--jobs", "0"], "--jobs must be 1 or more.\n"),
-    ],
-)
-def test_cannot_run(capsys, arguments, message):
-    code, _, err = run(capsys, *arguments)
+def test_cannot_run(capsys):
+    messages = {
+        "--baseline=missing.json": "missing.json: No such file or directory.\n",
+        "--extra=missing.toml": "missing.toml is no file and no directory.\n",
+        "--output=no/where.txt": "no/where.txt: No such file or directory.\n",
+        "--jobs=0": "--jobs must be 1 or more.\n",
+    }
 
-    assert (code, err) == (2, message)
+    told = {argument: run(capsys, argument)[::2] for argument in messages}
+
+    assert told == {argument: (2, message) for argument, message in messages.items()}
 
 
 def test_path_that_does_not_exist(capsys):

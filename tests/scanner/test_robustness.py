@@ -15,35 +15,36 @@ from usage_tracking.scanner import CannotScanError, CatalogError, Options, scan
 ASK = "import openai\nopenai.chat.completions.create(model='m', messages=[])\n"
 
 
-@pytest.mark.parametrize(
-    "code",
-    [
-        # Python 3.12
-        "type Alias = int\n",
-        "def first[T: int](items: list[T]) -> T:\n    return items[0]\n",
-        "class Box[T]:\n    pass\n",
-        'x = {"y": 1}\nprint(f"{x["y"]}")\n',
-        # Python 3.14
-        "try:\n    pass\nexcept ValueError, TypeError:\n    pass\n",
-        # Python 2
-        "print 'x'\n",
-        "print 'x %s' % 1, 2\n",
-        "try:\n    pass\nexcept ValueError, error:\n    raise KeyError, 'x'\n",
-        "if 1 <> 2:\n    exec 'x'\n    print `1`, 0777, 10L, ur'x'\n",
-        "\tif 1:\n        pass\n",
-        # broken
-        "def (:\n",
-        "x = ((\n",
-        "<<<<<<< HEAD\nx = 1\n=======\nx = 2\n>>>>>>> other\n",
-        "{{ cookiecutter.name }} = {% if x %}1{% endif %}\n",
-        "'''never ended\n",
-    ],
-)
-def test_code_of_another_version_does_not_hide_a_call(tmp_path, code):
-    report = scan_tree(tmp_path, {"a.py": ASK + code})
+OTHER_VERSIONS = [
+    # Python 3.12
+    "type Alias = int\n",
+    "def first[T: int](items: list[T]) -> T:\n    return items[0]\n",
+    "class Box[T]:\n    pass\n",
+    'x = {"y": 1}\nprint(f"{x["y"]}")\n',
+    # Python 3.14
+    "try:\n    pass\nexcept ValueError, TypeError:\n    pass\n",
+    # Python 2
+    "print 'x'\n",
+    "print 'x %s' % 1, 2\n",
+    "try:\n    pass\nexcept ValueError, error:\n    raise KeyError, 'x'\n",
+    "if 1 <> 2:\n    exec 'x'\n    print `1`, 0777, 10L, ur'x'\n",
+    "\tif 1:\n        pass\n",
+    # broken
+    "def (:\n",
+    "x = ((\n",
+    "<<<<<<< HEAD\nx = 1\n=======\nx = 2\n>>>>>>> other\n",
+    "{{ cookiecutter.name }} = {% if x %}1{% endif %}\n",
+    "'''never ended\n",
+]
 
-    assert [(finding.line, finding.kind) for finding in report.findings] == [(2, "chat")]
-    assert sys.version_info >= (3, 12) or [problem.path for problem in report.problems]
+
+def test_code_of_another_version_does_not_hide_a_call(tmp_path, subtests):
+    for number, code in enumerate(OTHER_VERSIONS):
+        with subtests.test(code):
+            report = scan_tree(tmp_path / str(number), {"a.py": ASK + code})
+
+            assert [(finding.line, finding.kind) for finding in report.findings] == [(2, "chat")]
+            assert sys.version_info >= (3, 12) or [problem.path for problem in report.problems]
 
 
 def test_call_in_lines_that_cannot_be_parsed_is_found_as_text(tmp_path):
@@ -183,21 +184,17 @@ def test_data_of_the_site(tmp_path):
     assert (finding.provider, finding.kind) == ("acme", "chat")
 
 
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
+def test_data_that_cannot_be_used(tmp_path, subtests):
+    for content, message in (
         ("provider = ", "Invalid value"),
         ('provder = "x"', "unknown key 'provder'"),
         ('[[type]]\nname = "x"\nmade_by = ["x.Client"]', "not of the form package:Name"),
         ('[[type]]\nname = "x"\ngives = { a = "y" }', "names y, which is no type"),
         ('[[type]]\ncalls = { a = "chat" }', "a type has no name"),
-    ],
-)
-def test_data_that_cannot_be_used(tmp_path, content, message):
-    write_tree(tmp_path, {"a.toml": content})
-
-    with pytest.raises(CatalogError, match=message):
-        scan(Options(paths=(str(tmp_path),), extra=(str(tmp_path / "a.toml"),)))
+    ):
+        write_tree(tmp_path, {"a.toml": content})
+        with subtests.test(content), pytest.raises(CatalogError, match=message):
+            scan(Options(paths=(str(tmp_path),), extra=(str(tmp_path / "a.toml"),)))
 
 
 def test_no_django_is_imported():
