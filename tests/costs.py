@@ -6,13 +6,17 @@ starts a process, and says which mark it needs.
 
 from __future__ import annotations
 
+import platform
 import sys
 from collections.abc import Generator
 
 import pytest
 
-#: Fixtures that run a server for the test.
-SERVERS = {"stub", "dead_stub", "provider", "live_server"}
+#: Fixtures that run a server for the test, and those that are there for its child processes.
+FIXTURES = {
+    "server": {"stub", "own_stub", "dead_stub", "provider", "live_server"},
+    "process": {"database_url", "empty_database_url"},
+}
 #: The mark that allows what Python reports under these names.
 #: https://docs.python.org/3/library/audit_events.html
 MARKS = {
@@ -28,13 +32,15 @@ class Costs:
 
     def __init__(self) -> None:
         self._allowed: set[str] | None = None
-        self._used: set[str] = set()
+        self._used: dict[str, str] = {}
+        # Asks a process once, and SDKs ask for it at their first call.
+        platform.platform()
         sys.addaudithook(self._note)
 
     def _note(self, event: str, arguments: tuple[object, ...]) -> None:
         mark = MARKS.get(event)
         if mark is not None and self._allowed is not None and mark not in self._allowed:
-            self._used.add(mark)
+            self._used[mark] = f"{event} {arguments}"
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_call(self, item: pytest.Item) -> Generator[None]:
@@ -44,9 +50,8 @@ class Costs:
             yield
         finally:
             self._allowed = None
-        if self._used:
-            needed = ", ".join(f"@pytest.mark.{mark}" for mark in sorted(self._used))
-            pytest.fail(f"Mark this test with {needed}: `make check` leaves it out.", pytrace=False)
+        for mark, what in self._used.items():
+            pytest.fail(f"Mark this test with @pytest.mark.{mark}: {what[:200]}", pytrace=False)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -56,5 +61,6 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.hookimpl(tryfirst=True)  # before `-m` selects
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if not SERVERS.isdisjoint(getattr(item, "fixturenames", ())):
-            item.add_marker(pytest.mark.server)
+        for mark, fixtures in FIXTURES.items():
+            if not fixtures.isdisjoint(getattr(item, "fixturenames", ())):
+                item.add_marker(mark)

@@ -349,6 +349,7 @@ class TestDatabase:
         ]
         assert told(checks.check_database(databases=["other"])) == []
 
+    @pytest.mark.process
     def test_other_vendor_is_told_by_the_check_command(self, tmp_path):
         printed = run_python(
             tmp_path,

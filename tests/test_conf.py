@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import pytest
 from django.test import override_settings
 from django.utils import timezone
 
@@ -15,6 +16,7 @@ from usage_tracking import conf
 
 
 class TestDefaults:
+    @pytest.mark.process
     def test_without_a_setting_everything_has_its_documented_default(self, tmp_path: Path):
         printed = run_python(
             tmp_path,

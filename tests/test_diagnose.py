@@ -38,7 +38,7 @@ from usage_tracking.health import activity, site, trial
 from usage_tracking.models import AIUsageLog, AIUsageTracking
 from usage_tracking.outbox import Outbox
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.server]
 
 LOGS = "/api/v1/ai/usage/logs/"
 CHECK = "python manage.py check"
@@ -824,6 +824,7 @@ class TestOutput:
                 assert (ended.code, ended.err) == (130, "Interrupted.\n")
 
 
+@pytest.mark.process
 @pytest.mark.one_driver
 class TestProcess:
     """As an operator starts it."""

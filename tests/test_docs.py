@@ -78,6 +78,7 @@ def test_lines_of_the_shell_run(
             assert (ended.returncode, ended.stderr) == (0, ""), ended.stdout
 
 
+@pytest.mark.process
 @pytest.mark.django_db
 def test_commands_run(django_user_model, subtests: pytest.Subtests) -> None:
     make_calls(django_user_model.objects.create_superuser("john_doe"))

@@ -123,6 +123,7 @@ class TestLook:
         assert waiting.look() == Waiting(box, dead=2, reason="first")
 
 
+@pytest.mark.server
 @pytest.mark.django_db
 def test_number_of_statements_does_not_depend_on_the_number_of_calls(settings):
     settings.AI_USAGE_SECTIONS = {"chat": "Chat", "other": "Other"}

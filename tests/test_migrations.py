@@ -32,6 +32,7 @@ USE_TZ = False
 """
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     "settings", ['DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"', EVERYTHING_ELSE]
 )

@@ -64,6 +64,7 @@ def test_requirements_satisfy_the_ranges_of_the_package():
     assert (missing, outside) == ([], [])
 
 
+@pytest.mark.process
 def test_requirements_do_not_contradict_each_other():
     checked = pip("check")
 

@@ -398,6 +398,7 @@ class TestUnit:
         assert scope.open_units == {}
         assert not unit.open
 
+    @pytest.mark.process
     def test_child_process_has_no_open_units(self) -> None:
         unit = Unit()
         unit.begin()

@@ -423,6 +423,7 @@ class TestThreadPool:
             assert pool.apply(section) == "chat"
 
 
+@pytest.mark.process
 def test_pool_of_processes_does_not_act_for_the_visitor_who_started_it(tmp_path: Path):
     """Its processes are forks, which inherit all; they live on and serve others."""
     (tmp_path / "jobs.py").write_text(

@@ -219,7 +219,7 @@ class TestPrune:
                 ended = run_command("prune_ai_usage", f"--keep-days={number}")
 
                 assert ended.code == 1
-                assert "is no whole number from 0 to 100000" in ended.err
+                assert "must be a whole number from 0 to 100000, not" in ended.err
 
 
 class TestAll:

@@ -185,6 +185,7 @@ def read_served(
     return async_to_sync(main)()
 
 
+@pytest.mark.server
 class TestReading:
     @pytest.mark.parametrize("reading", READINGS)
     def test_every_way_of_reading_is_recorded_as_served(
@@ -296,6 +297,7 @@ def fed(pieces: list[bytes]) -> aiohttp.StreamReader:
     return stream
 
 
+@pytest.mark.server
 class TestEnds:
     def test_response_never_read_says_so(self, stub: StubProvider) -> None:
         async def nothing(response: aiohttp.ClientResponse) -> None:
@@ -539,6 +541,7 @@ def traced_memory() -> Iterator[None]:
     tracemalloc.stop()
 
 
+@pytest.mark.server
 def test_stream_of_ten_megabytes_is_not_kept(traced_memory: None) -> None:
     event = b"data: " + json.dumps({**ANSWER, "usage": None}).encode() + b"\n\n"
     pieces = [event * 100] * (10 * 2**20 // (len(event) * 100)) + [EVENTS]
@@ -560,6 +563,7 @@ def test_stream_of_ten_megabytes_is_not_kept(traced_memory: None) -> None:
     assert only_row().total_tokens == 80
 
 
+@pytest.mark.server
 def test_gzip_bomb_in_an_answer_is_no_bomb_for_us(traced_memory: None) -> None:
     bomb = gzip.compress(b" " * (64 * 2**20))
     headers = {**JSON_TYPE, "content-encoding": "gzip"}

@@ -39,7 +39,7 @@ from tests.cases import check_each
 from tests.told import attributed, forget, only_row, rows, without_capture
 from usage_tracking import ai_usage, pricing
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.server]
 
 Reading = Callable[[Any], Any]
 

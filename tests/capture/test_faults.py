@@ -53,6 +53,8 @@ from usage_tracking.capture import stream_usage
 from usage_tracking.delivery import delivery
 from usage_tracking.middleware import AIUsageMiddleware
 
+pytestmark = pytest.mark.server
+
 PACKAGE = str(Path(usage_tracking.__file__).parent)
 ADA = User(pk=7, username="ada")
 

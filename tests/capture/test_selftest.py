@@ -14,7 +14,7 @@ from tests.told import rows, without_capture
 from usage_tracking import ai_usage, capture
 from usage_tracking.capture import selftest
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.server]
 
 MODES = {
     ("httpx", "sync"),

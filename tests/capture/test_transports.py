@@ -1398,6 +1398,7 @@ def run(code: str, **environment: str) -> list[Any]:
     return [json.loads(line) for line in result.stdout.splitlines()]
 
 
+@pytest.mark.process
 class TestFreshProcess:
     def test_library_imported_later_is_hooked_and_none_is_imported_for_us(self) -> None:
         before, after, calls = run(

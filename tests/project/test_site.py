@@ -36,6 +36,7 @@ class TestHealthz:
         assert client.post("/healthz").status_code == 405
 
 
+@pytest.mark.process
 class TestSettings:
     def manage(self, *arguments: str, **changes: str) -> subprocess.CompletedProcess[str]:
         given = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}

@@ -753,6 +753,7 @@ class TestProvider:
 
         assert len(stub.journal) == 1
 
+    @pytest.mark.server
     def test_journal_keeps_the_last_ones(self):
         with (
             StubProvider(keep=2) as stub,
@@ -790,6 +791,7 @@ class TestProvider:
         with pytest.raises(RuntimeError, match="not been started"):
             _ = StubProvider().url
 
+    @pytest.mark.process
     def test_program_serves_until_it_is_told_to_end(self):
         command = [sys.executable, "-u", "-m", "project.stub", "--port", "0"]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as program:

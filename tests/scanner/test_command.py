@@ -111,6 +111,7 @@ def test_path_that_does_not_exist(tmp_path):
     assert (ended.code, ended.err) == (2, f"{tmp_path / 'missing'} does not exist.\n")
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(("arguments", "shown"), [((), True), (("-v", "0"), False)])
 def test_terminal_is_told_what_it_is_at_and_left_clean(tmp_path, arguments, shown):
     write_tree(tmp_path, {"shop/views.py": ASK})

@@ -74,6 +74,7 @@ def test_not_utf8(tmp_path):
     }
 
 
+@pytest.mark.process
 def test_generated_file_of_5_mb_is_searched_as_text(tmp_path):
     rows = "\n".join(f"    'key{number}': {number}," for number in range(260_000))
     (tmp_path / "big.py").write_text(f"DATA = {{\n{rows}\n}}\n{ASK}")
@@ -197,6 +198,7 @@ def test_data_that_cannot_be_used(tmp_path, subtests):
             scan(Options(paths=(str(tmp_path),), extra=(str(tmp_path / "a.toml"),)))
 
 
+@pytest.mark.process
 def test_no_django_is_imported():
     code = (
         "import sys, usage_tracking.scanner.__main__ as m; m.main(['project', '--no-cache']); "
