@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import sys
 from pathlib import Path
 from textwrap import dedent
+
+from tests.waiting import run
 
 ROOT = Path(__file__).parent.parent
 
@@ -17,16 +18,12 @@ def run_python(directory: Path, code: str, *, settings: str = "", **environment:
 
     `directory` holds the settings and the outbox of that site.
     """
-    ended = subprocess.run(
+    ended = run(
         [sys.executable, "-W", "error", "-c", f"import django; django.setup()\n{dedent(code)}"],
         cwd=directory,
         env=make_site(directory, settings) | environment,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
     )
-    assert ended.returncode == 0, ended.stderr
+    assert ended.returncode == 0, f"{ended.stdout}\n--- stderr\n{ended.stderr}"
     return ended.stdout
 
 

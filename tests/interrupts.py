@@ -6,8 +6,11 @@ import io
 import os
 import signal
 import sys
+import threading
 import traceback
 import warnings
+from types import FrameType
+from typing import Any
 
 import coverage
 from django.core.management import CommandError, call_command
@@ -16,8 +19,11 @@ from django.db import connections
 from usage_tracking.delivery import delivery
 
 
-def interrupt(*arguments: str, after: float) -> int:
-    """The exit code of a command that hears Ctrl-C `after` that many seconds, if it still runs.
+def interrupt(*arguments: str, at: int | None = None) -> int:
+    """The exit code of a command that hears Ctrl-C at its `at`-th call of a Python function.
+
+    It counts calls and not seconds, so that the moments are the same on every machine: `at` is
+    None, or more than the calls it makes, for a command that is let run.
 
     It runs in a fork, which ends with it: what Django and the driver think of a connection that was
     cut short is nobody's concern afterwards.
@@ -34,7 +40,7 @@ def interrupt(*arguments: str, after: float) -> int:
     if measurement := coverage.Coverage.current():
         measurement.stop()
     try:
-        code = _run(arguments, after)
+        code = _run(arguments, at)
         delivery.stop()  # as at every exit
     except KeyboardInterrupt:  # before the command has begun, or when it had just ended
         code = 130
@@ -45,16 +51,25 @@ def interrupt(*arguments: str, after: float) -> int:
         os._exit(code)
 
 
-def _run(arguments: tuple[str, ...], after: float) -> int:
+def _run(arguments: tuple[str, ...], at: int | None) -> int:
     # A shell that starts the tests in the background has them ignore Ctrl-C.
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.signal(signal.SIGALRM, lambda *_: os.kill(os.getpid(), signal.SIGINT))
+    calls = 0
+
+    def count(frame: FrameType, event: str, argument: Any) -> None:
+        nonlocal calls
+        if event == "call":
+            calls += 1
+            if calls == at:
+                sys.setprofile(None)
+                signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+
     try:
-        signal.setitimer(signal.ITIMER_REAL, after)
+        sys.setprofile(None if at is None else count)
         try:
             call_command(*arguments, stdout=io.StringIO(), stderr=io.StringIO())
         finally:
-            signal.setitimer(signal.ITIMER_REAL, 0)
+            sys.setprofile(None)
     except CommandError as error:
         if error.returncode not in (1, 130):
             print(error)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 import os
-import subprocess
 import sys
 from decimal import Decimal
 from pathlib import Path
@@ -16,6 +15,7 @@ from django.utils import timezone
 from tests.builders import make_log
 from tests.children import ROOT
 from tests.commands import Ended
+from tests.waiting import run
 from usage_tracking.events import REPORTED
 from usage_tracking.models import AIUsageLog, AIUsageTracking
 
@@ -39,13 +39,9 @@ def tables() -> list[list[dict[str, Any]]]:
 
 def manage(*arguments: str, env: dict[str, str], directory: Path = ROOT) -> Ended:
     """`manage.py` in a process of its own, its output piped."""
-    ended = subprocess.run(
+    ended = run(
         [sys.executable, "-m", "django", *arguments],
         cwd=directory,
         env=os.environ | {"PYTHONPATH": str(ROOT)} | env,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
     )
     return Ended(ended.returncode, ended.stdout, ended.stderr)

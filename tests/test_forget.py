@@ -14,6 +14,8 @@ from tests.builders import accept_section, make_event, make_user, refuse_section
 from tests.children import make_site
 from tests.commands import run_command
 from tests.sites import manage
+from tests.threads import run_in_threads
+from tests.waiting import wait_until
 from usage_tracking import dead_letters, outbox
 from usage_tracking.delivery import delivery
 from usage_tracking.events import utc_now
@@ -101,23 +103,29 @@ def test_file_of_a_living_process_is_changed_in_its_place(box, living, directory
 def test_living_process_that_writes_and_reads_meanwhile_loses_nothing(box, living):
     count = 400
     stop = threading.Event()
+    rounds: list[int] = []
 
     def forget() -> None:
         while not stop.is_set():
-            box.forget(lambda user_id, username: username == "ada")
+            rounds.append(box.forget(lambda user_id, username: username == "ada"))
 
-    thread = threading.Thread(target=forget)
-    thread.start()
-    found = []
-    for number in range(count):
-        living.put(make_event(user_id="77", username="ada", metadata={"number": number}))
-        if number % 20 == 19:
-            found += drain(living)
-    stop.set()
-    thread.join()
+    def write_and_read() -> None:
+        try:
+            for number in range(count):
+                living.put(make_event(user_id="77", username="ada", metadata={"number": number}))
+                if number % 20 == 19:
+                    seen = len(rounds)
+                    wait_until(lambda seen=seen: len(rounds) > seen, awaited="another round")
+                    found.extend(drain(living))
+        finally:
+            stop.set()
+
+    found: list[Any] = []
+    run_in_threads(forget, write_and_read)
 
     assert [event.metadata["number"] for event in found] == list(range(count))
     assert living.unreadable == 0
+    assert sum(rounds) > 0
 
 
 def test_dead_letters_lose_the_user_and_the_words_of_the_database(box, directory):

@@ -13,6 +13,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from textwrap import dedent
 from uuid import UUID
 
 import pytest
@@ -24,6 +25,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_stat
 from tests.builders import NOON, make_event
 from tests.children import make_site, run_python
 from tests.threads import run_in_threads
+from tests.waiting import awaiting_output, run, wait_until
 from usage_tracking import outbox
 from usage_tracking.dead_letters import DeadLetter
 from usage_tracking.events import UsageEvent
@@ -487,9 +489,9 @@ class TestOrphans:
         directory.mkdir()
         path = directory / "half.new"
         path.touch()
-        os.utime(path, (time.time() - age, time.time() - age))
-
-        box.adopt_orphans()
+        with freeze_time(NOON):
+            os.utime(path, (time.time() - age, time.time() - age))
+            box.adopt_orphans()
 
         assert path.exists() == left
 
@@ -518,22 +520,29 @@ class TestOrphans:
             "    box.put(event)\n"
             "    print(event.id, flush=True)\n"
         )
-        with subprocess.Popen(
-            [sys.executable, "-c", code, directory],
-            env=make_site(tmp_path) | {"DATABASE_URL": database_url},
-            stdout=subprocess.PIPE,
-            text=True,
-        ) as process:
+        told = tmp_path / "stderr"
+        with (
+            told.open("w") as errors,
+            subprocess.Popen(
+                [sys.executable, "-c", code, directory],
+                env=make_site(tmp_path) | {"DATABASE_URL": database_url},
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                text=True,
+            ) as process,
+            awaiting_output(process),
+        ):
             assert process.stdout is not None
             put = [process.stdout.readline().strip() for _ in range(50)]
+            assert all(put), (process.poll(), put, told.read_text())
             box = Outbox(directory)
             assert box.adopt_orphans() == 0, "it still lives"
             assert sum(box.other_segments()) == 1
             process.send_signal(signal.SIGKILL)
             put += [line.strip() for line in process.stdout if line.endswith("\n")]
-        assert process.returncode == -signal.SIGKILL
+        assert process.returncode == -signal.SIGKILL, told.read_text()
 
-        assert box.adopt_orphans() == 1
+        assert box.adopt_orphans() == 1, (put[-3:], told.read_text())
         found = [str(event.id) for event in drain(box)]
         # It may have died between put and print, or in the middle of a line that crosses a page.
         assert found[: len(put)] == put
@@ -599,26 +608,29 @@ class TestForks:
     def test_child_does_not_keep_the_lock_of_a_parent_that_dies(self, tmp_path, database_url):
         code = """
         import os, signal, time
+        import django; django.setup()
         from tests.builders import make_event
         from usage_tracking import outbox
 
         outbox.get().put(make_event(section="parent"))
         parent = os.getpid()
         if child := os.fork():
-            time.sleep(60)
+            os.waitpid(child, 0)  # until it kills us
+        os.kill(parent, signal.SIGKILL)
         while os.getppid() == parent:
-            os.kill(parent, signal.SIGKILL)
             time.sleep(0.01)
         print("orphans", outbox.get().adopt_orphans(), flush=True)
         """
-        with pytest.raises(AssertionError):
-            run_python(tmp_path, code, DATABASE_URL=database_url)  # it killed itself
+        ended = run(
+            [sys.executable, "-W", "error", "-c", dedent(code)],
+            cwd=tmp_path,
+            env=make_site(tmp_path) | {"DATABASE_URL": database_url},
+        )
+        assert (ended.returncode, ended.stdout) == (-signal.SIGKILL, "orphans 1\n"), ended.stderr
 
         box = Outbox(tmp_path / "outbox")
-        # The child, not we, has taken the orphan over, and has ended since.
-        deadline = time.monotonic() + 10
-        while box.adopt_orphans() == 0 and time.monotonic() < deadline:
-            time.sleep(0.01)
+        # Its output is closed before its files are, when the child ends.
+        wait_until(box.adopt_orphans, awaited="the end of the child", seen=box.other_segments)
         assert [event.section for event in drain(box)] == ["parent"]
 
 
@@ -914,13 +926,19 @@ class TestThreads:
         events = [[make_event() for _ in range(150)] for _ in range(3)]
         found: list[UUID] = []
 
+        ended: list[None] = []
+
         def put(mine: list[UsageEvent]) -> None:
-            for event in mine:
-                box.put(event)
+            try:
+                for event in mine:
+                    box.put(event)
+            finally:
+                ended.append(None)
 
         def deliver() -> None:
-            while len(found) < 450:
+            while len(ended) < len(events):
                 found.extend(event.id for event in drain(box, limit=20))
+            found.extend(event.id for event in drain(box, limit=20))
 
         run_in_threads(deliver, *(lambda mine=mine: put(mine) for mine in events))
 

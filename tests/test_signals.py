@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import random
 import threading
-import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from decimal import Decimal
 from pathlib import Path
@@ -20,7 +20,8 @@ from django.db.models.signals import ModelSignal, post_delete, post_save, pre_sa
 from tests.builders import NOON, make_event, make_log, make_user, rolled_back, save_log
 from tests.children import run_python
 from tests.ledger import Day, assert_in_step, read_days
-from tests.threads import run_in_threads
+from tests.threads import blocks_another, run_in_threads
+from tests.waiting import join, wait_until
 from usage_tracking import signals
 from usage_tracking.models import AIUsageLog, AIUsageTracking
 from usage_tracking.querysets import AIUsageLogQuerySet
@@ -281,8 +282,9 @@ class TestConcurrency:
         assert AIUsageTracking.objects.get().total_requests == 1
         assert_in_step()
 
+    @pytest.mark.postgres  # on SQLite the second one does not begin before the first has ended
     def test_logs_deleted_in_both_directions_never_deadlock(self, monkeypatch):
-        """Each of two deletes takes the days of both users; slowly, so that they meet."""
+        """Each of two deletes takes the days of both users; neither goes ahead of the other."""
         ada, bob = make_user("ada"), make_user("bob")
         sections = {"one": (ada, bob), "two": (bob, ada)}
         for section, users in sections.items():
@@ -291,12 +293,19 @@ class TestConcurrency:
         for user in (ada, bob):
             save_log(user=user)
         subtract = signals.daily.add
+        steps: Counter[int] = Counter()
 
-        def slowly(*args: Any, **options: Any) -> Any:
-            time.sleep(0.2)
+        def in_step(*args: Any, **options: Any) -> Any:
+            me = threading.get_ident()
+            steps[me] += 1
+            wait_until(
+                lambda: (len(steps) == 2 and min(steps.values()) >= steps[me]) or blocks_another(),
+                awaited="the other one, who has come as far or waits for us",
+                seen=lambda: steps,
+            )
             return subtract(*args, **options)
 
-        monkeypatch.setattr(signals.daily, "add", slowly)
+        monkeypatch.setattr(signals.daily, "add", in_step)
         run_in_threads(
             *(
                 lambda section=section: AIUsageLog.objects.filter(section=section).delete()
@@ -326,9 +335,9 @@ class TestConcurrency:
         def interrupted(self: Any, **changes: Any) -> int:
             monkeypatch.undo()
             updated = update(self, **changes)
-            thread = threading.Thread(target=deliver)
+            thread = threading.Thread(target=deliver, daemon=True)
             thread.start()
-            thread.join()
+            join(thread)
             return updated
 
         # The daily rows have gone, the logs have lost their user, he himself is still there.

@@ -22,6 +22,7 @@ from freezegun import freeze_time
 from tests.builders import NOON, make_event, make_user, save_log
 from tests.children import ROOT, hear_control_c, make_site, run_python
 from tests.commands import run_command
+from tests.waiting import awaiting_output, finish, run
 from usage_tracking import outbox, reports
 from usage_tracking.management import day_page
 
@@ -497,37 +498,33 @@ class TestWatch:
         assert run_command("usage_today", "--watch", "1") == (0, "", "")
 
     def test_control_c_ends_it_quietly(self, tmp_path, database_url: str):
-        with subprocess.Popen(
-            [sys.executable, "-c", MANAGE, "--watch", "60", "-v", "0"],
-            cwd=tmp_path,
-            env=make_site(tmp_path) | {"DATABASE_URL": database_url},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            preexec_fn=hear_control_c,
-        ) as process:
+        with (
+            subprocess.Popen(
+                [sys.executable, "-c", MANAGE, "--watch", "3600", "-v", "0"],
+                cwd=tmp_path,
+                env=make_site(tmp_path) | {"DATABASE_URL": database_url},
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                preexec_fn=hear_control_c,
+            ) as process,
+            awaiting_output(process),
+        ):
             assert process.stdout is not None
-            for line in process.stdout:
-                if line.startswith("OUTBOX"):
-                    break
+            out = ""
+            while (line := process.stdout.readline()) and not line.startswith("OUTBOX"):
+                out += line
             process.send_signal(signal.SIGINT)
-
-            try:
-                _, err = process.communicate(timeout=30)
-            finally:
-                process.kill()
-        assert (process.returncode, err) == (0, "")
+            rest, err = finish(process)
+        assert (process.returncode, err) == (0, ""), out + line + rest
 
 
 def manage(
     directory: Path, *arguments: str, **environment: str
 ) -> subprocess.CompletedProcess[str]:
     """`manage.py usage_today` in a process of its own."""
-    return subprocess.run(
+    return run(
         [sys.executable, "-c", MANAGE, *arguments],
         cwd=directory,
         env=make_site(directory) | environment,
-        capture_output=True,
-        text=True,
-        timeout=60,
     )

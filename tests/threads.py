@@ -5,7 +5,9 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-from django.db import connections
+from django.db import connection, connections
+
+from tests.waiting import PATIENCE, join
 
 
 def run_in_threads(*functions: Callable[[], object]) -> None:
@@ -15,17 +17,30 @@ def run_in_threads(*functions: Callable[[], object]) -> None:
 
     def run(function: Callable[[], object]) -> None:
         try:
-            start.wait(10)
+            start.wait(PATIENCE)
             function()
         except Exception as error:  # noqa: BLE001 -- raised in the test's own thread
             errors.append(error)
         finally:
             connections.close_all()
 
-    threads = [threading.Thread(target=run, args=(function,)) for function in functions]
+    # Daemons: one that does not end fails its test, and must not keep the whole run from ending.
+    threads = [threading.Thread(target=run, args=(one,), daemon=True) for one in functions]
     for thread in threads:
         thread.start()
-    for thread in threads:
-        thread.join()
-    if errors:
-        raise errors[0]
+    try:
+        join(*threads)
+    finally:
+        # Those that hang may have waited for the one that failed.
+        if errors:
+            raise errors[0]
+
+
+def blocks_another() -> bool:
+    """Whether another connection waits for a lock that this thread's has, on PostgreSQL."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT count(*) FROM pg_locks "
+            "WHERE NOT granted AND pg_backend_pid() = ANY(pg_blocking_pids(pid))"
+        )
+        return bool(cursor.fetchone()[0])

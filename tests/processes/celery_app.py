@@ -90,6 +90,13 @@ def pass_on(text: str) -> None:
     ask.delay(f"{text} passed on")
 
 
+@app.task(name="site.tasks.ask_on")
+def ask_on(number: int, step: int) -> None:
+    """Never comes to an end."""
+    call(f"{number}")
+    ask_on.delay(number + step, step)
+
+
 @app.task(name="site.tasks.fail")
 def fail(text: str) -> None:
     call(text)

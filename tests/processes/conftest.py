@@ -4,7 +4,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -13,8 +13,9 @@ from django.contrib.auth.models import User
 
 from project.stub import StubProvider
 from tests.databases import DIRECTORY_VARIABLE
+from tests.waiting import finish
 
-Start = Callable[..., "subprocess.Popen[str]"]
+Start = Callable[..., "Child"]
 
 
 @pytest.fixture
@@ -35,36 +36,66 @@ def environment(directory: Path, database_url: str, stub: StubProvider) -> dict[
         "DATABASE_URL": database_url,
         DIRECTORY_VARIABLE: str(directory),
         "STUB": stub.host_port,
+        "PATIENT": "yes",
     }
 
 
-@pytest.fixture
-def start(site: dict[str, str]) -> Iterator[Start]:
-    """Starts `python -m MODULE ARGS` as a process of the site."""
-    started: list[subprocess.Popen[str]] = []
+class Child(subprocess.Popen[str]):
+    """A process of a site: its output is a pipe, and its errors are a file.
 
-    def start(*arguments: object, env: dict[str, str] = site) -> subprocess.Popen[str]:
-        process = subprocess.Popen(
-            [sys.executable, "-m", *map(str, arguments)],
-            env=env,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,  # so that its children can be killed with it
-        )
-        started.append(process)
-        return process
+    So it never waits for somebody who reads its errors, and they can be read while it runs.
+    """
+
+    def __init__(
+        self, command: Sequence[str], env: dict[str, str], errors: Path, stdin: int | None
+    ) -> None:
+        self._errors = errors
+        with errors.open("w") as file:
+            super().__init__(
+                command,
+                env=env,
+                stdin=stdin,
+                stdout=subprocess.PIPE,
+                stderr=file,
+                text=True,
+                start_new_session=True,  # so that its children can be killed with it
+            )
+
+    def log(self) -> str:
+        return self._errors.read_text()
+
+    def end(self) -> str:
+        """The rest of its output, when it has ended by itself; fails if it does not succeed."""
+        output, _ = finish(self)
+        assert self.returncode == 0, f"{self.args!r}:\n{output}\n--- stderr\n{self.log()}"
+        return output
+
+    def kill_at_once(self) -> str:
+        """With its children, as the machine's memory running out does; the rest of its output."""
+        with suppress(ProcessLookupError):
+            os.killpg(self.pid, signal.SIGKILL)
+        return finish(self)[0]
+
+
+@pytest.fixture
+def start(site: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
+    """Starts `python -m MODULE ARGS` as a process of the site."""
+    directory = tmp_path_factory.mktemp("stderr")
+    started: list[Child] = []
+
+    def start(
+        *arguments: object, env: dict[str, str] = site, stdin: int | None = subprocess.DEVNULL
+    ) -> Child:
+        command = [sys.executable, "-m", *map(str, arguments)]
+        child = Child(command, env, directory / str(len(started)), stdin)
+        started.append(child)
+        return child
 
     yield start
-    for process in started:
-        kill(process)
-
-
-def kill(process: subprocess.Popen[str]) -> None:
-    """With its children, at once."""
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.communicate()
+    # Shown with a test that fails.
+    for child in started:
+        rest = child.kill_at_once()
+        print(f"--- {child.args!r} ended with {child.returncode}\n{rest}\n{child.log()}")
 
 
 @pytest.fixture

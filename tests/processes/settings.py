@@ -6,10 +6,17 @@ import json
 import os
 
 from tests.settings import *  # noqa: F403
+from tests.waiting import PATIENCE
 
 # As a site has it that never heard of transaction modes.
 if os.environ.get("DEFERRED"):
     DATABASES["default"]["OPTIONS"].pop("transaction_mode", None)  # noqa: F405
+
+# Benchmarks use these settings too, and they are to see what a site sees.
+if os.environ.get("PATIENT"):
+    INSTALLED_APPS += ["tests.processes.patience.PatienceConfig"]  # noqa: F405
+    if "timeout" in DATABASES["default"].get("OPTIONS", {}):  # noqa: F405
+        DATABASES["default"]["OPTIONS"]["timeout"] = PATIENCE  # noqa: F405
 
 AI_USAGE_GATEWAYS = {f"{os.environ['STUB']}/openai": "openai"}
 AI_USAGE_RAISE_ERRORS = False

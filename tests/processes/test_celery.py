@@ -5,8 +5,6 @@ from __future__ import annotations
 import itertools
 import json
 import signal
-import subprocess
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,15 +14,16 @@ from django.contrib.auth.models import User
 
 from project.stub import StubProvider
 from tests.processes import celery_app
-from tests.processes.celery_app import app, ask, ask_again, fail, pass_on, report
-from tests.processes.conftest import Start, kill
+from tests.processes.celery_app import app, ask, ask_again, ask_on, fail, pass_on, report
+from tests.processes.conftest import Child, Start
 from tests.processes.test_durability import assert_in_step, flush
+from tests.waiting import finish, wait_until
 from usage_tracking import ai_usage
 from usage_tracking.models import AIUsageLog
 
 pytestmark = pytest.mark.one_driver
 
-Work = Callable[..., "subprocess.Popen[str]"]
+Work = Callable[..., Child]
 
 
 class Told(NamedTuple):
@@ -44,7 +43,7 @@ def _broker(tmp_path: Path) -> Iterator[None]:
 
 @pytest.fixture
 def work(start: Start) -> Work:
-    def work(*arguments: object) -> subprocess.Popen[str]:
+    def work(*arguments: object) -> Child:
         app_name = "tests.processes.celery_app"
         quiet = ("--loglevel", "WARNING")
         return start("celery", "--app", app_name, "worker", "--concurrency", 2, *quiet, *arguments)
@@ -52,18 +51,20 @@ def work(start: Start) -> Work:
     return work
 
 
-def stop(worker: subprocess.Popen[str]) -> str:
+def stop(worker: Child) -> str:
     """A warm shutdown, as a deployment makes it; gives what the worker said."""
     worker.send_signal(signal.SIGTERM)
-    _, errors = worker.communicate(timeout=60)
-    return errors
+    finish(worker)
+    return worker.log()
 
 
-def wait_for_rows(count: int) -> None:
-    deadline = time.monotonic() + 60
-    while (found := AIUsageLog.objects.count()) < count and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert found == count
+def wait_for_rows(worker: Child, count: int) -> None:
+    wait_until(
+        lambda: AIUsageLog.objects.count() >= count or worker.poll() is not None,
+        awaited=f"{count} rows",
+        seen=lambda: f"{AIUsageLog.objects.count()} rows, and of the worker {worker.log()}",
+    )
+    assert AIUsageLog.objects.count() == count, worker.log()
 
 
 def told(stub: StubProvider) -> dict[str, Told]:
@@ -92,7 +93,7 @@ def test_task_belongs_to_the_code_that_sent_it(
         fail.delay("fail")
     ask.delay("nobody")
     worker = work("--pool", pool)
-    wait_for_rows(10)
+    wait_for_rows(worker, 10)
     stop(worker)
 
     ours = ("worker", "rag_pipeline")
@@ -120,7 +121,7 @@ def test_tasks_of_two_users_in_one_worker_are_not_confused(
     for number, owner in enumerate(itertools.islice(itertools.cycle(users), 40)):
         with ai_usage(section=("chat", "knowledge_qa")[number % 2], user=owner):
             ask.delay(f"{owner.username} {number}")
-    wait_for_rows(40)
+    wait_for_rows(worker, 40)
     stop(worker)
 
     for asked, row in told(stub).items():
@@ -139,7 +140,7 @@ def test_section_of_a_task_that_was_sent_without_one(
     with ai_usage(section="chat"):
         ask.delay("a section's")
     worker = work("--pool", "solo")
-    wait_for_rows(4)
+    wait_for_rows(worker, 4)
     stop(worker)
 
     assert {asked: row[:2] for asked, row in told(stub).items()} == {
@@ -161,14 +162,18 @@ def test_what_a_beat_sends_says_so(
     else:
         beat = ("--loglevel", "WARNING", "--pidfile=")
         workers = [start("celery", "--app", "tests.processes.celery_app", "beat", *beat), work()]
-    deadline = time.monotonic() + 60
-    while AIUsageLog.objects.count() < 3 and time.monotonic() < deadline:
-        time.sleep(0.05)
-    for worker in workers:
-        stop(worker)
 
-    by = dict(AIUsageLog.objects.values_list("metadata__celery_beat", "section"))
-    assert by == {True: "other", None: "chat"}
+    def sections() -> dict[bool | None, str]:
+        return dict(AIUsageLog.objects.values_list("metadata__celery_beat", "section"))
+
+    wait_until(
+        lambda: len(sections()) == 2 or any(one.poll() is not None for one in workers),
+        awaited="a call of the beat's and one of ours",
+        seen=lambda: (sections(), [one.log() for one in workers]),
+    )
+    errors = [stop(worker) for worker in workers]
+
+    assert sections() == {True: "other", None: "chat"}, errors
 
 
 def test_children_that_leave_deliver_what_they_have(
@@ -178,7 +183,7 @@ def test_children_that_leave_deliver_what_they_have(
         for number in range(6):
             ask.delay(f"{number}")
     worker = work("--pool", "prefork", "--max-tasks-per-child", 1)
-    wait_for_rows(6)
+    wait_for_rows(worker, 6)
     errors = stop(worker)
 
     assert "TRACK" not in errors
@@ -190,16 +195,20 @@ def test_killed_worker_loses_no_call(
     work: Work, start: Start, stub: StubProvider, user: User
 ) -> None:
     with ai_usage(section="chat", user=user):
-        for number in range(60):
-            ask.delay(f"{number}")
+        for number in range(4):
+            ask_on.delay(number, 4)
     worker = work("--pool", "prefork")
-    while len(stub.journal) < 20:
-        time.sleep(0.01)
-    kill(worker)
-    served = len(stub.journal)
+    wait_until(
+        lambda: len(stub.journal) >= 20 or worker.poll() is not None,
+        awaited="20 calls",
+        seen=lambda: f"{len(stub.journal)} calls, and of the worker {worker.log()}",
+    )
+    assert worker.poll() is None, worker.log()
+    worker.kill_at_once()
 
     flush(start)
 
+    served = len(stub.journal)
     recorded = AIUsageLog.objects.count()
     # Between the provider's answer and the outbox one call of each child may vanish.
     assert served - 2 <= recorded <= served

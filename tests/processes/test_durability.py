@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import signal
 import subprocess
 import time
 from pathlib import Path
@@ -14,7 +13,8 @@ from django.contrib.auth.models import User
 
 from project.stub import StubProvider
 from tests.databases import LocalPostgres
-from tests.processes.conftest import Start, environment
+from tests.processes.conftest import Child, Start, environment
+from tests.waiting import awaiting_output, wait_until
 from usage_tracking import daily
 from usage_tracking.models import AIUsageLog, AIUsageTracking
 
@@ -29,10 +29,9 @@ def test_killed_in_the_middle_of_calls_loses_and_doubles_nothing(
     for _ in range(5):
         worker = start(WORKER, user.pk, 100_000)
         lines = read_lines(worker, 5 + chance.randrange(60))
-        time.sleep(chance.random() / 100)
-        worker.send_signal(signal.SIGKILL)
-        rest = worker.communicate()[0].splitlines(keepends=True)
-        acknowledged += [line.split()[0] for line in lines + rest if line.endswith("\n")]
+        time.sleep(chance.random() / 100)  # anywhere in a call; nothing depends on where
+        rest = worker.kill_at_once().splitlines(keepends=True)
+        acknowledged += [line.strip() for line in lines + rest if line.endswith("\n")]
 
     output = flush(start)
 
@@ -48,7 +47,7 @@ def test_killed_in_the_middle_of_calls_loses_and_doubles_nothing(
 def test_flush_again_changes_nothing(start: Start, user: User) -> None:
     worker = start(WORKER, user.pk, 100_000)
     read_lines(worker, 10)
-    worker.kill()
+    worker.kill_at_once()
     flush(start)
     before = response_ids()
     assert "0 calls delivered" in flush(start)
@@ -61,9 +60,8 @@ def test_eight_processes_of_one_user_lose_nothing(
 ) -> None:
     workers = [start(WORKER, user.pk, 200) for _ in range(8)]
     for worker in workers:
-        _, errors = worker.communicate(timeout=120)
-        assert worker.returncode == 0, errors
-        assert "deadlock" not in errors
+        worker.end()
+        assert "deadlock" not in worker.log()
     flush(start)
     assert len(stub.journal) == 1600
     assert sorted(response_ids()) == sorted(served.response_id for served in stub.journal)
@@ -86,10 +84,8 @@ def test_a_site_in_transactions_is_never_locked_by_us(
     if mode == "deferred":
         site["DEFERRED"] = "yes"
     worker = start(WORKER, user.pk, 150, "--atomic", transaction)
-    output, errors = worker.communicate(timeout=60)
-    assert worker.returncode == 0, errors
-    assert "locked" not in errors
-    assert output.endswith("done\n")
+    assert worker.end().endswith("done\n")
+    assert "locked" not in worker.log()
     flush(start)
     assert sorted(response_ids()) == sorted(served.response_id for served in stub.journal)
     assert_in_step(user, calls=150)
@@ -104,25 +100,25 @@ def test_database_outage_loses_nothing_and_no_caller_notices(
         env = environment(tmp_path, server.url, stub)
         manage(start, "migrate", "--verbosity", 0, env=env)
         manage(start, "shell", "-v", 0, "-c", CREATE_USER, env=env)
-        worker = start(WORKER, 1, 400, "--pause", 0.01, env=env)
-        lines = read_lines(worker, 50)
+        worker = start(WORKER, 1, 200, "--on-demand", env=env, stdin=subprocess.PIPE)
+        ids = [ask_for_call(worker) for _ in range(50)]
         server.stop()
-        lines += read_lines(worker, 200)
+        # Who waited for the database here would wait until we start it: for ever.
+        ids += [ask_for_call(worker) for _ in range(100)]
+        wait_until(
+            lambda: "[TRACK_WARNING] Delivery failed" in worker.log(),
+            awaited="a delivery that fails",
+            seen=worker.log,
+        )
         server.start()
-        output, errors = worker.communicate(timeout=60)
-        assert worker.returncode == 0, errors
-        lines += output.splitlines()
-        assert lines.pop().strip() == "done"
-        assert "[TRACK_WARNING] Delivery failed" in errors
+        ids += [ask_for_call(worker) for _ in range(50)]
+        assert worker.end() == "done\n"
         manage(start, "flush_ai_usage", env=env)
         counted = manage(start, "shell", "-v", 0, "-c", COUNT, env=env).split()
     finally:
         server.remove()
-    assert len(lines) == len(stub.journal) == 400
-    assert counted == ["400", "400", "400"]
-    # The call to the stub and at most 50 ms of ours; generous, for the machine may be busy.
-    waits = sorted(int(line.split()[1]) for line in lines)
-    assert waits[len(waits) // 2] < 100
+    assert ids == [served.response_id for served in stub.journal]
+    assert counted == ["200", "200", "200"]
 
 
 CREATE_USER = "from django.contrib.auth.models import User; User.objects.create(username='worker')"
@@ -133,24 +129,29 @@ COUNT = (
 )
 
 
-def read_lines(worker: subprocess.Popen[str], count: int) -> list[str]:
+def read_lines(worker: Child, count: int) -> list[str]:
     """The next lines of a worker, without its "ready"."""
     assert worker.stdout is not None
     lines: list[str] = []
-    while len(lines) < count:
-        line = worker.stdout.readline()
-        if not line:
-            raise AssertionError(f"the worker died: {worker.communicate()[1]}")
-        if line != "ready\n":
-            lines.append(line)
+    with awaiting_output(worker):
+        while len(lines) < count:
+            line = worker.stdout.readline()
+            assert line, f"the worker ended after {lines}:\n{worker.log()}"
+            if line != "ready\n":
+                lines.append(line)
     return lines
 
 
+def ask_for_call(worker: Child) -> str:
+    """The id of the answer to one more call."""
+    assert worker.stdin is not None
+    worker.stdin.write("\n")
+    worker.stdin.flush()
+    return read_lines(worker, 1)[0].strip()
+
+
 def manage(start: Start, *arguments: object, **options: Any) -> str:
-    process = start("django", *arguments, **options)
-    output, errors = process.communicate(timeout=60)
-    assert process.returncode == 0, errors
-    return output
+    return start("django", *arguments, **options).end()
 
 
 def flush(start: Start) -> str:

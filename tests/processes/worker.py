@@ -1,13 +1,13 @@
 """A process of a site: makes AI calls in a loop and says after each which answer it got.
 
-python -m tests.processes.worker USER_ID CALLS [--sdk] [--pause SECONDS] [--atomic outside|inside]
+python -m tests.processes.worker USER_ID CALLS [--on-demand] [--atomic outside|inside]
 """
 
 from __future__ import annotations
 
 import argparse
 import os
-import time
+import sys
 from collections.abc import Callable
 
 import django
@@ -17,8 +17,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("user", type=int)
     parser.add_argument("calls", type=int)
-    parser.add_argument("--sdk", action="store_true")
-    parser.add_argument("--pause", type=float, default=0.0)
+    parser.add_argument("--on-demand", action="store_true", help="a call for each line of stdin")
     parser.add_argument("--atomic", choices=["outside", "inside"])
     options = parser.parse_args()
     django.setup()
@@ -28,11 +27,12 @@ def main() -> None:
     from usage_tracking import ai_usage
 
     user = User(pk=options.user, username="worker")
-    call = sdk_call() if options.sdk else plain_call()
+    call = plain_call()
     print("ready", flush=True)
     # As a view does under ATOMIC_REQUESTS: read, call, write.
     for number in range(options.calls):
-        started = time.perf_counter()
+        if options.on_demand:
+            sys.stdin.readline()
         block = ai_usage(section="chat", user=user)
         if options.atomic == "outside":
             with transaction.atomic():
@@ -48,25 +48,8 @@ def main() -> None:
         else:
             with block:
                 answer = call(number)
-        waited = (time.perf_counter() - started) * 1000
-        print(f"{answer} {waited:.0f}", flush=True)
-        if options.pause:
-            time.sleep(options.pause)
+        print(answer, flush=True)
     print("done", flush=True)
-
-
-def sdk_call() -> Callable[[int], str]:
-    from openai import OpenAI
-
-    client = OpenAI(base_url=f"http://{os.environ['STUB']}/openai/v1", api_key="none")
-
-    def call(number: int) -> str:
-        return client.chat.completions.create(
-            model="gpt-4o-mini",
-            messages=[{"role": "user", "content": f"call {number} of {os.getpid()}"}],
-        ).id
-
-    return call
 
 
 def plain_call() -> Callable[[int], str]:

@@ -10,7 +10,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from project.chat.demo.launch import child_environment
 from project.chat.demo.record import Sums
 from project.chat.demo.visits import VISITS, Visit, Visited
 from project.stub import Served
+from tests.waiting import PATIENCE, awaiting_output, finish, run
 from usage_tracking.models import AIUsageLog
 
 ROOT = Path(__file__).parents[2]
@@ -31,7 +32,6 @@ PROOF = re.compile(
     r"✅ (\d+) provider requests served, \1 rows recorded, "
     r"tokens [\d,]+ \+ [\d,]+ equal what the provider counted"
 )
-PATIENCE = 120
 
 
 @pytest.fixture
@@ -49,18 +49,10 @@ def environment(tmp_path: Path) -> dict[str, str]:
 
 @pytest.fixture
 def demo(environment: dict[str, str]) -> Callable[..., subprocess.CompletedProcess[str]]:
-    def run(**changes: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "manage.py", "demo"],
-            cwd=ROOT,
-            env=environment | changes,
-            capture_output=True,
-            text=True,
-            timeout=PATIENCE,
-            check=False,
-        )
+    def run_demo(**changes: str) -> subprocess.CompletedProcess[str]:
+        return run([sys.executable, "manage.py", "demo"], cwd=ROOT, env=environment | changes)
 
-    return run
+    return run_demo
 
 
 def test_demo_proves_that_all_is_recorded_again_and_again(demo, tmp_path):
@@ -97,40 +89,31 @@ def test_demo_proves_it_on_postgres(demo, database_url):
 @pytest.mark.parametrize("how_it_ends", [signal.SIGINT, signal.SIGTERM])
 def test_demo_that_serves_is_usable_and_ends_cleanly(environment, how_it_ends):
     with served_demo(environment) as (process, url, printed):
-        with httpx.Client(base_url=url, follow_redirects=True) as browser:
+        with httpx.Client(base_url=url, follow_redirects=True, timeout=PATIENCE) as browser:
             chat = log_in(browser, "/", "bob")
             assert "Hello bob!" in chat.text
             assert browser.get("/static/chat/chat.js").status_code == 200
             assert browser.get("/healthz").json() == {"status": "ok", "database": "ok"}
-            with browser.stream(
-                "POST",
-                "/chat/answer/",
-                data={"question": "Is it warm?"},
-                headers={"X-CSRFToken": browser.cookies["csrftoken"]},
-            ) as answer:
-                pieces = list(answer.iter_text())
-            assert "Is it warm" in "".join(pieces)
-            assert len(pieces) > 3
+            with ask(browser, "Is it warm?") as answer:
+                assert "Is it warm" in answer.read().decode()
+            # The whole of this answer would take longer than we wait for its first words.
+            with ask(browser, f"Is it slow? [stub words=1000 pace={PATIENCE / 60}]") as answer:
+                assert next(answer.iter_text())
             assert "Your AI usage in" in browser.get("/usage/").text
-        with httpx.Client(base_url=url, follow_redirects=True) as browser:
+        with httpx.Client(base_url=url, follow_redirects=True, timeout=PATIENCE) as browser:
             admin = log_in(browser, "/admin/", "admin")
             assert "Site administration" in admin.text
         (command,) = re.findall(r"curl .*", printed)
-        asked = subprocess.run(
-            ["sh", "-c", f"{command} -sS --fail-with-body"],
-            capture_output=True,
-            text=True,
-            timeout=PATIENCE,
-            check=False,
-        )
+        shell = ["sh", "-c", f"{command} -sS --fail-with-body"]
+        asked = run(shell, cwd=ROOT, env=environment)
         assert (asked.returncode, asked.stderr) == (0, ""), asked.stdout
         names = {line["user__username"] for line in json.loads(asked.stdout)["top_users"]}
         assert names == {"alice", "bob", "carol"}
         # As the terminal does on Ctrl-C: both processes are told.
         os.killpg(process.pid, how_it_ends)
-        rest, _ = process.communicate(timeout=PATIENCE)
+        rest, _ = finish(process)
 
-    assert process.returncode == 0
+    assert process.returncode == 0, rest
     assert rest.endswith("The demo has ended.\n")
 
 
@@ -149,17 +132,28 @@ def served_demo(environment: dict[str, str]) -> Iterator[tuple[subprocess.Popen[
         try:
             assert process.stdout
             url, seen = "", []
-            for line in process.stdout:
-                seen.append(line)
-                if found := re.search(r"(http://127\.0\.0\.1:\d+)/chat/", line):
-                    url = found[1]
-                if "Ctrl-C ends" in line:
-                    break
+            with awaiting_output(process):
+                while line := process.stdout.readline():
+                    seen.append(line)
+                    if found := re.search(r"(http://127\.0\.0\.1:\d+)/chat/", line):
+                        url = found[1]
+                    if "Ctrl-C ends" in line:
+                        break
             assert url, "".join(seen)
             yield process, url, "".join(seen)
         finally:
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)
+                print(*seen, process.communicate()[0])
+
+
+def ask(browser: httpx.Client, question: str) -> AbstractContextManager[httpx.Response]:
+    return browser.stream(
+        "POST",
+        "/chat/answer/",
+        data={"question": question},
+        headers={"X-CSRFToken": browser.cookies["csrftoken"]},
+    )
 
 
 def log_in(browser: httpx.Client, path: str, name: str) -> httpx.Response:
@@ -332,8 +326,8 @@ class TestRecord:
     def test_wait_until_ends_when_it_is_done_or_patience_ends(self):
         answers = iter([False, True])
 
-        assert record.wait_until(lambda: next(answers), patience=5)
-        assert not record.wait_until(lambda: False, patience=0.01)
+        assert record.wait_until(lambda: next(answers), patience=PATIENCE)
+        assert not record.wait_until(lambda: False, patience=0)
 
 
 class TestReport:

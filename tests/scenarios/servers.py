@@ -13,9 +13,11 @@ from contextlib import suppress
 from importlib.util import find_spec
 from types import TracebackType
 
+from tests.waiting import PATIENCE, wait_until
+
 GUNICORN = (
     *("-m", "gunicorn", "tests.scenarios.wsgi", "--bind", "fd://{fd}", "--no-control-socket"),
-    *("--workers", "2", "--graceful-timeout", "10"),
+    *("--workers", "2", "--graceful-timeout", f"{PATIENCE:.0f}", "--timeout", f"{PATIENCE:.0f}"),
 )
 #: What Python is told to run; `{fd}` is the socket that it is to listen on.
 SERVERS: dict[str, tuple[str, ...]] = {
@@ -73,14 +75,17 @@ class Server:
         traceback: TracebackType | None,
     ) -> None:
         self.stop()
-        print(self.log()[-3000:])
         with suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
-        if error is not None:
-            print(self.log()[-20_000:])
+        print(self.log()[-20_000:])
         self._log.close()
 
     def workers(self) -> list[int]:
+        """Those that live; waits for the first, for a moment there may be none."""
+        wait_until(self._children, awaited="a worker", seen=self.log)
+        return self._children()
+
+    def _children(self) -> list[int]:
         listed = subprocess.run(
             ["ps", "-o", "pid=", "--ppid", str(self._process.pid)],
             capture_output=True,
@@ -96,16 +101,29 @@ class Server:
         """As a deployment stops it; a second call does nothing."""
         self._process.terminate()
         try:
-            self._process.wait(30)
-        except subprocess.TimeoutExpired:
+            wait_until(
+                lambda: self._process.poll() is not None,
+                awaited=f"the end of {self.name}",
+                seen=self.log,
+            )
+        except AssertionError:
             os.killpg(self._process.pid, signal.SIGKILL)
             raise
-        self._pipe.wait(30)
+        # All of its log is there when nobody can write into it any more.
+        wait_until(lambda: self._pipe.poll() is not None, awaited="its workers' end", seen=self.log)
 
     def kill(self) -> None:
         """As the machine's memory running out does, to all of its processes."""
         os.killpg(self._process.pid, signal.SIGKILL)
 
     def log(self) -> str:
-        self._log.seek(0)
-        return self._log.read()
+        # Not by `seek`, which would move where the other process writes.
+        descriptor = self._log.fileno()
+        return os.pread(descriptor, os.fstat(descriptor).st_size, 0).decode(errors="replace")
+
+    def wait_for_log(self, text: str, *, times: int) -> None:
+        wait_until(
+            lambda: self.log().count(text) >= times,
+            awaited=f"{text!r} in the log, {times} times",
+            seen=self.log,
+        )

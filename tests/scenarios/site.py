@@ -22,7 +22,8 @@ from rest_framework.decorators import api_view, authentication_classes
 from rest_framework.response import Response
 
 from tests.views import aask, aask_for_stream, ask, ask_for_stream
-from usage_tracking import ai_section, ai_usage
+from tests.waiting import wait_until
+from usage_tracking import ai_section, ai_usage, scope
 
 #: How many calls a view makes, where it is not one.
 CALLS = {"fanout": 3, "gather": 3}
@@ -127,7 +128,7 @@ def signup(request: HttpRequest) -> HttpResponse:
     user = User.objects.create(username=f"new {request.GET['q']}")
     with ai_usage(section="chat", user=user):
         answer = ask(request.GET["q"])
-    time.sleep(0.3)
+    time.sleep(0.3)  # its transaction lasts while others are served; nothing depends on how long
     return HttpResponse(answer.id)
 
 
@@ -135,9 +136,10 @@ def signup(request: HttpRequest) -> HttpResponse:
 def outlive(request: HttpRequest) -> HttpResponse:
     _ = request.user.pk  # as a view does that has any user in it
     prompt = request.GET["q"]  # uWSGI empties a request that has been answered
+    unit = scope.attribution().unit
 
     def later() -> None:
-        time.sleep(0.3)
+        wait_until(lambda: not unit.open, awaited="the end of the request")
         ask(prompt)
 
     threading.Thread(target=later).start()

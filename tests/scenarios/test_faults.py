@@ -10,13 +10,12 @@ import os
 import random
 import resource
 import signal
-import struct
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import httpx
 import pytest
@@ -28,9 +27,12 @@ from project.stub import StubProvider
 from tests.databases import LocalPostgres
 from tests.processes.conftest import Start
 from tests.processes.test_durability import flush, manage, response_ids
+from tests.scenarios import clock
 from tests.scenarios.conftest import Outcome, environment
 from tests.scenarios.servers import Server
-from tests.scenarios.visits import Load, wait_until
+from tests.scenarios.visits import Load
+from tests.threads import blocks_another
+from tests.waiting import PATIENCE, wait_until
 from usage_tracking import daily
 from usage_tracking.models import AIUsageLog, AIUsageTracking
 
@@ -61,6 +63,14 @@ def note(stub: StubProvider, outcomes: list[Outcome]) -> Note:
         return outcome
 
     return note
+
+
+def wait_for_rows(server: Server, count: int) -> None:
+    wait_until(
+        lambda: AIUsageLog.objects.count() >= count,
+        awaited=f"{count} rows",
+        seen=lambda: f"{AIUsageLog.objects.count()} rows:\n{server.log()}",
+    )
 
 
 def assert_nothing_lost(outcome: Outcome) -> None:
@@ -102,6 +112,7 @@ def test_graceful_reload(site: dict[str, str], start: Start, note: Note) -> None
 
 def test_orphans_are_delivered_by_a_living_worker(site: dict[str, str], note: Note) -> None:
     """Without a flush: what a killed worker leaves, the next look for orphans finds."""
+    site["ORPHANS_EVERY"] = "1"  # a minute elsewhere
     with Server("gunicorn sync", site) as server:
         with Load(server, at_once=2) as load:
             load.warm_up()
@@ -109,8 +120,7 @@ def test_orphans_are_delivered_by_a_living_worker(site: dict[str, str], note: No
                 os.kill(worker, signal.SIGKILL)
             load.wait_for(20)
         acknowledged = sum(one.status == 200 for one in load.visited)
-        # Looked for at most once a minute by each process.
-        wait_until(lambda: AIUsageLog.objects.count() >= acknowledged, seconds=90)
+        wait_for_rows(server, acknowledged)
         server.stop()
 
     outcome = note("all workers killed, nobody flushes", load)
@@ -130,13 +140,13 @@ def test_orphans_are_delivered_by_the_next_server(site: dict[str, str], note: No
     with Server("gunicorn sync", site) as server, Load(server) as load:
         load.warm_up()
         with _locked_tables():
-            load.wait_for(10)
+            load.wait_for(20)  # of which a few were written before
             server.kill()
     written = AIUsageLog.objects.count()
     acknowledged = sum(one.status == 200 for one in load.visited)
     with Server("gunicorn sync", site) as server:
-        assert httpx.get(f"{server.url}/nowhere/", timeout=60).status_code == 404
-        wait_until(lambda: AIUsageLog.objects.count() >= acknowledged, seconds=20)
+        assert httpx.get(f"{server.url}/nowhere/", timeout=PATIENCE).status_code == 404
+        wait_for_rows(server, acknowledged)
         server.stop()
 
     outcome = note("the server killed, the next one serves pages only", load)
@@ -154,8 +164,8 @@ def test_database_is_away(tmp_path: Path, start: Start, stub: StubProvider, note
             with Load(server) as load:
                 load.warm_up()
                 database.stop()
-                time.sleep(10)
-                load.wait_for(20)
+                server.wait_for_log("Delivery failed", times=6)
+                load.wait_for(100)
                 database.start()
                 load.wait_for(20)
             server.stop()
@@ -164,7 +174,7 @@ def test_database_is_away(tmp_path: Path, start: Start, stub: StubProvider, note
     finally:
         database.remove()
 
-    assert_nothing_lost(note("PostgreSQL away for 10 s", load, recorded))
+    assert_nothing_lost(note("PostgreSQL away for 100 visits", load, recorded))
 
 
 PRINT_IDS = (
@@ -179,12 +189,13 @@ def test_tables_are_locked(site: dict[str, str], start: Start, note: Note) -> No
         with Load(server) as load:
             load.warm_up()
             with _locked_tables():
-                time.sleep(5)
+                wait_until(blocks_another, awaited="a delivery that is locked out", seen=server.log)
+                load.wait_for(100)
             load.wait_for(20)
         server.stop()
     flush(start)
 
-    assert_nothing_lost(note("both tables locked for 5 s", load))
+    assert_nothing_lost(note("both tables locked for 100 visits", load))
 
 
 @pytest.mark.parametrize(
@@ -195,10 +206,12 @@ def test_visitors_leave_in_the_middle_of_a_stream(
 ) -> None:
     with Server(name, site) as server:
         for number in range(10):
-            params = {"q": f"[stub pace=0.02 words=200] visit {number}"}
-            with httpx.stream("GET", f"{server.url}/{view}/", params=params, timeout=60) as answer:
+            # Longer than anybody stays, so that all of them leave in the middle.
+            params = {"q": f"[stub pace=0.02 words=50000] visit {number}"}
+            url = f"{server.url}/{view}/"
+            with httpx.stream("GET", url, params=params, timeout=PATIENCE) as answer:
                 next(answer.iter_raw())
-        wait_until(lambda: AIUsageLog.objects.count() >= 10)
+        wait_for_rows(server, 10)
         server.stop()
 
     fault = f"visitors of {name} gone in mid-stream"
@@ -214,14 +227,16 @@ def test_midnight_passes(site: dict[str, str], tmp_path: Path, start: Start, not
     user = User.objects.create(username="ada")
     client = Client()
     client.force_login(user)
-    midnight = datetime.now(UTC) + timedelta(seconds=20)
-    site["PYTHONTZPATH"] = str(tmp_path)
-    site["DAY_TIMEZONE"] = "Soon"
-    zone = _write_zone(tmp_path / "Soon", midnight)
+    zone = ZoneInfo("Asia/Tokyo")
+    site["DAY_TIMEZONE"] = zone.key
+    site["CLOCK"] = str(tmp_path / "clock")
+    now = datetime.now(UTC)
+    evening = now.astimezone(zone).replace(hour=22, minute=0) - now
+    clock.put_forward(tmp_path / "clock", evening)
     with Server("gunicorn gthread", site) as server:
         with Load(server, view="sync", session=str(client.session.session_key)) as load:
             load.warm_up()
-            wait_until(lambda: datetime.now(UTC) > midnight)
+            clock.put_forward(tmp_path / "clock", evening + timedelta(hours=2))
             load.wait_for(20)
         server.stop()
     flush(start)
@@ -232,16 +247,6 @@ def test_midnight_passes(site: dict[str, str], tmp_path: Path, start: Start, not
     assert len(set(days)) == 2
     counted = AIUsageTracking.objects.filter(user=user).values_list("date", "total_requests")
     assert dict(counted) == Counter(days)
-
-
-def _write_zone(path: Path, midnight: datetime) -> timezone:
-    """A time zone in which that moment is midnight, as a file of its database (RFC 8536)."""
-    midnight = midnight.replace(microsecond=0)
-    passed = midnight.hour * 3600 + midnight.minute * 60 + midnight.second
-    offset = -passed if passed < 43_200 else 86_400 - passed
-    counts = struct.pack(">6l", 0, 0, 0, 0, 1, 5)
-    path.write_bytes(b"TZif" + bytes(16) + counts + struct.pack(">lBB", offset, 0, 0) + b"SOON\0")
-    return timezone(timedelta(seconds=offset))
 
 
 def _files_stay_small() -> None:

@@ -17,7 +17,8 @@ from tests.processes.test_durability import flush
 from tests.scenarios.conftest import Outcome
 from tests.scenarios.servers import SERVERS, Server
 from tests.scenarios.site import CALLS, SECTIONS
-from tests.scenarios.visits import Visit, Visited, visit_all, wait_until
+from tests.scenarios.visits import Visit, Visited, visit_all
+from tests.waiting import wait_until
 from usage_tracking import daily
 from usage_tracking.models import AIUsageLog, AIUsageTracking
 
@@ -46,7 +47,11 @@ def test_every_call_is_one_row_of_whoever_made_it(
 
     with Server(name, site) as server:
         visited = visit_all(server, visits)
-        wait_until(lambda: AIUsageLog.objects.count() >= calls)
+        wait_until(
+            lambda: AIUsageLog.objects.count() >= calls,
+            awaited=f"{calls} rows",
+            seen=lambda: f"{AIUsageLog.objects.count()} rows:\n{server.log()}",
+        )
         server.stop()
         log = server.log()
     flushed = flush(start)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import count
@@ -12,6 +12,7 @@ from itertools import count
 import httpx
 
 from tests.scenarios.servers import Server
+from tests.waiting import PATIENCE, join, wait_until
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ def visit(server: Server, one: Visit) -> Visited:
             params={"q": one.prompt},
             cookies=cookies,
             headers=list(one.headers),
-            timeout=60,
+            timeout=PATIENCE,
         )
         status, text = answer.status_code, answer.text
     except httpx.TransportError:
@@ -64,7 +65,9 @@ class Load:
     ) -> None:
         self._server, self._view, self._session = server, view, session
         self._numbers, self._over = count(), threading.Event()
-        self._threads = [threading.Thread(target=self._come_again) for _ in range(at_once)]
+        self._threads = [
+            threading.Thread(target=self._come_again, daemon=True) for _ in range(at_once)
+        ]
         self.visited: list[Visited] = []
         self._warm = 0.0
 
@@ -75,8 +78,7 @@ class Load:
 
     def __exit__(self, *_: object) -> None:
         self._over.set()
-        for thread in self._threads:
-            thread.join()
+        join(*self._threads)
 
     def warm_up(self) -> None:
         """Until the workers are up; how long these visitors wait says nothing."""
@@ -90,17 +92,13 @@ class Load:
     def wait_for(self, number: int) -> None:
         """Until so many more visits are over."""
         wanted = len(self.visited) + number
-        wait_until(lambda: len(self.visited) >= wanted)
+        wait_until(
+            lambda: len(self.visited) >= wanted,
+            awaited=f"{number} more visits",
+            seen=lambda: self.visited[-3:],
+        )
 
     def _come_again(self) -> None:
         while not self._over.is_set():
             one = Visit(self._view, f"visit {next(self._numbers)}", self._session)
             self.visited.append(visit(self._server, one))
-
-
-def wait_until(happened: Callable[[], object], *, seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not happened():
-        if time.monotonic() > deadline:
-            raise AssertionError(f"it has not happened within {seconds} s")
-        time.sleep(0.05)

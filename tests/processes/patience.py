@@ -1,0 +1,22 @@
+"""An app that makes a site patient: what must not be cut short is not, however slow the machine."""
+
+from __future__ import annotations
+
+import os
+
+from django.apps import AppConfig
+
+from tests.waiting import PATIENCE
+
+
+class PatienceConfig(AppConfig):
+    name = "tests.processes.patience"
+    label = "patience"
+
+    def ready(self) -> None:
+        from usage_tracking import delivery, scope
+
+        delivery.EXIT = PATIENCE
+        scope._GATE = PATIENCE
+        if seconds := os.environ.get("ORPHANS_EVERY"):
+            delivery.ORPHANS_EVERY = float(seconds)
