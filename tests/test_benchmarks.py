@@ -16,6 +16,7 @@ DOCS = Path(__file__).parents[1] / "docs" / "benchmarks.md"
 COUNTED = ("statements", "delivery", "connections", "processes", "counts", "faults")
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize("name", COUNTED)
 def test_counts_are_right_at_a_hundredth_of_the_size(name: str, database_url: str) -> None:
     database = {"sqlite": run.SQLITE, "postgresql": run.POSTGRES}[connection.vendor]

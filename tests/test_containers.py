@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
 from tests.waiting import PATIENCE, finish, run, wait_until
@@ -158,6 +159,7 @@ def test_image_gets_what_it_copies_and_nothing_else():
     assert all((ROOT / name).exists() for name in copied)
 
 
+@pytest.mark.costly
 def test_containers_commands_migrate_and_serve(empty_database_url: str, tmp_path: Path):
     environment = container_environment(
         DATABASE_URL=empty_database_url, AI_USAGE_OUTBOX=str(tmp_path / "outbox")

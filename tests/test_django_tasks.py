@@ -81,6 +81,7 @@ def site(tmp_path: Path, stub: StubProvider, empty_database_url: str):
     return run
 
 
+@pytest.mark.costly
 @pytest.mark.one_driver
 def test_worker(site, tmp_path: Path, stub: StubProvider, empty_database_url: str):
     """Its calls have the section of the task, no user, and are there when the task is done."""

@@ -254,6 +254,7 @@ class TestStreaming:
         assert len(queries) == 1
         answer.close()
 
+    @pytest.mark.costly
     def test_memory_does_not_grow_with_the_rows(self, viewer, monkeypatch):
         monkeypatch.setattr(import_export, "_CHUNK", 100)
 

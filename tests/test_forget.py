@@ -219,6 +219,7 @@ def test_database_is_the_one_that_the_routers_name(box):
     assert run_command("flush_ai_usage", "--database", "default").out == "1 calls delivered\n"
 
 
+@pytest.mark.process
 def test_another_database_is_refused(tmp_path: Path):
     env = make_site(
         tmp_path,

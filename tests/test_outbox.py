@@ -508,6 +508,7 @@ class TestOrphans:
         assert sum(Outbox(None).other_segments()) == 0
         assert Outbox(None).size() == 0
 
+    @pytest.mark.process
     def test_killed_process_loses_nothing(self, directory, tmp_path, database_url):
         code = (
             "import sys, time, django; django.setup()\n"
@@ -550,6 +551,7 @@ class TestOrphans:
 
 
 class TestForks:
+    @pytest.mark.process
     def test_child_has_a_file_of_its_own(self, tmp_path):
         printed = run_python(
             tmp_path,
@@ -584,6 +586,7 @@ class TestForks:
             "['child', 'parent', 'parent'] 0 []",
         ]
 
+    @pytest.mark.process
     def test_events_in_memory_stay_with_the_parent(self, tmp_path):
         printed = run_python(
             tmp_path,
@@ -605,6 +608,7 @@ class TestForks:
 
         assert printed == "child True\nparent False\n"
 
+    @pytest.mark.process
     def test_child_does_not_keep_the_lock_of_a_parent_that_dies(self, tmp_path, database_url):
         code = """
         import os, signal, time
@@ -676,6 +680,7 @@ class TestFullDisk:
         assert sorted(event.id for event in drain(box)) == sorted([first.id, second.id])
         box.close()
 
+    @pytest.mark.process
     def test_full_disk_loses_and_doubles_nothing(self, tmp_path):
         printed = run_python(
             tmp_path,
@@ -707,6 +712,7 @@ class TestFullDisk:
 
         assert printed == "True True\n"
 
+    @pytest.mark.process
     def test_disk_that_is_full_from_the_start_leaves_no_half_file(self, tmp_path):
         printed = run_python(
             tmp_path,
@@ -1002,6 +1008,7 @@ class TestSettings:
             "events are kept in memory and die with the process"
         ]
 
+    @pytest.mark.process
     def test_setting_none_keeps_events_in_memory_without_a_word(self, tmp_path):
         printed = run_python(
             tmp_path,

@@ -88,6 +88,7 @@ def test_job_for_django_extensions_delivers_and_mends(tmp_path: Path, empty_data
     )
 
 
+@pytest.mark.costly
 def test_ctrl_c_at_any_moment_leaves_no_drift_and_the_next_run_goes_on(
     tmp_path: Path, empty_database_url: str
 ):
@@ -135,6 +136,7 @@ def test_ctrl_c_at_any_moment_leaves_no_drift_and_the_next_run_goes_on(
     assert printed == "True True {}\nTrue\n0 1000\nTrue True {}\nTrue\n1000 1000\n"
 
 
+@pytest.mark.costly
 def test_control_c_in_diagnose_rebuild_and_flush_leaves_nothing_behind(
     tmp_path: Path, empty_database_url: str
 ):
@@ -192,6 +194,7 @@ def test_control_c_in_diagnose_rebuild_and_flush_leaves_nothing_behind(
     assert printed == "set()\n{} 71 71\nset()\n{} 1871\nset()\n0\nTrue {}\n"
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     ("command", "code"),
     [

@@ -366,6 +366,7 @@ class TestRefusals:
             call_command("usage_today", "--database", "elsewhere")
 
 
+@pytest.mark.process
 @pytest.mark.one_driver
 class TestProcess:
     """What ends in another code than 1, or must not touch the database of the tests."""
@@ -395,6 +396,7 @@ class TestProcess:
         assert "'today' is not a date such as 2026-03-14" in ended.stderr
 
 
+@pytest.mark.process
 class TestDatabase:
     SETTINGS = """
         DATABASES["other"] = {
@@ -497,6 +499,7 @@ class TestWatch:
 
         assert run_command("usage_today", "--watch", "1") == (0, "", "")
 
+    @pytest.mark.process
     def test_control_c_ends_it_quietly(self, tmp_path, database_url: str):
         with (
             subprocess.Popen(

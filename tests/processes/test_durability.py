@@ -18,6 +18,8 @@ from tests.waiting import awaiting_output, wait_until
 from usage_tracking import daily
 from usage_tracking.models import AIUsageLog, AIUsageTracking
 
+pytestmark = pytest.mark.costly
+
 WORKER = "tests.processes.worker"
 
 

@@ -55,6 +55,8 @@ def demo(environment: dict[str, str]) -> Callable[..., subprocess.CompletedProce
     return run_demo
 
 
+@pytest.mark.process
+@pytest.mark.costly
 def test_demo_proves_that_all_is_recorded_again_and_again(demo, tmp_path):
     for _ in range(2):
         ended = demo()
@@ -78,6 +80,7 @@ def test_demo_proves_that_all_is_recorded_again_and_again(demo, tmp_path):
     assert "already has a user 'alice' who is not the demo's" in ended.stderr
 
 
+@pytest.mark.costly
 @pytest.mark.postgres
 def test_demo_proves_it_on_postgres(demo, database_url):
     ended = demo(DATABASE_URL=database_url)
@@ -86,6 +89,8 @@ def test_demo_proves_it_on_postgres(demo, database_url):
     assert PROOF.search(ended.stdout)
 
 
+@pytest.mark.process
+@pytest.mark.costly
 @pytest.mark.parametrize("how_it_ends", [signal.SIGINT, signal.SIGTERM])
 def test_demo_that_serves_is_usable_and_ends_cleanly(environment, how_it_ends):
     with served_demo(environment) as (process, url, printed):
