@@ -57,8 +57,7 @@ SUPPORTED = {
 }
 DATABASES = {
     "sqlite": ("--database=sqlite",),
-    "psycopg": ("--database=postgres", "--driver=psycopg"),
-    # Without what gives the same answer with either driver.
+    "psycopg": ("--database=postgres", "--driver=psycopg", "--only-database-tests"),
     "psycopg2": ("--database=postgres", "--driver=psycopg2", "--only-database-tests"),
 }
 
@@ -115,7 +114,8 @@ def tests(session: nox.Session, django: str, database: str) -> None:
     session.install("-r", "requirements.txt")
     session.install(f"Django~={django}.0")
     session.run(
-        "python", "-m", "pytest", *DATABASES[database], "-m", "not browser", *session.posargs
+        *("python", "-m", "pytest", *DATABASES[database], "-m", "not (browser or costly)"),
+        *("--numprocesses=logical", "--dist=worksteal", *session.posargs),
     )
 
 

@@ -2,19 +2,24 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
 from django.db import connection
-from hypothesis import settings
 from pytest_django import DjangoDbBlocker
 
 from tests.databases import names_postgres
 
-# The same examples in every run, however long they take. `--hypothesis-profile=default` looks for
-# others.
-settings.load_profile("ci")
+with suppress(ModuleNotFoundError):  # the sessions of the SDKs have neither
+    import freezegun
+    import hypothesis
+
+    # It looks at every attribute of every module, and some of nox's start a process.
+    freezegun.configure(extend_ignore_list=["nox"])  # type: ignore[no-untyped-call]
+    # The same examples in every run. `--hypothesis-profile=default` looks for others.
+    hypothesis.settings.load_profile("ci")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
