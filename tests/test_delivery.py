@@ -883,7 +883,9 @@ class TestThread:
         assert_in_step()
 
     @pytest.mark.postgres
-    def test_connection_is_closed_when_idle(self, site, impatient):
+    def test_connection_is_closed_when_idle(self, site, impatient, monkeypatch):
+        # Else Django closes it after each delivery.
+        monkeypatch.setitem(connection.settings_dict, "CONN_MAX_AGE", None)
         outbox.put(make_event())
         wait_for_rows("chat")
 
