@@ -7,6 +7,9 @@
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-print-directory
 
+# The tests start many processes, which would all compile the same modules.
+export PYTHONDONTWRITEBYTECODE :=
+
 VENV ?= .venv
 PYTHON ?=
 ARGS ?=
