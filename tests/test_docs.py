@@ -8,6 +8,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from django.db import connection, transaction
 from tests.children import ROOT
 from tests.commands import run_command
 from tests.sites import make_calls
+from usage_tracking import errors
 from usage_tracking.health import Thresholds
 from usage_tracking.management.commands.diagnose_ai_usage import THRESHOLDS
 
@@ -78,9 +80,12 @@ def test_lines_of_the_shell_run(
             assert (ended.returncode, ended.stderr) == (0, ""), ended.stdout
 
 
-@pytest.mark.process
+@pytest.mark.server
 @pytest.mark.django_db
-def test_commands_run(django_user_model, subtests: pytest.Subtests) -> None:
+def test_commands_run(
+    django_user_model, subtests: pytest.Subtests, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(errors, "failures", Counter())  # those of other tests in this process
     make_calls(django_user_model.objects.create_superuser("john_doe"))
 
     # The SDKs take seconds each time; tests/test_diagnose.py tries them.

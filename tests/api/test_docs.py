@@ -17,6 +17,8 @@ from tests.builders import save_log
 from tests.children import ROOT
 from usage_tracking.models import AIUsageLog
 
+pytestmark = pytest.mark.process
+
 TEXT = (ROOT / "docs" / "api.md").read_text()
 MONITORING = (ROOT / "docs" / "monitoring.md").read_text()
 

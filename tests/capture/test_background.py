@@ -84,6 +84,7 @@ def test_end_seen_elsewhere_keeps_what_the_beginning_said(
     assert_in_step()
 
 
+@pytest.mark.process
 def test_end_of_a_beginning_that_was_not_seen_is_a_row_of_its_own(
     client: openai.OpenAI, stub: StubProvider
 ) -> None:
