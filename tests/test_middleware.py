@@ -15,6 +15,7 @@ import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import httpx2
@@ -250,12 +251,23 @@ class Token(BaseAuthentication):
         return User.objects.get(username="grace"), "token"
 
 
+class Stateless(BaseAuthentication):
+    """As JWT libraries do: a user without a row, whose name is not in the token."""
+
+    def authenticate(self, request: Any) -> tuple[Any, str]:
+        key = str(User.objects.get(username="grace").pk)
+        user = SimpleNamespace(id=key, pk=key, is_authenticated=True, get_username=lambda: "")
+        return user, "token"
+
+
 class Nobody(BaseAuthentication):
     def authenticate(self, request: Any) -> None:
         return None
 
 
-@pytest.mark.parametrize(("authentication", "name"), [(Token, "grace"), (Nobody, None)])
+@pytest.mark.parametrize(
+    ("authentication", "name"), [(Token, "grace"), (Stateless, "grace"), (Nobody, None)]
+)
 def test_user_of_a_rest_framework_view_is_recorded(
     visit: Visitor, settings: Settings, authentication: type, name: str | None
 ) -> None:
