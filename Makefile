@@ -102,7 +102,7 @@ test-costly-postgres: $(STAMP) ## the same on PostgreSQL
 
 .PHONY: test-psycopg2
 test-psycopg2: $(STAMP) ## the tests of the database on PostgreSQL, psycopg2
-	$(PYTEST) --database=postgres --driver=psycopg2 --only-database-tests $(PARALLEL) -m "not (browser or costly)" $(ARGS)
+	$(PYTEST) --database=postgres --driver=psycopg2 --only-database-tests $(PARALLEL) -m "not (browser or costly or one_driver)" $(ARGS)
 
 .PHONY: test-browser
 test-browser: $(STAMP) ## the pages in a real browser: needs Chromium, says so where it is not

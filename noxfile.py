@@ -55,10 +55,11 @@ SUPPORTED = {
     "5.2": ("3.11", "3.12", "3.13"),
     "6.1": ("3.12", "3.13"),
 }
+_POSTGRES = ("-m=not (browser or costly or one_driver)", "--database=postgres")
 DATABASES = {
-    "sqlite": ("--database=sqlite",),
-    "psycopg": ("--database=postgres", "--driver=psycopg", "--only-database-tests"),
-    "psycopg2": ("--database=postgres", "--driver=psycopg2", "--only-database-tests"),
+    "sqlite": ("-m=not (browser or costly)", "--database=sqlite"),
+    "psycopg": (*_POSTGRES, "--driver=psycopg", "--only-database-tests"),
+    "psycopg2": (*_POSTGRES, "--driver=psycopg2", "--only-database-tests"),
 }
 
 
@@ -114,8 +115,8 @@ def tests(session: nox.Session, django: str, database: str) -> None:
     session.install("-r", "requirements.txt")
     session.install(f"Django~={django}.0")
     session.run(
-        *("python", "-m", "pytest", *DATABASES[database], "-m", "not (browser or costly)"),
-        *("--numprocesses=logical", "--dist=worksteal", *session.posargs),
+        *("python", "-m", "pytest", "--numprocesses=logical", "--dist=worksteal"),
+        *(*DATABASES[database], *session.posargs),
     )
 
 

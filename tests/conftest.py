@@ -29,13 +29,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             if item.get_closest_marker(other):
                 item.add_marker(pytest.mark.skip(reason=f"about {other}; this run uses {database}"))
     if config.getoption("only_database_tests"):
-        config.hook.pytest_deselected(items=[item for item in items if not _depends(item)])
-        items[:] = filter(_depends, items)
-
-
-def _depends(item: pytest.Item) -> bool:
-    """Whether another driver could make a difference to the test."""
-    return _uses_database(item) and item.get_closest_marker("one_driver") is None
+        config.hook.pytest_deselected(items=[item for item in items if not _uses_database(item)])
+        items[:] = filter(_uses_database, items)
 
 
 def _uses_database(item: pytest.Item) -> bool:

@@ -113,7 +113,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--only-database-tests",
         action="store_true",
-        help="leave out what touches no database or is marked one_driver",
+        help="leave out what touches no database",
     )
 
 
