@@ -135,6 +135,7 @@ def test_wheel_contains_the_package_and_nothing_else(wheel: Path):
     assert any(name.endswith(".dist-info/licenses/LICENSE") for name in names)
 
 
+@pytest.mark.process
 @pytest.mark.costly
 def test_wheel_runs_with_its_base_dependencies_only(wheel: Path, tmp_path: Path):
     environment = tmp_path / "venv"
