@@ -15,7 +15,7 @@ from tests.builders import NOON, make_event, make_user, save_log
 from tests.commands import run_command
 from tests.sites import tables
 from tests.test_daily import DAY
-from usage_tracking import daily, outbox, personal, reports
+from usage_tracking import daily, outbox, personal, reports, stdio
 from usage_tracking.conf import day_of
 from usage_tracking.models import AIUsageLog, AIUsageTracking
 
@@ -65,6 +65,12 @@ class TestExport:
             ("usage_tracking.aiusagetracking", "2026-03-13", 230),
             ("usage_tracking.aiusagetracking", "2026-03-14", 230),
         ]
+
+    def test_stops_when_nobody_reads_it_any_more(self, monkeypatch):
+        save_log(user=make_user())
+        monkeypatch.setattr(stdio, "is_closed", lambda _: True)
+
+        assert run_command("export_ai_usage", "--user", "ada") == (0, "", "")
 
     def test_user_without_a_call(self):
         make_user("ada")
