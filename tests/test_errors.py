@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from usage_tracking import errors
-from usage_tracking.errors import contain, contained, one_line
+from usage_tracking.errors import contain, contained, one_line, shown_user
 
 
 @pytest.fixture(autouse=True)
@@ -99,3 +99,9 @@ class TestOneLine:
         ]
 
         assert [(text, one_line(text)) for text, _ in texts] == texts
+
+
+def test_user_without_a_known_name_is_shown_by_key():
+    assert shown_user("7", "ada") == "ada"
+    assert shown_user("7", "") == "user:7"
+    assert shown_user(None, "") == "-"
