@@ -36,6 +36,7 @@ def changed(**settings: Any) -> override_settings:
     return override_settings(**{f"AI_USAGE_{name}": value for name, value in settings.items()})
 
 
+@pytest.mark.django_db
 def test_settings_of_the_tests_are_sound():
     assert run_command("check") == (0, "System check identified no issues (0 silenced).\n", "")
 
@@ -190,6 +191,7 @@ SETTINGS: list[tuple[dict[str, Any], tuple[str, str, str | None]]] = [
 
 
 class TestSettings:
+    @pytest.mark.django_db
     def test_wrong_setting_is_told_with_its_value(self, subtests):
         for changes, message in SETTINGS:
             with subtests.test(str(changes)), changed(**changes):
@@ -320,6 +322,7 @@ class TestMiddleware:
         with override_settings(MIDDLEWARE=[], AI_USAGE_ENABLED=False):
             assert told(checks.check_middleware()) == []
 
+    @pytest.mark.django_db
     def test_check_command_tells_it(self):
         left = [
             "django.contrib.sessions.middleware.SessionMiddleware",
@@ -428,6 +431,7 @@ class TestOutbox:
 
         assert told(checks.check_outbox()) == []
 
+    @pytest.mark.django_db
     def test_check_command_tells_it(self, settings, tmp_path):
         (tmp_path / "file").touch()
         settings.AI_USAGE_OUTBOX = tmp_path / "file"
