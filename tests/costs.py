@@ -39,6 +39,8 @@ class Costs:
 
     def _note(self, event: str, arguments: tuple[object, ...]) -> None:
         mark = MARKS.get(event)
+        if event == "socket.bind" and str(arguments[1]).startswith("('::1'"):
+            return  # urllib3, when it is imported, looks whether there is IPv6
         if mark is not None and self._allowed is not None and mark not in self._allowed:
             self._used[mark] = f"{event} {arguments}"
 
