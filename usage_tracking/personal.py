@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from decimal import Decimal
-from itertools import chain
 from typing import Any
 
 from django.db import transaction
@@ -31,10 +30,11 @@ class Stored:
     pruned_cost: Decimal
 
 
-def rows_of(user: Any, *, using: str) -> Iterable[AIUsageLog | AIUsageTracking]:
+def rows_of(user: Any, *, using: str) -> Generator[AIUsageLog | AIUsageTracking]:
     """Every log and every daily row of `user`, oldest first, read as they are asked for."""
     logs = AIUsageLog.objects.using(using).filter(user=user).order_by("created_at", "pk")
-    return chain(logs.iterator(), _days(user, using).order_by("date").iterator())
+    yield from logs.iterator()
+    yield from _days(user, using).order_by("date").iterator()
 
 
 def stored(user: Any, *, using: str) -> Stored:

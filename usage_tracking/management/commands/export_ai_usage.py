@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser
+from contextlib import closing
 from itertools import takewhile
 from typing import Any
 
@@ -31,8 +32,10 @@ class Command(UsageCommand):
             except reports.NotFound as error:
                 raise CommandError(str(error), returncode=2) from error
             self.stdout.ending = ""
-            rows = takewhile(self._is_read, personal.rows_of(user, using=using))
-            serializers.serialize("jsonl", rows, stream=self.stdout)
+            # Closed in time, for rows that nobody reads any more hold a cursor of the database.
+            with closing(personal.rows_of(user, using=using)) as rows:
+                read = takewhile(self._is_read, rows)
+                serializers.serialize("jsonl", read, stream=self.stdout)
 
     def _is_read(self, _row: Any) -> bool:
         return not stdio.is_closed(self.stdout)
