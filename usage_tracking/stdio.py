@@ -12,10 +12,10 @@ from typing import Any, TextIO, cast
 
 @contextmanager
 def guarded() -> Iterator[None]:
-    """While the block runs, lets a program write to a pipe that nobody reads any more.
+    """Keep a closed pipe from stopping the program while the block runs.
 
-    What cannot be written is dropped, so that the program finishes its work and its exit code says
-    what it found. Raises `OutputError` at the end if anything but a closed pipe was the reason.
+    Output that cannot be written is dropped, so that the program finishes its work and its exit
+    code says what it found. Raises `OutputError` at the end if anything but a closed pipe was the reason.
     Only for a process of our own: a file descriptor that fails leads to `os.devnull` from then on.
     """
     before = sys.stdout, sys.stderr

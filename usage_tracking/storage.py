@@ -267,8 +267,8 @@ def _exists(row: Row, using: str) -> bool:
 def _known_username(event: UsageEvent) -> Any:
     """The value of the username field that the event names.
 
-    None if the event names none: the user is stateless or has an empty name, the name was too long
-    to be kept, or it is only a text that stands for the value of the field.
+    None if the value is unknown: the user is stateless or has an empty name, the name was cut, or
+    the field cannot convert it.
     """
     if not event.username or len(event.username) >= MAX_USERNAME:
         return None
