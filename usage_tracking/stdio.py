@@ -15,7 +15,7 @@ def guarded() -> Iterator[None]:
     """Keep a closed pipe from stopping the program while the block runs.
 
     Output that cannot be written is dropped, so that the program finishes its work and its exit
-    code says what it found. Raises `OutputError` at the end if anything but a closed pipe was the reason.
+    code says what it found. Raises `OutputError` at the end if the reason was not a closed pipe.
     Only for a process of our own: a file descriptor that fails leads to `os.devnull` from then on.
     """
     before = sys.stdout, sys.stderr
