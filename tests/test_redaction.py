@@ -340,7 +340,8 @@ class TestMetadata:
         assert isinstance(kept, dict)
         line = json.dumps(kept, allow_nan=False)
         assert len(line) <= MAX_METADATA
-        assert "\\u0000" not in line
+        # PostgreSQL refuses an escaped NUL; a backslash of the text is escaped itself.
+        assert "\\u0000" not in line.replace("\\\\", "")
         json.dumps(kept, ensure_ascii=False).encode()
         assert json.loads(line) == kept
 
