@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
 from . import conf
+from .interruptions import from_outside
 from .redaction import clean_error
 
 P = ParamSpec("P")
@@ -21,7 +22,13 @@ failures: Counter[str] = Counter()
 
 
 def contain(error: Exception, where: str) -> None:
-    """Logs `error` with its traceback and counts it; raises it only if AI_USAGE_RAISE_ERRORS."""
+    """Log `error` with its traceback and count it; raise it only if AI_USAGE_RAISE_ERRORS.
+
+    An exception that only happened to be raised while our code ran is not ours to contain: it is
+    raised again.
+    """
+    if from_outside(error):
+        raise error
     failures[where] += 1
     logger.error(
         "[TRACK_EXCEPTION] ❌ Error tracking AI usage: %s in %s: %s",

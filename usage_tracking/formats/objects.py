@@ -6,6 +6,8 @@ import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from ..interruptions import by_signal
+
 #: Levels of an answer above which everything that counts stands.
 _DEPTH = 6
 #: The results of one answer that are looked at; of vectors there may be thousands of numbers.
@@ -77,7 +79,9 @@ def _members(thing: Any, names: Sequence[str]) -> Mapping[Any, Any] | None:
         if hasattr(type(thing), way):
             try:
                 members = _WAYS[way](thing)
-            except Exception as error:  # noqa: BLE001 -- code that is not ours; there are others
+            except Exception as error:  # code that is not ours; there are other ways
+                if by_signal(error):
+                    raise
                 failure = error
                 continue
             if isinstance(members, Mapping):
@@ -111,7 +115,9 @@ def _attempt(way: Callable[..., Any], *arguments: Any) -> Any:
     """The result of code that is not ours; None if it fails, for which it may have any reason."""
     try:
         return way(*arguments)
-    except Exception:  # noqa: BLE001 -- an answer that cannot be read says nothing
+    except Exception as error:  # an answer that cannot be read says nothing
+        if by_signal(error):
+            raise
         return None
 
 

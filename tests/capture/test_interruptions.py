@@ -1,0 +1,143 @@
+"""A time limit of the site's ends the site's work, in whichever line of ours it strikes."""
+
+from __future__ import annotations
+
+import functools
+import gc
+import signal
+from collections.abc import Callable, Iterator
+from types import FrameType
+from typing import Any
+
+import pytest
+
+from tests.builders import make_event
+from tests.capture import test_faults as faults
+from usage_tracking import errors, outbox, scope, segments
+from usage_tracking.interruptions import by_signal, from_outside
+
+pytestmark = pytest.mark.server
+
+_site = faults._site
+
+
+class TimeLimitError(Exception):
+    """What rq's death penalty, Celery's soft limit and their kind raise."""
+
+
+def strike(*_: object) -> None:
+    raise TimeLimitError
+
+
+class Limit:
+    """As rq has it: the handler is a method."""
+
+    def strike(self, number: int, frame: FrameType | None) -> None:
+        strike()
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        strike()
+
+
+@pytest.fixture
+def alarm() -> Iterator[Callable[[Any], None]]:
+    before = signal.getsignal(signal.SIGALRM)
+    yield lambda handler: signal.signal(signal.SIGALRM, handler) and None
+    signal.signal(signal.SIGALRM, before)
+
+
+def interrupted(run: Callable[[], Any], place: faults.Line) -> Any:
+    def at(line: faults.Line) -> None:
+        if line == place:
+            signal.raise_signal(signal.SIGALRM)
+
+    return faults.traced(run, at)
+
+
+#: Here a generator of the library is freed, out of whose end Python lets no exception.
+FREED = (faults.left, faults.forgotten)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # what was cut short
+@pytest.mark.parametrize("run", [run for run in faults.SCENARIOS if run not in FREED])
+def test_time_limit_in_any_line_reaches_the_host(
+    run: Callable[[], Any], alarm: Callable[[Any], None]
+) -> None:
+    alarm(strike)
+    expected = run()
+    before = errors.failures.total()
+    swallowed = []
+    for place in faults.assigned()[run]:
+        try:
+            interrupted(run, place)
+        except TimeLimitError:
+            pass
+        else:
+            swallowed.append(f"{place.file}:{place.number} {place.function}")
+        scope.open_units.clear()
+        if (left := scope.current()) is not None:
+            scope.leave(left)
+        if scope.gate.locked():
+            scope.gate.release()
+
+    gc.collect()
+    assert "\n".join(swallowed) == ""
+    assert errors.failures.total() == before
+    assert run() == expected
+
+
+@pytest.mark.parametrize(
+    "handler",
+    [
+        pytest.param(strike, id="function"),
+        pytest.param(Limit().strike, id="method"),
+        pytest.param(Limit(), id="object"),
+        pytest.param(functools.partial(strike, "soft"), id="partial"),
+        pytest.param(lambda *_: int("no number"), id="built-in exception"),
+    ],
+)
+def test_exception_of_any_handler_is_known_for_one(
+    handler: Any, alarm: Callable[[Any], None]
+) -> None:
+    alarm(handler)
+    with pytest.raises((TimeLimitError, ValueError)) as raised:
+        signal.raise_signal(signal.SIGALRM)
+
+    assert by_signal(raised.value)
+
+
+def test_same_exception_raised_elsewhere_is_contained(
+    settings: Any, alarm: Callable[[Any], None]
+) -> None:
+    """A user model of the site's may raise whatever it likes: that never reaches the site."""
+    alarm(lambda *_: None)
+
+    def name() -> str:
+        raise TimeLimitError
+
+    assert errors.contained(name)() is None
+
+
+def test_put_exception_shows_as_a_foreign_class_in_a_line_of_ours() -> None:
+    code = compile("raise Foreign", "usage_tracking/anything.py", "exec")
+    with pytest.raises(TimeLimitError) as raised:
+        exec(code, {"__name__": "usage_tracking.anything", "Foreign": TimeLimitError})
+    assert from_outside(raised.value)
+
+    with pytest.raises(KeyError) as own:
+        exec(code, {"__name__": "usage_tracking.anything", "Foreign": KeyError})
+    assert not from_outside(own.value)
+
+
+def test_event_is_kept_if_a_limit_strikes_while_it_is_written(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Any, alarm: Callable[[Any], None]
+) -> None:
+    alarm(strike)
+    box = outbox.Outbox(tmp_path)
+    monkeypatch.setattr(segments, "write", lambda fd, data: signal.raise_signal(signal.SIGALRM))
+    event = make_event()
+    with pytest.raises(TimeLimitError):
+        box.put(event)
+    monkeypatch.undo()
+
+    assert [e.id for batch in box.batches(9, lambda event: False) for e in batch] == [event.id]

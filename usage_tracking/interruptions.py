@@ -1,0 +1,54 @@
+"""Exceptions that are thrown into running code from outside, as time limits are.
+
+They may surface in any line of ours, and belong to the code of the site that is to be ended: rq's
+`job_timeout` and Celery's soft limit raise in a signal handler, `PyThreadState_SetAsyncExc` puts an
+exception into another thread. https://docs.python.org/3/library/signal.html
+"""
+
+from __future__ import annotations
+
+import functools
+import signal
+import sys
+from traceback import walk_tb
+from types import CodeType
+from typing import Any
+
+#: Where classes are defined that a line of ours may raise, or a C function that it calls.
+_OURS = sys.stdlib_module_names | {"asgiref", "django", "psycopg", "psycopg2", __package__}
+
+
+def by_signal(error: BaseException) -> bool:
+    """Return whether a signal handler raised `error`."""
+    handlers = {_code(signal.getsignal(number)) for number in signal.valid_signals()}
+    return any(frame.f_code in handlers for frame, _ in walk_tb(error.__traceback__))
+
+
+def from_outside(error: BaseException) -> bool:
+    """Return whether `error` was raised by a signal handler or put here by another thread.
+
+    The latter shows as a class that is not ours to raise, in a line of ours.
+    """
+    module = ""
+    for frame, _ in walk_tb(error.__traceback__):
+        module = str(frame.f_globals.get("__name__", ""))
+    is_put_here = _root(module) == __package__ and _root(type(error).__module__) not in _OURS
+    return is_put_here or by_signal(error)
+
+
+def _root(module: str) -> str:
+    return module.partition(".")[0]
+
+
+def _code(handler: Any) -> CodeType | None:
+    """Return the code of a signal handler: of a function, a method, a partial or an object."""
+    while isinstance(handler, functools.partial):
+        handler = handler.func
+    for function in (handler, getattr(handler, "__func__", None), _call_of(handler)):
+        if isinstance(code := getattr(function, "__code__", None), CodeType):
+            return code
+    return None
+
+
+def _call_of(handler: Any) -> Any:
+    return type(handler).__dict__.get("__call__")
