@@ -32,7 +32,8 @@ from tests.cases import check_each
 from tests.providers import join, wait_for
 from tests.told import assert_told_alike, attributed, forget, only_row, rows
 from tests.views import aask, aask_for_stream, ask, ask_for_stream
-from usage_tracking import ai_usage, context, errors, scope
+from usage_tracking import ai_usage, context, errors, outbox, scope
+from usage_tracking.delivery import delivery
 
 one_certificate, provider = providers.one_certificate, providers.provider
 stub, user = providers.stub, providers.user
@@ -393,6 +394,7 @@ class TestDecorator:
         next(generator)
         del generator
         gc.collect()
+        outbox.moment()
 
         assert only_row().section == "chat"
         assert scope.open_units == {}
@@ -984,8 +986,8 @@ def test_error_at_the_end_of_a_block_does_not_reach_the_site(
         check,
         [
             (ai_usage, "_mind_silence"),
-            (context.recorder, "settle", "asettle"),
-            (context.outbox, "moment"),
+            (context.recorder, "_await_users"),
+            (delivery, "deliver_inline"),
         ],
     )
 

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from asgiref.sync import async_to_sync, sync_to_async
+from asgiref.sync import sync_to_async
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.contrib.auth.models import AnonymousUser, User
 from django.http import HttpRequest, HttpResponse
@@ -195,29 +195,8 @@ class TestUser:
             assert attribution().owner == Owner("7", "ada")
         assert loaded == []
 
-    def test_lazy_user_is_loaded_by_a_sync_call_in_its_own_thread(self) -> None:
-        loaded: list[Any] = []
-        with Steps(Scope(Unit(self.request(user=self.lazy(ADA, loaded))))):
-            assert attribution().owner == Owner("7", "ada")
-            assert attribution().owner == Owner("7", "ada")
-        assert loaded == [ADA]
-
-    def test_lazy_user_is_put_off_in_another_thread(self) -> None:
-        loaded: list[Any] = []
-        request = self.request(user=self.lazy(ADA, loaded))
-        mine = Scope(Unit(request))
-        mine.unit.thread += 1
-        mine.unit.begin()
-        with Steps(mine):
-            found = attribution()
-        mine.unit.end()
-
-        assert (found.owner, loaded) == (None, [])
-        assert found.pending is not None
-        assert found.pending.source is request
-
     @pytest.mark.parametrize("where", ["request", "scope"])
-    async def test_lazy_user_is_put_off_on_an_event_loop(self, where: str) -> None:
+    def test_lazy_user_is_pending(self, where: str) -> None:
         loaded: list[Any] = []
         user = self.lazy(ADA, loaded)
         given = (
@@ -228,6 +207,17 @@ class TestUser:
 
         assert (found.owner, loaded) == (None, [])
         assert found.pending is not None
+        assert owners.resolve(found.pending.source) == ADA
+        assert loaded == [ADA]
+
+    def test_lazy_user_is_the_one_of_the_call_whatever_the_view_does_later(self) -> None:
+        request = self.request(user=self.lazy(ADA, []))
+        with Steps(Scope(Unit(request))):
+            found = attribution()
+        request.user = AnonymousUser()  # a logout
+
+        assert found.pending is not None
+        assert owners.resolve(found.pending.source) == ADA
 
     def test_user_that_a_scope_names_wins(self) -> None:
         with Steps(Scope(Unit(self.request(user=ADA)), user=GRACE)):
@@ -269,28 +259,6 @@ class TestUser:
 
         with Steps(Scope(Unit(self.request(user=Customer(pk=7))))):
             assert attribution().owner is None
-
-    def test_aload_awaits_the_request_s_auser(self) -> None:
-        async def auser() -> User:
-            return ADA
-
-        assert async_to_sync(owners.aload)(self.request(auser=auser)) is ADA
-
-    def test_aload_loads_a_lazy_user(self) -> None:
-        loaded: list[Any] = []
-        user = async_to_sync(owners.aload)(self.lazy(ADA, loaded))
-        assert (user.username, loaded) == ("ada", [ADA])
-
-    def test_aload_of_an_old_request_takes_its_user(self) -> None:
-        assert async_to_sync(owners.aload)(self.request(user=ADA)) == ADA
-
-    def test_failing_aload_gives_nobody(self, settings: Settings) -> None:
-        settings.AI_USAGE_RAISE_ERRORS = False
-
-        async def auser() -> User:
-            raise RuntimeError("the user service is down")
-
-        assert async_to_sync(owners.aload)(self.request(auser=auser)) is None
 
 
 class TestSection:

@@ -19,7 +19,6 @@ from .errors import contain, contained, logger
 from .events import Usage, UsageEvent
 from .formats import read_response
 from .formats.reader import Reader
-from .owners import on_event_loop
 from .pricing import price
 from .redaction import clean_text
 from .scope import Scope, Steps, Unit, current, enter, leave
@@ -39,21 +38,31 @@ _uses: dict[tuple[str, int], int] = {}
 
 
 class UsageHandle:
-    """What `with ai_usage(...) as usage` gives: the calls of the block so far.
-
-    `calls` is their number, `total_tokens` the tokens known of them.
-    """
+    """What `with ai_usage(...) as usage` gives: the calls of the block so far."""
 
     def __init__(self) -> None:
         self._scope: Scope | None = None
-        self.calls = 0
-        self.total_tokens = 0
+        self._calls = 0
+        self._total_tokens = 0
         self._cost: Decimal | None = None
         self._unpriced: list[UsageEvent] = []
 
     @property
+    def calls(self) -> int:
+        """The number of calls so far."""
+        recorder.catch_up()
+        return self._calls
+
+    @property
+    def total_tokens(self) -> int:
+        """The tokens of the calls so far, as far as they are known."""
+        recorder.catch_up()
+        return self._total_tokens
+
+    @property
     def cost(self) -> Decimal | None:
         """The cost of the calls so far in USD; None if none of them has a known price."""
+        recorder.catch_up()
         self._price()
         return self._cost
 
@@ -115,14 +124,14 @@ class UsageHandle:
                 self._cost = (self._cost or Decimal(0)) + cost
 
     def called(self, event: UsageEvent) -> None:
-        self.calls += 1
-        self.total_tokens += event.total_tokens
+        self._calls += 1
+        self._total_tokens += event.total_tokens
         self._unpriced.append(event)
         if len(self._unpriced) > 1000:
             self._price()  # a scope that lives for days must not keep every event
 
     def amended(self, before: UsageEvent, after: UsageEvent) -> None:
-        self.total_tokens += after.total_tokens - before.total_tokens
+        self._total_tokens += after.total_tokens - before.total_tokens
         if not before.usage.known and after.usage.known:
             self._unpriced = [e for e in self._unpriced if e.id != before.id] + [after]
 
@@ -173,7 +182,7 @@ class ai_usage:
         opened = self._left()
         if opened.scope is not None:
             leave(opened.scope)
-        self._close(opened)
+        self._end(opened)
 
     async def __aenter__(self) -> UsageHandle:
         return self.__enter__()
@@ -211,7 +220,7 @@ class ai_usage:
                     result = function(*args, **kwargs)
             finally:
                 if not inspect.iscoroutine(result) and not self._hold(result, opened):
-                    self._close(opened)
+                    self._end(opened)
             # An asynchronous class-based view is a plain function that returns a coroutine.
             return self._awaited(result, opened) if inspect.iscoroutine(result) else result
 
@@ -265,44 +274,41 @@ class ai_usage:
             return False
 
         def done() -> None:
-            self._close(opened)
+            self._end(opened)
 
         async def adone() -> None:
             await self._aclose(opened)
 
         if _is_outermost(opened.scope):
-            return hold_stream(result, opened.scope, done, adone, opened.scope.unit.end)
+            unit = opened.scope.unit
+            return hold_stream(result, opened.scope, done, adone, lambda: recorder.finish(unit))
         return hold_stream(result, opened.scope, done, adone)
 
-    @contained
-    def _close(self, opened: Opened | None) -> None:
-        if opened is None or opened.scope is None or opened.is_settled():
-            return
-        unit = opened.scope.unit
-        if _is_outermost(opened.scope):
-            try:
-                if not on_event_loop():
-                    recorder.settle(unit)
-            finally:
-                unit.end()
+    def _end(self, opened: Opened | None) -> None:
+        if self._close(opened):
+            # Not where errors are contained: a time limit of the site's may end the wait.
             outbox.moment(wait=WAIT)
+
+    @contained
+    def _close(self, opened: Opened | None) -> bool:
+        """End one use of the block; says whether it was the outermost."""
+        if opened is None or opened.scope is None or opened.is_settled():
+            return False
+        is_outermost = _is_outermost(opened.scope)
+        if is_outermost:
+            recorder.finish(opened.scope.unit)
+            recorder.catch_up()
         self._mind_silence(opened.handle)
+        return is_outermost
 
     async def _aclose(self, opened: Opened | None) -> None:
-        if opened is None or opened.scope is None or opened.is_settled():
+        if not self._close(opened):
             return
-        unit = opened.scope.unit
         try:
-            if _is_outermost(opened.scope):
-                try:
-                    await recorder.asettle(unit)
-                finally:
-                    unit.end()
-                if not outbox.inline():
-                    outbox.moment()
-                elif not outbox.get().is_empty():
-                    await sync_to_async(outbox.moment)()
-            self._mind_silence(opened.handle)
+            if not outbox.inline():
+                outbox.moment()
+            elif not outbox.get().is_empty():
+                await sync_to_async(outbox.moment)()
         except Exception as error:  # noqa: BLE001 -- see errors.contained
             contain(error, "ai_usage.__aexit__")
 
@@ -334,9 +340,18 @@ class ai_usage:
         def run(*args: Any, **kwargs: Any) -> Any:
             opened = self._open()
             try:
-                return (yield from _stepped(function(*args, **kwargs), _steps(opened)))
-            finally:
-                self._close(opened)
+                result = yield from _stepped(function(*args, **kwargs), _steps(opened))
+            except GeneratorExit:
+                # It may be freed just now, in the middle of anything.
+                recorder.later(lambda: self._close(opened))
+                if opened is not None and opened.scope and _is_outermost(opened.scope):
+                    recorder.finish(opened.scope.unit)
+                raise
+            except BaseException:
+                self._end(opened)
+                raise
+            self._end(opened)
+            return result
 
         return run
 

@@ -24,10 +24,10 @@ from uuid import UUID
 from weakref import ref
 
 from django.core.signals import request_finished
-from django.db import DataError, IntegrityError, connections, router
+from django.db import DataError, IntegrityError, connections, router, transaction
 from django.db import close_old_connections as renew_connections
 
-from . import outbox, pricing, scope, tracklog
+from . import outbox, pricing, recorder, scope, tracklog
 from .context import WAIT
 from .errors import contained, logger, one_line
 from .events import UsageEvent, utc_now
@@ -35,7 +35,7 @@ from .models import AIUsageLog
 from .owners import on_event_loop
 from .redaction import clean_error
 from .scope import open_units
-from .storage import PATIENCE, store
+from .storage import LOCK_TIMEOUT, PATIENCE, store
 
 BATCH = 500
 #: Seconds after which an event is delivered though no moment came.
@@ -99,7 +99,7 @@ class Delivery:
         return router.db_for_write(AIUsageLog)
 
     def expect(self) -> None:
-        """Starts the thread while the provider still thinks: it has prices to import."""
+        """Starts the thread while the answer of the provider is read."""
         if not outbox.inline():
             self._start()
 
@@ -115,13 +115,24 @@ class Delivery:
             with self._start_lock:
                 self._callers = frozenset((*filter(_is_alive, self._callers), caller))
 
-    @contained
+    def wake(self) -> None:
+        """Wakes the thread if there is one. Safe in a finalizer."""
+        if self._thread is not None:
+            self._moments.put(None)
+
     def moment(self, *, wait: float = 0.0) -> bool:
         """Wakes the thread; True if it has delivered within `wait` seconds."""
+        done = self._wake_for(wait)
+        # Not where errors are contained: a time limit of the site's may end the wait.
+        return done.wait(wait) if isinstance(done, threading.Event) else bool(done)
+
+    @contained
+    def _wake_for(self, wait: float) -> threading.Event | bool:
+        """What is set when the thread has delivered; or at once, whether everything is."""
         if outbox.inline():
             self.deliver_inline()
             return True
-        if outbox.get().is_empty() and not self._finds_orphans():
+        if not self._has_work() and not self._finds_orphans():
             return True
         self._start()
         if not wait or self._failures or on_event_loop() or self._must_wait_for_callers():
@@ -129,7 +140,7 @@ class Delivery:
             return False
         done = threading.Event()
         self._moments.put(done)
-        return done.wait(wait)
+        return done
 
     def patience(self) -> float:
         """How long a caller that was promised saved rows waits for them, in seconds.
@@ -141,13 +152,18 @@ class Delivery:
         self._was_patient = True
         return 1.0
 
+    @staticmethod
+    def _has_work() -> bool:
+        return recorder.has_work() or not outbox.get().is_empty()
+
     def deliver_inline(self) -> None:
         """Delivers on the caller's connection; on an event loop the next moment does it."""
         if on_event_loop():
             return
+        recorder.catch_up()
         box = outbox.get()
         connection = connections[self.alias()]
-        if box.is_empty() or connection.needs_rollback:
+        if not self._has_work() or connection.needs_rollback:
             return
         delivered: list[UsageEvent] = []
         self._deliver(keep=delivered)
@@ -173,6 +189,7 @@ class Delivery:
 
     def stop(self) -> None:
         """Delivers what can be delivered in two seconds, at the exit of the process."""
+        recorder.catch_up()  # which may start the thread
         thread = self._thread
         if thread is None or not thread.is_alive():
             return
@@ -221,6 +238,7 @@ class Delivery:
             pricing.warm_up()
         except Exception as error:  # noqa: BLE001 -- prices may fail, delivery may not
             logger.warning("[TRACK_WARNING] No prices: %s", error)
+        self._leave_pools()
         last = idle_since = time.monotonic()
         while True:
             waiting = self._wait_for_moment(last)
@@ -242,6 +260,17 @@ class Delivery:
             if self._stopping and waiting and self._moments.empty():
                 connections.close_all()
                 return
+
+    def _leave_pools(self) -> None:
+        """Gives this thread connections outside of Django's pools, which a fork would share."""
+        for alias, settings in connections.settings.items():
+            options = settings.get("OPTIONS") or {}
+            if options.get("pool"):
+                kind = type(connections[alias])
+                options = {name: value for name, value in options.items() if name != "pool"}
+                connections[alias] = kind(
+                    settings | {"OPTIONS": options, "CONN_MAX_AGE": None}, alias
+                )
 
     def _wait_for_moment(self, last: float) -> list[threading.Event]:
         """Blocks until the next moment or the timer; gives the callers that wait."""
@@ -265,6 +294,7 @@ class Delivery:
         """One cycle; says whether there was anything to do."""
         box = outbox.get()
         now = time.monotonic()
+        recorder.catch_up()
         if outbox.inline() or (now < self._not_before and not self._stopping):
             return False
         if now >= self._next_orphans:
@@ -273,7 +303,7 @@ class Delivery:
             if full:  # there may be more
                 self._next_orphans = now
                 self._moments.put(None)
-        if box.is_empty():
+        if not self._has_work():
             return False
         renew_connections()
         try:
@@ -356,6 +386,7 @@ class Delivery:
         if not self._one_at_a_time.acquire(blocking=not inline):
             return False
         try:
+            self._resolve_users(using, patient=not inline)
             for batch in box.batches(BATCH, self._hold):
                 with gate or nullcontext():
                     if gate and self._must_wait_for_callers() and not self._stopping:
@@ -372,6 +403,18 @@ class Delivery:
         finally:
             self._one_at_a_time.release()
 
+    def _resolve_users(self, using: str, *, patient: bool) -> None:
+        """Resolves the users of calls; a table that somebody has locked holds nobody up."""
+        if not recorder.has_unresolved():
+            return
+        if not patient or connections[using].vendor != "postgresql":
+            recorder.resolve_users()
+            return
+        with transaction.atomic(using=using):
+            with connections[using].cursor() as cursor:
+                cursor.execute("SELECT set_config('lock_timeout', %s, true)", [LOCK_TIMEOUT])
+            recorder.resolve_users()
+
     def _newest(self, batch: list[UsageEvent]) -> list[UsageEvent]:
         """`batch` without what later knowledge of ours has overtaken."""
         newest = [e for e in batch if e.completes or e.revision >= self._revisions.get(e.id, 0)]
@@ -384,6 +427,8 @@ class Delivery:
 
     def _hold(self, event: UsageEvent) -> bool:
         """Whether more may still be learned of an event, or its user was looked for just now."""
+        if recorder.is_unresolved(event):
+            return True
         if event.unit and event.unit in open_units:
             age = (utc_now() - event.created_at).total_seconds() - event.response_time_ms / 1000
             if age < HOLD:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, cast
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction, sync_to_async
 from django.core.exceptions import MiddlewareNotUsed
@@ -43,6 +43,7 @@ class AIUsageMiddleware:
         scope = _open(request)
         if scope is None:
             return self.get_response(request)
+        response = None
         held = False
         try:
             with Steps(scope):
@@ -50,15 +51,15 @@ class AIUsageMiddleware:
             held = bool(_hold(response, scope))
         finally:
             if not held:
-                _finish(scope)
+                _finish(scope, response)
         return response
 
     async def _acall(self, request: HttpRequest) -> HttpResponseBase:
-        response: HttpResponseBase
+        response: Any = None
         scope = _open(request)
         if scope is None:
             response = await self.get_response(request)
-            return response
+            return cast(HttpResponseBase, response)
         held = False
         try:
             with Steps(scope):
@@ -66,8 +67,8 @@ class AIUsageMiddleware:
             held = bool(_hold(response, scope))
         finally:
             if not held:
-                await _afinish(scope)
-        return response
+                await _afinish(scope, response)
+        return cast(HttpResponseBase, response)
 
 
 @contained
@@ -84,38 +85,34 @@ def _hold(response: Any, scope: Scope) -> bool:
     async def adone() -> None:
         await _afinish(scope)
 
-    return hold_stream(response, scope, lambda: _finish(scope), adone, scope.unit.end)
+    return hold_stream(
+        response, scope, lambda: _finish(scope), adone, lambda: recorder.finish(scope.unit)
+    )
 
 
 @contained
-def _finish(scope: Scope) -> None:
-    """Ends the unit of work; delivery follows at Django's `request_finished`.
+def _finish(scope: Scope, response: HttpResponseBase | None = None) -> None:
+    """End the unit of work; delivery follows at Django's `request_finished`.
 
     Called more than once where a stream ends and is closed afterwards.
     """
-    unit = scope.unit
-    if scope.closed:
-        return
-    scope.closed = True
-    try:
-        recorder.settle(unit)
-    finally:
-        unit.end()
-    if unit.calls and outbox.inline():
+    if _end(scope, response) and outbox.inline():
         outbox.moment()
 
 
-async def _afinish(scope: Scope) -> None:
-    unit = scope.unit
-    if scope.closed:
-        return
-    scope.closed = True
+async def _afinish(scope: Scope, response: HttpResponseBase | None = None) -> None:
     try:
-        try:
-            await recorder.asettle(unit)
-        finally:
-            unit.end()
-        if unit.calls and outbox.inline():
+        if _end(scope, response) and outbox.inline():
             await sync_to_async(outbox.moment)()
     except Exception as error:  # noqa: BLE001 -- see errors.contained
         contain(error, "AIUsageMiddleware")
+
+
+def _end(scope: Scope, response: HttpResponseBase | None) -> bool:
+    """End the unit of work, the first time; says whether a call was made in it."""
+    if scope.closed:
+        return False
+    scope.closed = True
+    recorder.finish(scope.unit, response)
+    recorder.catch_up()
+    return bool(scope.unit.calls)

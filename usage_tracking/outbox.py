@@ -25,6 +25,7 @@ from . import conf, dead_letters, segments
 from .dead_letters import DeadLetter
 from .errors import contained, logger, one_line
 from .events import UsageEvent
+from .interruptions import from_outside
 from .redaction import clean_error
 from .segments import Belongs, Segment
 
@@ -45,6 +46,9 @@ class Listener(Protocol):
 
     def arrived(self) -> None:
         """An event was put."""
+
+    def wake(self) -> None:
+        """Something was left to the thread, by a finalizer: nothing may be started or locked."""
 
     def moment(self, *, wait: float = 0.0) -> bool | None:
         """A unit of work has ended; the caller waits up to `wait` seconds to see its rows."""
@@ -104,13 +108,15 @@ class Outbox:
                     return
                 current = self._current or self._begin(self.directory)
                 current.append(line)
-            except Exception as error:  # noqa: BLE001 -- a disk, a router: the event must not go
+            except Exception as error:  # a disk, a router: the event must not go
                 # What was written of the line would spoil the next one: go on in a new segment.
                 if self._current is not None:
                     self._waiting.append(self._current)
                     self._current = None
-                self._complain(f"cannot write to {self.directory}: {error}; kept in memory")
                 self._remember(event)
+                if from_outside(error):
+                    raise
+                self._complain(f"cannot write to {self.directory}: {error}; kept in memory")
 
     def batches(self, limit: int, hold: Callable[[UsageEvent], bool]) -> Iterator[list[UsageEvent]]:
         """Yields what waits, at most `limit` events at a time, of each id the latest.
@@ -421,6 +427,11 @@ def put(event: UsageEvent) -> None:
 def expect() -> None:
     if listener is not None:
         listener.expect()
+
+
+def wake() -> None:
+    if listener is not None:
+        listener.wake()
 
 
 def moment(*, wait: float = 0.0) -> None:

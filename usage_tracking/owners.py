@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import threading
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
-from asgiref.sync import sync_to_async
+from asgiref.sync import async_to_sync
 from django.contrib.auth import get_user_model
-from django.db import connections
+from django.db import connections, transaction
 from django.db.models import Model
 from django.http import HttpRequest
 from django.utils.functional import LazyObject, empty
 
-from .errors import contain, contained
+from . import forks
+from .errors import contained
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,23 +28,25 @@ class Owner:
 
 
 class Pending:
-    """Says that a call's user exists but could not be looked up when the call began."""
+    """A user that was not loaded when the call began; see `resolve`."""
 
     __slots__ = ("source",)
 
     def __init__(self, source: Any) -> None:
-        #: The request, or the lazy user given to a scope.
+        #: The lazy user, or the request if it had no user yet.
         self.source = source
 
 
 def loaded(source: Any) -> Any:
-    """The user in `source` if that takes no query, else None."""
+    """Return the user in `source`, or the `Pending` one if that would take a query."""
     if not _is_request(source):
-        return None if _is_unloaded(source) else source
+        return Pending(source) if _is_unloaded(source) else source
     user = getattr(source, "user", None)
     if user is not None and not _is_unloaded(user):
         return user  # loaded before, or assigned by DRF or another authentication
-    return getattr(source, "_cached_user", None) or getattr(source, "_acached_user", None)
+    cached = getattr(source, "_cached_user", None) or getattr(source, "_acached_user", None)
+    # The lazy object, not the request: a logout in the view puts another in its place.
+    return cached or Pending(source if user is None else user)
 
 
 def _is_unloaded(user: Any) -> bool:
@@ -55,37 +58,41 @@ def _is_request(source: Any) -> bool:
     return issubclass(type(source), HttpRequest)
 
 
-def look_up(source: Any, home: int) -> Any:
-    """`load`, from whichever thread; leaves no connection open in one that is not `home`."""
-    if threading.get_ident() == home:
-        return load(source)
-    used = {c.alias for c in connections.all(initialized_only=True) if c.connection}
-    try:
-        return load(source)
-    finally:
+def resolve(source: Any) -> Any:
+    """Return the user in `source`, by queries on the connections of this thread if need be.
+
+    A query that fails leaves the caller's transactions intact: each open one gets a savepoint.
+    Raises what the query raises, and `TransactionManagementError` inside a broken transaction.
+    """
+    with ExitStack() as savepoints:
         for connection in connections.all(initialized_only=True):
-            if connection.alias not in used:
-                connection.close()
+            if connection.connection is not None and (
+                connection.in_atomic_block or not connection.autocommit
+            ):
+                savepoints.enter_context(transaction.atomic(using=connection.alias))
+        user = source
+        if _is_request(source):
+            user = getattr(source, "user", None)
+            if user is None and hasattr(source, "auser"):  # set by asynchronous middleware only
+                user = async_to_sync(source.auser)()
+        if user is not None:
+            _ = user.pk  # loads a lazy user
+        return user
 
 
 @contained
-def load(source: Any) -> Any:
-    """The user in `source`, by a query if need be; None if the query fails."""
-    user = getattr(source, "user", None) if _is_request(source) else source
-    if user is not None:
-        _ = user.pk  # loads a lazy user
-    return user
+def resolve_here(pending: Pending) -> Owner | None:
+    """Resolve a user on the caller's connection, unless that could harm the caller.
 
-
-async def aload(source: Any) -> Any:
-    """`load` for a running event loop."""
-    try:
-        if _is_request(source) and hasattr(source, "auser"):
-            return await source.auser()
-        return await sync_to_async(load)(source)
-    except Exception as error:  # noqa: BLE001 -- the host's call goes on without a user
-        contain(error, "owners.aload")
+    It could on an event loop, inside a broken transaction, and in a forked process, where the
+    connection is the parent's.
+    """
+    if on_event_loop() or any(
+        connection.needs_rollback or forks.is_inherited(connection)
+        for connection in connections.all(initialized_only=True)
+    ):
         return None
+    return owner_of(resolve(pending.source))
 
 
 @contained

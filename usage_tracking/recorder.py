@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
+import os
+import queue
 import time
+from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
+from uuid import UUID
+
+from django.db import Error as DatabaseError
+from django.http.response import HttpResponseBase
 
 from . import conf, outbox
-from .errors import logger, one_line, shown_user
+from .errors import contain, contained, logger, one_line, shown_user
 from .events import ENDING, MANUAL, UNKNOWN, Usage, UsageEvent, utc_now, uuid7
-from .owners import Owner, aload, look_up, on_event_loop, owner_of
+from .owners import Owner, owner_of, resolve
 from .redaction import clean_metadata
 from .scope import Attribution, Call, Scope, Unit, attribution
 
 #: How long a call made outside every open unit waits for a manual record to join it, in seconds.
 JOINABLE = 60.0
+#: How many calls wait for their user to be resolved, and for how many seconds.
+UNRESOLVED = 10_000
+UNRESOLVED_SECONDS = 600.0
+#: Seconds after which a request is taken for finished though its response was never closed.
+IN_USE = 60.0
 
 #: Sections that were looked at, to be warned of once.
 _seen_sections: set[str] = set()
@@ -22,18 +34,20 @@ _seen_sections: set[str] = set()
 
 def record(event: UsageEvent, attributed: Attribution, response_id: str = "") -> Call:
     """Takes `event` in: remembers it in its unit of work and puts it into the outbox."""
+    catch_up()
     warn_of_unknown_section(event)
     call = Call(event, attributed.scope, attributed.pending, response_id)
     attributed.unit.remember(call)
     if attributed.scope is not None:
         for observer in attributed.scope.observers():
             observer.called(event)
+    # A thread's call may take longer than the request. Asked before delivery can have the event,
+    # and again after: in between the unit may have ended.
+    if not attributed.unit.open:
+        _await_users(attributed.unit)
     _put(event)
-    # A thread's call that took longer than the request. Asked after it is remembered: then either
-    # the end of the unit has seen it or it is seen here.
-    unit = attributed.unit
-    if call.pending is not None and (unit.settled or not unit.open) and not on_event_loop():
-        settle(unit)
+    if not attributed.unit.open:
+        _await_users(attributed.unit)
     return call
 
 
@@ -109,22 +123,114 @@ def record_manually(
     return call.event
 
 
-def settle(unit: Unit) -> None:
-    """Looks up the users that could not be looked up when their calls began. May query."""
-    unit.settled = True
-    pending, unit.pending = unit.pending, []
-    for call in pending:
-        if call.pending is not None:
-            _attribute(call, owner_of(look_up(call.pending.source, unit.thread)))
+def finish(unit: Unit, response: HttpResponseBase | None = None) -> None:
+    """End a unit of work. Delivery resolves the users of its calls that nobody has loaded.
+
+    The request stays the site's until its `response` is closed: middleware around ours may still
+    look at the session. Cheap enough for a finalizer: no query, no lock, no file.
+    """
+    try:
+        if response is not None and unit.pending and not outbox.inline():
+            unit.in_use = True
+            cast(Any, response)._resource_closers.append(_Release(unit))
+        _await_users(unit)
+    finally:
+        unit.end()
+    _await_users(unit)  # those of another thread that came in between
 
 
-async def asettle(unit: Unit) -> None:
-    """`settle` for a running event loop."""
-    unit.settled = True
-    pending, unit.pending = unit.pending, []
-    for call in pending:
+class _Release:
+    """Lets go of a request when its response is closed, or freed unclosed (a 304 in its place)."""
+
+    def __init__(self, unit: Unit) -> None:
+        self._unit = unit
+
+    def __call__(self) -> None:
+        self._unit.in_use = False
+
+    __del__ = __call__
+
+
+def _await_users(unit: Unit) -> None:
+    while unit.pending:
+        call = unit.pending.pop()
         if call.pending is not None:
-            _attribute(call, owner_of(await aload(call.pending.source)))
+            _unresolved[call.event.id] = call
+    while len(_unresolved) > UNRESOLVED:
+        _unresolved.pop(next(iter(_unresolved)), None)
+
+
+def is_unresolved(event: UsageEvent) -> bool:
+    """Whether the user of `event` is yet to be resolved by `resolve_users`."""
+    return event.id in _unresolved
+
+
+def has_work() -> bool:
+    """Whether `resolve_users` or `catch_up` has something to do."""
+    return bool(_unresolved) or not _postponed.empty()
+
+
+def has_unresolved() -> bool:
+    return bool(_unresolved)
+
+
+def resolve_users() -> None:
+    """Resolve the pending users of ended units by the connections of this thread; for delivery.
+
+    A database that fails is asked again next time, until the call is ten minutes old.
+    """
+    now = time.monotonic()
+    for call in list(_unresolved.values()):
+        pending, scope = call.pending, call.scope
+        if scope is not None and scope.unit.in_use and now - scope.unit.ended < IN_USE:
+            continue
+        owner = None
+        if pending is not None:
+            try:
+                owner = owner_of(resolve(pending.source))
+            except DatabaseError as error:
+                if now - call.at < UNRESOLVED_SECONDS:
+                    logger.debug("the user of a call cannot be read yet: %s", error)
+                    return
+                contain(error, "recorder.resolve_users")
+            except Exception as error:  # noqa: BLE001 -- the site's own authentication
+                contain(error, "recorder.resolve_users")
+        _unresolved.pop(call.event.id, None)
+        _attribute(call, owner)
+
+
+def later(action: Callable[[], object]) -> None:
+    """Remember what a finalizer has to do; `catch_up` does it.
+
+    A finalizer may run in the middle of anything, a statement of the database driver included.
+    """
+    _postponed.put(action)
+    outbox.wake()
+
+
+@contained
+def catch_up() -> None:
+    """Do what finalizers have left."""
+    while True:
+        try:
+            action = _postponed.get_nowait()
+        except queue.Empty:
+            return
+        action()
+
+
+#: Calls by event id whose unit has ended and whose user is to be resolved.
+_unresolved: dict[UUID, Call] = {}
+# Reentrant, unlike a deque behind a lock: a finalizer may run inside `catch_up`.
+_postponed: queue.SimpleQueue[Callable[[], object]] = queue.SimpleQueue()
+
+
+def _after_fork() -> None:
+    # The parent goes on with them.
+    _unresolved.clear()
+
+
+os.register_at_fork(after_in_child=_after_fork)
 
 
 def warn_of_unknown_section(event: UsageEvent) -> None:

@@ -22,7 +22,7 @@ from django.http import HttpRequest
 
 from . import conf
 from .errors import contained, logger
-from .owners import Owner, Pending, loaded, look_up, on_event_loop, owner_of
+from .owners import Owner, Pending, loaded, owner_of
 
 if TYPE_CHECKING:
     from .events import UsageEvent
@@ -66,24 +66,24 @@ class Unit:
     """A unit of work. While it is open, delivery leaves its events alone."""
 
     __slots__ = (
-        *("_section", "began", "calls", "ended", "id", "open", "pending"),
-        *("pid", "request", "settled", "test", "thread"),
+        *("_section", "began", "calls", "ended", "id", "in_use", "open"),
+        *("pending", "pid", "request", "test"),
     )
 
     def __init__(self, request: HttpRequest | None = None) -> None:
         self.pid = os.getpid()
         self.id = f"{self.pid}-{next(_numbers)}"
         self.request = request
-        self.thread = threading.get_ident()
         self.test = conf.running_test()
         self.open = False
         self.began = time.monotonic()
         self.ended = 0.0
         #: The latest calls, which a manual record may join.
         self.calls: deque[Call] = deque(maxlen=REMEMBERED)
-        #: Calls whose user is looked up when the unit ends, and whether that has begun.
+        #: Calls whose user is resolved after the unit has ended, and the site has let go of the
+        #: request.
         self.pending: list[Call] = []
-        self.settled = False
+        self.in_use = False
         self._section: str | None = None
 
     def begin(self) -> None:
@@ -286,19 +286,15 @@ _warned_of_outliving = False
 
 @contained
 def _owner(source: Any, unit: Unit) -> tuple[Owner | None, Pending | None]:
-    """Looks the user up if that costs the host nothing it would notice, else puts it off.
+    """Return the user if somebody has loaded it, else the pending one; see `recorder.finish`.
 
-    A user that is loaded already is read. One that is not is loaded here if this is the thread of
-    the request and no event loop runs in it; from elsewhere it is put off to the end of the unit,
-    for a foreign thread would open a connection for it.
+    The request to the provider must not wait for a query. A forked process leaves the user of its
+    parent's request alone: to load it would take the parent's connections.
     """
     user = loaded(source)
-    if user is not None:
-        return owner_of(user), None
-    if on_event_loop() or (unit.open and threading.get_ident() != unit.thread):
-        return None, Pending(source)
-    resolved = look_up(source, unit.thread)
-    return (None, Pending(source)) if resolved is None else (owner_of(resolved), None)
+    if isinstance(user, Pending):
+        return None, user if unit.pid == os.getpid() else None
+    return owner_of(user), None
 
 
 def ai_section(section: str) -> Callable[[F], F]:

@@ -288,6 +288,9 @@ class Recorder:
         if not self.ended:
             self.ended.append(options)
 
+    def abandon(self) -> None:
+        self.end(abandoned=True)
+
 
 def fed(pieces: list[bytes]) -> aiohttp.StreamReader:
     stream = aiohttp.StreamReader(Mock(), 2**16, loop=asyncio.get_running_loop())

@@ -140,15 +140,20 @@ SHELLS = {
         "ai_usage._hold.<locals>.done",
         "ai_usage._hold.<locals>.adone",
         "ai_usage._left",
+        "ai_usage._end",
         "ai_usage._generator.<locals>.run",
         "ai_usage._asyncgen.<locals>.run",
+        "UsageHandle.calls",
         "UsageHandle.cost",
+        "UsageHandle.total_tokens",
         "Opened.__init__",
         "Opened.is_settled",
         "_steps",
         "_stepped",
         "_is_outermost",
     },
+    "delivery.py": {"Delivery.moment"},
+    "outbox.py": {"moment", "wake"},
     # Only a test changes settings while calls are made.
     "conf.py": {"_forget"},
     "capture/endpoints.py": {"_forget"},
@@ -182,6 +187,7 @@ SHELLS = {
 #: Lines that call only what cannot fail: an entry of a dict, a flag, a lock that is held.
 SAFE = re.compile(
     r"\bunit\.(begin|end)\(\)|\.is_settled\(\)|_is_outermost\(|gate\.release\(\)|return Opened\("
+    r"|recorder\.finish\(|\b_end\(scope|self\._close\(opened\)"
 )
 #: Reached only on other threads of a site, or inside its own containment there.
 ELSEWHERE = {"storage.py", "daily.py", "models.py", "querysets.py", "signals.py", "tracklog.py"}

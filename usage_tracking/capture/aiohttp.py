@@ -100,7 +100,7 @@ class _Content(wrapt.ObjectProxy):  # type: ignore[type-arg]
         self._self_unread = 0
 
     def __del__(self) -> None:
-        self._self_exchange.end(abandoned=True)
+        self._self_exchange.abandon()
 
     async def read(self, n: int = -1) -> Any:
         return await self._reading(self.__wrapped__.read, n)

@@ -10,8 +10,8 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from contextvars import ContextVar
-from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from .. import conf, outbox, recorder
@@ -20,7 +20,6 @@ from ..events import UNKNOWN, Usage, UsageEvent, named_uuid7, utc_now, uuid7
 from ..formats import READERS
 from ..formats.reader import Reader, error_text
 from ..formats.streams import JSONArray, Splitter, is_binary, splitter_for
-from ..owners import aload, owner_of
 from ..redaction import clean_text
 from ..scope import attribution
 from .encodings import Decode, UndecodableError, decoder
@@ -70,7 +69,6 @@ def begin(
     wanted = conf.capture()
     if wanted is False or (wanted is not True and transport not in wanted):
         return None
-    outbox.expect()
     exchange = Exchange(endpoint, body)
     exchange.question = question(endpoint, f"{host}:{port}", body)
     return exchange
@@ -94,6 +92,7 @@ class Exchange:
         # The only reading of the wall clock; durations come from the monotonic one.
         self._created_at = utc_now()
         self._started = time.perf_counter()
+        self._left = 0.0
         self._pid = os.getpid()
         self._endpoint = endpoint
         self._request_body = body
@@ -116,18 +115,10 @@ class Exchange:
         self._said_all = False
         self._done = False
 
-    async def find_owner(self) -> None:
-        """Looks the user up on an event loop, if that is still to be done."""
-        try:
-            pending = self._attribution.pending
-            if pending is not None and (user := await aload(pending.source)) is not None:
-                self._attribution = replace(self._attribution, owner=owner_of(user), pending=None)
-        except Exception as error:  # noqa: BLE001 -- see errors.contained
-            contain(error, "Exchange.find_owner")
-
     @contained
     def answered(self, status: int, headers: Mapping[str, str]) -> None:
         """Takes the head of the response; `headers` finds names in whatever case."""
+        outbox.expect()
         self._status = status
         if self.question is not None:
             self.question.answered(status)
@@ -194,6 +185,12 @@ class Exchange:
         said_all = self._said_all or self._reader.complete
         ended = error is None and (not abandoned or said_all)
         self._record(ended=ended, error=error)
+
+    def abandon(self) -> None:
+        """Ends, a little later, a body that was freed before its end; for finalizers."""
+        if not self._done:
+            self._left = time.perf_counter()
+            recorder.later(partial(self.end, abandoned=True))
 
     @contained
     def failed(self, error: BaseException) -> None:
@@ -272,7 +269,9 @@ class Exchange:
         self._done = True
         if self._pid != os.getpid():
             return  # a fork that inherited an open stream; its parent records it
-        elapsed = time.perf_counter() - self._started
+        if self._attribution.unit.test is not conf.running_test():
+            return  # left behind by a test of the site's that has ended
+        elapsed = (self._left or time.perf_counter()) - self._started
         reader, endpoint, seen = self._reader, self._endpoint, self._attribution
         if endpoint.unknown_host and not reader.recognised:
             return  # a path alone is never enough

@@ -120,7 +120,7 @@ def _tees(module: ModuleType) -> tuple[type, type]:
                 self._exchange.end(abandoned=True)
 
         def __del__(self) -> None:
-            self._exchange.end(abandoned=True)
+            self._exchange.abandon()
 
     class AsyncTee(module.AsyncByteStream):  # type: ignore[misc, name-defined]
         def __init__(self, stream: Any, exchange: Exchange, hiding: Hiding | None) -> None:
@@ -153,6 +153,6 @@ def _tees(module: ModuleType) -> tuple[type, type]:
                 self._exchange.end(abandoned=True)
 
         def __del__(self) -> None:
-            self._exchange.end(abandoned=True)
+            self._exchange.abandon()
 
     return Tee, AsyncTee

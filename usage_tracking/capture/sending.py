@@ -49,7 +49,6 @@ def awrap(original: Any, begin: Begin, listen: Listen) -> Any:
         exchange = None if _is_inside() else begin(*args, **options)
         if exchange is None:
             return await original(*args, **options)
-        await exchange.find_owner()
         exchange.is_sending = True
         inside.set(exchange)
         try:

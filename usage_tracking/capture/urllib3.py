@@ -88,7 +88,8 @@ def _teeing(kind: Any) -> type:
             self._ai_usage_release(super().release_conn)
 
         def __del__(self) -> None:
-            self._ai_usage_exchange.end(abandoned=True)
+            self._ai_usage_exchange.abandon()
+            self._ai_usage_reads = True  # the close that follows is no time to end it either
             super().__del__()
 
         def _ai_usage_read(self, step: Callable[[], T]) -> T:

@@ -16,7 +16,7 @@ from typing import Any, cast
 
 from usage_tracking.delivery import delivery
 from usage_tracking.errors import contained
-from usage_tracking.owners import Owner
+from usage_tracking.owners import Owner, resolve_here
 from usage_tracking.redaction import clean_metadata
 from usage_tracking.scope import attribution
 
@@ -53,8 +53,10 @@ def _send(headers: dict[str, Any], **_: Any) -> None:
             "section": here.scope.section or here.unit.view_section(),
             "metadata": clean_metadata(_without_task(here.metadata)),
         }
-        if here.owner is not None:
-            sent["user"] = [here.owner.id, here.owner.username]
+        # The worker will not have the request: this is the only moment to look the user up.
+        owner = here.owner or (here.pending and resolve_here(here.pending))
+        if owner:
+            sent["user"] = [owner.id, owner.username]
         headers[HEADER] = json.dumps(sent)
     elif _beat_thread == threading.get_ident():
         headers[HEADER] = json.dumps({"metadata": {"celery_beat": True}})

@@ -50,8 +50,6 @@ def end(task_id: str) -> None:
     leave(scope)
     if scope.parent is not None:
         return  # it ran inside a request, or a block, that goes on
-    try:
-        recorder.settle(scope.unit)
-    finally:
-        scope.unit.end()
+    recorder.finish(scope.unit)
+    recorder.catch_up()
     outbox.moment()

@@ -1,0 +1,15 @@
+"""A site whose pages never look at their visitor, and whose views do what few sites do."""
+
+from __future__ import annotations
+
+import os
+
+from tests.processes.settings import *  # noqa: F403
+
+ROOT_URLCONF = "tests.hosts.pages"
+OPENAI_URL = f"http://{os.environ['STUB']}/openai/v1"
+if os.environ.get("POOL"):
+    DATABASES["default"]["OPTIONS"] = {"pool": {"min_size": 1, "max_size": 2}}  # noqa: F405
+LOGGING["loggers"] |= {  # type: ignore[operator]  # noqa: F405
+    "django.request": {"handlers": ["stderr"], "level": "ERROR"}
+}
