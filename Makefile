@@ -133,6 +133,10 @@ docs-sdks: $(STAMP) ## the table of docs/sdks.md, from what the last `test-sdks`
 lock-sdks: $(STAMP) ## pin the newest releases of the SDKs that the sessions of noxfile.py try
 	$(BIN)/nox --session lock
 
+.PHONY: prices
+prices: $(STAMP) ## the price table of the package, from the genai-prices that is pinned
+	$(BIN)/python -m tools.prices
+
 .PHONY: coverage
 coverage: $(STAMP) ## `test` with the coverage of both its runs together
 	$(BIN)/coverage erase

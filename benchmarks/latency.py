@@ -33,7 +33,7 @@ with ai_usage(section="chat"):
 
 def measure(part: float = FULL) -> Iterator[Row]:
     with web_site():
-        visit()  # connects, imports the prices, looks for orphans
+        visit()  # connects, reads the prices, looks for orphans
         seen(1, patience=30)
         if part < FULL:
             orphan = None

@@ -37,6 +37,7 @@ from usage_tracking.delivery import Delivered, Delivery, delivery
 from usage_tracking.events import Usage, utc_now
 from usage_tracking.models import AIUsageLog, AIUsageTracking
 from usage_tracking.outbox import Outbox
+from usage_tracking.pricing import table
 from usage_tracking.recorder import record_manually
 from usage_tracking.scope import Unit
 from usage_tracking.storage import Stored
@@ -766,9 +767,13 @@ class TestThread:
 
         wait_for_rows("chat")
 
-    def test_site_without_prices_gets_its_rows_without_cost(self, site, settings, monkeypatch):
+    def test_site_without_prices_gets_its_rows_without_cost(
+        self, site, settings, monkeypatch, tmp_path
+    ):
         settings.AI_USAGE_RAISE_ERRORS = False
-        monkeypatch.setitem(sys.modules, "genai_prices.data_snapshot", None)
+        monkeypatch.setattr(table, "PATH", tmp_path / "not there")
+        table.load.cache_clear()
+        table.find.cache_clear()
         outbox.put(make_event())
 
         outbox.moment(wait=PATIENCE)

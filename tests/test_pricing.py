@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from tests.builders import NOON, make_event
 from usage_tracking.events import UsageEvent
-from usage_tracking.pricing import price, warm_up
+from usage_tracking.pricing import price
 
 MILLION = 10**6
 
@@ -258,7 +258,3 @@ class TestTable:
         cost = price(make_event(prompt_tokens=10**12, completion_tokens=10**12))
 
         assert cost is None or 0 < cost < 10**6
-
-    def test_warm_up_can_be_called_again(self):
-        warm_up()
-        warm_up()

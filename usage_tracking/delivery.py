@@ -26,8 +26,9 @@ from weakref import ref
 from django.core.signals import request_finished
 from django.db import DataError, IntegrityError, connections, router, transaction
 from django.db import close_old_connections as renew_connections
+from django.utils.timezone import get_default_timezone
 
-from . import outbox, pricing, recorder, scope, tracklog
+from . import conf, outbox, pricing, recorder, scope, tracklog
 from .context import WAIT
 from .errors import contained, logger, one_line
 from .events import UsageEvent, utc_now
@@ -145,7 +146,7 @@ class Delivery:
     def patience(self) -> float:
         """How long a caller that was promised saved rows waits for them, in seconds.
 
-        Longer once per process, while the thread connects and imports the prices.
+        Longer once per process, while the thread connects.
         """
         if self._has_delivered or self._failures or self._was_patient:
             return WAIT
@@ -224,7 +225,7 @@ class Delivery:
     def _finds_orphans(self) -> bool:
         """Whether dead processes left events, asked of a process that makes no AI call itself.
 
-        Looked at once a minute; it costs no thread and no import until there is something to do.
+        Looked at once a minute; it costs no thread until there is something to do.
         """
         now = time.monotonic()
         if now < self._next_orphans or (self._thread is not None and self._thread.is_alive()):
@@ -234,6 +235,8 @@ class Delivery:
         return found
 
     def _run(self) -> None:
+        # Imports nothing, here or below: SDKs of the site look into `sys.modules` for HTTP
+        # libraries, and would find half of what another thread is importing.
         try:
             pricing.warm_up()
         except Exception as error:  # noqa: BLE001 -- prices may fail, delivery may not
@@ -494,6 +497,11 @@ def in_transaction(connection: Any) -> bool:
 def connect() -> None:
     """Makes delivery listen; called once, when Django is ready."""
     outbox.listener = delivery
+    # Where the system has no time zones, those of the package tzdata are imported. A zone that
+    # does not exist is reported by the checks.
+    for zone in (conf.day_timezone, get_default_timezone):
+        with suppress(Exception):
+            zone()
     request_finished.connect(_request_finished, dispatch_uid="usage_tracking.delivery")
     try:
         from django.tasks.signals import task_finished  # Django 6.0

@@ -538,7 +538,7 @@ class TestRequests:
 
 @pytest.fixture
 def traced_memory() -> Iterator[None]:
-    pricing.warm_up()  # takes half a minute while memory is traced
+    pricing.warm_up()  # its table is no part of the stream
     tracemalloc.start()
     yield
     tracemalloc.stop()

@@ -1,0 +1,98 @@
+"""What the app brings into a site's process: no HTTP library, and no import in its own thread.
+
+SDKs look into `sys.modules` for the HTTP libraries they may use. While another thread imports one,
+they find half a module there, and the site's first call fails.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.sites import manage
+from tests.smallest import make_smallest_site
+from tests.waiting import PATIENCE, run
+
+pytestmark = [pytest.mark.process, pytest.mark.one_driver]
+
+THREAD = "ai_usage_delivery"
+FOREIGN = {
+    "aiohttp",
+    "anyio",
+    "botocore",
+    "genai_prices",
+    "httpcore",
+    "httpcore2",
+    "httpx",
+    "httpx2",
+    "pydantic",
+    "requests",
+    "truststore",
+    "urllib3",
+}
+#: The driver of PostgreSQL has the name of its host encoded. The codec is the interpreter's own,
+#: which imports it at the first use, and no library looks for it in `sys.modules`.
+OF_DRIVER = {"encodings.idna", "stringprep"}
+
+# Asks no query of its own: the first statement of the process is delivery's.
+SITE = f"""
+import json, sys, threading
+
+class Imports:
+    def find_spec(self, name, path=None, target=None):
+        by_thread.setdefault(threading.current_thread().name, []).append(name)
+
+by_thread = {{}}
+sys.meta_path.insert(0, Imports())
+import django
+django.setup()
+from usage_tracking import ai_usage, outbox
+from usage_tracking.delivery import delivery
+from usage_tracking.models import AIUsageLog
+
+delivery.patience = lambda: {PATIENCE}
+with ai_usage(section="chat") as usage:
+    usage.record(
+        model_name="gpt-4o", provider="openai", prompt_tokens=1000, completion_tokens=100
+    )
+delivery.moment(wait={PATIENCE})
+modules = sorted(sys.modules)
+rows = [] if "unmigrated" in sys.argv else list(AIUsageLog.objects.values_list("cost", flat=True))
+print(json.dumps([by_thread, modules, [str(cost.normalize()) for cost in rows]]))
+"""
+
+
+@pytest.fixture
+def site(tmp_path: Path, empty_database_url: str) -> dict[str, str]:
+    """The environment of a site's processes, where time zones are those of the package tzdata."""
+    return make_smallest_site(tmp_path, empty_database_url) | {"PYTHONTZPATH": ""}
+
+
+def first_call(site: dict[str, str], directory: Path, *arguments: str) -> tuple[Any, ...]:
+    """Of a process that makes one call: imports by thread, all modules, costs of the rows, log."""
+    ended = run([sys.executable, "-c", SITE, *arguments], cwd=directory, env=os.environ | site)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    return (*json.loads(ended.stdout), ended.stderr)
+
+
+def test_delivery_of_the_first_call_imports_nothing(site: dict[str, str], tmp_path: Path):
+    assert manage("migrate", "-v", "0", env=site, directory=tmp_path).code == 0
+
+    by_thread, modules, costs, _ = first_call(site, tmp_path)
+
+    assert costs == ["0.0035"]
+    assert set(by_thread.get(THREAD, ())) <= OF_DRIVER
+    assert FOREIGN.isdisjoint(modules)
+
+
+def test_delivery_that_fails_imports_nothing(site: dict[str, str], tmp_path: Path):
+    by_thread, modules, _, log = first_call(site, tmp_path, "unmigrated")
+
+    assert "Delivery failed" in log
+    assert set(by_thread.get(THREAD, ())) <= OF_DRIVER
+    assert FOREIGN.isdisjoint(modules)
