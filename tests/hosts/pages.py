@@ -16,6 +16,7 @@ from django.urls import path
 
 from tests.views import ask
 from tests.waiting import wait_for
+from usage_tracking.delivery import delivery
 
 ASKED: Any = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "Hello"}]}
 
@@ -70,6 +71,7 @@ def fork(request: HttpRequest) -> HttpResponse:
         try:
             _ask_alone()
             _ask_alone()
+            delivery.stop()  # as at the end of a process that ends regularly
         finally:
             os._exit(0)
     _ask_alone()
