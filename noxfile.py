@@ -4,6 +4,7 @@
     make test-sdks ARGS="--session httpx -- -k groq"   some
     make test-matrix                                   each Python with each Django on each database
     make test-matrix ARGS="--tags psycopg2"            some: a tag is a database
+    make test-matrix ARGS="--session floor"            the oldest of everything
     make audit                                         known holes in what is pinned
 
 Each session of the SDKs has its own pinned releases: one's release cannot break another's tests.
@@ -50,7 +51,8 @@ MODULES = {
 }
 nox.options.sessions = list(MODULES)
 
-#: The support matrix of the README: Django's releases, and the Pythons that each runs on.
+#: The support matrix of the README: Django's releases, and the Pythons that each runs on. The
+#: oldest Django is that of the session `floor`.
 SUPPORTED = {
     "5.2": ("3.11", "3.12", "3.13"),
     "6.1": ("3.12", "3.13"),
@@ -61,6 +63,27 @@ DATABASES = {
     "psycopg": (*_POSTGRES, "--driver=psycopg", "--only-database-tests"),
     "psycopg2": (*_POSTGRES, "--driver=psycopg2", "--only-database-tests"),
 }
+
+#: What an old Django, REST framework, django-filter or wrapt can break.
+FLOOR_TESTS = (
+    "tests/api",
+    "tests/capture/test_aiohttp.py",
+    "tests/capture/test_transports.py",
+    "tests/test_admin.py",
+    "tests/test_admin_sites.py",
+    "tests/test_checks.py",
+    "tests/test_daily.py",
+    "tests/test_dashboard.py",
+    "tests/test_delivery.py",
+    "tests/test_export.py",
+    "tests/test_middleware.py",
+    "tests/test_migrations.py",
+    "tests/test_models.py",
+    "tests/test_querysets.py",
+    "tests/test_storage.py",
+    "tests/test_threads.py",
+    "tests/test_views.py",
+)
 
 
 def _try(session: nox.Session) -> None:
@@ -117,6 +140,23 @@ def tests(session: nox.Session, django: str, database: str) -> None:
     session.run(
         *("python", "-m", "pytest", "--numprocesses=logical", "--dist=worksteal"),
         *(*DATABASES[database], *session.posargs),
+    )
+
+
+@nox.session(python="3.11", tags=["sqlite"])
+def floor(session: nox.Session) -> None:
+    """The oldest releases that pyproject.toml allows, on SQLite, without drf-spectacular."""
+    session.install("-r", "requirements.txt")
+    session.install(
+        "--upgrade",  # downwards too: what is installed would do
+        "--resolution=lowest-direct",
+        *("-r", "pyproject.toml"),
+        *(f"--extra={extra}" for extra in ("api", "celery", "export", "rich")),
+    )
+    session.run("uv", "pip", "uninstall", "drf-spectacular")
+    session.run(
+        *("python", "-m", "pytest", "--numprocesses=logical", "--dist=worksteal"),
+        *(*DATABASES["sqlite"], *(session.posargs or FLOOR_TESTS)),
     )
 
 

@@ -6,8 +6,10 @@ from contextlib import suppress
 from pathlib import Path
 from uuid import uuid4
 
+import django
 import pytest
 from django.db import connection
+from django.http import HttpResponse
 from pytest_django import DjangoDbBlocker
 
 from tests.databases import names_postgres
@@ -20,6 +22,10 @@ with suppress(ModuleNotFoundError):  # the sessions of the SDKs have neither
     freezegun.configure(extend_ignore_list=["nox"])  # type: ignore[no-untyped-call]
     # The same examples in every run. `--hypothesis-profile=default` looks for others.
     hypothesis.settings.load_profile("ci")
+
+if django.VERSION < (5, 2):  # which brought it
+    text = property(lambda response: response.content.decode(response.charset))
+    HttpResponse.text = text  # type: ignore[assignment, method-assign]
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

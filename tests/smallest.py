@@ -22,7 +22,7 @@ TEMPLATES = [{"BACKEND": "django.template.backends.django.DjangoTemplates", "APP
 BROWSABLE_API = (
     TEMPLATES
     + """
-INSTALLED_APPS += ["rest_framework", "django_filters", "drf_spectacular"]
+INSTALLED_APPS += ["rest_framework", "django_filters"]
 ROOT_URLCONF = "smallest_urls"
 """
 )

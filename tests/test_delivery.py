@@ -989,7 +989,9 @@ class TestThread:
         @pytest.fixture(autouse=True)
         def _deferred(self, site: Outbox, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
             connection.close()
-            monkeypatch.delitem(connection.settings_dict["OPTIONS"], "transaction_mode")
+            monkeypatch.delitem(
+                connection.settings_dict["OPTIONS"], "transaction_mode", raising=False
+            )
             yield
             connection.close()
 

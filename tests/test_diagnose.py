@@ -641,9 +641,15 @@ class TestBrokenSite:
 
     def test_api_is_not_installed(self, healthy, monkeypatch, settings):
         settings.ROOT_URLCONF = _urls()
-        _hide(monkeypatch, "drf_spectacular")
+        _hide(monkeypatch, "django_filters")
 
         assert findings("api_not_installed") == [("note", "The REST API is not installed", "")]
+        assert problems(code=0) == []
+
+    def test_drf_spectacular_is_not_installed(self, healthy, monkeypatch):
+        _hide(monkeypatch, "drf_spectacular")
+
+        assert findings("api_not_installed") == []
         assert problems(code=0) == []
 
     def test_api_is_mounted_and_not_installed(self, healthy, monkeypatch, settings):

@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 from uuid import uuid4
 
+import django
 import pytest
 from asgiref.sync import async_to_sync
 from django.db import DataError, IntegrityError, connection, transaction
@@ -552,6 +553,10 @@ class TestSections:
         assert make_log().SECTION_CHOICES == [("support", "Support")]
         assert make_log(section="support").get_section_display() == "Support"
 
+    @pytest.mark.skipif(
+        django.VERSION < (5, 0, 2),
+        reason="Django reads generated fields of rows that are not saved yet",
+    )
     def test_unknown_section_can_be_saved_and_validated(self):
         log = make_log(section="retired")
         log.set_day()
@@ -743,7 +748,7 @@ class TestDeferredTransactions:
     @pytest.fixture(autouse=True)
     def _deferred(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         connection.close()
-        monkeypatch.delitem(connection.settings_dict["OPTIONS"], "transaction_mode")
+        monkeypatch.delitem(connection.settings_dict["OPTIONS"], "transaction_mode", raising=False)
         yield
         connection.close()
 

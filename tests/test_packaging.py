@@ -112,11 +112,27 @@ def test_support_matrix_of_the_readme_equals_the_classifiers():
     assert {"sqlite", *drivers} == set(noxfile.DATABASES)
 
 
+def test_readme_says_first_what_is_needed():
+    readme = (ROOT / "README.md").read_text()
+    needed = re.search(r"Python (\S+) or newer, Django (\S+) or newer", readme)
+
+    assert needed is not None
+    assert f">={needed[1]}" == read_project()["requires-python"]
+    assert needed[2] == oldest_django()
+
+
+def oldest_django() -> str:
+    wanted = [Requirement(line) for line in read_project()["dependencies"]]
+    (specifier,) = next(each.specifier for each in wanted if each.name == "Django")
+    return specifier.version
+
+
 def test_sessions_of_the_tests_equal_the_classifiers():
     pythons = {python for pythons in noxfile.SUPPORTED.values() for python in pythons}
 
     assert pythons == classified("Programming Language :: Python :: ")
-    assert set(noxfile.SUPPORTED) == classified("Framework :: Django :: ")
+    # The session `floor` takes the oldest Django there is.
+    assert {oldest_django(), *noxfile.SUPPORTED} == classified("Framework :: Django :: ")
     # Each Django on each Python that it runs on, as its own classifiers say.
     its_own = metadata("django").get_all("Classifier")
     runs_on = classified("Programming Language :: Python :: ", its_own) & pythons
@@ -174,8 +190,65 @@ def test_wheel_runs_with_its_base_dependencies_only(wheel: Path, tmp_path: Path)
     assert (ran.returncode, ran.stdout) == (0, "no optional package\n0.0000705\n"), ran.stderr
 
 
-MINIMAL_SITE = """
-import importlib.util, os
+#: Old releases that sites run, and what brings their own limits along.
+OLD_SITE = [
+    "Django==5.1.5",
+    "djangorestframework==3.14.0",
+    "django-filter==23.5",
+    "wrapt==1.16.0",
+    "deprecated==1.2.14",  # wrapt<2
+    "anyio==3.7.1",
+    "httpx==0.27.0",
+    "pydantic==1.10.27",
+]
+
+
+@pytest.mark.process
+@pytest.mark.costly
+@pytest.mark.parametrize(
+    ("site", "beside", "added"),
+    [
+        pytest.param(OLD_SITE, [], set(), id="old releases"),
+        # As docs/api.md says: the newest REST framework wants a newer Django.
+        pytest.param(
+            ["Django==5.1.5"],
+            ["Django~=5.1.0"],
+            {"djangorestframework", "django-filter", "wrapt"},
+            id="no REST framework",
+        ),
+    ],
+)
+def test_installing_changes_nothing_else(
+    wheel: Path, tmp_path: Path, site: list[str], beside: list[str], added: set[str]
+):
+    environment = tmp_path / "venv"
+    venv.create(environment, with_pip=False)
+    python = str(environment / "bin" / "python")
+
+    def install(*wanted: str) -> set[str]:
+        installed = pip("--python", python, "install", "--quiet", *wanted)
+        assert installed.returncode == 0, installed.stderr
+        return set(pip("--python", python, "freeze").stdout.splitlines())
+
+    before = install(*site)
+    after = install(f"{wheel}[api]", *beside)
+
+    assert before - after == set()
+    names = {re.split("==| @ ", line)[0].lower() for line in after - before}
+    assert names == {"django-usage-tracking", *added}
+    assert pip("--python", python, "check").returncode == 0
+    ran = subprocess.run(
+        [python, "-W", "error", "-c", SITE_WITH_API],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (ran.returncode, ran.stdout) == (0, "201 1\n"), ran.stderr
+
+
+SITE = """
+import os
 import django
 from django.conf import settings
 
@@ -191,6 +264,33 @@ settings.configure(
     MIDDLEWARE=["usage_tracking.middleware.AIUsageMiddleware"],
 )
 django.setup()
+"""
+
+SITE_WITH_API = (
+    SITE
+    + """
+settings.ROOT_URLCONF = "usage_tracking.api.urls"
+
+from django.contrib.auth import get_user_model
+from django.core.checks import run_checks
+from django.core.management import call_command
+from django.test.utils import setup_test_environment
+from rest_framework.test import APIClient
+
+setup_test_environment()  # rows are there when they are read
+assert run_checks() == []
+call_command("migrate", verbosity=0)
+client = APIClient()
+client.force_authenticate(get_user_model().objects.create(username="ann"))
+recorded = client.post("/usage/logs/", {"section": "chat"}, format="json")
+print(recorded.status_code, client.get("/usage/logs/").json()["count"])
+"""
+)
+
+MINIMAL_SITE = (
+    SITE
+    + """
+import importlib.util
 
 optional = [
     "anthropic", "celery", "genai_prices", "google", "httpx", "httpx2", "openai", "psycopg",
@@ -213,6 +313,7 @@ user = get_user_model().objects.create(username="ann")
 track_ai_usage(user, "chat", 150, 80, model_name="gpt-4o-mini")
 print(AIUsageLog.objects.get().cost.normalize())
 """
+)
 
 
 def pip(*arguments: str) -> subprocess.CompletedProcess[str]:

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Iterator
 from functools import cache
 from typing import Any
 
+import django
 import openai
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
@@ -122,7 +123,11 @@ class Decorated(View):
         return plain(request)
 
 
+#: Django's own makes a synchronous method of an asynchronous one before 5.2.
+_async_method = method_decorator if django.VERSION >= (5, 2) else lambda decorator: decorator
+
+
 class ADecorated(View):
-    @method_decorator(ai_usage(section="web_knowledge"))
+    @_async_method(ai_usage(section="web_knowledge"))
     async def get(self, request: HttpRequest) -> HttpResponse:
         return await aplain(request)

@@ -16,6 +16,8 @@ from django.test import override_settings
 
 from tests.children import ROOT
 
+pytest.importorskip("drf_spectacular")  # the session `floor` of noxfile.py goes without
+
 
 @pytest.fixture(scope="module")
 def schema(tmp_path_factory: pytest.TempPathFactory) -> Any:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+
+import pytest
 
 from tests.children import run_python
 
@@ -29,7 +32,7 @@ def test_custom_user_with_another_key_and_no_permissions(tmp_path: Path, empty_d
         from django.contrib.auth import get_user_model
         from django.core.management import call_command
         from rest_framework.test import APIClient
-        from usage_tracking.delivery import Delivery
+        from usage_tracking.delivery import Delivery, delivery
 
         Delivery.patience = lambda self: 60.0  # a busy machine may deliver late
         call_command("migrate", verbosity=0)
@@ -39,6 +42,7 @@ def test_custom_user_with_another_key_and_no_permissions(tmp_path: Path, empty_d
         client = APIClient()
         client.force_authenticate(ada)
         row = client.post("/usage/logs/", {"section": "chat"}, format="json").json()
+        delivery.deliver()  # SQLite before Django 5.1 waits for its time
         print(row["user"] == str(ada.pk), row["user_username"], row["user_email"])
         print(client.get(f"/usage/logs/{row['id']}/").json() == row)
         for path in ("logs/", "logs/stats/", "logs/global/", "stats/", "global/"):
@@ -108,13 +112,14 @@ def test_naive_local_time(tmp_path: Path, database_url: str):
         """
         from django.contrib.auth.models import User
         from rest_framework.test import APIClient
-        from usage_tracking.delivery import Delivery
+        from usage_tracking.delivery import Delivery, delivery
         from usage_tracking.models import today
 
         Delivery.patience = lambda self: 60.0  # a busy machine may deliver late
         client = APIClient()
         client.force_authenticate(User.objects.create(username="ada"))
         row = client.post("/api/v1/ai/usage/logs/", {"section": "chat"}, format="json").json()
+        delivery.deliver()
         print(row["day"] == str(today()))
         for path in ("logs/stats", "stats"):
             answer = client.get(f"/api/v1/ai/usage/{path}/", {"days": 1}).json()
@@ -127,3 +132,75 @@ def test_naive_local_time(tmp_path: Path, database_url: str):
     )
 
     assert printed.splitlines() == ["True", "1 True", "1 True", "1"]
+
+
+WITHOUT_DRF_SPECTACULAR = """
+import sys
+
+sys.modules["drf_spectacular"] = None
+INSTALLED_APPS = [app for app in INSTALLED_APPS if app != "drf_spectacular"]
+"""
+#: The schema of REST framework's own, which is its default.
+OTHER_SCHEMA = """
+REST_FRAMEWORK.pop("DEFAULT_SCHEMA_CLASS", None)
+INSTALLED_APPS = [app for app in INSTALLED_APPS if app != "drf_spectacular"]
+"""
+
+
+def test_site_without_drf_spectacular(tmp_path: Path, database_url: str):
+    printed = run_python(
+        tmp_path,
+        """
+        from django.contrib.auth.models import User
+        from django.core.management import call_command
+        from rest_framework.test import APIClient
+        from usage_tracking.delivery import Delivery, delivery
+        from usage_tracking.health import site
+
+        Delivery.patience = lambda self: 60.0  # a busy machine may deliver late
+        call_command("check", fail_level="WARNING")
+        client = APIClient()
+        client.force_authenticate(User.objects.create_superuser("ada"))
+        sent = {"section": "chat", "prompt_tokens": 2, "metadata": {"order": 7}}
+        row = client.post("/api/v1/ai/usage/logs/", sent, format="json").json()
+        delivery.deliver()
+        print(row["section_display"], row["metadata"])
+        print(client.get(f"/api/v1/ai/usage/logs/{row['id']}/").json() == row)
+        filters = {"section": "chat", "model": "gpt-4o", "success": "true"}
+        print(client.get("/api/v1/ai/usage/logs/", filters).json()["count"])
+        for path in ("logs/stats/", "logs/global/", "stats/", "global/"):
+            print(client.get(f"/api/v1/ai/usage/{path}").json()["total_requests"])
+        print({finding.code for finding in site.api().findings})
+        """,
+        settings=WITHOUT_DRF_SPECTACULAR + OTHER_SCHEMA.splitlines()[1],
+        DATABASE_URL=database_url,
+    )
+
+    assert printed.splitlines()[1:] == [
+        "Customer Chat {'order': 7}",
+        "True",
+        "0",
+        *["1"] * 4,
+        "{'api'}",
+    ]
+
+
+@pytest.mark.parametrize("hidden", ["", WITHOUT_DRF_SPECTACULAR], ids=["installed", "missing"])
+def test_schema_is_that_of_the_site(tmp_path: Path, database_url: str, hidden: str):
+    """Whether drf-spectacular is installed for something else or not at all."""
+    printed = run_python(
+        tmp_path,
+        """
+        from django.core.management import call_command
+        call_command("generateschema", format="openapi-json")
+        """,
+        settings=hidden + OTHER_SCHEMA,
+        DATABASE_URL=database_url,
+    )
+
+    paths = json.loads(printed)["paths"]
+    assert len(paths) == 6
+    listed = paths["/api/v1/ai/usage/logs/"]["get"]["parameters"]
+    assert {parameter["name"] for parameter in listed} == {
+        *("section", "model", "success", "start_date", "end_date", "limit", "offset")
+    }

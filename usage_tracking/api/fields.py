@@ -6,11 +6,11 @@ import re
 from typing import Any
 
 from django.core.validators import RegexValidator
-from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from usage_tracking import conf
+
+from .schema import extend_schema_field
 
 NO_SUCH_SECTION = "There is no such section."
 #: A pattern that says what REST framework and Django's forms refuse in texts.
@@ -68,7 +68,7 @@ class SectionField(serializers.ChoiceField):
         super().__init__(choices=list(conf.sections().items()), **kwargs)
 
 
-@extend_schema_field(OpenApiTypes.OBJECT)
+@extend_schema_field(dict)
 class ObjectField(serializers.JSONField):
     """A JSON object."""
 

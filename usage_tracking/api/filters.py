@@ -9,7 +9,6 @@ from django import forms
 from django.apps import apps
 from django.db.models import QuerySet
 from django_filters import rest_framework as filters
-from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from usage_tracking import conf
@@ -17,6 +16,7 @@ from usage_tracking.models import AIUsageLog
 from usage_tracking.reports import from_day, to_day
 
 from .fields import NO_NUL, NO_SUCH_SECTION, SectionField
+from .schema import extend_schema_field
 
 
 class LogFilterBackend(filters.DjangoFilterBackend):
@@ -25,6 +25,19 @@ class LogFilterBackend(filters.DjangoFilterBackend):
     def to_html(self, *args: Any) -> str:
         html: str = super().to_html(*args) if apps.is_installed("django_filters") else ""
         return html
+
+    def get_schema_operation_parameters(self, view: Any) -> list[dict[str, Any]]:
+        """For the schemas of REST framework itself and drf-yasg; django-filter 25.1 dropped it."""
+        return [
+            {
+                "name": name,
+                "in": "query",
+                "required": False,
+                "description": parameter.extra["help_text"],
+                "schema": {"type": "string"},
+            }
+            for name, parameter in view.filterset_class.base_filters.items()
+        ]
 
 
 class _TrueOrFalse(forms.Field):

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.settings import api_settings
 
 from .fields import SectionField, WholeNumberField
+from .schema import extend_schema_field
 
 MAX_DAYS = 366
 

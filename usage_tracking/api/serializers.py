@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from usage_tracking.events import MAX_COUNT
@@ -19,9 +17,10 @@ from .fields import (
     WholeNumberField,
     cost_field,
 )
+from .schema import extend_schema_field
 
 
-@extend_schema_field(OpenApiTypes.OBJECT)
+@extend_schema_field(dict)
 class _Metadata(serializers.JSONField):
     pass
 

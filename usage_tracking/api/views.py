@@ -13,9 +13,6 @@ from django.db.models import QuerySet
 from django.http import Http404
 from django.utils.cache import add_never_cache_headers
 from django.utils.functional import cached_property
-from drf_spectacular.openapi import AutoSchema
-from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
 from rest_framework import generics, serializers, status
 from rest_framework.exceptions import APIException, PermissionDenied
 from rest_framework.request import Request
@@ -36,6 +33,7 @@ from .pagination import LogPagination
 from .parameters import DaysParameters, StatsParameters, check_names
 from .parsers import BoundedJSONParser, TooLarge
 from .permissions import IsUser, MayViewAllUsage
+from .schema import OpenApiParameter, OpenApiResponse, extend_schema
 from .serializers import (
     DailyStatsSerializer,
     ErrorSerializer,
@@ -51,9 +49,7 @@ RECENT_LOGS = 10
 
 _TAGS = ["AI usage"]
 _REFUSED = {
-    400: OpenApiResponse(
-        OpenApiTypes.OBJECT, "What is wrong, by the name of the parameter or the field."
-    ),
+    400: OpenApiResponse(dict, "What is wrong, by the name of the parameter or the field."),
     401: OpenApiResponse(ErrorSerializer, "Not logged in."),
     403: OpenApiResponse(
         ErrorSerializer, "Not logged in, where the site has no HTTP authentication; or not allowed."
@@ -73,7 +69,6 @@ class UsageView(APIView):
     """What all endpoints have in common, whatever the site's defaults are."""
 
     permission_classes = (IsUser,)
-    schema = AutoSchema()
 
     @cached_property
     def user(self) -> Any:
@@ -101,7 +96,8 @@ class UsageView(APIView):
         return parameters.validated_data
 
 
-class OwnLogs(UsageView, generics.GenericAPIView[AIUsageLog]):
+# The views take no type arguments before REST framework 3.15.
+class OwnLogs(UsageView, generics.GenericAPIView):  # type: ignore[type-arg]
     serializer_class = LogSerializer
 
     def get_queryset(self) -> QuerySet[AIUsageLog]:
@@ -111,7 +107,7 @@ class OwnLogs(UsageView, generics.GenericAPIView[AIUsageLog]):
         return logs.order_by("-created_at", "-pk")
 
 
-class LogListView(OwnLogs, generics.ListAPIView[AIUsageLog]):
+class LogListView(OwnLogs, generics.ListAPIView):  # type: ignore[type-arg]
     """The calls of the user who asks, newest first; and one more of theirs."""
 
     filter_backends = (LogFilterBackend,)
@@ -162,7 +158,7 @@ class LogListView(OwnLogs, generics.ListAPIView[AIUsageLog]):
         return Response(LogSerializer(log).data, status.HTTP_201_CREATED)
 
 
-class LogView(OwnLogs, generics.RetrieveAPIView[AIUsageLog]):
+class LogView(OwnLogs, generics.RetrieveAPIView):  # type: ignore[type-arg]
     """One call of the user who asks."""
 
     def get_object(self) -> AIUsageLog:
@@ -176,7 +172,7 @@ class LogView(OwnLogs, generics.RetrieveAPIView[AIUsageLog]):
         operation_id="usage_logs_retrieve",
         summary="One call of yours",
         tags=_TAGS,
-        parameters=[OpenApiParameter("id", OpenApiTypes.UUID, OpenApiParameter.PATH)],
+        parameters=[OpenApiParameter("id", UUID, "path")],
         responses={200: LogSerializer, **_REFUSED, **_NOT_FOUND},
     )
     def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:

@@ -20,7 +20,7 @@ from .findings import Finding, Result, failed, manage, note, ok, problem
 
 API = "usage_tracking.api"
 #: What its extra brings.
-API_PACKAGES = ("rest_framework", "django_filters", "drf_spectacular")
+API_PACKAGES = ("rest_framework", "django_filters")
 _MIDDLEWARE = {"usage_tracking.W002", "usage_tracking.W003"}
 _OUTBOX = {"usage_tracking.W004", "usage_tracking.W005"}
 

@@ -13,7 +13,7 @@ from decimal import Decimal
 from typing import Any
 
 from django.db import router
-from django.db.models import Case, Value, When
+from django.db.models import Case, F, Value, When
 from django.db.models.functions import Coalesce
 
 from usage_tracking import conf, daily
@@ -77,10 +77,10 @@ def daily_rows_report(
     # A row may be left at nothing when its last log is gone.
     rows = rows.filter(total_requests__gt=0).values_list("user_id", "date", *daily.Sums._fields)
     if user is not None:
-        rows = rows.filter(user=user)
+        sources = [rows.filter(user=user)]
     else:
-        rows = rows.union(_of_nobody(start, end, using), all=True)
-    days, users = group(rows, _SUMS, Grouping(("date",)), Grouping(("user_id",), top))
+        sources = [rows, _of_nobody(start, end, using)]
+    days, users = group(sources, _SUMS, Grouping(("date",)), Grouping(("user_id",), top))
     of_days = {day: sums for (day,), sums in days.found}
     totals = daily.Sums()
     for sums in of_days.values():
@@ -111,23 +111,27 @@ def _of_nobody(start: dt.date, end: dt.date, using: str) -> Any:
     logs = AIUsageLog.objects.using(using).order_by()
     return (
         logs.filter(user=None, day__range=(start, end))
+        # All of them annotations: before Django 5.2 fields come first, wherever they are named.
         .annotate(
+            nobody=F("user_id"),
+            date=F("day"),
             requests=Value(1),
             prompt=Coalesce("prompt_tokens", Value(0)),
             completion=Coalesce("completion_tokens", Value(0)),
             tokens=Coalesce("total_tokens", Value(0)),
+            time=F("response_time_ms"),
             successful=Case(When(success=True, then=Value(1)), default=Value(0)),
             failed=Case(When(success=True, then=Value(0)), default=Value(1)),
             known_cost=Coalesce("cost", Value(Decimal(0))),
         )
         .values_list(
-            "user_id",
-            "day",
+            "nobody",
+            "date",
             "requests",
             "prompt",
             "completion",
             "tokens",
-            "response_time_ms",
+            "time",
             "successful",
             "failed",
             "known_cost",

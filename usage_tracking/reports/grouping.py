@@ -58,12 +58,19 @@ class Groups(Generic[T]):
 
 
 def group(
-    rows: QuerySet[Any, Any], measure: Measure[T], *groupings: Grouping
+    sources: Sequence[QuerySet[Any, Any]], measure: Measure[T], *groupings: Grouping
 ) -> tuple[Groups[T], ...]:
-    """What `rows`, which have all columns as their values, add up to in each of the groupings."""
-    connection = connections[rows.db]
+    """What the rows of all `sources` add up to in each of the groupings.
+
+    Their values are the columns: by name those of the first, in their order those of the others.
+    """
+    using = sources[0].db
+    connection = connections[using]
     columns = list(dict.fromkeys(name for g in groupings for name in g.columns))
-    source, parameters = rows.order_by().query.get_compiler(using=rows.db).as_sql()
+    # Not by QuerySet.union(), which renames the columns before Django 5.2.
+    compiled = [rows.order_by().query.get_compiler(using=using).as_sql() for rows in sources]
+    source = " UNION ALL ".join(sql for sql, _ in compiled)
+    parameters = [parameter for _, given in compiled for parameter in given]
     sums = ", ".join(f"{sql} AS sum_{name}" for name, sql in measure.sums.items())
     if connection.vendor == "postgresql":
         grouped = _by_grouping_sets(source, sums, columns, groupings)

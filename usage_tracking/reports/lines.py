@@ -72,7 +72,7 @@ def figures_of(logs: QuerySet[AIUsageLog], *groupings: Grouping) -> tuple[Groups
     """The figures of `logs` in each of the groupings, in one statement."""
     error = Case(When(success=False, then=Coalesce("error_message", Value(""), output_field=_TEXT)))
     rows = logs.annotate(error=error).values(*_COLUMNS)
-    return group(rows, _FIGURES, *groupings)
+    return group([rows], _FIGURES, *groupings)
 
 
 def section_lines(groups: Groups[Figures]) -> tuple[SectionLine, ...]:
