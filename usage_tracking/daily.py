@@ -21,8 +21,6 @@ from django.utils import timezone
 from . import records
 
 Key = tuple[Any, dt.date]
-#: PostgreSQL: held by whoever deletes a user, and shared by deliveries. See `signals`.
-USERS_LOCK = 0x61695F7573616765  # "ai_usage"
 _COST_NOISE = Decimal("1e-6")  # SQLite keeps decimals as floating point numbers
 
 
@@ -147,7 +145,8 @@ def begin_write(using: str) -> None:
 
 def lock(keys: Iterable[Key], *, using: str) -> None:
     """Locks the daily rows of (user id, day) that there are, in the order in which `add` does."""
-    rows = _tracking().objects.using(using).select_for_update()
+    # No lock on the keys: deliveries wait for this one, and pass over rows that may be deleted.
+    rows = _tracking().objects.using(using).select_for_update(no_key=True)
     for user_id, day in sorted(keys):
         list(rows.filter(user_id=user_id, date=day).values_list("pk"))
 
