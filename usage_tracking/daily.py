@@ -145,8 +145,7 @@ def begin_write(using: str) -> None:
 
 def lock(keys: Iterable[Key], *, using: str) -> None:
     """Locks the daily rows of (user id, day) that there are, in the order in which `add` does."""
-    # No lock on the keys: deliveries wait for this one, and pass over rows that may be deleted.
-    rows = _tracking().objects.using(using).select_for_update(no_key=True)
+    rows = _tracking().objects.using(using).select_for_update()
     for user_id, day in sorted(keys):
         list(rows.filter(user_id=user_id, date=day).values_list("pk"))
 

@@ -173,13 +173,14 @@ def _locking(events: str, connection: Any) -> tuple[str, str, str]:
     """The same parts in a transaction of our own on PostgreSQL."""
     quote = connection.ops.quote_name
     user = get_user_model()._meta
+    user_pk = f"u.{quote(user.pk.column)}"
     source = (
         # Sets the lock timeout of this transaction without a statement of its own.
         f"FROM (SELECT set_config('lock_timeout', '{LOCK_TIMEOUT}', true) AS value) AS p, "
         "e LEFT JOIN free AS f ON f.user_id = e.user_id AND f.day = e.day "
-        "WHERE p.value IS NOT NULL AND (e.user_id IS NULL OR f.user_id IS NOT NULL "
-        f"OR e.give_up AND NOT EXISTS (SELECT FROM {quote(user.db_table)} AS u "
-        f"WHERE u.{quote(user.pk.column)} = e.user_id)) "
+        "WHERE p.value IS NOT NULL AND (e.user_id IS NULL OR f.user_id IS NOT NULL OR e.give_up "
+        f"AND (SELECT {user_pk} FROM {quote(user.db_table)} AS u WHERE {user_pk} = e.user_id) "
+        "IS NULL) "
         # ON CONFLICT would wait for a transaction that has changed this log.
         f"AND NOT EXISTS (SELECT FROM {quote(AIUsageLog._meta.db_table)} AS l WHERE l.id = e.id)"
     )
@@ -205,15 +206,17 @@ def _free(events: str, connection: Any) -> str:
     days = quote(AIUsageTracking._meta.db_table)
     return (
         f"e AS (SELECT * FROM {events}), "
+        "keys AS (SELECT DISTINCT user_id, day FROM e), "
         f"users AS (SELECT {user_pk} AS id FROM {users} AS u "
-        f"WHERE {user_pk} IN (SELECT user_id FROM e) FOR KEY SHARE OF u SKIP LOCKED), "
+        f"WHERE {user_pk} IN (SELECT user_id FROM keys) FOR KEY SHARE OF u SKIP LOCKED), "
         # Django deletes the daily rows first, and the user only after the logs were updated.
         f"days AS (SELECT d.user_id, d.date FROM {days} AS d "
-        "WHERE (d.user_id, d.date) IN (SELECT user_id, day FROM e) "
+        "WHERE (d.user_id, d.date) IN (SELECT user_id, day FROM keys) "
         "FOR KEY SHARE OF d SKIP LOCKED), "
-        "free AS (SELECT DISTINCT e.user_id, e.day FROM e JOIN users ON users.id = e.user_id "
-        "WHERE (e.user_id, e.day) IN (SELECT user_id, date FROM days) "
-        f"OR NOT EXISTS (SELECT FROM {days} AS d WHERE d.user_id = e.user_id AND d.date = e.day))"
+        "free AS (SELECT k.user_id, k.day FROM keys AS k JOIN users AS u ON u.id = k.user_id "
+        "LEFT JOIN days AS l ON l.user_id = k.user_id AND l.date = k.day "
+        f"LEFT JOIN {days} AS d ON d.user_id = k.user_id AND d.date = k.day "
+        "WHERE l.user_id IS NOT NULL OR d.user_id IS NULL)"
     )
 
 
