@@ -1126,7 +1126,7 @@ class TestFlush:
 
         assert run_command("flush_ai_usage") == (
             0,
-            "0 calls delivered\n1 calls wait for their user to be saved\n",
+            "0 calls delivered\n1 calls wait for their user to be saved or unlocked\n",
             "",
         )
 

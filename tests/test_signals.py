@@ -7,6 +7,7 @@ import random
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from django.contrib.auth.models import User
 from django.core.management import call_command
 from django.db import IntegrityError, OperationalError, connection, transaction
 from django.db.models.signals import ModelSignal, post_delete, post_save, pre_save
+from django.test import override_settings
+from django.test.utils import CaptureQueriesContext
 
 from tests.builders import NOON, make_event, make_log, make_user, rolled_back, save_log
 from tests.children import run_python
@@ -23,8 +26,8 @@ from tests.ledger import Day, assert_in_step, read_days
 from tests.threads import blocks_another, run_in_threads
 from tests.waiting import join, wait_until
 from usage_tracking import signals
+from usage_tracking.events import UsageEvent
 from usage_tracking.models import AIUsageLog, AIUsageTracking
-from usage_tracking.querysets import AIUsageLogQuerySet
 from usage_tracking.storage import store
 
 pytestmark = pytest.mark.django_db
@@ -316,38 +319,228 @@ class TestConcurrency:
         assert AIUsageLog.objects.count() == 2
         assert_in_step()
 
-    @pytest.mark.postgres  # the statements of another connection come between on this one only
-    def test_delivery_never_comes_between_the_statements_that_delete_a_user(self, monkeypatch):
+
+class TestDeletedUsers:
+    """Deliveries while the site deletes a user, and deletions beside each other."""
+
+    @staticmethod
+    def statements(delete: Callable[[], object]) -> list[str]:
+        """What a deletion asks of the tables of usage."""
+        with CaptureQueriesContext(connection) as queries:
+            delete()
+        return [
+            " ".join(query["sql"].replace('"', "").split()[:3])
+            for query in queries.captured_queries
+            if "ai_usage" in query["sql"]
+        ]
+
+    @pytest.mark.django_db(transaction=True)
+    def test_switched_off_leaves_the_statements_of_django(self, settings):
+        plain = ["DELETE FROM ai_usage_tracking", "UPDATE ai_usage_log SET"]
+        ada, bob, eve = (make_user(name) for name in ("ada", "bob", "eve"))
+        for user in (ada, bob):
+            save_log(user=user)
+
+        with override_settings(AI_USAGE_ENABLED=False):
+            assert self.statements(ada.delete) == plain
+            assert self.statements(eve.delete) == plain
+        ours = ["WITH days AS"] if connection.vendor == "postgresql" else []
+        assert self.statements(bob.delete) == [*plain, *ours]
+        assert_in_step()
+
+    def test_log_deleted_while_switched_off_is_taken_off_its_day(self, settings):
         user = make_user()
-        save_log(user=user)
-        event = make_event(user=user, created_at=NOON + dt.timedelta(days=1))
-        outcomes: list[Any] = []
-        update = AIUsageLogQuerySet.update
+        logs = [save_log(user=user) for _ in range(4)]
+        settings.AI_USAGE_ENABLED = False
+
+        logs[0].delete()
+        AIUsageLog.objects.filter(pk=logs[1].pk).delete()
+
+        assert read_days()[user.pk, TODAY].requests == 2
+        assert_in_step()
+
+    def test_logs_in_another_database_are_left_alone(self, settings):
+        class Router:
+            def db_for_write(self, model: Any, **hints: Any) -> str | None:
+                return "logs" if model is AIUsageLog else None
+
+        user = make_user()
+        settings.DATABASE_ROUTERS = [Router()]
+
+        assert not [told for told in self.statements(user.delete) if told.startswith("WITH")]
+
+    @pytest.mark.postgres
+    @pytest.mark.django_db(transaction=True)
+    def test_unrelated_deletions_never_wait_for_each_other(self):
+        first, second, third, fourth = (make_user(f"user{number}") for number in range(4))
+        for user in (first, second, third, fourth):
+            save_log(user=user)
+
+        def delete_between() -> None:
+            with transaction.atomic():
+                with connection.cursor() as cursor:
+                    cursor.execute("SET LOCAL lock_timeout = '1ms'")
+                second.delete()
+                third.delete()
+
+        with transaction.atomic():
+            first.delete()
+            run_in_threads(delete_between)
+            fourth.delete()
+
+        assert not User.objects.exists()
+        assert [log.user for log in AIUsageLog.objects.all()] == [None] * 4
+
+    @pytest.mark.postgres  # the statements of another connection come between on this one only
+    @pytest.mark.django_db(transaction=True)
+    @pytest.mark.parametrize(
+        "watched", [False, True], ids=["plain", "with a receiver of all models"]
+    )
+    def test_delivery_between_any_two_statements_never_fails_the_deletion(self, watched):
+        """Neither waits for the other, wherever the delivery comes."""
+
+        def receive(**_: Any) -> None:
+            """Makes Django look for the daily rows before it begins, as receivers of all do."""
+
+        if watched:
+            post_delete.connect(receive)
+        try:
+            before = 0
+            while self.delete_with_delivery(before):
+                before += 1
+        finally:
+            post_delete.disconnect(receive)
+
+        assert before > 5
+        assert AIUsageLog.objects.count() == 5 * before + 2  # there was no delivery in the last
+        assert {log.user for log in AIUsageLog.objects.all()} == {None}
+        assert_in_step()
+
+    def delete_with_delivery(self, before: int) -> bool:
+        """Delivers before that statement of a deletion; False if the deletion has fewer."""
+        ada, bob = make_user(), make_user("bob")
+        save_log(user=ada)
+        known = make_event(user=ada)
+        store([known], using="default")
+        batch = [
+            make_event(user=ada),
+            make_event(user=ada, created_at=NOON + DAY),
+            known.amended(prompt_tokens=7),
+            make_event(user=bob),
+        ]
+        put_off: list[UsageEvent] = []
+        statements = 0
 
         def deliver() -> None:
-            try:
-                outcomes.append(store([event], using="default"))
-            except OperationalError as error:
-                outcomes.append(error)
-            finally:
-                connection.close()
+            stored = store(batch, using="default")
+            assert batch[3].id in {row.event.id for row in stored.rows}, "bob's need not wait"
+            put_off.extend(stored.put_off)
 
-        def interrupted(self: Any, **changes: Any) -> int:
-            monkeypatch.undo()
-            updated = update(self, **changes)
-            thread = threading.Thread(target=deliver, daemon=True)
-            thread.start()
-            join(thread)
-            return updated
+        def interrupted(execute: Any, *args: Any) -> Any:
+            nonlocal statements
+            if statements == before:
+                run_in_threads(deliver)
+            statements += 1
+            return execute(*args)
 
-        # The daily rows have gone, the logs have lost their user, he himself is still there.
-        monkeypatch.setattr(AIUsageLogQuerySet, "update", interrupted)
-        user.delete()
+        with connection.execute_wrapper(interrupted):
+            ada.delete()
 
-        assert "lock timeout" in str(outcomes)  # it gave way
-        store([event], using="default")
+        # Their user is gone by now: they are kept without.
+        assert store(put_off, using="default").put_off == []
+        interrupted_once = statements > before
+        assert AIUsageLog.objects.get(pk=known.id).prompt_tokens == (7 if interrupted_once else 150)
+        bob.delete()
+        return interrupted_once
+
+    @pytest.mark.postgres
+    @pytest.mark.django_db(transaction=True)
+    def test_call_of_a_user_whose_deletion_is_rolled_back_stays_the_users(self):
+        user = make_user()
+        save_log(user=user)
+        event = make_event(user=user)
+        put_off: list[UsageEvent] = []
+
+        def deliver() -> None:
+            put_off.extend(store([event], using="default").put_off)
+
+        with rolled_back():
+            User.objects.filter(pk=user.pk).delete()
+            run_in_threads(deliver)
+        assert put_off == [event]
+        store(put_off, using="default")
+
+        assert [log.user for log in AIUsageLog.objects.all()] == [user, user]
+        assert_in_step()
+
+    @pytest.mark.postgres
+    @pytest.mark.django_db(transaction=True)
+    def test_deletion_beside_a_transaction_that_has_logged_a_call_never_deadlocks(self):
+        user = make_user()
+        save_log(user=user)
+
+        with transaction.atomic():
+            save_log(user=user)
+            deletion = threading.Thread(
+                target=run_in_threads,
+                args=(User.objects.get(pk=user.pk).delete,),
+                daemon=True,
+            )
+            deletion.start()
+            wait_until(blocks_another, awaited="the deletion, which waits for the daily row")
+        join(deletion)
+
+        assert not User.objects.exists()
         assert [log.user for log in AIUsageLog.objects.all()] == [None, None]
         assert_in_step()
+
+    @pytest.mark.django_db(transaction=True)
+    def test_deletions_and_deliveries_at_random_lose_nothing(self):
+        names = [f"user{number}" for number in range(6)]
+        for name in names:
+            make_user(name)
+        made: list[UsageEvent] = []
+
+        def delete(names: list[str], chance: random.Random) -> None:
+            for _ in range(10):
+                with (
+                    rolled_back() if chance.random() < 0.5 else nullcontext(),
+                    transaction.atomic(),
+                ):
+                    chosen = chance.sample(names, 2)
+                    if chance.random() < 0.5:
+                        User.objects.filter(username__in=chosen).delete()
+                    else:
+                        User.objects.get(username=chosen[0]).delete()
+                    for name in chosen:
+                        User.objects.get_or_create(username=name)
+
+        def deliver(chance: random.Random) -> None:
+            waiting: list[UsageEvent] = []
+            for _ in range(20):
+                for user in User.objects.filter(username__in=chance.sample(names, 4)):
+                    day = NOON + DAY * chance.randrange(3)
+                    waiting += [make_event(user=user, created_at=day) for _ in range(3)]
+                made.extend(waiting)
+                waiting = self.try_to_store(waiting)
+            wait_until(lambda: not self.try_to_store(waiting), awaited="a batch that is stored")
+
+        run_in_threads(
+            lambda: delete(names[:3], random.Random(1)),
+            lambda: delete(names[3:], random.Random(2)),
+            *(lambda seed=seed: deliver(random.Random(seed)) for seed in (3, 4)),
+        )
+
+        assert {log.pk for log in AIUsageLog.objects.all()} == {event.id for event in made}
+        assert_in_step()
+
+    @staticmethod
+    def try_to_store(batch: list[UsageEvent]) -> list[UsageEvent]:
+        """As delivery does; gives what has to be tried again."""
+        try:
+            return store(batch, using="default").put_off
+        except OperationalError:
+            return batch
 
 
 def test_writes_never_touch_a_replica(tmp_path: Path, database_url: str):

@@ -25,7 +25,7 @@ from usage_tracking.delivery import Delivered, Delivery
 from usage_tracking.events import Usage, UsageEvent, uuid7
 from usage_tracking.models import AIUsageLog, AIUsageTracking
 from usage_tracking.outbox import Outbox
-from usage_tracking.storage import store
+from usage_tracking.storage import Stored, store
 
 pytestmark = pytest.mark.django_db
 
@@ -522,6 +522,75 @@ class TestUser:
 
         assert AIUsageLog.objects.get().user is None
 
+    @pytest.mark.postgres
+    @pytest.mark.django_db(transaction=True)
+    @pytest.mark.parametrize("age", [0 * MINUTE, 11 * MINUTE], ids=["new", "old"])
+    def test_user_whom_the_site_has_locked_keeps_only_the_users_own_calls(self, age):
+        ada, bob = make_user("ada"), make_user("bob")
+        first = make_event()
+        store([first], using="default")
+        locked = make_event(user=ada)
+        named = first.amended(user_id=str(ada.pk), username="ada")
+        batch = [locked, make_event(user=bob), make_event(), named]
+        results: list[Stored] = []
+
+        with freeze_time(NOON + age):
+            with transaction.atomic():
+                User.objects.select_for_update().get(pk=ada.pk)
+                run_in_threads(lambda: results.append(store(batch, using="default")))
+                # Whatever the delivery had locked is free again: the site waits for nothing.
+                User.objects.select_for_update(nowait=True).get(pk=bob.pk)
+            (result,) = results
+            assert {row.event.id for row in result.rows} == {batch[1].id, batch[2].id}
+            assert {event.id for event in result.put_off} == {locked.id, named.id}
+            store(result.put_off, using="default")
+
+        assert set(AIUsageLog.objects.filter(user=ada).values_list("pk", flat=True)) == {
+            locked.id,
+            first.id,
+        }
+        assert_in_step()
+
+    @pytest.mark.postgres
+    @pytest.mark.django_db(transaction=True)
+    def test_log_or_day_that_the_site_has_locked_keeps_only_its_amendment(self):
+        ada, bob = make_user("ada"), make_user("bob")
+        events = [make_event(user=ada), make_event(user=bob), make_event(user=bob)]
+        store(events, using="default")
+        amended = [event.amended(section="other") for event in events]
+        results: list[Stored] = []
+
+        with transaction.atomic():
+            AIUsageTracking.objects.select_for_update().get(user=ada)
+            AIUsageLog.objects.select_for_update().get(pk=events[1].id)
+            run_in_threads(lambda: results.append(store(amended, using="default")))
+        assert {event.id for event in results[0].put_off} == {event.id for event in events[:2]}
+        store(results[0].put_off, using="default")
+
+        assert {log.section for log in AIUsageLog.objects.all()} == {"other"}
+        assert_in_step()
+
+    @pytest.mark.postgres
+    @pytest.mark.django_db(transaction=True)
+    def test_delivery_lets_the_site_change_its_users(self, monkeypatch):
+        user = make_user()
+        add = daily.add
+
+        def spend() -> None:
+            with transaction.atomic(), connection.cursor() as cursor:
+                cursor.execute("SET LOCAL lock_timeout = '1ms'")
+                User.objects.filter(pk=user.pk).update(first_name="Ada")
+                User.objects.select_for_update(no_key=True).get(pk=user.pk)
+
+        def interrupted(*args: Any, **options: Any) -> Any:
+            run_in_threads(spend)
+            return add(*args, **options)
+
+        monkeypatch.setattr(daily, "add", interrupted)
+        store([make_event(user=user)], using="default")
+
+        assert AIUsageLog.objects.get().user == User.objects.get(first_name="Ada")
+
     @pytest.mark.sqlite
     def test_key_given_to_another_user_is_not_that_user(self):
         # SQLite hands the key of a rolled-back signup to the next user.
@@ -637,7 +706,7 @@ class TestUser:
             from usage_tracking import daily, track_ai_usage
             from usage_tracking.events import UsageEvent, utc_now, uuid7
             from usage_tracking.models import AIUsageLog, AIUsageTracking
-            from usage_tracking.storage import store
+            from usage_tracking.storage import Stored, store
 
             def event(user):
                 return UsageEvent(id=uuid7(utc_now()), created_at=utc_now(), section="chat",
@@ -693,7 +762,7 @@ class TestSiteWithoutTimeZones:
             from usage_tracking import daily, track_ai_usage
             from usage_tracking.events import UsageEvent, uuid7
             from usage_tracking.models import AIUsageLog, AIUsageTracking, today
-            from usage_tracking.storage import store
+            from usage_tracking.storage import Stored, store
 
             noon = dt.datetime(2026, 3, 14, 16, 30, tzinfo=dt.UTC)
             user = User.objects.create(username="ada")
@@ -746,7 +815,7 @@ class TestStatements:
 
     @pytest.mark.postgres
     @pytest.mark.django_db(transaction=True)
-    def test_locked_table_gives_up_soon(self):
+    def test_daily_row_that_the_site_changes_gives_up_soon(self):
         user = make_user()
         store([make_event(user=user)], using="default")
         event = make_event(user=user)
@@ -762,10 +831,10 @@ class TestStatements:
 
         # The lock is held until the thread has ended: it did not wait for it.
         with transaction.atomic():
-            AIUsageTracking.objects.select_for_update().get()
+            save_log(user=user)
             run_in_threads(give_way)
 
-        assert AIUsageLog.objects.count() == 1
+        assert AIUsageLog.objects.count() == 2
         assert_in_step()
 
     @pytest.mark.postgres

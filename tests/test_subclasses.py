@@ -5,7 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 from textwrap import dedent
 
+import pytest
+
 from tests.children import run_python
+
+#: A user model with a table of its own beside that of its parent.
+PARENT = """
+from django.contrib.auth.models import AbstractUser
+
+class Person(AbstractUser):
+    pass
+
+class Member(Person):
+    pass
+"""
 
 
 def test_models_of_the_site_keep_the_day_in_step(tmp_path: Path, empty_database_url: str):
@@ -82,19 +95,7 @@ def test_user_model_with_a_parent_works(tmp_path: Path, empty_database_url: str)
     (tmp_path / "members" / "migrations").mkdir(parents=True)
     (tmp_path / "members" / "__init__.py").touch()
     (tmp_path / "members" / "migrations" / "__init__.py").touch()
-    (tmp_path / "members" / "models.py").write_text(
-        dedent(
-            """
-            from django.contrib.auth.models import AbstractUser
-
-            class Person(AbstractUser):
-                pass
-
-            class Member(Person):
-                pass
-            """
-        )
-    )
+    (tmp_path / "members" / "models.py").write_text(PARENT)
     printed = run_python(
         tmp_path,
         """
@@ -118,3 +119,80 @@ def test_user_model_with_a_parent_works(tmp_path: Path, empty_database_url: str)
     )
 
     assert printed == "ada False 3 {}\n"
+
+
+@pytest.mark.postgres  # the statements of another connection come between on this one only
+@pytest.mark.parametrize(
+    ("user_model", "deleted", "models"),
+    [
+        (
+            "auth.User",
+            "members.Visitor",
+            """
+            from django.contrib.auth.models import User
+
+            class Visitor(User):
+                class Meta:
+                    proxy = True
+            """,
+        ),
+        ("members.Member", "members.Member", PARENT),
+        ("members.Member", "members.Person", PARENT),
+        ("customuser.User", "customuser.User", ""),
+    ],
+    ids=["proxy", "child", "parent", "another key"],
+)
+def test_delivery_never_fails_the_deletion_of_a_user(
+    tmp_path: Path, empty_database_url: str, user_model: str, deleted: str, models: str
+):
+    (tmp_path / "members" / "migrations").mkdir(parents=True)
+    (tmp_path / "members" / "__init__.py").touch()
+    (tmp_path / "members" / "migrations" / "__init__.py").touch()
+    (tmp_path / "members" / "models.py").write_text(dedent(models))
+    printed = run_python(
+        tmp_path,
+        f"""
+        import datetime as dt
+        from django.apps import apps
+        from django.contrib.auth import get_user_model
+        from django.core.management import call_command
+        from django.db import connection
+        from tests.builders import NOON, make_event
+        from tests.threads import run_in_threads
+        from usage_tracking import daily
+        from usage_tracking.models import AIUsageLog, AIUsageTracking
+        from usage_tracking.storage import store
+
+        call_command("makemigrations", "members", verbosity=0)
+        call_command("migrate", verbosity=0)
+        User = get_user_model()
+        ada = User.objects.create(**{{User.USERNAME_FIELD: "ada"}})
+        store([make_event(user=ada)], using="default")
+        late = make_event(user=ada, created_at=NOON + dt.timedelta(days=1))
+
+        def interrupted(execute, sql, *rest):
+            answer = execute(sql, *rest)
+            if sql.startswith('UPDATE "ai_usage_log"'):
+                run_in_threads(lambda: print(len(store([late], using="default").rows)))
+            return answer
+
+        with connection.execute_wrapper(interrupted):
+            apps.get_model("{deleted}").objects.get(pk=ada.pk).delete()
+        print([log.user for log in AIUsageLog.objects.all()], AIUsageTracking.objects.count())
+        print(daily.drift(), User.objects.count())
+        """,
+        settings=f"""
+        AUTH_USER_MODEL = "{user_model}"
+        INSTALLED_APPS = [
+            "django.contrib.auth",
+            "django.contrib.contenttypes",
+            "members",
+            "tests.customuser",
+            "usage_tracking",
+        ]
+        MIDDLEWARE = []
+        """,
+        DATABASE_URL=empty_database_url,
+    )
+
+    assert printed.splitlines() == ["1", "[None, None] 0", "{} 0"]

@@ -21,8 +21,6 @@ from django.utils import timezone
 from . import records
 
 Key = tuple[Any, dt.date]
-#: PostgreSQL: held by whoever deletes a user, and shared by deliveries. See `signals`.
-USERS_LOCK = 0x61695F7573616765  # "ai_usage"
 _COST_NOISE = Decimal("1e-6")  # SQLite keeps decimals as floating point numbers
 
 

@@ -52,7 +52,7 @@ EXIT = 2.0
 LONGEST_BACK_OFF = 30.0
 #: Amended events whose revision is remembered.
 REVISIONS = 10_000
-#: Seconds between two tries of an event whose user is not there yet.
+#: Seconds between two tries of an event whose user is not there yet, or is locked.
 RETRY_MISSING_USER = 5.0
 
 
@@ -64,7 +64,7 @@ class Delivered:
     written: int = 0
     #: Events set aside because the database refuses them.
     buried: int = 0
-    #: Events whose user is not in the database yet.
+    #: Events whose user is not in the database yet, or is locked.
     put_off: int = 0
     #: Segments taken over from dead processes.
     adopted: int = 0
@@ -429,7 +429,7 @@ class Delivery:
         return newest
 
     def _hold(self, event: UsageEvent) -> bool:
-        """Whether more may still be learned of an event, or its user was looked for just now."""
+        """Whether more may still be learned of an event, or it was put off just now."""
         if recorder.is_unresolved(event):
             return True
         if event.unit and event.unit in open_units:

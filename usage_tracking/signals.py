@@ -1,4 +1,7 @@
-"""Keep the daily row in step with every delete of a log, and deliveries away from a user who goes.
+"""Keep the daily rows in step with deleted logs, and deliveries from failing a user's deletion.
+
+Deleted logs are followed with `AI_USAGE_ENABLED = False` too: a site that records nothing may still
+delete what it has recorded, and the daily rows must stay the sums of the logs.
 
 Saves are followed in `AIUsageLog._save_table`, bulk writes in the queryset. The row is read as the
 database has it: an instance may be stale, hold expressions, or have been saved in part.
@@ -13,34 +16,51 @@ from django.contrib.auth import get_user_model
 from django.db import connections, router
 from django.db.models.signals import post_delete, pre_delete
 
-from . import daily
-from .models import AIUsageLog
+from . import conf, daily
+from .models import AIUsageLog, AIUsageTracking
 
 _BEFORE = "_ai_usage_before"
 
 
 def connect() -> None:
+    user = get_user_model()._meta.concrete_model
     for model in apps.get_models():
         # A proxy deletes in its own name; a child that has its own table in that of the parent too.
         if model._meta.concrete_model is AIUsageLog:
             pre_delete.connect(remember, sender=model, dispatch_uid="usage_tracking")
             post_delete.connect(subtract, sender=model, dispatch_uid="usage_tracking")
-
-    pre_delete.connect(
-        keep_deliveries_out, sender=get_user_model(), dispatch_uid="usage_tracking.users"
-    )
+        elif model._meta.concrete_model is user:
+            post_delete.connect(remove_late_rows, sender=model, dispatch_uid="usage_tracking.users")
 
 
-def keep_deliveries_out(using: str, **_: Any) -> None:
-    """Lets no delivery write a row for a user who is being deleted, until that is committed.
+def remove_late_rows(instance: Any, using: str, **_: Any) -> None:
+    """Removes what was written for a deleted user after Django had looked at our tables.
 
-    It would come between Django's statements: after the user's rows were found, and before he goes
-    himself, so that the foreign key would fail the host's COMMIT. SQLite has one writer anyway.
+    Django deletes the daily rows, updates the logs, and then deletes the user. A delivery that
+    commits in between would make the foreign keys fail the site's COMMIT. After the DELETE nothing
+    can follow: the user's row is locked until the COMMIT, and deliveries pass over locked users.
+
+    Deliberately no lock before the DELETE: a transaction of the site that has changed a row of this
+    user, and inserts another, would deadlock with it. SQLite has one writer, and with
+    AI_USAGE_ENABLED = False there are no deliveries.
     """
-    connection = connections[using]
-    if connection.vendor == "postgresql" and using == router.db_for_write(AIUsageLog):
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT pg_advisory_xact_lock(%s)", [daily.USERS_LOCK])
+    connection: Any = connections[using]
+    if (
+        not conf.enabled()
+        or connection.vendor != "postgresql"
+        or using != router.db_for_write(AIUsageLog)
+    ):
+        return
+    log, tracking = (
+        connection.ops.quote_name(model._meta.db_table) for model in (AIUsageLog, AIUsageTracking)
+    )
+    pk = instance._meta.pk.get_db_prep_value(instance.pk, connection)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"WITH days AS (DELETE FROM {tracking} WHERE user_id = %s) "
+            f"UPDATE {log} SET user_id = NULL WHERE user_id = %s",
+            [pk, pk],
+        )
 
 
 def remember(instance: AIUsageLog, using: str, **_: Any) -> None:

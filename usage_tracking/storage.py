@@ -20,7 +20,7 @@ from django.utils import timezone
 
 from . import conf, daily, records
 from .events import ENDING, MAX_USERNAME, UsageEvent, utc_now
-from .models import AIUsageLog
+from .models import AIUsageLog, AIUsageTracking
 from .pricing import price
 
 #: An event whose user is not in the database (yet) is put off for so long, then kept without.
@@ -46,28 +46,29 @@ class Stored:
 
     rows: list[Row] = field(default_factory=list)
     totals: dict[daily.Key, daily.Totals] = field(default_factory=dict)
-    #: Events whose user the database does not have; try again later.
+    #: Events whose user is not in the database, or is locked; try again later.
     put_off: list[UsageEvent] = field(default_factory=list)
 
 
 def store(events: Iterable[UsageEvent], *, using: str, patience: dt.timedelta = PATIENCE) -> Stored:
     """Inserts the logs that are not there yet and adds exactly those to the daily rows.
 
-    An event whose user is not there is put off until it is older than `patience`. Raises what the
-    database raises; then nothing was written.
+    An event whose user is not there is put off until it is older than `patience`, and one whose
+    user is locked until the lock is gone. Raises what the database raises; then nothing was
+    written.
     """
     rows = _prepare(events, patience)
     stored = Stored()
-    # Inside a transaction of the site's own the setting would outlast ours.
-    patient = connections[using].vendor == "postgresql" and not connections[using].in_atomic_block
+    # Inside a transaction of the site's own our locks and settings would outlast the delivery.
+    locking = connections[using].vendor == "postgresql" and not connections[using].in_atomic_block
     with transaction.atomic(using=using):
-        inserted = _insert(rows, using, with_timeout=patient)
+        inserted = _insert(rows, using, locking=locking)
         stored.rows = [
             row._replace(user_id=inserted[row.event.id]) for row in rows if row.event.id in inserted
         ]
         if len(inserted) < len(rows):
             rest = [row for row in rows if row.event.id not in inserted]
-            stored.put_off = _update_or_put_off(rest, using)
+            stored.put_off = _update_or_put_off(rest, using, locking=locking)
         increments = daily.merge(
             (
                 (row.user_id, row.day),
@@ -108,25 +109,50 @@ def _prepare(events: Iterable[UsageEvent], patience: dt.timedelta) -> list[Row]:
     return rows
 
 
-def _insert(rows: Sequence[Row], using: str, *, with_timeout: bool) -> dict[UUID, Any]:
+def _insert(rows: Sequence[Row], using: str, *, locking: bool) -> dict[UUID, Any]:
     """Inserts in one statement; gives the user id, or None, of each row that was inserted.
 
-    The user is looked up inside the statement, so that one who has gone cannot fail the COMMIT.
+    The user is looked up inside the statement, so that a deleted user cannot fail the COMMIT.
     """
     connection: Any = connections[using]
     quote = connection.ops.quote_name
-    user = get_user_model()
-    user_field: Any = user._meta.pk
-    user_pk = f"u.{quote(user_field.column)}"
-    patience = patient = same_name = ""
-    if with_timeout:
-        # Sets the lock timeout of this transaction, and takes the lock, without statements of their
-        # own; in this order.
-        patience = (
-            f"(SELECT set_config('lock_timeout', '{LOCK_TIMEOUT}', true) AS value, "
-            f"pg_advisory_xact_lock_shared({daily.USERS_LOCK}) AS shared) AS p, "
+    user_field: Any = get_user_model()._meta.pk
+    columns = {
+        "id": "uuid",
+        "user_id": str(user_field.rel_db_type(connection)),
+        "username": "text",
+        "give_up": "boolean",
+        **_COLUMNS,
+    }
+    events = records.relation(columns, connection, "e")
+    if locking:
+        common, user_id, source = _locking(events, connection)
+    else:
+        common, user_id, source = _reading(events, connection)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"INSERT INTO {quote(AIUsageLog._meta.db_table)} (id, user_id, {', '.join(_COLUMNS)}) "
+            f"{common}SELECT e.id, {user_id}, {', '.join(f'e.{name}' for name in _COLUMNS)} "
+            f"{source} ORDER BY e.id ON CONFLICT (id) DO NOTHING RETURNING id, user_id",
+            [records.parameter(_record(row, connection) for row in rows)],
         )
-        patient = "p.value IS NOT NULL AND p.shared IS NOT NULL AND "
+        returned = cursor.fetchall()
+    pk = AIUsageLog._meta.pk
+    return {
+        pk.to_python(log_id): None if user_id is None else user_field.to_python(user_id)
+        for log_id, user_id in returned
+    }
+
+
+def _reading(events: str, connection: Any) -> tuple[str, str, str]:
+    """The parts of the INSERT (CTEs, user id, source) in a transaction of the site's, or on SQLite.
+
+    Takes no lock: it would last as long as the site's transaction, and SQLite has one writer.
+    """
+    quote = connection.ops.quote_name
+    user = get_user_model()._meta
+    user_pk = f"u.{quote(user.pk.column)}"
+    same_name = ""
     if connection.vendor == "sqlite":
         # SQLite gives the key of a rolled-back signup to the next user, so a known name must match.
         username = _username_field()
@@ -136,29 +162,80 @@ def _insert(rows: Sequence[Row], using: str, *, with_timeout: bool) -> dict[UUID
             f"FROM {quote(named.db_table)} AS n "
             f"WHERE n.{quote(named.pk.column)} = e.user_id) = e.username)"
         )
-    columns = {
-        "id": "uuid",
-        "user_id": str(user_field.rel_db_type(connection)),
-        "username": "text",
-        "give_up": "boolean",
-        **_COLUMNS,
-    }
+    source = (
+        f"FROM {events} LEFT JOIN {quote(user.db_table)} AS u ON {user_pk} = e.user_id{same_name} "
+        f"WHERE (e.user_id IS NULL OR {user_pk} IS NOT NULL OR e.give_up)"
+    )
+    return "", user_pk, source
+
+
+def _locking(events: str, connection: Any) -> tuple[str, str, str]:
+    """The same parts in a transaction of our own on PostgreSQL."""
+    quote = connection.ops.quote_name
+    user = get_user_model()._meta
+    user_pk = f"u.{quote(user.pk.column)}"
+    source = (
+        # Sets the lock timeout of this transaction without a statement of its own.
+        f"FROM (SELECT set_config('lock_timeout', '{LOCK_TIMEOUT}', true) AS value) AS p, "
+        "e LEFT JOIN free AS f ON f.user_id = e.user_id AND f.day = e.day "
+        "WHERE p.value IS NOT NULL AND (e.user_id IS NULL OR f.user_id IS NOT NULL OR e.give_up "
+        f"AND (SELECT {user_pk} FROM {quote(user.db_table)} AS u WHERE {user_pk} = e.user_id) "
+        "IS NULL) "
+        # ON CONFLICT would wait for a transaction that has changed this log.
+        f"AND NOT EXISTS (SELECT FROM {quote(AIUsageLog._meta.db_table)} AS l WHERE l.id = e.id)"
+    )
+    return f"WITH {_free(events, connection)} ", "f.user_id", source
+
+
+def _free(events: str, connection: Any) -> str:
+    """CTEs; `free` has each (user_id, day) of `events` that no other transaction has locked.
+
+    They lock the user and the daily row until our COMMIT, so that neither can be deleted before it.
+
+    Why nothing deadlocks: KEY SHARE lets other transactions update both rows. SKIP LOCKED never
+    waits: it passes over rows that are being deleted or are locked by `select_for_update()`. After
+    that we wait only for other writers of the same daily row, who take those rows in one order. A
+    transaction of the site that has changed a daily row and then locks the user waits for us while
+    we wait for it; LOCK_TIMEOUT, below PostgreSQL's deadlock_timeout, makes us give way. A deletion
+    waits for us at the daily row or at the user, and holds nothing there that we wait for. It takes
+    the locks that Django takes, in Django's order (see `signals.remove_late_rows`).
+    """
+    quote = connection.ops.quote_name
+    user: Any = get_user_model()._meta
+    users, user_pk = quote(user.db_table), f"u.{quote(user.pk.column)}"
+    days = quote(AIUsageTracking._meta.db_table)
+    return (
+        f"e AS (SELECT * FROM {events}), "
+        "keys AS (SELECT DISTINCT user_id, day FROM e), "
+        f"users AS (SELECT {user_pk} AS id FROM {users} AS u "
+        f"WHERE {user_pk} IN (SELECT user_id FROM keys) FOR KEY SHARE OF u SKIP LOCKED), "
+        # Django deletes the daily rows first, and the user only after the logs were updated.
+        f"days AS (SELECT d.user_id, d.date FROM {days} AS d "
+        "WHERE (d.user_id, d.date) IN (SELECT user_id, day FROM keys) "
+        "FOR KEY SHARE OF d SKIP LOCKED), "
+        "free AS (SELECT k.user_id, k.day FROM keys AS k JOIN users AS u ON u.id = k.user_id "
+        "LEFT JOIN days AS l ON l.user_id = k.user_id AND l.date = k.day "
+        f"LEFT JOIN {days} AS d ON d.user_id = k.user_id AND d.date = k.day "
+        "WHERE l.user_id IS NOT NULL OR d.user_id IS NULL)"
+    )
+
+
+def _lock(keys: Iterable[daily.Key], using: str) -> set[daily.Key]:
+    """Locks users and their daily rows as `_insert` does; gives those that were free."""
+    connection: Any = connections[using]
+    user: Any = get_user_model()._meta.pk
+    columns = {"user_id": str(user.rel_db_type(connection)), "day": "date"}
+    wanted = (
+        {"user_id": records.key(user, user_id, connection), "day": day.isoformat()}
+        for user_id, day in keys
+    )
     with connection.cursor() as cursor:
         cursor.execute(
-            f"INSERT INTO {quote(AIUsageLog._meta.db_table)} (id, user_id, {', '.join(_COLUMNS)}) "
-            f"SELECT e.id, {user_pk}, {', '.join(f'e.{name}' for name in _COLUMNS)} "
-            f"FROM {patience}{records.relation(columns, connection, 'e')} "
-            f"LEFT JOIN {quote(user._meta.db_table)} AS u ON {user_pk} = e.user_id{same_name} "
-            f"WHERE {patient}(e.user_id IS NULL OR {user_pk} IS NOT NULL OR e.give_up) "
-            "ORDER BY e.id ON CONFLICT (id) DO NOTHING RETURNING id, user_id",
-            [records.parameter(_record(row, connection) for row in rows)],
+            f"WITH {_free(records.relation(columns, connection, 'e'), connection)} "
+            "SELECT user_id, day FROM free",
+            [records.parameter(wanted)],
         )
-        returned = cursor.fetchall()
-    pk = AIUsageLog._meta.pk
-    return {
-        pk.to_python(log_id): None if user_id is None else user_field.to_python(user_id)
-        for log_id, user_id in returned
-    }
+        return {(user.to_python(user_id), day) for user_id, day in cursor.fetchall()}
 
 
 _COLUMNS = {
@@ -224,31 +301,43 @@ def metadata_of(event: UsageEvent) -> dict[str, Any]:
     return metadata
 
 
-def _update_or_put_off(rows: list[Row], using: str) -> list[UsageEvent]:
+def _update_or_put_off(rows: list[Row], using: str, *, locking: bool) -> list[UsageEvent]:
     """Of rows that were not inserted: amends those that were there before, puts off the others.
 
-    An amendment too waits for its user.
+    An amendment is put off as well while its user is not there, and while another transaction has
+    locked the log, or a user or a daily row that it would change.
     """
     logs = AIUsageLog.objects.using(using)
-    there = dict(logs.filter(pk__in=[row.event.id for row in rows]).values_list("pk", "metadata"))
+    locked = logs.filter(pk__in=[row.event.id for row in rows]).select_for_update(
+        skip_locked=True, no_key=True
+    )
+    there = {
+        log_id: rest for log_id, *rest in locked.values_list("pk", "metadata", "user_id", "day")
+    }
     put_off = []
     for row in rows:
         event = row.event
         if event.id not in there:
             put_off.append(event)
         elif event.revision:
+            metadata, *owners, day = there[event.id]
             names = [name for name in ENDING if name != "cache_write_tokens"]
             changes: dict[str, Any] = {}
             if event.completes:
-                event = replace(event, metadata=event.completing(there[event.id]))
+                event = replace(event, metadata=event.completing(metadata))
             else:
                 names += ["section", "provider", "response_time_ms"]
                 if row.user_id is not None:
                     if _exists(row, using):
                         changes["user_id"] = row.user_id
+                        owners.append(row.user_id)
                     elif not row.give_up:
                         put_off.append(event)
                         continue
+            keys = {(owner, day) for owner in owners if owner is not None}
+            if locking and keys and _lock(keys, using) != keys:
+                put_off.append(row.event)
+                continue
             changes |= {name: getattr(event, name) for name in names}
             changes |= {"cost": row.cost, "error_message": event.error_message or None}
             logs.filter(pk=event.id).update(metadata=metadata_of(event), **changes)

@@ -114,7 +114,7 @@ class Migration(migrations.Migration):
                         blank=True,
                         db_index=False,
                         null=True,
-                        on_delete=django.db.models.deletion.SET_NULL,
+                        on_delete=usage_tracking.models.set_null,
                         related_name="ai_usage_logs",
                         to=settings.AUTH_USER_MODEL,
                     ),

@@ -65,7 +65,7 @@ class Command(UsageCommand):
             "{} refused calls tried again": retried or None,
             "{} calls delivered": done.written,
             "{} files of dead processes taken over": done.adopted or None,
-            "{} calls wait for their user to be saved": done.put_off or None,
+            "{} calls wait for their user to be saved or unlocked": done.put_off or None,
             "{} files belong to living processes, which deliver them": others.living or None,
             "{} files belong to other databases; flush them with the settings that name those": (
                 others.elsewhere or None
