@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import atexit
 import contextvars
-import os
 import queue
 import random
 import sys
@@ -27,7 +26,7 @@ from django.core.signals import request_finished
 from django.db import DataError, IntegrityError, connections, router
 from django.db import close_old_connections as renew_connections
 
-from . import outbox, pricing, scope, tracklog
+from . import files, outbox, pricing, scope, tracklog
 from .context import WAIT
 from .errors import contained, logger, one_line
 from .events import UsageEvent, utc_now
@@ -464,5 +463,5 @@ def _request_finished(**_: object) -> None:
         delivery.moment()
 
 
-os.register_at_fork(after_in_child=delivery.after_fork)
+files.after_fork(delivery.after_fork)
 atexit.register(delivery.stop)
