@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from . import files
 from .events import UsageEvent, utc_now
 from .redaction import REDACTED
-from .segments import Belongs, database, make_directory, read_all, without_user, write
+from .segments import Belongs, database, make_directory, without_user
 
 FILE = "dead.jsonl"
 
@@ -31,10 +32,17 @@ def add(directory: Path, event: UsageEvent, reason: str, *, capacity: int) -> bo
         "event": json.loads(event.to_json()),
     }
     make_directory(directory)
-    with _Locked(directory / FILE) as fd:
-        if os.fstat(fd).st_size > capacity:
+    with _locked(directory / FILE) as fd:
+        size = os.fstat(fd).st_size
+        if size > capacity:
             return False
-        write(fd, json.dumps(letter).encode() + b"\n")
+        try:
+            files.write_at(fd, json.dumps(letter).encode() + b"\n", size)
+        except OSError:
+            # The part that was written would spoil the next letter.
+            with suppress(OSError):
+                os.ftruncate(fd, size)
+            raise
         return True
 
 
@@ -67,8 +75,8 @@ def take(directory: Path, put: Callable[[UsageEvent], None]) -> tuple[int, int]:
     own = database()
     kept: list[bytes] = []
     taken = unreadable = 0
-    with _Locked(directory / FILE) as fd:
-        for line in read_all(fd).splitlines():
+    with _locked(directory / FILE) as fd:
+        for line in files.read_all(fd).splitlines():
             try:
                 letter = json.loads(line)
                 if letter["database"] == own:
@@ -79,8 +87,7 @@ def take(directory: Path, put: Callable[[UsageEvent], None]) -> tuple[int, int]:
                 unreadable += 1
             kept.append(line + b"\n")
         # Emptied after the events are safe: a crash in between repeats them, ids absorb it.
-        os.ftruncate(fd, 0)
-        write(fd, b"".join(kept))
+        _rewrite(fd, kept)
     return taken, unreadable
 
 
@@ -91,8 +98,8 @@ def forget(directory: Path, belongs: Belongs) -> int:
     own = database()
     kept: list[bytes] = []
     forgotten = 0
-    with _Locked(directory / FILE) as fd:
-        for line in read_all(fd).splitlines():
+    with _locked(directory / FILE) as fd:
+        for line in files.read_all(fd).splitlines():
             try:
                 letter = json.loads(line)
                 event, username = letter["event"], letter["event"].get("username") or ""
@@ -109,21 +116,24 @@ def forget(directory: Path, belongs: Belongs) -> int:
                 pass  # torn or tampered with; `read` counts it
             kept.append(line + b"\n")
         if forgotten:
-            os.ftruncate(fd, 0)
-            write(fd, b"".join(kept))
+            _rewrite(fd, kept)
     return forgotten
 
 
-class _Locked:
-    """Opens a file that several processes append to, and holds its lock."""
+@contextmanager
+def _locked(path: Path) -> Iterator[int]:
+    """Open a file that several processes append to, and hold its lock. Raises OSError."""
+    fd = files.open_file(path, os.O_RDWR | os.O_CREAT)
+    try:
+        files.lock(fd, wait=True)
+        yield fd
+    finally:
+        files.close(fd)
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
 
-    def __enter__(self) -> int:
-        self._fd = os.open(self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        fcntl.flock(self._fd, fcntl.LOCK_EX)
-        return self._fd
-
-    def __exit__(self, *_: object) -> None:
-        os.close(self._fd)
+def _rewrite(fd: int, lines: list[bytes]) -> None:
+    """Replace the whole content. Raises OSError."""
+    content = b"".join(lines)
+    # Cut last: a crash in between repeats letters rather than losing them.
+    files.write_at(fd, content, 0)
+    os.ftruncate(fd, len(content))

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import atexit
 import contextvars
-import os
 import queue
 import random
 import sys
@@ -28,7 +27,7 @@ from django.db import DataError, IntegrityError, connections, router, transactio
 from django.db import close_old_connections as renew_connections
 from django.utils.timezone import get_default_timezone
 
-from . import conf, outbox, pricing, recorder, scope, tracklog
+from . import conf, files, outbox, pricing, recorder, scope, tracklog
 from .context import WAIT
 from .errors import contained, logger, one_line
 from .events import UsageEvent, utc_now
@@ -517,5 +516,5 @@ def _request_finished(**_: object) -> None:
         delivery.moment()
 
 
-os.register_at_fork(after_in_child=delivery.after_fork)
+files.after_fork(delivery.after_fork)
 atexit.register(delivery.stop)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 from django.db import connections
+
+from . import files
 
 #: Open connections and connection pools that came into this process by a fork. Kept, for a driver
 #: may say goodbye to the server in the parent's name when the object is freed.
@@ -32,4 +33,4 @@ def _after_fork() -> None:
                 _inherited.append(thing)
 
 
-os.register_at_fork(after_in_child=_after_fork)
+files.after_fork(_after_fork)

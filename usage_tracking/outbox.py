@@ -1,7 +1,9 @@
 """The durable local store between a finished AI call and the database.
 
-Each process appends the events of its calls to a segment of its own, from which delivery takes
-them, and takes over the segments of processes that died.
+Each process appends the events of its calls to a segment of its own, and takes over the segments
+of processes that died. Delivery reads the segments that wait, one after the other, and takes the
+current one only when they are stored: while the database is away the current one grows, and no
+further file is opened.
 """
 
 from __future__ import annotations
@@ -14,14 +16,14 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import NamedTuple, Protocol
 from uuid import UUID
 
 from django.core.signals import setting_changed
 
-from . import conf, dead_letters, segments
+from . import conf, dead_letters, files, segments
 from .dead_letters import DeadLetter
 from .errors import contained, logger, one_line
 from .events import UsageEvent
@@ -34,8 +36,10 @@ MEMORY_CAPACITY = 10_000
 #: How much may be written before the size of the directory is looked at again.
 _UNCHECKED = 1024 * 1024
 _COMPLAIN_EVERY = 60.0
-#: How many segments of dead processes are held open at a time.
+#: How many segments may wait at a time, each of them an open file, beside the current one.
 ADOPTED = 16
+#: Bytes after which a process starts a new segment, so that delivery frees room piece by piece.
+SEGMENT = 4 * 1024 * 1024
 
 
 class Listener(Protocol):
@@ -66,6 +70,12 @@ class Others(NamedTuple):
     elsewhere: int = 0
 
 
+class _Line(NamedTuple):
+    event: UsageEvent
+    data: bytes
+    accepted: bool
+
+
 class Outbox:
     """The events of this process that the database does not have yet.
 
@@ -82,8 +92,16 @@ class Outbox:
     def _reset(self) -> None:
         # Reentrant: a garbage collection inside `put` may finish an abandoned stream, which puts.
         self._lock = threading.RLock()
+        self._pid = os.getpid()
+        #: Lines to be written into the current segment.
+        self._queue: deque[_Line] = deque()
+        self._is_writing = False
         self._current: Segment | None = None
         self._waiting: list[Segment] = []
+        #: Refused events that could not be written, each with the reason.
+        self._unburied: deque[tuple[UsageEvent, str]] = deque()
+        #: Delivered files that could not be removed.
+        self._leftover: set[Path] = set()
         self._memory: deque[UsageEvent] = deque()
         #: Written in transactions that may be rolled back; each with whether that has ended.
         self._doubtful: list[tuple[Callable[[], bool], UsageEvent]] = []
@@ -100,23 +118,12 @@ class Outbox:
         if self.directory is None:
             self._remember(event)
             return
-        line = event.to_json().encode() + b"\n"
+        line = _Line(event, event.to_json().encode() + b"\n", accepted)
+        if self._pid != os.getpid():
+            self.after_fork()  # uWSGI forks without Python's knowledge
+        self._queue.append(line)
         with self._lock:
-            try:
-                if not accepted and not self._has_room(len(line)):
-                    self._drop(f"the outbox is full ({CAPACITY} bytes)")
-                    return
-                current = self._current or self._begin(self.directory)
-                current.append(line)
-            except Exception as error:  # a disk, a router: the event must not go
-                # What was written of the line would spoil the next one: go on in a new segment.
-                if self._current is not None:
-                    self._waiting.append(self._current)
-                    self._current = None
-                self._remember(event)
-                if from_outside(error):
-                    raise
-                self._complain(f"cannot write to {self.directory}: {error}; kept in memory")
+            self._write_queued()
 
     def batches(self, limit: int, hold: Callable[[UsageEvent], bool]) -> Iterator[list[UsageEvent]]:
         """Yields what waits, at most `limit` events at a time, of each id the latest.
@@ -126,16 +133,24 @@ class Outbox:
         back. One thread at a time.
         """
         with self._lock:
+            self._write_queued()
             self._put_back_doubtful()
-            if self._current is not None and self._current.size > self._current.offset:
-                self._waiting.append(self._current)
-                self._current = None
+            if self._current is not None and not self._current.is_linked():
+                self._detach()  # someone removed the file: no process would find what follows
             waiting = list(self._waiting)
             in_memory = len(self._memory)
-        for segment in waiting:
+        for segment in chain(waiting, self._detached()):
             while True:
-                lines, end = segment.read(limit)
+                try:
+                    lines, end = segment.read(limit)
+                except OSError as error:
+                    self._complain(f"cannot read {segment.path}: {error}")
+                    if self._no_longer_waits(segment):
+                        files.close(segment.fd)  # an orphan now, to be tried again
+                    break
                 if not lines:
+                    if self._no_longer_waits(segment) and not segment.remove():
+                        self._leftover.add(segment.path)
                     break
                 held, ready = self._sort(self._parse(lines), hold)
                 if ready:
@@ -143,9 +158,6 @@ class Outbox:
                 segment.offset = end
                 for event in held:
                     self.put(event, accepted=True)
-            with self._lock:
-                self._waiting.remove(segment)
-            segment.remove()
         while in_memory > 0:
             events = list(islice(self._memory, min(limit, in_memory)))
             if not events:
@@ -154,8 +166,10 @@ class Outbox:
             if ready:
                 yield ready
             with self._lock:
-                for _ in events:
-                    self._memory.popleft()
+                for event in events:
+                    # Unless a full memory has dropped it meanwhile.
+                    if self._memory and self._memory[0].id == event.id:
+                        self._memory.popleft()
                 self._memory.extend(held)
             in_memory -= len(events)
 
@@ -163,22 +177,31 @@ class Outbox:
         """Takes over segments whose owners are dead, at most ADOPTED at a time; says how many."""
         if self.directory is None:
             return 0
+        self._bury(self.directory)
+        self._leftover = {path for path in self._leftover if not files.remove(path)}
         header = segments.header()
         adopted = 0
         for path in self.segments():
             if len(self._waiting) >= ADOPTED:
                 break  # each is an open file of the host's process until it is delivered
+            if path in self._leftover:
+                continue
             if segment := Segment.adopt(path, header):
                 with self._lock:
                     self._waiting.append(segment)
                 adopted += 1
-        segments.sweep(self.directory)
+        with suppress(OSError):
+            segments.sweep(self.directory)
         return adopted
 
     def has_orphans(self) -> bool:
         """Whether a dead process left a segment of our database."""
         header = segments.header()
-        return any(segments.is_orphan(path, header) for path in self.segments())
+        return any(
+            segments.is_orphan(path, header)
+            for path in self.segments()
+            if path not in self._leftover
+        )
 
     def other_segments(self) -> Others:
         """How many segments other living processes hold, and how many are of other databases."""
@@ -196,8 +219,17 @@ class Outbox:
         return Others(counts[True], counts[False])
 
     def segments(self) -> list[Path]:
-        """The files that wait on disk, those of other processes included."""
-        return [] if self.directory is None else segments.paths(self.directory)
+        """The files that wait on disk, those of other processes included.
+
+        None of them while the directory cannot be read, as when the host has no descriptor left.
+        """
+        if self.directory is None:
+            return []
+        try:
+            return segments.paths(self.directory)
+        except OSError as error:
+            self._complain(f"cannot read {self.directory}: {error}")
+            return []
 
     def is_empty(self) -> bool:
         """Whether nothing of this process waits; cheap enough to ask after every request."""
@@ -205,6 +237,7 @@ class Outbox:
         return (
             not self._waiting
             and not self._memory
+            and not self._queue
             and (current is None or current.size <= current.offset)
             and not any(has_ended() for has_ended, _ in self._doubtful)
         )
@@ -232,7 +265,7 @@ class Outbox:
         """Lets go of the files; what is in them becomes an orphan that anybody may deliver."""
         with self._lock:
             for segment in (*self._waiting, *([self._current] if self._current else [])):
-                os.close(segment.fd)
+                files.close(segment.fd)
             self._waiting, self._current = [], None
 
     def bury(self, event: UsageEvent, reason: str) -> None:
@@ -246,11 +279,31 @@ class Outbox:
         )
         if self.directory is None:
             return
-        try:
-            if not dead_letters.add(self.directory, event, reason, capacity=CAPACITY):
+        with self._lock:
+            if len(self._unburied) >= MEMORY_CAPACITY:
+                self._unburied.popleft()
+                self._drop(f"more than {MEMORY_CAPACITY} refused events in memory")
+            self._unburied.append((event, reason))
+        self._bury(self.directory)
+
+    def _bury(self, directory: Path) -> None:
+        # Without our lock: another process may hold the lock on the file for long.
+        while refused := self._next_refused():
+            try:
+                added = dead_letters.add(directory, *refused, capacity=CAPACITY)
+            except BaseException as error:
+                with self._lock:
+                    self._unburied.appendleft(refused)
+                if not isinstance(error, OSError):
+                    raise
+                self._complain(f"cannot write {dead_letters.FILE}: {error}; kept in memory")
+                return
+            if not added:
                 self._drop(f"{dead_letters.FILE} is full ({CAPACITY} bytes)")
-        except OSError as error:
-            self._complain(f"cannot write {dead_letters.FILE}: {error}")
+
+    def _next_refused(self) -> tuple[UsageEvent, str] | None:
+        with self._lock:
+            return self._unburied.popleft() if self._unburied else None
 
     def dead_letters(self) -> list[DeadLetter]:
         """The events that the database refused, with its reasons."""
@@ -287,12 +340,14 @@ class Outbox:
         with self._lock:
             self._memory = deque(map(without_user, self._memory))
             self._doubtful = [(ended, without_user(event)) for ended, event in self._doubtful]
+            self._unburied = deque((without_user(event), why) for event, why in self._unburied)
         if self.directory is None:
             return forgotten
         header = segments.header()
+        paths = segments.paths(self.directory)
         return (
             forgotten
-            + sum(segments.forget(path, header, belongs) for path in self.segments())
+            + sum(segments.forget(path, header, belongs) for path in paths)
             + dead_letters.forget(self.directory, belongs)
         )
 
@@ -313,15 +368,63 @@ class Outbox:
             else:
                 self._doubtful.append((has_ended, event))
 
-    def _begin(self, directory: Path) -> Segment:
-        segments.make_directory(directory)
-        created = Segment.create(directory)
-        # Meanwhile a garbage collection inside may have put, and begun one, too.
-        if self._current is None:
-            self._current = created
-        else:
-            self._waiting.append(created)
-        return self._current
+    def _write_queued(self) -> None:
+        # A garbage collection during a put may put another event. The outer one writes both, or
+        # they would be written at the same offset.
+        if self._is_writing or self.directory is None:
+            return
+        self._is_writing = True
+        try:
+            while self._queue:
+                self._write(self._queue[0], self.directory)
+                self._queue.popleft()
+        finally:
+            self._is_writing = False
+
+    def _write(self, line: _Line, directory: Path) -> None:
+        try:
+            if not line.accepted and not self._has_room(len(line.data)):
+                self._drop(f"the outbox is full ({CAPACITY} bytes)")
+                return
+            if self._current is not None and self._current.size >= SEGMENT:
+                self._detach()
+            if self._current is None:
+                segments.make_directory(directory)
+                self._current = Segment.create(directory)
+            self._current.append(line.data)
+        except Exception as error:  # a disk, a router: the event must not go
+            if self._current is not None and not self._current.mend():
+                self._detach()
+            if from_outside(error):
+                raise  # the line stays in the queue
+            self._complain(f"cannot write to {directory}: {error}; kept in memory")
+            self._remember(line.event)
+
+    def _detach(self) -> Segment | None:
+        """Move the current segment to those that wait, unless they are too many."""
+        current = self._current
+        if current is None or len(self._waiting) >= ADOPTED:
+            return None
+        # A garbage collection meanwhile may put an event, and so detach it too.
+        if current not in self._waiting:
+            self._waiting.append(current)
+        if self._current is current:
+            self._current = None
+        return current
+
+    def _detached(self) -> Iterator[Segment]:
+        with self._lock:
+            segment = self._detach()
+        if segment is not None:
+            yield segment
+
+    def _no_longer_waits(self, segment: Segment) -> bool:
+        """Take the segment off those that wait; False if `close` has done so."""
+        with self._lock:
+            if segment not in self._waiting:
+                return False
+            self._waiting.remove(segment)
+            return True
 
     def _has_room(self, length: int) -> bool:
         self._unchecked += length
@@ -454,5 +557,5 @@ def _setting_changed(*, setting: str, **_: object) -> None:
         _outbox = None
 
 
-os.register_at_fork(after_in_child=_after_fork)
+files.after_fork(_after_fork)
 setting_changed.connect(_setting_changed)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import queue
 import time
 from collections.abc import Callable
@@ -13,7 +12,7 @@ from uuid import UUID
 from django.db import Error as DatabaseError
 from django.http.response import HttpResponseBase
 
-from . import conf, outbox
+from . import conf, files, outbox
 from .errors import contain, contained, logger, one_line, shown_user
 from .events import ENDING, MANUAL, UNKNOWN, Usage, UsageEvent, utc_now, uuid7
 from .owners import Owner, owner_of, resolve
@@ -230,7 +229,7 @@ def _after_fork() -> None:
     _unresolved.clear()
 
 
-os.register_at_fork(after_in_child=_after_fork)
+files.after_fork(_after_fork)
 
 
 def warn_of_unknown_section(event: UsageEvent) -> None:

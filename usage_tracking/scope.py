@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
 from django.http import HttpRequest
 
-from . import conf
+from . import conf, files
 from .errors import contained, logger
 from .owners import Owner, Pending, loaded, owner_of
 
@@ -137,7 +137,7 @@ def _after_fork() -> None:
     gate = threading.Lock()
 
 
-os.register_at_fork(after_in_child=_after_fork)
+files.after_fork(_after_fork)
 
 
 class Scope:

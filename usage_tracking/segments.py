@@ -1,4 +1,4 @@
-"""Files of events: each is written by one process, which holds a `flock` on it while it lives.
+"""Files of events: each is written by one process, which holds a lock on it while it lives.
 
 The kernel drops the lock when the process dies, however it dies, and then any process of the site
 takes the file over. Lines are written without fsync: they survive `kill -9`, not a power cut.
@@ -6,11 +6,11 @@ takes the file over. Lines are written without fsync: they survive `kill -9`, no
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from typing import Self
@@ -18,9 +18,12 @@ from typing import Self
 from django.apps import apps
 from django.db import connections, router
 
+from . import files
 from .events import utc_now, uuid7
 
 _SUFFIX, _NEW = ".jsonl", ".new"
+#: How many new files in a row other processes may lock first.
+_TRIES = 5
 
 #: Says of a user id and a username whether they are those of a person to forget.
 Belongs = Callable[[str, str], bool]
@@ -39,68 +42,109 @@ def header() -> bytes:
 
 
 def paths(directory: Path) -> list[Path]:
-    """The files of events, of whichever process and database, the oldest first."""
-    return sorted(directory.glob(f"*-*{_SUFFIX}"))
+    """The files of events, of whichever process and database, the oldest first.
+
+    Raises OSError if the directory is there and cannot be read.
+    """
+    return sorted(path for path in _files(directory, _SUFFIX) if "-" in path.name)
+
+
+def _files(directory: Path, suffix: str) -> list[Path]:
+    # `Path.glob` hides some errors, and which ones depends on the version of Python.
+    try:
+        return [directory / name for name in os.listdir(directory) if name.endswith(suffix)]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
 
 
 class Segment:
     """A locked file of events and how far it has been delivered."""
 
-    __slots__ = ("fd", "offset", "path", "size")
+    __slots__ = ("_start", "fd", "offset", "path", "size")
 
-    def __init__(self, fd: int, path: Path, *, offset: int, size: int) -> None:
-        self.fd, self.path, self.offset, self.size = fd, path, offset, size
+    def __init__(self, fd: int, path: Path, *, start: int, size: int) -> None:
+        self.fd, self.path, self.size = fd, path, size
+        #: Bytes of the header.
+        self._start = self.offset = start
 
     @classmethod
     def create(cls, directory: Path) -> Self:
-        """A new segment, locked before it can be seen under the name that others look for."""
-        name = f"{uuid7(utc_now()).hex}-{os.getpid()}"
-        new = directory / (name + _NEW)
-        fd = os.open(new, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            first = header()
-            write(fd, first)
-            path = directory / (name + _SUFFIX)
+        """A new segment, locked before it can be seen under the name that others look for.
+
+        Windows cannot rename an open file. There another process may lock the file first: it finds
+        no event and removes it, and this process tries another name. Raises OSError.
+        """
+        first = header()
+        for _ in range(_TRIES):
+            name = f"{uuid7(utc_now()).hex}-{os.getpid()}"
+            new, path = directory / (name + _NEW), directory / (name + _SUFFIX)
+            fd = files.open_file(new, os.O_RDWR | os.O_CREAT | os.O_EXCL)
+            try:
+                files.lock(fd)
+                files.write_at(fd, first, 0)
+                if not files.PINS_OPEN_FILES:
+                    new.rename(path)
+                    return cls(fd, path, start=len(first), size=len(first))
+            except BaseException:
+                files.close(fd)
+                files.remove(new)
+                raise
+            files.close(fd)
             new.rename(path)
-        except OSError:
-            os.close(fd)
-            new.unlink(missing_ok=True)
-            raise
-        return cls(fd, path, offset=len(first), size=len(first))
+            if segment := cls.adopt(path, first):
+                return segment
+        raise OSError(f"other processes took each of {_TRIES} new files")
 
     @classmethod
     def adopt(cls, path: Path, header: bytes) -> Self | None:
         """The segment at `path` if its owner is dead and it begins with `header`."""
+        if not files.CAN_LOCK:
+            return None  # nothing tells that its owner is dead
         try:
-            fd = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC)
+            fd = files.open_file(path, os.O_RDWR)
         except OSError:
             return None
         try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            files.lock(fd)
             status = os.fstat(fd)
             # Between our open and our lock its last owner may have delivered and removed it.
-            if status.st_nlink and os.pread(fd, len(header), 0) == header:
-                return cls(fd, path, offset=len(header), size=status.st_size)
+            if status.st_nlink and files.read_at(fd, len(header), 0) == header:
+                return cls(fd, path, start=len(header), size=status.st_size)
         except OSError:
             pass
-        os.close(fd)
+        files.close(fd)
         return None
 
     def append(self, line: bytes) -> None:
-        """Raises OSError if the disk did not take the whole line."""
-        write(self.fd, line)
+        """Raises OSError if the disk did not take the whole line; the next one overwrites it."""
+        files.write_at(self.fd, line, self.size)
         self.size += len(line)
+
+    def mend(self) -> bool:
+        """Cut off what a failed `append` left; False if the file can no longer be changed."""
+        try:
+            os.ftruncate(self.fd, self.size)
+        except OSError:
+            return False
+        return True
+
+    def is_linked(self) -> bool:
+        """Whether the file still has its name, so that others find it after our death."""
+        try:
+            return os.fstat(self.fd).st_nlink > 0
+        except OSError:
+            return False
 
     def read(self, limit: int) -> tuple[list[bytes], int]:
         """At most `limit` lines after what was delivered, and the offset behind them.
 
-        A last line without an end, torn by the death of its writer, counts as a line.
+        A last line without an end, torn by the death of its writer, counts as a line. Raises
+        OSError.
         """
         lines: list[bytes] = []
         end, rest = self.offset, b""
         while len(lines) < limit:
-            block = os.pread(self.fd, 256 * 1024, end + len(rest))
+            block = files.read_at(self.fd, 256 * 1024, end + len(rest))
             if not block:
                 if rest:
                     lines.append(rest)
@@ -112,37 +156,51 @@ class Segment:
                 end += len(line) + 1
         return lines, end
 
-    def remove(self) -> None:
+    def remove(self) -> bool:
+        """Close and remove a file that is delivered; False if it could not be removed.
+
+        Only its header is left then: an orphan without events.
+        """
         # Unlinked before it is unlocked: nobody must find it free and still there.
-        self.path.unlink(missing_ok=True)
-        os.close(self.fd)
+        if not files.PINS_OPEN_FILES and files.remove(self.path):
+            files.close(self.fd)
+            return True
+        with suppress(OSError):
+            os.ftruncate(self.fd, self._start)
+        files.close(self.fd)
+        return files.remove(self.path)
 
 
 def is_orphan(path: Path, header: bytes) -> bool:
     """Whether the owner of the file is dead, and it begins with `header`."""
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        fd = files.open_file(path, os.O_RDONLY)
     except OSError:
         return False  # delivered in this very moment
     try:
-        return os.pread(fd, len(header), 0) == header and is_free(fd)
+        return files.read_at(fd, len(header), 0) == header and is_free(fd)
     finally:
-        os.close(fd)
+        files.close(fd)
 
 
 def is_free(fd: int) -> bool:
     """Whether no living process owns the file."""
+    if not files.CAN_LOCK:
+        return False
     try:
         # Shared, and let go with the file: who wants to take it over waits for nothing.
-        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        files.lock(fd, shared=True)
     except OSError:
         return False
     return True
 
 
 def sweep(directory: Path) -> None:
-    """Removes what a process left that died while it created a segment; it held no event."""
-    for path in directory.glob("*" + _NEW):
+    """Removes what a process left that died while it created a segment; it held no event.
+
+    Raises OSError if the directory cannot be read.
+    """
+    for path in _files(directory, _NEW):
         try:
             if time.time() - path.stat().st_mtime > 60:
                 path.unlink()
@@ -153,27 +211,27 @@ def sweep(directory: Path) -> None:
 def forget(path: Path, header: bytes, belongs: Belongs) -> int:
     """Takes users off the events of a file that begins with `header`; says of how many.
 
-    Overwrites the lines in their places: its owner may live and goes by their offsets.
+    Overwrites the lines in their places: its owner may live and goes by their offsets. Raises
+    OSError.
     """
     try:
-        # Without O_APPEND, under which Linux would write at the end wherever it is told to.
-        fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        fd = files.open_file(path, os.O_RDWR)
     except FileNotFoundError:  # delivered in this very moment
         return 0
     try:
-        content = read_all(fd)
+        content = files.read_all(fd)
         if not content.startswith(header):
             return 0
         forgotten, offset = 0, 0
         for line in content.splitlines(keepends=True):
             if anonymous := without_user(line, belongs):
                 # One write a line, in the page cache at once: a reader sees the one or the other.
-                os.pwrite(fd, anonymous.ljust(len(line.rstrip(b"\n"))), offset)
+                files.write_at(fd, anonymous.ljust(len(line.rstrip(b"\n"))), offset)
                 forgotten += 1
             offset += len(line)
         return forgotten
     finally:
-        os.close(fd)
+        files.close(fd)
 
 
 def without_user(line: bytes, belongs: Belongs) -> bytes | None:
@@ -195,17 +253,3 @@ def make_directory(directory: Path) -> None:
     if not directory.is_dir():
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         (directory / ".gitignore").write_text("*\n")
-
-
-def write(fd: int, data: bytes) -> None:
-    """Raises OSError if the disk did not take all of it."""
-    if os.write(fd, data) != len(data):
-        raise OSError("short write")
-
-
-def read_all(fd: int) -> bytes:
-    parts, offset = [], 0
-    while block := os.pread(fd, 1024 * 1024, offset):
-        parts.append(block)
-        offset += len(block)
-    return b"".join(parts)

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
 
-from .. import conf, outbox, segments
+from .. import conf, files, outbox, segments
 from ..delivery import ORPHANS_EVERY, TIMER
 from ..events import UsageEvent, utc_now
 from .findings import Finding, Result, Thresholds, note, ok, problem
@@ -48,13 +48,13 @@ def look() -> Waiting:
     if box.directory is None:
         return Waiting(None, dropped=box.dropped)
     header = segments.header()
-    files = [found for path in box.segments() if (found := _read(path, header))]
-    orphans = [file for file in files if file.is_orphan]
+    ours = [found for path in box.segments() if (found := _read(path, header))]
+    orphans = [file for file in ours if file.is_orphan]
     letters = box.dead_letters()
     return Waiting(
         box.directory,
-        events=sum(file.events for file in files),
-        oldest=min((file.oldest for file in files if file.oldest), default=None),
+        events=sum(file.events for file in ours),
+        oldest=min((file.oldest for file in ours if file.oldest), default=None),
         orphans=len(orphans),
         orphaned=sum(file.events for file in orphans),
         left_for=max((file.left_for for file in orphans), default=0.0),
@@ -74,16 +74,17 @@ class _File(NamedTuple):
 def _read(path: Path, header: bytes) -> _File | None:
     """None for the file of a site with another database, which is not ours to deliver."""
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        fd = files.open_file(path, os.O_RDONLY)
     except OSError:
         return None  # delivered in this very moment
     try:
-        if os.pread(fd, len(header), 0) != header:
+        if files.read_at(fd, len(header), 0) != header:
             return None
-        first = os.pread(fd, 64 * 1024, len(header)).partition(b"\n")[0]
-        lines = 0
-        while block := os.read(fd, 1024 * 1024):
+        first = files.read_at(fd, 64 * 1024, len(header)).partition(b"\n")[0]
+        lines = offset = 0
+        while block := files.read_at(fd, 1024 * 1024, offset):
             lines += block.count(b"\n")
+            offset += len(block)
         return _File(
             max(lines - 1, 0),  # the first line is the header
             _began(first),
@@ -91,7 +92,7 @@ def _read(path: Path, header: bytes) -> _File | None:
             max(time.time() - os.fstat(fd).st_mtime, 0.0),
         )
     finally:
-        os.close(fd)
+        files.close(fd)
 
 
 def _began(line: bytes) -> datetime | None:

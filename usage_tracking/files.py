@@ -1,0 +1,119 @@
+"""What platforms do differently: locks, reading and writing at an offset, forks.
+
+POSIX has all of these. Windows has locks, but neither forks nor `pread`, and it refuses to rename
+or remove a file that is open. WebAssembly has no locks.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+
+def _optional(name: str) -> Any:
+    try:
+        return import_module(name)
+    except ImportError:
+        return None
+
+
+_fcntl = _optional("fcntl")
+_msvcrt = _optional("msvcrt")
+#: Whether the lock on a file can tell that its owner is alive.
+CAN_LOCK = _fcntl is not None or _msvcrt is not None
+#: Whether an open file can be neither renamed nor removed. Windows allows both only with
+#: FILE_SHARE_DELETE, which its C library does not set: https://bugs.python.org/issue15244
+PINS_OPEN_FILES = _msvcrt is not None
+#: Without this flag Windows translates line breaks, and offsets are wrong.
+_BINARY: int = getattr(os, "O_BINARY", 0)
+#: A lock of Windows stops every other read and write of the bytes it covers, so it covers one byte
+#: far behind the content. That byte need not exist:
+#: https://learn.microsoft.com/cpp/c-runtime-library/reference/locking
+_LOCKED_BYTE = 2**30
+_HAS_PREAD = hasattr(os, "pread") and hasattr(os, "pwrite")
+# Reentrant: a garbage collection meanwhile may finish an abandoned stream, which puts an event.
+_seeking = threading.RLock()
+
+
+def open_file(path: Path, flags: int, mode: int = 0o600) -> int:
+    """Return a descriptor that child processes do not inherit (PEP 446). Raises OSError."""
+    return os.open(path, flags | _BINARY, mode)
+
+
+def close(fd: int) -> None:
+    """Close the descriptor, which releases its lock. Raises OSError."""
+    if _msvcrt is not None:
+        # Windows asks for this: a lock that is only closed may stay for a while.
+        with suppress(OSError):
+            os.lseek(fd, _LOCKED_BYTE, os.SEEK_SET)
+            _msvcrt.locking(fd, _msvcrt.LK_UNLCK, 1)
+    os.close(fd)
+
+
+def lock(fd: int, *, shared: bool = False, wait: bool = False) -> None:
+    """Lock the file until `fd` is closed or the process dies.
+
+    Raises OSError if another descriptor holds the lock. With `wait` it waits for the lock, on
+    Windows for at most ten seconds. On Windows a `shared` lock is an exclusive one. It does nothing
+    on a platform without locks.
+    """
+    if _fcntl is not None:
+        kind = _fcntl.LOCK_SH if shared else _fcntl.LOCK_EX
+        _fcntl.flock(fd, kind if wait else kind | _fcntl.LOCK_NB)
+    elif _msvcrt is not None:
+        os.lseek(fd, _LOCKED_BYTE, os.SEEK_SET)
+        _msvcrt.locking(fd, _msvcrt.LK_LOCK if wait else _msvcrt.LK_NBLCK, 1)
+
+
+def remove(path: Path) -> bool:
+    """Remove the file; return whether it is gone."""
+    try:
+        path.unlink(missing_ok=True)
+    except OSError:
+        return False
+    return True
+
+
+def read_at(fd: int, length: int, offset: int) -> bytes:
+    """Return at most `length` bytes, none at the end of the file. Raises OSError."""
+    if _HAS_PREAD:
+        return os.pread(fd, length, offset)
+    with _seeking:
+        while True:
+            os.lseek(fd, offset, os.SEEK_SET)
+            block = os.read(fd, length)
+            # A garbage collection meanwhile may have put an event, which moved the position.
+            if os.lseek(fd, 0, os.SEEK_CUR) == offset + len(block):
+                return block
+
+
+def read_all(fd: int) -> bytes:
+    """Return the whole content. Raises OSError."""
+    parts, offset = [], 0
+    while block := read_at(fd, 1024 * 1024, offset):
+        parts.append(block)
+        offset += len(block)
+    return b"".join(parts)
+
+
+def write_at(fd: int, data: bytes, offset: int) -> None:
+    """Write all of `data`, over the content or behind it. Raises OSError, also for a part."""
+    if _HAS_PREAD:
+        written = os.pwrite(fd, data, offset)
+    else:
+        with _seeking:
+            os.lseek(fd, offset, os.SEEK_SET)
+            written = os.write(fd, data)
+    if written != len(data):
+        raise OSError(f"the disk took {written} of {len(data)} bytes")
+
+
+def after_fork(function: Callable[[], object]) -> None:
+    """Call `function` in each process that is forked from this one."""
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=function)
