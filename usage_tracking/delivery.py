@@ -1,8 +1,9 @@
 """Moves events from the outbox into the database.
 
 One daemon thread per process delivers over a connection of its own, woken by moments: a request,
-a task or an outermost scope has ended, some seconds have passed, the process exits. In a site's own
-tests there is no thread; the same moments deliver on the caller's connection.
+a task or an outermost scope has ended, some seconds have passed, the process exits. With
+`AI_USAGE_OUTBOX = None` there is no thread, and the same moments deliver on the caller's
+connection. In a site's own tests whoever reads the usage tables delivers: see `reads`.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import random
 import sys
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -27,7 +28,7 @@ from django.core.signals import request_finished
 from django.db import DataError, IntegrityError, connections, router
 from django.db import close_old_connections as renew_connections
 
-from . import outbox, pricing, scope, tracklog
+from . import outbox, pricing, reads, scope, tracklog
 from .context import WAIT
 from .errors import contained, logger, one_line
 from .events import UsageEvent, utc_now
@@ -51,6 +52,8 @@ EXIT = 2.0
 LONGEST_BACK_OFF = 30.0
 #: Amended events whose revision is remembered.
 REVISIONS = 10_000
+#: In a test: seconds for which one who reads waits for another thread that delivers.
+OTHER_READER = 5.0
 #: Seconds between two tries of an event whose user is not there yet.
 RETRY_MISSING_USER = 5.0
 
@@ -77,6 +80,8 @@ class Delivery:
 
     def _reset(self) -> None:
         self._one_at_a_time = threading.Lock()
+        #: The thread that has it.
+        self._deliverer: int | None = None
         # Reentrant: a garbage collection inside may finish an abandoned stream, which puts.
         self._start_lock = threading.RLock()
         self._thread: threading.Thread | None = None
@@ -88,12 +93,12 @@ class Delivery:
         #: The revisions of amended events that were written lately.
         self._revisions: dict[UUID, int] = {}
         self._next_orphans = 0.0
-        self._has_delivered = False
+        #: The transaction of the TestCase class that was set up last.
+        self._test_class: object | None = None
         self._stopping = False
         #: Connections whose threads have put events: on SQLite we wait for their transactions.
         #: A copy for each that is new, for a set that grows cannot be walked by another thread.
         self._callers: frozenset[ref[Any]] = frozenset()
-        self._was_patient = False
 
     def alias(self) -> str:
         return router.db_for_write(AIUsageLog)
@@ -106,7 +111,9 @@ class Delivery:
     @contained
     def arrived(self) -> None:
         if outbox.inline():
-            if not open_units:
+            if outbox.in_test():
+                reads.watch()
+            if not open_units and self._delivers_at_moments():
                 self.deliver_inline()
             return
         self._start()
@@ -119,7 +126,8 @@ class Delivery:
     def moment(self, *, wait: float = 0.0) -> bool:
         """Wakes the thread; True if it has delivered within `wait` seconds."""
         if outbox.inline():
-            self.deliver_inline()
+            if self._delivers_at_moments():
+                self.deliver_inline()
             return True
         if outbox.get().is_empty() and not self._finds_orphans():
             return True
@@ -131,18 +139,31 @@ class Delivery:
         self._moments.put(done)
         return done.wait(wait)
 
-    def patience(self) -> float:
-        """How long a caller that was promised saved rows waits for them, in seconds.
+    def enters_test_class(self) -> bool:
+        entered = reads.test_class(connections[self.alias()])
+        if entered is None or entered is self._test_class:
+            return False
+        self._test_class = entered
+        return True
 
-        Longer once per process, while the thread connects and imports the prices.
+    def _delivers_at_moments(self) -> bool:
+        """Inline: not in a test, but while its class is set up, whose rows each of its tests sees.
+
+        A test begins with a transaction within that of its class, and what it writes is gone after.
         """
-        if self._has_delivered or self._failures or self._was_patient:
-            return WAIT
-        self._was_patient = True
-        return 1.0
+        return not outbox.in_test() or reads.test_class(connections[self.alias()]) is not None
 
-    def deliver_inline(self) -> None:
-        """Delivers on the caller's connection; on an event loop the next moment does it."""
+    @contained
+    def before_read(self) -> None:
+        """In a test: a statement that names the usage tables is about to run."""
+        if self._deliverer != threading.get_ident():  # else it is one of ours
+            self.deliver_inline(wait=OTHER_READER)
+
+    def deliver_inline(self, *, wait: float = 0.0) -> None:
+        """Delivers on the caller's connection; on an event loop the next moment does it.
+
+        Waits up to `wait` seconds for another thread that is delivering.
+        """
         if on_event_loop():
             return
         box = outbox.get()
@@ -150,13 +171,21 @@ class Delivery:
         if box.is_empty() or connection.needs_rollback:
             return
         delivered: list[UsageEvent] = []
-        self._deliver(keep=delivered)
+        with reads.hidden(connection) if outbox.in_test() else nullcontext():
+            self._deliver(keep=delivered, wait=wait)
         if in_transaction(connection):
-            # Written inside the caller's own transaction, so that it can be seen at once. How its
-            # block ended nobody will tell: the next moment after it writes the rows again, and ids
-            # absorb the repetition.
-            block = connection.atomic_blocks[-1]
-            box.doubt(delivered, lambda: block not in connection.atomic_blocks)
+            # Written inside the caller's own transaction, so that it can be seen at once. How that
+            # ended nobody will tell: what delivers next writes the rows again, and ids absorb the
+            # repetition.
+            box.doubt(delivered, _end_of_transaction(connection))
+
+    def overtake(self, event: UsageEvent) -> None:
+        """Remembers that the caller has written `event`, with all that is known of it now.
+
+        What the outbox holds of that call, in this revision or an earlier one, tells nothing new.
+        """
+        if event.revision:
+            self._remember_revision(event.id, event.revision + 1)
 
     def deliver(self) -> Delivered:
         """Delivers now, on this thread's connection, orphans included. For commands.
@@ -340,6 +369,7 @@ class Delivery:
         result: Delivered | None = None,
         *,
         keep: list[UsageEvent] | None = None,
+        wait: float = 0.0,
         gate: threading.Lock | None = None,
     ) -> bool:
         """Delivers what waits; False if it gave way to somebody.
@@ -353,8 +383,9 @@ class Delivery:
         inline = keep is not None
         # Inline another thread may be delivering, or this one, interrupted by a garbage collection.
         # To wait could be for ever: its rows may wait for our own transaction.
-        if not self._one_at_a_time.acquire(blocking=not inline):
+        if not self._one_at_a_time.acquire(timeout=wait if inline else -1):
             return False
+        self._deliverer = threading.get_ident()
         try:
             for batch in box.batches(BATCH, self._hold):
                 with gate or nullcontext():
@@ -367,9 +398,9 @@ class Delivery:
                 for event in put_off:
                     box.put(event, accepted=True)
                 put_off.clear()
-            self._has_delivered = True
             return True
         finally:
+            self._deliverer = None
             self._one_at_a_time.release()
 
     def _newest(self, batch: list[UsageEvent]) -> list[UsageEvent]:
@@ -377,19 +408,29 @@ class Delivery:
         newest = [e for e in batch if e.completes or e.revision >= self._revisions.get(e.id, 0)]
         for event in newest:
             if event.revision and not event.completes:
-                self._revisions[event.id] = event.revision
-        while len(self._revisions) > REVISIONS:
-            self._revisions.pop(next(iter(self._revisions)))
+                self._remember_revision(event.id, event.revision)
         return newest
+
+    def _remember_revision(self, event_id: UUID, revision: int) -> None:
+        """Of that event no lower revision than this one tells anything new."""
+        with self._start_lock:
+            self._revisions[event_id] = revision
+            while len(self._revisions) > REVISIONS:
+                self._revisions.pop(next(iter(self._revisions)))
 
     def _hold(self, event: UsageEvent) -> bool:
         """Whether more may still be learned of an event, or its user was looked for just now."""
-        if event.unit and event.unit in open_units:
+        if event.unit and event.unit in open_units and not self._reads_from_outside(event.unit):
             age = (utc_now() - event.created_at).total_seconds() - event.response_time_ms / 1000
             if age < HOLD:
                 return True
         tried = self._put_off.get(event.id)
         return tried is not None and time.monotonic() - tried < RETRY_MISSING_USER
+
+    def _reads_from_outside(self, unit: str) -> bool:
+        """In a test: whether the reader is not in that unit itself, whose end it cannot await."""
+        current = scope.current()
+        return outbox.in_test() and (current is None or current.unit.id != unit)
 
     def _store(
         self,
@@ -443,12 +484,30 @@ def _is_alive(reference: ref[Any]) -> bool:
 
 def in_transaction(connection: Any) -> bool:
     """Whether the caller has a transaction open; that of a TestCase around it does not count."""
-    return any(not getattr(b, "_from_testcase", False) for b in connection.atomic_blocks)
+    if connection.atomic_blocks:
+        return any(not getattr(b, "_from_testcase", False) for b in connection.atomic_blocks)
+    return not _autocommits(connection)
+
+
+def _autocommits(connection: Any) -> bool:
+    if connection.connection is None:  # what it will do once it is connected
+        return bool(connection.settings_dict["AUTOCOMMIT"])
+    return bool(connection.autocommit)
+
+
+def _end_of_transaction(connection: Any) -> Callable[[], bool]:
+    """Says, when asked later, whether the transaction that is open now has ended."""
+    if not connection.atomic_blocks:
+        return lambda: _autocommits(connection)
+    block = connection.atomic_blocks[-1]
+    return lambda: block not in connection.atomic_blocks
 
 
 def connect() -> None:
     """Makes delivery listen; called once, when Django is ready."""
     outbox.listener = delivery
+    reads.deliver = delivery.before_read
+    reads.connect()
     request_finished.connect(_request_finished, dispatch_uid="usage_tracking.delivery")
     try:
         from django.tasks.signals import task_finished  # Django 6.0
