@@ -242,6 +242,34 @@ class TestPreviews:
         assert AIUsageLog.objects.get() == log
         assert_in_step()
 
+    @pytest.mark.postgres  # on SQLite such a site cannot even migrate
+    @pytest.mark.parametrize(
+        "deliver", ["outbox.moment(wait=180)", "call_command('flush_ai_usage')"]
+    )
+    def test_site_without_autocommit_gets_its_rows(self, tmp_path, database_url, deliver: str):
+        printed = run_python(
+            tmp_path,
+            f"""
+            from django.contrib.auth.models import User
+            from django.core.management import call_command
+            from django.db import transaction
+            from usage_tracking import outbox, track_ai_usage
+            from usage_tracking.models import AIUsageLog
+
+            ada = User.objects.create(username="ada")
+            transaction.commit()
+            track_ai_usage(ada, "chat", 150, 80)
+            transaction.rollback()
+            {deliver}
+            transaction.rollback()
+            """,
+            settings='DATABASES["default"]["AUTOCOMMIT"] = False',
+            DATABASE_URL=database_url,
+        )
+
+        assert printed in ("", "1 calls delivered\n")
+        assert sections() == ["chat"]
+
     def test_event_loop_gives_a_preview_and_a_thread_beside_it_rows(self, box):
         user = make_user()
 

@@ -143,6 +143,37 @@ class TestRead:
         assert "[TRACK_EXCEPTION]" in caplog.text
         assert sections() == ["chat"]
 
+    @pytest.mark.parametrize("transaction_around_the_test", [True, False])
+    def test_calls_that_the_test_deletes_stay_deleted(
+        self, request, transaction_around_the_test: bool
+    ):
+        if not transaction_around_the_test:
+            request.getfixturevalue("transactional_db")
+        capture(section="waits")
+        AIUsageLog.objects.all().delete()
+        assert sections() == []
+
+        capture(section="waits")
+        with transaction.atomic():
+            AIUsageLog.objects.all().delete()
+            with rolled_back():
+                capture(section="inner")
+                assert sections() == ["inner"]
+        with rolled_back():
+            User.objects.count()
+        assert sections() == ["inner"]
+
+    @pytest.mark.parametrize("transaction_around_the_test", [True, False])
+    def test_savepoint_by_hand_loses_nothing(self, request, transaction_around_the_test: bool):
+        if not transaction_around_the_test:
+            request.getfixturevalue("transactional_db")
+        with transaction.atomic():
+            savepoint = transaction.savepoint()
+            capture(section="chat")
+            assert sections() == ["chat"]
+            transaction.savepoint_rollback(savepoint)
+            assert sections() == ["chat"]
+
     def test_flush_empties_what_waits_too(self, transactional_db: None):
         capture(section="chat")
 

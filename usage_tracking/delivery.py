@@ -80,8 +80,6 @@ class Delivery:
 
     def _reset(self) -> None:
         self._one_at_a_time = threading.Lock()
-        #: The thread that has it.
-        self._deliverer: int | None = None
         # Reentrant: a garbage collection inside may finish an abandoned stream, which puts.
         self._start_lock = threading.RLock()
         self._thread: threading.Thread | None = None
@@ -156,8 +154,7 @@ class Delivery:
     @contained
     def before_read(self) -> None:
         """In a test: a statement that names the usage tables is about to run."""
-        if self._deliverer != threading.get_ident():  # else it is one of ours
-            self.deliver_inline(wait=OTHER_READER)
+        self.deliver_inline(wait=OTHER_READER)
 
     def deliver_inline(self, *, wait: float = 0.0) -> None:
         """Delivers on the caller's connection; on an event loop the next moment does it.
@@ -174,10 +171,9 @@ class Delivery:
         with reads.hidden(connection) if outbox.in_test() else nullcontext():
             self._deliver(keep=delivered, wait=wait)
         if in_transaction(connection):
-            # Written inside the caller's own transaction, so that it can be seen at once. How that
-            # ended nobody will tell: what delivers next writes the rows again, and ids absorb the
-            # repetition.
-            box.doubt(delivered, _end_of_transaction(connection))
+            # Written inside the caller's own transaction, so that it can be seen at once. If that
+            # is rolled back, what delivers next writes the rows again.
+            box.doubt(delivered, _loss(connection))
 
     def overtake(self, event: UsageEvent) -> None:
         """Remembers that the caller has written `event`, with all that is known of it now.
@@ -385,10 +381,11 @@ class Delivery:
         # To wait could be for ever: its rows may wait for our own transaction.
         if not self._one_at_a_time.acquire(timeout=wait if inline else -1):
             return False
-        self._deliverer = threading.get_ident()
         try:
+            if not inline:
+                _commit_as_usual(connections[using])
             for batch in box.batches(BATCH, self._hold):
-                with gate or nullcontext():
+                with gate or nullcontext(), reads.unwatched(connections[using]):
                     if gate and self._must_wait_for_callers() and not self._stopping:
                         return False
                     self._store(self._newest(batch), using, result, put_off)
@@ -400,7 +397,6 @@ class Delivery:
                 put_off.clear()
             return True
         finally:
-            self._deliverer = None
             self._one_at_a_time.release()
 
     def _newest(self, batch: list[UsageEvent]) -> list[UsageEvent]:
@@ -485,7 +481,7 @@ def _is_alive(reference: ref[Any]) -> bool:
 def in_transaction(connection: Any) -> bool:
     """Whether the caller has a transaction open; that of a TestCase around it does not count."""
     if connection.atomic_blocks:
-        return any(not getattr(b, "_from_testcase", False) for b in connection.atomic_blocks)
+        return not all(map(reads.is_of_test, connection.atomic_blocks))
     return not _autocommits(connection)
 
 
@@ -495,10 +491,24 @@ def _autocommits(connection: Any) -> bool:
     return bool(connection.autocommit)
 
 
-def _end_of_transaction(connection: Any) -> Callable[[], bool]:
-    """Says, when asked later, whether the transaction that is open now has ended."""
+def _commit_as_usual(connection: Any) -> None:
+    """Has a connection commit what delivery writes, on a site with `AUTOCOMMIT = False`."""
+    if connection.settings_dict["AUTOCOMMIT"] or connection.in_atomic_block:
+        return
+    if not connection.get_autocommit():
+        connection.commit()  # of what was read before
+        connection.set_autocommit(True)
+
+
+def _loss(connection: Any) -> Callable[[], bool]:
+    """Says, when asked later, whether the rows may be lost that were written in a transaction.
+
+    On a site nobody tells how its block has ended: they are written again, and ids absorb it.
+    """
     if not connection.atomic_blocks:
         return lambda: _autocommits(connection)
+    if outbox.in_test():
+        return reads.uncommitted(connection)
     block = connection.atomic_blocks[-1]
     return lambda: block not in connection.atomic_blocks
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from django.db import connections
+from django.db import connections, transaction
 from django.db.backends.signals import connection_created
 
 from . import conf, outbox
@@ -24,6 +24,7 @@ deliver: Callable[[], None] | None = None
 _TABLES = (AIUsageLog._meta.db_table, AIUsageTracking._meta.db_table)
 #: As `flush` empties the log, on PostgreSQL and on SQLite.
 _EMPTIES = re.compile(rf'truncate\b.*"{_TABLES[0]}"|delete from "{_TABLES[0]}";', re.DOTALL)  # noqa: S608 -- it is only looked for
+_ROLLS_BACK = re.compile(r'ROLLBACK TO SAVEPOINT "s\d+_x(\d+)"')
 #: On PostgreSQL these fail if rows of the table were written in the same transaction.
 _DEFINES = re.compile(r"\s*(alter|cluster|comment|create|drop|lock|reindex|truncate)\b")
 
@@ -36,8 +37,12 @@ class Watch:
 
     def __init__(self) -> None:
         self.paused = False
+        self.uncommitted: list[Uncommitted] = []
 
     def __call__(self, execute: Any, sql: Any, params: Any, many: Any, context: Any) -> Any:
+        if self.uncommitted and isinstance(sql, str) and (found := _ROLLS_BACK.match(sql)):
+            for written in self.uncommitted:
+                written.rolled_back_to(int(found[1]))
         if not self.paused and deliver is not None and _waits():
             # Drivers take bytes and composed statements too, whose repr has the names.
             text = (sql if isinstance(sql, str) else repr(sql)).lower()
@@ -46,6 +51,38 @@ class Watch:
             elif any(table in text for table in _TABLES) and not _DEFINES.match(text):
                 deliver()
         return execute(sql, params, many, context)
+
+
+class Uncommitted:
+    """What became of rows that were written inside a transaction of the test's.
+
+    A TestCase never commits, so callbacks on commit would not tell; and they would be among those
+    that `captureOnCommitCallbacks` gives to the test.
+    """
+
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+        self._savepoints = connection.savepoint_state
+        in_testcase = [is_of_test(block) for block in connection.atomic_blocks]
+        self._outermost = connection.atomic_blocks[in_testcase.index(False)]
+        self._is_lost = False
+        self._is_kept = any(in_testcase)  # unless a savepoint is rolled back
+        if not self._is_kept:
+            transaction.on_commit(self._commit, using=connection.alias)
+
+    def is_lost(self) -> bool:
+        return self._is_lost or not (self._is_kept or self.is_open())
+
+    def is_open(self) -> bool:
+        return self._outermost in self._connection.atomic_blocks
+
+    def rolled_back_to(self, savepoint: int) -> None:
+        # Django numbers them: one that began later takes nothing of this along.
+        if savepoint <= self._savepoints:
+            self._is_lost = True
+
+    def _commit(self) -> None:
+        self._is_kept = True
 
 
 def connect() -> None:
@@ -87,13 +124,25 @@ def hidden(connection: Any) -> Iterator[None]:
         connection.execute_wrappers, connection.force_debug_cursor = wrappers, forced
 
 
+def uncommitted(connection: Any) -> Callable[[], bool]:
+    """Says, when asked later, whether rows that were written just now are lost again.
+
+    To be asked of a connection with a transaction of the test's.
+    """
+    written = Uncommitted(connection)
+    for one in connection.execute_wrappers:
+        if isinstance(one, Watch):
+            one.uncommitted = [*(w for w in one.uncommitted if w.is_open()), written]
+    return written.is_lost
+
+
 def test_class(connection: Any) -> object | None:
     """The transaction of the TestCase class that is being set up, else None.
 
     Within a test there is a second one, of that test; or only that, where pytest-django begins it.
     """
     global _looked_at
-    blocks = [b for b in connection.atomic_blocks if getattr(b, "_from_testcase", False)]
+    blocks = [block for block in connection.atomic_blocks if is_of_test(block)]
     if len(blocks) != 1:
         return None
     if blocks[0] is not _looked_at[0]:
@@ -102,6 +151,11 @@ def test_class(connection: Any) -> object | None:
 
 
 _looked_at: tuple[object, bool] = (None, False)
+
+
+def is_of_test(block: object) -> bool:
+    """Whether a TestCase began that transaction, and not the code under test."""
+    return getattr(block, "_from_testcase", False)
 
 
 def _is_of_class(block: object) -> bool:
