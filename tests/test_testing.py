@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
+import tomllib
 from decimal import Decimal
+from importlib import import_module
 from pathlib import Path
 from textwrap import dedent
 
@@ -140,6 +142,8 @@ class LiveTests(LiveServerTestCase):
 """
 PYTEST_TESTS = """
 import pytest
+from asgiref.sync import sync_to_async
+from django.db import connections
 from usage_tracking.models import AIUsageLog
 
 from shop.urls import ask
@@ -171,6 +175,7 @@ def test_rows_are_there(admin_client, admin_user):
 async def test_asynchronous_client(async_client, transactional_db):
     await async_client.get("/chat/")
     assert await AIUsageLog.objects.acount() == 1
+    await sync_to_async(connections.close_all)()  # of the thread that made the queries
 
 
 @pytest.mark.django_db
@@ -233,6 +238,13 @@ def test_newcomer_runs_pytest(tmp_path: Path, empty_database_url: str) -> None:
     )
 
     assert "14 passed" in printed
+
+
+def test_package_offers_the_plugin() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    (plugin,) = project["entry-points"]["pytest11"].values()
+
+    assert hasattr(import_module(plugin), "ai_usage_calls")
 
 
 @pytest.mark.process
