@@ -10,8 +10,10 @@ from typing import Any
 from django.contrib.auth.models import User
 from django.db import connection, transaction
 
-from usage_tracking.events import REPORTED, UsageEvent, uuid7
+from usage_tracking.events import REPORTED, UsageEvent, utc_now, uuid7
 from usage_tracking.models import AIUsageLog
+from usage_tracking.recorder import record
+from usage_tracking.scope import attribution
 
 NOON = dt.datetime(2026, 3, 14, 12, 0, tzinfo=dt.UTC)
 
@@ -64,6 +66,22 @@ def make_event(*, user: User | None = None, **changes: Any) -> UsageEvent:
     values |= changes
     values.setdefault("id", uuid7(values["created_at"]))
     return UsageEvent(**values)
+
+
+def capture(response_id: str = "", **changes: Any) -> UsageEvent:
+    """A call as the hooks see it, here and now."""
+    attributed = attribution()
+    owner = attributed.owner
+    values: dict[str, Any] = {
+        "section": attributed.section,
+        "user_id": owner.id if owner else None,
+        "username": owner.username if owner else "",
+        "unit": attributed.unit.id if attributed.unit.open else "",
+        "created_at": utc_now(),
+    }
+    event = make_event(**values | changes)
+    record(event, attributed, response_id)
+    return event
 
 
 @contextmanager

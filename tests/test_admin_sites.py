@@ -15,11 +15,6 @@ from django.contrib import admin
 from django.urls import include, path
 urlpatterns = [path("admin/", admin.site.urls), path("usage/", include("usage_tracking.urls"))]
 """
-#: A busy machine may deliver later than `track_ai_usage` waits for the row.
-PATIENT = """
-from usage_tracking.delivery import Delivery
-Delivery.patience = lambda self: 60.0
-"""
 #: Opens each page as a superuser who has made a call, and prints what became of it.
 VISIT = """
 from django.test import Client
@@ -55,8 +50,7 @@ def test_custom_user_with_a_uuid_key(tmp_path: Path, empty_database_url: str):
     (tmp_path / "site_urls.py").write_text(URLS)
     printed = run_python(
         tmp_path,
-        PATIENT
-        + dedent("""
+        dedent("""
         from django.contrib.auth import get_user_model
         from django.core.management import call_command
         from django.test.utils import setup_test_environment
@@ -95,8 +89,7 @@ def test_site_without_time_zones(tmp_path: Path, database_url: str):
     """Its local day is ahead of that of the setting in the one zone, and behind in the other."""
     printed = run_python(
         tmp_path,
-        PATIENT
-        + dedent("""
+        dedent("""
         from django.contrib.auth.models import User
         from django.test import override_settings
         from django.test.utils import setup_test_environment

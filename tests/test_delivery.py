@@ -1,4 +1,4 @@
-"""From the outbox into the database: inline in a site's tests, by a thread elsewhere."""
+"""From the outbox into the database: by a read in a site's tests, by a thread elsewhere."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from uuid import UUID
 
 import pytest
 from asgiref.sync import async_to_sync
@@ -34,7 +35,7 @@ from tests.waiting import PATIENCE, join, wait_for, wait_until
 from usage_tracking import ai_usage, outbox, scope, track_ai_usage
 from usage_tracking import delivery as delivery_module
 from usage_tracking.delivery import Delivered, Delivery, delivery
-from usage_tracking.events import Usage, utc_now
+from usage_tracking.events import Usage, UsageEvent, utc_now
 from usage_tracking.models import AIUsageLog, AIUsageTracking
 from usage_tracking.outbox import Outbox
 from usage_tracking.pricing import table
@@ -87,26 +88,6 @@ def impatient(site: Outbox, monkeypatch: pytest.MonkeyPatch) -> None:
     """Seconds become hundredths."""
     for name in ("TIMER", "IDLE", "ORPHANS_EVERY", "LONGEST_BACK_OFF"):
         monkeypatch.setattr(delivery_module, name, 0.05)
-
-
-@pytest.fixture
-def patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A caller that was promised saved rows gets them, however slow the machine is."""
-    monkeypatch.setattr(Delivery, "patience", lambda self: PATIENCE)
-
-
-@pytest.fixture
-def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """For how long, at most, each caller that made a call was willing to wait."""
-    seen: list[float] = []
-    moment = Delivery.moment
-
-    def note(self: Delivery, *, wait: float = 0.0) -> bool | None:
-        seen.append(wait)
-        return moment(self, wait=wait)
-
-    monkeypatch.setattr(Delivery, "moment", note)
-    return seen
 
 
 class Cycles:
@@ -191,27 +172,23 @@ class TestInline:
         assert sections() == ["chat", "other"]
         assert_in_step()
 
-    def test_row_of_a_rolled_back_transaction_comes_back_with_the_next_moment(self):
+    def test_row_of_a_rolled_back_transaction_comes_back_with_the_next_read(self):
         user = make_user()
         with rolled_back():
             track_ai_usage(user, "chat", 150, 80)
             assert AIUsageLog.objects.count() == 1
-        assert AIUsageLog.objects.count() == 0
-
-        outbox.moment()
 
         assert sections() == ["chat"]
         assert AIUsageTracking.objects.get().total_tokens == 230
         assert_in_step()
 
-    def test_row_of_a_rolled_back_savepoint_comes_back_with_the_next_moment(self):
+    def test_row_of_a_rolled_back_savepoint_comes_back_with_the_next_read(self):
         user = make_user()
         with transaction.atomic():
             with rolled_back():
                 track_ai_usage(user, "chat", 150, 80)
+                assert sections() == ["chat"]
             track_ai_usage(user, "other", 1, 1)
-
-        outbox.moment()
 
         assert sections() == ["chat", "other"]
         assert_in_step()
@@ -220,11 +197,9 @@ class TestInline:
         user = make_user()
         with rolled_back():
             track_ai_usage(user, "chat", 150, 80)
-        with rolled_back():
-            outbox.moment()
             assert sections() == ["chat"]
-
-        outbox.moment()
+        with rolled_back():
+            assert sections() == ["chat"]
 
         assert sections() == ["chat"]
         assert_in_step()
@@ -233,9 +208,10 @@ class TestInline:
         user = make_user()
         with transaction.atomic():
             track_ai_usage(user, "chat", 150, 80)
+            assert sections() == ["chat"]
 
         for _ in range(3):
-            outbox.moment()
+            assert sections() == ["chat"]
 
         assert AIUsageTracking.objects.get().total_requests == 1
         assert_in_step()
@@ -243,6 +219,7 @@ class TestInline:
     def test_flush_after_a_rollback_brings_its_rows_back(self):
         with rolled_back():
             track_ai_usage(make_user(), "chat", 150, 80)
+            assert sections() == ["chat"]
             assert outbox.get().is_empty()
         assert not outbox.get().is_empty()
 
@@ -255,31 +232,31 @@ class TestInline:
         user = make_user("ada")
         with rolled_back():
             track_ai_usage(user, "chat", 150, 80)
+            assert sections() == ["chat"]
             assert outbox.get().forget(lambda user_id, username: username == "ada") == 1
-
-        outbox.moment()
 
         assert AIUsageLog.objects.get().user is None
         assert_in_step()
 
     @pytest.mark.parametrize("depth", [1, 2])
-    def test_long_transaction_writes_each_call_once(self, depth):
+    def test_long_transaction_writes_each_call_once(self, depth, monkeypatch):
         user = make_user()
-        written = []
+        store = delivery_module.store
+        written: list[UUID] = []
+
+        def note(events: list[UsageEvent], **options: Any) -> Stored:
+            written.extend(event.id for event in events)
+            return store(events, **options)
+
+        monkeypatch.setattr(delivery_module, "store", note)
         with ExitStack() as blocks:
             for _ in range(depth):
                 blocks.enter_context(transaction.atomic())
             for _ in range(5):
-                with CaptureQueriesContext(connection) as queries:
-                    track_ai_usage(user, "chat", 150, 80)
-                written.append(sum("ai_usage_log" in query["sql"] for query in queries))
-                ids = {str(log.id) for log in AIUsageLog.objects.all()}
-                told = "".join(query["sql"] for query in queries).replace("-", "")
-                assert sum(id.replace("-", "") in told for id in ids) == 1
+                log, _ = track_ai_usage(user, "chat", 150, 80)
+                assert AIUsageLog.objects.filter(pk=log.pk).exists()
+            assert len(written) == len(set(written)) == 5
 
-        outbox.moment()
-
-        assert len(set(written)) == 1
         assert AIUsageTracking.objects.get().total_requests == 5
         assert_in_step()
 
@@ -290,10 +267,10 @@ class TestInline:
         with transaction.atomic():
             track_ai_usage(ada, "chat", 150, 80)
 
+            assert sections() == ["chat"]
             run_in_threads(lambda: track_ai_usage(bob, "other", 1, 1))
 
             assert sections() == ["chat", "other"]
-        outbox.moment()
         assert sections() == ["chat", "other"]
         assert_in_step()
 
@@ -301,10 +278,9 @@ class TestInline:
         user = make_user()
         with transaction.atomic():
             track_ai_usage(user, "chat", 150, 80)
-        outbox.moment()
+            assert sections() == ["chat"]
 
         AIUsageLog.objects.all().delete()
-        outbox.moment()
 
         assert AIUsageLog.objects.count() == 0
 
@@ -316,13 +292,11 @@ class TestInline:
                 User.objects.create(username=user.username)
             track_ai_usage(user, "chat", 150, 80)
 
-        outbox.moment()
-
         assert sections() == ["chat"]
         assert [record for record in caplog.records if record.levelname == "ERROR"] == []
         assert_in_step()
 
-    def test_call_of_a_log_handler_waits_for_the_next_moment(self, caplog):
+    def test_call_of_a_log_handler_is_there_at_the_next_read(self, caplog):
         caplog.set_level("INFO", logger="ai_usage_tracker")
 
         class Summarize(logging.Handler):
@@ -340,11 +314,10 @@ class TestInline:
             track_ai_usage(make_user(), "chat", 150, 80)
         finally:
             logging.getLogger("ai_usage_tracker").removeHandler(handler)
-        outbox.moment()
 
         assert sections() == ["chat", "other"]
 
-    def test_call_on_an_event_loop_is_there_at_the_next_moment(self):
+    def test_call_on_an_event_loop_is_there_at_the_next_read(self):
         user = make_user()
 
         async def view() -> None:
@@ -425,7 +398,7 @@ class TestInline:
 
 
 steps = st.recursive(
-    st.sampled_from(["call", "moment"]),
+    st.sampled_from(["call", "read"]),
     lambda inner: st.tuples(
         st.sampled_from(["commit", "roll back", "scope"]), st.lists(inner, max_size=4)
     ),
@@ -448,8 +421,8 @@ def test_any_nesting_of_transactions_loses_and_doubles_nothing(
     }
 
     def take(step: Any) -> int:
-        if step == "moment":
-            outbox.moment()
+        if step == "read":
+            AIUsageLog.objects.count()
             return 0
         if step == "call":
             track_ai_usage(user, "chat", 150, 80)
@@ -465,7 +438,6 @@ def test_any_nesting_of_transactions_loses_and_doubles_nothing(
         AIUsageTracking.objects.all().delete()
 
         calls = sum(map(take, sequence))
-        outbox.moment()
 
         assert AIUsageLog.objects.count() == calls
         assert_in_step()
@@ -922,15 +894,7 @@ class TestThread:
             outbox.moment(wait=PATIENCE)
             request_finished.send(sender=None)
 
-    def test_tracked_call_outside_a_transaction_gives_saved_rows(self, site, patient):
-        user = make_user()
-
-        log, day = track_ai_usage(user, "chat", 150, 80)
-
-        assert (log, day) == (AIUsageLog.objects.get(), AIUsageTracking.objects.get())
-        assert (log.user, day.total_requests) == (user, 1)
-
-    def test_tracked_call_inside_a_transaction_writes_nothing_there(self, site, patient):
+    def test_tracked_call_inside_a_transaction_writes_nothing_there(self, site):
         user = make_user()
         track_ai_usage(user, "chat", 1, 2)
 
@@ -942,45 +906,6 @@ class TestThread:
         outbox.moment(wait=PATIENCE)
         assert AIUsageTracking.objects.get().total_tokens == 233
         assert_in_step()
-
-    def test_tracked_call_without_a_database_gives_previews_soon(
-        self, site, settings, impatient, waits
-    ):
-        settings.AI_USAGE_RAISE_ERRORS = False
-        user = make_user()
-        rename("ai_usage_log", "out_of_the_way")
-        try:
-            log, day = track_ai_usage(user, "chat", 150, 80)
-            # Less if the thread has failed before we ask.
-            assert len(waits) == 1
-            assert waits[0] <= 1
-            assert (log._state.adding, day.total_requests) == (True, 1)
-        finally:
-            rename("out_of_the_way", "ai_usage_log")
-
-        wait_for_rows("chat")
-        assert AIUsageLog.objects.filter(pk=log.pk).exists()
-        assert_in_step()
-
-    def test_database_that_does_not_answer_costs_only_one_caller_a_second(
-        self, site, monkeypatch, waits
-    ):
-        user = make_user()
-        answered = threading.Event()
-
-        def store_slowly(*_: object, **__: object) -> Stored:
-            wait_for(answered, awaited="the end of the test")
-            return Stored()
-
-        monkeypatch.setattr(delivery_module, "store", store_slowly)
-        try:
-            previews = [track_ai_usage(user, "chat", 150, 80)[0] for _ in range(5)]
-        finally:
-            answered.set()
-
-        assert all(log._state.adding for log in previews)
-        assert waits == [1, *[delivery_module.WAIT] * 4]
-        assert delivery_module.WAIT < 0.05
 
     @pytest.mark.sqlite
     class TestDeferredTransactions:

@@ -137,6 +137,7 @@ class TestTrackedCall:
 
     def test_call_without_a_user_has_a_dash(self, caplog):
         outbox.put(make_event())
+        assert AIUsageLog.objects.exists()
 
         assert [message for _, message in lines(caplog)][-1] == (
             "[TRACK_COMPLETE] ✅ Successfully tracked AI usage - User: -, Section: chat, "
@@ -153,6 +154,7 @@ class TestTrackedCall:
                 model_name="m",
             )
         )
+        assert AIUsageLog.objects.exists()
 
         written, *_, complete = (r for r in caplog.records if r.levelname == "INFO")
         assert written.getMessage().endswith("Section: chat, Tokens: unknown")
@@ -258,5 +260,6 @@ class TestErrors:
 
 def test_known_cost_is_told(caplog: Any) -> None:
     outbox.put(make_event(user=make_user(), cost=Decimal("0.25")))
+    assert AIUsageLog.objects.exists()
 
     assert caplog.records[-1].cost == "0.2500000000"

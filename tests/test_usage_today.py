@@ -192,6 +192,7 @@ class TestText:
 
     def test_calls_of_the_outbox_and_dead_letters_are_told(self, noon, tmp_path, monkeypatch):
         box = outbox.Outbox(tmp_path)
+        monkeypatch.setattr(outbox, "inline", lambda: False)
         monkeypatch.setattr(outbox, "get", lambda: box)
         box.put(make_event())
         box.bury(make_event(), "refused")

@@ -1,8 +1,9 @@
 """Moves events from the outbox into the database.
 
 One daemon thread per process delivers over a connection of its own, woken by moments: a request,
-a task or an outermost scope has ended, some seconds have passed, the process exits. In a site's own
-tests there is no thread; the same moments deliver on the caller's connection.
+a task or an outermost scope has ended, some seconds have passed, the process exits. With
+`AI_USAGE_OUTBOX = None` there is no thread, and the same moments deliver on the caller's
+connection. In a site's own tests whoever reads the usage tables delivers: see `reads`.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import random
 import sys
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -27,7 +28,7 @@ from django.db import DataError, IntegrityError, connections, router, transactio
 from django.db import close_old_connections as renew_connections
 from django.utils.timezone import get_default_timezone
 
-from . import conf, files, outbox, pricing, recorder, scope, tracklog
+from . import conf, files, outbox, pricing, reads, recorder, scope, tracklog
 from .context import WAIT
 from .errors import contained, logger, one_line
 from .events import UsageEvent, utc_now
@@ -51,6 +52,8 @@ EXIT = 2.0
 LONGEST_BACK_OFF = 30.0
 #: Amended events whose revision is remembered.
 REVISIONS = 10_000
+#: In a test: seconds for which one who reads waits for another thread that delivers.
+OTHER_READER = 5.0
 #: Seconds between two tries of an event whose user is not there yet, or is locked.
 RETRY_MISSING_USER = 5.0
 
@@ -88,12 +91,12 @@ class Delivery:
         #: The revisions of amended events that were written lately.
         self._revisions: dict[UUID, int] = {}
         self._next_orphans = 0.0
-        self._has_delivered = False
+        #: The transaction of the TestCase class that was set up last.
+        self._test_class: object | None = None
         self._stopping = False
         #: Connections whose threads have put events: on SQLite we wait for their transactions.
         #: A copy for each that is new, for a set that grows cannot be walked by another thread.
         self._callers: frozenset[ref[Any]] = frozenset()
-        self._was_patient = False
 
     def alias(self) -> str:
         return router.db_for_write(AIUsageLog)
@@ -106,7 +109,9 @@ class Delivery:
     @contained
     def arrived(self) -> None:
         if outbox.inline():
-            if not open_units:
+            if outbox.in_test():
+                reads.watch()
+            if not open_units and self._delivers_at_moments():
                 self.deliver_inline()
             return
         self._start()
@@ -130,7 +135,8 @@ class Delivery:
     def _wake_for(self, wait: float) -> threading.Event | bool:
         """What is set when the thread has delivered; or at once, whether everything is."""
         if outbox.inline():
-            self.deliver_inline()
+            if self._delivers_at_moments():
+                self.deliver_inline()
             return True
         if not self._has_work() and not self._finds_orphans():
             return True
@@ -142,22 +148,34 @@ class Delivery:
         self._moments.put(done)
         return done
 
-    def patience(self) -> float:
-        """How long a caller that was promised saved rows waits for them, in seconds.
+    def enters_test_class(self) -> bool:
+        entered = reads.test_class(connections[self.alias()])
+        if entered is None or entered is self._test_class:
+            return False
+        self._test_class = entered
+        return True
 
-        Longer once per process, while the thread connects.
+    def _delivers_at_moments(self) -> bool:
+        """Inline: not in a test, but while its class is set up, whose rows each of its tests sees.
+
+        A test begins with a transaction within that of its class, and what it writes is gone after.
         """
-        if self._has_delivered or self._failures or self._was_patient:
-            return WAIT
-        self._was_patient = True
-        return 1.0
+        return not outbox.in_test() or reads.test_class(connections[self.alias()]) is not None
 
     @staticmethod
     def _has_work() -> bool:
         return recorder.has_work() or not outbox.get().is_empty()
 
-    def deliver_inline(self) -> None:
-        """Delivers on the caller's connection; on an event loop the next moment does it."""
+    @contained
+    def before_read(self) -> None:
+        """In a test: a statement that names the usage tables is about to run."""
+        self.deliver_inline(wait=OTHER_READER)
+
+    def deliver_inline(self, *, wait: float = 0.0) -> None:
+        """Delivers on the caller's connection; on an event loop the next moment does it.
+
+        Waits up to `wait` seconds for another thread that is delivering.
+        """
         if on_event_loop():
             return
         recorder.catch_up()
@@ -166,13 +184,20 @@ class Delivery:
         if not self._has_work() or connection.needs_rollback:
             return
         delivered: list[UsageEvent] = []
-        self._deliver(keep=delivered)
+        with reads.hidden(connection) if outbox.in_test() else nullcontext():
+            self._deliver(keep=delivered, wait=wait)
         if in_transaction(connection):
-            # Written inside the caller's own transaction, so that it can be seen at once. How its
-            # block ended nobody will tell: the next moment after it writes the rows again, and ids
-            # absorb the repetition.
-            block = connection.atomic_blocks[-1]
-            box.doubt(delivered, lambda: block not in connection.atomic_blocks)
+            # Written inside the caller's own transaction, so that it can be seen at once. If that
+            # is rolled back, what delivers next writes the rows again.
+            box.doubt(delivered, _loss(connection))
+
+    def overtake(self, event: UsageEvent) -> None:
+        """Remembers that the caller has written `event`, with all that is known of it now.
+
+        What the outbox holds of that call, in this revision or an earlier one, tells nothing new.
+        """
+        if event.revision:
+            self._remember_revision(event.id, event.revision + 1)
 
     def deliver(self) -> Delivered:
         """Delivers now, on this thread's connection, orphans included. For commands.
@@ -372,6 +397,7 @@ class Delivery:
         result: Delivered | None = None,
         *,
         keep: list[UsageEvent] | None = None,
+        wait: float = 0.0,
         gate: threading.Lock | None = None,
     ) -> bool:
         """Delivers what waits; False if it gave way to somebody.
@@ -385,12 +411,15 @@ class Delivery:
         inline = keep is not None
         # Inline another thread may be delivering, or this one, interrupted by a garbage collection.
         # To wait could be for ever: its rows may wait for our own transaction.
-        if not self._one_at_a_time.acquire(blocking=not inline):
+        if not self._one_at_a_time.acquire(timeout=wait if inline else -1):
             return False
         try:
-            self._resolve_users(using, patient=not inline)
+            if not inline:
+                _commit_as_usual(connections[using])
+            with reads.unwatched(connections[using]):
+                self._resolve_users(using, patient=not inline)
             for batch in box.batches(BATCH, self._hold):
-                with gate or nullcontext():
+                with gate or nullcontext(), reads.unwatched(connections[using]):
                     if gate and self._must_wait_for_callers() and not self._stopping:
                         return False
                     self._store(self._newest(batch), using, result, put_off)
@@ -400,7 +429,6 @@ class Delivery:
                 for event in put_off:
                     box.put(event, accepted=True)
                 put_off.clear()
-            self._has_delivered = True
             return True
         finally:
             self._one_at_a_time.release()
@@ -422,21 +450,31 @@ class Delivery:
         newest = [e for e in batch if e.completes or e.revision >= self._revisions.get(e.id, 0)]
         for event in newest:
             if event.revision and not event.completes:
-                self._revisions[event.id] = event.revision
-        while len(self._revisions) > REVISIONS:
-            self._revisions.pop(next(iter(self._revisions)))
+                self._remember_revision(event.id, event.revision)
         return newest
+
+    def _remember_revision(self, event_id: UUID, revision: int) -> None:
+        """Of that event no lower revision than this one tells anything new."""
+        with self._start_lock:
+            self._revisions[event_id] = revision
+            while len(self._revisions) > REVISIONS:
+                self._revisions.pop(next(iter(self._revisions)))
 
     def _hold(self, event: UsageEvent) -> bool:
         """Whether more may still be learned of an event, or it was put off just now."""
         if recorder.is_unresolved(event):
             return True
-        if event.unit and event.unit in open_units:
+        if event.unit and event.unit in open_units and not self._reads_from_outside(event.unit):
             age = (utc_now() - event.created_at).total_seconds() - event.response_time_ms / 1000
             if age < HOLD:
                 return True
         tried = self._put_off.get(event.id)
         return tried is not None and time.monotonic() - tried < RETRY_MISSING_USER
+
+    def _reads_from_outside(self, unit: str) -> bool:
+        """In a test: whether the reader is not in that unit itself, whose end it cannot await."""
+        current = scope.current()
+        return outbox.in_test() and (current is None or current.unit.id != unit)
 
     def _store(
         self,
@@ -490,7 +528,37 @@ def _is_alive(reference: ref[Any]) -> bool:
 
 def in_transaction(connection: Any) -> bool:
     """Whether the caller has a transaction open; that of a TestCase around it does not count."""
-    return any(not getattr(b, "_from_testcase", False) for b in connection.atomic_blocks)
+    if connection.atomic_blocks:
+        return not all(map(reads.is_of_test, connection.atomic_blocks))
+    return not _autocommits(connection)
+
+
+def _autocommits(connection: Any) -> bool:
+    if connection.connection is None:  # what it will do once it is connected
+        return bool(connection.settings_dict["AUTOCOMMIT"])
+    return bool(connection.autocommit)
+
+
+def _commit_as_usual(connection: Any) -> None:
+    """Has a connection commit what delivery writes, on a site with `AUTOCOMMIT = False`."""
+    if connection.settings_dict["AUTOCOMMIT"] or connection.in_atomic_block:
+        return
+    if not connection.get_autocommit():
+        connection.commit()  # of what was read before
+        connection.set_autocommit(True)
+
+
+def _loss(connection: Any) -> Callable[[], bool]:
+    """Says, when asked later, whether the rows may be lost that were written in a transaction.
+
+    On a site nobody tells how its block has ended: they are written again, and ids absorb it.
+    """
+    if not connection.atomic_blocks:
+        return lambda: _autocommits(connection)
+    if outbox.in_test():
+        return reads.uncommitted(connection)
+    block = connection.atomic_blocks[-1]
+    return lambda: block not in connection.atomic_blocks
 
 
 def connect() -> None:
@@ -501,6 +569,8 @@ def connect() -> None:
     for zone in (conf.day_timezone, get_default_timezone):
         with suppress(Exception):
             zone()
+    reads.deliver = delivery.before_read
+    reads.connect()
     request_finished.connect(_request_finished, dispatch_uid="usage_tracking.delivery")
     try:
         from django.tasks.signals import task_finished  # Django 6.0

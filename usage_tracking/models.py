@@ -95,6 +95,8 @@ class AIUsageLog(models.Model):
     created_at = models.DateTimeField(default=timezone.now)
 
     objects = AIUsageLogQuerySet.as_manager()
+    #: Returned by `track_ai_usage` before the row was written, which may be there by now.
+    is_preview = False
 
     class Meta:
         db_table = "ai_usage_log"
@@ -121,6 +123,10 @@ class AIUsageLog(models.Model):
     ) -> None:
         """Saves the log and moves its daily row along, in one transaction."""
         self.set_day()
+        if self.is_preview:
+            self._state.adding = (
+                False  # Django then updates the row, and inserts it if none is there
+            )
         if update_fields is not None and "created_at" in (update_fields := set(update_fields)):
             update_fields.add("day")
         using = using or router.db_for_write(type(self), instance=self)

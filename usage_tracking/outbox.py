@@ -57,6 +57,9 @@ class Listener(Protocol):
     def moment(self, *, wait: float = 0.0) -> bool | None:
         """A unit of work has ended; the caller waits up to `wait` seconds to see its rows."""
 
+    def enters_test_class(self) -> bool:
+        """Whether a TestCase class has begun since this was asked last."""
+
 
 listener: Listener | None = None
 
@@ -494,7 +497,8 @@ def get() -> Outbox:
     global _outbox, _test
     if inline():
         test = conf.running_test()
-        if test is not _test:
+        enters = test is not None and listener is not None and listener.enters_test_class()
+        if test is not _test or enters:
             # What the last test left is not for this one.
             _test = test
             _memory.clear()
@@ -515,9 +519,15 @@ def get() -> Outbox:
 def inline() -> bool:
     """Whether events are delivered on the caller's connection, without thread or file.
 
-    So it is in a site's own tests and with `AI_USAGE_OUTBOX = None`.
+    So it is with `AI_USAGE_OUTBOX = None`, and in a site's own tests: there not at moments, but
+    when the usage tables are read.
     """
     return conf.running_test() is not None or conf.inline()
+
+
+def in_test() -> bool:
+    """Whether a test of the site's is running and has not been given an outbox of its own."""
+    return inline() and conf.running_test() is not None
 
 
 def put(event: UsageEvent) -> None:

@@ -27,12 +27,20 @@ UNRESOLVED_SECONDS = 600.0
 #: Seconds after which a request is taken for finished though its response was never closed.
 IN_USE = 60.0
 
+#: Are told of each event, and of what is learned about it later: see `testing`.
+listeners: list[Callable[[UsageEvent], None]] = []
+
 #: Sections that were looked at, to be warned of once.
 _seen_sections: set[str] = set()
 
 
-def record(event: UsageEvent, attributed: Attribution, response_id: str = "") -> Call:
-    """Takes `event` in: remembers it in its unit of work and puts it into the outbox."""
+def record(
+    event: UsageEvent, attributed: Attribution, response_id: str = "", *, is_written: bool = False
+) -> Call:
+    """Takes `event` in: remembers it in its unit of work and puts it into the outbox.
+
+    One that `is_written` to the database already needs no outbox.
+    """
     catch_up()
     warn_of_unknown_section(event)
     call = Call(event, attributed.scope, attributed.pending, response_id)
@@ -44,7 +52,7 @@ def record(event: UsageEvent, attributed: Attribution, response_id: str = "") ->
     # and again after: in between the unit may have ended.
     if not attributed.unit.open:
         _await_users(attributed.unit)
-    _put(event)
+    _put(event, is_written=is_written)
     if not attributed.unit.open:
         _await_users(attributed.unit)
     return call
@@ -74,13 +82,18 @@ def record_manually(
     error_message: str = "",
     facts: dict[str, Any] | None = None,
     metadata: object = None,
-    at_once: bool = False,
+    write: Callable[[UsageEvent], None] | None = None,
+    keep: bool = True,
 ) -> UsageEvent:
     """Takes in what the site itself says of a call.
 
     If the hook saw that call, its event is amended, else a new one is made; returns it.
-    `section` and `owner` default to the scope in force. `at_once` hands the event to delivery
-    even if its unit of work goes on.
+    `section` and `owner` default to the scope in force.
+
+    `write` writes an event to the database at once. What it raises is raised here; then the outbox
+    takes the event if it is to `keep` it, else it is as if nothing had been said. A call that the
+    hook saw is in the outbox with all that is known of it in any case, so that what the outbox has
+    of it from before never comes last.
     """
     attributed = attribution()
     if owner is not None:
@@ -101,12 +114,13 @@ def record_manually(
         facts=facts,
         metadata=metadata,
     )
-    unit = "" if at_once or not attributed.unit.open else attributed.unit.id
+    unit = attributed.unit.id if attributed.unit.open else ""
     call = _joinable(attributed, said, response_id)
     if call is not None:
         if owner is not None:
             call.pending = None
         _amend(call, **_joined(call.event, said, owner), unit=unit)
+        event = call.event
     else:
         owner = attributed.owner
         event = replace(
@@ -117,9 +131,22 @@ def record_manually(
             metadata=clean_metadata({**attributed.metadata, **said.metadata}),
             unit=unit,
         )
-        call = record(event, attributed, response_id)
+        warn_of_unknown_section(event)
+    refusal: Exception | None = None
+    if write is not None:
+        try:
+            write(event)
+        except Exception as error:
+            if not keep:
+                raise
+            refusal = error
+    if call is None:
+        is_written = write is not None and refusal is None
+        call = record(event, attributed, response_id, is_written=is_written)
     call.joined = True
-    return call.event
+    if refusal is not None:
+        raise refusal
+    return event
 
 
 def finish(unit: Unit, response: HttpResponseBase | None = None) -> None:
@@ -264,8 +291,12 @@ def _amend(call: Call, **changes: Any) -> None:
     _put(call.event)
 
 
-def _put(event: UsageEvent) -> None:
-    if conf.enabled():
+def _put(event: UsageEvent, *, is_written: bool = False) -> None:
+    if not conf.enabled():
+        return
+    for see in tuple(listeners):
+        see(event)
+    if not is_written:
         outbox.put(event)
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
 from django.db import DatabaseError, connections, transaction
 from django.utils import timezone
 
-from . import conf, daily, recorder, tracklog
+from . import conf, daily, direct, forks, outbox, recorder, tracklog
 from .context import ai_usage
 from .delivery import delivery, in_transaction
 from .errors import contain, logger, shown_user
@@ -37,13 +38,75 @@ def track_ai_usage(
 ) -> Tracked:
     """Records one AI call by hand; if the hooks saw that call, adds to what they know.
 
-    Tokens are counts, `response_time_ms` milliseconds. Outside a transaction the two returned
-    rows are saved; inside one (and on an event loop, or while the database does not answer) they
-    are previews that are not, with the id that the log will have. The call counts whatever
-    becomes of the transaction. With `AI_USAGE_ENABLED = False` nothing is recorded.
+    Tokens are counts, `response_time_ms` milliseconds. Outside a transaction both rows are saved
+    when it returns, on the caller's connection. Inside one, on an event loop, and in a forked
+    process that still has its parent's connection, it writes nothing and returns previews that are
+    not saved, with the id that the log will have; the call counts whatever becomes of the
+    transaction. With `AI_USAGE_ENABLED = False` nothing is recorded.
+
+    A user who was deleted in the meantime has no daily row: the log is saved without a user, and
+    the daily row is a preview.
 
     Raises `ValueError` for a missing user, an empty section, and numbers that are negative or not
-    whole. An unknown section is recorded, with a warning.
+    whole, and what the database raises if it refuses; then nothing is recorded. An unknown section
+    is recorded, with a warning.
+    """
+    return _track(
+        user,
+        section,
+        prompt_tokens,
+        completion_tokens,
+        response_time_ms,
+        success,
+        model_name,
+        error_message,
+        metadata,
+    )
+
+
+def track_ai_usage_safe(*args: Any, **kwargs: Any) -> Tracked | tuple[None, None]:
+    """`track_ai_usage` that logs instead of raising, and then returns `(None, None)`.
+
+    A call that the database refuses stays in the outbox, and is delivered when it can be.
+    """
+    try:
+        return _track(*args, **kwargs, keep=True)
+    except ValueError as error:
+        # `_refuse` has logged the two commonest by their own lines.
+        logger.debug("not tracked: %s", error)
+    except Exception as error:  # noqa: BLE001 -- "safe" is its name
+        contain(error, "track_ai_usage_safe")
+    return None, None
+
+
+log_ai_usage = track_ai_usage_safe
+
+
+def track_in_transaction(user: Any, section: str, **values: Any) -> Tracked:
+    """`track_ai_usage` whose rows are written in the caller's transaction, if one is open.
+
+    They share its fate, as other rows that the caller writes.
+    """
+    return _track(user, section, **values, within=True)
+
+
+def _track(
+    user: Any,
+    section: str,
+    prompt_tokens: int = 0,
+    completion_tokens: int = 0,
+    response_time_ms: int = 0,
+    success: bool = True,  # noqa: FBT001, FBT002 -- see `track_ai_usage`
+    model_name: str = "",
+    error_message: str | None = None,
+    metadata: Mapping[str, Any] | None = None,
+    *,
+    keep: bool = False,
+    within: bool = False,
+) -> Tracked:
+    """See `track_ai_usage`. The outbox is to `keep` what the database refuses.
+
+    `within` a transaction of the caller's too the rows are written.
     """
     owner = _valid_owner(user)
     section = _valid_section(section, owner)
@@ -57,9 +120,10 @@ def track_ai_usage(
         completion_tokens,
         success=bool(success),
     )
-    at_once = conf.enabled() and not in_transaction(connections[delivery.alias()])
+    using = delivery.alias()
+    writes = conf.enabled() and not on_event_loop() and (within or _is_free(using))
     # Asked before the call is recorded: inline, it may stand in the row right after.
-    before = _day_so_far(user) if not at_once else daily.Sums()
+    before = _day_so_far(user) if not writes else daily.Sums()
     event = recorder.record_manually(
         usage=Usage(prompt_tokens=prompt_tokens, completion_tokens=completion_tokens),
         section=section,
@@ -69,28 +133,18 @@ def track_ai_usage(
         success=bool(success),
         error_message=error_message or "",
         metadata=metadata,
-        at_once=at_once,
+        write=partial(direct.write, using=using) if writes else None,
+        keep=keep,
     )
-    # Not asked for if delivery is held up: whatever holds it up would hold us up too.
-    is_delivered = at_once and delivery.moment(wait=delivery.patience())
-    if is_delivered and (saved := _saved(event)):
-        return saved
-    return _preview(event, user, before)
-
-
-def track_ai_usage_safe(*args: Any, **kwargs: Any) -> Tracked | tuple[None, None]:
-    """`track_ai_usage` that logs instead of raising, and then returns `(None, None)`."""
-    try:
-        return track_ai_usage(*args, **kwargs)
-    except ValueError as error:
-        # `_refuse` has logged the two commonest by their own lines.
-        logger.debug("not tracked: %s", error)
-    except Exception as error:  # noqa: BLE001 -- "safe" is its name
-        contain(error, "track_ai_usage_safe")
-    return None, None
-
-
-log_ai_usage = track_ai_usage_safe
+    if not writes:
+        return _preview(event, user, before)
+    if outbox.inline():
+        outbox.moment()  # of what waits for the end of a transaction
+    log, day = _saved(event, using)
+    if log is None or day is None:
+        preview = _preview(event, user, before)
+        return log or preview[0], day or preview[1]
+    return log, day
 
 
 class AIUsageTracker:
@@ -189,19 +243,24 @@ def _refuse(reason: str) -> None:
     raise ValueError(reason)
 
 
-def _saved(event: UsageEvent) -> Tracked | None:
-    if on_event_loop() or not conf.enabled():
-        return None
-    using = delivery.alias()
+def _is_free(using: str) -> bool:
+    """Whether a transaction can be begun and ended here, without one of the caller's."""
+    connection = connections[using]
+    return not (
+        in_transaction(connection) or connection.needs_rollback or forks.is_inherited(connection)
+    )
+
+
+def _saved(event: UsageEvent, using: str) -> tuple[AIUsageLog | None, AIUsageTracking | None]:
+    """The rows of an event that was written; None for one that is not there (any more)."""
+    log = day = None
     try:
         log = AIUsageLog.objects.using(using).filter(pk=event.id).select_related("user").first()
-        if log is None or log.user is None:
-            return None
-        day = AIUsageTracking.objects.using(using).filter(user=log.user, date=log.day).first()
+        if log is not None and log.user is not None:
+            day = AIUsageTracking.objects.using(using).filter(user=log.user, date=log.day).first()
     except DatabaseError as error:
         contain(error, "track_ai_usage")
-        return None
-    return (log, day) if day is not None else None
+    return log, day
 
 
 def _preview(event: UsageEvent, user: Any, before: daily.Sums) -> Tracked:
@@ -227,6 +286,7 @@ def _preview(event: UsageEvent, user: Any, before: daily.Sums) -> Tracked:
         day=conf.day_of(event.created_at),
         created_at=moment_of(event),
     )
+    log.is_preview = True
     log.total_tokens = event.total_tokens
     call = daily.of_call(
         event.prompt_tokens,
@@ -243,7 +303,12 @@ def _preview(event: UsageEvent, user: Any, before: daily.Sums) -> Tracked:
 
 def _day_so_far(user: Any) -> daily.Sums:
     connection = connections[delivery.alias()]
-    if on_event_loop() or connection.needs_rollback or not conf.enabled():
+    if (
+        on_event_loop()
+        or connection.needs_rollback
+        or forks.is_inherited(connection)
+        or not conf.enabled()
+    ):
         return daily.Sums()
     try:
         # Inside a savepoint: a query of ours that fails must not end the caller's transaction.

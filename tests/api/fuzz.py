@@ -28,7 +28,6 @@ def main() -> int:
 
     from project.chat.demo.site import Site
     from tests.builders import make_log
-    from usage_tracking.delivery import Delivery
 
     user, _ = User.objects.get_or_create(username="fuzz", is_superuser=True)
     token, _ = Token.objects.get_or_create(user=user)
@@ -37,8 +36,6 @@ def main() -> int:
     # The server writes headers and body apart. Nagle's algorithm keeps the second until the client
     # has acknowledged the first, which takes it 40 ms: most of the time of hundreds of requests.
     WSGIRequestHandler.disable_nagle_algorithm = True
-    # What was recorded is looked for at once, and a busy machine may deliver late.
-    Delivery.patience = lambda self: 60.0  # type: ignore[method-assign]
     # It keeps what it has found where it runs.
     with Site(0) as site, TemporaryDirectory() as directory:
         return subprocess.run(

@@ -24,7 +24,7 @@ from usage_tracking import conf
 from usage_tracking.models import AIUsageLog, today
 from usage_tracking.owners import owner_of
 from usage_tracking.reports import daily_rows_report, latest_logs, period_report
-from usage_tracking.tracker import track_ai_usage
+from usage_tracking.tracker import track_in_transaction
 
 from . import answers
 from .fields import NO_SUCH_SECTION
@@ -153,8 +153,9 @@ class LogListView(OwnLogs, generics.ListAPIView):  # type: ignore[type-arg]
         call.is_valid(raise_exception=True)
         if not conf.enabled():
             raise SwitchedOff
-        # In a transaction of the site's (ATOMIC_REQUESTS) this is the row as it will be.
-        log, _ = track_ai_usage(self.user, **call.validated_data)
+        # 201 says that the row can be read. In a transaction of the site's (ATOMIC_REQUESTS) the
+        # row is written within: there is no 201 unless that is committed.
+        log, _ = track_in_transaction(self.user, **call.validated_data)
         return Response(LogSerializer(log).data, status.HTTP_201_CREATED)
 
 

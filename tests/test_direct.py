@@ -1,0 +1,486 @@
+"""The explicit API on a site that is not under test: the rows are saved before it returns."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from typing import Any
+
+import pytest
+from asgiref.sync import async_to_sync, sync_to_async
+from django.contrib.auth.models import User
+from django.db import DatabaseError, OperationalError, connection, transaction
+from django.test.utils import CaptureQueriesContext
+
+from tests.api.conftest import LOGS, client_of, get, post
+from tests.builders import (
+    accept_section,
+    capture,
+    make_event,
+    make_user,
+    refuse_section,
+    rolled_back,
+)
+from tests.children import run_python
+from tests.ledger import assert_in_step
+from tests.threads import run_in_threads
+from usage_tracking import (
+    AIUsageTracker,
+    ai_usage,
+    direct,
+    outbox,
+    recorder,
+    track_ai_usage,
+    track_ai_usage_safe,
+)
+from usage_tracking.delivery import Delivery, delivery
+from usage_tracking.models import AIUsageLog, AIUsageTracking
+from usage_tracking.outbox import Outbox
+from usage_tracking.scope import attribution
+from usage_tracking.tracker import Tracked
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+Track = Callable[..., Any]
+
+
+@pytest.fixture(autouse=True)
+def box(tmp_path: Any, settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Outbox]:
+    """The outbox of a site that is not under test and whose delivery thread never gets a turn."""
+    settings.AI_USAGE_OUTBOX = tmp_path / "outbox"
+    settings.AI_USAGE_RAISE_ERRORS = False
+    monkeypatch.setattr(outbox, "inline", lambda: False)
+    monkeypatch.setattr(Delivery, "_start", lambda self: None)
+    monkeypatch.setattr("usage_tracking.context.WAIT", 0.0)  # nobody would answer
+    delivery.after_fork()  # as new
+    yield outbox.get()
+    delivery.after_fork()
+
+
+def sections() -> list[str]:
+    return sorted(AIUsageLog.objects.values_list("section", flat=True))
+
+
+def is_saved(tracked: Tracked | tuple[None, None]) -> bool:
+    log, day = tracked
+    assert log is not None
+    assert day is not None
+    return (log, day) == (
+        AIUsageLog.objects.get(pk=log.pk),
+        AIUsageTracking.objects.get(user=log.user, date=log.day),
+    )
+
+
+class TestSaved:
+    @pytest.mark.parametrize("track", [track_ai_usage, track_ai_usage_safe])
+    def test_rows_are_saved_with_one_short_transaction_and_no_file(self, box, track: Track):
+        user = make_user()
+        track_ai_usage(user, "chat", 1, 2)
+
+        with CaptureQueriesContext(connection) as queries:
+            tracked = track(user, "chat", 150, 80)
+
+        assert is_saved(tracked)
+        assert tracked[1].total_tokens == 233
+        verbs = [query["sql"].split()[0] for query in queries]
+        assert verbs == ["BEGIN", "INSERT", "INSERT", "COMMIT", "SELECT", "SELECT"]
+        assert (box.is_empty(), box.segments()) == (True, [])
+        assert_in_step()
+
+    def test_block_is_saved_at_its_end(self, box):
+        with AIUsageTracker(make_user(), "chat") as tracker:
+            tracker.set_tokens(150, 80)
+
+        assert AIUsageTracking.objects.get().total_tokens == 230
+        assert box.is_empty()
+
+    def test_lines_follow_the_commit(self, caplog):
+        caplog.set_level(logging.DEBUG, logger="ai_usage_tracker")
+        user = make_user()
+        seen: dict[str, int] = {}
+
+        class Look(logging.Handler):
+            """Counts the rows that others see when a line comes."""
+
+            def emit(self, record: logging.LogRecord) -> None:
+                name = record.getMessage().partition("]")[0][1:]
+                run_in_threads(lambda: seen.setdefault(name, AIUsageLog.objects.count()))
+
+        handler = Look()
+        logging.getLogger("ai_usage_tracker").addHandler(handler)
+        try:
+            track_ai_usage(user, "chat", 150, 80)
+        finally:
+            logging.getLogger("ai_usage_tracker").removeHandler(handler)
+
+        assert seen == {
+            "TRACK_START": 0,
+            "TRACK_LOG": 0,
+            "TRACK_AGGREGATE": 0,
+            "TRACK_LOG_SUCCESS": 1,
+            "TRACK_AGGREGATE_NEW": 1,
+            "TRACK_AGGREGATE_SUCCESS": 1,
+            "TRACK_COMPLETE": 1,
+        }
+
+    def test_threads_at_once_get_their_rows(self):
+        user = make_user()
+        tracked: list[Any] = []
+
+        def track() -> None:
+            for _ in range(5):
+                log, day = track_ai_usage(user, "chat", 1, 2)
+                tracked.append((log._state.adding, day._state.adding))
+
+        run_in_threads(*[track] * 6)
+
+        assert tracked == [(False, False)] * 30
+        assert AIUsageTracking.objects.get().total_requests == 30
+        assert_in_step()
+
+    @pytest.mark.sqlite
+    def test_default_transactions_of_sqlite_and_an_open_block_make_no_difference(self, monkeypatch):
+        connection.close()
+        monkeypatch.delitem(connection.settings_dict["OPTIONS"], "transaction_mode")
+        user = make_user()
+
+        with ai_usage("chat", user=user):
+            assert is_saved(track_ai_usage(user, "chat", 150, 80))
+        connection.close()
+
+    def test_user_who_was_deleted_leaves_a_saved_log_without_a_user(self, box):
+        user = make_user()
+        User.objects.all().delete()
+
+        log, day = track_ai_usage(user, "chat", 150, 80)
+
+        assert (log, log.user) == (AIUsageLog.objects.get(), None)
+        assert (day._state.adding, day.total_requests) == (True, 1)
+        assert box.is_empty()
+        assert not AIUsageTracking.objects.exists()
+
+    @pytest.mark.sqlite
+    @pytest.mark.process
+    def test_router_that_sends_the_logs_elsewhere_is_followed(self, tmp_path):
+        (tmp_path / "site_router.py").write_text(
+            "class Router:\n"
+            "    def db_for_read(self, model, **hints):\n"
+            "        return 'usage' if model._meta.app_label == 'usage_tracking' else None\n"
+            "    db_for_write = db_for_read\n"
+            "    def allow_relation(self, *args, **hints):\n"
+            "        return True\n"
+        )
+        printed = run_python(
+            tmp_path,
+            """
+            from django.contrib.auth.models import User
+            from django.core.management import call_command
+            from django.db import transaction
+            from usage_tracking import track_ai_usage
+            from usage_tracking.models import AIUsageLog
+
+            for alias in ("default", "usage"):
+                call_command("migrate", verbosity=0, database=alias)
+            ada = User.objects.create(username="ada")
+            ada.save(using="usage", force_insert=True)
+            ada = User.objects.get()
+            with transaction.atomic():
+                log, day = track_ai_usage(ada, "chat", 1, 2)
+                print(log._state.db, log._state.adding, day.total_requests)
+                transaction.set_rollback(True)
+            with transaction.atomic(using="usage"):
+                log, day = track_ai_usage(ada, "chat", 1, 2)
+                print(log._state.adding, day.total_requests)
+            print(AIUsageLog.objects.using("usage").filter(user=ada).count() >= 1)
+            print(AIUsageLog.objects.using("default").count())
+            """,
+            settings=f"""
+            DATABASES = {{
+                name: {{
+                    "ENGINE": "django.db.backends.sqlite3",
+                    "NAME": {str(tmp_path)!r} + "/" + name,
+                    "OPTIONS": {{"transaction_mode": "IMMEDIATE"}},
+                }}
+                for name in ("default", "usage")
+            }}
+            DATABASE_ROUTERS = ["site_router.Router"]
+            """,
+        )
+
+        assert printed.splitlines() == ["usage False 1", "True 2", "True", "0"]
+
+
+class TestPreviews:
+    """In a transaction of the caller's and on an event loop the outbox takes the call."""
+
+    def test_broken_transaction_gives_a_preview(self, box):
+        user = make_user()
+        with rolled_back():
+            with pytest.raises(DatabaseError), transaction.atomic():
+                User.objects.create(username=user.username)
+            transaction.set_rollback(True)
+            log, _ = track_ai_usage(user, "chat", 150, 80)
+            assert log._state.adding
+            transaction.set_rollback(False)
+
+        delivery.deliver()
+        assert AIUsageLog.objects.get() == log
+
+    def test_transaction_without_autocommit_is_the_callers(self, box):
+        user = make_user()
+        transaction.set_autocommit(False)
+        try:
+            log, day = track_ai_usage(user, "chat", 150, 80)
+            assert (log._state.adding, day.total_requests) == (True, 1)
+            transaction.rollback()
+        finally:
+            transaction.set_autocommit(True)
+
+        assert not AIUsageLog.objects.exists()
+        delivery.deliver()
+        assert AIUsageLog.objects.get() == log
+        assert_in_step()
+
+    @pytest.mark.postgres  # on SQLite such a site cannot even migrate
+    @pytest.mark.parametrize(
+        "deliver", ["outbox.moment(wait=180)", "call_command('flush_ai_usage')"]
+    )
+    def test_site_without_autocommit_gets_its_rows(self, tmp_path, database_url, deliver: str):
+        printed = run_python(
+            tmp_path,
+            f"""
+            from django.contrib.auth.models import User
+            from django.core.management import call_command
+            from django.db import transaction
+            from usage_tracking import outbox, track_ai_usage
+            from usage_tracking.models import AIUsageLog
+
+            ada = User.objects.create(username="ada")
+            transaction.commit()
+            track_ai_usage(ada, "chat", 150, 80)
+            transaction.rollback()
+            {deliver}
+            transaction.rollback()
+            """,
+            settings='DATABASES["default"]["AUTOCOMMIT"] = False',
+            DATABASE_URL=database_url,
+        )
+
+        assert printed in ("", "1 calls delivered\n")
+        assert sections() == ["chat"]
+
+    def test_event_loop_gives_a_preview_and_a_thread_beside_it_rows(self, box):
+        user = make_user()
+
+        async def view() -> tuple[Tracked, Tracked]:
+            return (
+                track_ai_usage(user, "chat", 1, 2),
+                await sync_to_async(track_ai_usage)(user, "other", 1, 2),
+            )
+
+        preview, saved = async_to_sync(view)()
+
+        assert (preview[0]._state.adding, is_saved(saved)) == (True, True)
+        delivery.deliver()
+        assert sections() == ["chat", "other"]
+
+
+@contextmanager
+def refused() -> Iterator[Callable[[], None]]:
+    """A database that refuses the logs of a section; yields what ends that."""
+    refuse_section("poison")
+    with ExitStack() as stack:
+        stack.callback(accept_section, "poison")
+        yield stack.close
+
+
+@contextmanager
+def locked() -> Iterator[Callable[[], None]]:
+    """A database in which another connection has locked what a row refers to."""
+    connection.close()
+    other = connection.copy()
+    with ExitStack() as stack:
+        if connection.vendor == "sqlite":
+            options = connection.settings_dict["OPTIONS"]
+            stack.callback(options.update, timeout=options["timeout"])
+            options["timeout"] = 0.1
+            stack.callback(connection.close)
+            other.cursor().execute("BEGIN IMMEDIATE")
+        else:
+            other.set_autocommit(False)
+            other.cursor().execute("SELECT * FROM auth_user FOR UPDATE")
+        stack.callback(other.close)
+        yield stack.close
+
+
+@pytest.mark.parametrize("away", [refused, locked])
+class TestRefused:
+    """The database refuses this event or, at the moment, every one."""
+
+    @pytest.fixture(autouse=True)
+    def _impatient(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(direct, "TRIES", 2)
+
+    def test_error_reaches_the_caller_and_nothing_is_left(self, box, away):
+        user = make_user()
+
+        with ai_usage("chat", user=user) as usage:
+            with away(), pytest.raises(DatabaseError):
+                track_ai_usage(user, "poison", 150, 80)
+
+            assert (usage.calls, usage.total_tokens) == (0, 0)
+            assert sections() == []
+            assert box.is_empty()
+            track_ai_usage(user, "poison", 150, 80)
+            assert usage.calls == 1
+        assert AIUsageTracking.objects.get().total_requests == 1
+        assert_in_step()
+
+    def test_safe_call_gives_nothing_and_waits_in_the_outbox(self, box, away, caplog):
+        user = make_user()
+
+        with away():
+            assert track_ai_usage_safe(user, "poison", 150, 80) == (None, None)
+            with AIUsageTracker(user, "poison") as tracker:
+                tracker.set_tokens(1, 2)
+
+        errors = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
+        assert [error.partition("]")[0] for error in errors] == ["[TRACK_EXCEPTION"] * 2
+        assert sections() == []
+        delivery.deliver()
+        assert sections() == ["poison", "poison"]
+        assert AIUsageTracking.objects.get().total_tokens == 233
+        assert_in_step()
+
+    @pytest.mark.parametrize("track", [track_ai_usage, track_ai_usage_safe])
+    def test_captured_call_that_it_joins_counts_once_however_often_it_is_tried(
+        self, box, away, track: Track
+    ):
+        user = make_user()
+
+        with ai_usage("chat", user=user):
+            captured = capture()
+            with away(), suppress(DatabaseError):
+                track(user, "poison", 150, 80)
+            if track is track_ai_usage:
+                assert track(user, "poison", 150, 80)[0].pk == captured.id
+        delivery.deliver()
+
+        assert (sections(), box.is_empty()) == (["poison"], True)
+        assert_in_step()
+
+
+@pytest.mark.postgres
+def test_lock_that_is_released_in_time_costs_no_call(monkeypatch: pytest.MonkeyPatch):
+    """Each try gives way, so that of two that wait for each other it is never the site's."""
+    user = make_user()
+    store = direct.store
+    failures: list[DatabaseError] = []
+
+    with locked() as release:
+
+        def store_and_release(*args: Any, **options: Any) -> Any:
+            try:
+                return store(*args, **options)
+            except OperationalError as error:
+                failures.append(error)
+                release()
+                raise
+
+        monkeypatch.setattr(direct, "store", store_and_release)
+        assert is_saved(track_ai_usage(user, "chat", 150, 80))
+
+    assert len(failures) == 1
+    assert AIUsageTracking.objects.get().total_requests == 1
+
+
+class TestJoining:
+    """What the outbox still has of the call comes later, and changes nothing any more."""
+
+    @pytest.mark.parametrize("crash", [False, True])
+    def test_earlier_knowledge_never_overtakes_it(self, box, tmp_path, crash: bool):
+        ada, bob = make_user("ada"), make_user("bob")
+        with ai_usage("other", user=bob):
+            captured = capture(prompt_tokens=None, completion_tokens=None)
+            end = make_event(id=captured.id, prompt_tokens=150, model_name="", completes=True)
+            recorder.complete(end, attribution(), "")
+            log, day = track_ai_usage(ada, "chat", 150, 80, model_name="mine")
+            assert is_saved((log, day))
+            if crash:
+                box.close()
+        late = Delivery()
+        if not crash:
+            late = delivery
+        late.deliver()
+
+        assert AIUsageLog.objects.get() == log
+        after = AIUsageLog.objects.get()
+        assert (after.pk, after.user, after.section) == (captured.id, ada, "chat")
+        assert (after.prompt_tokens, after.model_name) == (150, "mine")
+        assert AIUsageTracking.objects.get().total_requests == 1
+        assert outbox.get().is_empty()
+        assert_in_step()
+
+    def test_what_the_site_changes_in_its_row_stays(self, box):
+        user = make_user()
+        with ai_usage("other", user=user):
+            capture()
+            log, _ = track_ai_usage(user, "chat", 150, 80)
+            log.section = "rag_pipeline"
+            log.save()
+        delivery.deliver()
+
+        assert (sections(), box.is_empty()) == (["rag_pipeline"], True)
+
+    def test_what_is_learned_afterwards_is_added(self, box):
+        user = make_user()
+        with ai_usage("other", user=user):
+            captured = capture()
+            track_ai_usage(user, "chat", 150, 80)
+            end = make_event(id=captured.id, completion_tokens=100, completes=True)
+            recorder.complete(end, attribution(), "")
+        delivery.deliver()
+
+        assert AIUsageLog.objects.get().completion_tokens == 100
+        assert_in_step()
+
+
+class TestOverHttp:
+    """201 means that the row can be read."""
+
+    @pytest.mark.parametrize("atomic_requests", [False, True])
+    def test_created_row_can_be_read(self, box, monkeypatch, atomic_requests: bool):
+        monkeypatch.setitem(connection.settings_dict, "ATOMIC_REQUESTS", atomic_requests)
+        ada = make_user()
+
+        response = post(ada, section="chat", prompt_tokens=150, completion_tokens=80)
+
+        assert response.status_code == 201
+        assert get(ada, f"{LOGS}{response.json()['id']}/").json() == response.json()
+        assert AIUsageTracking.objects.get().total_tokens == 230
+        assert box.is_empty()
+        assert_in_step()
+
+    def test_row_shares_the_fate_of_a_transaction_around_the_request(self, box, caplog):
+        caplog.set_level(logging.INFO, logger="ai_usage_tracker")
+        ada = make_user()
+        with rolled_back():
+            post(ada, section="chat")
+        assert (sections(), box.is_empty(), caplog.messages) == ([], True, [])
+
+        with transaction.atomic():
+            post(ada, section="chat")
+            assert caplog.messages == []
+        assert sections() == ["chat"]
+        assert caplog.messages[-1].startswith("[TRACK_COMPLETE]")
+
+    def test_database_that_refuses_is_no_success(self, box, settings):
+        settings.AI_USAGE_SECTIONS = ["poison"]
+        client = client_of(make_user())
+        client.raise_request_exception = False
+        with refused():
+            response = client.post(LOGS, {"section": "poison"}, format="json")
+
+        assert response.status_code == 500
+        assert (sections(), box.is_empty()) == ([], True)

@@ -1,0 +1,70 @@
+"""Writes a call that the site records by hand at once, on the caller's own connection."""
+
+from __future__ import annotations
+
+import time
+from datetime import timedelta
+from functools import partial
+
+from django.db import DatabaseError, IntegrityError, OperationalError, connections, transaction
+
+from . import reads, tracklog
+from .delivery import delivery, in_transaction
+from .events import UsageEvent
+from .storage import Stored, store
+
+#: How often a write is tried that another transaction stands in the way of. On PostgreSQL each try
+#: waits 300 ms for a lock and then gives way, so that of two transactions that wait for each other
+#: ours fails and never the site's. SQLite waits for the `timeout` of the connection.
+TRIES = 30
+#: Seconds between two tries if the user or the daily row is locked.
+LOCK_WAIT = 0.3
+#: Lock not available, deadlock detected, serialization failure.
+#: https://www.postgresql.org/docs/current/errcodes-appendix.html
+_IN_THE_WAY = frozenset({"55P03", "40P01", "40001"})
+
+
+def write(event: UsageEvent, *, using: str) -> None:
+    """Writes both rows of `event` in one transaction, or in that of the caller if one is open.
+
+    Raises what the database raises; then nothing was written. A user who does not exist any more
+    is left out: the caller sees all that there is, so the user will not come.
+    """
+    connection = connections[using]
+    within = in_transaction(connection)
+    tracklog.storing([event])
+    with reads.unwatched(connection):
+        stored = _store(event, using, tries=1 if within else TRIES)
+    delivery.overtake(event)
+    if within:
+        committed = partial(tracklog.committed, stored)
+        transaction.on_commit(committed, using=using, robust=True)
+    else:
+        tracklog.committed(stored)
+
+
+def _store(event: UsageEvent, using: str, *, tries: int) -> Stored:
+    for left in reversed(range(tries)):
+        try:
+            stored = store([event], using=using, patience=timedelta.min)
+            if not stored.put_off:
+                return stored
+            if not left:
+                raise OperationalError(
+                    f"Another transaction has locked the user {event.user_id}, or the user's "
+                    "AIUsageTracking row of the day."
+                )
+            time.sleep(LOCK_WAIT)  # what is locked is passed over, and not waited for
+        except DatabaseError as error:
+            # The user may have been deleted between our statements; the next try sees that.
+            is_first = left == tries - 1
+            may_pass = isinstance(error, IntegrityError) and is_first
+            if not left or not (may_pass or _was_in_the_way(error)):
+                raise
+    raise AssertionError("there is at least one try")
+
+
+def _was_in_the_way(error: DatabaseError) -> bool:
+    cause = error.__cause__
+    code = getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None)
+    return code in _IN_THE_WAY

@@ -1,0 +1,184 @@
+"""In a site's own tests: whoever reads the usage tables sees the calls that were made before.
+
+Calls wait in memory there until a statement names one of the two tables. A test that does not look
+at usage pays no query for it, and needs no database.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from django.db import connections, transaction
+from django.db.backends.signals import connection_created
+
+from . import conf, outbox, recorder
+from .models import AIUsageLog, AIUsageTracking
+
+#: Delivers what waits; registered by delivery.
+deliver: Callable[[], None] | None = None
+
+_TABLES = (AIUsageLog._meta.db_table, AIUsageTracking._meta.db_table)
+#: As `flush` empties the log, on PostgreSQL and on SQLite.
+_EMPTIES = re.compile(rf'truncate\b.*"{_TABLES[0]}"|delete from "{_TABLES[0]}";', re.DOTALL)  # noqa: S608 -- it is only looked for
+_ROLLS_BACK = re.compile(r'ROLLBACK TO SAVEPOINT "s\d+_x(\d+)"')
+#: On PostgreSQL these fail if rows of the table were written in the same transaction.
+_DEFINES = re.compile(r"\s*(alter|cluster|comment|create|drop|lock|reindex|truncate)\b")
+
+
+class Watch:
+    """Sees each statement of one connection before it runs.
+
+    https://docs.djangoproject.com/en/stable/topics/db/instrumentation/
+    """
+
+    def __init__(self) -> None:
+        self.paused = False
+        self.uncommitted: list[Uncommitted] = []
+
+    def __call__(self, execute: Any, sql: Any, params: Any, many: Any, context: Any) -> Any:
+        if self.uncommitted and isinstance(sql, str) and (found := _ROLLS_BACK.match(sql)):
+            for written in self.uncommitted:
+                written.rolled_back_to(int(found[1]))
+        if not self.paused and deliver is not None and _waits():
+            # Drivers take bytes and composed statements too, whose repr has the names.
+            text = (sql if isinstance(sql, str) else repr(sql)).lower()
+            if _EMPTIES.match(text):
+                outbox.get().clear()  # with the rows that were there
+            elif any(table in text for table in _TABLES) and not _DEFINES.match(text):
+                deliver()
+        return execute(sql, params, many, context)
+
+
+class Uncommitted:
+    """What became of rows that were written inside a transaction of the test's.
+
+    A TestCase never commits, so callbacks on commit would not tell; and they would be among those
+    that `captureOnCommitCallbacks` gives to the test.
+    """
+
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+        self._savepoints = connection.savepoint_state
+        in_testcase = [is_of_test(block) for block in connection.atomic_blocks]
+        self._outermost = connection.atomic_blocks[in_testcase.index(False)]
+        self._is_lost = False
+        self._is_kept = any(in_testcase)  # unless a savepoint is rolled back
+        if not self._is_kept:
+            transaction.on_commit(self._commit, using=connection.alias)
+
+    def is_lost(self) -> bool:
+        return self._is_lost or not (self._is_kept or self.is_open())
+
+    def is_open(self) -> bool:
+        return self._outermost in self._connection.atomic_blocks
+
+    def rolled_back_to(self, savepoint: int) -> None:
+        # Django numbers them: one that began later takes nothing of this along.
+        if savepoint <= self._savepoints:
+            self._is_lost = True
+
+    def _commit(self) -> None:
+        self._is_kept = True
+
+
+def connect() -> None:
+    """Watches every connection that is opened while Django's test environment is set up."""
+    connection_created.connect(_created, dispatch_uid="usage_tracking.reads")
+
+
+def watch() -> None:
+    """Watches the connections that this thread has open already."""
+    for connection in connections.all(initialized_only=True):
+        _watch(connection)
+
+
+@contextmanager
+def unwatched(connection: Any) -> Iterator[None]:
+    """Statements of the block deliver nothing."""
+    watches = [one for one in connection.execute_wrappers if isinstance(one, Watch)]
+    for one in watches:
+        one.paused = True
+    try:
+        yield
+    finally:
+        for one in watches:
+            one.paused = False
+
+
+@contextmanager
+def hidden(connection: Any) -> Iterator[None]:
+    """Statements of the block are on no account of the test's.
+
+    On a site they run in a thread of their own, so neither `assertNumQueries` nor the site's own
+    execute wrappers see them.
+    """
+    wrappers, forced = connection.execute_wrappers, connection.force_debug_cursor
+    connection.execute_wrappers, connection.force_debug_cursor = [], False
+    try:
+        yield
+    finally:
+        connection.execute_wrappers, connection.force_debug_cursor = wrappers, forced
+
+
+def uncommitted(connection: Any) -> Callable[[], bool]:
+    """Says, when asked later, whether rows that were written just now are lost again.
+
+    To be asked of a connection with a transaction of the test's.
+    """
+    written = Uncommitted(connection)
+    for one in connection.execute_wrappers:
+        if isinstance(one, Watch):
+            one.uncommitted = [*(w for w in one.uncommitted if w.is_open()), written]
+    return written.is_lost
+
+
+def test_class(connection: Any) -> object | None:
+    """The transaction of the TestCase class that is being set up, else None.
+
+    Within a test there is a second one, of that test; or only that, where pytest-django begins it.
+    """
+    global _looked_at
+    blocks = [block for block in connection.atomic_blocks if is_of_test(block)]
+    if len(blocks) != 1:
+        return None
+    if blocks[0] is not _looked_at[0]:
+        _looked_at = blocks[0], _is_of_class(blocks[0])
+    return _looked_at[0] if _looked_at[1] else None
+
+
+_looked_at: tuple[object, bool] = (None, False)
+
+
+def is_of_test(block: object) -> bool:
+    """Whether a TestCase began that transaction, and not the code under test."""
+    return getattr(block, "_from_testcase", False)
+
+
+def _is_of_class(block: object) -> bool:
+    classes: list[Any] = [sys.modules["django.test.testcases"].TestCase]
+    while classes:
+        case = classes.pop()
+        if block in vars(case).get("cls_atomics", {}).values():
+            return True
+        classes += case.__subclasses__()
+    return False
+
+
+def _created(*, connection: Any, **_: object) -> None:
+    if conf.running_test() is not None:
+        _watch(connection)
+
+
+def _watch(connection: Any) -> None:
+    wrappers = connection.execute_wrappers
+    if not any(isinstance(one, Watch) for one in wrappers):
+        # First, because `connection.execute_wrapper()` takes the last one away again.
+        wrappers.insert(0, Watch())
+
+
+def _waits() -> bool:
+    return outbox.in_test() and (recorder.has_work() or not outbox.get().is_empty())
