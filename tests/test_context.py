@@ -990,7 +990,7 @@ def test_error_at_the_end_of_a_block_does_not_reach_the_site(
         [
             (ai_usage, "_mind_silence"),
             (context.recorder, "_await_users"),
-            (delivery, "deliver_inline"),
+            (delivery, "_delivers_at_moments"),
         ],
     )
 

@@ -16,6 +16,7 @@ from django.db import connections, transaction
 from django.db.backends.signals import connection_created
 
 from . import conf, outbox, recorder
+from .errors import contained
 from .models import AIUsageLog, AIUsageTracking
 
 #: Delivers what waits; registered by delivery.
@@ -180,5 +181,6 @@ def _watch(connection: Any) -> None:
         wrappers.insert(0, Watch())
 
 
+@contained
 def _waits() -> bool:
     return outbox.in_test() and (recorder.has_work() or not outbox.get().is_empty())
