@@ -38,6 +38,7 @@ MODULES = {
         "mistral",
         "ollama",
         "openai",
+        "starts",
     ),
     "aiohttp": (
         "aiobotocore",
@@ -46,7 +47,7 @@ MODULES = {
         "litellm",
         "openai_aiohttp",
     ),
-    "openai2": ("openai", "openai_aiohttp"),
+    "openai2": ("openai", "openai_aiohttp", "starts"),
 }
 nox.options.sessions = list(MODULES)
 
