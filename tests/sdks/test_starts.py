@@ -80,9 +80,10 @@ def test_first_calls_of_each_start_are_answered_and_recorded(
         ):
             # The socket listens from the beginning: they are the first that the server sees.
             answers = list(visitors.map(lambda page: visit(server, page, cookie), PAGES))
-            served = stub.journal
-            wait_until(lambda: len(told.rows()) >= len(served), awaited="rows", seen=server.log)
-        told.assert_told_alike(told.rows(), served)
+            wait_until(
+                lambda: len(told.rows()) >= len(stub.journal), awaited="the rows", seen=server.log
+            )
+        told.assert_told_alike(told.rows(), stub.journal)
         assert {told.attributed(row)[0] for row in told.rows()} <= {"ada"}
         failed += [f"start {number}: {answer}" for answer in answers if answer != "200"]
     assert failed == [], f"{len(failed)} of {starts * len(PAGES)} first calls failed"
