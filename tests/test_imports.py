@@ -66,6 +66,23 @@ rows = [] if "unmigrated" in sys.argv else list(AIUsageLog.objects.values_list("
 print(json.dumps([by_thread, modules, [str(cost.normalize()) for cost in rows]]))
 """
 
+WITHOUT_US = """
+INSTALLED_APPS.remove("usage_tracking")
+MIDDLEWARE = []
+"""
+MODULES = """
+import json, sys, django
+django.setup()
+from django.core.wsgi import get_wsgi_application
+from django.db import connection
+from django.utils.timezone import get_default_timezone
+
+get_wsgi_application()
+get_default_timezone()  # as the first page does that shows a time
+connection.ensure_connection()
+print(json.dumps(sorted(sys.modules)))
+"""
+
 
 @pytest.fixture
 def site(tmp_path: Path, empty_database_url: str) -> dict[str, str]:
@@ -96,6 +113,31 @@ def test_delivery_that_fails_imports_nothing(site: dict[str, str], tmp_path: Pat
     assert "Delivery failed" in log
     assert set(by_thread.get(THREAD, ())) <= OF_DRIVER
     assert FOREIGN.isdisjoint(modules)
+
+
+def test_site_gets_no_third_party_package_but_wrapt(
+    site: dict[str, str], tmp_path: Path, empty_database_url: str
+):
+    manage("migrate", "-v", "0", env=site, directory=tmp_path)
+    _, with_call, _, _ = first_call(site, tmp_path)
+    with_app = modules(site, tmp_path)
+    make_smallest_site(tmp_path, empty_database_url, WITHOUT_US)
+    without = modules(site, tmp_path)
+
+    assert third_party(with_app) - third_party(without) == {"usage_tracking", "wrapt"}
+    assert third_party(with_call) - third_party(without) == {"usage_tracking", "wrapt"}
+    assert {"django", "asgiref", "sqlparse"} <= third_party(without)
+
+
+def modules(site: dict[str, str], directory: Path) -> list[str]:
+    ended = run([sys.executable, "-c", MODULES], cwd=directory, env=os.environ | site)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    return list(json.loads(ended.stdout))
+
+
+def third_party(modules: list[str]) -> set[str]:
+    """Their top-level packages."""
+    return {name.partition(".")[0] for name in modules} - sys.stdlib_module_names
 
 
 # A site whose way to find its visitors is not Django's own. Its pages never look at them.

@@ -20,6 +20,7 @@ MESSAGES = [{"role": "user", "content": "Why is the sky blue?"}]
 CHAT: Any = {"model": "gpt-4o-mini", "messages": MESSAGES}
 CLAUDE: Any = {"model": "claude-haiku-4-5", "max_tokens": 100, "messages": MESSAGES}
 GEMINI: Any = {"model": "gemini-2.5-flash", "contents": "Why is the sky blue?"}
+GOOGLE: Any = {"base_url": settings.STUB_URL + "/google"}
 
 
 def options(path: str) -> Any:
@@ -66,14 +67,14 @@ async def aanthropic() -> object:
 def google() -> object:
     from google import genai
 
-    client = genai.Client(api_key="any", http_options={"base_url": settings.STUB_URL + "/google"})
+    client = genai.Client(api_key="any", http_options=GOOGLE)
     return client.models.generate_content(**GEMINI)
 
 
 async def agoogle() -> object:
     from google import genai
 
-    client = genai.Client(api_key="any", http_options={"base_url": settings.STUB_URL + "/google"})
+    client = genai.Client(api_key="any", http_options=GOOGLE)
     return await client.aio.models.generate_content(**GEMINI)
 
 
