@@ -10,7 +10,6 @@ import json
 import os
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -48,7 +47,7 @@ def cookie(transactional_db: None) -> str:
 @pytest.fixture(params=["at module level", "in the view"])
 def site(
     request: pytest.FixtureRequest, tmp_path: Path, database_url: str, stub: StubProvider
-) -> Iterator[dict[str, str]]:
+) -> dict[str, str]:
     """The environment of the site, but for its SDK."""
     return os.environ | {
         "DJANGO_SETTINGS_MODULE": "tests.sdks.site_settings",
