@@ -39,6 +39,7 @@ MODULES = {
         "mistral",
         "ollama",
         "openai",
+        "starts",
     ),
     "aiohttp": (
         "aiobotocore",
@@ -47,7 +48,7 @@ MODULES = {
         "litellm",
         "openai_aiohttp",
     ),
-    "openai2": ("openai", "openai_aiohttp"),
+    "openai2": ("openai", "openai_aiohttp", "starts"),
 }
 nox.options.sessions = list(MODULES)
 

@@ -10,7 +10,7 @@ from django.core.exceptions import MiddlewareNotUsed
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
-from . import conf, outbox, recorder
+from . import conf, outbox, owners, recorder
 from .bodies import hold_stream
 from .errors import contain, contained
 from .scope import Scope, Steps, Unit
@@ -32,6 +32,7 @@ class AIUsageMiddleware:
     ) -> None:
         if not conf.enabled():
             raise MiddlewareNotUsed
+        owners.import_backends()
         self.get_response: Callable[[HttpRequest], Any] = get_response
         self.is_async = iscoroutinefunction(get_response)
         if self.is_async:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from typing import Any
 
 from asgiref.sync import async_to_sync
+from django.conf import settings
 from django.contrib.auth import get_user_model
-from django.db import connections, transaction
+from django.db import connections, router, transaction
 from django.db.models import Model
 from django.http import HttpRequest
 from django.utils.functional import LazyObject, empty
+from django.utils.module_loading import import_string
 
 from . import forks
 from .errors import contained
@@ -56,6 +58,18 @@ def _is_unloaded(user: Any) -> bool:
 def _is_request(source: Any) -> bool:
     # Asked of the type itself: `isinstance` looks at `__class__`, which would load a lazy user.
     return issubclass(type(source), HttpRequest)
+
+
+def import_backends() -> None:
+    """Import what `resolve` uses, so that the delivery thread does not have to.
+
+    A backend may bring an HTTP library along, as those of single sign-on do.
+    """
+    for path in settings.AUTHENTICATION_BACKENDS:
+        with suppress(Exception):  # the site's login says so
+            import_string(path)
+    with suppress(Exception):  # the first query of the site says so
+        connections[router.db_for_read(get_user_model())].ops.compiler("SQLCompiler")
 
 
 def resolve(source: Any) -> Any:

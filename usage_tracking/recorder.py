@@ -149,6 +149,7 @@ def record_manually(
     return event
 
 
+@contained
 def finish(unit: Unit, response: HttpResponseBase | None = None) -> None:
     """End a unit of work. Delivery resolves the users of its calls that nobody has loaded.
 

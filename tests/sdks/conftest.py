@@ -26,6 +26,7 @@ _results: list[Result] = []
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--sdk-results", type=Path, help="file that gets what was tried, as JSON")
+    parser.addoption("--starts", type=int, default=3, help="of a server, for each SDK")
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
