@@ -26,6 +26,9 @@ from usage_tracking.scope import Unit
 
 needs_database = pytest.mark.django_db
 
+#: Django 6.1 gave it another name.
+begin_savepoint = getattr(transaction, "savepoint_create", None) or transaction.savepoint
+
 
 def sections() -> list[str]:
     return sorted(AIUsageLog.objects.values_list("section", flat=True))
@@ -168,7 +171,7 @@ class TestRead:
         if not transaction_around_the_test:
             request.getfixturevalue("transactional_db")
         with transaction.atomic():
-            savepoint = transaction.savepoint()
+            savepoint = begin_savepoint()
             capture(section="chat")
             assert sections() == ["chat"]
             transaction.savepoint_rollback(savepoint)

@@ -562,9 +562,11 @@ def _after_fork() -> None:
 
 def _setting_changed(*, setting: str, **_: object) -> None:
     global _outbox
-    if setting in {"AI_USAGE_OUTBOX", "BASE_DIR", "DATABASES"} and _outbox is not None:
-        _outbox.close()
-        _outbox = None
+    if setting in {"AI_USAGE_OUTBOX", "BASE_DIR", "DATABASES"}:
+        with _creation:  # another thread may be about to create one by the setting of before
+            if _outbox is not None:
+                _outbox.close()
+                _outbox = None
 
 
 files.after_fork(_after_fork)

@@ -48,7 +48,7 @@ from tests.capture.test_transports import (
     Canned,
     session,
 )
-from usage_tracking import ai_usage, errors, outbox, propagate, scope
+from usage_tracking import ai_usage, context, errors, outbox, propagate, scope
 from usage_tracking.capture import stream_usage
 from usage_tracking.delivery import delivery
 from usage_tracking.middleware import AIUsageMiddleware
@@ -238,6 +238,7 @@ def traced(run: Callable[[], Any], at: Callable[[Line], None]) -> Any:
         file, function, _ = Line.of(frame)
         return None if function in SHELLS.get(file, ()) or file in ELSEWHERE else step
 
+    context._uses.clear()  # a block that is silent for long is no longer looked at
     before = sys.gettrace()
     sys.settrace(enter)
     try:
