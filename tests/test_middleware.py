@@ -1043,6 +1043,8 @@ def test_disconnect_under_asgi_keeps_the_call(
 # Errors of the site.
 
 
+# Committed: Django reports the error from a thread of its own, and looks at the user there.
+@pytest.mark.django_db(transaction=True)
 def test_exception_in_a_view_keeps_its_calls(visit: Visitor, user: User) -> None:
     def view(request: HttpRequest) -> HttpResponse:
         ask()
