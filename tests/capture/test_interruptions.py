@@ -15,6 +15,7 @@ import pytest
 from tests.builders import make_event
 from tests.capture import test_faults as faults
 from usage_tracking import errors, files, outbox, scope
+from usage_tracking.capture import encodings
 from usage_tracking.interruptions import by_signal, from_outside
 
 pytestmark = pytest.mark.server
@@ -108,6 +109,23 @@ def test_exception_of_any_handler_is_known_for_one(
         signal.raise_signal(signal.SIGALRM)
 
     assert by_signal(raised.value)
+
+
+def test_limit_that_strikes_in_a_decoder_is_no_unreadable_body(
+    alarm: Callable[[Any], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Package:
+        class Decompressor:
+            def process(self, data: bytes) -> bytes:
+                signal.raise_signal(signal.SIGALRM)
+                return data
+
+    alarm(strike)
+    monkeypatch.setattr(encodings, "_first", lambda *names: Package)
+    decode = encodings.decoder("br")
+    assert decode is not None
+    with pytest.raises(TimeLimitError):
+        list(decode(b"some"))
 
 
 def test_same_exception_raised_elsewhere_is_contained(

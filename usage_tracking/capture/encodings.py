@@ -13,6 +13,8 @@ from importlib import import_module
 from itertools import chain
 from typing import Any
 
+from ..interruptions import by_signal
+
 #: Takes a piece of the body, gives it decoded in pieces of bounded size.
 Decode = Callable[[bytes], Iterator[bytes]]
 
@@ -102,6 +104,8 @@ def _whole_pieces(process: Callable[[bytes], bytes]) -> Decode:
         try:
             yield process(data)
         except Exception as error:
+            if by_signal(error):
+                raise
             raise UndecodableError("compressed body cannot be read") from error
 
     return decode
