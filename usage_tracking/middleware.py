@@ -19,8 +19,7 @@ from .scope import Scope, Steps, Unit
 class AIUsageMiddleware:
     """Attributes the AI calls of a request to its user, and to the section of its view.
 
-    Put it after the authentication middleware. Works under WSGI and ASGI; makes no query unless
-    a call was made whose user nobody had loaded.
+    Put it after the authentication middleware. It works under WSGI and ASGI and makes no query.
     """
 
     sync_capable = True

@@ -556,11 +556,6 @@ def lazily_on_an_event_loop() -> Any:
 def page() -> HttpRequest:
     request = RequestFactory().get("/")
     request.user = SimpleLazyObject(lambda: ADA)  # type: ignore[assignment]
-
-    async def auser() -> User:
-        return ADA
-
-    request.auser = auser  # type: ignore[assignment]
     return request
 
 
