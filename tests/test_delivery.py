@@ -33,6 +33,7 @@ from tests.ledger import assert_in_step, read_days
 from tests.threads import run_in_threads
 from tests.waiting import PATIENCE, join, wait_for, wait_until
 from usage_tracking import ai_usage, outbox, scope, track_ai_usage
+from usage_tracking import batches
 from usage_tracking import delivery as delivery_module
 from usage_tracking.delivery import Delivered, Delivery, delivery
 from usage_tracking.events import Usage, UsageEvent, utc_now
@@ -241,14 +242,14 @@ class TestInline:
     @pytest.mark.parametrize("depth", [1, 2])
     def test_long_transaction_writes_each_call_once(self, depth, monkeypatch):
         user = make_user()
-        store = delivery_module.store
+        store = batches.store
         written: list[UUID] = []
 
         def note(events: list[UsageEvent], **options: Any) -> Stored:
             written.extend(event.id for event in events)
             return store(events, **options)
 
-        monkeypatch.setattr(delivery_module, "store", note)
+        monkeypatch.setattr(batches, "store", note)
         with ExitStack() as blocks:
             for _ in range(depth):
                 blocks.enter_context(transaction.atomic())
@@ -762,7 +763,7 @@ class TestThread:
             wait_for(free, awaited="the end of the test")
             return Stored()
 
-        monkeypatch.setattr(delivery_module, "store", store_slowly)
+        monkeypatch.setattr(batches, "store", store_slowly)
         outbox.put(make_event())
         request_finished.send(sender=None)
         wait_for(busy, awaited="the thread that delivers")
@@ -946,8 +947,8 @@ class TestThread:
                     patiences.append(cursor.execute("PRAGMA busy_timeout").fetchone()[0])
                 return delivery_module_store(*args, **options)
 
-            delivery_module_store = delivery_module.store
-            monkeypatch.setattr(delivery_module, "store", store)
+            delivery_module_store = batches.store
+            monkeypatch.setattr(batches, "store", store)
             User.objects.count()  # makes the connection
             other = connection.get_new_connection(connection.get_connection_params())
             other.execute("BEGIN IMMEDIATE")
@@ -993,7 +994,7 @@ class TestThread:
             def come() -> None:
                 try:
                     for _ in range(5000):
-                        mine.arrived()
+                        mine.arrived("")
                 finally:
                     ended.set()
 

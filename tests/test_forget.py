@@ -156,7 +156,7 @@ def test_files_of_other_databases_are_left_alone_and_told_apart(box, living, dir
     dead.put(make_event(user_id="77", username="ada"))
     dead.close()
     (path,) = directory.glob("*.jsonl")
-    path.write_bytes(path.read_bytes().replace(b"backends", b"elsewhere", 1))
+    path.write_bytes(path.read_bytes().replace(b"database", b"databank", 1))
     living.put(make_event())
 
     assert run_command("flush_ai_usage", "--forget", "ada").out == (

@@ -15,7 +15,7 @@ from django.test.utils import CaptureQueriesContext
 
 from tests.builders import NOON, make_event, make_user
 from tests.sites import make_calls
-from usage_tracking import outbox, segments
+from usage_tracking import outbox, places
 from usage_tracking.health import Finding, Result, Thresholds, activity, diagnose, waiting
 from usage_tracking.health.findings import failed, manage, ok
 from usage_tracking.health.waiting import Waiting
@@ -110,7 +110,7 @@ class TestLook:
     def test_files_of_another_database_are_not_ours(self, box, monkeypatch):
         other = Outbox(box)
         with monkeypatch.context() as patched:
-            patched.setattr(segments, "database", lambda: "another")
+            patched.setattr(places, "identity", lambda alias: "another")
             other.put(make_event())
         other.close()
 

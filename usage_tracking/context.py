@@ -252,6 +252,7 @@ class ai_usage:
         user = self._user
         metadata = self._metadata if isinstance(self._metadata, Mapping) else None
         handle = UsageHandle()
+        home = None
         parent = current()
         if parent is not None and parent.unit.open:
             unit = parent.unit
@@ -260,8 +261,16 @@ class ai_usage:
             if parent is not None:
                 # A thread that outlived its request: its unit is over, its attribution is not.
                 section = section or parent.section or parent.unit.view_section() or None
-                user = user if user is not None else parent.user or parent.unit.request
-        scope = Scope(unit, parent, section=section, user=user, metadata=metadata, observer=handle)
+                if user is None:
+                    user, home = parent.user or parent.unit.request, parent.home
+        scope = Scope(
+            *(unit, parent),
+            section=section,
+            user=user,
+            metadata=metadata,
+            observer=handle,
+            home=home,
+        )
         handle._scope = scope
         if not unit.open:
             unit.begin()
@@ -296,6 +305,7 @@ class ai_usage:
             return False
         is_outermost = _is_outermost(opened.scope)
         if is_outermost:
+            recorder.resolve_routed(opened.scope.unit)
             recorder.finish(opened.scope.unit)
             recorder.catch_up()
         self._mind_silence(opened.handle)

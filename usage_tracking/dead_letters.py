@@ -9,10 +9,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from . import files
+from . import files, places
 from .events import UsageEvent, utc_now
 from .redaction import REDACTED
-from .segments import Belongs, database, make_directory, without_user
+from .segments import Belongs, databases, make_directory, without_user
 
 FILE = "dead.jsonl"
 
@@ -27,7 +27,7 @@ def add(directory: Path, event: UsageEvent, reason: str, *, capacity: int) -> bo
     """False if the file holds more than `capacity` bytes already. Raises OSError."""
     letter = {
         "at": utc_now().isoformat(),
-        "database": database(),
+        "database": places.identity(places.own()),
         "reason": reason,
         "event": json.loads(event.to_json()),
     }
@@ -52,13 +52,13 @@ def read(directory: Path) -> tuple[list[DeadLetter], int]:
         content = (directory / FILE).read_bytes()
     except OSError:
         return [], 0
-    own = database()
+    own = databases()
     letters: list[DeadLetter] = []
     unreadable = 0
     for line in content.splitlines():
         try:
             letter = json.loads(line)
-            if letter["database"] == own:
+            if letter["database"] in own:
                 letters.append(DeadLetter(letter["event"], letter["reason"]))
         except (ValueError, KeyError, TypeError):
             unreadable += 1
@@ -72,14 +72,14 @@ def take(directory: Path, put: Callable[[UsageEvent], None]) -> tuple[int, int]:
     """
     if not (directory / FILE).is_file():
         return 0, 0
-    own = database()
+    own = databases()
     kept: list[bytes] = []
     taken = unreadable = 0
     with _locked(directory / FILE) as fd:
         for line in files.read_all(fd).splitlines():
             try:
                 letter = json.loads(line)
-                if letter["database"] == own:
+                if letter["database"] in own:
                     put(UsageEvent.from_json(json.dumps(letter["event"])))
                     taken += 1
                     continue
@@ -87,7 +87,7 @@ def take(directory: Path, put: Callable[[UsageEvent], None]) -> tuple[int, int]:
                 unreadable += 1
             kept.append(line + b"\n")
         # Emptied after the events are safe: a crash in between repeats them, ids absorb it.
-        _rewrite(fd, kept)
+        _rewrite(directory / FILE, fd, kept)
     return taken, unreadable
 
 
@@ -95,7 +95,7 @@ def forget(directory: Path, belongs: Belongs) -> int:
     """Takes users off the events; says of how many. Raises OSError."""
     if not (directory / FILE).is_file():
         return 0
-    own = database()
+    own = databases()
     kept: list[bytes] = []
     forgotten = 0
     with _locked(directory / FILE) as fd:
@@ -103,7 +103,7 @@ def forget(directory: Path, belongs: Belongs) -> int:
             try:
                 letter = json.loads(line)
                 event, username = letter["event"], letter["event"].get("username") or ""
-                if letter["database"] == own and (
+                if letter["database"] in own and (
                     anonymous := without_user(json.dumps(event).encode(), belongs)
                 ):
                     # The database's own words repeat the row, from the second line on.
@@ -116,24 +116,50 @@ def forget(directory: Path, belongs: Belongs) -> int:
                 pass  # torn or tampered with; `read` counts it
             kept.append(line + b"\n")
         if forgotten:
-            _rewrite(fd, kept)
+            _rewrite(directory / FILE, fd, kept)
     return forgotten
 
 
 @contextmanager
 def _locked(path: Path) -> Iterator[int]:
     """Open a file that several processes append to, and hold its lock. Raises OSError."""
-    fd = files.open_file(path, os.O_RDWR | os.O_CREAT)
+    while True:
+        fd = files.open_file(path, os.O_RDWR | os.O_CREAT)
+        try:
+            files.lock(fd, wait=True)
+            # Until we had the lock, another process may have put a new file in its place.
+            if _is_at(path, fd):
+                yield fd
+                return
+        finally:
+            files.close(fd)
+
+
+def _is_at(path: Path, fd: int) -> bool:
     try:
-        files.lock(fd, wait=True)
-        yield fd
-    finally:
-        files.close(fd)
+        return os.path.samestat(path.stat(), os.fstat(fd))
+    except FileNotFoundError:
+        return False
 
 
-def _rewrite(fd: int, lines: list[bytes]) -> None:
-    """Replace the whole content. Raises OSError."""
+def _rewrite(path: Path, fd: int, lines: list[bytes]) -> None:
+    """Replace the content of the locked file at `path`, so that a crash leaves the old or the new.
+
+    Raises OSError.
+    """
     content = b"".join(lines)
-    # Cut last: a crash in between repeats letters rather than losing them.
-    files.write_at(fd, content, 0)
-    os.ftruncate(fd, len(content))
+    if files.PINS_OPEN_FILES:  # nothing can take its place while it is open
+        files.write_at(fd, content, 0)
+        os.ftruncate(fd, len(content))
+        return
+    new = path.with_suffix(".rewrite")
+    beside = files.open_file(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    try:
+        files.write_at(beside, content, 0)
+        os.fsync(beside)
+    except OSError:
+        files.remove(new)
+        raise
+    finally:
+        files.close(beside)
+    new.replace(path)

@@ -24,19 +24,20 @@ from uuid import UUID
 from weakref import ref
 
 from django.core.signals import request_finished
-from django.db import DataError, IntegrityError, connections, router, transaction
 from django.db import close_old_connections as renew_connections
+from django.db import connections, transaction
 from django.utils.timezone import get_default_timezone
 
-from . import conf, files, outbox, pricing, reads, recorder, scope, tracklog
+from . import conf, files, outbox, places, pricing, reads, recorder, scope
+from .batches import Batch
 from .context import WAIT
 from .errors import contained, logger, one_line
 from .events import UsageEvent, utc_now
-from .models import AIUsageLog
+from .interruptions import from_outside
 from .owners import on_event_loop
 from .redaction import clean_error
 from .scope import open_units
-from .storage import LOCK_TIMEOUT, PATIENCE, store
+from .storage import LOCK_TIMEOUT, PATIENCE
 
 BATCH = 500
 #: Seconds after which an event is delivered though no moment came.
@@ -56,6 +57,22 @@ REVISIONS = 10_000
 OTHER_READER = 5.0
 #: Seconds between two tries of an event whose user is not there yet, or is locked.
 RETRY_MISSING_USER = 5.0
+
+
+#: The database and the schema of an event.
+_At = tuple[str, str]
+OWN: _At = ("", "")
+
+
+class Elsewhere(Exception):
+    """The place of an event is not there, or not there any more."""
+
+
+def _by_place(events: Iterable[UsageEvent]) -> dict[_At, list[UsageEvent]]:
+    found: dict[_At, list[UsageEvent]] = {}
+    for event in events:
+        found.setdefault((event.database, event.schema), []).append(event)
+    return found
 
 
 @dataclass(slots=True)
@@ -99,7 +116,8 @@ class Delivery:
         self._callers: frozenset[ref[Any]] = frozenset()
 
     def alias(self) -> str:
-        return router.db_for_write(AIUsageLog)
+        """The database of calls that belong to no tenant."""
+        return places.own()
 
     def expect(self) -> None:
         """Starts the thread while the answer of the provider is read."""
@@ -107,7 +125,7 @@ class Delivery:
             self._start()
 
     @contained
-    def arrived(self) -> None:
+    def arrived(self, database: str) -> None:
         if outbox.inline():
             if outbox.in_test():
                 reads.watch()
@@ -115,7 +133,7 @@ class Delivery:
                 self.deliver_inline()
             return
         self._start()
-        connection = connections[self.alias()]
+        connection = connections[places.alias_of(database) or self.alias()]
         if connection.vendor == "sqlite" and (caller := ref(connection)) not in self._callers:
             with self._start_lock:
                 self._callers = frozenset((*filter(_is_alive, self._callers), caller))
@@ -186,10 +204,12 @@ class Delivery:
         delivered: list[UsageEvent] = []
         with reads.hidden(connection) if outbox.in_test() else nullcontext():
             self._deliver(keep=delivered, wait=wait)
-        if in_transaction(connection):
-            # Written inside the caller's own transaction, so that it can be seen at once. If that
-            # is rolled back, what delivers next writes the rows again.
-            box.doubt(delivered, _loss(connection))
+        for (database, _), events in _by_place(delivered).items():
+            at = connections[places.alias_of(database) or self.alias()]
+            if in_transaction(at):
+                # Written inside the caller's own transaction, so that it can be seen at once. If
+                # that is rolled back, what delivers next writes the rows again.
+                box.doubt(events, _loss(at))
 
     def overtake(self, event: UsageEvent) -> None:
         """Remembers that the caller has written `event`, with all that is known of it now.
@@ -407,28 +427,19 @@ class Delivery:
         result = result or Delivered()
         box = outbox.get()
         using = self.alias()
-        put_off: list[UsageEvent] = []
         inline = keep is not None
         # Inline another thread may be delivering, or this one, interrupted by a garbage collection.
         # To wait could be for ever: its rows may wait for our own transaction.
         if not self._one_at_a_time.acquire(timeout=wait if inline else -1):
             return False
         try:
-            if not inline:
-                _commit_as_usual(connections[using])
             with reads.unwatched(connections[using]):
                 self._resolve_users(using, patient=not inline)
             for batch in box.batches(BATCH, self._hold):
-                with gate or nullcontext(), reads.unwatched(connections[using]):
-                    if gate and self._must_wait_for_callers() and not self._stopping:
-                        return False
-                    self._store(self._newest(batch), using, result, put_off)
+                if not self._store_batch(self._newest(batch), result, gate):
+                    return False
                 if keep is not None:
                     keep.extend(batch)
-                # Put back before the batch is taken for done.
-                for event in put_off:
-                    box.put(event, accepted=True)
-                put_off.clear()
             return True
         finally:
             self._one_at_a_time.release()
@@ -476,39 +487,72 @@ class Delivery:
         current = scope.current()
         return outbox.in_test() and (current is None or current.unit.id != unit)
 
-    def _store(
-        self,
-        batch: list[UsageEvent],
-        using: str,
-        result: Delivered,
-        put_off: list[UsageEvent],
-        *,
-        again: bool = False,
-    ) -> None:
-        tracklog.storing(batch)
-        try:
-            # Inline we see what the caller sees: a user who is not there will not come.
-            patience = timedelta.min if outbox.inline() else PATIENCE
-            stored = store(batch, using=using, patience=patience)
-        except (DataError, IntegrityError) as error:
-            # Halve down to the event that the database refuses. A single one gets a second try:
-            # its user may have been deleted between our statements.
-            if len(batch) > 1:
-                middle = len(batch) // 2
-                self._store(batch[:middle], using, result, put_off)
-                self._store(batch[middle:], using, result, put_off)
-            elif not again:
-                self._store(batch, using, result, put_off, again=True)
-            else:
-                result.buried += 1
-                self._remember_put_off(batch, ())
-                outbox.get().bury(batch[0], f"{type(error).__name__}: {error}")
+    def _store_batch(
+        self, batch: list[UsageEvent], result: Delivered, gate: threading.Lock | None
+    ) -> bool:
+        """Store each event at its place; False if that has to wait for callers.
+
+        A tenant's database that fails holds up no other tenant. Raises what the site's own raises.
+        """
+        failure: Exception | None = None
+        for place, events in _by_place(batch).items():
+            try:
+                with gate or nullcontext():
+                    if gate and self._must_wait_for_callers() and not self._stopping:
+                        return False
+                    self._store_at(place, events, result)
+            except Exception as error:
+                if from_outside(error):
+                    raise
+                if place == OWN:
+                    failure = error
+                else:
+                    self._leave(place, events, error)
+        if failure is not None:
+            raise failure
+        return True
+
+    def _store_at(self, place: _At, events: list[UsageEvent], result: Delivered) -> None:
+        database, schema = place
+        using = places.alias_of(database)
+        if using is None:
+            raise Elsewhere(f"The database {database} is not in DATABASES.")
+        connection = connections[using]
+        if not outbox.inline():
+            _commit_as_usual(connection)
+        with reads.unwatched(connection), places.active(using, schema):
+            if schema and not places.has_tables(using, schema):
+                raise Elsewhere(f"The schema {schema!r} has no usage tables.")
+            batch = Batch(using, patience=timedelta.min if outbox.inline() else PATIENCE)
+            batch.store(events)
+        for event, reason in batch.refused:
+            self._remember_put_off([event], ())
+            outbox.get().bury(event, reason)
+        result.written += batch.written
+        result.buried += len(batch.refused)
+        result.put_off += len(batch.put_off)
+        self._remember_put_off(events, batch.put_off)
+        # Before the batch is taken for done.
+        outbox.get().defer(batch.put_off)
+
+    def _leave(self, place: _At, events: list[UsageEvent], error: Exception) -> None:
+        """Leave a tenant's events to a later try; dead-letter those that are without a place."""
+        box = outbox.get()
+        if isinstance(error, Elsewhere):
+            for event in events:
+                if utc_now() - event.created_at > PATIENCE:
+                    box.bury(event, str(error))
+                else:
+                    box.leave([event])
             return
-        result.written += len(stored.rows)
-        result.put_off += len(stored.put_off)
-        self._remember_put_off(batch, stored.put_off)
-        put_off.extend(stored.put_off)
-        tracklog.committed(stored)
+        logger.warning(
+            "[TRACK_WARNING] Delivery to %s failed (%s); its events wait",
+            one_line(" ".join(place)),
+            one_line(clean_error(f"{type(error).__name__}: {error}".partition("\n")[0])),
+        )
+        box.leave(events)
+        with suppress(Exception):  # the next try begins with a new connection
+            connections[places.alias_of(place[0]) or places.own()].close()
 
     def _remember_put_off(self, batch: Iterable[UsageEvent], put_off: Iterable[UsageEvent]) -> None:
         if self._put_off:
@@ -564,6 +608,7 @@ def _loss(connection: Any) -> Callable[[], bool]:
 def connect() -> None:
     """Makes delivery listen; called once, when Django is ready."""
     outbox.listener = delivery
+    places.settle()
     # Where the system has no time zones, those of the package tzdata are imported. A zone that
     # does not exist is reported by the checks.
     for zone in (conf.day_timezone, get_default_timezone):

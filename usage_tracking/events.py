@@ -76,6 +76,10 @@ class UsageEvent:
     #: Tells the end of a call that another event began, perhaps another process's: of a row that is
     #: there it changes only what the end tells.
     completes: bool = False
+    #: The database that the row belongs to, see `places.identity`; "" for the site's own.
+    database: str = ""
+    #: The schema of the tenant that the row belongs to, "" for that of the connection.
+    schema: str = ""
     #: Keys of a line written by a newer release, kept for the process that understands them.
     extra: dict[str, Any] = field(default_factory=dict)
 

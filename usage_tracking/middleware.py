@@ -113,6 +113,7 @@ def _end(scope: Scope, response: HttpResponseBase | None) -> bool:
     if scope.closed:
         return False
     scope.closed = True
+    recorder.resolve_routed(scope.unit)
     recorder.finish(scope.unit, response)
     recorder.catch_up()
     return bool(scope.unit.calls)

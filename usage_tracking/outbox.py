@@ -3,7 +3,8 @@
 Each process appends the events of its calls to a segment of its own, and takes over the segments
 of processes that died. Delivery reads the segments that wait, one after the other, and takes the
 current one only when they are stored: while the database is away the current one grows, and no
-further file is opened.
+further file is opened. Events that have to wait for something are written once more, into a segment
+of their own, and kept in memory as well, so that waiting costs no further write.
 """
 
 from __future__ import annotations
@@ -36,6 +37,8 @@ MEMORY_CAPACITY = 10_000
 #: How much may be written before the size of the directory is looked at again.
 _UNCHECKED = 1024 * 1024
 _COMPLAIN_EVERY = 60.0
+#: Lines of events that are no longer deferred which their segment may hold.
+_SLACK = 100
 #: How many segments may wait at a time, each of them an open file, beside the current one.
 ADOPTED = 16
 #: Bytes after which a process starts a new segment, so that delivery frees room piece by piece.
@@ -48,8 +51,8 @@ class Listener(Protocol):
     def expect(self) -> None:
         """An AI call has begun: soon an event will come."""
 
-    def arrived(self) -> None:
-        """An event was put."""
+    def arrived(self, database: str) -> None:
+        """An event was put that belongs to `database`."""
 
     def wake(self) -> None:
         """Something was left to the thread, by a finalizer: nothing may be started or locked."""
@@ -79,6 +82,18 @@ class _Line(NamedTuple):
     accepted: bool
 
 
+#: Two lines with the same key tell the same.
+_Key = tuple[UUID, int, bool]
+
+
+def _key(event: UsageEvent) -> _Key:
+    return event.id, event.revision, event.completes
+
+
+def _line(event: UsageEvent) -> bytes:
+    return event.to_json().encode() + b"\n"
+
+
 class Outbox:
     """The events of this process that the database does not have yet.
 
@@ -101,8 +116,14 @@ class Outbox:
         self._is_writing = False
         self._current: Segment | None = None
         self._waiting: list[Segment] = []
-        #: Refused events that could not be written, each with the reason.
-        self._unburied: deque[tuple[UsageEvent, str]] = deque()
+        #: Events that wait for something, by `_key`, and the segment that holds them.
+        self._deferred: dict[_Key, UsageEvent] = {}
+        self._deferred_again: set[_Key] = set()
+        self._deferred_in: Segment | None = None
+        #: Lines in that segment.
+        self._deferred_lines = 0
+        #: What is left for the next look for orphans.
+        self._left_in: Segment | None = None
         #: Delivered files that could not be removed.
         self._leftover: set[Path] = set()
         self._memory: deque[UsageEvent] = deque()
@@ -121,7 +142,7 @@ class Outbox:
         if self.directory is None:
             self._remember(event)
             return
-        line = _Line(event, event.to_json().encode() + b"\n", accepted)
+        line = _Line(event, _line(event), accepted)
         if self._pid != os.getpid():
             self.after_fork()  # uWSGI forks without Python's knowledge
         self._queue.append(line)
@@ -132,9 +153,20 @@ class Outbox:
         """Yields what waits, at most `limit` events at a time, of each id the latest.
 
         To ask for the next batch says that the last one is stored. If the consumer fails instead,
-        everything from that batch on stays for the next call. Events that `hold` picks are put
-        back. One thread at a time.
+        everything from that batch on stays for the next call. Events that `hold` picks are
+        deferred. One thread at a time.
         """
+        try:
+            yield from self._batches(limit, hold)
+        finally:
+            with self._lock:
+                if self._left_in is not None:
+                    files.close(self._left_in.fd)
+                    self._left_in = None
+
+    def _batches(
+        self, limit: int, hold: Callable[[UsageEvent], bool]
+    ) -> Iterator[list[UsageEvent]]:
         with self._lock:
             self._write_queued()
             self._put_back_doubtful()
@@ -142,6 +174,7 @@ class Outbox:
                 self._detach()  # someone removed the file: no process would find what follows
             waiting = list(self._waiting)
             in_memory = len(self._memory)
+        yield from self._deferred_batches(limit, hold)
         for segment in chain(waiting, self._detached()):
             while True:
                 try:
@@ -158,9 +191,8 @@ class Outbox:
                 held, ready = self._sort(self._parse(lines), hold)
                 if ready:
                     yield ready
+                self.defer(held)
                 segment.offset = end
-                for event in held:
-                    self.put(event, accepted=True)
         while in_memory > 0:
             events = list(islice(self._memory, min(limit, in_memory)))
             if not events:
@@ -176,20 +208,99 @@ class Outbox:
                 self._memory.extend(held)
             in_memory -= len(events)
 
+    def _deferred_batches(
+        self, limit: int, hold: Callable[[UsageEvent], bool]
+    ) -> Iterator[list[UsageEvent]]:
+        _, ready = self._sort(list(self._deferred.values()), hold)
+        for start in range(0, len(ready), limit):
+            batch = ready[start : start + limit]
+            self._deferred_again.clear()
+            yield batch
+            with self._lock:
+                for event in batch:
+                    if (key := _key(event)) not in self._deferred_again:
+                        self._deferred.pop(key, None)
+        with self._lock:
+            self._trim_deferred()
+
+    def defer(self, events: Iterable[UsageEvent]) -> None:
+        """Keeps events of the batch that was yielded last until `hold` lets them go."""
+        for event in events:
+            if self.directory is None or len(self._deferred) >= MEMORY_CAPACITY:
+                self.put(event, accepted=True)
+                continue
+            with self._lock:
+                self._deferred_again.add(_key(event))
+                if _key(event) in self._deferred or self._defer(event, self.directory):
+                    self._deferred[_key(event)] = event
+                    continue
+            self.put(event, accepted=True)
+
+    def _defer(self, event: UsageEvent, directory: Path) -> bool:
+        """Write a deferred event; False if that fails."""
+        try:
+            if self._deferred_in is None:
+                self._deferred_in, self._deferred_lines = Segment.create(directory), 0
+            self._deferred_in.append(_line(event))
+            self._deferred_lines += 1
+        except OSError:
+            if self._deferred_in is not None and not self._deferred_in.mend():
+                self._trim_deferred()
+            return False
+        return True
+
+    def _trim_deferred(self) -> None:
+        """Remove the segment of what is deferred if it is empty; write it anew if it can shrink."""
+        segment, directory = self._deferred_in, self.directory
+        if segment is None or directory is None:
+            return
+        if self._deferred and self._deferred_lines <= 2 * len(self._deferred) + _SLACK:
+            return
+        self._deferred_in = None
+        if not all(self._defer(event, directory) for event in self._deferred.values()):
+            files.close(segment.fd)  # an orphan now: what was delivered of it is delivered again
+            return
+        if not segment.remove():
+            self._leftover.add(segment.path)
+
+    def leave(self, events: Iterable[UsageEvent]) -> None:
+        """Leaves events of the batch that was yielded last to the next look for orphans.
+
+        They take no memory until then, and other events do not wait for them.
+        """
+        for event in events:
+            with self._lock:
+                if self.directory is not None and self._leave(event, self.directory):
+                    continue
+            self.put(event, accepted=True)
+
+    def _leave(self, event: UsageEvent, directory: Path) -> bool:
+        try:
+            if self._left_in is not None and self._left_in.size >= SEGMENT:
+                files.close(self._left_in.fd)
+                self._left_in = None
+            if self._left_in is None:
+                self._left_in = Segment.create(directory)
+            self._left_in.append(_line(event))
+        except OSError:
+            if self._left_in is not None:
+                self._left_in.mend()
+            return False
+        return True
+
     def adopt_orphans(self) -> int:
         """Takes over segments whose owners are dead, at most ADOPTED at a time; says how many."""
         if self.directory is None:
             return 0
-        self._bury(self.directory)
         self._leftover = {path for path in self._leftover if not files.remove(path)}
-        header = segments.header()
+        headers = segments.headers()
         adopted = 0
         for path in self.segments():
             if len(self._waiting) >= ADOPTED:
                 break  # each is an open file of the host's process until it is delivered
             if path in self._leftover:
                 continue
-            if segment := Segment.adopt(path, header):
+            if segment := Segment.adopt(path, headers):
                 with self._lock:
                     self._waiting.append(segment)
                 adopted += 1
@@ -199,9 +310,9 @@ class Outbox:
 
     def has_orphans(self) -> bool:
         """Whether a dead process left a segment of our database."""
-        header = segments.header()
+        headers = segments.headers()
         return any(
-            segments.is_orphan(path, header)
+            segments.is_orphan(path, headers)
             for path in self.segments()
             if path not in self._leftover
         )
@@ -211,15 +322,20 @@ class Outbox:
         if self.directory is None:
             return Others()
         with self._lock:
-            ours = {s.path for s in (*self._waiting, *([self._current] if self._current else []))}
-        header = segments.header()
+            ours = {segment.path for segment in self._open()}
+        headers = segments.headers()
         counts = {True: 0, False: 0}
         for path in self.segments():
             if path in ours:
                 continue
-            with suppress(FileNotFoundError), path.open("rb") as file:
-                counts[file.readline(4096) == header] += 1
+            with suppress(OSError), path.open("rb") as file:
+                counts[file.readline(segments.MAX_HEADER) in headers] += 1
         return Others(counts[True], counts[False])
+
+    def _open(self) -> list[Segment]:
+        """The segments that this process holds."""
+        single = (self._current, self._deferred_in, self._left_in)
+        return [*self._waiting, *(segment for segment in single if segment is not None)]
 
     def segments(self) -> list[Path]:
         """The files that wait on disk, those of other processes included.
@@ -239,6 +355,7 @@ class Outbox:
         current = self._current
         return (
             not self._waiting
+            and not self._deferred
             and not self._memory
             and not self._queue
             and (current is None or current.size <= current.offset)
@@ -246,11 +363,17 @@ class Outbox:
         )
 
     def size(self) -> int:
-        """Bytes that wait on disk, those of other processes included; dead letters do not wait."""
+        """Bytes that wait on disk for the database of this site, those of other processes included.
+
+        Dead letters do not wait.
+        """
+        headers = segments.headers()
         total = 0
         for path in self.segments():
-            with suppress(FileNotFoundError):  # delivered by its owner in this very moment
-                total += path.stat().st_size
+            # Delivered by its owner in this very moment, or not ours to read.
+            with suppress(OSError), path.open("rb") as file:
+                if file.readline(segments.MAX_HEADER) in headers:
+                    total += os.fstat(file.fileno()).st_size
         return total
 
     def doubt(self, events: Iterable[UsageEvent], has_ended: Callable[[], bool]) -> None:
@@ -267,9 +390,11 @@ class Outbox:
     def close(self) -> None:
         """Lets go of the files; what is in them becomes an orphan that anybody may deliver."""
         with self._lock:
-            for segment in (*self._waiting, *([self._current] if self._current else [])):
+            for segment in self._open():
                 files.close(segment.fd)
             self._waiting, self._current = [], None
+            self._deferred_in, self._left_in = None, None
+            self._deferred.clear()
 
     def bury(self, event: UsageEvent, reason: str) -> None:
         """Puts an event that the database refuses aside, so that it never blocks the others."""
@@ -282,31 +407,12 @@ class Outbox:
         )
         if self.directory is None:
             return
-        with self._lock:
-            if len(self._unburied) >= MEMORY_CAPACITY:
-                self._unburied.popleft()
-                self._drop(f"more than {MEMORY_CAPACITY} refused events in memory")
-            self._unburied.append((event, reason))
-        self._bury(self.directory)
-
-    def _bury(self, directory: Path) -> None:
-        # Without our lock: another process may hold the lock on the file for long.
-        while refused := self._next_refused():
-            try:
-                added = dead_letters.add(directory, *refused, capacity=CAPACITY)
-            except BaseException as error:
-                with self._lock:
-                    self._unburied.appendleft(refused)
-                if not isinstance(error, OSError):
-                    raise
-                self._complain(f"cannot write {dead_letters.FILE}: {error}; kept in memory")
-                return
-            if not added:
+        try:
+            if not dead_letters.add(self.directory, event, reason, capacity=CAPACITY):
                 self._drop(f"{dead_letters.FILE} is full ({CAPACITY} bytes)")
-
-    def _next_refused(self) -> tuple[UsageEvent, str] | None:
-        with self._lock:
-            return self._unburied.popleft() if self._unburied else None
+        except OSError as error:
+            self._complain(f"cannot write {dead_letters.FILE}: {error}; the event waits")
+            self.leave([event])
 
     def dead_letters(self) -> list[DeadLetter]:
         """The events that the database refused, with its reasons."""
@@ -343,14 +449,16 @@ class Outbox:
         with self._lock:
             self._memory = deque(map(without_user, self._memory))
             self._doubtful = [(ended, without_user(event)) for ended, event in self._doubtful]
-            self._unburied = deque((without_user(event), why) for event, why in self._unburied)
+            in_memory = forgotten
+            self._deferred = {key: without_user(event) for key, event in self._deferred.items()}
+            forgotten = in_memory  # their lines are counted
         if self.directory is None:
             return forgotten
-        header = segments.header()
+        headers = segments.headers()
         paths = segments.paths(self.directory)
         return (
             forgotten
-            + sum(segments.forget(path, header, belongs) for path in paths)
+            + sum(segments.forget(path, headers, belongs) for path in paths)
             + dead_letters.forget(self.directory, belongs)
         )
 
@@ -533,7 +641,7 @@ def in_test() -> bool:
 def put(event: UsageEvent) -> None:
     get().put(event)
     if listener is not None:
-        listener.arrived()
+        listener.arrived(event.database)
 
 
 @contained

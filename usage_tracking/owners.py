@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import ExitStack, suppress
+from contextvars import Context
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,8 +17,9 @@ from django.http import HttpRequest
 from django.utils.functional import LazyObject, empty
 from django.utils.module_loading import import_string
 
-from . import forks
+from . import forks, places
 from .errors import contained
+from .places import Place
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +34,13 @@ class Owner:
 class Pending:
     """A user that was not loaded when the call began; see `resolve`."""
 
-    __slots__ = ("source",)
+    __slots__ = ("context", "source")
 
     def __init__(self, source: Any) -> None:
         #: The lazy user, or the request if it had no user yet.
         self.source = source
+        #: What a router may ask for the tenant, on a site whose router asks.
+        self.context: Context | None = None
 
 
 def loaded(source: Any) -> Any:
@@ -92,6 +96,20 @@ def resolve(source: Any) -> Any:
         if user is not None:
             _ = user.pk  # loads a lazy user
         return user
+
+
+def resolve_at(home: Place, pending: Pending) -> Any:
+    """Return the pending user of a place, in a thread that is at no place itself.
+
+    None if the site's routers do not find the place again. Raises what the query raises.
+    """
+    if home.is_routed:
+        context = pending.context
+        if context is None or context.run(places.here) != home:
+            return None
+        return context.run(resolve, pending.source)
+    with places.active(places.own_users(), home.tenant):
+        return resolve(pending.source)
 
 
 @contained

@@ -15,7 +15,8 @@ from django.http.response import HttpResponseBase
 from . import conf, files, outbox
 from .errors import contain, contained, logger, one_line, shown_user
 from .events import ENDING, MANUAL, UNKNOWN, Usage, UsageEvent, utc_now, uuid7
-from .owners import Owner, owner_of, resolve
+from .owners import Owner, on_event_loop, owner_of, resolve_at, resolve_here
+from .places import NOWHERE, Place, here
 from .redaction import clean_metadata
 from .scope import Attribution, Call, Scope, Unit, attribution
 
@@ -82,13 +83,14 @@ def record_manually(
     error_message: str = "",
     facts: dict[str, Any] | None = None,
     metadata: object = None,
+    home: Place = NOWHERE,
     write: Callable[[UsageEvent], None] | None = None,
     keep: bool = True,
 ) -> UsageEvent:
     """Takes in what the site itself says of a call.
 
     If the hook saw that call, its event is amended, else a new one is made; returns it.
-    `section` and `owner` default to the scope in force.
+    `section` and `owner` default to the scope in force, and so does `home`, the place of an owner.
 
     `write` writes an event to the database at once. What it raises is raised here; then the outbox
     takes the event if it is to `keep` it, else it is as if nothing had been said. A call that the
@@ -97,7 +99,8 @@ def record_manually(
     """
     attributed = attribution()
     if owner is not None:
-        attributed = replace(attributed, owner=owner, pending=None)
+        place = attributed.place if home == NOWHERE else home
+        attributed = replace(attributed, owner=owner, pending=None, place=place)
     now = utc_now()
     said = UsageEvent.create(
         id=uuid7(now),
@@ -113,6 +116,8 @@ def record_manually(
         error_message=error_message,
         facts=facts,
         metadata=metadata,
+        database=attributed.place.database,
+        schema=attributed.place.schema,
     )
     unit = attributed.unit.id if attributed.unit.open else ""
     call = _joinable(attributed, said, response_id)
@@ -166,6 +171,24 @@ def finish(unit: Unit, response: HttpResponseBase | None = None) -> None:
     _await_users(unit)  # those of another thread that came in between
 
 
+@contained
+def resolve_routed(unit: Unit) -> None:
+    """Resolve the pending users whose database only a router in this thread can name.
+
+    To be called before `finish`, where a query is allowed. On an event loop it leaves them to
+    delivery, which asks the routers in a copy of the call's context.
+    """
+    if on_event_loop():
+        return
+    for call in list(unit.pending):
+        pending, scope = call.pending, call.scope
+        if pending is None or scope is None or not scope.home.is_routed:
+            continue
+        if here(unit.request) == scope.home:
+            unit.pending.remove(call)
+            _attribute(call, resolve_here(pending))
+
+
 class _Release:
     """Lets go of a request when its response is closed, or freed unclosed (a 304 in its place)."""
 
@@ -214,7 +237,8 @@ def resolve_users() -> None:
         owner = None
         if pending is not None:
             try:
-                owner = owner_of(resolve(pending.source))
+                home = NOWHERE if scope is None else scope.home
+                owner = owner_of(resolve_at(home, pending))
             except DatabaseError as error:
                 if now - call.at < UNRESOLVED_SECONDS:
                     logger.debug("the user of a call cannot be read yet: %s", error)
@@ -306,11 +330,15 @@ def _joinable(attributed: Attribution, said: UsageEvent, response_id: str) -> Ca
     unit, block = attributed.unit, attributed.scope
     oldest = 0.0 if unit.open else time.monotonic() - JOINABLE
     for call in reversed(unit.calls):
-        if call.joined or call.at < oldest:
+        if call.joined or call.at < oldest or _place(call.event) != _place(said):
             continue
         if _is_about(said, call, response_id, in_block=_is_inside(call.scope, block)):
             return call
     return None
+
+
+def _place(event: UsageEvent) -> tuple[str, str]:
+    return event.database, event.schema
 
 
 def _is_inside(scope: Scope | None, block: Scope | None) -> bool:

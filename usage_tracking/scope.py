@@ -7,6 +7,7 @@ scopes inside it and remembers its latest calls, so that more can be said of the
 
 from __future__ import annotations
 
+import contextvars
 import functools
 import itertools
 import os
@@ -23,6 +24,7 @@ from django.http import HttpRequest
 from . import conf, files
 from .errors import contained, logger
 from .owners import Owner, Pending, loaded, owner_of
+from .places import NOWHERE, Place, here
 
 if TYPE_CHECKING:
     from .events import UsageEvent
@@ -143,7 +145,7 @@ files.after_fork(_after_fork)
 class Scope:
     """Section, user and metadata in force; `section` and `user` None inherit from the parent."""
 
-    __slots__ = ("closed", "metadata", "observer", "parent", "section", "unit", "user")
+    __slots__ = ("closed", "home", "metadata", "observer", "parent", "section", "unit", "user")
 
     def __init__(
         self,
@@ -154,6 +156,7 @@ class Scope:
         user: Any = None,
         metadata: Mapping[str, Any] | None = None,
         observer: Observer | None = None,
+        home: Place | None = None,
     ) -> None:
         self.unit = unit
         self.parent = parent
@@ -163,6 +166,14 @@ class Scope:
         self.metadata: Mapping[str, Any] = {**inherited, **(metadata or {})}
         self.observer = observer
         self.closed = False
+        #: Where the user is one.
+        self.home: Place
+        if home is not None:
+            self.home = home
+        elif parent is not None and user is None:
+            self.home = parent.home
+        else:
+            self.home = here(unit.request, user=user)
 
     def observers(self) -> Iterator[Observer]:
         scope: Scope | None = self
@@ -182,6 +193,7 @@ class Attribution:
     metadata: Mapping[str, Any]
     unit: Unit
     scope: Scope | None
+    place: Place = NOWHERE
 
 
 _scope: ContextVar[Scope | None] = ContextVar("ai_usage_scope", default=None)
@@ -253,14 +265,22 @@ def attribution() -> Attribution:
         if unit is None or unit.pid != os.getpid() or unit.test is not conf.running_test():
             unit = Unit()
             _loose.set(unit)
-        return Attribution(None, None, conf.default_section(), {}, unit, None)
+        return Attribution(None, None, conf.default_section(), {}, unit, None, here())
     unit = scope.unit
     if unit.ended and time.monotonic() - unit.ended > OUTLIVE:
         return _outlived(unit, scope)
     source = scope.user if scope.user is not None else unit.request
     owner, pending = (source is not None and _owner(source, unit)) or (None, None)
+    if pending is not None and scope.home.is_routed:
+        pending.context = contextvars.copy_context()
     section = scope.section or unit.view_section() or conf.default_section()
-    return Attribution(owner, pending, section, scope.metadata, unit, scope)
+    # A thread of a pool belongs to no tenant, the request that has given it work does.
+    place = here(unit.request)
+    if place == NOWHERE:
+        place = scope.home
+    elif place.users != scope.home.users:
+        owner = pending = None  # the same key would be another person there
+    return Attribution(owner, pending, section, scope.metadata, unit, scope, place)
 
 
 def _outlived(unit: Unit, scope: Scope) -> Attribution:
@@ -278,7 +298,7 @@ def _outlived(unit: Unit, scope: Scope) -> Attribution:
             "section=...)",
             OUTLIVE,
         )
-    return Attribution(None, None, conf.default_section(), {}, unit, None)
+    return Attribution(None, None, conf.default_section(), {}, unit, None, here())
 
 
 _warned_of_outliving = False

@@ -9,36 +9,63 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Container, Iterable
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from typing import Self
 
-from django.apps import apps
-from django.db import connections, router
+from django.db import connections
 
-from . import files
+from . import files, places
 from .events import utc_now, uuid7
 
 _SUFFIX, _NEW = ".jsonl", ".new"
 #: How many new files in a row other processes may lock first.
 _TRIES = 5
+#: Bytes of a header at most.
+MAX_HEADER = 4096
 
 #: Says of a user id and a username whether they are those of a person to forget.
 Belongs = Callable[[str, str], bool]
 
 
-def database() -> str:
-    """Names the database that events of this process belong to."""
-    model = apps.get_model("usage_tracking", "AIUsageLog")
-    settings = connections[router.db_for_write(model)].settings_dict
-    return json.dumps([str(settings.get(key, "")) for key in ("ENGINE", "HOST", "PORT", "NAME")])
-
-
 def header() -> bytes:
-    """The first line of files whose events belong to the database of this process."""
-    return json.dumps({"outbox": 1, "database": database()}).encode() + b"\n"
+    """The first line of files whose events belong to the site of this process.
+
+    It names the site's own database. The events of its tenants name theirs.
+    """
+    return _line(2, places.identity(places.own()))
+
+
+def headers() -> frozenset[bytes]:
+    """`header`, and what older releases have written in its place."""
+    return frozenset(_line(version, name) for name, version in databases().items())
+
+
+def databases() -> dict[str, int]:
+    """The names of the site's own database, each with the version of the outbox that has it."""
+    settings = connections.settings[places.own()]
+    old = json.dumps([str(settings.get(key, "")) for key in ("ENGINE", "HOST", "PORT", "NAME")])
+    return {old: 1, places.identity(places.own()): 2}
+
+
+def _line(version: int, database: str) -> bytes:
+    return json.dumps({"outbox": version, "database": database}).encode() + b"\n"
+
+
+def read_header(fd: int) -> bytes:
+    """Return the first line of a file. Raises OSError."""
+    line, end, _ = files.read_at(fd, MAX_HEADER, 0).partition(b"\n")
+    return line + end
+
+
+def database_of(header: bytes) -> str:
+    """Return the name of the database in a header, "" if it has none."""
+    try:
+        return str(json.loads(header)["database"])
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return ""
 
 
 def paths(directory: Path) -> list[Path]:
@@ -91,13 +118,13 @@ class Segment:
                 raise
             files.close(fd)
             new.rename(path)
-            if segment := cls.adopt(path, first):
+            if segment := cls.adopt(path, {first}):
                 return segment
         raise OSError(f"other processes took each of {_TRIES} new files")
 
     @classmethod
-    def adopt(cls, path: Path, header: bytes) -> Self | None:
-        """The segment at `path` if its owner is dead and it begins with `header`."""
+    def adopt(cls, path: Path, headers: Container[bytes]) -> Self | None:
+        """The segment at `path` if its owner is dead and it begins with one of `headers`."""
         if not files.CAN_LOCK:
             return None  # nothing tells that its owner is dead
         try:
@@ -108,7 +135,7 @@ class Segment:
             files.lock(fd)
             status = os.fstat(fd)
             # Between our open and our lock its last owner may have delivered and removed it.
-            if status.st_nlink and files.read_at(fd, len(header), 0) == header:
+            if status.st_nlink and (header := read_header(fd)) in headers:
                 return cls(fd, path, start=len(header), size=status.st_size)
         except OSError:
             pass
@@ -171,14 +198,14 @@ class Segment:
         return files.remove(self.path)
 
 
-def is_orphan(path: Path, header: bytes) -> bool:
-    """Whether the owner of the file is dead, and it begins with `header`."""
+def is_orphan(path: Path, headers: Container[bytes]) -> bool:
+    """Whether the owner of the file is dead, and it begins with one of `headers`."""
     try:
         fd = files.open_file(path, os.O_RDONLY)
     except OSError:
         return False  # delivered in this very moment
     try:
-        return files.read_at(fd, len(header), 0) == header and is_free(fd)
+        return read_header(fd) in headers and is_free(fd)
     finally:
         files.close(fd)
 
@@ -208,8 +235,8 @@ def sweep(directory: Path) -> None:
             continue
 
 
-def forget(path: Path, header: bytes, belongs: Belongs) -> int:
-    """Takes users off the events of a file that begins with `header`; says of how many.
+def forget(path: Path, headers: Iterable[bytes], belongs: Belongs) -> int:
+    """Takes users off the events of a file that begins with one of `headers`; says of how many.
 
     Overwrites the lines in their places: its owner may live and goes by their offsets. Raises
     OSError.
@@ -220,7 +247,7 @@ def forget(path: Path, header: bytes, belongs: Belongs) -> int:
         return 0
     try:
         content = files.read_all(fd)
-        if not content.startswith(header):
+        if not content.startswith(tuple(headers)):
             return 0
         forgotten, offset = 0, 0
         for line in content.splitlines(keepends=True):

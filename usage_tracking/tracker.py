@@ -11,7 +11,7 @@ from typing import Any, Self
 from django.db import DatabaseError, connections, transaction
 from django.utils import timezone
 
-from . import conf, daily, direct, forks, outbox, recorder, tracklog
+from . import conf, daily, direct, forks, outbox, places, recorder, tracklog
 from .context import ai_usage
 from .delivery import delivery, in_transaction
 from .errors import contain, logger, shown_user
@@ -20,6 +20,7 @@ from .models import AIUsageLog, AIUsageTracking, today
 from .owners import Owner, on_event_loop, owner_of
 from .pricing import price
 from .redaction import clean_text
+from .scope import attribution
 from .storage import metadata_of, moment_of
 
 Tracked = tuple[AIUsageLog, AIUsageTracking]
@@ -120,31 +121,35 @@ def _track(
         completion_tokens,
         success=bool(success),
     )
-    using = delivery.alias()
-    writes = conf.enabled() and not on_event_loop() and (within or _is_free(using))
-    # Asked before the call is recorded: inline, it may stand in the row right after.
-    before = _day_so_far(user) if not writes else daily.Sums()
-    event = recorder.record_manually(
-        usage=Usage(prompt_tokens=prompt_tokens, completion_tokens=completion_tokens),
-        section=section,
-        owner=owner,
-        model_name=model_name or "",
-        response_time_ms=response_time_ms,
-        success=bool(success),
-        error_message=error_message or "",
-        metadata=metadata,
-        write=partial(direct.write, using=using) if writes else None,
-        keep=keep,
-    )
-    if not writes:
-        return _preview(event, user, before)
-    if outbox.inline():
-        outbox.moment()  # of what waits for the end of a transaction
-    log, day = _saved(event, using)
-    if log is None or day is None:
-        preview = _preview(event, user, before)
-        return log or preview[0], day or preview[1]
-    return log, day
+    home = places.here(user=user)
+    place = attribution().place if home == places.NOWHERE else home
+    using = places.alias_of(place.database) or delivery.alias()
+    with places.active(using, place.tenant):
+        writes = conf.enabled() and not on_event_loop() and (within or _is_free(using))
+        # Asked before the call is recorded: inline, it may stand in the row right after.
+        before = _day_so_far(user, using) if not writes else daily.Sums()
+        event = recorder.record_manually(
+            usage=Usage(prompt_tokens=prompt_tokens, completion_tokens=completion_tokens),
+            section=section,
+            owner=owner,
+            home=home,
+            model_name=model_name or "",
+            response_time_ms=response_time_ms,
+            success=bool(success),
+            error_message=error_message or "",
+            metadata=metadata,
+            write=partial(direct.write, using=using) if writes else None,
+            keep=keep,
+        )
+        if not writes:
+            return _preview(event, user, before)
+        if outbox.inline():
+            outbox.moment()  # of what waits for the end of a transaction
+        log, day = _saved(event, using)
+        if log is None or day is None:
+            preview = _preview(event, user, before)
+            return log or preview[0], day or preview[1]
+        return log, day
 
 
 class AIUsageTracker:
@@ -301,8 +306,8 @@ def _preview(event: UsageEvent, user: Any, before: daily.Sums) -> Tracked:
     return log, row
 
 
-def _day_so_far(user: Any) -> daily.Sums:
-    connection = connections[delivery.alias()]
+def _day_so_far(user: Any, using: str) -> daily.Sums:
+    connection = connections[using]
     if (
         on_event_loop()
         or connection.needs_rollback

@@ -318,6 +318,8 @@ class Exchange:
             unit=seen.unit.id if seen.unit.open else "",
             completes=endpoint.polls,
             revision=int(endpoint.polls),
+            database=seen.place.database,
+            schema=seen.place.schema,
         )
         if self._proof is not None:
             self._proof.append(event)

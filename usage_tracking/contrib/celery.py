@@ -17,6 +17,7 @@ from typing import Any, cast
 from usage_tracking.delivery import delivery
 from usage_tracking.errors import contained
 from usage_tracking.owners import Owner, resolve_here
+from usage_tracking.places import NOWHERE, Place
 from usage_tracking.redaction import clean_metadata
 from usage_tracking.scope import attribution
 
@@ -57,6 +58,8 @@ def _send(headers: dict[str, Any], **_: Any) -> None:
         owner = here.owner or (here.pending and resolve_here(here.pending))
         if owner:
             sent["user"] = [owner.id, owner.username]
+        if here.scope.home != NOWHERE:
+            sent["place"] = here.scope.home
         headers[HEADER] = json.dumps(sent)
     elif _beat_thread == threading.get_ident():
         headers[HEADER] = json.dumps({"metadata": {"celery_beat": True}})
@@ -78,6 +81,8 @@ def _begin(task_id: str, task: Any, **_: Any) -> None:
         task.name,
         section=sent.get("section", ""),
         user=Owner(*sent["user"]) if "user" in sent else None,
+        # Sent from where no tenant was active, also if the worker has one active by now.
+        home=Place(*sent.get("place", ())),
         metadata={**sent.get("metadata", {}), "celery_task": task.name, "celery_task_id": task_id},
     )
 

@@ -8,6 +8,7 @@ from typing import Any
 from usage_tracking import conf, outbox, recorder
 from usage_tracking.errors import contained
 from usage_tracking.owners import Owner
+from usage_tracking.places import Place
 from usage_tracking.scope import Scope, Unit, enter, leave
 
 _scopes: dict[str, Scope] = {}
@@ -21,11 +22,13 @@ def begin(
     parent: Scope | None = None,
     section: str = "",
     user: Owner | None = None,
+    home: Place | None = None,
     metadata: Mapping[str, Any],
 ) -> None:
     """Opens the scope of a task: of its own, or inside `parent`, the code that it runs within.
 
-    `path` is the dotted name of the task, for `AI_USAGE_SECTION_MAP`.
+    `home` is the place of `user`, if it is not that of the thread that begins the task. `path` is
+    the dotted name of the task, for `AI_USAGE_SECTION_MAP`.
     """
     inside = parent is not None and parent.unit.open
     scope = Scope(
@@ -34,6 +37,7 @@ def begin(
         section=section or conf.mapped_section(path),
         user=user,
         metadata=metadata,
+        home=home,
     )
     if not inside:
         scope.unit.begin()

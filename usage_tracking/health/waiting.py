@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -47,8 +47,8 @@ def look() -> Waiting:
     box = outbox.get()
     if box.directory is None:
         return Waiting(None, dropped=box.dropped)
-    header = segments.header()
-    ours = [found for path in box.segments() if (found := _read(path, header))]
+    headers = segments.headers()
+    ours = [found for path in box.segments() if (found := _read(path, headers))]
     orphans = [file for file in ours if file.is_orphan]
     letters = box.dead_letters()
     return Waiting(
@@ -71,14 +71,15 @@ class _File(NamedTuple):
     left_for: float
 
 
-def _read(path: Path, header: bytes) -> _File | None:
+def _read(path: Path, headers: Container[bytes]) -> _File | None:
     """None for the file of a site with another database, which is not ours to deliver."""
     try:
         fd = files.open_file(path, os.O_RDONLY)
     except OSError:
         return None  # delivered in this very moment
     try:
-        if files.read_at(fd, len(header), 0) != header:
+        header = segments.read_header(fd)
+        if header not in headers:
             return None
         first = files.read_at(fd, 64 * 1024, len(header)).partition(b"\n")[0]
         lines = offset = 0

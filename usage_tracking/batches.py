@@ -1,0 +1,120 @@
+"""Stores a batch of events, and finds those that the database refuses.
+
+Most errors of a database concern all events: it is away, it is full, a table is missing. Those are
+raised, and the batch waits. Some concern one event: a constraint, a trigger, a policy refuses it.
+The batch is halved down to that event, so that it never blocks the others.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from django.db import DatabaseError, DataError, IntegrityError, InterfaceError
+
+from . import tracklog
+from .events import UsageEvent
+from .interruptions import from_outside
+from .storage import store
+
+#: Classes of SQLSTATE that speak of the values of a row, of what a trigger raises, and of a view's
+#: check. https://www.postgresql.org/docs/current/errcodes-appendix.html
+_OF_THE_EVENT = ("22", "23", "44", "P0")
+#: The connection, the state of the transaction, the login, the catalog, a rollback, resources,
+#: objects in use, an operator's intervention, the system, a configuration file, internal errors.
+_OF_ALL_EVENTS = ("08", "25", "28", "3D", "3F", "40", "53", "55", "57", "58", "F0", "XX")
+_QUERY_CANCELED = "57014"
+_INSUFFICIENT_PRIVILEGE = "42501"
+#: Of SQLite: what is not about a statement. https://www.sqlite.org/rescode.html
+_SQLITE_OF_ALL = frozenset({5, 6, 7, 8, 9, 10, 11, 13, 14, 15, 17, 23, 26})
+#: How many events may fail, before one is stored, until the fault is taken for the database's.
+_DOUBTS = 3
+
+
+@dataclass(slots=True)
+class Batch:
+    """What became of a batch that is stored in one database."""
+
+    using: str
+    #: See `storage.store`.
+    patience: timedelta
+    written: int = 0
+    #: Events that have to wait for their user.
+    put_off: list[UsageEvent] = field(default_factory=list)
+    #: Events that the database refuses, each with the reason.
+    refused: list[tuple[UsageEvent, str]] = field(default_factory=list)
+    _stored: int = 0
+    _doubtful: list[tuple[UsageEvent, Exception]] = field(default_factory=list)
+
+    def store(self, events: list[UsageEvent]) -> None:
+        """Stores the events. Raises what the database raises if it concerns all of them.
+
+        What was stored until then is stored once more by the next try, which changes nothing.
+        """
+        self._store(events)
+        if self._doubtful and not self._stored:
+            raise self._doubtful[0][1]
+        self.refused += [(event, _reason(error)) for event, error in self._doubtful]
+
+    def _store(self, events: list[UsageEvent], *, again: bool = False) -> None:
+        tracklog.storing(events)
+        try:
+            stored = store(events, using=self.using, patience=self.patience)
+        except Exception as error:
+            if from_outside(error) or _concerns_all(error):
+                raise
+            if len(events) > 1:
+                middle = len(events) // 2
+                halves = [events[:middle], events[middle:]]
+                if not _concerns_event(error):
+                    # In any order, or the same few would stand in the way each time.
+                    random.shuffle(halves)
+                for half in halves:
+                    self._store(half)
+            elif not again:
+                # The user may have been deleted between our statements.
+                self._store(events, again=True)
+            elif _concerns_event(error):
+                self.refused.append((events[0], _reason(error)))
+            else:
+                self._doubtful.append((events[0], error))
+                if len(self._doubtful) >= _DOUBTS and not self._stored:
+                    raise
+            return
+        self._stored += len(events)
+        self.written += len(stored.rows)
+        self.put_off += stored.put_off
+        tracklog.committed(stored)
+
+
+def _reason(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"
+
+
+def _concerns_event(error: Exception) -> bool:
+    if isinstance(error, DataError | IntegrityError):
+        return True
+    state = _sqlstate(error)
+    if state == _INSUFFICIENT_PRIVILEGE:
+        return "row-level security" in str(error)
+    return state.startswith(_OF_THE_EVENT)
+
+
+def _concerns_all(error: Exception) -> bool:
+    """Whether each event would fail as this one did, so that to try them is in vain."""
+    if isinstance(error, InterfaceError):
+        return True
+    if not isinstance(error, DatabaseError) or _concerns_event(error):
+        return False
+    code = getattr(error.__cause__, "sqlite_errorcode", None)
+    if code is not None:
+        return (code & 0xFF) in _SQLITE_OF_ALL
+    state = _sqlstate(error)
+    # Without a state no server has answered.
+    return not state or (state.startswith(_OF_ALL_EVENTS) and state != _QUERY_CANCELED)
+
+
+def _sqlstate(error: Exception) -> str:
+    cause = error.__cause__
+    return getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None) or ""

@@ -1,0 +1,279 @@
+"""Where the rows of a call belong: which database, and which schema of it.
+
+On most sites there is one place. A site with tenants has one for each: a router that answers by
+thread gives each tenant a database, django-tenants and django-pgschemas give each a schema. The
+place is read in the thread that makes the call, because delivery's thread belongs to no tenant.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any, NamedTuple, cast
+
+from django.apps import apps
+from django.conf import settings
+from django.contrib.auth import get_user_model
+from django.core.signals import setting_changed
+from django.db import DEFAULT_DB_ALIAS, connections, router
+from django.db.models import Model
+
+from .errors import contained
+
+#: Backends that follow `django_pgschemas.schema.active`. Those of django-tenants and its
+#: predecessors have a method `set_schema`.
+_PGSCHEMAS = "django_pgschemas.postgresql"
+#: "" is the socket of the same machine.
+_LOCAL = frozenset({"", "localhost", "127.0.0.1", "::1"})
+_POSTGRESQL_PORT = "5432"
+
+
+class Place(NamedTuple):
+    """A database and a schema; all fields empty for what belongs to no tenant."""
+
+    #: Names the database as `identity` does.
+    database: str = ""
+    #: The tenant's schema that holds the usage tables.
+    schema: str = ""
+    #: The same for the users' table.
+    users_database: str = ""
+    users_schema: str = ""
+    #: The tenant's schema that is active, whatever tables it holds.
+    tenant: str = ""
+
+    @property
+    def users(self) -> tuple[str, str]:
+        """Where the users are: outside of it a primary key is another person's."""
+        return self.users_database, self.users_schema
+
+    @property
+    def is_routed(self) -> bool:
+        """Whether only the routers know it, in the thread or the context that it was read in."""
+        return bool(self.database or self.users_database)
+
+
+NOWHERE = Place()
+
+_own: tuple[str, str] | None = None
+#: By alias and what names the database, for a test gives it another name.
+_identities: dict[tuple[object, ...], str] = {}
+#: By alias and tenant: whether the usage tables and those of the users are the tenant's own.
+_layouts: dict[tuple[str, str], tuple[bool, bool]] = {}
+
+
+def settle() -> None:
+    """Note which databases belong to no tenant. Called while Django starts, outside of requests."""
+    global _own
+    _own = _alias("usage_tracking.AIUsageLog"), _alias(settings.AUTH_USER_MODEL)
+
+
+def _owned() -> tuple[str, str]:
+    if _own is None:
+        settle()
+    return cast("tuple[str, str]", _own)
+
+
+def own() -> str:
+    """Return the alias of the database for calls that belong to no tenant."""
+    return _owned()[0]
+
+
+def own_users() -> str:
+    """Return the alias of the database for users that belong to no tenant."""
+    return _owned()[1]
+
+
+def _alias(model: str) -> str:
+    try:
+        return router.db_for_write(apps.get_model(model))
+    except Exception:  # noqa: BLE001 -- a router that wants a tenant: there is none yet
+        return DEFAULT_DB_ALIAS
+
+
+def here(request: Any = None, *, user: Any = None) -> Place:
+    """Return the place that is in force in this thread; makes no query.
+
+    As Django does for a row that belongs to it, a `user` that was loaded from another database
+    decides. On an event loop the connections of Django's synchronous middleware are out of reach;
+    there `request` tells the tenant if django-tenants has found it.
+    """
+    return _here(request, user) or NOWHERE
+
+
+@contained
+def _here(request: Any, user: Any) -> Place:
+    alias, of_nobody = _owned()
+    database = users = ""
+    hints = {"instance": user} if issubclass(type(user), Model) else {}
+    if router.routers or hints:
+        if (routed := _primary(router.db_for_write(_log(), **hints))) != alias:
+            database, alias = identity(routed), routed
+        if (routed := _primary(router.db_for_write(get_user_model(), **hints))) != of_nobody:
+            users = identity(routed)
+    tenant = _tenant(alias, request)
+    if tenant:
+        has_logs, has_users = _layout(alias, tenant, request)
+        of_logs, of_users = tenant if has_logs else "", tenant if has_users else ""
+        return Place(database, of_logs, users, of_users, tenant)
+    return Place(database, "", users) if database or users else NOWHERE
+
+
+def _primary(alias: str) -> str:
+    """The database that `alias` is a replica of, by its TEST settings, or itself."""
+    return (connections.settings[alias].get("TEST") or {}).get("MIRROR") or alias
+
+
+def _log() -> Any:
+    return apps.get_model("usage_tracking", "AIUsageLog")
+
+
+def _tenant(alias: str, request: Any) -> str:
+    """The schema of the active tenant, "" for the one that all tenants share."""
+    connection: Any = connections[alias]
+    if hasattr(connection, "set_schema"):
+        name = connection.schema_name
+        if _is_public(name):
+            name = getattr(getattr(request, "tenant", None), "schema_name", None)
+    elif connection.settings_dict["ENGINE"] == _PGSCHEMAS:
+        name = sys.modules["django_pgschemas.schema"].get_current_schema().schema_name
+    else:
+        return ""
+    return "" if _is_public(name) else str(name)
+
+
+def _is_public(schema: str | None) -> bool:
+    return not schema or schema == _public()
+
+
+def _public() -> str:
+    return str(getattr(settings, "PUBLIC_SCHEMA_NAME", "public"))
+
+
+def _layout(alias: str, tenant: str, request: Any) -> tuple[bool, bool]:
+    """Whether the usage tables and those of the users are in the schema of each tenant."""
+    if (alias, tenant) not in _layouts:
+        with ExitStack() as stack:
+            connection: Any = connections[alias]
+            if getattr(connection, "schema_name", tenant) != tenant:
+                stack.enter_context(_switched(connection, request.tenant))
+            _layouts[alias, tenant] = (
+                router.allow_migrate_model(alias, _log()),
+                router.allow_migrate_model(alias, get_user_model()),
+            )
+    return _layouts[alias, tenant]
+
+
+@contextmanager
+def active(alias: str, tenant: str) -> Iterator[None]:
+    """Make `tenant` ("" for none) the active one of this thread's connection `alias`."""
+    connection: Any = connections[alias]
+    if hasattr(connection, "set_schema"):
+        with _switched(connection, tenant):
+            yield
+    elif connection.settings_dict["ENGINE"] == _PGSCHEMAS:
+        with sys.modules["django_pgschemas.schema"].Schema.create(tenant or "public"):
+            yield
+    else:
+        yield
+
+
+@contextmanager
+def _switched(connection: Any, tenant: Any) -> Iterator[None]:
+    """Set a tenant of django-tenants, given as an object or by its schema."""
+    name = (tenant or _public()) if isinstance(tenant, str) else tenant.schema_name
+    if connection.schema_name == name:
+        yield
+        return
+    before = connection.tenant
+    if isinstance(tenant, str):
+        connection.set_schema(name)
+    else:
+        connection.set_tenant(tenant)
+    try:
+        yield
+    finally:
+        connection.set_tenant(before)
+
+
+def has_tables(alias: str, schema: str) -> bool:
+    """Return whether `schema` holds the usage tables, so that no other schema's can be meant."""
+    connection: Any = connections[alias]
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT 1 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n "
+            "ON n.oid = c.relnamespace WHERE n.nspname = %s AND c.relname = %s",
+            [schema, _log()._meta.db_table],
+        )
+        return cursor.fetchone() is not None
+
+
+def identity(alias: str) -> str:
+    """Name the database of `alias`, the same in every process and under every alias.
+
+    One machine's own addresses are one host, and a file of SQLite has one path. A search path in
+    the OPTIONS is part of the name: it tells apart sites that share a database.
+    """
+    database = connections.settings[alias]
+    key = alias, database.get("NAME"), database.get("HOST"), database.get("PORT")
+    if key not in _identities:
+        _identities[key] = _identity(database)
+    return _identities[key]
+
+
+def _identity(database: dict[str, Any]) -> str:
+    engine, name = str(database.get("ENGINE", "")), str(database.get("NAME") or "")
+    if "sqlite" in engine or "spatialite" in engine:
+        is_file = name and not name.startswith((":memory:", "file:"))
+        return json.dumps(["sqlite", os.path.realpath(name) if is_file else name])
+    options = database.get("OPTIONS") or {}
+    host = str(database.get("HOST") or options.get("host") or "")
+    port = str(database.get("PORT") or options.get("port") or _POSTGRESQL_PORT)
+    where = ["localhost" if host in _LOCAL else host, port, name]
+    if service := options.get("service"):
+        where.append(f"service={service}")
+    if path := _search_path(str(options.get("options") or "")):
+        where.append(f"search_path={path}")
+    return json.dumps(["postgresql", *where])
+
+
+def _search_path(options: str) -> str:
+    """The search path in libpq's `options`: `-c search_path=a,b` or `--search_path=a,b`.
+
+    https://www.postgresql.org/docs/current/app-postgres.html
+    """
+    found = ""
+    try:
+        words = shlex.split(options)
+    except ValueError:
+        return options
+    for word in words:
+        name, _, value = word.removeprefix("-c").removeprefix("--").strip().partition("=")
+        if name.replace("-", "_") == "search_path":
+            found = value.replace(" ", "")
+    return found
+
+
+def alias_of(database: str) -> str | None:
+    """Return an alias of the database that `identity` named so, None if there is none.
+
+    "" is the database of calls that belong to no tenant.
+    """
+    if not database or database == identity(own()):
+        return own()
+    # A site may add databases while it runs.
+    return next((alias for alias in connections.settings if identity(alias) == database), None)
+
+
+def _setting_changed(*, setting: str, **_: object) -> None:
+    global _own
+    if setting in {"DATABASES", "DATABASE_ROUTERS", "AUTH_USER_MODEL"}:
+        _own = None
+        _identities.clear()
+        _layouts.clear()
+
+
+setting_changed.connect(_setting_changed)
