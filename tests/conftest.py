@@ -51,7 +51,7 @@ def _uses_database(item: pytest.Item) -> bool:
 @pytest.fixture
 def database_url(transactional_db: None) -> str:
     """DATABASE_URL for a child process that is to see what the test sees."""
-    return _url(connection.settings_dict["NAME"])
+    return url_of(connection.settings_dict["NAME"])
 
 
 @pytest.fixture
@@ -60,21 +60,21 @@ def empty_database_url(
 ) -> Iterator[str]:
     """DATABASE_URL of a database without a table, on the server of the run."""
     if connection.vendor == "sqlite":
-        yield _url(str(tmp_path / "empty.sqlite3"))
+        yield url_of(str(tmp_path / "empty.sqlite3"))
         return
     name = f"empty_{uuid4().hex}"
     with django_db_blocker.unblock():
         with connection.cursor() as cursor:
             cursor.execute(f"CREATE DATABASE {name}")
         connection.close()
-    yield _url(name)
+    yield url_of(name)
     with django_db_blocker.unblock():
         with connection.cursor() as cursor:
             cursor.execute(f"DROP DATABASE {name} WITH (FORCE)")
         connection.close()
 
 
-def _url(name: str) -> str:
+def url_of(name: str) -> str:
     given = os.environ["DATABASE_URL"]
     if not names_postgres(given):
         return f"sqlite:///{name}"

@@ -32,8 +32,7 @@ from tests.commands import run_command
 from tests.ledger import assert_in_step, read_days
 from tests.threads import run_in_threads
 from tests.waiting import PATIENCE, join, wait_for, wait_until
-from usage_tracking import ai_usage, outbox, scope, track_ai_usage
-from usage_tracking import batches
+from usage_tracking import ai_usage, batches, outbox, scope, track_ai_usage
 from usage_tracking import delivery as delivery_module
 from usage_tracking.delivery import Delivered, Delivery, delivery
 from usage_tracking.events import Usage, UsageEvent, utc_now

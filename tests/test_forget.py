@@ -162,7 +162,8 @@ def test_files_of_other_databases_are_left_alone_and_told_apart(box, living, dir
     assert run_command("flush_ai_usage", "--forget", "ada").out == (
         "0 lines of the outbox kept without their user\n0 calls delivered\n"
         "1 files belong to living processes, which deliver them\n"
-        "1 files belong to other databases; flush them with the settings that name those\n"
+        "1 files belong to other databases; flush them with the settings that name those, or take "
+        "them over: flush_ai_usage --adopt --all\n"
     )
     assert "ada" in path.read_text()
     assert box.other_segments() == Others(living=1, elsewhere=1)

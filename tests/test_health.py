@@ -114,7 +114,8 @@ class TestLook:
             other.put(make_event())
         other.close()
 
-        assert waiting.look() == Waiting(box)
+        (path,) = box.glob("*.jsonl")
+        assert waiting.look() == Waiting(box, elsewhere=((path.name, "another"),))
 
     def test_dead_letters_are_counted_with_the_first_reason(self, box):
         outbox.get().bury(make_event(), "first")

@@ -294,6 +294,8 @@ class ai_usage:
         return hold_stream(result, opened.scope, done, adone)
 
     def _end(self, opened: Opened | None) -> None:
+        if opened is not None and opened.scope is not None and _is_outermost(opened.scope):
+            recorder.resolve_routed(opened.scope.unit)
         if self._close(opened):
             # Not where errors are contained: a time limit of the site's may end the wait.
             outbox.moment(wait=WAIT)
@@ -305,16 +307,17 @@ class ai_usage:
             return False
         is_outermost = _is_outermost(opened.scope)
         if is_outermost:
-            recorder.resolve_routed(opened.scope.unit)
             recorder.finish(opened.scope.unit)
             recorder.catch_up()
         self._mind_silence(opened.handle)
         return is_outermost
 
     async def _aclose(self, opened: Opened | None) -> None:
-        if not self._close(opened):
-            return
         try:
+            if opened is not None and opened.scope is not None and _is_outermost(opened.scope):
+                await recorder.aresolve_routed(opened.scope.unit)
+            if not self._close(opened):
+                return
             if not outbox.inline():
                 outbox.moment()
             elif not outbox.get().is_empty():

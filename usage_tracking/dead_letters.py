@@ -49,9 +49,17 @@ def add(directory: Path, event: UsageEvent, reason: str, *, capacity: int) -> bo
 def read(directory: Path) -> tuple[list[DeadLetter], int]:
     """The letters of this process's database, and how many lines cannot be read."""
     try:
-        content = (directory / FILE).read_bytes()
+        fd = files.open_file(directory / FILE, os.O_RDONLY)
     except OSError:
         return [], 0
+    try:
+        if files.distrust_file(fd, directory):
+            return [], 0
+        content = files.read_all(fd)
+    except OSError:
+        return [], 0
+    finally:
+        files.close(fd)
     own = databases()
     letters: list[DeadLetter] = []
     unreadable = 0
@@ -76,6 +84,8 @@ def take(directory: Path, put: Callable[[UsageEvent], None]) -> tuple[int, int]:
     kept: list[bytes] = []
     taken = unreadable = 0
     with _locked(directory / FILE) as fd:
+        if reason := files.distrust_file(fd, directory):
+            raise PermissionError(f"{directory / FILE} is not read: {reason}")
         for line in files.read_all(fd).splitlines():
             try:
                 letter = json.loads(line)

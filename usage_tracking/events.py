@@ -190,7 +190,7 @@ class UsageEvent:
                 "id": UUID(data.pop("id")),
                 "created_at": datetime.fromisoformat(data.pop("created_at")),
             }
-            if values["created_at"].tzinfo is None or not 1970 < values["created_at"].year < 9999:
+            if values["created_at"].tzinfo is None or not 1 < values["created_at"].year < 9999:
                 raise ValueError("created_at is no moment of an AI call")
             if (cost := data.pop("cost", None)) is not None:
                 values["cost"] = Decimal(cost)

@@ -7,6 +7,7 @@ or remove a file that is open. WebAssembly has no locks.
 from __future__ import annotations
 
 import os
+import stat
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -23,6 +24,7 @@ def _optional(name: str) -> Any:
 
 
 _fcntl = _optional("fcntl")
+_pwd = _optional("pwd")
 _msvcrt = _optional("msvcrt")
 #: Whether the lock on a file can tell that its owner is alive.
 CAN_LOCK = _fcntl is not None or _msvcrt is not None
@@ -68,6 +70,45 @@ def lock(fd: int, *, shared: bool = False, wait: bool = False) -> None:
     elif _msvcrt is not None:
         os.lseek(fd, _LOCKED_BYTE, os.SEEK_SET)
         _msvcrt.locking(fd, _msvcrt.LK_LOCK if wait else _msvcrt.LK_NBLCK, 1)
+
+
+def distrust(path: Path) -> str:
+    """Say why another user of this machine may have written into a directory, "" if none may have.
+
+    Raises OSError.
+    """
+    status = path.stat()
+    if _geteuid() not in (status.st_uid, 0):
+        return f"{path} belongs to the system user {_username(status.st_uid)}"
+    if status.st_mode & stat.S_IWOTH and not status.st_mode & stat.S_ISVTX:
+        return f"every system user may write into {path}"
+    return ""
+
+
+def distrust_file(fd: int, directory: Path) -> str:
+    """Say why another user of this machine may have written a file of `directory`, "" if not.
+
+    The superuser delivers the files of the owner of the directory. Raises OSError.
+    """
+    status = os.fstat(fd)
+    user = _geteuid()
+    if status.st_uid not in (user, 0) and (user != 0 or status.st_uid != directory.stat().st_uid):
+        return f"it belongs to the system user {_username(status.st_uid)}"
+    if status.st_mode & stat.S_IWOTH:
+        return "every system user may write it"
+    return ""
+
+
+def _geteuid() -> int:
+    # Windows has access control lists in place of all that.
+    return os.geteuid() if hasattr(os, "geteuid") else 0
+
+
+def _username(uid: int) -> str:
+    try:
+        return repr(_pwd.getpwuid(uid).pw_name)
+    except (KeyError, AttributeError):
+        return str(uid)
 
 
 def remove(path: Path) -> bool:

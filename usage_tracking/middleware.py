@@ -96,12 +96,16 @@ def _finish(scope: Scope, response: HttpResponseBase | None = None) -> None:
 
     Called more than once where a stream ends and is closed afterwards.
     """
+    if not scope.closed:
+        recorder.resolve_routed(scope.unit)
     if _end(scope, response) and outbox.inline():
         outbox.moment()
 
 
 async def _afinish(scope: Scope, response: HttpResponseBase | None = None) -> None:
     try:
+        if not scope.closed:
+            await recorder.aresolve_routed(scope.unit)
         if _end(scope, response) and outbox.inline():
             await sync_to_async(outbox.moment)()
     except Exception as error:  # noqa: BLE001 -- see errors.contained
@@ -113,7 +117,6 @@ def _end(scope: Scope, response: HttpResponseBase | None) -> bool:
     if scope.closed:
         return False
     scope.closed = True
-    recorder.resolve_routed(scope.unit)
     recorder.finish(scope.unit, response)
     recorder.catch_up()
     return bool(scope.unit.calls)

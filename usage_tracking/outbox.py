@@ -74,6 +74,8 @@ class Others(NamedTuple):
     living: int = 0
     #: Of other databases, whose processes may be dead: a site with their settings delivers them.
     elsewhere: int = 0
+    #: Of other system users, see `segments.denied`.
+    denied: int = 0
 
 
 class _Line(NamedTuple):
@@ -308,6 +310,11 @@ class Outbox:
             segments.sweep(self.directory)
         return adopted
 
+    def elsewhere(self) -> list[Path]:
+        """The files of other databases whose processes are dead."""
+        headers = segments.headers()
+        return [path for path in self.segments() if segments.is_foreign_orphan(path, headers)]
+
     def has_orphans(self) -> bool:
         """Whether a dead process left a segment of our database."""
         headers = segments.headers()
@@ -324,13 +331,19 @@ class Outbox:
         with self._lock:
             ours = {segment.path for segment in self._open()}
         headers = segments.headers()
-        counts = {True: 0, False: 0}
+        living = elsewhere = denied = 0
         for path in self.segments():
             if path in ours:
                 continue
-            with suppress(OSError), path.open("rb") as file:
-                counts[file.readline(segments.MAX_HEADER) in headers] += 1
-        return Others(counts[True], counts[False])
+            if segments.denied(path):
+                denied += 1
+                continue
+            with suppress(FileNotFoundError), path.open("rb") as file:
+                if file.readline(segments.MAX_HEADER) in headers:
+                    living += 1
+                else:
+                    elsewhere += 1
+        return Others(living, elsewhere, denied)
 
     def _open(self) -> list[Segment]:
         """The segments that this process holds."""

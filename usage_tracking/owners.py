@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import ExitStack, suppress
-from contextvars import Context
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,13 +33,11 @@ class Owner:
 class Pending:
     """A user that was not loaded when the call began; see `resolve`."""
 
-    __slots__ = ("context", "source")
+    __slots__ = ("source",)
 
     def __init__(self, source: Any) -> None:
         #: The lazy user, or the request if it had no user yet.
         self.source = source
-        #: What a router may ask for the tenant, on a site whose router asks.
-        self.context: Context | None = None
 
 
 def loaded(source: Any) -> Any:
@@ -101,13 +98,10 @@ def resolve(source: Any) -> Any:
 def resolve_at(home: Place, pending: Pending) -> Any:
     """Return the pending user of a place, in a thread that is at no place itself.
 
-    None if the site's routers do not find the place again. Raises what the query raises.
+    None if only the site's routers find that place. Raises what the query raises.
     """
     if home.is_routed:
-        context = pending.context
-        if context is None or context.run(places.here) != home:
-            return None
-        return context.run(resolve, pending.source)
+        return None
     with places.active(places.own_users(), home.tenant):
         return resolve(pending.source)
 

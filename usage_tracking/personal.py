@@ -68,8 +68,12 @@ def erase(user: Any, *, using: str) -> Iterator[int]:
         yield chosen.update(user=None, error_message="", metadata={})
     with transaction.atomic(using=using):
         daily.begin_upkeep(using)
+        # Locked by a statement before: the DELETE then sees the logs of each delivery that has
+        # changed one of these rows.
+        days = _days(user, using).order_by("date").select_for_update()
+        locked = list(days.values_list("pk", flat=True))
         # A call that came in meanwhile keeps its day.
-        _days(user, using).filter(_without_logs(using)).delete()
+        _days(user, using).filter(_without_logs(using), pk__in=locked).delete()
 
 
 def is_of(user: Any) -> Callable[[str, str], bool]:

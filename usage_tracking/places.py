@@ -51,6 +51,11 @@ class Place(NamedTuple):
         return self.users_database, self.users_schema
 
     @property
+    def has_users(self) -> bool:
+        """Whether a row here can name a user: those of a tenant need rows that are the tenant's."""
+        return self.users_database in ("", self.database) and self.users_schema in ("", self.schema)
+
+    @property
     def is_routed(self) -> bool:
         """Whether only the routers know it, in the thread or the context that it was read in."""
         return bool(self.database or self.users_database)

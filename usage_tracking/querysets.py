@@ -41,6 +41,9 @@ class AIUsageLogQuerySet(models.QuerySet["AIUsageLog"]):
         self._for_write = True
         with transaction.atomic(using=self.db):
             created = super().bulk_create(logs, batch_size, *args, **kwargs)
+            evaluated = [log.pk for log in logs if hasattr(log.created_at, "resolve_expression")]
+            for chunk in _chunks(evaluated):
+                self._set_days(self._plain(chunk))  # only the database could evaluate it
             daily.add(self._sums([log.pk for log in created]), using=self.db)
         return created
 

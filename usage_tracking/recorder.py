@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any, cast
 from uuid import UUID
 
+from asgiref.sync import sync_to_async
 from django.db import Error as DatabaseError
 from django.http.response import HttpResponseBase
 
@@ -100,6 +101,8 @@ def record_manually(
     attributed = attribution()
     if owner is not None:
         place = attributed.place if home == NOWHERE else home
+        if not place.has_users:
+            owner = None  # the same key would be another person there
         attributed = replace(attributed, owner=owner, pending=None, place=place)
     now = utc_now()
     said = UsageEvent.create(
@@ -171,14 +174,18 @@ def finish(unit: Unit, response: HttpResponseBase | None = None) -> None:
     _await_users(unit)  # those of another thread that came in between
 
 
+def has_routed(unit: Unit) -> bool:
+    """Whether only a router in the thread or task of `unit` finds the user of a call."""
+    return any(call.scope is not None and call.scope.home.is_routed for call in unit.pending)
+
+
 @contained
 def resolve_routed(unit: Unit) -> None:
-    """Resolve the pending users whose database only a router in this thread can name.
+    """Resolve the pending users whose database only a router in this thread finds.
 
-    To be called before `finish`, where a query is allowed. On an event loop it leaves them to
-    delivery, which asks the routers in a copy of the call's context.
+    To be called before `finish`, where a query is allowed.
     """
-    if on_event_loop():
+    if not has_routed(unit) or on_event_loop():
         return
     for call in list(unit.pending):
         pending, scope = call.pending, call.scope
@@ -187,6 +194,11 @@ def resolve_routed(unit: Unit) -> None:
         if here(unit.request) == scope.home:
             unit.pending.remove(call)
             _attribute(call, resolve_here(pending))
+
+
+async def aresolve_routed(unit: Unit) -> None:
+    if has_routed(unit):
+        await sync_to_async(resolve_routed)(unit)
 
 
 class _Release:

@@ -7,7 +7,6 @@ scopes inside it and remembers its latest calls, so that more can be said of the
 
 from __future__ import annotations
 
-import contextvars
 import functools
 import itertools
 import os
@@ -271,14 +270,12 @@ def attribution() -> Attribution:
         return _outlived(unit, scope)
     source = scope.user if scope.user is not None else unit.request
     owner, pending = (source is not None and _owner(source, unit)) or (None, None)
-    if pending is not None and scope.home.is_routed:
-        pending.context = contextvars.copy_context()
     section = scope.section or unit.view_section() or conf.default_section()
     # A thread of a pool belongs to no tenant, the request that has given it work does.
     place = here(unit.request)
     if place == NOWHERE:
         place = scope.home
-    elif place.users != scope.home.users:
+    if place.users != scope.home.users or not place.has_users:
         owner = pending = None  # the same key would be another person there
     return Attribution(owner, pending, section, scope.metadata, unit, scope, place)
 

@@ -71,8 +71,12 @@ def database_of(header: bytes) -> str:
 def paths(directory: Path) -> list[Path]:
     """The files of events, of whichever process and database, the oldest first.
 
-    Raises OSError if the directory is there and cannot be read.
+    Raises OSError if the directory is there and cannot be read, and PermissionError if another user
+    of this machine may have written into it.
     """
+    with suppress(FileNotFoundError, NotADirectoryError):
+        if reason := files.distrust(directory):
+            raise PermissionError(reason)
     return sorted(path for path in _files(directory, _SUFFIX) if "-" in path.name)
 
 
@@ -135,7 +139,11 @@ class Segment:
             files.lock(fd)
             status = os.fstat(fd)
             # Between our open and our lock its last owner may have delivered and removed it.
-            if status.st_nlink and (header := read_header(fd)) in headers:
+            if (
+                status.st_nlink
+                and (header := read_header(fd)) in headers
+                and not files.distrust_file(fd, path.parent)
+            ):
                 return cls(fd, path, start=len(header), size=status.st_size)
         except OSError:
             pass
@@ -205,7 +213,50 @@ def is_orphan(path: Path, headers: Container[bytes]) -> bool:
     except OSError:
         return False  # delivered in this very moment
     try:
-        return read_header(fd) in headers and is_free(fd)
+        return (
+            read_header(fd) in headers and is_free(fd) and not files.distrust_file(fd, path.parent)
+        )
+    except OSError:
+        return False
+    finally:
+        files.close(fd)
+
+
+def database_in(path: Path) -> str:
+    """Return the name of the database in the header of a file, "" if it has none."""
+    try:
+        with path.open("rb") as file:
+            return database_of(file.readline(MAX_HEADER))
+    except OSError:
+        return ""
+
+
+def is_foreign_orphan(path: Path, headers: Container[bytes]) -> bool:
+    """Whether the owner of the file is dead, and it begins with none of `headers`."""
+    try:
+        fd = files.open_file(path, os.O_RDONLY)
+    except OSError:
+        return False  # delivered in this very moment
+    try:
+        return read_header(fd) not in headers and is_free(fd)
+    except OSError:
+        return False
+    finally:
+        files.close(fd)
+
+
+def denied(path: Path) -> str:
+    """Say why this process does not read a file of the outbox, "" if it does."""
+    try:
+        fd = files.open_file(path, os.O_RDWR)
+    except FileNotFoundError:
+        return ""  # delivered in this very moment
+    except OSError as error:
+        return error.strerror or str(error)
+    try:
+        return files.distrust_file(fd, path.parent)
+    except OSError as error:
+        return error.strerror or str(error)
     finally:
         files.close(fd)
 
@@ -220,6 +271,38 @@ def is_free(fd: int) -> bool:
     except OSError:
         return False
     return True
+
+
+def take_over(path: Path, directory: Path) -> int:
+    """Make the events of any file those of this site's database; return how many lines there were.
+
+    For a file of a site whose settings have named its database in another way. Raises OSError if it
+    cannot be read, ValueError if it is not such a file or its owner lives.
+    """
+    fd = files.open_file(path, os.O_RDWR)
+    try:
+        if not is_free(fd):
+            raise ValueError("a living process holds it")
+        if reason := files.distrust_file(fd, path.parent):
+            raise ValueError(reason)
+        header = read_header(fd)
+        if not database_of(header):
+            raise ValueError("it is not a file of an outbox")
+        lines = files.read_all(fd)[len(header) :].splitlines()
+        make_directory(directory)
+        segment = Segment.create(directory)
+        try:
+            for line in lines:
+                segment.append(line + b"\n")
+        except BaseException:
+            segment.remove()
+            raise
+        files.close(segment.fd)
+        # From here on both have the events; their ids make twice once.
+        files.remove(path)
+    finally:
+        files.close(fd)
+    return len(lines)
 
 
 def sweep(directory: Path) -> None:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from .. import conf, files, outbox, segments
 from ..delivery import ORPHANS_EVERY, TIMER
 from ..events import UsageEvent, utc_now
-from .findings import Finding, Result, Thresholds, note, ok, problem
+from .findings import Finding, Result, Thresholds, note, ok, problem, warning
 from .trial import FLUSH
 
 
@@ -38,6 +38,12 @@ class Waiting:
     reason: str = ""
     #: Events that this process dropped because the outbox was full.
     dropped: int = 0
+    #: Why the directory cannot be read.
+    unreadable: str = ""
+    #: Files of other databases: their names, and those databases.
+    elsewhere: tuple[tuple[str, str], ...] = ()
+    #: Files that this system user does not read: their names, and why.
+    denied: tuple[tuple[str, str], ...] = ()
 
 
 def look() -> Waiting:
@@ -47,8 +53,13 @@ def look() -> Waiting:
     box = outbox.get()
     if box.directory is None:
         return Waiting(None, dropped=box.dropped)
+    try:
+        paths = segments.paths(box.directory)
+    except OSError as error:
+        return Waiting(box.directory, dropped=box.dropped, unreadable=str(error))
     headers = segments.headers()
-    ours = [found for path in box.segments() if (found := _read(path, headers))]
+    denied = {path: reason for path in paths if (reason := segments.denied(path))}
+    ours = [found for path in paths if (found := _read(path, headers))]
     orphans = [file for file in ours if file.is_orphan]
     letters = box.dead_letters()
     return Waiting(
@@ -61,6 +72,12 @@ def look() -> Waiting:
         dead=len(letters),
         reason=letters[0].reason if letters else "",
         dropped=box.dropped,
+        elsewhere=tuple(
+            (path.name, segments.database_in(path))
+            for path in paths
+            if path not in denied and segments.is_foreign_orphan(path, headers)
+        ),
+        denied=tuple((path.name, reason) for path, reason in denied.items()),
     )
 
 
@@ -115,6 +132,14 @@ def _examine(waiting: Waiting, limits: Thresholds, *, sound: bool) -> Iterator[F
     if outbox.inline():
         yield note("outbox_inline", "Not used: rows are written on the caller's connection")
         return
+    if waiting.unreadable:
+        yield problem(
+            "outbox_unreadable",
+            f"The outbox {waiting.directory} cannot be read: {waiting.unreadable}",
+            f"As root: chown -R USER {waiting.directory}; chmod 700 {waiting.directory}, where "
+            "USER is the system user that the site runs as",
+        )
+        return
     if sound:
         yield ok("outbox", f"The outbox {waiting.directory} can be written")
     since = f", the oldest for {_told(utc_now() - waiting.oldest)}" if waiting.oldest else ""
@@ -134,6 +159,16 @@ def _examine(waiting: Waiting, limits: Thresholds, *, sound: bool) -> Iterator[F
     if waiting.dead:
         text = f"The database refused {waiting.dead} calls, the first because: {waiting.reason}"
         yield problem("dead_letters", text, f"{FLUSH} --retry-dead")
+    for name, database in waiting.elsewhere:
+        text = f"The file {name} of a dead process holds calls of another database, {database}"
+        yield warning("outbox_elsewhere", text, f"{FLUSH} --adopt {name}, if it was this one")
+    for name, reason in waiting.denied:
+        text = f"The file {name} is not read: {reason}"
+        yield problem(
+            "outbox_denied",
+            text,
+            f"Run as the owner of the file: {FLUSH}; or chown and chmod 600 it",
+        )
     if waiting.dropped:
         text = f"{waiting.dropped} calls were dropped because the outbox was full"
         yield problem("dropped", text, FLUSH)

@@ -1,0 +1,29 @@
+"""Settings of a site with a database for each tenant, which a router names by thread."""
+
+from __future__ import annotations
+
+import os
+
+from tests.processes.settings import *  # noqa: F403
+
+TENANTS = ("one", "two")
+for _name in TENANTS:
+    DATABASES[_name] = env.db(f"DATABASE_URL_{_name.upper()}") | {  # noqa: F405
+        "OPTIONS": DATABASES["default"].get("OPTIONS", {})  # noqa: F405
+    }
+DATABASE_ROUTERS = ["tests.tenants.routing.Router"]
+INSTALLED_APPS = [
+    "django.contrib.contenttypes",
+    "django.contrib.auth",
+    "django.contrib.sessions",
+    "usage_tracking",
+]
+MIDDLEWARE = [
+    "tests.tenants.routing.TenantMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "usage_tracking.middleware.AIUsageMiddleware",
+]
+ROOT_URLCONF = "tests.tenants.pages"
+OPENAI_URL = f"http://{os.environ['STUB']}/openai/v1"
+AI_USAGE_SECTIONS = ["one", "two", "nobody"]

@@ -1,0 +1,55 @@
+"""Pages of a site with tenants. The section of each call is the tenant that it was made for."""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+
+from django.http import HttpRequest, HttpResponse
+from django.urls import path
+
+from tests.views import aask, ask
+from usage_tracking import ai_usage
+
+
+def name_of(request: HttpRequest) -> str:
+    name = request.get_host().partition(".")[0]
+    return name if name in ("one", "two") else "nobody"
+
+
+def never_looked_at(request: HttpRequest) -> HttpResponse:
+    with ai_usage(section=name_of(request)):
+        ask()
+    return HttpResponse(str(os.getpid()))
+
+
+def looked_at(request: HttpRequest) -> HttpResponse:
+    assert request.user.is_authenticated
+    return never_looked_at(request)
+
+
+@cache
+def _pool() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(2)
+
+
+def in_a_pool(request: HttpRequest) -> HttpResponse:
+    """In a thread for all tenants, which itself belongs to none."""
+    with ai_usage(section=name_of(request)):
+        _pool().submit(ask).result()
+    return HttpResponse(str(os.getpid()))
+
+
+async def on_a_loop(request: HttpRequest) -> HttpResponse:
+    with ai_usage(section=name_of(request)):
+        await aask()
+    return HttpResponse(str(os.getpid()))
+
+
+urlpatterns = [
+    path("plain/", never_looked_at),
+    path("looked/", looked_at),
+    path("pool/", in_a_pool),
+    path("loop/", on_a_loop),
+]
