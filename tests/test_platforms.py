@@ -112,7 +112,7 @@ def test_file_of_a_living_process_is_let_be_on_windows(tmp_path, site):
         printed = run_on("windows", code, site, tmp_path)
         process.communicate("\n")
 
-    assert printed == "False 0 Others(living=1, elsewhere=0)\n0\n"
+    assert printed == "False 0 Others(living=1, elsewhere=0, denied=0)\n0\n"
     assert process.returncode == 0
     printed = run_on("windows", "print(AIUsageLog.objects.count())", site, tmp_path)
     assert printed == "2\n"

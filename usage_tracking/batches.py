@@ -10,10 +10,11 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 
-from django.db import DatabaseError, DataError, IntegrityError, InterfaceError
+from django.db import DatabaseError, DataError, IntegrityError, InterfaceError, connections
 
-from . import tracklog
+from . import reads, tracklog
 from .events import UsageEvent
 from .interruptions import from_outside
 from .storage import store
@@ -85,7 +86,7 @@ class Batch:
         self._stored += len(events)
         self.written += len(stored.rows)
         self.put_off += stored.put_off
-        tracklog.committed(stored)
+        reads.when_committed(connections[self.using], partial(tracklog.committed, stored))
 
 
 def _reason(error: Exception) -> str:

@@ -206,7 +206,7 @@ class Delivery:
             self._deliver(keep=delivered, wait=wait)
         for (database, _), events in _by_place(delivered).items():
             at = connections[places.alias_of(database) or self.alias()]
-            if in_transaction(at):
+            if reads.in_transaction(at):
                 # Written inside the caller's own transaction, so that it can be seen at once. If
                 # that is rolled back, what delivers next writes the rows again.
                 box.doubt(events, _loss(at))
@@ -570,19 +570,6 @@ def _is_alive(reference: ref[Any]) -> bool:
     return reference() is not None
 
 
-def in_transaction(connection: Any) -> bool:
-    """Whether the caller has a transaction open; that of a TestCase around it does not count."""
-    if connection.atomic_blocks:
-        return not all(map(reads.is_of_test, connection.atomic_blocks))
-    return not _autocommits(connection)
-
-
-def _autocommits(connection: Any) -> bool:
-    if connection.connection is None:  # what it will do once it is connected
-        return bool(connection.settings_dict["AUTOCOMMIT"])
-    return bool(connection.autocommit)
-
-
 def _commit_as_usual(connection: Any) -> None:
     """Has a connection commit what delivery writes, on a site with `AUTOCOMMIT = False`."""
     if connection.settings_dict["AUTOCOMMIT"] or connection.in_atomic_block:
@@ -598,7 +585,7 @@ def _loss(connection: Any) -> Callable[[], bool]:
     On a site nobody tells how its block has ended: they are written again, and ids absorb it.
     """
     if not connection.atomic_blocks:
-        return lambda: _autocommits(connection)
+        return lambda: reads.autocommits(connection)
     if outbox.in_test():
         return reads.uncommitted(connection)
     block = connection.atomic_blocks[-1]

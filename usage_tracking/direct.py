@@ -6,10 +6,10 @@ import time
 from datetime import timedelta
 from functools import partial
 
-from django.db import DatabaseError, IntegrityError, OperationalError, connections, transaction
+from django.db import DatabaseError, IntegrityError, OperationalError, connections
 
 from . import reads, tracklog
-from .delivery import delivery, in_transaction
+from .delivery import delivery
 from .events import UsageEvent
 from .storage import Stored, store
 
@@ -31,16 +31,12 @@ def write(event: UsageEvent, *, using: str) -> None:
     is left out: the caller sees all that there is, so the user will not come.
     """
     connection = connections[using]
-    within = in_transaction(connection)
+    within = reads.in_transaction(connection)
     tracklog.storing([event])
     with reads.unwatched(connection):
         stored = _store(event, using, tries=1 if within else TRIES)
     delivery.overtake(event)
-    if within:
-        committed = partial(tracklog.committed, stored)
-        transaction.on_commit(committed, using=using, robust=True)
-    else:
-        tracklog.committed(stored)
+    reads.when_committed(connection, partial(tracklog.committed, stored))
 
 
 def _store(event: UsageEvent, using: str, *, tries: int) -> Stored:

@@ -159,6 +159,28 @@ def is_of_test(block: object) -> bool:
     return getattr(block, "_from_testcase", False)
 
 
+def in_transaction(connection: Any) -> bool:
+    """Whether the caller has a transaction open; that of a TestCase around it does not count."""
+    if connection.atomic_blocks:
+        return not all(map(is_of_test, connection.atomic_blocks))
+    return not autocommits(connection)
+
+
+def autocommits(connection: Any) -> bool:
+    """Whether a statement outside of `atomic` blocks is committed at once."""
+    if connection.connection is None:  # what it will do once it is connected
+        return bool(connection.settings_dict["AUTOCOMMIT"])
+    return bool(connection.autocommit)
+
+
+def when_committed(connection: Any, action: Callable[[], object]) -> None:
+    """Run `action` when what was written just now is committed; never, if nobody will know."""
+    if not in_transaction(connection):
+        action()
+    elif connection.in_atomic_block:
+        transaction.on_commit(action, using=connection.alias, robust=True)
+
+
 def _is_of_class(block: object) -> bool:
     classes: list[Any] = [sys.modules["django.test.testcases"].TestCase]
     while classes:

@@ -11,9 +11,9 @@ from typing import Any, Self
 from django.db import DatabaseError, connections, transaction
 from django.utils import timezone
 
-from . import conf, daily, direct, forks, outbox, places, recorder, tracklog
+from . import conf, daily, direct, forks, outbox, places, reads, recorder, tracklog
 from .context import ai_usage
-from .delivery import delivery, in_transaction
+from .delivery import delivery
 from .errors import contain, logger, shown_user
 from .events import MAX_COUNT, Usage, UsageEvent
 from .models import AIUsageLog, AIUsageTracking, today
@@ -252,7 +252,9 @@ def _is_free(using: str) -> bool:
     """Whether a transaction can be begun and ended here, without one of the caller's."""
     connection = connections[using]
     return not (
-        in_transaction(connection) or connection.needs_rollback or forks.is_inherited(connection)
+        reads.in_transaction(connection)
+        or connection.needs_rollback
+        or forks.is_inherited(connection)
     )
 
 

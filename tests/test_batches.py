@@ -1,0 +1,183 @@
+"""A batch: what concerns one event never blocks the others, what concerns all loses none."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.db import DatabaseError, connection
+
+from tests.builders import make_event
+from usage_tracking import batches, outbox
+from usage_tracking.delivery import delivery
+from usage_tracking.events import utc_now
+from usage_tracking.models import AIUsageLog
+from usage_tracking.outbox import Outbox
+from usage_tracking.storage import Stored, store
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def box(tmp_path: Path, settings: Any, monkeypatch: pytest.MonkeyPatch) -> Outbox:
+    settings.AI_USAGE_OUTBOX = tmp_path / "outbox"
+    monkeypatch.setattr(outbox, "inline", lambda: False)
+    return outbox.get()
+
+
+def execute(*statements: str) -> None:
+    with connection.cursor() as cursor:
+        for statement in statements:
+            cursor.execute(statement)
+
+
+@contextmanager
+def trigger(body: str) -> Iterator[None]:
+    """Runs `body` before each log of the section "poison" is inserted."""
+    execute(
+        f"CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS "
+        f"$$BEGIN IF NEW.section = 'poison' THEN {body}; END IF; RETURN NEW; END$$",
+        "CREATE TRIGGER refuse BEFORE INSERT ON ai_usage_log "
+        "FOR EACH ROW EXECUTE FUNCTION refuse()",
+    )
+    try:
+        yield
+    finally:
+        execute("DROP TRIGGER refuse ON ai_usage_log", "DROP FUNCTION refuse")
+
+
+@contextmanager
+def policy() -> Iterator[None]:
+    """Row-level security that the owner of the table is subject to, unlike a superuser."""
+    execute(
+        "CREATE ROLE tenant_of_a_test",
+        "GRANT ALL ON ALL TABLES IN SCHEMA public TO tenant_of_a_test",
+        "ALTER TABLE ai_usage_log ENABLE ROW LEVEL SECURITY",
+        "CREATE POLICY refuse ON ai_usage_log USING (true) WITH CHECK (section <> 'poison')",
+        "SET ROLE tenant_of_a_test",
+    )
+    try:
+        yield
+    finally:
+        execute(
+            "RESET ROLE",
+            "DROP POLICY refuse ON ai_usage_log",
+            "ALTER TABLE ai_usage_log DISABLE ROW LEVEL SECURITY",
+            "DROP OWNED BY tenant_of_a_test",
+            "DROP ROLE tenant_of_a_test",
+        )
+
+
+@contextmanager
+def statement_timeout() -> Iterator[None]:
+    execute("SET statement_timeout = '1s'")
+    try:
+        with trigger("PERFORM pg_sleep(3600)"):
+            yield
+    finally:
+        execute("RESET statement_timeout")
+
+
+FAULTS = {
+    "RAISE in a trigger": lambda: trigger("RAISE EXCEPTION 'no poison'"),
+    "RAISE with a state of its own": lambda: trigger("RAISE 'no' USING ERRCODE = 'ZZ001'"),
+    "a trigger that needs a table": lambda: trigger("INSERT INTO gone VALUES (1)"),
+    "row-level security": policy,
+    "statement_timeout": statement_timeout,
+}
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize("fault", FAULTS)
+def test_refused_event_goes_to_the_dead_letters_and_blocks_no_other(box, fault):
+    for number in range(5):
+        box.put(make_event(section="poison" if number == 2 else "chat"))
+
+    with FAULTS[fault]():
+        done = delivery.deliver()
+
+    assert (done.written, done.buried) == (4, 1)
+    assert AIUsageLog.objects.count() == 4
+    (letter,) = box.dead_letters()
+    assert letter.event["section"] == "poison"
+    assert box.is_empty()
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize("fault", ["RAISE in a trigger", "row-level security"])
+def test_event_that_is_refused_alone_goes_to_the_dead_letters(box, fault):
+    box.put(make_event(section="poison"))
+
+    with FAULTS[fault]():
+        assert delivery.deliver().buried == 1
+
+    assert box.is_empty()
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize(
+    ("harm", "mend"),
+    [
+        ("ALTER TABLE ai_usage_log RENAME TO away", "ALTER TABLE away RENAME TO ai_usage_log"),
+        (
+            "ALTER TABLE ai_usage_log RENAME section TO s",
+            "ALTER TABLE ai_usage_log RENAME s TO section",
+        ),
+        ("SET default_transaction_read_only = on", "SET default_transaction_read_only = off"),
+    ],
+)
+def test_fault_of_the_database_loses_no_event(box, harm, mend):
+    events = [make_event(created_at=utc_now()) for _ in range(40)]
+    for event in events:
+        box.put(event)
+
+    execute(harm)
+    try:
+        for _ in range(3):
+            with pytest.raises(DatabaseError):
+                delivery.deliver()
+    finally:
+        execute(mend)
+
+    assert box.dead_letters() == []
+    assert delivery.deliver().written == 40
+
+
+def test_error_of_ours_about_one_event_blocks_no_other(box, monkeypatch):
+    poison = make_event()
+
+    def picky(events: Any, **options: Any) -> Stored:
+        if poison in list(events):
+            raise OverflowError("Python int too large to convert to SQLite INTEGER")
+        return store(events, **options)
+
+    monkeypatch.setattr(batches, "store", picky)
+    for event in (make_event(), poison, make_event()):
+        box.put(event)
+
+    assert (delivery.deliver().written, AIUsageLog.objects.count()) == (2, 2)
+    (letter,) = box.dead_letters()
+    assert letter.reason == "OverflowError: Python int too large to convert to SQLite INTEGER"
+
+
+def test_few_statements_tell_that_every_event_fails(box, monkeypatch):
+    tried = []
+
+    def refuse(events: Any, **options: Any) -> Stored:
+        tried.append(len(list(events)))
+        raise RuntimeError("a bug that no event is to blame for")
+
+    monkeypatch.setattr(batches, "store", refuse)
+    for _ in range(500):
+        box.put(make_event())
+
+    with pytest.raises(RuntimeError):
+        delivery.deliver()
+
+    assert len(tried) < 40
+    assert box.dead_letters() == []
+    monkeypatch.undo()
+    assert sum(map(len, box.batches(500, lambda event: False))) == 500

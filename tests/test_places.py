@@ -1,0 +1,212 @@
+"""Which database and which schema a call belongs to."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.db import connections
+from hypothesis import given
+from hypothesis import strategies as st
+
+from usage_tracking import places
+from usage_tracking.places import NOWHERE, Place, here
+from usage_tracking.scope import Scope, Unit, attribution, enter, leave
+
+
+def named(**settings: Any) -> str:
+    return places._identity({"ENGINE": "django.db.backends.postgresql", "NAME": "shop"} | settings)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"HOST": "localhost"},
+        {"HOST": "127.0.0.1", "PORT": 5432},
+        {"HOST": "::1", "PORT": "5432"},
+        {"OPTIONS": {"host": "localhost"}},
+        {"OPTIONS": {"options": "-c statement_timeout=5s"}},
+        {"OPTIONS": None, "USER": "another", "PASSWORD": "another"},
+        {"ENGINE": "django.contrib.gis.db.backends.postgis", "CONN_MAX_AGE": 60},
+    ],
+)
+def test_one_database_has_one_name(settings):
+    assert named(**settings) == named()
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"HOST": "db.example.com"},
+        {"HOST": "/run/postgresql-16"},
+        {"PORT": 5433},
+        {"NAME": "another"},
+        {"OPTIONS": {"service": "another"}},
+        {"OPTIONS": {"options": "-c search_path=another"}},
+        {"OPTIONS": {"options": "-csearch_path=another"}},
+        {"OPTIONS": {"options": "--search_path=another"}},
+        {"OPTIONS": {"options": "--search-path=another,public -c lock_timeout=1s"}},
+        {"ENGINE": "django.db.backends.sqlite3"},
+    ],
+)
+def test_other_databases_have_other_names(settings):
+    assert named(**settings) != named()
+
+
+def test_search_path_is_the_last_that_the_options_set():
+    by_two = named(OPTIONS={"options": "-c search_path=a -c search_path=b,public"})
+
+    assert by_two == named(OPTIONS={"options": "-c 'search_path=b, public'"})
+
+
+@given(st.text())
+def test_any_options_have_a_name(options):
+    assert named(OPTIONS={"options": options})
+
+
+def test_file_of_sqlite_has_one_name(tmp_path):
+    (tmp_path / "link").symlink_to(tmp_path)
+
+    def of(path: Any) -> str:
+        return places._identity({"ENGINE": "django.db.backends.sqlite3", "NAME": path})
+
+    assert of(tmp_path / "db") == of(f"{tmp_path}/link/./link/db")
+    assert of(tmp_path / "db") != of(tmp_path / "db2")
+
+
+def test_no_password_is_in_the_name():
+    assert "secret" not in named(USER="secret", PASSWORD="secret")
+
+
+def test_site_without_tenants_has_one_place():
+    assert here() == NOWHERE
+    assert here(user=User(pk=1)) == NOWHERE
+    assert places.alias_of("") == places.own() == "default"
+    assert places.alias_of(places.identity("default")) == "default"
+    assert places.alias_of(named(NAME="unknown")) is None
+
+
+class Tenants:
+    """A router for tenants whose databases are in the settings."""
+
+    active: str | None = None
+
+    def db_for_write(self, model: Any, **hints: Any) -> str | None:
+        return self.active
+
+    db_for_read = db_for_write
+
+
+@pytest.fixture
+def tenants(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Tenants:
+    router = Tenants()
+    for name in ("one", "two", "copy"):
+        database = connections.settings["default"] | {"NAME": f"{name}.sqlite3", "TEST": {}}
+        monkeypatch.setitem(connections.settings, name, database)
+    connections.settings["copy"]["TEST"] = {"MIRROR": "one"}
+    settings.DATABASE_ROUTERS = [router]
+    places.settle()  # as while Django starts
+    return router
+
+
+@pytest.fixture
+def unit() -> Unit:
+    return Unit()
+
+
+def place_of(alias: str) -> Place:
+    return Place(places.identity(alias), "", places.identity(alias))
+
+
+class TestRouted:
+    def test_place_is_that_of_the_router(self, tenants):
+        tenants.active = "one"
+
+        assert here() == place_of("one")
+        assert places.alias_of(here().database) == "one"
+
+    def test_router_that_wants_a_tenant_does_not_fail_the_host(self, tenants, settings):
+        def refuse(model: Any, **hints: Any) -> str:
+            raise LookupError("no tenant is active")
+
+        settings.AI_USAGE_RAISE_ERRORS = False
+        tenants.db_for_write = refuse
+
+        assert here() == NOWHERE
+        assert places.own() == "default"
+
+    def test_scope_keeps_its_place_in_a_thread_of_no_tenant(self, tenants, unit):
+        tenants.active = "one"
+        scope = Scope(unit, user=User(pk=7, username="ada"))
+        tenants.active = None
+        enter(scope)
+        try:
+            seen = attribution()
+        finally:
+            leave(scope)
+
+        assert (seen.place, seen.owner and seen.owner.id) == (place_of("one"), "7")
+
+    def test_user_of_one_tenant_is_nobody_at_another(self, tenants, unit):
+        tenants.active = "one"
+        scope = Scope(unit, user=User(pk=7, username="ada"))
+        tenants.active = "two"
+        enter(scope)
+        try:
+            seen = attribution()
+        finally:
+            leave(scope)
+
+        assert (seen.place, seen.owner) == (place_of("two"), None)
+
+    def test_user_of_a_tenant_belongs_to_no_table_of_all_tenants(self, tenants, unit, monkeypatch):
+        """As where all usage is in one database, which a router pins."""
+        monkeypatch.setattr(
+            Tenants,
+            "db_for_write",
+            lambda self, model, **_: self.active if model is User else "default",
+        )
+        tenants.active = "one"
+        scope = Scope(unit, user=User(pk=7, username="ada"))
+        enter(scope)
+        try:
+            seen = attribution()
+        finally:
+            leave(scope)
+
+        assert (seen.place.database, seen.owner) == ("", None)
+
+    @pytest.mark.parametrize("alias", ["one", "copy"])
+    def test_user_that_was_loaded_from_a_database_belongs_to_it(self, tenants, settings, alias):
+        settings.DATABASE_ROUTERS = []
+        user = User(pk=7, username="ada")
+        user._state.db = alias
+
+        assert here(user=user) == place_of("one")
+
+
+def test_request_names_the_tenant_where_its_connection_cannot_be_reached(monkeypatch):
+    """On an event loop: django-tenants sets the tenant of a connection of another thread."""
+
+    class Connection:
+        schema_name, tenant = "public", None
+        settings_dict: dict[str, Any] = {}
+
+        def set_tenant(self, tenant: Any) -> None:
+            self.tenant, self.schema_name = tenant, getattr(tenant, "schema_name", "public")
+
+        def set_schema(self, name: str) -> None:
+            self.set_tenant(SimpleNamespace(schema_name=name))
+
+    mine = Connection()
+    monkeypatch.setattr(places, "connections", {"default": mine})
+    monkeypatch.setattr(places, "_layouts", {})
+    request = SimpleNamespace(tenant=SimpleNamespace(schema_name="one"))
+
+    assert here(request) == Place("", "one", "", "one", "one")
+    assert mine.schema_name == "public"
+    assert here(SimpleNamespace(tenant=SimpleNamespace(schema_name="public"))) == NOWHERE
+    assert here(SimpleNamespace()) == NOWHERE
