@@ -312,6 +312,8 @@ def locked() -> Iterator[Callable[[], None]]:
             other.set_autocommit(False)
             other.cursor().execute("SELECT * FROM auth_user FOR UPDATE")
         stack.callback(other.close)
+        # The server notices a closed connection some time later, and a rollback before it answers.
+        stack.callback(other.rollback)
         yield stack.close
 
 

@@ -78,7 +78,8 @@ def distrust(path: Path) -> str:
     Raises OSError.
     """
     status = path.stat()
-    if _geteuid() not in (status.st_uid, 0):
+    user = _geteuid()
+    if status.st_uid not in (user, 0) and user != 0:
         return f"{path} belongs to the system user {_username(status.st_uid)}"
     if status.st_mode & stat.S_IWOTH and not status.st_mode & stat.S_ISVTX:
         return f"every system user may write into {path}"
