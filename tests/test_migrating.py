@@ -42,7 +42,7 @@ LOG = """
 class AIUsageLog(models.Model):
     id = models.UUIDField(primary_key=True, default=uuid.uuid4)
     user = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="old_logs")
-    section = models.CharField(max_length=50)
+    section = models.CharField(max_length=50, db_index=True)
     prompt_tokens = models.IntegerField(default=0)
     completion_tokens = models.IntegerField(default=0)
     total_tokens = models.IntegerField(default=0)
@@ -63,7 +63,7 @@ class AIUsageLog(models.Model):
 DAILY = """
 class AIUsageTracking(models.Model):
     user = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="old_days")
-    date = models.DateField(db_index=True)
+    date = models.DateField(null=False, db_index=True)
     total_requests = models.IntegerField(default=0)
     total_prompt_tokens = models.IntegerField(default=0)
     total_completion_tokens = models.IntegerField(default=0)
@@ -166,7 +166,9 @@ def dump():
     with connection.cursor() as cursor:
         for table in sorted(connection.introspection.table_names(cursor)):
             if table.removeprefix("old_") in ("ai_usage_log", "ai_usage_tracking", "chat_answer"):
-                cursor.execute(f"SELECT * FROM {table} ORDER BY 1")
+                columns = connection.introspection.get_table_description(cursor, table)
+                names = ", ".join(sorted(column.name for column in columns))
+                cursor.execute(f"SELECT {names} FROM {table} ORDER BY id")
                 rows = [list(map(str, row)) for row in cursor.fetchall()]
                 constraints = connection.introspection.get_constraints(cursor, table)
                 found[table] = rows, sorted(
@@ -211,7 +213,7 @@ class Site:
         for app in (label, "chat"):
             self.write(f"{app}/__init__.py", "")
             self.write(f"{app}/migrations/__init__.py", "")
-        self.write(f"{label}/models.py", IMPORTS + models.replace("db_index=True", ""))
+        self.write(f"{label}/models.py", IMPORTS + models.replace(", db_index=True", ""))
         answers = IMPORTS + ANSWER.format(label=label)
         self.write("chat/models.py", answers if "AIUsageLog" in models else IMPORTS)
         self.run(command("makemigrations"))
@@ -383,6 +385,229 @@ def test_guide_works_with_data_on_a_fresh_database_and_backwards(
     assert sorted(dropped) == ["ai_usage_log", "ai_usage_tracking", "chat_answer"]
     assert "\n32 8\n" in printed
     site.run(command("migrate"), database=fresh)
+
+
+@pytest.mark.costly
+@pytest.mark.parametrize(("models", "lacks"), [(LOG, "tracking"), (DAILY, "log")])
+def test_site_with_one_of_the_tables(
+    tmp_path: Path, new_database_url: Callable[[], str], models: str, lacks: str
+):
+    site = Site(tmp_path, new_database_url(), models=models, label="spending")
+    (before,) = dumps(site.run(command("migrate"), ("python", DATA), DUMP))
+    site.give_names()
+
+    ((_, bring),) = BLOCKS[IMPORT][:1]
+    alone = ("console", re.sub(" --daily .*", "", bring))
+    steps = [alone, IMPORTED] if models == LOG else []
+    printed = site.run(*BLOCKS[MIGRATE], DUMP, *steps, *BLOCKS[BACK], DUMP)
+
+    renamed, back = dumps(printed)
+    assert f"old_ai_usage_{lacks}" not in renamed
+    assert old_tables(renamed) == without_names(before)
+    assert back == before
+    assert ("\n31 8\n" in printed) is (models == LOG)
+    site.run(command("migrate"), database=new_database_url())
+
+
+@pytest.mark.costly
+def test_names_of_indexes_constraints_and_relations_that_are_taken_too(
+    tmp_path: Path, new_database_url: Callable[[], str]
+):
+    names = {
+        "old_logs": "ai_usage_logs",
+        "old_days": "ai_usage_tracking",
+        "log_created": "ai_usage_log_created",
+        "day_of_user": "ai_usage_tracking_user_date",
+    }
+    models = LOG + DAILY
+    for own, taken in names.items():
+        models = models.replace(f'"{own}"', f'"{taken}"')
+    site = Site(tmp_path, new_database_url(), models=models, label="tracking")
+    (before,) = dumps(site.run(command("migrate"), ("python", DATA), DUMP))
+    site.edit_models()
+    site.edit_settings()
+
+    said = site.run(MAKE_MIGRATION, fails=True)
+
+    for check in ("fields.E304", "fields.E305", "models.E030", "models.E032"):
+        assert check in said
+        assert check in _GUIDE
+    for own, taken in names.items():
+        site.edit("tracking/models.py", f'"{taken}"(?=[,)])', f'"{own}"')
+    site.run(MAKE_MIGRATION)
+    site.edit_migration()
+    printed = site.run(*BLOCKS[MIGRATE], DUMP, BLOCKS[IMPORT][0], IMPORTED, *BLOCKS[BACK], DUMP)
+    renamed, back = dumps(printed)
+    assert old_tables(renamed) == without_names(before)
+    assert back == before
+    assert "\n31 8\n" in printed
+    site.run(command("migrate"), database=new_database_url())
+
+
+@pytest.mark.costly
+def test_tables_without_a_model(tmp_path: Path, new_database_url: Callable[[], str]):
+    site = Site(tmp_path, new_database_url(), label="tracking")
+    (before,) = dumps(site.run(command("migrate"), ("python", DATA), DUMP))
+    site.edit("site_settings.py", "'tracking', 'chat'", "")
+    site.edit_settings()
+
+    said = site.run(*BLOCKS[MIGRATE], fails=True)
+    printed = site.run(
+        *BLOCKS[NO_MODEL], *BLOCKS[MIGRATE], DUMP, BLOCKS[IMPORT][0], IMPORTED, command("migrate")
+    )
+
+    assert "usage_tracking cannot create ai_usage_log: a table of this name exists. Ren" in said
+    (renamed,) = dumps(printed)
+    assert old_tables(renamed) == without_names(before)
+    assert f"31 rows read, 31 imported, 0 there already\n{AGREE}" in printed
+    assert "\n31 8\n" in printed
+    site.run(command("migrate"), database=new_database_url())
+
+
+class TestOtherOrders:
+    """What `migrate` says, that nothing is lost, and that the guide's table leads out."""
+
+    def test_models_deleted_after_a_rename_by_sql(
+        self, tmp_path: Path, new_database_url: Callable[[], str]
+    ):
+        site = Site(tmp_path, new_database_url(), label="tracking")
+        site.run(command("migrate"), ("python", DATA))
+        models = (tmp_path / "tracking/models.py").read_text()
+        answers = (tmp_path / "chat/models.py").read_text()
+        site.edit_settings()
+        assert "models.E028" in site.run(*BLOCKS[MIGRATE], fails=True)
+        site.write("tracking/models.py", "")
+        site.write("chat/models.py", IMPORTS + ANSWER.replace(REFERENCE, ""))
+        (before,) = dumps(
+            site.run(
+                *BLOCKS[NO_MODEL],
+                command("migrate usage_tracking"),
+                BLOCKS[IMPORT][0],
+                DUMP,
+                command("makemigrations"),
+            )
+        )
+
+        said = site.run(*BLOCKS[MIGRATE], fails=True)
+
+        assert "tracking.0003_" in said
+        assert "changes the table ai_usage_" in said
+        assert "Nothing was migrated." in said
+        assert "record the migration that renames it as applied" in said
+        for app in ("tracking", "chat"):
+            for path in (tmp_path / app / "migrations").glob("*_remove_*"):
+                path.unlink()
+        for path in (tmp_path / "tracking/migrations").glob("0003_*"):
+            path.unlink()
+        site.write("tracking/models.py", models)
+        site.write("chat/models.py", answers)
+        site.edit_models()
+        site.run(MAKE_MIGRATION)
+        assert "changes the table ai_usage_log of usage_tracking" in site.run(
+            *BLOCKS[MIGRATE], fails=True
+        )
+        site.edit_migration()
+        assert "InconsistentMigrationHistory" in site.run(*BLOCKS[MIGRATE], fails=True)
+        printed = site.run(
+            *BLOCKS[OTHER_ORDER],
+            *BLOCKS[MIGRATE],
+            DUMP,
+            command("makemigrations --check"),
+            BLOCKS[IMPORT][0],
+            IMPORTED,
+        )
+        (after,) = dumps(printed)
+        assert after == before
+        assert f"31 rows read, 0 imported, 31 there already\n{AGREE}" in printed
+        assert "\n31 8\n" in printed
+        site.run(command("migrate"), database=new_database_url())
+
+    @pytest.mark.costly
+    def test_rename_by_sql_before_ours_are_created(
+        self, tmp_path: Path, new_database_url: Callable[[], str]
+    ):
+        site = Site(tmp_path, new_database_url(), label="tracking")
+        (before,) = dumps(site.run(command("migrate"), ("python", DATA), DUMP))
+        site.give_names()
+
+        said = site.run(*BLOCKS[NO_MODEL], *BLOCKS[MIGRATE], fails=True)
+        printed = site.run(
+            *BLOCKS[OTHER_ORDER], *BLOCKS[MIGRATE], DUMP, BLOCKS[IMPORT][0], IMPORTED
+        )
+
+        assert re.search(
+            r'no such table: (main\.)?ai_usage_log|relation "ai_usage_log" does not exist', said
+        )
+        (renamed,) = dumps(printed)
+        assert old_tables(renamed) == without_names(before)
+        assert "\n31 8\n" in printed
+
+    def test_migration_without_run_before(
+        self, tmp_path: Path, new_database_url: Callable[[], str]
+    ):
+        """Django orders apps by label where nothing else does."""
+        site = Site(tmp_path, new_database_url(), label="zz_costs")
+        (before,) = dumps(site.run(command("migrate"), ("python", DATA), DUMP))
+        site.edit_models()
+        site.edit_settings()
+        site.run(MAKE_MIGRATION)
+
+        ours = site.run(command("migrate usage_tracking"), fails=True)
+        production = site.run(*BLOCKS[MIGRATE], fails=True)
+        fresh = new_database_url()
+        said = site.run(*BLOCKS[MIGRATE], database=fresh, fails=True)
+
+        assert (
+            "usage_tracking cannot create ai_usage_log: a table of this name exists. It belongs to "
+            "zz_costs.AIUsageLog. Set the db_table of this model to 'old_ai_usage_log', run "
+            'makemigrations, and add run_before = [("usage_tracking", "0001_ai_usage")] to the new '
+            "migration.\n"
+        ) in ours
+        for migration, printed in (("0003_rename_old_tables", production), ("0002_indexes", said)):
+            assert re.search(
+                f"CommandError: zz_costs.{migration} cannot be applied: its operation "
+                '"[^"]*" changes the table ai_usage_(log|tracking) of usage_tracking. '
+                r'Nothing was migrated. Add run_before = \[\("usage_tracking", "0001_ai_usage"\)\] '
+                "to the migration that gives your own table another name.",
+                printed,
+            )
+        site.edit_migration()
+        printed = site.run(*BLOCKS[MIGRATE], DUMP)
+        (renamed,) = dumps(printed)
+        assert old_tables(renamed) == without_names(before)
+        site.run(*BLOCKS[MIGRATE], database=fresh)
+
+    @pytest.mark.costly
+    def test_way_back_without_run_before(self, tmp_path: Path, new_database_url: Callable[[], str]):
+        site = Site(tmp_path, new_database_url(), label="tracking")
+        (before,) = dumps(site.run(command("migrate"), ("python", DATA), DUMP))
+        site.edit_models()
+        site.edit_settings()
+        site.run(MAKE_MIGRATION)
+        site.run(*BLOCKS[MIGRATE])
+
+        said = site.run(*BLOCKS[BACK], fails=True)
+
+        assert "tracking.0003_rename_old_tables cannot be unapplied" in said
+        assert "Run `migrate usage_tracking zero` first" in said
+        printed = site.run(command("migrate usage_tracking zero"), *BLOCKS[BACK], DUMP)
+        assert dumps(printed) == [before]
+
+    @pytest.mark.costly
+    def test_table_that_django_named(self, tmp_path: Path, new_database_url: Callable[[], str]):
+        """The model `Log` of an app `ai_usage` has the table ai_usage_log without a word of it."""
+        models = "class Log(models.Model):\n    tokens = models.IntegerField(default=0)\n"
+        site = Site(tmp_path, new_database_url(), models=models, label="ai_usage")
+        table = '    class Meta:\n        db_table = "old_ai_usage_log"\n'
+        site.edit("ai_usage/models.py", "(?=later)", table)
+        site.edit_settings()
+        site.run(MAKE_MIGRATION)
+
+        said = site.run(command("migrate usage_tracking"), command("migrate"), fails=True)
+
+        assert 'its operation "Create model Log" changes the table ai_usage_log of usage_' in said
+        site.edit_migration()
+        site.run(command("migrate"), database=new_database_url())
 
 
 def test_guide_has_the_blocks_that_are_run():
