@@ -522,6 +522,29 @@ class TestOtherOrders:
         assert "\n31 8\n" in printed
         site.run(command("migrate"), database=new_database_url())
 
+    def test_models_deleted_before_anything_was_renamed(
+        self, tmp_path: Path, new_database_url: Callable[[], str]
+    ):
+        site = Site(tmp_path, new_database_url(), models=LOG, label="tracking")
+        (before,) = dumps(site.run(command("migrate"), ("python", DATA), DUMP))
+        site.edit_settings()
+        site.write("tracking/models.py", "")
+        site.write("chat/models.py", IMPORTS + ANSWER.replace(REFERENCE, ""))
+        site.run(command("makemigrations"))
+
+        said = site.run(*BLOCKS[MIGRATE], fails=True)
+
+        assert re.search(
+            r"CommandError: tracking\.0003_\w+ would drop your own table ai_usage_log, which has "
+            "rows, before usage_tracking creates its table of this name. Nothing was migrated.",
+            said,
+        )
+        assert dumps(site.run(DUMP)) == [before]
+        # On a fresh database there is nothing to lose, and who means it may go on.
+        site.run(*BLOCKS[MIGRATE], database=new_database_url())
+        printed = site.run(command("migrate tracking"), *BLOCKS[MIGRATE], DUMP)
+        assert sorted(dumps(printed)[0]) == ["ai_usage_log", "ai_usage_tracking", "chat_answer"]
+
     @pytest.mark.costly
     def test_rename_by_sql_before_ours_are_created(
         self, tmp_path: Path, new_database_url: Callable[[], str]

@@ -8,6 +8,7 @@ another app touches the two tables: the old migrations of a site's own tracker, 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from django.core.management.base import CommandError
@@ -94,38 +95,85 @@ def _reason(vendor: str, models: dict[str, str], name: str, kind: str, owner: st
 def protect_tables(*, using: str, plan: Iterable[tuple[Migration, bool]] = (), **_: Any) -> None:
     """Raise CommandError if a migration of another app would change one of the two tables.
 
+    The same if one would drop a table of the site's own, with rows, to make way for ours.
+
     Receives `pre_migrate`, so nothing has been migrated yet.
     """
-    connection = connections[using]
-    steps = [((migration.app_label, migration.name), backwards) for migration, backwards in plan]
-    if all(label == LABEL for (label, _name), _backwards in steps) or not (
+    steps = {
+        (migration.app_label, migration.name): _Step(migration, backwards)
+        for migration, backwards in plan
+    }
+    if all(label == LABEL for label, _name in steps) or not (
         router.allow_migrate(using, LABEL, model_name="aiusagelog")
     ):
         return
+    connection = connections[using]
     loader = MigrationLoader(connection)
-    ours = applied = FIRST in loader.applied_migrations
-    watched = {}
-    for key, backwards in steps:
-        if key == FIRST:
-            ours = not backwards
-        elif ours and key[0] != LABEL:
-            watched[key] = backwards
-    if not watched:
+    applied = FIRST in loader.applied_migrations
+    if not applied and FIRST not in steps:
         return
-    known = {*loader.applied_migrations, *(key for key, _backwards in steps)}
+    ours = applied
+    for key, step in steps.items():
+        if key == FIRST:
+            ours = not step.backwards
+        step.ours = ours
     state = ProjectState(real_apps=loader.unmigrated_apps)
     for migration in _in_order(loader):
         key = migration.app_label, migration.name
-        if key in watched:
+        if key in steps and key[0] != LABEL:
             for operation, model, table in _touched(migration.operations, key[0], state):
                 if router.allow_migrate(using, key[0], model_name=model):
-                    raise CommandError(
-                        _refusal(
-                            migration, operation, table, backwards=watched[key], applied=applied
-                        )
-                    )
-        elif key in known:
+                    _refuse(steps[key], operation, table, connection, applied=applied)
+        elif key in steps or key in loader.applied_migrations:
             state = migration.mutate_state(state, preserve=False)
+
+
+@dataclass(slots=True)
+class _Step:
+    """A migration of the plan."""
+
+    migration: Migration
+    backwards: bool
+    #: Whether our tables exist when it runs.
+    ours: bool = False
+
+
+def _refuse(
+    step: _Step, operation: Operation, table: str, connection: Any, *, applied: bool
+) -> None:
+    name = f"{step.migration.app_label}.{step.migration.name}"
+    if step.ours:
+        raise CommandError(
+            f"{name} cannot be {'unapplied' if step.backwards else 'applied'}: its operation "
+            f'"{operation.describe()}" changes the table {table} of usage_tracking. '
+            f"Nothing was migrated. {_remedy(step, applied=applied)} {_GUIDE}"
+        )
+    is_drop = isinstance(operation, operations.DeleteModel) and not step.backwards
+    if is_drop and _has_rows(connection, table):
+        raise CommandError(
+            f"{name} would drop your own table {table}, which has rows, before usage_tracking "
+            "creates its table of this name. Nothing was migrated. To keep the rows, do not delete "
+            f"the model; {_GUIDE} To drop them, run `migrate {step.migration.app_label}` first."
+        )
+
+
+def _remedy(step: _Step, *, applied: bool) -> str:
+    if step.backwards:
+        return f"Run `migrate {LABEL} zero` first, which drops the tables of usage_tracking."
+    if applied:
+        return (
+            "If your own table had this name and you renamed it by SQL, record the migration that "
+            "renames it as applied."
+        )
+    return f"Add {RUN_BEFORE} to the migration that gives your own table another name."
+
+
+def _has_rows(connection: Any, table: str) -> bool:
+    with connection.cursor() as cursor:
+        if table not in connection.introspection.table_names(cursor):
+            return False
+        cursor.execute(f"SELECT 1 FROM {connection.ops.quote_name(table)} LIMIT 1")
+        return cursor.fetchone() is not None
 
 
 def _in_order(loader: MigrationLoader) -> list[Migration]:
@@ -167,23 +215,3 @@ def _tables(state: ProjectState, label: str) -> dict[str, str]:
         for (app, name), model in state.models.items()
         if app == label and model.options.get("managed", True) and not model.options.get("proxy")
     }
-
-
-def _refusal(
-    migration: Migration, operation: Operation, table: str, *, backwards: bool, applied: bool
-) -> str:
-    if backwards:
-        fix = f"Run `migrate {LABEL} zero` first, which drops the tables of usage_tracking."
-    elif applied:
-        fix = (
-            "If your own table had this name and you renamed it by SQL, record the migration that "
-            "renames it as applied."
-        )
-    else:
-        fix = f"Add {RUN_BEFORE} to the migration that gives your own table another name."
-    return (
-        f"{migration.app_label}.{migration.name} cannot be "
-        f"{'unapplied' if backwards else 'applied'}: its operation "
-        f'"{operation.describe()}" changes the table {table} of usage_tracking. '
-        f"Nothing was migrated. {fix} {_GUIDE}"
-    )
