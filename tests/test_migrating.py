@@ -146,6 +146,13 @@ class OwnTests(TestCase):
         self.assertEqual(AIUsageLog.objects.get().total_tokens, 3)
 """
 
+RECORD = """
+from django.contrib.auth.models import User
+from usage_tracking import track_ai_usage
+eve = User.objects.create(username="eve")
+track_ai_usage(eve, "chat", prompt_tokens=1, completion_tokens=2, response_time_ms=3)
+"""
+
 # Reads steps, one process for all that need no new code.
 DRIVER = """
 import json, shlex, sys
@@ -380,10 +387,13 @@ def test_guide_works_with_data_on_a_fresh_database_and_backwards(
     assert "\n32 8\n" in printed
 
     site.drop()
-    printed = site.run(DUMP, IMPORTED, command("makemigrations --check"), TEST)
+    printed = site.run(
+        DUMP, IMPORTED, command("makemigrations --check"), TEST, ("python", RECORD), IMPORTED
+    )
     (dropped,) = dumps(printed)
     assert sorted(dropped) == ["ai_usage_log", "ai_usage_tracking", "chat_answer"]
     assert "\n32 8\n" in printed
+    assert printed.endswith("\n33 9\n")
     site.run(command("migrate"), database=fresh)
 
 
