@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from uuid import uuid4
@@ -51,30 +51,42 @@ def _uses_database(item: pytest.Item) -> bool:
 @pytest.fixture
 def database_url(transactional_db: None) -> str:
     """DATABASE_URL for a child process that is to see what the test sees."""
-    return url_of(connection.settings_dict["NAME"])
+    return _url(connection.settings_dict["NAME"])
 
 
 @pytest.fixture
-def empty_database_url(
+def new_database_url(
     tmp_path: Path, django_db_setup: None, django_db_blocker: DjangoDbBlocker
-) -> Iterator[str]:
+) -> Iterator[Callable[[], str]]:
+    """Makes databases without a table, on the server of the run; gives their DATABASE_URL."""
+    names: list[str] = []
+
+    def execute(statement: str) -> None:
+        with django_db_blocker.unblock():
+            with connection.cursor() as cursor:
+                cursor.execute(statement)
+            connection.close()
+
+    def make() -> str:
+        names.append(f"empty_{uuid4().hex}")
+        if connection.vendor == "sqlite":
+            return _url(str(tmp_path / f"{names[-1]}.sqlite3"))
+        execute(f"CREATE DATABASE {names[-1]}")
+        return _url(names[-1])
+
+    yield make
+    if connection.vendor != "sqlite":
+        for name in names:
+            execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def empty_database_url(new_database_url: Callable[[], str]) -> str:
     """DATABASE_URL of a database without a table, on the server of the run."""
-    if connection.vendor == "sqlite":
-        yield url_of(str(tmp_path / "empty.sqlite3"))
-        return
-    name = f"empty_{uuid4().hex}"
-    with django_db_blocker.unblock():
-        with connection.cursor() as cursor:
-            cursor.execute(f"CREATE DATABASE {name}")
-        connection.close()
-    yield url_of(name)
-    with django_db_blocker.unblock():
-        with connection.cursor() as cursor:
-            cursor.execute(f"DROP DATABASE {name} WITH (FORCE)")
-        connection.close()
+    return new_database_url()
 
 
-def url_of(name: str) -> str:
+def _url(name: str) -> str:
     given = os.environ["DATABASE_URL"]
     if not names_postgres(given):
         return f"sqlite:///{name}"

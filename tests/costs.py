@@ -15,7 +15,7 @@ import pytest
 #: Fixtures that run a server for the test, and those that are there for its child processes.
 FIXTURES = {
     "server": {"stub", "own_stub", "dead_stub", "provider", "live_server"},
-    "process": {"database_url", "empty_database_url"},
+    "process": {"database_url", "empty_database_url", "new_database_url"},
 }
 #: The mark that allows what Python reports under these names.
 #: https://docs.python.org/3/library/audit_events.html

@@ -302,7 +302,10 @@ def test_columns_can_have_other_names():
 def test_what_cannot_be_read_is_refused(subtests: pytest.Subtests):
     for arguments, error in (
         ("nowhere", "there is no table nowhere in the database 'default'"),
-        ("ai_usage_log", "ai_usage_log is the new table; --from names the old one"),
+        (
+            "ai_usage_log",
+            "--from must be the old table, not ai_usage_log, which is a table of usage_",
+        ),
         ("old_log --map x=cost", "old_log has no column x: id, "),
         ("old_log --map section=mood", "no field mood; there are id, "),
         ("old_log --map section", "Error: argument --map: 'section' is not"),

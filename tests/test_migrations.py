@@ -5,12 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from django.db import connection
 
 from tests.children import run_python
 
 CREATE = """
-from django.core.management import call_command
+from django.core.management import CommandError, call_command
 from django.db import connection
+
+def refused(**options):
+    try:
+        call_command("migrate", "usage_tracking", verbosity=0, **options)
+    except CommandError as error:
+        print(error)
 
 def execute(sql):
     with connection.cursor() as cursor:
@@ -50,7 +57,7 @@ def test_settings_need_no_migration(tmp_path: Path, settings: str):
     assert printed == "No changes detected in app 'usage_tracking'\n"
 
 
-class TestForeignTable:
+class TestTakenNames:
     def test_foreign_table_is_refused_and_left_alone_and_the_way_out_works(
         self, tmp_path: Path, empty_database_url: str
     ):
@@ -59,10 +66,7 @@ class TestForeignTable:
             f"""{CREATE}
 execute("CREATE TABLE ai_usage_log (tokens integer)")
 execute("INSERT INTO ai_usage_log VALUES (42)")
-try:
-    call_command("migrate", "usage_tracking", verbosity=0)
-except RuntimeError as error:
-    print(error)
+refused()
 print(tables())
 execute("ALTER TABLE ai_usage_log RENAME TO old_ai_usage_log")
 call_command("migrate", "usage_tracking", verbosity=0)
@@ -75,27 +79,86 @@ with connection.cursor() as cursor:
         )
 
         assert printed == (
-            "usage_tracking cannot create ai_usage_log: a table of that name exists, probably of "
-            "the site's own tracker. Rename it first, for example with ALTER TABLE ai_usage_log "
-            "RENAME TO old_ai_usage_log, then migrate again; its rows stay.\n"
+            "usage_tracking cannot create ai_usage_log: a table of this name exists. "
+            "Rename it: ALTER TABLE ai_usage_log RENAME TO old_ai_usage_log.\n"
+            "Then migrate again. docs/migrating.md has the steps.\n"
             "['ai_usage_log']\n['ai_usage_log', 'ai_usage_tracking']\n[(42,)]\n"
         )
 
-    def test_two_foreign_tables_are_both_named(self, tmp_path: Path, empty_database_url: str):
+    def test_every_taken_name_is_listed(self, tmp_path: Path, empty_database_url: str):
+        """Names of indexes are of the whole schema, on SQLite of the whole file."""
+        printed = run_python(
+            tmp_path,
+            f"""{CREATE}
+execute("CREATE TABLE ai_usage_log (tokens integer)")
+execute("CREATE TABLE other (tokens integer)")
+execute("CREATE VIEW ai_usage_tracking AS SELECT 1 AS one")
+execute("CREATE INDEX ai_usage_log_day ON other (tokens)")
+refused()
+execute("ALTER TABLE ai_usage_log RENAME TO old_ai_usage_log")
+execute("DROP VIEW ai_usage_tracking")
+execute("DROP INDEX ai_usage_log_day")
+call_command("migrate", "usage_tracking", verbosity=0)
+print(tables())
+""",
+            DATABASE_URL=empty_database_url,
+        )
+
+        sqlite = connection.vendor == "sqlite"
+        expected = [
+            "usage_tracking cannot create ai_usage_log: a table of this name exists. "
+            "Rename it: ALTER TABLE ai_usage_log RENAME TO old_ai_usage_log.",
+            "usage_tracking cannot create ai_usage_tracking: a view of this name exists. "
+            + (
+                "Drop it: DROP VIEW ai_usage_tracking."
+                if sqlite
+                else "Rename it: ALTER VIEW ai_usage_tracking RENAME TO old_ai_usage_tracking."
+            ),
+            "usage_tracking cannot create the index ai_usage_log_day: other has an index of this "
+            "name. "
+            + (
+                "Drop it: DROP INDEX ai_usage_log_day."
+                if sqlite
+                else "Rename it: ALTER INDEX ai_usage_log_day RENAME TO old_ai_usage_log_day."
+            ),
+            "Then migrate again. docs/migrating.md has the steps.",
+            "['ai_usage_log', 'ai_usage_tracking']",
+        ]
+        assert printed.splitlines() == expected
+
+    @pytest.mark.postgres
+    def test_names_in_another_schema_are_free(self, tmp_path: Path, empty_database_url: str):
+        """Sites with a schema for each customer have `public` in their search path too."""
+        printed = run_python(
+            tmp_path,
+            f"""{CREATE}
+execute("CREATE TABLE public.ai_usage_log (tokens integer)")
+execute("CREATE SCHEMA customer")
+execute("SET search_path TO customer, public")
+call_command("migrate", "usage_tracking", verbosity=0)
+with connection.cursor() as cursor:
+    cursor.execute("SELECT count(*) FROM customer.ai_usage_tracking")
+    print(cursor.fetchall())
+""",
+            DATABASE_URL=empty_database_url,
+        )
+
+        assert printed == "[(0,)]\n"
+
+    def test_fake_initial_does_not_take_foreign_tables_for_ours(
+        self, tmp_path: Path, empty_database_url: str
+    ):
         printed = run_python(
             tmp_path,
             f"""{CREATE}
 execute("CREATE TABLE ai_usage_log (tokens integer)")
 execute("CREATE TABLE ai_usage_tracking (tokens integer)")
-try:
-    call_command("migrate", "usage_tracking", verbosity=0)
-except RuntimeError as error:
-    print(str(error).partition(":")[0])
+refused(fake_initial=True)
 """,
             DATABASE_URL=empty_database_url,
         )
 
-        assert printed == "usage_tracking cannot create ai_usage_log, ai_usage_tracking\n"
+        assert printed.count("cannot create") == 2
 
     def test_history_of_an_app_of_the_same_name_does_not_hide_its_tables(
         self, tmp_path: Path, empty_database_url: str
@@ -107,10 +170,7 @@ from django.db.migrations.recorder import MigrationRecorder
 call_command("migrate", "auth", verbosity=0)
 MigrationRecorder(connection).record_applied("usage_tracking", "0001_initial")
 execute("CREATE TABLE ai_usage_log (tokens integer)")
-try:
-    call_command("migrate", "usage_tracking", verbosity=0)
-except RuntimeError as error:
-    print(str(error).partition(":")[0])
+refused()
 execute("ALTER TABLE ai_usage_log RENAME TO old_ai_usage_log")
 call_command("migrate", "usage_tracking", verbosity=0)
 print(tables())
@@ -118,9 +178,25 @@ print(tables())
             DATABASE_URL=empty_database_url,
         )
 
-        assert printed == (
-            "usage_tracking cannot create ai_usage_log\n['ai_usage_log', 'ai_usage_tracking']\n"
-        )
+        assert printed.startswith("usage_tracking cannot create ai_usage_log: a table")
+        assert printed.endswith("\n['ai_usage_log', 'ai_usage_tracking']\n")
+
+
+def test_plan_and_sql_can_be_seen_while_names_are_taken(tmp_path: Path, empty_database_url: str):
+    printed = run_python(
+        tmp_path,
+        f"""{CREATE}
+execute("CREATE TABLE ai_usage_log (tokens integer)")
+call_command("migrate", plan=True)
+call_command("sqlmigrate", "usage_tracking", "0001")
+print(tables())
+""",
+        DATABASE_URL=empty_database_url,
+    )
+
+    assert "Create model AIUsageLog" in printed
+    assert 'CREATE TABLE "ai_usage_log"' in printed
+    assert printed.endswith("\n['ai_usage_log']\n")
 
 
 def test_migrations_can_be_undone_and_done_again(tmp_path: Path, empty_database_url: str):

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import wrapt
 from django.apps import AppConfig
+from django.db.models.signals import pre_migrate
 
 #: Followed when the site imports them, never imported for it.
 TASK_SIGNALS = {
@@ -18,10 +19,11 @@ class UsageTrackingConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from . import capture, checks, conf, delivery, signals, threads
+        from . import capture, checks, conf, delivery, migrating, signals, threads
 
         checks.register()
         signals.connect()
+        pre_migrate.connect(migrating.protect_tables, sender=self, dispatch_uid="usage_tracking")
         if conf.enabled():
             delivery.connect()
             capture.install(conf.capture())

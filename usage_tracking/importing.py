@@ -101,7 +101,10 @@ class _Read:
 def look_at(table: str, renamed: Mapping[str, str], *, using: str) -> Source:
     """How `table` will be read; `renamed` maps its columns to FIELDS. Raises Unusable."""
     if table in (AIUsageLog._meta.db_table, AIUsageTracking._meta.db_table):
-        raise Unusable(f"{table} is the new table; --from names the old one, under its new name")
+        raise Unusable(
+            f"--from must be the old table, not {table}, which is a table of usage_tracking. "
+            "Rename the old one first: docs/migrating.md"
+        )
     existing = _columns(table, using)
     if unknown := sorted({*renamed} - {*existing}):
         raise Unusable(f"{table} has no column {', '.join(unknown)}: {', '.join(existing)}")

@@ -12,19 +12,16 @@ import sys
 import threading
 import urllib.request
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import pytest
-from django.db import connection
 
 from project.stub import StubProvider
 from tests.children import ROOT
-from tests.conftest import url_of
 from tests.processes import conftest as processes
 from tests.processes.conftest import environment
 from tests.scenarios.servers import GUNICORN, SERVERS, Server
@@ -43,25 +40,9 @@ USERS = {name: f"user of {name}" for name in HOSTS}
 
 
 @pytest.fixture
-def database_urls(
-    tmp_path: Path, django_db_setup: None, django_db_blocker: Any
-) -> Iterator[list[str]]:
-    """Three databases without a table, on the server of the run."""
-    if connection.vendor == "sqlite":
-        yield [f"sqlite:///{tmp_path}/{name}.sqlite3" for name in HOSTS]
-        return
-    names = [f"tenants_{uuid4().hex}" for _ in HOSTS]
-
-    def execute(statement: str) -> None:
-        with django_db_blocker.unblock():
-            with connection.cursor() as cursor:
-                for name in names:
-                    cursor.execute(statement.format(name))
-            connection.close()
-
-    execute("CREATE DATABASE {}")
-    yield [url_of(name) for name in names]
-    execute("DROP DATABASE {} WITH (FORCE)")
+def database_urls(new_database_url: Callable[[], str]) -> list[str]:
+    """Of three databases without a table, on the server of the run."""
+    return [new_database_url() for _ in HOSTS]
 
 
 @pytest.fixture

@@ -11,33 +11,35 @@ from django.conf import settings
 from django.db import migrations, models
 
 import usage_tracking.models
+from usage_tracking import migrating
 
 # Not named 0001_initial: a site whose own tracker was an app of this label has that one applied,
 # and Django would take ours for done.
-TABLES = ("ai_usage_log", "ai_usage_tracking")
+INDEXES = (
+    "ai_usage_log_user",
+    "ai_usage_log_created",
+    "ai_usage_log_day",
+    "ai_usage_log_unattributed",
+    "ai_usage_tracking_date",
+    "ai_usage_tracking_user_date",
+)
 
 
-def refuse_foreign_tables(apps: Any, schema_editor: Any) -> None:
+def refuse_taken_names(apps: Any, schema_editor: Any) -> None:
     """Sites that tracked by hand often have tables of these names; never touch theirs."""
-    with schema_editor.connection.cursor() as cursor:
-        existing = schema_editor.connection.introspection.table_names(cursor)
-    if taken := [table for table in TABLES if table in existing]:
-        raise RuntimeError(
-            f"usage_tracking cannot create {', '.join(taken)}: a table of that name exists, "
-            "probably of the site's own tracker. Rename it first, for example with "
-            f"ALTER TABLE {taken[0]} RENAME TO old_{taken[0]}, then migrate again; its rows stay."
-        )
+    migrating.refuse_taken_names(apps, schema_editor, INDEXES)
 
 
 class Migration(migrations.Migration):
-    initial = True
+    # `--fake-initial` would take tables of these names for ours, whatever their columns.
+    initial = False
 
     dependencies = [
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
     operations = [
-        migrations.RunPython(refuse_foreign_tables, migrations.RunPython.noop, elidable=False),
+        migrations.RunPython(refuse_taken_names, migrations.RunPython.noop, elidable=False),
         migrations.CreateModel(
             name="AIUsageLog",
             fields=[

@@ -1,0 +1,217 @@
+"""Keep the two tables, and tables of a site's own that have their names, from each other.
+
+`0001_ai_usage` refuses to run while a name that it needs is taken. Afterwards no migration of
+another app touches the two tables: the old migrations of a site's own tracker, written for its own
+`ai_usage_log`, would drop or alter the new one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from django.core.management.base import CommandError
+from django.db import connections, router
+from django.db.migrations import Migration, operations
+from django.db.migrations.loader import MigrationLoader
+from django.db.migrations.operations.base import Operation
+from django.db.migrations.state import ProjectState
+
+LABEL = "usage_tracking"
+FIRST = (LABEL, "0001_ai_usage")
+TABLES = ("ai_usage_log", "ai_usage_tracking")
+RUN_BEFORE = f"run_before = [{FIRST!r}]".replace("'", '"')
+_GUIDE = "docs/migrating.md has the steps."
+
+#: Operations that change no table.
+_NO_SQL = (operations.AlterModelOptions, operations.AlterModelManagers)
+
+_TAKEN = {
+    "postgresql": """
+        SELECT taken.relname, taken.relkind, owner.relname
+        FROM pg_class taken
+        JOIN pg_namespace ON pg_namespace.oid = taken.relnamespace
+        LEFT JOIN pg_index ON pg_index.indexrelid = taken.oid
+        LEFT JOIN pg_class owner ON owner.oid = pg_index.indrelid
+        WHERE nspname = current_schema() AND taken.relname IN ({names})
+        ORDER BY owner.relname IS NOT NULL, taken.relname
+    """,
+    "sqlite": """
+        SELECT name, type, tbl_name FROM sqlite_master
+        WHERE lower(name) IN ({names}) ORDER BY type = 'index', name
+    """,
+}
+_NAMES = ("name", "old_name", "new_name")
+_KINDS = {
+    "r": "table",
+    "p": "table",
+    "f": "foreign table",
+    "v": "view",
+    "m": "materialized view",
+    "i": "index",
+    "I": "index",
+    "S": "sequence",
+    "c": "type",
+}
+
+
+def refuse_taken_names(apps: Any, schema_editor: Any, indexes: Sequence[str]) -> None:
+    """Raise CommandError if a table or an index in the way has the name of one of ours.
+
+    Only names in the schema that new tables go to are in the way. Nothing is changed.
+    """
+    connection = schema_editor.connection
+    names = [*TABLES, *indexes]
+    placeholders = ", ".join(["%s"] * len(names))
+    with connection.cursor() as cursor:
+        cursor.execute(_TAKEN[connection.vendor].format(names=placeholders), names)
+        taken = cursor.fetchall()
+    if taken:
+        models = {
+            model._meta.db_table: model._meta.label
+            for model in apps.get_models(include_auto_created=True)
+        }
+        reasons = [_reason(connection.vendor, models, *row) for row in taken]
+        raise CommandError("\n".join([*reasons, f"Then migrate again. {_GUIDE}"]))
+
+
+def _reason(vendor: str, models: dict[str, str], name: str, kind: str, owner: str | None) -> str:
+    kind = _KINDS.get(kind, kind)
+    if kind == "index":
+        text = f"usage_tracking cannot create the index {name}: {owner} has an index of this name."
+    else:
+        text = f"usage_tracking cannot create {name}: a {kind} of this name exists."
+        if name in models:
+            return (
+                f"{text} It belongs to {models[name]}. Set the db_table of this model to "
+                f"'old_{name}', run makemigrations, and add {RUN_BEFORE} to the new migration."
+            )
+    if vendor == "sqlite" and kind != "table":
+        return f"{text} Drop it: DROP {kind.upper()} {name}."
+    return f"{text} Rename it: ALTER {kind.upper()} {name} RENAME TO old_{name}."
+
+
+def protect_tables(*, using: str, plan: Iterable[tuple[Migration, bool]] = (), **_: Any) -> None:
+    """Raise CommandError if a migration of another app would change one of the two tables.
+
+    The same if one would drop a table of the site's own, with rows, to make way for ours.
+
+    Receives `pre_migrate`, so nothing has been migrated yet.
+    """
+    steps = {
+        (migration.app_label, migration.name): _Step(migration, backwards)
+        for migration, backwards in plan
+    }
+    if all(label == LABEL for label, _name in steps) or not (
+        router.allow_migrate(using, LABEL, model_name="aiusagelog")
+    ):
+        return
+    connection = connections[using]
+    loader = MigrationLoader(connection)
+    applied = FIRST in loader.applied_migrations
+    if not applied and FIRST not in steps:
+        return
+    ours = applied
+    for key, step in steps.items():
+        if key == FIRST:
+            ours = not step.backwards
+        step.ours = ours
+    state = ProjectState(real_apps=loader.unmigrated_apps)
+    for migration in _in_order(loader):
+        key = migration.app_label, migration.name
+        if key in steps and key[0] != LABEL:
+            for operation, model, table in _touched(migration.operations, key[0], state):
+                if router.allow_migrate(using, key[0], model_name=model):
+                    _refuse(steps[key], operation, table, connection, applied=applied)
+        elif key in steps or key in loader.applied_migrations:
+            state = migration.mutate_state(state, preserve=False)
+
+
+@dataclass(slots=True)
+class _Step:
+    """A migration of the plan."""
+
+    migration: Migration
+    backwards: bool
+    #: Whether our tables exist when it runs.
+    ours: bool = False
+
+
+def _refuse(
+    step: _Step, operation: Operation, table: str, connection: Any, *, applied: bool
+) -> None:
+    name = f"{step.migration.app_label}.{step.migration.name}"
+    if step.ours:
+        raise CommandError(
+            f"{name} cannot be {'unapplied' if step.backwards else 'applied'}: its operation "
+            f'"{operation.describe()}" changes the table {table} of usage_tracking. '
+            f"Nothing was migrated. {_remedy(step, applied=applied)} {_GUIDE}"
+        )
+    is_drop = isinstance(operation, operations.DeleteModel) and not step.backwards
+    if is_drop and _has_rows(connection, table):
+        raise CommandError(
+            f"{name} would drop your own table {table}, which has rows, before usage_tracking "
+            "creates its table of this name. Nothing was migrated. To keep the rows, do not delete "
+            f"the model; {_GUIDE} To drop them, run `migrate {step.migration.app_label}` first."
+        )
+
+
+def _remedy(step: _Step, *, applied: bool) -> str:
+    if step.backwards:
+        return f"Run `migrate {LABEL} zero` first, which drops the tables of usage_tracking."
+    if applied:
+        return (
+            "If your own table had this name and you renamed it by SQL, record the migration that "
+            "renames it as applied."
+        )
+    return f"Add {RUN_BEFORE} to the migration that gives your own table another name."
+
+
+def _has_rows(connection: Any, table: str) -> bool:
+    with connection.cursor() as cursor:
+        if table not in connection.introspection.table_names(cursor):
+            return False
+        cursor.execute(f"SELECT 1 FROM {connection.ops.quote_name(table)} LIMIT 1")
+        return cursor.fetchone() is not None
+
+
+def _in_order(loader: MigrationLoader) -> list[Migration]:
+    """All migrations, as Django orders them."""
+    keys = (key for leaf in loader.graph.leaf_nodes() for key in loader.graph.forwards_plan(leaf))
+    return [loader.graph.nodes[key] for key in dict.fromkeys(keys)]
+
+
+def _touched(
+    todo: Iterable[Operation], label: str, state: ProjectState
+) -> list[tuple[Operation, str, str]]:
+    """The operations on our table names, with model and table; they also change `state`."""
+    found = []
+    for operation in todo:
+        if isinstance(operation, operations.SeparateDatabaseAndState):
+            found += _touched(operation.database_operations, label, state.clone())
+            operation.state_forwards(label, state)
+            continue
+        before = _tables(state, label)
+        operation.state_forwards(label, state)
+        after = _tables(state, label)
+        # An operation on a field or an index has that one's `name` beside its `model_name`.
+        attributes = ("model_name",) if hasattr(operation, "model_name") else _NAMES
+        models = [str(getattr(operation, name, "")).lower() for name in attributes]
+        if not isinstance(operation, _NO_SQL):
+            found += [
+                (operation, model, tables[model])
+                for model in models
+                for tables in (before, after)
+                if tables.get(model) in TABLES
+            ]
+    return found
+
+
+def _tables(state: ProjectState, label: str) -> dict[str, str]:
+    """Model of this app → its table, of those whose tables Django changes."""
+    return {
+        name: model.options.get("db_table") or f"{label}_{name}"
+        for (app, name), model in state.models.items()
+        if app == label and model.options.get("managed", True) and not model.options.get("proxy")
+    }
