@@ -9,14 +9,16 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from django.apps import AppConfig, apps
 from django.conf import settings
+from django.contrib.auth import get_user_model
 from django.core.checks import CheckMessage, Error, Tags, Warning
 from django.core.checks import register as register_check
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connections, router
 from django.utils.module_loading import import_string
 
-from . import capture, conf, outbox
+from . import capture, conf, files, outbox
 from .models import AIUsageLog
 from .pricing import PRICE_KINDS, rate_of
 
@@ -31,6 +33,7 @@ def register() -> None:
     register_check(check_middleware, Tags.compatibility, TAG)
     register_check(check_database, Tags.database)
     register_check(check_outbox, Tags.files, TAG)
+    register_check(check_tenants, Tags.compatibility, TAG)
 
 
 def check_settings(**_: Any) -> list[CheckMessage]:
@@ -161,6 +164,14 @@ def check_outbox(**_: Any) -> list[CheckMessage]:
                 id="usage_tracking.W005",
             )
         ]
+    if directory.is_dir() and (reason := files.distrust(directory)):
+        return [
+            Warning(
+                f"The outbox {directory} is not read: {reason}.",
+                hint=f"chmod 700 {directory}, and chown it to the system user of the site.",
+                id="usage_tracking.W009",
+            )
+        ]
     if not directory.is_absolute():
         return [
             Warning(
@@ -171,6 +182,51 @@ def check_outbox(**_: Any) -> list[CheckMessage]:
             )
         ]
     return []
+
+
+def check_tenants(**_: Any) -> list[CheckMessage]:
+    """Whether usage has the users of its own tenant beside it, where tenants have schemas."""
+    user_app = get_user_model()._meta.app_config
+    if user_app is None or not conf.enabled():
+        return []
+    ours = apps.get_app_config(AIUsageLog._meta.app_label)
+    for setting, named in _apps_of_tenants():
+        has_users, has_usage = _names(named, user_app), _names(named, ours)
+        if has_users and not has_usage:
+            return [
+                Error(
+                    f"{setting} has {user_app.name!r} and not {ours.name!r}: the usage of all "
+                    "tenants would be in one table, where one key stands for many users. Calls "
+                    "are recorded without their user.",
+                    hint=f"Add {ours.name!r} to {setting}.",
+                    id="usage_tracking.E014",
+                )
+            ]
+    return []
+
+
+def _apps_of_tenants() -> Iterator[tuple[str, Sequence[str]]]:
+    """The apps with tables in each tenant's schema, by the settings that name them.
+
+    https://django-tenants.readthedocs.io/en/latest/install.html
+    https://django-pgschemas.readthedocs.io/en/latest/basic/
+    """
+    if any("django_tenants" in each["ENGINE"] for each in connections.settings.values()):
+        kinds: Mapping[str, Any] = getattr(settings, "TENANT_TYPES", None) or {}
+        for name, kind in kinds.items():
+            if name != getattr(settings, "PUBLIC_SCHEMA_NAME", "public"):
+                yield f"TENANT_TYPES[{name!r}]['APPS']", kind.get("APPS", ())
+        if not kinds:
+            yield "TENANT_APPS", getattr(settings, "TENANT_APPS", ())
+    elif any("django_pgschemas" in each["ENGINE"] for each in connections.settings.values()):
+        tenants: Mapping[str, Any] = getattr(settings, "TENANTS", {})
+        for name, kind in tenants.items():
+            if name != "public":
+                yield f"TENANTS[{name!r}]['APPS']", kind.get("APPS", ())
+
+
+def _names(named: Sequence[str], config: AppConfig) -> bool:
+    return bool({config.name, f"{type(config).__module__}.{type(config).__name__}"} & set(named))
 
 
 def _is_writable_directory(path: Path) -> bool:

@@ -85,6 +85,8 @@ class Delivered:
     buried: int = 0
     #: Events whose user is not in the database yet, or is locked.
     put_off: int = 0
+    #: Events of tenants whose database or schema is away.
+    left: int = 0
     #: Segments taken over from dead processes.
     adopted: int = 0
 
@@ -507,7 +509,7 @@ class Delivery:
                 if place == OWN:
                     failure = error
                 else:
-                    self._leave(place, events, error)
+                    self._leave(place, events, error, result)
         if failure is not None:
             raise failure
         return True
@@ -535,16 +537,21 @@ class Delivery:
         # Before the batch is taken for done.
         outbox.get().defer(batch.put_off)
 
-    def _leave(self, place: _At, events: list[UsageEvent], error: Exception) -> None:
+    def _leave(
+        self, place: _At, events: list[UsageEvent], error: Exception, result: Delivered
+    ) -> None:
         """Leave a tenant's events to a later try; dead-letter those that are without a place."""
         box = outbox.get()
         if isinstance(error, Elsewhere):
             for event in events:
                 if utc_now() - event.created_at > PATIENCE:
+                    result.buried += 1
                     box.bury(event, str(error))
                 else:
+                    result.left += 1
                     box.leave([event])
             return
+        result.left += len(events)
         logger.warning(
             "[TRACK_WARNING] Delivery to %s failed (%s); its events wait",
             one_line(" ".join(place)),

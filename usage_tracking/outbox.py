@@ -24,7 +24,7 @@ from uuid import UUID
 
 from django.core.signals import setting_changed
 
-from . import conf, dead_letters, files, segments
+from . import conf, dead_letters, files, places, segments
 from .dead_letters import DeadLetter
 from .errors import contained, logger, one_line
 from .events import UsageEvent
@@ -43,6 +43,10 @@ _SLACK = 100
 ADOPTED = 16
 #: Bytes after which a process starts a new segment, so that delivery frees room piece by piece.
 SEGMENT = 4 * 1024 * 1024
+
+
+#: Seconds after which events that were left are tried again, by this process.
+LEFT_FOR = 45.0
 
 
 class Listener(Protocol):
@@ -124,8 +128,9 @@ class Outbox:
         self._deferred_in: Segment | None = None
         #: Lines in that segment.
         self._deferred_lines = 0
-        #: What is left for the next look for orphans.
+        #: What is left for a later look for orphans, and when each such file was begun.
         self._left_in: Segment | None = None
+        self._left: dict[Path, float] = {}
         #: Delivered files that could not be removed.
         self._leftover: set[Path] = set()
         self._memory: deque[UsageEvent] = deque()
@@ -266,7 +271,7 @@ class Outbox:
             self._leftover.add(segment.path)
 
     def leave(self, events: Iterable[UsageEvent]) -> None:
-        """Leaves events of the batch that was yielded last to the next look for orphans.
+        """Leaves events of the batch that was yielded last to a later look for orphans.
 
         They take no memory until then, and other events do not wait for them.
         """
@@ -283,6 +288,7 @@ class Outbox:
                 self._left_in = None
             if self._left_in is None:
                 self._left_in = Segment.create(directory)
+                self._left[self._left_in.path] = time.monotonic()
             self._left_in.append(_line(event))
         except OSError:
             if self._left_in is not None:
@@ -295,12 +301,12 @@ class Outbox:
         if self.directory is None:
             return 0
         self._leftover = {path for path in self._leftover if not files.remove(path)}
-        headers = segments.headers()
+        headers, passed_over = segments.headers(), self._passed_over()
         adopted = 0
         for path in self.segments():
             if len(self._waiting) >= ADOPTED:
                 break  # each is an open file of the host's process until it is delivered
-            if path in self._leftover:
+            if path in passed_over:
                 continue
             if segment := Segment.adopt(path, headers):
                 with self._lock:
@@ -317,12 +323,16 @@ class Outbox:
 
     def has_orphans(self) -> bool:
         """Whether a dead process left a segment of our database."""
-        headers = segments.headers()
+        headers, passed_over = segments.headers(), self._passed_over()
         return any(
-            segments.is_orphan(path, headers)
-            for path in self.segments()
-            if path not in self._leftover
+            segments.is_orphan(path, headers) for path in self.segments() if path not in passed_over
         )
+
+    def _passed_over(self) -> set[Path]:
+        """Files that are not to be taken over (yet)."""
+        oldest = time.monotonic() - LEFT_FOR
+        self._left = {path: since for path, since in self._left.items() if since > oldest}
+        return self._leftover | set(self._left)
 
     def other_segments(self) -> Others:
         """How many segments other living processes hold, and how many are of other databases."""
@@ -455,6 +465,8 @@ class Outbox:
         def without_user(event: UsageEvent) -> UsageEvent:
             nonlocal forgotten
             if not belongs(event.user_id or "", event.username):
+                return event
+            if not places.shares_users(event.database, event.schema):
                 return event
             forgotten += 1
             return replace(event, user_id=None, username="")

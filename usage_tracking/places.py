@@ -172,6 +172,20 @@ def _layout(alias: str, tenant: str, request: Any) -> tuple[bool, bool]:
     return _layouts[alias, tenant]
 
 
+def shares_users(database: str, schema: str) -> bool:
+    """Return whether the users of an event with this place are those of the active tenant."""
+    mine, alias = here(), alias_of(database)
+    if database != mine.users_database or alias is None:
+        return False
+    if schema == mine.users_schema or mine.users_schema:
+        return schema == mine.users_schema
+    try:
+        with active(alias, schema):
+            return not _layout(alias, schema, None)[1]
+    except Exception:  # noqa: BLE001 -- a schema that is gone, a tenant whose kind is unknown
+        return False
+
+
 @contextmanager
 def active(alias: str, tenant: str) -> Iterator[None]:
     """Make `tenant` ("" for none) the active one of this thread's connection `alias`."""

@@ -349,10 +349,13 @@ def without_user(line: bytes, belongs: Belongs) -> bytes | None:
     try:
         event = json.loads(line)
         user_id, username = event.get("user_id") or "", event.get("username") or ""
+        place = str(event.get("database", "")), str(event.get("schema", ""))
     except (ValueError, AttributeError, RecursionError):
         return None
     if not (user_id or username) or not belongs(user_id, username):
         return None
+    if not places.shares_users(*place):
+        return None  # another tenant's, with the same key
     event.pop("user_id", None)
     event.pop("username", None)
     return json.dumps(event, separators=(",", ":")).encode()

@@ -16,12 +16,13 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
+from textwrap import dedent
 from typing import Any
 
 import pytest
 
 from project.stub import StubProvider
-from tests.children import ROOT
+from tests.children import ROOT, make_site
 from tests.processes import conftest as processes
 from tests.processes.conftest import environment
 from tests.scenarios.servers import GUNICORN, SERVERS, Server
@@ -185,3 +186,117 @@ def test_no_call_is_lost_or_goes_astray_while_processes_are_killed(
         assert (user, section) == (USERS[tenant], tenant)
         assert answered[tenant] <= number <= visits.count(tenant)
         assert answered[tenant] > visits.count(tenant) / 2
+
+
+@pytest.mark.postgres
+def test_sites_with_a_search_path_each_leave_each_other_alone(
+    tmp_path: Path, database_urls: list[str]
+) -> None:
+    """Two sites that share a database, a BASE_DIR and so an outbox; both have a user 1."""
+    env = {}
+    for name in TENANTS:
+        (tmp_path / name).mkdir()
+        options = f'DATABASES["default"]["OPTIONS"] = {{"options": "-c search_path={name}"}}'
+        env[name] = make_site(
+            tmp_path / name, f"{options}\nAI_USAGE_OUTBOX = {str(tmp_path / 'outbox')!r}\n"
+        ) | {"DATABASE_URL": database_urls[0]}
+        python(env[name], MIGRATE.format(name=name))
+    for name in TENANTS:
+        python(env[name], CALL_AND_DIE.format(name=name))
+
+    flush(env["one"])
+    assert python(env["one"], COUNT) == "[('one', 'user of one')]\n"
+    assert python(env["two"], COUNT) == "[]\n"
+    flush(env["two"])
+    assert python(env["one"], COUNT) == "[('one', 'user of one')]\n"
+    assert python(env["two"], COUNT) == "[('two', 'user of two')]\n"
+
+
+def python(env: Site, code: str) -> str:
+    prepared = f"import django; django.setup()\n{dedent(code)}"
+    ended = run([sys.executable, "-c", prepared], env=env, cwd=ROOT)
+    assert ended.returncode == 0, ended.stderr
+    return ended.stdout
+
+
+MIGRATE = """
+from django.core.management import call_command
+from django.db import connection
+connection.cursor().execute("CREATE SCHEMA {name}")
+call_command("migrate", verbosity=0)
+from django.contrib.auth.models import User
+User.objects.create(username="user of {name}")
+"""
+CALL_AND_DIE = """
+import os
+from django.contrib.auth.models import User
+from tests.builders import make_event
+from usage_tracking import outbox
+from usage_tracking.events import utc_now
+outbox.get().put(
+    make_event(user=User.objects.get(), section="{name}", created_at=utc_now())
+)
+os._exit(0)
+"""
+COUNT = """
+from usage_tracking.models import AIUsageLog
+print(list(AIUsageLog.objects.values_list("section", "user__username")))
+"""
+
+
+def test_tenant_whose_database_is_away_holds_up_no_other(own_databases: Site) -> None:
+    told("prepare", own_databases)
+    rename = """
+    from django.db import connections
+    cursor = connections["one"].cursor()
+    cursor.execute("ALTER TABLE {} RENAME TO {}")
+    """
+    python(own_databases, rename.format("ai_usage_log", "away"))
+    python(own_databases, CALL_FOR_EACH)
+
+    ended = manage("flush_ai_usage", env=own_databases)
+
+    assert (ended.code, ended.out.partition("\n")[0]) == (1, "1 calls delivered"), ended
+    assert "1 calls wait: the database or the schema of their tenant is away" in ended.err
+    python(own_databases, rename.format("away", "ai_usage_log"))
+    assert rows(own_databases) == expected(own_databases, {"two": 1})
+    flush(own_databases)
+    assert rows(own_databases) == expected(own_databases, {"one": 1, "two": 1})
+
+
+CALL_FOR_EACH = """
+import os
+from django.contrib.auth.models import User
+from tests.tenants.routing import active
+from usage_tracking import outbox
+from usage_tracking.recorder import record_manually
+from usage_tracking.events import Usage
+from usage_tracking.owners import owner_of
+from usage_tracking.delivery import Delivery
+Delivery._start = lambda self: None
+for name in ("one", "two"):
+    with active(name):
+        owner = owner_of(User.objects.get())
+        record_manually(usage=Usage(prompt_tokens=1), section=name, owner=owner)
+os._exit(0)
+"""
+
+
+def test_forgetting_the_user_of_a_tenant_leaves_the_others_theirs(own_databases: Site) -> None:
+    told("prepare", own_databases)
+    python(own_databases, CALL_FOR_EACH)
+    python(
+        own_databases,
+        """
+        from django.core.management import call_command
+        from tests.tenants.routing import active
+        with active("one"):
+            call_command("erase_ai_usage", "--user", "user of one", "--database", "one")
+        """,
+    )
+
+    flush(own_databases)
+
+    found = rows(own_databases)
+    assert found["one"] == [[None, "one", 1]]
+    assert found["two"] == [[USERS["two"], "two", 1]]

@@ -94,6 +94,12 @@ class Command(UsageCommand):
             for text, count in lines.items():
                 if count is not None:
                     self.stdout.write(text.format(count))
+        if done.left:
+            raise CommandError(
+                f"{done.left} calls wait: the database or the schema of their tenant is away; the "
+                "log says why",
+                returncode=1,
+            )
         if done.buried:
             raise CommandError(
                 f"{done.buried} calls were refused by the database; see dead letters in "
