@@ -4,10 +4,11 @@ import wrapt
 from django.apps import AppConfig
 
 #: Followed when the site imports them, never imported for it.
-TASK_SIGNALS = {
+FOLLOWED = {
     "celery.signals": "usage_tracking.contrib.celery:connect",
     "django.tasks.signals": "usage_tracking.contrib.django_tasks:connect",
     "django_tasks.signals": "usage_tracking.contrib.django_tasks:connect",
+    "channels.consumer": "usage_tracking.contrib.channels:connect",
 }
 
 
@@ -27,5 +28,5 @@ class UsageTrackingConfig(AppConfig):
             capture.install(conf.capture())
             if conf.propagate_threads():
                 threads.install()
-            for module, connect in TASK_SIGNALS.items():
+            for module, connect in FOLLOWED.items():
                 wrapt.register_post_import_hook(connect, module)

@@ -256,7 +256,7 @@ class ai_usage:
         if parent is not None and parent.unit.open:
             unit = parent.unit
         else:
-            unit = Unit()
+            unit = Unit(within=parent.unit.within if parent is not None else None)
             if parent is not None:
                 # A thread that outlived its request: its unit is over, its attribution is not.
                 section = section or parent.section or parent.unit.view_section() or None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from typing import Any
@@ -29,6 +30,30 @@ class Owner:
     username: str
 
 
+class Connection:
+    """An ASGI connection in the place of a request: its user, and the code that handles it.
+
+    Both are read for each call, because they change: consumers log their visitor in and out, and
+    a router below the middleware says which endpoint it has found.
+    """
+
+    __slots__ = ("_scope", "_view")
+
+    def __init__(self, scope: Mapping[str, Any], view: Any = None) -> None:
+        self._scope = scope
+        self._view = view
+
+    @property
+    def user(self) -> Any:
+        """The user of the connection, None if no authentication has named one."""
+        return self._scope.get("user")
+
+    @property
+    def view(self) -> Any:
+        """The function, class or object that answers, None if it is not known."""
+        return self._scope.get("endpoint") or self._view
+
+
 class Pending:
     """A user that was not loaded when the call began; see `resolve`."""
 
@@ -41,6 +66,8 @@ class Pending:
 
 def loaded(source: Any) -> Any:
     """Return the user in `source`, or the `Pending` one if that would take a query."""
+    if issubclass(type(source), Connection):
+        source = source.user
     if not _is_request(source):
         return Pending(source) if _is_unloaded(source) else source
     user = getattr(source, "user", None)

@@ -22,7 +22,7 @@ from django.http import HttpRequest
 
 from . import conf, files
 from .errors import contained, logger
-from .owners import Owner, Pending, loaded, owner_of
+from .owners import Connection, Owner, Pending, loaded, owner_of
 
 if TYPE_CHECKING:
     from .events import UsageEvent
@@ -63,17 +63,24 @@ _numbers = itertools.count(1)
 
 
 class Unit:
-    """A unit of work. While it is open, delivery leaves its events alone."""
+    """A unit of work. While it is open, delivery leaves its events alone.
+
+    A message of a connection is one of its own `within` that of the connection, which never opens:
+    it may last for hours.
+    """
 
     __slots__ = (
         *("_section", "began", "calls", "ended", "id", "in_use", "open"),
-        *("pending", "pid", "request", "test"),
+        *("pending", "pid", "request", "test", "within"),
     )
 
-    def __init__(self, request: HttpRequest | None = None) -> None:
+    def __init__(
+        self, request: HttpRequest | Connection | None = None, within: Unit | None = None
+    ) -> None:
         self.pid = os.getpid()
         self.id = f"{self.pid}-{next(_numbers)}"
         self.request = request
+        self.within = within
         self.test = conf.running_test()
         self.open = False
         self.began = time.monotonic()
@@ -96,10 +103,18 @@ class Unit:
                 gate.release()
 
     def end(self) -> None:
-        if self.open:
-            self.ended = time.monotonic()
+        self.ended = self.ended or time.monotonic()
         self.open = False
         open_units.pop(self.id, None)
+
+    def is_outlived(self) -> bool:
+        """Return whether what still runs in it may serve others by now.
+
+        A task that the first message of a connection started may run for as long as that is open.
+        """
+        # A fork inherits no connection: it is never told of its end.
+        unit = self.within if self.within is not None and self.pid == os.getpid() else self
+        return bool(unit.ended) and time.monotonic() - unit.ended > OUTLIVE
 
     def remember(self, call: Call) -> None:
         self.calls.append(call)
@@ -111,6 +126,8 @@ class Unit:
         """The section that the view of this unit's request asks for, "" if it asks for none."""
         if self.request is None:
             return ""
+        if isinstance(self.request, Connection):
+            return _section_of_view(self.request.view)
         if self._section is None:
             match = self.request.resolver_match
             if match is None:
@@ -255,7 +272,7 @@ def attribution() -> Attribution:
             _loose.set(unit)
         return Attribution(None, None, conf.default_section(), {}, unit, None)
     unit = scope.unit
-    if unit.ended and time.monotonic() - unit.ended > OUTLIVE:
+    if unit.is_outlived():
         return _outlived(unit, scope)
     source = scope.user if scope.user is not None else unit.request
     owner, pending = (source is not None and _owner(source, unit)) or (None, None)
@@ -298,7 +315,7 @@ def _owner(source: Any, unit: Unit) -> tuple[Owner | None, Pending | None]:
 
 
 def ai_section(section: str) -> Callable[[F], F]:
-    """Decorates a view, or the class of one, whose AI calls belong to `section`."""
+    """Decorates a view, or the class of one or of a consumer, whose AI calls go to `section`."""
 
     def mark(view: F) -> F:
         cast(Any, view).ai_section = section
@@ -308,10 +325,23 @@ def ai_section(section: str) -> Callable[[F], F]:
 
 
 def _section_of(match: Any) -> str:
-    view = getattr(match.func, "view_class", None) or getattr(match.func, "cls", None) or match.func
-    section = getattr(view, "ai_section", "") or getattr(match.func, "ai_section", "")
+    namespaces = [":".join(match.namespaces[:n]) for n in range(len(match.namespaces), 0, -1)]
+    return _section_of_view(match.func, match.view_name, *namespaces)
+
+
+def _section_of_view(function: Any, *names: str) -> str:
+    """The section of a view, a consumer or an ASGI application; `names` are those of its URL."""
+    if function is None:
+        return ""
+    view = next(filter(None, (getattr(function, name, None) for name in _CLASSES)), function)
+    section = getattr(view, "ai_section", "") or getattr(function, "ai_section", "")
     if section:
         return str(section)
-    namespaces = [":".join(match.namespaces[:n]) for n in range(len(match.namespaces), 0, -1)]
-    path = f"{view.__module__}.{getattr(view, '__qualname__', '')}"
-    return conf.mapped_section(path, match.view_name, *namespaces)
+    if not hasattr(view, "__qualname__"):
+        view = type(view)  # an application that is an object
+    path = f"{getattr(view, '__module__', '')}.{getattr(view, '__qualname__', '')}"
+    return conf.mapped_section(path, *names)
+
+
+#: Where the function that serves a class-based view, one of REST framework or a consumer names it.
+_CLASSES = ("view_class", "cls", "consumer_class")
