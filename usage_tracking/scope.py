@@ -14,7 +14,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from contextvars import ContextVar
+from contextvars import Context, ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
@@ -23,6 +23,7 @@ from django.http import HttpRequest
 from . import conf, files
 from .errors import contained, logger
 from .owners import Connection, Owner, Pending, loaded, owner_of
+from .redaction import clean_metadata
 
 if TYPE_CHECKING:
     from .events import UsageEvent
@@ -227,6 +228,13 @@ def leave(scope: Scope) -> None:
         _scope.set(ancestor)
 
 
+def context_of(scope: Scope) -> Context:
+    """Return a context that is empty but for `scope`."""
+    context = Context()
+    context.run(_scope.set, scope)
+    return context
+
+
 class Steps:
     """Runs pieces of one piece of work, as a generator's steps are, each inside a scope.
 
@@ -248,18 +256,49 @@ class Steps:
 
 
 def propagate(function: F) -> F:
-    """`function`, so that it runs in the scope that is current now, wherever it is called.
+    """Return `function` so that it runs in the scope that is current now, wherever it is called.
 
-    For threads and executors that are not patched. It carries our variable and no other.
+    For threads, executors and callbacks that are not patched, and for the jobs of a process pool.
+    It carries our variable and no other. Pickled, it takes along the user if loaded, the section
+    and the metadata; a process that it reaches by a fork alone has the same scope.
     """
-    scope = _scope.get()
+    return cast(F, _Propagated(function, _scope.get()))
 
-    @functools.wraps(function)
-    def inner(*args: Any, **kwargs: Any) -> Any:
+
+class _Propagated:
+    """A function and the scope that it runs in."""
+
+    def __init__(self, function: Callable[..., Any], scope: Scope | None) -> None:
+        functools.update_wrapper(self, function)
+        self._ai_usage = function, scope
+
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
+        function, scope = self._ai_usage
         with Steps(scope):
             return function(*args, **kwargs)
 
-    return cast(F, inner)
+    def __reduce__(self) -> tuple[Any, ...]:
+        function, scope = self._ai_usage
+        return _unpickled, (function, _sent(scope))
+
+
+@contained
+def _sent(scope: Scope | None) -> dict[str, Any] | None:
+    """What another process is told of `scope`; a user that is not loaded is not looked up."""
+    with Steps(scope):
+        here = attribution()
+    if here.scope is None:
+        return None
+    section = here.scope.section or here.unit.view_section()
+    return {
+        "section": section,
+        "user": here.owner,
+        "metadata": clean_metadata(dict(here.metadata)),
+    }
+
+
+def _unpickled(function: Callable[..., Any], sent: dict[str, Any] | None) -> _Propagated:
+    return _Propagated(function, None if sent is None else Scope(Unit(), **sent))
 
 
 def attribution() -> Attribution:
