@@ -1,4 +1,4 @@
-"""Greenlets of gevent inherit the scope, in processes of their own: gevent patches them for good."""
+"""Greenlets inherit the scope, in processes of their own: gevent patches a process for good."""
 
 from __future__ import annotations
 

@@ -6,19 +6,23 @@ import asyncio
 from collections.abc import Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
+from functools import partial
+from types import SimpleNamespace
 from typing import Any
+from uuid import UUID
 
 from asgiref.sync import async_to_sync
 from django.conf import settings
 from django.contrib.auth import get_user_model
+from django.core.exceptions import ValidationError
 from django.db import connections, router, transaction
 from django.db.models import Model
 from django.http import HttpRequest
-from django.utils.functional import LazyObject, empty
+from django.utils.functional import LazyObject, SimpleLazyObject, empty
 from django.utils.module_loading import import_string
 
-from . import forks
-from .errors import contained
+from . import conf, forks
+from .errors import contained, logger, one_line
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +82,55 @@ def loaded(source: Any) -> Any:
     return cached or Pending(source if user is None else user)
 
 
+def named(user: Any) -> Any:
+    """Return the user that the site names: of a primary key or a username a lazy one.
+
+    It is looked up as every other that is not loaded, after the call.
+    """
+    # Nothing is asked of the object itself, which would load a lazy user.
+    if not issubclass(type(user), _KEYS) or type(user) is bool:
+        return user
+    if user == "":
+        return None
+    _import_queries()
+    return SimpleLazyObject(partial(_find, user))
+
+
+def is_user(source: Any) -> bool:
+    """Return whether calls of `source` can have a user; True as long as it is not known.
+
+    Somebody who is not authenticated is one: a site that names them means nobody.
+    """
+    user = loaded(source)
+    if user is None or isinstance(user, Pending) or owner_of(user) is not None:
+        return True
+    return getattr(user, "is_authenticated", None) is False
+
+
+_KEYS = (str, int, UUID)
+
+
+def _find(name: str | int | UUID) -> Any:
+    model = get_user_model()
+    users: Any = model._base_manager.all()
+    user = None
+    if isinstance(name, str):
+        user = users.filter(**{model.USERNAME_FIELD: name}).first()
+    if user is None:
+        with suppress(ValueError, TypeError, ValidationError, OverflowError):
+            user = users.filter(pk=name).first()
+        if isinstance(name, UUID) and not isinstance(user and user.pk, UUID):
+            user = None  # Django takes it for a number, where keys are numbers
+    if user is None:
+        logger.warning(
+            "[TRACK_WARNING] ai_usage(user=%s): no user has this username or primary key; the "
+            "calls are unattributed. Pass a user, a primary key or a username that exists.",
+            one_line(repr(name)) if conf.log_usernames() else type(name).__name__,
+        )
+        return SimpleNamespace(pk=None)
+    return user
+
+
 def _is_unloaded(user: Any) -> bool:
     return isinstance(user, LazyObject) and user.__dict__.get("_wrapped") is empty
 
@@ -95,6 +148,10 @@ def import_backends() -> None:
     for path in settings.AUTHENTICATION_BACKENDS:
         with suppress(Exception):  # the site's login says so
             import_string(path)
+    _import_queries()
+
+
+def _import_queries() -> None:
     with suppress(Exception):  # the first query of the site says so
         connections[router.db_for_read(get_user_model())].ops.compiler("SQLCompiler")
 
@@ -146,7 +203,9 @@ def owner_of(user: Any) -> Owner | None:
     """
     if isinstance(user, Owner):
         return user  # found where a task was sent
-    if isinstance(user, Model) and not isinstance(user, get_user_model()):
+    if isinstance(user, type) or (
+        isinstance(user, Model) and not isinstance(user, get_user_model())
+    ):
         return None
     pk, get_username = getattr(user, "pk", None), getattr(user, "get_username", None)
     if pk is None or get_username is None or not getattr(user, "is_authenticated", True):
