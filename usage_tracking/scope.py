@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextvars import Context, ContextVar
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar, cast
 
 from django.http import HttpRequest
 
@@ -44,17 +44,29 @@ class Observer(Protocol):
     def amended(self, before: UsageEvent, after: UsageEvent) -> None: ...
 
 
+class Attempt(NamedTuple):
+    """What tells whether a request repeats an earlier one: SDKs send again what has failed."""
+
+    #: How many attempts the SDK made before, None if it does not say so.
+    number: int | None
+    #: What the client calls all attempts of one call by, "" if it has no name for them.
+    key: str
+    #: The thread and the asyncio task that made it.
+    worker: tuple[int, int]
+    #: What was asked for, and where.
+    asked: tuple[Any, ...]
+
+
 class Call:
     """A call that a unit remembers, and what may still be learned about it."""
 
-    __slots__ = ("at", "event", "joined", "pending", "response_id", "scope")
+    __slots__ = ("at", "attempt", "event", "joined", "pending", "response_id", "scope")
 
-    def __init__(
-        self, event: UsageEvent, scope: Scope | None, pending: Pending | None, response_id: str
-    ) -> None:
+    def __init__(self, event: UsageEvent, attributed: Attribution, response_id: str) -> None:
+        self.attempt = attributed.attempt
         self.event = event
-        self.scope = scope
-        self.pending = pending
+        self.scope = attributed.scope
+        self.pending = attributed.pending
         self.response_id = response_id
         self.joined = False
         self.at = time.monotonic()
@@ -200,6 +212,8 @@ class Attribution:
     metadata: Mapping[str, Any]
     unit: Unit
     scope: Scope | None
+    #: Of a captured call, once it has ended.
+    attempt: Attempt | None = None
 
 
 _scope: ContextVar[Scope | None] = ContextVar("ai_usage_scope", default=None)
