@@ -145,14 +145,23 @@ def test_messages_that_are_received_in_a_task_of_their_own_have_the_user(ada: Us
 
 
 def test_end_of_a_message_wakes_delivery(ada: User, monkeypatch: pytest.MonkeyPatch) -> None:
-    moments: list[bool] = []
+    made: list[int] = []
+    woken: list[int] = []
+
+    async def counting(scope: Scope, receive: Any, send: Any) -> None:
+        async def sent(message: Any) -> None:
+            made.append(1)
+            await send(message)
+
+        await echo(scope, receive, sent)
+
     with monkeypatch.context() as patched:
         patched.setattr(outbox, "inline", lambda: False)
         patched.setattr(outbox, "listener", None)
-        patched.setattr(outbox, "moment", lambda **_: moments.append(not outbox.get().is_empty()))
-        talk(AIUsageASGIMiddleware(echo), "one", "two", user=ada)
+        patched.setattr(outbox, "moment", lambda **_: woken.append(len(made)))
+        talk(AIUsageASGIMiddleware(counting), "one", "two", user=ada)
 
-    assert moments == [False, True, True, True]
+    assert woken == [1, 2, 3, 3]
 
 
 def test_connection_inherits_nothing_from_where_it_is_started(ada: User) -> None:

@@ -19,6 +19,7 @@ from tests.providers import join
 from tests.told import attributed, rows
 from tests.waiting import PATIENCE
 from usage_tracking import ai_section, ai_usage, outbox, scope, track_ai_usage
+from usage_tracking.asgi import AIUsageASGIMiddleware
 
 pytest.importorskip("channels")  # optional, as it is for a site
 
@@ -242,6 +243,48 @@ def test_consumer_with_a_dispatch_of_its_own_is_followed(ada: User) -> None:
     assert told() == [("ada", "chat")] * 2
 
 
+def test_message_of_a_group_belongs_to_whoever_receives_it(
+    settings: Settings, ada: User, grace: User
+) -> None:
+    class Room(AsyncWebsocketConsumer):
+        groups = ["room"]
+
+        async def receive(
+            self, text_data: str | None = None, bytes_data: bytes | None = None
+        ) -> None:
+            await self.channel_layer.group_send("room", {"type": "room.message"})
+
+        async def room_message(self, message: Any) -> None:
+            capture()
+            await self.send(text_data="yes")
+
+    settings.CHANNEL_LAYERS = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
+
+    async def talk() -> None:
+        first = await Socket(Room.as_asgi(), ada).open()
+        second = await Socket(Room.as_asgi(), grace).open()
+        await first.say()
+        await second.application.receive_output(PATIENCE)
+        for socket in (first, second):
+            await socket.close()
+
+    async_to_sync(talk)()
+
+    assert sorted(told(), key=str) == [("ada", "other"), ("grace", "other")]
+
+
+def test_consumer_inside_our_middleware_is_attributed_alike(ada: User) -> None:
+    async def talk() -> None:
+        socket = await Socket(AIUsageASGIMiddleware(Marked.as_asgi()), ada).open()
+        await socket.say()
+        await socket.say()
+        await socket.close()
+
+    async_to_sync(talk)()
+
+    assert told() == [("ada", "knowledge_qa")] * 2
+
+
 def test_http_consumer_belongs_to_its_user(ada: User) -> None:
     class Answer(AsyncHttpConsumer):
         ai_section = "chat"
@@ -371,14 +414,24 @@ def test_message_is_a_unit_and_the_open_connection_is_none(ada: User) -> None:
 
 
 def test_end_of_a_message_wakes_delivery(ada: User, monkeypatch: pytest.MonkeyPatch) -> None:
-    moments: list[int] = []
-    monkeypatch.setattr(outbox, "inline", lambda: False)
-    monkeypatch.setattr(outbox, "listener", None)
-    monkeypatch.setattr(outbox, "moment", lambda **_: moments.append(outbox.get().size()))
-    talk(Chat, ada, messages=2)
+    made: list[int] = []
+    woken: list[int] = []
 
-    assert [size > 0 for size in moments] == [False, True, True, True]
-    monkeypatch.undo()
+    class Counting(Chat):
+        async def receive(
+            self, text_data: str | None = None, bytes_data: bytes | None = None
+        ) -> None:
+            await super().receive(text_data)
+            made.append(1)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(outbox, "inline", lambda: False)
+        patched.setattr(outbox, "listener", None)
+        patched.setattr(outbox, "moment", lambda **_: woken.append(len(made)))
+        talk(Counting, ada, messages=2)
+
+    # The first time at the end of `connect`, the last time at that of `disconnect`.
+    assert woken == [0, 1, 2, 2]
 
 
 def test_manual_record_joins_the_call_of_its_message(ada: User) -> None:
