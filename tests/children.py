@@ -13,13 +13,16 @@ from tests.waiting import run
 ROOT = Path(__file__).parent.parent
 
 
-def run_python(directory: Path, code: str, *, settings: str = "", **environment: str) -> str:
+def run_python(
+    directory: Path, code: str, *, settings: str = "", first: str = "", **environment: str
+) -> str:
     """What `code` prints after `django.setup()`, under `tests.settings` with `settings` added.
 
-    `directory` holds the settings and the outbox of that site.
+    `directory` holds the settings and the outbox of that site; `first` runs before everything.
     """
+    program = f"{first}\nimport django; django.setup()\n{dedent(code)}"
     ended = run(
-        [sys.executable, "-W", "error", "-c", f"import django; django.setup()\n{dedent(code)}"],
+        [sys.executable, "-W", "error", "-c", program],
         cwd=directory,
         env=make_site(directory, settings) | environment,
     )

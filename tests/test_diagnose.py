@@ -340,6 +340,52 @@ class TestBrokenSite:
             )
         ]
 
+    def test_jobs_of_a_queue_carry_no_user(self, healthy, settings, monkeypatch):
+        found = site.find_spec
+        monkeypatch.setattr(
+            site, "find_spec", lambda name: sys if name in {"rq", "huey"} else found(name)
+        )
+        settings.TASKS = {"default": {"BACKEND": "django_tasks.backends.database.DatabaseBackend"}}
+
+        assert findings("jobs_without_user") == [
+            (
+                "note",
+                "Jobs of huey, rq, Django's tasks carry no user: name it in the job, "
+                "with ai_usage(user=..., section=...)",
+                "",
+            )
+        ]
+        assert problems(code=0) == []
+
+    def test_tasks_that_run_at_once_carry_theirs(self, healthy, settings):
+        settings.TASKS = {
+            "default": {"BACKEND": "django.tasks.backends.immediate.ImmediateBackend"}
+        }
+
+        assert findings("jobs_without_user") == []
+
+    def test_threads_are_left_alone(self, healthy, settings):
+        settings.AI_USAGE_PROPAGATE_THREADS = False
+
+        ((level, text, _),) = findings("threads_without_user")
+
+        assert (level, text.partition(":")[0]) == (
+            "note",
+            "AI_USAGE_PROPAGATE_THREADS is False",
+        )
+
+    def test_consumers_are_not_followed(self, healthy, monkeypatch):
+        consumers = ModuleType("channels.consumer")
+        consumers.AsyncConsumer = type("AsyncConsumer", (), {"__call__": len})
+        monkeypatch.setitem(sys.modules, "channels.consumer", consumers)
+
+        ((level, text, _),) = findings("channels_not_followed")
+
+        assert (level, text.partition(":")[0]) == (
+            "warning",
+            "The consumers of Channels are not followed",
+        )
+
     def test_setting_is_misspelt(self, healthy, settings):
         settings.AI_USAGE_GATEWAY = {}
 

@@ -452,3 +452,52 @@ def test_pool_of_processes_does_not_act_for_the_visitor_who_started_it(tmp_path:
         """,
     )
     assert told == "other other\nother other\nchat\n"
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_propagated_job_of_a_pool_of_processes_takes_the_scope_along(
+    tmp_path: Path, method: str
+) -> None:
+    (tmp_path / "jobs.py").write_text(
+        "from usage_tracking.scope import attribution\n"
+        "def told(_=None):\n"
+        "    here = attribution()\n"
+        "    name = here.owner.username if here.owner else None\n"
+        "    return name, here.section, dict(here.metadata)\n"
+    )
+    printed = run_python(
+        tmp_path,
+        f"""
+        import multiprocessing, warnings
+        from concurrent.futures import ProcessPoolExecutor
+        from django.contrib.auth.models import User
+        from django.utils.functional import SimpleLazyObject
+        import jobs
+        from usage_tracking import ai_usage, propagate
+
+        warnings.simplefilter("ignore")  # of forks beside threads, of which this is one
+        context = multiprocessing.get_context({method!r})
+        ada, grace = User(pk=7, username="ada"), User(pk=8, username="grace")
+        if __name__ == "__main__":
+            executor = ProcessPoolExecutor(1, mp_context=context, initializer=django.setup)
+            pool = context.Pool(1, django.setup)
+            with ai_usage(section="chat", user=ada, metadata={{"a": 1}}):
+                print(executor.submit(propagate(jobs.told)).result())
+                print(*executor.map(propagate(jobs.told), [1]))
+                print(pool.apply(propagate(jobs.told)))
+            with ai_usage(section="rag_pipeline", user=grace):
+                print(*pool.map(propagate(jobs.told), [1]))
+            with ai_usage(section="chat", user=SimpleLazyObject(lambda: 1 / 0)):
+                print(executor.submit(propagate(jobs.told)).result())
+            print(executor.submit(propagate(jobs.told)).result(), pool.apply(jobs.told))
+            executor.shutdown()
+            pool.terminate()
+        """,
+    )
+    assert printed.splitlines() == [
+        *["('ada', 'chat', {'a': 1})"] * 3,
+        "('grace', 'rag_pipeline', {})",
+        "(None, 'chat', {})",
+        "(None, 'other', {}) (None, 'other', {})",
+    ]

@@ -231,7 +231,9 @@ class TestRefused:
     def test_missing_user_is_refused(self, caplog):
         for user in (None, AnonymousUser(), User(username="unsaved"), 7, "ada", object(), {}):
             caplog.clear()
-            with pytest.raises(ValueError, match=r"^user must be a saved, authenticated user$"):
+            with pytest.raises(
+                ValueError, match=r"^user must be a saved, authenticated user, not "
+            ):
                 track_ai_usage(user, "chat", 150, 80)
 
             assert caplog.messages == ["[TRACK_ERROR] User is None - cannot track usage"], user

@@ -7,21 +7,25 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from typing import Any
+from uuid import UUID
 
 import httpx2
 import pytest
-from django.contrib.auth.models import AnonymousUser, User
+from django.contrib.auth.models import AnonymousUser, Group, User
 from django.db import DatabaseError, connection, transaction
 from django.http import HttpRequest, HttpResponse
 from django.test import RequestFactory
 from django.utils.functional import SimpleLazyObject
 
+from tests.builders import capture
 from tests.children import ROOT
 from tests.told import attributed, only_row
 from tests.waiting import run
-from usage_tracking import ai_usage, forks, outbox, owners, recorder
+from usage_tracking import ai_usage, context, forks, outbox, owners, recorder
 from usage_tracking.middleware import AIUsageMiddleware
+from usage_tracking.models import AIUsageLog
 from usage_tracking.owners import Owner, Pending
+from usage_tracking.scope import attribution
 
 URL = "https://api.openai.com/v1/chat/completions"
 EVENTS = b'data: {"choices": [{"delta": {"content": "Hi"}}]}\n\n' * 3
@@ -104,6 +108,78 @@ def test_sound_connection_is_asked(user: User, lazy: Any) -> None:
 
 async def test_event_loop_is_not_held_up() -> None:
     assert owners.resolve_here(Pending(SimpleLazyObject(lambda: 1 / 0))) is None
+
+
+class TestNamed:
+    """`ai_usage(user=...)` outside a request: a command has a username or a key in its hands."""
+
+    @staticmethod
+    def call(user: Any) -> str | None:
+        AIUsageLog.objects.all().delete()
+        with ai_usage(section="chat", user=user):
+            capture()
+        return attributed(only_row())[0]
+
+    def test_user_key_and_username_are_taken(self, user: User) -> None:
+        other = User.objects.create_user(str(user.pk), pk=user.pk + 1)
+        for given, expected in [
+            (user, "ada"),
+            (user.pk, "ada"),
+            ("ada", "ada"),
+            # A username comes first: a name of digits is no key of somebody else.
+            (str(user.pk), other.username),
+            (str(other.pk), other.username),
+        ]:
+            assert self.call(given) == expected, given
+
+    def test_key_is_looked_up_after_the_call(
+        self, user: User, django_assert_num_queries: Any
+    ) -> None:
+        with ai_usage(section="chat", user="ada"):
+            with django_assert_num_queries(0):
+                capture()
+            with django_assert_num_queries(0):
+                assert attribution().owner is None
+        assert attributed(only_row()) == ("ada", "chat")
+
+    @pytest.mark.parametrize("given", ["nobody", -1, 10**30, "10" * 30, UUID(int=1)])
+    def test_key_that_does_not_exist_is_unattributed_and_said(
+        self, given: Any, user: User, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        assert self.call(given) is None
+        assert f"ai_usage(user={given!r}): no user has this" in caplog.text
+
+    def test_username_is_not_logged_where_none_is(
+        self, user: User, settings: Any, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        settings.AI_USAGE_LOG_USERNAMES = False
+        assert self.call("grace@example.com") is None
+        assert "grace" not in caplog.text
+        assert "ai_usage(user=str)" in caplog.text
+
+    @pytest.mark.parametrize(
+        "given",
+        [User(username="unsaved"), {"id": 7}, Group(pk=7), b"ada", True, object(), User],
+        ids=repr,
+    )
+    def test_what_cannot_be_a_user_is_said_once(
+        self, given: Any, user: User, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        context._warned_of_user.clear()
+        assert [self.call(given), self.call(given)] == [None, None]
+        (message,) = [one.getMessage() for one in caplog.records if "must be" in one.getMessage()]
+        assert "test_users.py:" in message
+        assert (
+            f"must be a saved user, a primary key or a username, not of type {type(given).__name__}"
+            in message
+        )
+
+    @pytest.mark.parametrize("given", [None, "", AnonymousUser()], ids=repr)
+    def test_nobody_is_taken_in_silence(
+        self, given: Any, user: User, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        assert self.call(given) is None
+        assert "TRACK_WARNING" not in caplog.text
 
 
 class TestRequest:

@@ -5,10 +5,11 @@ from django.apps import AppConfig
 from django.db.models.signals import pre_migrate
 
 #: Followed when the site imports them, never imported for it.
-TASK_SIGNALS = {
+FOLLOWED = {
     "celery.signals": "usage_tracking.contrib.celery:connect",
     "django.tasks.signals": "usage_tracking.contrib.django_tasks:connect",
     "django_tasks.signals": "usage_tracking.contrib.django_tasks:connect",
+    "channels.consumer": "usage_tracking.contrib.channels:connect",
 }
 
 
@@ -29,5 +30,5 @@ class UsageTrackingConfig(AppConfig):
             capture.install(conf.capture())
             if conf.propagate_threads():
                 threads.install()
-            for module, connect in TASK_SIGNALS.items():
+            for module, connect in FOLLOWED.items():
                 wrapt.register_post_import_hook(connect, module)

@@ -186,9 +186,9 @@ def check_outbox(**_: Any) -> list[CheckMessage]:
 
 def check_tenants(**_: Any) -> list[CheckMessage]:
     """Whether usage has the users of its own tenant beside it, where tenants have schemas."""
-    user_app = get_user_model()._meta.app_config
-    if user_app is None or not conf.enabled():
+    if not conf.enabled():
         return []
+    user_app = apps.get_app_config(get_user_model()._meta.app_label)
     ours = apps.get_app_config(AIUsageLog._meta.app_label)
     for setting, named in _apps_of_tenants():
         has_users, has_usage = _names(named, user_app), _names(named, ours)

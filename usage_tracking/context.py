@@ -19,6 +19,7 @@ from .errors import contain, contained, logger
 from .events import Usage, UsageEvent
 from .formats import read_response
 from .formats.reader import Reader
+from .owners import is_user, named
 from .pricing import price
 from .redaction import clean_text
 from .scope import Scope, Steps, Unit, current, enter, leave
@@ -35,6 +36,8 @@ UNSEEN_SDKS = ("google.generativeai", "vertexai", "xai_sdk")
 
 #: Uses of each block by file and line; a negative number says that it is settled.
 _uses: dict[tuple[str, int], int] = {}
+#: Blocks by file and line whose user cannot be one.
+_warned_of_user: set[tuple[str, int]] = set()
 
 
 class UsageHandle:
@@ -145,9 +148,10 @@ class ai_usage:
         with ai_usage(section="chat") as usage:
             client.chat.completions.create(...)
 
-    `section` is a code of `AI_USAGE_SECTIONS`; `user` a user (by default that of the request);
-    `metadata` a mapping that is kept with every call. What is left out comes from the enclosing
-    scope. It makes no record by itself, and it never raises because of tracking.
+    `section` is a code of `AI_USAGE_SECTIONS`; `user` a user, a primary key or a username (by
+    default the user of the request); `metadata` a mapping that is kept with every call. A username
+    or a key is looked up after the call, the username first. What is left out comes from the
+    enclosing scope. It makes no record by itself, and it never raises because of tracking.
     """
 
     def __init__(
@@ -249,7 +253,9 @@ class ai_usage:
     @contained
     def _open(self) -> Opened:
         section = clean_text(self._section, 50) if self._section else None
-        user = self._user
+        user = named(self._user)
+        if user is not None and not is_user(user):
+            self._warn_of_user(user)
         metadata = self._metadata if isinstance(self._metadata, Mapping) else None
         handle = UsageHandle()
         home = None
@@ -257,7 +263,7 @@ class ai_usage:
         if parent is not None and parent.unit.open:
             unit = parent.unit
         else:
-            unit = Unit()
+            unit = Unit(within=parent.unit.within if parent is not None else None)
             if parent is not None:
                 # A thread that outlived its request: its unit is over, its attribution is not.
                 section = section or parent.section or parent.unit.view_section() or None
@@ -324,6 +330,18 @@ class ai_usage:
                 await sync_to_async(outbox.moment)()
         except Exception as error:  # noqa: BLE001 -- see errors.contained
             contain(error, "ai_usage.__aexit__")
+
+    def _warn_of_user(self, user: Any) -> None:
+        """Warn once of a block whose `user` cannot be one."""
+        if self._site in _warned_of_user or not conf.enabled():
+            return
+        _warned_of_user.add(self._site)
+        logger.warning(
+            "[TRACK_WARNING] The user of the ai_usage block at %s:%d must be a saved user, a "
+            "primary key or a username, not of type %s; its calls are unattributed.",
+            *self._site,
+            type(user).__name__,
+        )
 
     def _mind_silence(self, handle: UsageHandle) -> None:
         """Warns once of a block in which no call is ever seen."""

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
+from functools import partial
+from types import SimpleNamespace
 from typing import Any
+from uuid import UUID
 
 from asgiref.sync import async_to_sync
 from django.conf import settings
 from django.contrib.auth import get_user_model
+from django.core.exceptions import ValidationError
 from django.db import connections, router, transaction
 from django.db.models import Model
 from django.http import HttpRequest
-from django.utils.functional import LazyObject, empty
+from django.utils.functional import LazyObject, SimpleLazyObject, empty
 from django.utils.module_loading import import_string
 
-from . import forks, places
-from .errors import contained
+from . import conf, forks, places
+from .errors import contained, logger, one_line
 from .places import Place
 
 
@@ -28,6 +33,30 @@ class Owner:
     id: str
     #: Empty if the site has not read it from the user's row.
     username: str
+
+
+class Connection:
+    """An ASGI connection in the place of a request: its user, and the code that handles it.
+
+    Both are read for each call, because they change: consumers log their visitor in and out, and
+    a router below the middleware says which endpoint it has found.
+    """
+
+    __slots__ = ("_scope", "_view")
+
+    def __init__(self, scope: Mapping[str, Any], view: Any = None) -> None:
+        self._scope = scope
+        self._view = view
+
+    @property
+    def user(self) -> Any:
+        """The user of the connection, None if no authentication has named one."""
+        return self._scope.get("user")
+
+    @property
+    def view(self) -> Any:
+        """The function, class or object that answers, None if it is not known."""
+        return self._scope.get("endpoint") or self._view
 
 
 class Pending:
@@ -42,6 +71,8 @@ class Pending:
 
 def loaded(source: Any) -> Any:
     """Return the user in `source`, or the `Pending` one if that would take a query."""
+    if issubclass(type(source), Connection):
+        source = source.user
     if not _is_request(source):
         return Pending(source) if _is_unloaded(source) else source
     user = getattr(source, "user", None)
@@ -50,6 +81,55 @@ def loaded(source: Any) -> Any:
     cached = getattr(source, "_cached_user", None) or getattr(source, "_acached_user", None)
     # The lazy object, not the request: a logout in the view puts another in its place.
     return cached or Pending(source if user is None else user)
+
+
+def named(user: Any) -> Any:
+    """Return the user that the site names: of a primary key or a username a lazy one.
+
+    It is looked up as every other that is not loaded, after the call.
+    """
+    # Nothing is asked of the object itself, which would load a lazy user.
+    if not issubclass(type(user), _KEYS) or type(user) is bool:
+        return user
+    if user == "":
+        return None
+    _import_queries()
+    return SimpleLazyObject(partial(_find, user))
+
+
+def is_user(source: Any) -> bool:
+    """Return whether calls of `source` can have a user; True as long as it is not known.
+
+    Somebody who is not authenticated is one: a site that names them means nobody.
+    """
+    user = loaded(source)
+    if user is None or isinstance(user, Pending) or owner_of(user) is not None:
+        return True
+    return getattr(user, "is_authenticated", None) is False
+
+
+_KEYS = (str, int, UUID)
+
+
+def _find(name: str | int | UUID) -> Any:
+    model = get_user_model()
+    users: Any = model._base_manager.all()
+    user = None
+    if isinstance(name, str):
+        user = users.filter(**{model.USERNAME_FIELD: name}).first()
+    if user is None:
+        with suppress(ValueError, TypeError, ValidationError, OverflowError):
+            user = users.filter(pk=name).first()
+        if isinstance(name, UUID) and not isinstance(user and user.pk, UUID):
+            user = None  # Django takes it for a number, where keys are numbers
+    if user is None:
+        logger.warning(
+            "[TRACK_WARNING] ai_usage(user=%s): no user has this username or primary key; the "
+            "calls are unattributed. Pass a user, a primary key or a username that exists.",
+            one_line(repr(name)) if conf.log_usernames() else type(name).__name__,
+        )
+        return SimpleNamespace(pk=None)
+    return user
 
 
 def _is_unloaded(user: Any) -> bool:
@@ -69,6 +149,10 @@ def import_backends() -> None:
     for path in settings.AUTHENTICATION_BACKENDS:
         with suppress(Exception):  # the site's login says so
             import_string(path)
+    _import_queries()
+
+
+def _import_queries() -> None:
     with suppress(Exception):  # the first query of the site says so
         connections[router.db_for_read(get_user_model())].ops.compiler("SQLCompiler")
 
@@ -131,7 +215,9 @@ def owner_of(user: Any) -> Owner | None:
     """
     if isinstance(user, Owner):
         return user  # found where a task was sent
-    if isinstance(user, Model) and not isinstance(user, get_user_model()):
+    if isinstance(user, type) or (
+        isinstance(user, Model) and not isinstance(user, get_user_model())
+    ):
         return None
     pk, get_username = getattr(user, "pk", None), getattr(user, "get_username", None)
     if pk is None or get_username is None or not getattr(user, "is_authenticated", True):

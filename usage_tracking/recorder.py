@@ -19,7 +19,7 @@ from .events import ENDING, MANUAL, UNKNOWN, Usage, UsageEvent, utc_now, uuid7
 from .owners import Owner, on_event_loop, owner_of, resolve_at, resolve_here
 from .places import NOWHERE, Place, here
 from .redaction import clean_metadata
-from .scope import Attribution, Call, Scope, Unit, attribution
+from .scope import Attempt, Attribution, Call, Scope, Unit, attribution
 
 #: How long a call made outside every open unit waits for a manual record to join it, in seconds.
 JOINABLE = 60.0
@@ -45,7 +45,7 @@ def record(
     """
     catch_up()
     warn_of_unknown_section(event)
-    call = Call(event, attributed.scope, attributed.pending, response_id)
+    call = Call(event, attributed, response_id)
     attributed.unit.remember(call)
     if attributed.scope is not None:
         for observer in attributed.scope.observers():
@@ -129,6 +129,7 @@ def record_manually(
             call.pending = None
         _amend(call, **_joined(call.event, said, owner), unit=unit)
         event = call.event
+        _attribute_attempts_before(call, attributed.unit, section, owner)
     else:
         owner = attributed.owner
         event = replace(
@@ -351,6 +352,44 @@ def _joinable(attributed: Attribution, said: UsageEvent, response_id: str) -> Ca
 
 def _place(event: UsageEvent) -> tuple[str, str]:
     return event.database, event.schema
+
+
+def _attribute_attempts_before(call: Call, unit: Unit, section: str, owner: Owner | None) -> None:
+    """Give the failed attempts of a call that was told of to the same user and section.
+
+    These are the ones that its SDK has repeated inside of a single call, and says so. What a loop
+    of the site repeats is left alone: the same request may come from the next user of a thread.
+    """
+    if owner is None and not section:
+        return
+    calls = list(unit.calls)
+    later = call
+    for earlier in reversed(calls[: calls.index(call)]):
+        if later.attempt is None:
+            return
+        if earlier.attempt is None or earlier.attempt.worker != later.attempt.worker:
+            continue
+        if not _is_repeated(earlier, earlier.attempt, later, later.attempt):
+            return
+        earlier.joined = True
+        changes: dict[str, Any] = {"section": section or earlier.event.section}
+        if owner is not None:
+            earlier.pending = None
+            changes |= {"user_id": owner.id, "username": owner.username}
+        _amend(earlier, **changes)
+        later = earlier
+
+
+def _is_repeated(failed: Call, attempt: Attempt, call: Call, again: Attempt) -> bool:
+    if failed.joined or failed.event.success or call.at - failed.at > JOINABLE:
+        return False
+    if (attempt.key, attempt.asked) != (again.key, again.asked):
+        return False
+    if _place(failed.event) != _place(call.event):
+        return False
+    if again.number is None or attempt.number is None:
+        return again.number is attempt.number and bool(again.key)
+    return again.number == attempt.number + 1
 
 
 def _is_inside(scope: Scope | None, block: Scope | None) -> bool:

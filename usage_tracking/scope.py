@@ -14,16 +14,17 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from contextvars import ContextVar
+from contextvars import Context, ContextVar
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar, cast
 
 from django.http import HttpRequest
 
 from . import conf, files
 from .errors import contained, logger
-from .owners import Owner, Pending, loaded, owner_of
+from .owners import Connection, Owner, Pending, loaded, owner_of
 from .places import NOWHERE, Place, here
+from .redaction import clean_metadata
 
 if TYPE_CHECKING:
     from .events import UsageEvent
@@ -44,17 +45,29 @@ class Observer(Protocol):
     def amended(self, before: UsageEvent, after: UsageEvent) -> None: ...
 
 
+class Attempt(NamedTuple):
+    """What tells whether a request repeats an earlier one: SDKs send again what has failed."""
+
+    #: How many attempts the SDK made before, None if it does not say so.
+    number: int | None
+    #: What the client calls all attempts of one call by, "" if it has no name for them.
+    key: str
+    #: The thread and the asyncio task that made it.
+    worker: tuple[int, int]
+    #: What was asked for, and where.
+    asked: tuple[Any, ...]
+
+
 class Call:
     """A call that a unit remembers, and what may still be learned about it."""
 
-    __slots__ = ("at", "event", "joined", "pending", "response_id", "scope")
+    __slots__ = ("at", "attempt", "event", "joined", "pending", "response_id", "scope")
 
-    def __init__(
-        self, event: UsageEvent, scope: Scope | None, pending: Pending | None, response_id: str
-    ) -> None:
+    def __init__(self, event: UsageEvent, attributed: Attribution, response_id: str) -> None:
+        self.attempt = attributed.attempt
         self.event = event
-        self.scope = scope
-        self.pending = pending
+        self.scope = attributed.scope
+        self.pending = attributed.pending
         self.response_id = response_id
         self.joined = False
         self.at = time.monotonic()
@@ -64,17 +77,24 @@ _numbers = itertools.count(1)
 
 
 class Unit:
-    """A unit of work. While it is open, delivery leaves its events alone."""
+    """A unit of work. While it is open, delivery leaves its events alone.
+
+    A message of a connection is one of its own `within` that of the connection, which never opens:
+    it may last for hours.
+    """
 
     __slots__ = (
         *("_section", "began", "calls", "ended", "id", "in_use", "open"),
-        *("pending", "pid", "request", "test"),
+        *("pending", "pid", "request", "test", "within"),
     )
 
-    def __init__(self, request: HttpRequest | None = None) -> None:
+    def __init__(
+        self, request: HttpRequest | Connection | None = None, within: Unit | None = None
+    ) -> None:
         self.pid = os.getpid()
         self.id = f"{self.pid}-{next(_numbers)}"
         self.request = request
+        self.within = within
         self.test = conf.running_test()
         self.open = False
         self.began = time.monotonic()
@@ -97,10 +117,18 @@ class Unit:
                 gate.release()
 
     def end(self) -> None:
-        if self.open:
-            self.ended = time.monotonic()
+        self.ended = self.ended or time.monotonic()
         self.open = False
         open_units.pop(self.id, None)
+
+    def is_outlived(self) -> bool:
+        """Return whether what still runs in it may serve others by now.
+
+        A task that the first message of a connection started may run for as long as that is open.
+        """
+        # A fork inherits no connection: it is never told of its end.
+        unit = self.within if self.within is not None and self.pid == os.getpid() else self
+        return bool(unit.ended) and time.monotonic() - unit.ended > OUTLIVE
 
     def remember(self, call: Call) -> None:
         self.calls.append(call)
@@ -112,6 +140,8 @@ class Unit:
         """The section that the view of this unit's request asks for, "" if it asks for none."""
         if self.request is None:
             return ""
+        if isinstance(self.request, Connection):
+            return _section_of_view(self.request.view)
         if self._section is None:
             match = self.request.resolver_match
             if match is None:
@@ -193,6 +223,8 @@ class Attribution:
     unit: Unit
     scope: Scope | None
     place: Place = NOWHERE
+    #: Of a captured call, once it has ended.
+    attempt: Attempt | None = None
 
 
 _scope: ContextVar[Scope | None] = ContextVar("ai_usage_scope", default=None)
@@ -221,6 +253,13 @@ def leave(scope: Scope) -> None:
         _scope.set(ancestor)
 
 
+def context_of(scope: Scope) -> Context:
+    """Return a context that is empty but for `scope`."""
+    context = Context()
+    context.run(_scope.set, scope)
+    return context
+
+
 class Steps:
     """Runs pieces of one piece of work, as a generator's steps are, each inside a scope.
 
@@ -242,18 +281,50 @@ class Steps:
 
 
 def propagate(function: F) -> F:
-    """`function`, so that it runs in the scope that is current now, wherever it is called.
+    """Return `function` so that it runs in the scope that is current now, wherever it is called.
 
-    For threads and executors that are not patched. It carries our variable and no other.
+    For threads, executors and callbacks that are not patched, and for the jobs of a process pool.
+    It carries our variable and no other. Pickled, it takes along the user if loaded, the section
+    and the metadata; a process that it reaches by a fork alone has the same scope.
     """
-    scope = _scope.get()
+    return cast(F, _Propagated(function, _scope.get()))
 
-    @functools.wraps(function)
-    def inner(*args: Any, **kwargs: Any) -> Any:
+
+class _Propagated:
+    """A function and the scope that it runs in."""
+
+    def __init__(self, function: Callable[..., Any], scope: Scope | None) -> None:
+        functools.update_wrapper(self, function)
+        self._ai_usage = function, scope
+
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
+        function, scope = self._ai_usage
         with Steps(scope):
             return function(*args, **kwargs)
 
-    return cast(F, inner)
+    def __reduce__(self) -> tuple[Any, ...]:
+        function, scope = self._ai_usage
+        return _unpickled, (function, _sent(scope))
+
+
+@contained
+def _sent(scope: Scope | None) -> dict[str, Any] | None:
+    """What another process is told of `scope`; a user that is not loaded is not looked up."""
+    with Steps(scope):
+        seen = attribution()
+    if seen.scope is None:
+        return None
+    section = seen.scope.section or seen.unit.view_section()
+    return {
+        "section": section,
+        "user": seen.owner,
+        "metadata": clean_metadata(dict(seen.metadata)),
+        "home": seen.scope.home,
+    }
+
+
+def _unpickled(function: Callable[..., Any], sent: dict[str, Any] | None) -> _Propagated:
+    return _Propagated(function, None if sent is None else Scope(Unit(), **sent))
 
 
 def attribution() -> Attribution:
@@ -266,7 +337,7 @@ def attribution() -> Attribution:
             _loose.set(unit)
         return Attribution(None, None, conf.default_section(), {}, unit, None, here())
     unit = scope.unit
-    if unit.ended and time.monotonic() - unit.ended > OUTLIVE:
+    if unit.is_outlived():
         return _outlived(unit, scope)
     source = scope.user if scope.user is not None else unit.request
     owner, pending = (source is not None and _owner(source, unit)) or (None, None)
@@ -315,7 +386,7 @@ def _owner(source: Any, unit: Unit) -> tuple[Owner | None, Pending | None]:
 
 
 def ai_section(section: str) -> Callable[[F], F]:
-    """Decorates a view, or the class of one, whose AI calls belong to `section`."""
+    """Decorates a view, or the class of one or of a consumer, whose AI calls go to `section`."""
 
     def mark(view: F) -> F:
         cast(Any, view).ai_section = section
@@ -325,10 +396,23 @@ def ai_section(section: str) -> Callable[[F], F]:
 
 
 def _section_of(match: Any) -> str:
-    view = getattr(match.func, "view_class", None) or getattr(match.func, "cls", None) or match.func
-    section = getattr(view, "ai_section", "") or getattr(match.func, "ai_section", "")
+    namespaces = [":".join(match.namespaces[:n]) for n in range(len(match.namespaces), 0, -1)]
+    return _section_of_view(match.func, match.view_name, *namespaces)
+
+
+def _section_of_view(function: Any, *names: str) -> str:
+    """The section of a view, a consumer or an ASGI application; `names` are those of its URL."""
+    if function is None:
+        return ""
+    view = next(filter(None, (getattr(function, name, None) for name in _CLASSES)), function)
+    section = getattr(view, "ai_section", "") or getattr(function, "ai_section", "")
     if section:
         return str(section)
-    namespaces = [":".join(match.namespaces[:n]) for n in range(len(match.namespaces), 0, -1)]
-    path = f"{view.__module__}.{getattr(view, '__qualname__', '')}"
-    return conf.mapped_section(path, match.view_name, *namespaces)
+    if not hasattr(view, "__qualname__"):
+        view = type(view)  # an application that is an object
+    path = f"{getattr(view, '__module__', '')}.{getattr(view, '__qualname__', '')}"
+    return conf.mapped_section(path, *names)
+
+
+#: Where the function that serves a class-based view, one of REST framework or a consumer names it.
+_CLASSES = ("view_class", "cls", "consumer_class")

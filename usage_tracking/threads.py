@@ -1,10 +1,12 @@
-"""Threads and thread pools inherit the scope of the code that starts them.
+"""Threads, thread pools and greenlets inherit the scope of the code that starts them.
 
 Python gives a new thread an empty context. We carry our one variable over and no other, so that
 nothing the host keeps in context variables changes its meaning. Of a pool the job takes the scope
 along, not the worker thread that may be started for it: that one lives on and serves others. The
 same goes for the processes of a pool, which are forks and inherit all; their jobs take nothing
-along, for a scope cannot be pickled.
+along, unless the site has them `propagate`.
+
+gevent begins each greenlet with an empty context too, and tells of it before it runs.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ import wrapt
 from . import conf
 from .errors import contained
 from .patching import patch, unpatch
-from .scope import Scope, Steps, current, propagate
+from .scope import Scope, Steps, context_of, current, propagate
 
 #: What each way of handing a job to a `multiprocessing.pool.ThreadPool` ends in.
 _POOL_METHODS = ("apply_async", "_map_async", "imap", "imap_unordered")
@@ -28,6 +30,9 @@ _POOL_METHODS = ("apply_async", "_map_async", "imap", "imap_unordered")
 #: Pools that were imported: of threads, and of processes with the method that starts these.
 _pools: list[Any] = []
 _forking: list[tuple[Any, str]] = []
+#: gevent's, if it was imported: its class of greenlets, and its pool of threads.
+_greenlets: list[Any] = []
+_native_pools: list[Any] = []
 _is_registered = False
 
 
@@ -40,6 +45,12 @@ def install() -> None:
         _is_registered = True
         wrapt.register_post_import_hook(_patch_pool, "multiprocessing.pool")
         wrapt.register_post_import_hook(_patch_executor, "concurrent.futures.process")
+        wrapt.register_post_import_hook(_follow_greenlets, "gevent")
+        wrapt.register_post_import_hook(_patch_native_pool, "gevent.threadpool")
+    for greenlet in _greenlets:
+        greenlet.add_spawn_callback(_inherit)
+    for pool in _native_pools:
+        patch(pool, "spawn", _submit_in_scope)
     for pool in _pools:
         _patch_methods(pool)
     for pool, method in _forking:
@@ -49,6 +60,10 @@ def install() -> None:
 def uninstall() -> None:
     unpatch(threading.Thread, "start")
     unpatch(ThreadPoolExecutor, "submit")
+    for greenlet in _greenlets:
+        greenlet.remove_spawn_callback(_inherit)
+    for pool in _native_pools:
+        unpatch(pool, "spawn")
     for pool in _pools:
         for name in _POOL_METHODS:
             unpatch(pool, name)
@@ -64,6 +79,27 @@ def _patch_pool(module: ModuleType) -> None:
 
 def _patch_executor(module: ModuleType) -> None:
     _start_without_scope(module.ProcessPoolExecutor, "submit")
+
+
+def _follow_greenlets(module: ModuleType) -> None:
+    _greenlets.append(module.Greenlet)
+    module.Greenlet.add_spawn_callback(_inherit)
+
+
+def _patch_native_pool(module: ModuleType) -> None:
+    _native_pools.append(module.ThreadPool)
+    patch(module.ThreadPool, "spawn", _submit_in_scope)
+
+
+@contained
+def _inherit(greenlet: Any) -> None:
+    """Have a greenlet begin in the scope of the code that starts it.
+
+    One that the site has given a context of its own keeps that.
+    """
+    scope = _carried()
+    if scope is not None and getattr(greenlet, "gr_context", scope) is None:
+        greenlet.gr_context = context_of(scope)
 
 
 def _start_without_scope(pool: Any, method: str) -> None:

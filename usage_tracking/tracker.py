@@ -219,8 +219,12 @@ def _valid_owner(user: Any) -> Owner:
     owner = None if user is None else owner_of(user)
     if owner is None:
         logger.error("[TRACK_ERROR] User is None - cannot track usage")
-        raise ValueError("user must be a saved, authenticated user")
+        raise ValueError(f"user must be a saved, authenticated user, not {_shown(user)}")
     return owner
+
+
+def _shown(user: Any) -> str:
+    return "None" if user is None else f"of type {type(user).__name__}"
 
 
 def _valid_section(section: Any, owner: Owner) -> str:

@@ -19,13 +19,13 @@ GUNICORN = (
     *("-m", "gunicorn", "tests.scenarios.wsgi", "--bind", "fd://{fd}", "--no-control-socket"),
     *("--workers", "2", "--graceful-timeout", f"{PATIENCE:.0f}", "--timeout", f"{PATIENCE:.0f}"),
 )
-#: What Python is told to run; `{fd}` is the socket that it is to listen on.
+#: What Python is told to run; `{fd}` is the socket that it is to listen on, `{asgi}` the site.
 SERVERS: dict[str, tuple[str, ...]] = {
     "gunicorn sync": GUNICORN,
     "gunicorn gthread": (*GUNICORN, "--worker-class", "gthread", "--threads", "4"),
     "gunicorn preload": (*GUNICORN, "--preload"),
     "uvicorn": (
-        *("-m", "uvicorn", "tests.scenarios.asgi:application", "--fd", "{fd}"),
+        *("-m", "uvicorn", "{asgi}", "--fd", "{fd}"),
         *("--log-level", "warning"),
     ),
 }
@@ -41,15 +41,21 @@ class Server:
     """A server and its workers; they end with the block, at the latest."""
 
     def __init__(
-        self, name: str, env: Mapping[str, str], prepare: Callable[[], None] | None = None
+        self,
+        name: str,
+        env: Mapping[str, str],
+        prepare: Callable[[], None] | None = None,
+        *,
+        asgi: str = "tests.scenarios.asgi:application",
     ) -> None:
-        self.name, self._env, self._prepare = name, env, prepare
+        self.name, self._env, self._prepare, self._asgi = name, env, prepare, asgi
 
     def __enter__(self) -> Server:
         # It listens from here on: who comes before the workers are up waits in the queue.
         listener = socket.create_server(("127.0.0.1", 0), backlog=256)
         self.url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        arguments = (one.format(fd=listener.fileno()) for one in SERVERS[self.name])
+        told = {"fd": listener.fileno(), "asgi": self._asgi}
+        arguments = (one.format(**told) for one in SERVERS[self.name])
         self._log = tempfile.TemporaryFile("w+")
         # Through a pipe, for a server whose files may not grow.
         pipe = subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=self._log)

@@ -55,6 +55,8 @@ def _begin(
         json if isinstance(json, Mapping) else bytes(body) if isinstance(body, bytes) else None,
     )
     if exchange is not None:
+        headers = options.get("headers")
+        exchange.headers = headers if isinstance(headers, Mapping) else None
         decodes = options.get("auto_decompress")
         if session._auto_decompress if decodes is None else decodes:
             exchange.is_decoded()

@@ -36,7 +36,7 @@ def _begin(session: Any, request: Any) -> Exchange | None:
     body = request.body
     if isinstance(body, str):
         body = body.encode()
-    return begin(
+    exchange = begin(
         "botocore",
         request.method,
         url.hostname or "",
@@ -44,6 +44,9 @@ def _begin(session: Any, request: Any) -> Exchange | None:
         url.path,
         bytes(body) if isinstance(body, (bytes, bytearray)) else None,
     )
+    if exchange is not None:
+        exchange.headers = request.headers
+    return exchange
 
 
 @contained

@@ -6,10 +6,12 @@ import asyncio
 import json
 import os
 import re
+import threading
 import time
 from collections.abc import Mapping
 from contextlib import suppress
 from contextvars import ContextVar
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -21,7 +23,7 @@ from ..formats import READERS
 from ..formats.reader import Reader, error_text
 from ..formats.streams import JSONArray, Splitter, is_binary, splitter_for
 from ..redaction import clean_text
-from ..scope import attribution
+from ..scope import Attempt, attribution
 from .encodings import Decode, UndecodableError, decoder
 from .endpoints import Endpoint, recognise
 from .stream_usage import Hiding, Question, question
@@ -82,9 +84,11 @@ class Exchange:
     if there is no response. None of them raises.
 
     `question` is what else to ask of the provider, for transports that can; `is_sending` tells
-    whether the transport has yet to come back with a response.
+    whether the transport has yet to come back with a response. `headers` are those of the request;
+    they are read once the call has ended.
     """
 
+    headers: Any = None
     question: Question | None = None
     is_sending = False
 
@@ -277,6 +281,7 @@ class Exchange:
             return  # a path alone is never enough
         if endpoint.polls and (reader.background_since is None or not reader.ended):
             return  # nothing was made in the background, or it is still being made
+        body = self._request_body
         requested = self._requested_model()
         usage, facts = self._usage(ended=ended, error=error)
         if error is not None:
@@ -326,7 +331,25 @@ class Exchange:
         elif endpoint.polls:
             recorder.complete(event, seen, reader.response_id)
         else:
+            seen = replace(seen, attempt=self._attempt(body, requested))
             recorder.record(event, seen, reader.response_id)
+
+    @contained
+    def _attempt(self, body: Any, requested: str) -> Attempt | None:
+        if self.headers is None:
+            return None
+        number = _text(self.headers.get("x-stainless-retry-count"))
+        key = next(filter(None, (_text(self.headers.get(name)) for name in _KEYS)), "")
+        # Of an unknown host not every attempt is recorded: there a count proves nothing.
+        is_counted = number.isdecimal() and not self._endpoint.unknown_host
+        loop = asyncio._get_running_loop()
+        task = None if loop is None else asyncio.current_task(loop)
+        return Attempt(
+            int(number) if is_counted else None,
+            key,
+            (threading.get_ident(), id(task)),
+            (self._endpoint, requested, hash(body) if isinstance(body, bytes) else None),
+        )
 
     def _usage(self, *, ended: bool, error: BaseException | None) -> tuple[Usage, dict[str, Any]]:
         """The usage that counts, and what must be said about one that does not."""
@@ -364,6 +387,14 @@ class Exchange:
         elif body and (match := _MODEL.search(body[-4096:]) or _MODEL.search(body[:4096])):
             model = match[1].decode("utf-8", "replace")
         return model if isinstance(model, str) and model else self._endpoint.model
+
+
+#: Headers that are the same in all attempts of one call: of Stainless' SDKs and of botocore.
+_KEYS = ("idempotency-key", "amz-sdk-invocation-id")
+
+
+def _text(value: Any) -> str:
+    return value.decode("latin-1") if isinstance(value, bytes) else str(value or "")
 
 
 def _read_tail(tail: bytes, key: bytes) -> dict[str, Any] | None:

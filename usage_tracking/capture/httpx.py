@@ -45,8 +45,10 @@ def _begin(transport: str, kind: Any, client: Any, request: Any, **_: Any) -> Ex
         url.raw_path.decode("ascii"),
         _body(request),
     )
-    if exchange is not None and exchange.question is not None:
-        _ask_in(exchange.question, kind, request)
+    if exchange is not None:
+        exchange.headers = request.headers
+        if exchange.question is not None:
+            _ask_in(exchange.question, kind, request)
     return exchange
 
 

@@ -46,8 +46,10 @@ def _begin(session: Any, request: Any, **_: Any) -> Exchange | None:
         url.path,
         body if isinstance(body, bytes) else None,
     )
-    if exchange is not None and exchange.question is not None:
-        _ask_in(exchange.question, request)
+    if exchange is not None:
+        exchange.headers = request.headers
+        if exchange.question is not None:
+            _ask_in(exchange.question, request)
     return exchange
 
 

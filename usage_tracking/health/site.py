@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from typing import Any
@@ -15,8 +16,10 @@ from django.db.migrations.executor import MigrationExecutor
 from django.test import RequestFactory
 from django.urls import URLPattern, get_resolver
 
+from .. import conf
 from ..models import AIUsageLog, AIUsageTracking
-from .findings import Finding, Result, failed, manage, note, ok, problem
+from ..patching import is_patched
+from .findings import Finding, Result, failed, manage, note, ok, problem, warning
 
 API = "usage_tracking.api"
 #: What its extra brings.
@@ -173,8 +176,46 @@ def middleware(using: str) -> Result:
     found = [_told(message) for message in _messages(using) if message.id in _MIDDLEWARE]
     return Result(
         "Checking the middleware",
-        tuple(found) or (ok("middleware", "AIUsageMiddleware is in place"),),
+        (*(found or (ok("middleware", "AIUsageMiddleware is in place"),)), *_not_carried()),
     )
+
+
+#: What runs a site's code in other processes, or for nobody, by its package.
+_QUEUES = {
+    "apscheduler": "APScheduler",
+    "django_q": "Django Q",
+    "dramatiq": "dramatiq",
+    "huey": "huey",
+    "rq": "rq",
+}
+_AT_ONCE = ("ImmediateBackend", "DummyBackend")
+
+
+def _not_carried() -> Iterator[Finding]:
+    """Name what is in use and takes no user and no section along."""
+    queues = [name for package, name in _QUEUES.items() if find_spec(package) is not None]
+    tasks = getattr(django_settings, "TASKS", None) or {}
+    if any(not str(task.get("BACKEND", "")).endswith(_AT_ONCE) for task in tasks.values()):
+        queues.append("Django's tasks")
+    if queues:
+        yield note(
+            "jobs_without_user",
+            f"Jobs of {', '.join(queues)} carry no user: name it in the job, "
+            "with ai_usage(user=..., section=...)",
+        )
+    if not conf.propagate_threads():
+        yield note(
+            "threads_without_user",
+            "AI_USAGE_PROPAGATE_THREADS is False: threads and greenlets carry no user, unless by "
+            "propagate(function)",
+        )
+    consumers = sys.modules.get("channels.consumer")
+    if consumers is not None and not is_patched(consumers.AsyncConsumer, "__call__"):
+        yield warning(
+            "channels_not_followed",
+            "The consumers of Channels are not followed: their calls have no user",
+            "Restart the site with AI_USAGE_ENABLED = True.",
+        )
 
 
 def settings(using: str) -> Result:

@@ -1,0 +1,258 @@
+"""Attempts that an SDK repeats inside of one call belong to whom the site names afterwards."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import anthropic
+import httpx2
+import openai
+import pytest
+import requests
+from asgiref.sync import async_to_sync
+from django.contrib.auth.models import User
+from django.http import HttpRequest, HttpResponse
+from django.test import Client
+from django.urls import path
+from pytest_django import Settings
+
+from project.stub import StubProvider
+from tests import providers
+from tests.builders import make_user
+from tests.ledger import assert_in_step
+from tests.told import attributed, rows
+from tests.views import MODEL
+from usage_tracking import ai_usage, recorder, track_ai_usage
+from usage_tracking.models import AIUsageLog
+
+one_certificate, provider = providers.one_certificate, providers.provider
+stub, user = providers.stub, providers.user
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("stub")]
+
+TWICE = "Hello [stub status=500 times=2]"
+ALWAYS = "Hello [stub status=500]"
+#: Of two failed attempts and the one that succeeds.
+ADAS = [("ada", "chat")] * 3
+NOBODYS = (None, "other")
+
+
+@pytest.fixture(autouse=True)
+def _no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The SDKs wait half a second before they try again."""
+    for module in (openai._base_client, anthropic._base_client):
+        monkeypatch.setattr(module.BaseClient, "_calculate_retry_timeout", lambda *_, **__: 0.0)
+
+
+@pytest.fixture
+def bob(db: None) -> User:
+    return make_user("bob")
+
+
+@pytest.fixture
+def clients(stub: StubProvider) -> Iterator[dict[str, Any]]:
+    with (
+        openai.OpenAI(base_url=stub.openai_url, api_key="any", max_retries=2) as ours,
+        anthropic.Anthropic(base_url=stub.anthropic_url, api_key="any", max_retries=2) as theirs,
+    ):
+        yield {"openai": ours, "anthropic": theirs}
+
+
+@pytest.fixture
+def ask(clients: dict[str, Any]) -> Callable[..., Any]:
+    def ask(prompt: str = TWICE, **options: Any) -> Any:
+        client = clients["openai"].with_options(max_retries=options.pop("max_retries", 2))
+        return client.chat.completions.create(model=MODEL, messages=messages(prompt), **options)
+
+    return ask
+
+
+def messages(prompt: str) -> Any:
+    return [{"role": "user", "content": prompt}]
+
+
+def told() -> list[tuple[str | None, str]]:
+    return [attributed(row) for row in rows()]
+
+
+@pytest.mark.parametrize("delivered", [False, True])
+def test_failed_attempts_of_the_sdk_join_the_call_that_is_tracked(
+    ask: Callable[..., Any], user: User, delivered: bool
+) -> None:
+    answer = ask()
+    if delivered:
+        assert told() == [NOBODYS] * 3
+    track_ai_usage(user, "chat", answer.usage.prompt_tokens, answer.usage.completion_tokens)
+
+    assert told() == ADAS
+    assert [row.success for row in rows()] == [False, False, True]
+    assert_in_step()
+
+
+def test_so_do_those_of_anthropic_and_of_a_stream(
+    clients: dict[str, Any], ask: Callable[..., Any], user: User
+) -> None:
+    clients["anthropic"].messages.create(model="m", max_tokens=9, messages=messages(TWICE))
+    track_ai_usage(user, "chat")
+    assert told() == ADAS
+
+    AIUsageLog.objects.all().delete()
+    with ask(TWICE + "!", stream=True) as stream:
+        list(stream)
+    track_ai_usage(user, "chat")
+    assert told() == ADAS
+
+
+def test_so_do_those_of_a_call_that_failed_in_the_end(ask: Callable[..., Any], user: User) -> None:
+    with pytest.raises(openai.InternalServerError):
+        ask(ALWAYS)
+    track_ai_usage(user, "chat", success=False, error_message="gave up")
+
+    assert told() == ADAS
+
+
+def test_so_do_those_of_a_request_whose_visitor_is_told_otherwise(
+    ask: Callable[..., Any], user: User, bob: User, settings: Settings
+) -> None:
+    def view(request: HttpRequest) -> HttpResponse:
+        ask()
+        track_ai_usage(user, "chat")
+        return HttpResponse()
+
+    settings.ROOT_URLCONF = (path("", view),)
+    client = Client()
+    client.force_login(bob)
+    client.get("/")
+
+    assert told() == ADAS
+
+
+def test_retries_of_concurrent_tasks_are_told_apart(
+    stub: StubProvider, user: User, bob: User
+) -> None:
+    """The tasks share a unit, and all ask the same."""
+
+    attempts: Counter[Any] = Counter()
+
+    async def fail_twice(request: httpx2.Request) -> None:
+        """As often as the SDK tries again; each attempt of one waits for that of the other."""
+        await turn.wait()
+        attempts[asyncio.current_task()] += 1
+        if attempts[asyncio.current_task()] < 3:
+            raise httpx2.ConnectError("away")
+
+    async def work(client: openai.AsyncOpenAI) -> None:
+        await client.chat.completions.create(model=MODEL, messages=messages("Hello"))
+
+    turn = asyncio.Barrier(2)
+
+    async def main() -> None:
+        hooks: Any = {"request": [fail_twice]}
+        with ai_usage():
+            async with (
+                httpx2.AsyncClient(event_hooks=hooks) as http,
+                openai.AsyncOpenAI(
+                    base_url=stub.openai_url, api_key="any", max_retries=2, http_client=http
+                ) as client,
+            ):
+                await asyncio.gather(work(client), work(client))
+            # Which of the two rows is whose nobody knows; the attempts follow theirs.
+            for who in (user, bob):
+                track_ai_usage(who, "chat")
+
+    async_to_sync(main)()
+
+    by_user = [name for name, _ in told()]
+    assert sorted(by_user, key=str) == ["ada"] * 3 + ["bob"] * 3
+
+
+class TestLeftAlone:
+    """Where it is not certain whose an attempt was it stays unattributed."""
+
+    def test_call_that_a_loop_of_the_site_repeats(
+        self, ask: Callable[..., Any], user: User
+    ) -> None:
+        """The thread may have served another user before, who asked the same."""
+        for _ in range(2):
+            with pytest.raises(openai.InternalServerError):
+                ask(max_retries=0)
+        ask(max_retries=0)
+        track_ai_usage(user, "chat")
+
+        assert told() == [NOBODYS, NOBODYS, ("ada", "chat")]
+
+    def test_failed_call_of_the_user_whom_the_thread_served_before(
+        self, ask: Callable[..., Any], user: User, bob: User
+    ) -> None:
+        def serve(user: User, prompt: str) -> None:
+            try:
+                ask(prompt)
+            except openai.InternalServerError:
+                return  # and nobody is told of it
+            track_ai_usage(user, "chat")
+
+        serve(bob, "Hello [stub status=500 times=4]")  # which fails with all of its attempts
+        serve(user, "Hello [stub status=500 times=4]")  # whose second attempt succeeds
+
+        assert told() == [NOBODYS] * 3 + [("ada", "chat")] * 2
+
+    def test_attempt_of_another_model_or_body(self, stub: StubProvider, user: User) -> None:
+        def post(number: int, prompt: str) -> None:
+            requests.post(
+                f"{stub.openai_url}/chat/completions",
+                json={"model": MODEL, "messages": messages(prompt)},
+                headers={"x-stainless-retry-count": str(number)},
+                timeout=60,
+            )
+
+        post(0, ALWAYS)
+        post(1, "Hello")
+        track_ai_usage(user, "chat")
+
+        assert told() == [NOBODYS, ("ada", "chat")]
+
+    def test_attempt_that_was_too_long_ago(
+        self, ask: Callable[..., Any], user: User, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        ask()
+        with ai_usage(section="chat"):
+            monkeypatch.setattr(recorder, "JOINABLE", -1.0)
+            ask(TWICE + "!")
+            track_ai_usage(user, "chat")
+
+        assert told()[3:] == [(None, "chat"), (None, "chat"), ("ada", "chat")]
+
+    def test_attempt_that_was_tracked_for_somebody_else(
+        self, stub: StubProvider, user: User, bob: User
+    ) -> None:
+        for number, who in enumerate((bob, user)):
+            requests.post(
+                f"{stub.openai_url}/chat/completions",
+                json={"model": MODEL, "messages": messages("Hello [stub status=500 times=1]")},
+                headers={"x-stainless-retry-count": str(number)},
+                timeout=60,
+            )
+            track_ai_usage(who, "chat", success=who is user)
+
+        assert told() == [("bob", "chat"), ("ada", "chat")]
+
+
+@pytest.mark.parametrize("name", ["Idempotency-Key", "amz-sdk-invocation-id"])
+def test_name_that_the_client_gives_all_attempts_of_a_call_makes_it_certain(
+    name: str, stub: StubProvider, user: User
+) -> None:
+    def post(key: str) -> None:
+        requests.post(
+            f"{stub.openai_url}/chat/completions",
+            json={"model": MODEL, "messages": messages("Hello [stub status=500 times=3]")},
+            headers={name: key},
+            timeout=60,
+        )
+
+    for key in ("one", "two", "two", "two"):
+        post(key)
+    track_ai_usage(user, "chat")
+
+    assert told() == [NOBODYS, *ADAS]

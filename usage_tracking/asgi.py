@@ -1,0 +1,109 @@
+"""Attributes the AI calls of ASGI applications that Django does not serve."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from django.apps import apps
+
+from . import conf, owners, recorder
+from .connections import Visit, deliver
+from .errors import contain, contained
+from .owners import Connection
+from .scope import Scope, Steps, Unit
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+# Whose scope is a mapping of any kind: frameworks and sites name different ones.
+Application = Callable[[Any, Any, Any], Awaitable[None]]
+
+
+class AIUsageASGIMiddleware:
+    """Attributes the AI calls of an ASGI application to the user of each connection.
+
+    The user is `scope["user"]`, read for each call; put it inside what authenticates::
+
+        application = AuthenticationMiddleware(AIUsageASGIMiddleware(api), backend=...)
+
+    The section is that of `scope["endpoint"]`, which Starlette and FastAPI name, or of the
+    application: `@ai_section` on it, else `AI_USAGE_SECTION_MAP` with its dotted path.
+
+    Django's own views and the consumers of Channels need no such middleware. It makes no query.
+    """
+
+    def __init__(self, app: Application) -> None:
+        self.app = app
+        if apps.ready and conf.enabled():
+            owners.import_backends()
+
+    async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+        kind = scope["type"]
+        if kind not in {"http", "websocket"} or not conf.enabled():
+            await self.app(scope, receive, send)
+        elif kind == "http":
+            await self._request(scope, receive, outside(send))
+        else:
+            await self._conversation(scope, receive, outside(send))
+
+    async def _request(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+        opened = _open(Connection(scope, self.app))
+        if opened is None:
+            await self.app(scope, receive, send)
+            return
+        try:
+            with Steps(opened):
+                await self.app(scope, receive, send)
+        finally:
+            await _close(opened)
+
+    async def _conversation(
+        self, scope: MutableMapping[str, Any], receive: Receive, send: Send
+    ) -> None:
+        visit = contained(Visit)(Connection(scope, self.app))
+        if visit is None:
+            await self.app(scope, receive, send)
+            return
+        message: Scope | None = None
+
+        async def receive_next() -> Message:
+            nonlocal message
+            await visit.end(message)
+            received = await receive()
+            message = visit.begin()
+            return received
+
+        try:
+            with Steps(visit.scope):
+                await self.app(scope, receive_next, send)
+        finally:
+            await visit.end(message)
+            visit.close()
+
+
+def outside(send: Send) -> Send:
+    """`send`, so that it runs in no scope: a server may begin the next request inside of it."""
+
+    async def send_outside(message: Message) -> None:
+        with Steps(None):
+            await send(message)
+
+    return send_outside
+
+
+@contained
+def _open(connection: Connection) -> Scope:
+    scope = Scope(Unit(connection))
+    scope.unit.begin()
+    return scope
+
+
+async def _close(scope: Scope) -> None:
+    try:
+        scope.closed = True
+        recorder.finish(scope.unit)
+        recorder.catch_up()
+        await deliver()
+    except Exception as error:  # noqa: BLE001 -- see errors.contained
+        contain(error, "AIUsageASGIMiddleware")

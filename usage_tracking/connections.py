@@ -1,0 +1,72 @@
+"""Connections that no Django request stands for: WebSockets, consumers, other ASGI applications."""
+
+from __future__ import annotations
+
+from asgiref.sync import sync_to_async
+
+from . import outbox, recorder
+from .errors import contain, contained
+from .owners import Connection
+from .scope import Scope, Unit, current, enter, leave
+
+
+class Visit:
+    """The scope of a connection, and one inside it for each message.
+
+    A message is a unit of work: its calls are delivered when it has been handled, however long the
+    connection stays open. It inherits from nothing around the connection, because a server may
+    start a connection in the context of another.
+    """
+
+    __slots__ = ("_connection", "scope")
+
+    def __init__(self, connection: Connection) -> None:
+        unit = Unit(connection)
+        unit.within = unit
+        self._connection = connection
+        self.scope = Scope(unit)
+
+    @contained
+    def begin(self) -> Scope:
+        """Begin a message: what is called from here on in this context belongs to it.
+
+        A block that an earlier message has entered, and not left, stays in force.
+        """
+        around = current()
+        parent = around if around is not None and self._has(around) else self.scope
+        message = Scope(Unit(self._connection, self.scope.unit), parent)
+        message.unit.begin()
+        enter(message)
+        return message
+
+    async def end(self, message: Scope | None) -> None:
+        """End a message; None does nothing."""
+        if message is None or message.closed:
+            return
+        try:
+            leave(message)
+            recorder.finish(message.unit)
+            recorder.catch_up()
+            await deliver()
+        except Exception as error:  # noqa: BLE001 -- see errors.contained
+            contain(error, "Visit.end")
+
+    @contained
+    def close(self) -> None:
+        """End the connection: five minutes later it speaks for nobody any more."""
+        self.scope.closed = True
+        recorder.finish(self.scope.unit)
+
+    def _has(self, scope: Scope) -> bool:
+        ancestor: Scope | None = scope
+        while ancestor is not None and ancestor is not self.scope:
+            ancestor = ancestor.parent
+        return ancestor is not None
+
+
+async def deliver() -> None:
+    """Wake delivery; deliver, where that is done inline."""
+    if not outbox.inline():
+        outbox.moment()
+    elif not outbox.get().is_empty():
+        await sync_to_async(outbox.moment)()

@@ -1,0 +1,73 @@
+"""Channels: the AI calls of a consumer belong to the user of its connection.
+
+The user is `scope["user"]` of the consumer, read for each call: consumers log their visitor in and
+out. The section is `ai_section` of the consumer's class (`@ai_section` sets it), else the one that
+`AI_USAGE_SECTION_MAP` gives to its dotted path. Calls are delivered after each message, because a
+connection may stay open for hours.
+
+https://channels.readthedocs.io/en/stable/topics/consumers.html
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from types import ModuleType
+from typing import Any
+
+from usage_tracking import conf
+from usage_tracking.asgi import outside
+from usage_tracking.connections import Visit
+from usage_tracking.errors import contained
+from usage_tracking.owners import Connection
+from usage_tracking.patching import patch
+from usage_tracking.scope import Steps
+
+
+def connect(module: ModuleType) -> None:
+    """Follow the consumers of this process; called when `channels.consumer` is imported."""
+    patch(module.AsyncConsumer, "__call__", _call_in_scope)
+
+
+class _Consumer(Connection):
+    """The connection of a consumer, whose `scope` may be exchanged by the consumer itself."""
+
+    __slots__ = ("_consumer",)
+
+    def __init__(self, consumer: Any) -> None:
+        super().__init__({}, type(consumer))
+        self._consumer = consumer
+
+    @property
+    def user(self) -> Any:
+        return getattr(self._consumer, "scope", {}).get("user")
+
+
+def _call_in_scope(call: Callable[..., Any]) -> Callable[..., Any]:
+    async def call_in_scope(self: Any, scope: Any, receive: Any, send: Any) -> Any:
+        visit = _open(self)
+        if visit is None:
+            return await call(self, scope, receive, send)
+        # Of the instance, so that it is what a subclass has made of it.
+        self.dispatch = partial(_dispatch, visit, self.dispatch)
+        try:
+            with Steps(visit.scope):
+                return await call(self, scope, receive, outside(send))
+        finally:
+            self.__dict__.pop("dispatch", None)  # ends the cycle consumer → dispatch → consumer
+            visit.close()
+
+    return call_in_scope
+
+
+@contained
+def _open(consumer: Any) -> Visit | None:
+    return Visit(_Consumer(consumer)) if conf.enabled() else None
+
+
+async def _dispatch(visit: Visit, dispatch: Callable[[Any], Any], message: Any) -> Any:
+    begun = visit.begin()
+    try:
+        return await dispatch(message)
+    finally:
+        await visit.end(begun)
