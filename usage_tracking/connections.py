@@ -45,6 +45,7 @@ class Visit:
             return
         try:
             leave(message)
+            await recorder.aresolve_routed(message.unit)
             recorder.finish(message.unit)
             recorder.catch_up()
             await deliver()
