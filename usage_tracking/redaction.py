@@ -23,8 +23,9 @@ MAX_ERROR = 500
 MAX_METADATA = 4096
 MAX_DEPTH = 6
 MAX_KEY = 100
-#: Characters of a model, an id or another name that a provider or a request gives.
-MAX_NAME = 200
+#: Characters of a model, an id or another name that a provider or a request gives. Gateways encode
+#: several ids in one, which has some hundreds.
+MAX_NAME = 1000
 
 #: Characters of an error, and of all strings of a mapping together, that the patterns read.
 _READ_ERROR = 8 * MAX_ERROR

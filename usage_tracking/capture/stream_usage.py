@@ -19,8 +19,10 @@ from .endpoints import Endpoint
 #: What servers answer to a field that they do not know.
 REJECTIONS = frozenset({400, 422})
 
-_EVENT = re.compile(rb".*?\r?\n\r?\n", re.DOTALL)
-_NO_CHOICES = re.compile(rb'"choices"\s*:\s*\[\s*\]')
+_END = re.compile(rb"\n\r?\n")
+#: Bytes of an event that may be the extra one, which holds some counts.
+_LONGEST = 64 * 1024
+_NO_CHOICES = re.compile(rb'"choices"\s{0,9}:\s{0,9}\[\s{0,9}\]')
 
 #: `host:port` of servers that rejected the field.
 _rejecting: set[str] = set()
@@ -81,39 +83,67 @@ def question(endpoint: Endpoint, authority: str, body: object) -> Question | Non
 class Hiding:
     """Passes a stream of events on without the chunk that its reader has not asked for.
 
-    Whole events only, decoded by `decode` if that is given. Never raises.
+    Whole events only, decoded by `decode` if that is given, unless one is longer than any that is
+    left out: that one is passed on as it comes. Never raises.
     """
 
     def __init__(self, decode: Decode | None = None) -> None:
         self._decode = decode
-        self._rest = b""
+        #: The beginning of an event whose end has not come; the last bytes of a longer one.
+        self._rest = bytearray()
+        self._is_long = False
 
     def feed(self, data: bytes) -> bytes:
         """What the reader gets for the next piece of the body; b"" if nothing yet."""
-        before, self._rest = self._rest, b""
         try:
             if self._decode is not None:
                 data = b"".join(self._decode(data))
-            shown, self._rest = _split(before + data)
-            return shown
+            return self._shown(data)
         except Exception as error:  # noqa: BLE001 -- see errors.contained
             contain(error, "Hiding.feed")
-            return before + data
+            return self.end() + data
 
     def end(self) -> bytes:
         """What the reader gets at the end of the body."""
-        rest, self._rest = self._rest, b""
+        rest = b"" if self._is_long else bytes(self._rest)
+        self._rest.clear()
         return rest
 
+    def _shown(self, data: bytes) -> bytes:
+        # Only what is new is searched, and the bytes before it in which an end may begin.
+        seen = max(len(self._rest) - 3, 0)
+        passed = len(self._rest) if self._is_long else 0
+        self._rest += data
+        shown = b""
+        if self._is_long:
+            match = _END.search(self._rest, seen)
+            if match is None:
+                shown = bytes(self._rest[passed:])
+                del self._rest[:-3]
+                return shown
+            shown = bytes(self._rest[passed : match.end()])
+            del self._rest[: match.end()]
+            self._is_long, seen = False, 0
+        found = ((self._rest.rfind(mark, seen), len(mark)) for mark in (b"\n\n", b"\n\r\n"))
+        if end := max((at + length for at, length in found if at >= 0), default=0):
+            whole = bytes(self._rest[:end])
+            del self._rest[:end]
+            shown += _without_extra(whole)
+        if len(self._rest) > _LONGEST:
+            self._is_long = True
+            shown += bytes(self._rest)
+            del self._rest[:-3]
+        return shown
 
-def _split(data: bytes) -> tuple[bytes, bytes]:
-    """The whole events at the beginning of `data` without the extra one, and the rest."""
-    end, shown = 0, []
-    for event in _EVENT.finditer(data):
-        end = event.end()
-        if not _is_extra(event[0]):
-            shown.append(event[0])
-    return b"".join(shown), data[end:]
+
+def _without_extra(data: bytes) -> bytes:
+    """The whole events of which `data` consists, without the extra one."""
+    shown, start = [], 0
+    for match in _END.finditer(data):
+        event, start = data[start : match.end()], match.end()
+        if not _is_extra(event):
+            shown.append(event)
+    return b"".join(shown)
 
 
 def _is_extra(event: bytes) -> bool:
