@@ -219,7 +219,7 @@ def main() -> None:
     for name, once, twice in patterns(size):
         sys.stdout.write(f"| {name} | {once:.2f} | {twice:.2f} |\n")
         sys.stdout.flush()
-    large = 64 * size
+    large = 16 * size
     sys.stdout.write(
         f"\n| body | s/MB of {large / 1e6:g} MB | s/MB of {large / 5e5:g} MB | MB held | unknown |"
         "\n| --- | ---: | ---: | ---: | --- |\n"

@@ -130,6 +130,9 @@ class JSONArray:
     #: As much of a string as has arrived, without the backslash of what has not.
     _inside = re.compile(rb'(?:[^"\\]++|\\.)*+', re.DOTALL)
 
+    _one = re.compile(rb'\{[^"{}]*+\}')
+    _run = re.compile(rb'(?:[^"{}]++|\{[^"{}]*+\})*+')
+
     def __init__(self) -> None:
         self._buffer = bytearray()
         self._at = 0
@@ -139,47 +142,57 @@ class JSONArray:
         self._skipping = False
 
     def feed(self, chunk: bytes, wanted: Callable[[bytes], bool] = everything) -> Iterator[bytes]:
-        self._buffer += chunk
-        while (mark := self._next_mark()) is not None:
-            if mark == b"{":
+        """The objects that end in `chunk`."""
+        buffer = self._buffer
+        buffer += chunk
+        while True:
+            if self._in_string:
+                match = self._inside.match(buffer, self._at)
+                self._at = match.end() if match else self._at
+                if buffer[self._at : self._at + 1] != b'"':
+                    break  # the string goes on, or what a backslash escapes has not arrived yet
+                self._in_string = False
+                self._at += 1
+            if self._depth == 0:
+                yield from self._flat(wanted)
+            match = self._outside.search(buffer, self._at)
+            if match is None:
+                self._at = len(buffer)
+                break
+            self._at = match.end()
+            mark = match[0]
+            if mark == b'"':
+                self._in_string = True
+            elif mark == b"{":
                 if self._depth == 0:
-                    self._start = self._at - 1
+                    self._start = match.start()
                 self._depth += 1
-            elif mark == b"}" and self._depth:
+            elif self._depth:
                 self._depth -= 1
                 if self._depth == 0:
-                    event = bytes(self._buffer[self._start : self._at])
+                    event = bytes(buffer[self._start : self._at])
                     skipped, self._skipping = self._skipping, False
-                    del self._buffer[: self._at]
+                    del buffer[: self._at]
                     self._at, self._start = 0, -1
                     if not skipped and wanted(event):
                         yield event
-        if self._start < 0 or len(self._buffer) > MAX_EVENT:
+        if self._start < 0 or len(buffer) > MAX_EVENT:
             # Keep counting braces, forget what is between them.
             self._skipping = self._start >= 0
             self._start = min(self._start, 0)
-            del self._buffer[: self._at]
+            del buffer[: self._at]
             self._at = 0
 
-    def _next_mark(self) -> bytes | None:
-        """Pass over what does not count; return the next brace or the quote that begins a string.
-
-        None if all that has arrived is passed.
-        """
-        if self._in_string:
-            match = self._inside.match(self._buffer, self._at)
-            self._at = match.end() if match else self._at
-            if self._buffer[self._at : self._at + 1] != b'"':
-                return None
-            self._in_string = False
-            self._at += 1
-        match = self._outside.search(self._buffer, self._at)
-        if match is None:
-            self._at = len(self._buffer)
-            return None
+    def _flat(self, wanted: Callable[[bytes], bool]) -> Iterator[bytes]:
+        """Pass over the objects that hold no string, and so name nothing, at once."""
+        match = self._run.match(self._buffer, self._at)
+        if match is None or match.end() - self._at < 3:
+            return
         self._at = match.end()
-        self._in_string = match[0] == b'"'
-        return bytes(match[0])
+        if b"{" in match[0] and wanted(bytes(match[0])):
+            for flat in self._one.findall(match[0]):
+                if wanted(flat):
+                    yield bytes(flat)
 
     def end(self) -> Iterator[bytes]:
         return iter(())
