@@ -162,6 +162,7 @@ BARE = {
 }
 PLACES = {
     "bearer": lambda key: clean_error(f"Authorization: Bearer {key}"),
+    "token": lambda key: clean_error(f"sent Token {key.replace('|', '')}"),
     "other scheme": lambda key: clean_error(f"Authorization: Api-Key {key}"),
     "unknown scheme": lambda key: clean_error(f"authorization: Whatever {key}"),
     "header tuple": lambda key: clean_error(f"[('Authorization', 'Bearer {key}')]"),
@@ -269,6 +270,7 @@ ORDINARY = [
     "192.168.1.10:8080",
     "Basic authentication is required, and bearer tokens are refused.",
     "Bearer authentication failed",
+    "Token 12 of 4096 is outside the vocabulary; token limit exceeded",
     "Key (email)=(ada@example.com) already exists.",
     "task-12345678 and risk-assessment and disk-encryption-at-rest",
     "sk-learn-pipeline",

@@ -134,6 +134,9 @@ _NAMED: dict[str, str] = {
     "scheme": (
         r"(?P<context_scheme>(?i:Bearer|Basic|Api[-_]?Key)\s{1,9})"
         r"(?![A-Za-z][a-z\-]{0,40}(?![A-Za-z0-9_\-.~+/=*]))[A-Za-z0-9_\-.~+/=*]{6,}+"
+        # "token" is a word of errors, too.
+        r"|(?P<context_token>(?i:Token)\s{1,9})(?=[A-Za-z_\-]{0,60}[0-9])"
+        r"(?=[A-Za-z0-9_\-.~+/=]{20})[A-Za-z0-9_\-.~+/=]++"
     ),
     "cookie": (
         rf"(?P<context_cookie>(?i:cookies?){_BETWEEN}(?:b?{_QUOTE})?)"
