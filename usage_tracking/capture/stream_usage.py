@@ -90,49 +90,46 @@ class Hiding:
     def __init__(self, decode: Decode | None = None) -> None:
         self._decode = decode
         #: The beginning of an event whose end has not come; the last bytes of a longer one.
-        self._rest = bytearray()
+        self._rest = b""
         self._is_long = False
 
     def feed(self, data: bytes) -> bytes:
         """What the reader gets for the next piece of the body; b"" if nothing yet."""
+        before, is_long = self._rest, self._is_long
         try:
             if self._decode is not None:
                 data = b"".join(self._decode(data))
             return self._shown(data)
         except Exception as error:  # noqa: BLE001 -- see errors.contained
+            self._rest, self._is_long = b"", False
             contain(error, "Hiding.feed")
-            return self.end() + data
+            return data if is_long else before + data
 
     def end(self) -> bytes:
         """What the reader gets at the end of the body."""
-        rest = b"" if self._is_long else bytes(self._rest)
-        self._rest.clear()
-        return rest
+        rest, self._rest = self._rest, b""
+        return b"" if self._is_long else rest
 
     def _shown(self, data: bytes) -> bytes:
-        # Only what is new is searched, and the bytes before it in which an end may begin.
+        # Only what is new is searched, and the bytes before it in which an end may begin. These
+        # are copied with each piece, but are never many.
         seen = max(len(self._rest) - 3, 0)
-        passed = len(self._rest) if self._is_long else 0
-        self._rest += data
-        shown = b""
+        held, shown, start = self._rest + data, b"", 0
         if self._is_long:
-            match = _END.search(self._rest, seen)
+            match = _END.search(held)
             if match is None:
-                shown = bytes(self._rest[passed:])
-                del self._rest[:-3]
-                return shown
-            shown = bytes(self._rest[passed : match.end()])
-            del self._rest[: match.end()]
-            self._is_long, seen = False, 0
-        found = ((self._rest.rfind(mark, seen), len(mark)) for mark in (b"\n\n", b"\n\r\n"))
-        if end := max((at + length for at, length in found if at >= 0), default=0):
-            whole = bytes(self._rest[:end])
-            del self._rest[:end]
-            shown += _without_extra(whole)
-        if len(self._rest) > _LONGEST:
-            self._is_long = True
-            shown += bytes(self._rest)
-            del self._rest[:-3]
+                self._rest = held[-3:]
+                return data
+            start = seen = match.end()
+            shown = held[len(self._rest) : start]
+        found = ((held.rfind(mark, seen), len(mark)) for mark in (b"\n\n", b"\n\r\n"))
+        end = max((at + length for at, length in found if at >= 0), default=start)
+        shown += _without_extra(held[start:end])
+        rest = held[end:]
+        is_long = len(rest) > _LONGEST
+        if is_long:
+            shown, rest = shown + rest, rest[-3:]
+        self._rest, self._is_long = rest, is_long
         return shown
 
 
