@@ -180,6 +180,10 @@ bench: $(STAMP) ## what is promised beside what is measured, SQLite and PostgreS
 bench-capture: $(STAMP) ## CPU that capture adds, for each transport
 	$(BIN)/python -m benchmarks.capture $(ARGS)
 
+.PHONY: bench-hostile
+bench-hostile: $(STAMP) ## what hostile text and hostile answers cost, for each pattern, encoding and stream format
+	$(BIN)/python -m benchmarks.hostile $(ARGS)
+
 .PHONY: bench-reports
 bench-reports: $(STAMP) ## the commands that read, on a log of a million calls
 	DATABASE_URL= $(BIN)/python -m tests.databases $(BIN)/python -m benchmarks.reports $(ARGS)

@@ -18,7 +18,7 @@ from .errors import contain, contained, logger, one_line, shown_user
 from .events import ENDING, MANUAL, UNKNOWN, Usage, UsageEvent, utc_now, uuid7
 from .owners import Owner, on_event_loop, owner_of, resolve_at, resolve_here
 from .places import NOWHERE, Place, here
-from .redaction import clean_metadata
+from .redaction import clean_metadata, clean_name
 from .scope import Attempt, Attribution, Call, Scope, Unit, attribution
 
 #: How long a call made outside every open unit waits for a manual record to join it, in seconds.
@@ -45,7 +45,7 @@ def record(
     """
     catch_up()
     warn_of_unknown_section(event)
-    call = Call(event, attributed, response_id)
+    call = Call(event, attributed, _id(response_id))
     attributed.unit.remember(call)
     if attributed.scope is not None:
         for observer in attributed.scope.observers():
@@ -123,7 +123,7 @@ def record_manually(
         schema=attributed.place.schema,
     )
     unit = attributed.unit.id if attributed.unit.open else ""
-    call = _joinable(attributed, said, response_id)
+    call = _joinable(attributed, said, _id(response_id))
     if call is not None:
         if owner is not None:
             call.pending = None
@@ -336,6 +336,11 @@ def _put(event: UsageEvent, *, is_written: bool = False) -> None:
         see(event)
     if not is_written:
         outbox.put(event)
+
+
+def _id(value: str) -> str:
+    """Return the id of a response as it is kept and compared."""
+    return clean_name(value) if value else ""
 
 
 def _joinable(attributed: Attribution, said: UsageEvent, response_id: str) -> Call | None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import random
 import sys
+import tracemalloc
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -13,8 +15,9 @@ from hypothesis import strategies as st
 
 from tests.capture.test_transports import encoded, quick
 from tests.cases import check_each
-from usage_tracking.capture import encodings
-from usage_tracking.capture.encodings import UndecodableError, decoder
+from usage_tracking.capture import encodings, exchange
+from usage_tracking.capture.encodings import Decode, UndecodableError, decoder
+from usage_tracking.events import UsageEvent
 
 ENCODINGS = ("gzip", "deflate", "br", "zstd")
 
@@ -123,10 +126,168 @@ class TestPackages:
         assert decoded("br", [encoded(b"words", "br")]) == b"words"
 
 
-def test_bomb_comes_in_pieces_of_bounded_size() -> None:
+#: The packages as they were before they could stop in the middle of what they are given.
+OLD = ("old brotli", "old zstandard")
+
+
+@pytest.fixture
+def old_packages(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Return the encoding, decoded by the package that the parameter names."""
+    name: str = request.param
+    if name == "old brotli":
+        import brotli
+
+        class Decompressor:
+            def __init__(self) -> None:
+                self.process: Callable[[bytes], bytes] = brotli.Decompressor().process
+
+        class Package:
+            pass
+
+        Package.Decompressor = Decompressor  # type: ignore[attr-defined]
+        monkeypatch.setitem(sys.modules, "brotli", Package)  # type: ignore[arg-type]
+    elif name == "old zstandard":
+        for missing in ("compression.zstd", "backports.zstd"):
+            monkeypatch.setitem(sys.modules, missing, None)
+    return {"old brotli": "br", "old zstandard": "zstd"}.get(name, name)
+
+
+every_package = pytest.mark.parametrize("old_packages", [*ENCODINGS, *OLD], indirect=True)
+
+
+def until_left(decode: Decode, wire: bytes) -> tuple[bytes, str]:
+    """Return what comes before `UndecodableError`, and its message."""
+    kept = b""
+    try:
+        for piece in decode(wire):
+            kept += piece
+    except UndecodableError as error:
+        return kept, str(error)
+    return kept, ""
+
+
+@every_package
+class TestBombs:
+    """A few bytes that become very many are never held, and not read to their end."""
+
+    def test_it_is_left_at_the_ratio(self, old_packages: str) -> None:
+        wire = encoded(b" " * (24 * 2**20), old_packages)
+        decode = decoder(old_packages)
+        assert decode is not None
+        kept, said = until_left(decode, wire)
+
+        assert said == "compressed body expands more than 100 times"
+        assert len(kept) <= max(encodings.FREE, len(wire) * encodings.MAX_RATIO)
+
+    def test_it_comes_in_pieces_of_bounded_size(
+        self, old_packages: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(encodings, "FREE", 2**30)
+        wire = encoded(b" " * (24 * 2**20), old_packages)
+        decode = decoder(old_packages)
+        assert decode is not None
+        tracemalloc.start()
+        sizes = [len(piece) for piece in decode(wire)]
+        _, most = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+
+        assert sum(sizes) == 24 * 2**20
+        assert max(sizes) <= 17 * 2**20
+        assert most <= 18 * 2**20  # less than all of it
+
+    def test_it_is_left_at_the_size(
+        self, old_packages: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(encodings, "MAX_DECODED", 2**20)
+        body = random.Random(7).randbytes(2**20 + 2**19)
+        wire = encoded(body, old_packages)
+        decode = decoder(old_packages)
+        assert decode is not None
+        kept, said = until_left(decode, wire)
+
+        assert said == "compressed body has more than 1 MiB"
+        assert body.startswith(kept)
+
+    def test_what_is_no_bomb_is_read(self, old_packages: str) -> None:
+        answer = b'{"index": 12, "embedding": [0.012, -0.0345], "object": "embedding"}, ' * 1000
+        body = b"".join(answer + random.Random(n).randbytes(1500).hex().encode() for n in range(40))
+        wire = encoded(body, old_packages)
+        pieces = [wire[at : at + 7777] for at in range(0, len(wire), 7777)]
+
+        assert decoded(old_packages, pieces) == body
+
+
+def test_bomb_in_a_bomb_is_left() -> None:
+    wire = encoded(encoded(b" " * (256 * 2**20), "gzip"), "gzip")
+
+    with pytest.raises(UndecodableError, match="expands more than 100 times"):
+        decoded("gzip, gzip", [wire])
+
+
+def test_number_of_encodings_is_bounded() -> None:
+    with pytest.raises(UndecodableError, match=r"^body has 4 encodings, more than 3$"):
+        decoder("gzip, br, zstd, gzip")
+    assert decoder("gzip, br, identity, zstd") is not None
+
+
+@pytest.mark.parametrize("old_packages", ["zstd", "old zstandard"], indirect=True)
+def test_window_of_zstd_is_bounded(old_packages: str) -> None:
+    """A frame may ask for gigabytes before it has said anything."""
+    parameters = zstandard.ZstdCompressionParameters.from_level(1, window_log=26)
+    compressor = zstandard.ZstdCompressor(compression_params=parameters).compressobj()
+    wire = compressor.compress(b"words") + compressor.flush()
+
+    with pytest.raises(UndecodableError, match=r"^compressed body cannot be read$"):
+        decoded(old_packages, [wire])
+
+
+def test_number_of_zstd_frames_is_bounded() -> None:
+    with pytest.raises(UndecodableError, match=r"^compressed body has more than 1000 frames$"):
+        decoded("zstd", [encoded(b"", "zstd") * 1001])
+
+
+def test_what_follows_the_end_is_not_kept() -> None:
     decode = decoder("gzip")
     assert decode is not None
-    sizes = [len(piece) for piece in decode(encoded(b" " * (40 * 2**20), "gzip"))]
+    assert b"".join(decode(encoded(b"words", "gzip"))) == b"words"
+    tracemalloc.start()
+    for _ in range(100):
+        assert list(decode(b"\0" * 100_000)) == []
+    held, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
 
-    assert max(sizes) <= encodings.MAX_PIECE
-    assert sum(sizes) == 40 * 2**20
+    assert held < 100_000
+
+
+class TestExchange:
+    """What the row says of a body that is left."""
+
+    @pytest.mark.parametrize("encoding", ENCODINGS)
+    @pytest.mark.parametrize(
+        "content_type", ["text/event-stream", "application/json", "application/x-ndjson"]
+    )
+    def test_usage_is_unknown_and_the_row_says_why(self, content_type: str, encoding: str) -> None:
+        # Running counts come before it: they are no usage of a body that was not read.
+        events: list[UsageEvent] = []
+        token = exchange.proof.set(events)
+        try:
+            call = exchange.begin(
+                "httpx",
+                "POST",
+                "generativelanguage.googleapis.com",
+                None,
+                "/v1beta/models/gemini-2.5-flash:streamGenerateContent",
+                b"{}",
+            )
+        finally:
+            exchange.proof.reset(token)
+        assert call is not None
+        call.answered(200, {"content-type": content_type, "content-encoding": encoding})
+        lead = b'data: {"candidates": [], "usageMetadata": {"promptTokenCount": 7}}\n\n'
+        call.chunk(encoded(lead + b" " * (24 * 2**20), encoding))
+        call.end()
+
+        (event,) = events
+        assert event.usage_source == "unknown"
+        assert event.prompt_tokens is None
+        assert event.metadata["unknown"] == "compressed body expands more than 100 times"

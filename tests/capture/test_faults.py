@@ -61,6 +61,7 @@ ADA = User(pk=7, username="ada")
 #: What stands between the host and our contained functions. These only call the original, call
 #: what is contained, and set context variables.
 SHELLS = {
+    "patching.py": {"_Patch.__init__.<locals>.call", "_Patch.__init__.<locals>.acall"},
     "capture/sending.py": {
         "wrap.<locals>.send",
         "awrap.<locals>.send",

@@ -24,6 +24,7 @@ from tests.cases import check_each
 from tests.told import assert_told_alike, forget, only_row, rows
 from usage_tracking import ai_usage
 from usage_tracking.capture import stream_usage
+from usage_tracking.capture.encodings import decoder
 from usage_tracking.capture.stream_usage import Hiding
 
 pytestmark = pytest.mark.django_db
@@ -294,3 +295,43 @@ class TestHiding:
         assert hiding.feed(b"data: 1\n\n") + hiding.feed(event) + hiding.end() == (
             b"data: 1\n\n" + event
         )
+
+    def test_event_without_an_end_is_not_held(self) -> None:
+        hiding = Hiding()
+        given = taken = 0
+        for piece in [b"data: "] + [b"a" * 1000] * 1000:
+            taken += len(piece)
+            given += len(hiding.feed(piece))
+            assert taken - given <= stream_usage._LONGEST + 1000
+            assert len(hiding._rest) <= stream_usage._LONGEST + 1000
+
+        rest = hiding.feed(b"a\n") + hiding.feed(b"\ndata: 1\n\n" + sse(EXTRA, WORD)) + hiding.end()
+        assert rest == b"a\n\ndata: 1\n\n" + sse(WORD)
+        assert given == taken
+
+    @quick
+    @given(
+        sizes=st.lists(st.integers(0, 60), max_size=6),
+        newline=st.sampled_from([b"\n", b"\r\n"]),
+        places=st.lists(st.integers(0, 600), max_size=20).map(sorted),
+    )
+    def test_long_event_is_passed_on_whole(
+        self, sizes: list[int], newline: bytes, places: list[int]
+    ) -> None:
+        wire = b"".join(b"data: " + b"a" * size + newline * 2 for size in sizes) + b"data: b"
+        cut = zip([0, *places], [*places, len(wire)], strict=True)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(stream_usage, "_LONGEST", 30)
+            hiding = Hiding()
+            shown = b"".join(hiding.feed(wire[a:b]) for a, b in cut) + hiding.end()
+
+        assert shown == wire
+
+    def test_reader_gets_all_of_a_body_that_expands_much(self) -> None:
+        wire = gzip.compress(b": " + b"a" * (12 * 2**20) + b"\n\n" + sse(EXTRA) + DONE)
+        hiding = Hiding(decoder("gzip", is_bounded=False))
+
+        shown = hiding.feed(wire) + hiding.end()
+
+        assert len(shown) == 2 + 12 * 2**20 + 2 + len(DONE)
+        assert shown.endswith(DONE)

@@ -15,8 +15,8 @@ from hypothesis import HealthCheck, example, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from usage_tracking.formats import streams
-from usage_tracking.formats.reader import error_text
+from usage_tracking.formats import READERS, streams
+from usage_tracking.formats.reader import Reader, error_text
 from usage_tracking.formats.streams import (
     EventStream,
     JSONArray,
@@ -533,4 +533,108 @@ def _kept(splitter: object) -> int:
             held += len(value)
         elif isinstance(value, list):
             held += sum(map(len, value))
+    return held
+
+
+class TestHostile:
+    """No stream is held beyond its bound, and none is read again and again."""
+
+    @pytest.mark.parametrize(
+        ("splitter", "unit"),
+        [
+            (ServerSentEvents, b"a"),
+            (ServerSentEvents, b"data:"),
+            (ServerSentEvents, b"data:\n"),
+            (ServerSentEvents, b"data:a\n"),
+            (ServerSentEvents, b"\n"),
+            (ServerSentEvents, b"\r\n"),
+            (Lines, b"a"),
+            (Lines, b" "),
+            (Lines, b"\n"),
+            (JSONArray, b"{},"),
+            (JSONArray, b"1,"),
+            (JSONArray, b'{"a":'),
+            (JSONArray, b'{"\\\\'),
+            (JSONArray, b'"\\"'),
+            (JSONArray, b"}"),
+            (EventStream, b"\0"),
+        ],
+    )
+    def test_what_is_held_is_bounded(self, splitter: type[Splitter], unit: bytes) -> None:
+        # Also where each piece ends in the middle of an escape.
+        for size in (1000, 999, 1001):
+            split = splitter()
+            piece = (b"[" if splitter is JSONArray else b"") + unit * size
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(streams, "MAX_EVENT", 10_000)
+                patch.setattr(streams, "MAX_LINES", 100)
+                for _ in range(30):
+                    list(split.feed(piece, lambda events: False))
+                    assert _held(split) <= 10_000 + 2 * len(piece)
+                    piece = unit * size
+
+    def test_marks_that_do_not_count_are_passed_at_once(self) -> None:
+        asked: list[int] = []
+        split = JSONArray()
+
+        def wanted(events: bytes) -> bool:
+            asked.append(len(events))
+            return False
+
+        wire = b'[{"a": "' + b'\\"{}' * 10_000 + b'"}, ' + b"{}, " * 10_000 + b'{"b": 1}]'
+        assert list(split.feed(wire, wanted)) == []
+        assert asked == [40_009, 40_002, 8]
+
+    def test_blank_lines_are_passed_at_once(self) -> None:
+        split = ServerSentEvents()
+
+        assert list(split.feed(b"data: 1" + b"\n" * 10_000 + b"data: 2" + b"\r\n" * 9)) == [
+            b"1",
+            b"2",
+        ]
+
+    @pytest.mark.parametrize(
+        "kind", sorted({*READERS.values()} - {READERS["bedrock.invoke"]}, key=str)
+    )
+    def test_events_of_no_shape_are_not_parsed_without_end(self, kind: type[Reader]) -> None:
+        reader = kind()
+        parsed = 0
+        loads = json.loads
+
+        def count(data: bytes) -> Any:
+            nonlocal parsed
+            parsed += 1
+            return loads(data)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("usage_tracking.formats.reader.json.loads", count)
+            for _ in range(3000):
+                reader.feed(b"{}")
+        assert parsed <= 1000
+        assert not reader.wants(b"{}")
+        assert reader.wants(b'{"error": {"message": "no"}}')
+
+    @pytest.mark.parametrize("kind", READERS.values())
+    def test_names_of_megabytes_are_cut(self, kind: type[Reader]) -> None:
+        long = "a" * 10**6
+        names = [
+            *("id", "model", "model_id", "modelVersion", "responseId", "service_tier", "object"),
+            *("message", "detail", "error", "generation_id", "version", "status"),
+        ]
+        reader = kind()
+        reader.body(dict.fromkeys(names, long))
+        reader.body({"error": {"message": long, "type": long, "code": long}})
+        reader.event({"type": "error", "message": long})
+
+        kept = [reader.model, reader.response_id, reader.error, reader.service_tier]
+        assert max(map(len, kept)) <= 2 * 4000 + 2
+
+
+def _held(split: Splitter) -> int:
+    held = 0
+    for value in vars(split).values():
+        if isinstance(value, (bytes, bytearray)):
+            held += len(value)
+        elif isinstance(value, list):
+            held += sum(len(item) + 50 for item in value)
     return held

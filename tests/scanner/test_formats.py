@@ -279,3 +279,60 @@ def test_nothing_found(capsys, tree):
     code, out, _ = run(capsys)
     assert code == 0
     assert out.startswith("0 AI call sites: 0 covered, 0 captured, 0 invisible — 2 files")
+
+
+class TestHostileNames:
+    """A file name may hold whatever a file system allows, and forges no line of a report."""
+
+    NAMES = (
+        "shop/a\n::error::forged.py",
+        "shop/b\r\n  views.py:1  covered.py",
+        "shop/\x1b[2J\x1b[31mred.py",
+        "shop/c\x9b31m\u2028\u202e.py",
+        "shop/d%0A::error::x,y.py",
+        "shop/e\udcff.py",  # a byte that is no text
+    )
+
+    @pytest.fixture(params=NAMES)
+    def name(self, request, tree):
+        (tree / request.param).parent.mkdir(parents=True, exist_ok=True)
+        try:
+            (tree / request.param).write_text(CODE)
+        except OSError:
+            pytest.skip("the file system refuses this name")
+        (tree / request.param.replace(".py", "2.py")).write_text("print 'x'\n")
+        return request.param
+
+    @pytest.mark.parametrize("arguments", [(), ("-v", "0"), ("-v", "2")])
+    def test_text(self, capsys, name, arguments, tree):
+        code, out, _ = run(capsys, *arguments)
+
+        assert code == 1
+        assert all(line.isprintable() for line in out.split("\n"))
+        assert not [line for line in out.split("\n") if line.startswith("::")]
+        assert out.encode()
+
+    def test_text_in_a_file(self, capsys, name, tree):
+        run(capsys, "--output", "report.txt")
+
+        assert all(line.isprintable() for line in (tree / "report.txt").read_text().split("\n"))
+
+    def test_github(self, capsys, name):
+        _, out, _ = run(capsys, "--format", "github")
+
+        *commands, _ = out.rstrip("\n").split("\n")
+        assert all(re.match(r"::(error|warning|notice) file=", line) for line in commands)
+        assert all(line.isprintable() for line in commands)
+        # As many as without that file, and those of it.
+        assert len(commands) == 2 * len([line for line in commands if "shop/views.py" in line]) + 2
+
+    @pytest.mark.parametrize("wanted", ["json", "sarif"])
+    def test_json(self, capsys, name, wanted):
+        _, out, _ = run(capsys, "--format", wanted)
+
+        assert all(line.isprintable() for line in out.split("\n"))
+        data = json.loads(out)
+        if wanted == "json":
+            assert name in {site["path"] for site in data["findings"]}
+        else:
+            Sarif.model_validate(data)

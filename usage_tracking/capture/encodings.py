@@ -7,8 +7,10 @@ https://www.iana.org/assignments/http-parameters/http-parameters.xhtml#content-c
 
 from __future__ import annotations
 
+import sys
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from itertools import chain
 from typing import Any
@@ -18,22 +20,47 @@ from ..interruptions import by_signal
 #: Takes a piece of the body, gives it decoded in pieces of bounded size.
 Decode = Callable[[bytes], Iterator[bytes]]
 
-#: A few bytes can become gigabytes; so many are taken at a time.
-MAX_PIECE = 8 * 1024 * 1024
+#: Bytes of the body that a decoder is given at a time.
+STEP = 16 * 1024
+#: Bytes that are taken from a decoder at a time; each can stop in the middle of what it was given.
+MAX_PIECE = 256 * 1024
+#: A body may become so many times as long, which no JSON does, unless it stays below `FREE` bytes.
+MAX_RATIO = 100
+FREE = 8 * 1024 * 1024
+#: Bytes of a decoded body, whatever the ratio.
+MAX_DECODED = 256 * 1024 * 1024
+#: Encodings of one body, of which each multiplies the ratio.
+MAX_ENCODINGS = 3
+#: Frames of a zstd body; a new decoder is made for each.
+MAX_FRAMES = 1000
+
+#: Bytes of the body for decoders that give all at once what becomes of them. Eight bytes of brotli
+#: are 16 MiB at most, the length of a meta-block: https://www.rfc-editor.org/rfc/rfc7932#section-9.2
+#: Four bytes of zstd are a block of 128 kB: https://www.rfc-editor.org/rfc/rfc8878#section-3.1.1.2
+_BROTLI_STEP, _ZSTANDARD_STEP = 8, 64
+#: Bytes of the window that a zstd body may need, in base 2 and as a number:
+#: https://www.rfc-editor.org/rfc/rfc9659
+_WINDOW_LOG = 23
 
 
 class UndecodableError(ValueError):
-    """The body is not what its content-encoding says, or there is nothing to decode it with."""
+    """The body is not what its content-encoding says, too large, or no package decodes it."""
 
 
-def decoder(content_encoding: str) -> Decode | None:
+def decoder(content_encoding: str, *, is_bounded: bool = True) -> Decode | None:
     """The decoder for the value of a Content-Encoding header, None if nothing has to be done.
 
+    One that is not bounded is for the site's own reader, who gets all that there is.
     Raises `UndecodableError` if there is none for it here.
     """
     names = [name.strip().lower() for name in content_encoding.split(",")]
+    names = [name for name in names if name not in {"", "identity"}]
+    if len(names) > MAX_ENCODINGS:
+        raise UndecodableError(f"body has {len(names)} encodings, more than {MAX_ENCODINGS}")
     # The last one was applied last: https://www.rfc-editor.org/rfc/rfc9110#section-8.4
-    steps = [_decoder(name) for name in reversed(names) if name not in {"", "identity"}]
+    steps = [_decoder(name, is_bounded=is_bounded) for name in reversed(names)]
+    if is_bounded:
+        steps = [_bounded(step) for step in steps]
     if not steps:
         return None
     if len(steps) == 1:
@@ -48,16 +75,39 @@ def decoder(content_encoding: str) -> Decode | None:
     return decode
 
 
-def _decoder(name: str) -> Decode:
+def _bounded(step: Decode) -> Decode:
+    """Return `step`, given little at a time, up to the ratio and the size that a body may have."""
+    taken = given = 0
+
+    def decode(data: bytes) -> Iterator[bytes]:
+        nonlocal taken, given
+        for at in range(0, len(data), STEP):
+            part = data[at : at + STEP]
+            taken += len(part)
+            for piece in step(part):
+                given += len(piece)
+                if given > max(FREE, taken * MAX_RATIO):
+                    raise UndecodableError(f"compressed body expands more than {MAX_RATIO} times")
+                if given > MAX_DECODED:
+                    raise UndecodableError(
+                        f"compressed body has more than {MAX_DECODED // 2**20} MiB"
+                    )
+                if piece:
+                    yield piece
+
+    return decode
+
+
+def _decoder(name: str, *, is_bounded: bool) -> Decode:
     if name in {"gzip", "x-gzip", "deflate"}:
         return _zlib()
     if name == "br" and (brotli := _first("brotli", "brotlicffi")):
         return _brotli(brotli)
     if name == "zstd":
         if zstd := _first("compression.zstd", "backports.zstd"):
-            return _zstd(zstd)
+            return _zstd(zstd, MAX_FRAMES if is_bounded else sys.maxsize)
         if zstandard := _first("zstandard"):
-            return _whole_pieces(zstandard.ZstdDecompressor().decompressobj().decompress)
+            return _zstandard(zstandard)
     raise UndecodableError(f"content-encoding {name} cannot be read")
 
 
@@ -66,9 +116,13 @@ def _zlib() -> Decode:
 
     def decode(data: bytes) -> Iterator[bytes]:
         try:
-            while data:
-                yield inflate.decompress(data, MAX_PIECE)
+            # What follows the end is left out; the decoder would keep it all.
+            while not inflate.eof:
+                piece = inflate.decompress(data, MAX_PIECE)
+                yield piece
                 data = inflate.unconsumed_tail
+                if not data and len(piece) < MAX_PIECE:
+                    return
         except zlib.error as error:
             raise UndecodableError("compressed body cannot be read") from error
 
@@ -79,18 +133,36 @@ def _brotli(brotli: Any) -> Decode:
     inflate = brotli.Decompressor()
     # brotlicffi calls it so, and older releases of Brotli too.
     process = getattr(inflate, "process", None) or inflate.decompress
-    return _whole_pieces(process)
-
-
-def _zstd(zstd: Any) -> Decode:
-    inflate = zstd.ZstdDecompressor()
+    accepts = getattr(inflate, "can_accept_more_data", None)
+    if accepts is None:  # before Brotli 1.2
+        return _in_steps(process, _BROTLI_STEP)
 
     def decode(data: bytes) -> Iterator[bytes]:
-        nonlocal inflate
+        with _unreadable():
+            piece = process(data, output_buffer_limit=MAX_PIECE)
+            yield piece
+            # It says what it has not taken yet, not what it has not given.
+            while not accepts() or len(piece) >= MAX_PIECE:
+                piece = process(b"", output_buffer_limit=MAX_PIECE)
+                yield piece
+
+    return decode
+
+
+def _zstd(zstd: Any, max_frames: int) -> Decode:
+    options = {zstd.DecompressionParameter.window_log_max: _WINDOW_LOG}
+    inflate = zstd.ZstdDecompressor(options=options)
+    frames = 1
+
+    def decode(data: bytes) -> Iterator[bytes]:
+        nonlocal inflate, frames
         try:
             while data or not (inflate.needs_input or inflate.eof):
                 if inflate.eof:  # a body may be several frames
-                    inflate = zstd.ZstdDecompressor()
+                    inflate = zstd.ZstdDecompressor(options=options)
+                    frames += 1
+                    if frames > max_frames:
+                        raise UndecodableError(f"compressed body has more than {max_frames} frames")
                 yield inflate.decompress(data, MAX_PIECE)
                 data = inflate.unused_data if inflate.eof else b""
         except zstd.ZstdError as error:
@@ -99,16 +171,58 @@ def _zstd(zstd: Any) -> Decode:
     return decode
 
 
-def _whole_pieces(process: Callable[[bytes], bytes]) -> Decode:
+def _zstandard(zstandard: Any) -> Decode:
+    pieces: list[bytes] = []
+
+    class Sink:
+        def write(self, data: bytes) -> int:
+            pieces.append(bytes(data))
+            return len(data)
+
+    inflate = zstandard.ZstdDecompressor(max_window_size=2**_WINDOW_LOG)
+    # It writes in pieces and passes from frame to frame, which a `decompressobj` does not.
+    writer = inflate.stream_writer(Sink(), write_size=MAX_PIECE)
+
+    def process(data: bytes) -> bytes:
+        pieces.clear()
+        writer.write(data)
+        return b"".join(pieces)
+
+    return _in_steps(process, _ZSTANDARD_STEP)
+
+
+def _in_steps(process: Callable[[bytes], bytes], size: int) -> Decode:
+    """Decode `size` bytes at a time, for what gives at once all that becomes of them."""
+
     def decode(data: bytes) -> Iterator[bytes]:
-        try:
-            yield process(data)
-        except Exception as error:
-            if by_signal(error):
-                raise
-            raise UndecodableError("compressed body cannot be read") from error
+        pieces: list[bytes] = []
+        length = 0
+        with _unreadable():
+            for at in range(0, len(data), size):
+                piece = process(data[at : at + size])
+                if length + len(piece) > MAX_PIECE:
+                    yield b"".join(pieces)
+                    pieces.clear()
+                    length = 0
+                if len(piece) > MAX_PIECE:
+                    yield piece  # not copied
+                else:
+                    pieces.append(piece)
+                    length += len(piece)
+            yield b"".join(pieces)
 
     return decode
+
+
+@contextmanager
+def _unreadable() -> Iterator[None]:
+    """Turn whatever a decoder raises into `UndecodableError`."""
+    try:
+        yield
+    except Exception as error:
+        if by_signal(error):
+            raise
+        raise UndecodableError("compressed body cannot be read") from error
 
 
 def _first(*names: str) -> Any:

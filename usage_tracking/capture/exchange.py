@@ -8,7 +8,7 @@ import os
 import re
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import replace
@@ -20,9 +20,9 @@ from .. import conf, outbox, recorder
 from ..errors import contain, contained
 from ..events import UNKNOWN, Usage, UsageEvent, named_uuid7, utc_now, uuid7
 from ..formats import READERS
-from ..formats.reader import Reader, error_text
+from ..formats.reader import Reader, error_text, text
 from ..formats.streams import JSONArray, Splitter, is_binary, splitter_for
-from ..redaction import clean_text
+from ..redaction import clean_name, clean_text
 from ..scope import Attempt, attribution
 from .encodings import Decode, UndecodableError, decoder
 from .endpoints import Endpoint, recognise
@@ -31,6 +31,8 @@ from .stream_usage import Hiding, Question, question
 #: Of a larger body only the end is kept; there the providers put the usage.
 MAX_BODY = 8 * 1024 * 1024
 _TAIL = 64 * 1024
+#: Bytes of a body that are looked at together.
+_PIECE = 1024 * 1024
 #: A larger request is searched for its model, not parsed.
 _SMALL = 16 * 1024
 
@@ -116,6 +118,8 @@ class Exchange:
         self._length = 0
         self._ignored = False
         self._problem = ""
+        #: What comes of the body cannot be decoded, or is not worth it: see `encodings`.
+        self._undecodable = False
         self._said_all = False
         self._done = False
 
@@ -137,7 +141,7 @@ class Exchange:
             try:
                 self._decode = decoder(self._content_encoding)
             except UndecodableError as error:
-                self._problem = str(error)
+                self._leave(error)
 
     @contained
     def hiding(self) -> Hiding | None:
@@ -145,7 +149,9 @@ class Exchange:
         if self.question is None or not self._streamed or not self.question.is_answered():
             return None
         # A decoder of its own: each takes every piece once.
-        return Hiding(None if self._is_decoded else decoder(self._content_encoding))
+        if self._is_decoded:
+            return Hiding()
+        return Hiding(decoder(self._content_encoding, is_bounded=False))
 
     @contained
     def whole(self, content: bytes) -> None:
@@ -158,7 +164,7 @@ class Exchange:
         """Says that the pieces of the body come as the library has decoded them."""
         if not self._is_decoded:
             self._is_decoded = True
-            self._decode, self._problem = None, ""
+            self._decode, self._problem, self._undecodable = None, "", False
 
     def chunk(self, data: bytes) -> None:
         """Takes the next piece of the body, as it came from the network unless `is_decoded`.
@@ -181,13 +187,15 @@ class Exchange:
         if isinstance(error, LEFT):
             error, abandoned = None, True
         self._digest()
-        if self._splitter is not None:
+        if self._undecodable:
+            pass
+        elif self._splitter is not None:
             self._finish_stream(self._splitter, whole=error is None and not abandoned)
         elif self._kept:
             self._read_body(bytes(self._kept))
         # Many clients stop at the provider's last event without waiting for the end of the body.
         said_all = self._said_all or self._reader.complete
-        ended = error is None and (not abandoned or said_all)
+        ended = error is None and (not abandoned or said_all) and not self._undecodable
         self._record(ended=ended, error=error)
 
     def abandon(self) -> None:
@@ -210,10 +218,16 @@ class Exchange:
         if self._problem or self._ignored or self._done:
             return
         try:
-            for piece in [data] if self._decode is None else self._decode(data):
+            for piece in _cut(data) if self._decode is None else self._decode(data):
                 self._take(piece)
         except UndecodableError as error:
-            self._problem = str(error)
+            self._leave(error)
+
+    def _leave(self, error: UndecodableError) -> None:
+        """Give up a body for good, and what there is of it."""
+        self._problem, self._undecodable = str(error), True
+        self._decode = None
+        self._kept.clear()
 
     def _take(self, data: bytes) -> None:
         if self._splitter is None and not self._kept and self._is_array(data):
@@ -283,6 +297,7 @@ class Exchange:
             return  # nothing was made in the background, or it is still being made
         body = self._request_body
         requested = self._requested_model()
+        response_id = clean_name(reader.response_id)
         usage, facts = self._usage(ended=ended, error=error)
         if error is not None:
             message = f"{type(error).__name__}: {error}".removesuffix(": ")
@@ -290,8 +305,8 @@ class Exchange:
             message = f"HTTP {self._status}" + (f" {reader.error}" if reader.error else "")
         else:
             message = reader.error
-        if reader.response_id:
-            facts["response_id"] = clean_text(reader.response_id, _NAME)
+        if response_id:
+            facts["response_id"] = clean_text(response_id, _NAME)
         if requested and reader.model and requested != reader.model:
             facts["requested_model"] = clean_text(requested, _NAME)
         if reader.service_tier and reader.service_tier not in {"default", "standard"}:
@@ -299,10 +314,10 @@ class Exchange:
         if endpoint.unknown_host:
             facts["host"] = clean_text(endpoint.unknown_host, _NAME)
         event_id, created_at = uuid7(self._created_at), self._created_at
-        if reader.background_since is not None and reader.response_id:
+        if reader.background_since is not None and response_id:
             # Who polls for the answer may be another process: both must come to the same id.
             begun = datetime.fromtimestamp(reader.background_since, UTC)
-            event_id = named_uuid7(begun, f"{endpoint.provider} {reader.response_id}")
+            event_id = named_uuid7(begun, f"{endpoint.provider} {response_id}")
             created_at = begun if endpoint.polls else created_at
         owner = seen.owner
         event = UsageEvent.create(
@@ -329,10 +344,10 @@ class Exchange:
         if self._proof is not None:
             self._proof.append(event)
         elif endpoint.polls:
-            recorder.complete(event, seen, reader.response_id)
+            recorder.complete(event, seen, response_id)
         else:
             seen = replace(seen, attempt=self._attempt(body, requested))
-            recorder.record(event, seen, reader.response_id)
+            recorder.record(event, seen, response_id)
 
     @contained
     def _attempt(self, body: Any, requested: str) -> Attempt | None:
@@ -386,7 +401,16 @@ class Exchange:
                 model = json.loads(body).get("model")
         elif body and (match := _MODEL.search(body[-4096:]) or _MODEL.search(body[:4096])):
             model = match[1].decode("utf-8", "replace")
-        return model if isinstance(model, str) and model else self._endpoint.model
+        return text(model) or self._endpoint.model
+
+
+def _cut(data: bytes) -> Iterator[bytes]:
+    """Yield `data`, which may be a whole body, in pieces of which a splitter can hold the lines."""
+    if len(data) <= _PIECE:
+        yield data
+        return
+    for at in range(0, len(data), _PIECE):
+        yield data[at : at + _PIECE]
 
 
 #: Headers that are the same in all attempts of one call: of Stainless' SDKs and of botocore.

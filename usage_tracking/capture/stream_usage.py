@@ -19,8 +19,10 @@ from .endpoints import Endpoint
 #: What servers answer to a field that they do not know.
 REJECTIONS = frozenset({400, 422})
 
-_EVENT = re.compile(rb".*?\r?\n\r?\n", re.DOTALL)
-_NO_CHOICES = re.compile(rb'"choices"\s*:\s*\[\s*\]')
+_END = re.compile(rb"\n\r?\n")
+#: Bytes of an event that may be the extra one, which holds some counts.
+_LONGEST = 64 * 1024
+_NO_CHOICES = re.compile(rb'"choices"\s{0,9}:\s{0,9}\[\s{0,9}\]')
 
 #: `host:port` of servers that rejected the field.
 _rejecting: set[str] = set()
@@ -81,39 +83,64 @@ def question(endpoint: Endpoint, authority: str, body: object) -> Question | Non
 class Hiding:
     """Passes a stream of events on without the chunk that its reader has not asked for.
 
-    Whole events only, decoded by `decode` if that is given. Never raises.
+    Whole events only, decoded by `decode` if that is given, unless one is longer than any that is
+    left out: that one is passed on as it comes. Never raises.
     """
 
     def __init__(self, decode: Decode | None = None) -> None:
         self._decode = decode
+        #: The beginning of an event whose end has not come; the last bytes of a longer one.
         self._rest = b""
+        self._is_long = False
 
     def feed(self, data: bytes) -> bytes:
         """What the reader gets for the next piece of the body; b"" if nothing yet."""
-        before, self._rest = self._rest, b""
+        before, is_long = self._rest, self._is_long
         try:
             if self._decode is not None:
                 data = b"".join(self._decode(data))
-            shown, self._rest = _split(before + data)
-            return shown
+            return self._shown(data)
         except Exception as error:  # noqa: BLE001 -- see errors.contained
+            self._rest, self._is_long = b"", False
             contain(error, "Hiding.feed")
-            return before + data
+            return data if is_long else before + data
 
     def end(self) -> bytes:
         """What the reader gets at the end of the body."""
         rest, self._rest = self._rest, b""
-        return rest
+        return b"" if self._is_long else rest
+
+    def _shown(self, data: bytes) -> bytes:
+        # Only what is new is searched, and the bytes before it in which an end may begin. These
+        # are copied with each piece, but are never many.
+        seen = max(len(self._rest) - 3, 0)
+        held, shown, start = self._rest + data, b"", 0
+        if self._is_long:
+            match = _END.search(held)
+            if match is None:
+                self._rest = held[-3:]
+                return data
+            start = seen = match.end()
+            shown = held[len(self._rest) : start]
+        found = ((held.rfind(mark, seen), len(mark)) for mark in (b"\n\n", b"\n\r\n"))
+        end = max((at + length for at, length in found if at >= 0), default=start)
+        shown += _without_extra(held[start:end])
+        rest = held[end:]
+        is_long = len(rest) > _LONGEST
+        if is_long:
+            shown, rest = shown + rest, rest[-3:]
+        self._rest, self._is_long = rest, is_long
+        return shown
 
 
-def _split(data: bytes) -> tuple[bytes, bytes]:
-    """The whole events at the beginning of `data` without the extra one, and the rest."""
-    end, shown = 0, []
-    for event in _EVENT.finditer(data):
-        end = event.end()
-        if not _is_extra(event[0]):
-            shown.append(event[0])
-    return b"".join(shown), data[end:]
+def _without_extra(data: bytes) -> bytes:
+    """The whole events of which `data` consists, without the extra one."""
+    shown, start = [], 0
+    for match in _END.finditer(data):
+        event, start = data[start : match.end()], match.end()
+        if not _is_extra(event):
+            shown.append(event)
+    return b"".join(shown)
 
 
 def _is_extra(event: bytes) -> bool:

@@ -27,7 +27,7 @@ class CohereReader(Reader):
 
     def wants(self, data: bytes) -> bool:
         return (
-            not self.recognised
+            self._asks_shape
             or b"stream-end" in data
             or b"message-end" in data
             or b'"error"' in data

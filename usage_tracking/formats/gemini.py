@@ -28,7 +28,7 @@ class GenerateContentReader(Reader):
         # Every event has totals but only the last ones count: keep it, parse once at the end.
         if self.usage_key in data:
             self._last = data
-        if not self.recognised or b'"error"' in data:
+        if self._asks_shape or b'"error"' in data:
             super().feed(data)
 
     def end(self) -> None:

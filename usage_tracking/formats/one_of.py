@@ -16,6 +16,8 @@ class OneOf(Reader):
         self._readers = [kind() for kind in self.kinds]
 
     def wants(self, data: bytes) -> bool:
+        if not self.recognised and not self._asks_shape:
+            return b'"error"' in data or any(reader._has_usage(data) for reader in self._readers)
         return any(reader.wants(data) for reader in self._readers)
 
     def event(self, data: dict[str, Any]) -> None:

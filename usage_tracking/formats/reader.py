@@ -9,6 +9,12 @@ from typing import Any
 
 from ..events import Usage
 
+#: Characters of a name or a message of the provider. It may send megabytes; of the longest that is
+#: kept, an error, no more is read.
+MAX_TEXT = 4000
+#: Events in the shape of no answer after which only those are parsed that name usage or an error.
+MAX_UNRECOGNISED = 1000
+
 
 class Reader:
     """Reads one answer of one wire format.
@@ -31,6 +37,7 @@ class Reader:
         self.service_tier = ""
         #: The answer has the shape of this format.
         self.recognised = False
+        self._unrecognised = 0
         #: When a response that is made in the background was begun, in Unix time; else None.
         self.background_since: int | None = None
         #: Such a response will not change any more.
@@ -46,13 +53,20 @@ class Reader:
     def feed(self, data: bytes) -> None:
         """Takes the data of one stream event; raises ValueError if it is not JSON."""
         if self.wants(data):
+            if not self.recognised:
+                self._unrecognised += 1
             parsed = json.loads(data)
             if isinstance(parsed, dict):
                 self.event(parsed)
 
     def wants(self, data: bytes) -> bool:
         """Whether one event, or any of several, says something that is still to be read."""
-        return not self.recognised or b'"error"' in data or self._has_usage(data)
+        return self._asks_shape or b'"error"' in data or self._has_usage(data)
+
+    @property
+    def _asks_shape(self) -> bool:
+        """Whether the next event may still show that the answer has the shape of this format."""
+        return not self.recognised and self._unrecognised < MAX_UNRECOGNISED
 
     def _has_usage(self, data: bytes) -> bool:
         """Whether an event names its usage and does not only say `"usage": null`."""
@@ -86,7 +100,8 @@ def mapping(value: object) -> dict[str, Any]:
 
 
 def text(value: object) -> str:
-    return value if isinstance(value, str) else ""
+    """Return the beginning of a string, as much as anything is kept of; "" for what is none."""
+    return value[:MAX_TEXT] if isinstance(value, str) else ""
 
 
 def added(*counts: int | None) -> int | None:
@@ -139,7 +154,7 @@ def error_text(data: object) -> str:
     data = mapping(data)
     error = data.get("error")
     if isinstance(error, str):
-        return error
+        return text(error)
     if not error and isinstance(errors := data.get("errors"), list) and errors:
         error = errors[0]  # watsonx
     if not isinstance(error, dict):
@@ -151,4 +166,4 @@ def error_text(data: object) -> str:
 
 
 def _code(value: object) -> str:
-    return str(value) if value and isinstance(value, (str, int)) else ""
+    return text(str(value)) if value and isinstance(value, (str, int)) else ""

@@ -14,6 +14,9 @@ MAX_EVENT = 8 * 1024 * 1024
 #: The events of so many bytes are asked about at once.
 _STRETCH = 4096
 _BLANK_LINE = re.compile(rb"\n\r?\n")
+_BLANK_LINES = re.compile(rb"\n(?:\r?\n)(?:\r?\n)++")
+#: So many lines of one event: each takes more memory than it has bytes.
+MAX_LINES = 100_000
 
 
 def everything(_: bytes) -> bool:
@@ -53,7 +56,7 @@ class ServerSentEvents:
     """
 
     def __init__(self) -> None:
-        self._rest = b""
+        self._rest = bytearray()
         self._data: list[bytes] = []
         self._length = 0
         #: An event that is too long is passed over, to its end: the next blank line.
@@ -77,8 +80,12 @@ class ServerSentEvents:
 
     def _feed(self, chunk: bytes) -> Iterator[bytes]:
         if b"\n" in chunk:
-            *lines, chunk = (self._rest + chunk).split(b"\n")
-            self._rest = b""
+            if b"\n\n\n" in chunk or b"\n\r\n\r\n" in chunk:
+                chunk = _BLANK_LINES.sub(b"\n\n", chunk)  # more than one means no more
+            if self._rest:
+                chunk = bytes(self._rest + chunk)
+                self._rest.clear()
+            *lines, chunk = chunk.split(b"\n")
             for line in lines:
                 if line.startswith(b"data:"):
                     self._add(line)
@@ -95,13 +102,13 @@ class ServerSentEvents:
 
     def end(self) -> Iterator[bytes]:
         if self._rest.startswith(b"data:"):
-            self._add(self._rest)
+            self._add(bytes(self._rest))
         if self._data and not self._skipping:
             yield self._take()
 
     def _add(self, line: bytes) -> None:
         self._length += len(line)
-        if self._length > MAX_EVENT:
+        if self._length > MAX_EVENT or len(self._data) > MAX_LINES:
             self._forget()
             self._skipping = True
         elif not self._skipping:
@@ -112,14 +119,19 @@ class ServerSentEvents:
         return data[0] if len(data) == 1 else b"\n".join(data)
 
     def _forget(self) -> None:
-        self._data, self._length, self._rest = [], 0, b""
+        self._data, self._length = [], 0
+        self._rest.clear()
 
 
 class JSONArray:
     """The objects of one JSON array that arrives piece by piece (Gemini without `alt=sse`)."""
 
     _outside = re.compile(rb'["{}]')
-    _inside = re.compile(rb'["\\]')
+    #: As much of a string as has arrived, without the backslash of what has not.
+    _inside = re.compile(rb'(?:[^"\\]++|\\.)*+', re.DOTALL)
+
+    _one = re.compile(rb'\{[^"{}]*+\}')
+    _run = re.compile(rb'(?:[^"{}]++|\{[^"{}]*+\})*+')
 
     def __init__(self) -> None:
         self._buffer = bytearray()
@@ -130,19 +142,27 @@ class JSONArray:
         self._skipping = False
 
     def feed(self, chunk: bytes, wanted: Callable[[bytes], bool] = everything) -> Iterator[bytes]:
-        self._buffer += chunk
-        while match := (self._inside if self._in_string else self._outside).search(
-            self._buffer, self._at
-        ):
+        """The objects that end in `chunk`."""
+        buffer = self._buffer
+        buffer += chunk
+        while True:
+            if self._in_string:
+                match = self._inside.match(buffer, self._at)
+                self._at = match.end() if match else self._at
+                if buffer[self._at : self._at + 1] != b'"':
+                    break  # the string goes on, or what a backslash escapes has not arrived yet
+                self._in_string = False
+                self._at += 1
+            if self._depth == 0:
+                yield from self._flat(wanted)
+            match = self._outside.search(buffer, self._at)
+            if match is None:
+                self._at = len(buffer)
+                break
             self._at = match.end()
             mark = match[0]
-            if mark == b"\\":
-                if self._at == len(self._buffer):
-                    self._at -= 1  # what it escapes has not arrived yet
-                    return
-                self._at += 1
-            elif mark == b'"':
-                self._in_string = not self._in_string
+            if mark == b'"':
+                self._in_string = True
             elif mark == b"{":
                 if self._depth == 0:
                     self._start = match.start()
@@ -150,20 +170,29 @@ class JSONArray:
             elif self._depth:
                 self._depth -= 1
                 if self._depth == 0:
-                    event = bytes(self._buffer[self._start : self._at])
+                    event = bytes(buffer[self._start : self._at])
                     skipped, self._skipping = self._skipping, False
-                    del self._buffer[: self._at]
+                    del buffer[: self._at]
                     self._at, self._start = 0, -1
                     if not skipped and wanted(event):
                         yield event
-        self._at = len(self._buffer)
-        if self._start < 0:
-            self._buffer.clear()
-            self._at = 0
-        elif len(self._buffer) > MAX_EVENT:
+        if self._start < 0 or len(buffer) > MAX_EVENT:
             # Keep counting braces, forget what is between them.
-            self._buffer.clear()
-            self._at, self._start, self._skipping = 0, 0, True
+            self._skipping = self._start >= 0
+            self._start = min(self._start, 0)
+            del buffer[: self._at]
+            self._at = 0
+
+    def _flat(self, wanted: Callable[[bytes], bool]) -> Iterator[bytes]:
+        """Pass over the objects that hold no string, and so name nothing, at once."""
+        match = self._run.match(self._buffer, self._at)
+        if match is None or match.end() - self._at < 3:
+            return
+        self._at = match.end()
+        if b"{" in match[0] and wanted(bytes(match[0])):
+            for flat in self._one.findall(match[0]):
+                if wanted(flat):
+                    yield bytes(flat)
 
     def end(self) -> Iterator[bytes]:
         return iter(())
@@ -176,24 +205,28 @@ class Lines:
     """
 
     def __init__(self) -> None:
-        self._rest = b""
+        self._rest = bytearray()
         #: A line that is too long is passed over, to its end.
         self._skipping = False
 
     def feed(self, chunk: bytes, wanted: Callable[[bytes], bool] = everything) -> Iterator[bytes]:
         *lines, chunk = chunk.split(b"\n")
         for line in lines:
-            line, self._rest = (self._rest + line).strip(), b""
+            if self._rest:
+                line = bytes(self._rest + line)
+                self._rest.clear()
+            line = line.strip()
             skipped, self._skipping = self._skipping, False
             if line and not skipped and wanted(line):
                 yield line
         if len(self._rest) + len(chunk) > MAX_EVENT:
-            self._rest, self._skipping = b"", True
+            self._rest.clear()
+            self._skipping = True
         elif not self._skipping:
             self._rest += chunk
 
     def end(self) -> Iterator[bytes]:
-        if line := self._rest.strip():
+        if line := bytes(self._rest).strip():
             yield line
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import quote
 
 from .report import CAPTURED, COVERED, IGNORED, INVISIBLE, Finding, Report
-from .text import count_line
+from .text import count_line, escaped
 
 _LEVELS = {INVISIBLE: "error", CAPTURED: "warning", COVERED: "note", IGNORED: "note"}
 _RULES = {
@@ -33,7 +33,19 @@ _RULES = {
 
 
 def as_json(report: Report) -> str:
-    return json.dumps(report.as_dict(), indent=2, ensure_ascii=False)
+    return _dump(report.as_dict())
+
+
+def _dump(data: Any) -> str:
+    """Return JSON with everything escaped that a terminal would act on, or that is no text."""
+    text = json.dumps(data, indent=2, ensure_ascii=False)
+    return "".join(map(_json_escaped, text))
+
+
+def _json_escaped(character: str) -> str:
+    if character.isprintable() or character == "\n":
+        return character  # a line break in a string is escaped already
+    return json.dumps(character)[1:-1]
 
 
 def as_github(report: Report) -> Iterator[str]:
@@ -102,7 +114,7 @@ def as_sarif(report: Report, version: str) -> str:
         "version": "2.1.0",
         "runs": [run],
     }
-    return json.dumps(log, indent=2, ensure_ascii=False)
+    return _dump(log)
 
 
 def _reported(report: Report, *, old: bool = False) -> Iterator[Finding]:
@@ -122,7 +134,7 @@ def _message(finding: Finding) -> str:
 
 
 def _result(finding: Finding, rule: int) -> dict[str, Any]:
-    identity = hashlib.sha256(finding.fingerprint.encode()).hexdigest()
+    identity = hashlib.sha256(finding.fingerprint.encode("utf-8", "surrogateescape")).hexdigest()
     result: dict[str, Any] = {
         "ruleId": _RULES[finding.status][0],
         "ruleIndex": rule,
@@ -152,7 +164,9 @@ def _result(finding: Finding, rule: int) -> dict[str, Any]:
 
 def _location(path: str, line: int, end_line: int | None) -> dict[str, Any]:
     is_relative = not PurePosixPath(path).is_absolute()
-    artifact = {"uri": quote(path)} | ({"uriBaseId": "%SRCROOT%"} if is_relative else {})
+    artifact = {"uri": quote(path, errors="surrogateescape")} | (
+        {"uriBaseId": "%SRCROOT%"} if is_relative else {}
+    )
     if not is_relative:
         artifact["uri"] = f"file://{artifact['uri']}"
     region = {"startLine": line} | ({"endLine": end_line} if end_line else {})
@@ -160,7 +174,8 @@ def _location(path: str, line: int, end_line: int | None) -> dict[str, Any]:
 
 
 def _data(text: str) -> str:
-    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+    text = text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+    return escaped(text)  # what GitHub does not decode
 
 
 def _property(text: str) -> str:

@@ -13,8 +13,23 @@ STYLES = {COVERED: "green", CAPTURED: "yellow", INVISIBLE: "bold red", IGNORED: 
 _MOST_PROBLEMS = 20
 
 
+def escaped(text: str) -> str:
+    """Return `text` with everything escaped that a name may have and a terminal would act on.
+
+    Control characters, line separators and the bytes that are no text.
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 def lines(report: Report, *, verbosity: int = 1) -> Iterator[list[Piece]]:
     """The lines of a report. 0: what escapes, a line each; 1: with reasons; 2: all problems too."""
+    for line in _lines(report, verbosity):
+        yield [(escaped(text), style) for text, style in line]
+
+
+def _lines(report: Report, verbosity: int) -> Iterator[list[Piece]]:
     if verbosity == 0:
         for finding in report.findings:
             if finding.status in {CAPTURED, INVISIBLE} and not finding.is_old:
