@@ -73,7 +73,7 @@ check: $(STAMP) ## after each edit, within a minute: lint, and the tests that ne
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/python -m mypy
-	$(PYTEST) --database=sqlite $(PARALLEL) -m "not (process or server or browser or costly)" $(ARGS)
+	$(PYTEST) --database=sqlite $(PARALLEL) -m "not (process or server or browser or slow or costly)" $(ARGS)
 
 .PHONY: test
 test: test-sqlite test-postgres ## what there is to believe, within five minutes: SQLite and PostgreSQL

@@ -631,6 +631,7 @@ class Writes(RuleBasedStateMachine):
             self.logs[pk] = replace(self.logs[pk], **values)
 
 
+@pytest.mark.slow
 def test_any_sequence_of_writes_keeps_the_days_in_step():
     run_state_machine_as_test(
         Writes,

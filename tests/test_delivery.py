@@ -406,6 +406,7 @@ steps = st.recursive(
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("transaction_around_the_test", [True, False])
 def test_any_nesting_of_transactions_loses_and_doubles_nothing(
     request: pytest.FixtureRequest, *, transaction_around_the_test: bool

@@ -1565,6 +1565,7 @@ class OnWindows(Interleavings):
         self.patch.setattr(files, "PINS_OPEN_FILES", True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("machine", [Interleavings, OnWindows])
 def test_any_order_of_puts_failures_faults_and_deaths_loses_and_doubles_nothing(machine):
     run_state_machine_as_test(

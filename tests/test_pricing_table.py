@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import Any, NamedTuple
 
 import genai_prices
+import pytest
 from genai_prices import types
 from genai_prices.data import providers
 from genai_prices.data_units import unit_data
@@ -69,6 +70,7 @@ def test_table_is_what_the_tool_makes_of_the_pinned_release():
     assert table.PATH.read_text(encoding="utf-8") == tool.table(), "Run `make prices`."
 
 
+@pytest.mark.slow
 def test_every_price_of_every_model_is_that_of_genai_prices():
     calls = [
         Call(provider.id, model.id, counts, moment, facts)
@@ -141,6 +143,7 @@ def counts_of(own: Mapping[str, int]) -> dict[str, int]:
     return counts
 
 
+@pytest.mark.slow
 def test_every_name_finds_what_genai_prices_finds():
     names = {
         (provider.id, f"{name}{suffix}")
@@ -194,6 +197,7 @@ def counts(draw: st.DrawFn) -> dict[str, int]:
     return {name: number for name, number in agreed.items() if name not in missing}
 
 
+@pytest.mark.slow
 @settings(max_examples=500, deadline=None)
 @given(
     st.builds(

@@ -295,6 +295,7 @@ class Upkeep(Writes):
         assert daily.drift() == {}
 
 
+@pytest.mark.slow
 def test_any_sequence_of_writes_and_prunes_keeps_the_totals_of_everything_recorded():
     run_state_machine_as_test(
         Upkeep,

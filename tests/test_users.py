@@ -160,7 +160,7 @@ class TestNamed:
     @pytest.mark.parametrize(
         "given",
         [User(username="unsaved"), {"id": 7}, Group(pk=7), b"ada", True, object(), User],
-        ids=repr,
+        ids=lambda given: type(given).__name__,
     )
     def test_what_cannot_be_a_user_is_said_once(
         self, given: Any, user: User, caplog: pytest.LogCaptureFixture
@@ -174,7 +174,9 @@ class TestNamed:
             in message
         )
 
-    @pytest.mark.parametrize("given", [None, "", AnonymousUser()], ids=repr)
+    @pytest.mark.parametrize(
+        "given", [None, "", AnonymousUser()], ids=["None", "empty", "anonymous"]
+    )
     def test_nobody_is_taken_in_silence(
         self, given: Any, user: User, caplog: pytest.LogCaptureFixture
     ) -> None:

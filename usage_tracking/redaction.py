@@ -91,6 +91,7 @@ _SHAPES: dict[str, str] = {
     "key": (
         rf"(?:{_PREFIXES})(?:(?:[A-Za-z0-9]{{1,16}}[-_]){{0,3}}{_RUN}|{_MIXED}|{_MASK}){_REST}"
         rf"|(?:{_SHORT_PREFIXES})(?:{_RUN}|{_MIXED}|{_MASK}){_REST}"
+        rf"|sk[-_](?:[A-Za-z0-9]{{1,16}}[-_]){{0,3}}[A-Za-z0-9]{{16}}{_REST}"
         rf"|sk[-_](?=[A-Za-z0-9_\-.]{{8}})(?=[A-Za-z_\-]{{0,60}}[0-9]){_REST}"
     ),
     "google": (

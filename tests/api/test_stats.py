@@ -86,6 +86,7 @@ def as_cost(text: str | None) -> Decimal | None:
     return None if text is None else Decimal(text)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("zone", "moment"), PLACES)
 def test_numbers_are_those_of_a_second_computation(zone: str, moment: dt.datetime):
     users = [make_user(name, email=f"{name}@example.com") for name in ("ada", "bob", "cy")]

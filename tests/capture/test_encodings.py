@@ -166,6 +166,7 @@ def until_left(decode: Decode, wire: bytes) -> tuple[bytes, str]:
     return kept, ""
 
 
+@pytest.mark.slow
 @every_package
 class TestBombs:
     """A few bytes that become very many are never held, and not read to their end."""
@@ -217,6 +218,7 @@ class TestBombs:
         assert decoded(old_packages, pieces) == body
 
 
+@pytest.mark.slow
 def test_bomb_in_a_bomb_is_left() -> None:
     wire = encoded(encoded(b" " * (256 * 2**20), "gzip"), "gzip")
 

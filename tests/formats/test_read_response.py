@@ -389,6 +389,7 @@ def test_counts_that_mean_the_same_in_every_format_are_believed() -> None:
     assert (reader.usage, reader.model) == (Usage(prompt_tokens=5, completion_tokens=6), "m")
 
 
+@pytest.mark.slow
 @hypothesis_settings(
     # How fast examples are made depends on the machine.
     max_examples=300,

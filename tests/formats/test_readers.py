@@ -822,6 +822,7 @@ thorough = hypothesis_settings(
 ALL = {**READERS, "openai.realtime": RealtimeReader, "langchain": MessageReader}
 
 
+@pytest.mark.slow
 @thorough
 @given(
     wire_format=st.sampled_from(sorted(ALL)),
@@ -839,6 +840,7 @@ def test_hostile_events_raise_nothing_but_value_errors(wire_format: str, values:
     _assert_sane(reader)
 
 
+@pytest.mark.slow
 @thorough
 @given(
     wire_format=st.sampled_from(sorted(ALL)),
@@ -851,6 +853,7 @@ def test_hostile_body_raises_nothing(wire_format: str, body: dict[str, Any]) -> 
     _assert_sane(reader)
 
 
+@pytest.mark.slow
 @thorough
 @given(data=st.data())
 def test_anything_in_place_of_any_value_raises_nothing(data: st.DataObject) -> None:
@@ -862,6 +865,7 @@ def test_anything_in_place_of_any_value_raises_nothing(data: st.DataObject) -> N
         _assert_sane(reader)
 
 
+@pytest.mark.slow
 @thorough
 @given(data=st.data())
 def test_anything_in_place_of_any_value_of_a_stream_raises_nothing(data: st.DataObject) -> None:
