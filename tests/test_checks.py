@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -425,6 +426,20 @@ class TestOutbox:
 
         assert told(checks.check_outbox()) == []
 
+    def test_directory_that_every_system_user_may_write_is_told(self, tmp_path):
+        (directory := tmp_path / "outbox").mkdir()
+        directory.chmod(0o777)
+
+        with changed(OUTBOX=directory):
+            assert told(checks.check_outbox()) == [
+                (
+                    "W009",
+                    f"The outbox {directory} is not read: every system user may write into "
+                    f"{directory}.",
+                    f"chmod 700 {directory}, and chown it to the system user of the site.",
+                )
+            ]
+
     def test_inline_site_needs_no_directory(self, settings, monkeypatch):
         monkeypatch.undo()
         del settings.BASE_DIR
@@ -437,3 +452,40 @@ class TestOutbox:
         settings.AI_USAGE_OUTBOX = tmp_path / "file"
 
         assert "?: (usage_tracking.W005) The outbox " in run_command("check").err
+
+
+OF_PEOPLE = ["django.contrib.auth", "usage_tracking"]
+
+
+@pytest.mark.parametrize(
+    ("tenant_apps", "refused"),
+    [
+        (OF_PEOPLE, False),
+        (["django.contrib.contenttypes"], False),
+        (["usage_tracking"], False),
+        (["django.contrib.auth"], True),
+        (["django.contrib.auth.apps.AuthConfig"], True),
+        (["django.contrib.auth", "usage_tracking.apps.UsageTrackingConfig"], False),
+    ],
+)
+@pytest.mark.parametrize("kind", ["django_tenants", "types of django_tenants", "pgschemas"])
+def test_users_of_tenants_need_usage_beside_them(settings, monkeypatch, kind, tenant_apps, refused):
+    engine = {"pgschemas": "django_pgschemas.postgresql"}
+    databases = {"default": {"ENGINE": engine.get(kind, "django_tenants.postgresql_backend")}}
+    monkeypatch.setattr(checks, "connections", SimpleNamespace(settings=databases))
+    if kind == "django_tenants":
+        settings.TENANT_APPS = tenant_apps
+    elif kind == "pgschemas":
+        settings.TENANTS = {"public": {"APPS": OF_PEOPLE}, "default": {"APPS": tenant_apps}}
+    else:
+        settings.TENANT_TYPES = {"public": {"APPS": OF_PEOPLE}, "shop": {"APPS": tenant_apps}}
+
+    found = checks.check_tenants()
+
+    assert [message.id for message in found] == ["usage_tracking.E014"] * refused
+    for message in found:
+        assert "Add 'usage_tracking' to TENANT" in str(message.hint)
+
+
+def test_sites_without_tenants_have_nothing_to_check():
+    assert checks.check_tenants() == []

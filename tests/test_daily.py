@@ -132,6 +132,7 @@ class TestDrift:
         with django_assert_num_queries(1):
             daily.drift(start=TODAY, end=TODAY)
 
+    @pytest.mark.slow
     def test_noise_of_floating_point_costs_is_no_drift(self):
         user = make_user()
         AIUsageLog.objects.bulk_create(

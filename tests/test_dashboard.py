@@ -205,6 +205,7 @@ class TestLinks:
         found = re.findall(r'href="(/admin/usage_tracking/aiusagelog/\?[^"]*)"', content)
         return [unescape(link) for link in found]
 
+    @pytest.mark.slow
     def test_every_number_leads_to_as_many_rows(self, viewer):
         save_season(NOON, days=3, calls=12)
         answer = viewer.get(URL, {"start_date": "2026-03-12", "end_date": "2026-03-14"})

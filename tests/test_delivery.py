@@ -261,6 +261,19 @@ class TestInline:
         assert_in_step()
 
     @pytest.mark.django_db(transaction=True)
+    @pytest.mark.parametrize("commits", [True, False])
+    def test_no_line_says_that_a_call_is_recorded_before_its_commit(self, caplog, commits):
+        caplog.set_level(logging.INFO, "ai_usage_tracker")
+        user = make_user()
+        with transaction.atomic():
+            track_ai_usage(user, "chat", 150, 80)
+            assert sections() == ["chat"]
+            assert "[TRACK_COMPLETE]" not in caplog.text
+            transaction.set_rollback(not commits)
+
+        assert ("[TRACK_COMPLETE]" in caplog.text) is commits
+
+    @pytest.mark.django_db(transaction=True)
     @pytest.mark.postgres
     def test_other_threads_do_not_wait_for_a_transaction_that_is_open(self):
         ada, bob = make_user("ada"), make_user("bob")
@@ -1148,6 +1161,7 @@ _noise = st.one_of(
 )
 
 
+@pytest.mark.slow
 def test_hostile_lines_of_the_outbox_keep_no_call_from_the_database(box, caplog):
     """Whatever lies between them: each sound event is written, and nothing is raised."""
 

@@ -230,6 +230,13 @@ anything = st.builds(
 
 
 class TestJson:
+    @pytest.mark.parametrize("year", [1970, 1969, 1900, 9998])
+    def test_call_of_a_machine_with_a_wrong_clock_is_an_event(self, year):
+        """As of one without a battery, before it has asked for the time."""
+        event = make_event(created_at=dt.datetime(year, 1, 1, tzinfo=dt.UTC))
+
+        assert UsageEvent.from_json(event.to_json()) == event
+
     @PROPERTY
     @given(event=anything, revision=st.integers(0, 5))
     def test_round_trip_gives_the_same_event(self, event, revision):
@@ -241,6 +248,7 @@ class TestJson:
         assert again.created_at.utcoffset() is not None
         assert UsageEvent.from_json(event.to_json().encode()) == again
 
+    @pytest.mark.slow
     @PROPERTY
     @given(event=anything)
     def test_line_is_one_line_of_plain_ascii(self, event):
@@ -340,6 +348,7 @@ class TestJson:
 
         assert accepted([json.dumps(event | {name: value}) for name, value in values]) == []
 
+    @pytest.mark.slow
     @PROPERTY
     @given(
         values=st.dictionaries(

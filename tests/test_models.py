@@ -752,6 +752,7 @@ class TestDeferredTransactions:
         yield
         connection.close()
 
+    @pytest.mark.slow
     @pytest.mark.parametrize(
         "write",
         [

@@ -32,7 +32,7 @@ from usage_tracking import files, outbox, places
 from usage_tracking.dead_letters import DeadLetter
 from usage_tracking.events import UsageEvent
 from usage_tracking.outbox import Outbox
-from usage_tracking.segments import paths
+from usage_tracking.segments import Segment, paths
 
 
 def nothing(event: UsageEvent) -> bool:
@@ -1060,6 +1060,54 @@ class TestDescriptors:
 
         assert box.size() <= 2 * size
         assert drain(box) == [*events, ready]
+
+    def test_held_events_are_written_once_more_however_long_they_are_held(self, box, monkeypatch):
+        """As those of a block that is open for half a minute, on a site that delivers meanwhile."""
+        events = [make_event() for _ in range(50)]
+        for event in events:
+            box.put(event)
+        written: list[bytes] = []
+        append = Segment.append
+
+        def note(segment: Segment, line: bytes) -> None:
+            written.append(line)
+            append(segment, line)
+
+        monkeypatch.setattr(Segment, "append", note)
+        others = []
+        for _ in range(100):
+            box.put(other := make_event())
+            others += drain(box, hold=lambda event: event.id != other.id)
+
+        assert len(others) == 100
+        assert len(written) == 100 + len(events)
+        assert drain(box) == events
+        assert box.is_empty()
+
+    def test_what_was_held_and_is_delivered_leaves_room(self, box, directory):
+        """One block is open for hours, and many others come and go."""
+        box.put(long := make_event())
+        for _ in range(50):
+            held = [make_event() for _ in range(20)]
+            for event in held:
+                box.put(event)
+            drain(box, hold=lambda event: True)
+            drain(box, hold=lambda event: event.id == long.id)
+
+        assert box.size() < 200 * len(long.to_json())
+        assert drain(box) == [long]
+        assert segments(directory) == []
+
+    def test_held_events_outlive_their_process(self, box, crash):
+        events = [make_event() for _ in range(3)]
+        for event in events:
+            box.put(event)
+        drain(box, hold=lambda event: True)
+
+        successor = crash()
+        successor.adopt_orphans()
+
+        assert drain(successor) == events
 
     def test_events_put_back_do_not_fill_the_disk(self, box, directory):
         """As those of a user who is not in the database yet."""

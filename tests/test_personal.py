@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import json
+import threading
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
 from django.core.management import call_command
+from django.db import transaction
 from freezegun import freeze_time
 
 from tests.builders import NOON, make_event, make_user, save_log
 from tests.commands import run_command
 from tests.sites import tables
 from tests.test_daily import DAY
+from tests.threads import blocks_another, run_in_threads
+from tests.waiting import wait_for, wait_until
 from usage_tracking import daily, outbox, personal, reports, stdio
 from usage_tracking.conf import day_of
 from usage_tracking.models import AIUsageLog, AIUsageTracking
+from usage_tracking.storage import store
 
 pytestmark = pytest.mark.django_db
 
@@ -86,6 +91,35 @@ class TestExport:
 
 
 class TestErase:
+    @pytest.mark.postgres
+    @pytest.mark.django_db(transaction=True)
+    def test_delivery_at_the_same_moment_leaves_no_drift(self):
+        """It has written a call and not committed, when the daily rows are about to go."""
+        ada = make_user("ada")
+        store([make_event(user=ada)], using="default")
+        written, deleting = threading.Event(), threading.Event()
+
+        def deliver() -> None:
+            with transaction.atomic():
+                store([make_event(user=ada)], using="default")
+                written.set()
+                wait_until(blocks_another, awaited="an erasure that waits for this delivery")
+
+        def erase() -> None:
+            steps = personal.erase(ada, using="default")
+            next(steps)  # the call of before
+            deleting.set()
+            wait_for(written, awaited="the other call")
+            list(steps)
+
+        def deliver_then() -> None:
+            wait_for(deleting, awaited="the daily rows' turn")
+            deliver()
+
+        run_in_threads(erase, deliver_then)
+
+        assert daily.drift() == {}
+
     def test_calls_are_kept_without_the_user_and_all_other_figures_stay(self, monkeypatch):
         monkeypatch.setattr(personal, "BATCH", 2)
         ada, bob = make_user("ada"), make_user("bob")

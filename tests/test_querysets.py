@@ -16,6 +16,7 @@ from django.db.models.functions import Now
 
 from tests.builders import NOON, make_log, make_user, rolled_back, save_log
 from tests.ledger import Day, assert_in_step, read_days
+from usage_tracking import conf
 from usage_tracking.models import AIUsageLog, AIUsageTracking
 
 pytestmark = pytest.mark.django_db
@@ -540,3 +541,19 @@ class TestRelatedManager:
 
         assert read_days()[user.pk, TODAY].failed == 1
         assert_in_step()
+
+
+def test_expression_as_the_moment_of_a_call_has_its_day():
+    """The database evaluates it, in the middle of the next day."""
+    user = make_user()
+    logs = [
+        AIUsageLog(user=user, section="chat", created_at=Now() + dt.timedelta(days=days))
+        for days in (-2, 0)
+    ]
+
+    AIUsageLog.objects.bulk_create(logs)
+
+    for log in AIUsageLog.objects.all():
+        assert log.day == conf.day_of(log.created_at)
+    assert AIUsageTracking.objects.count() == 2
+    assert_in_step()

@@ -332,6 +332,7 @@ values = st.recursive(
 
 
 class TestMetadata:
+    @pytest.mark.slow
     @PROPERTY
     @given(value=values | st.dictionaries(st.text(max_size=20), values, max_size=30))
     def test_result_is_always_a_storable_object_of_at_most_4_kb(self, value):
@@ -345,6 +346,7 @@ class TestMetadata:
         json.dumps(kept, ensure_ascii=False).encode()
         assert json.loads(line) == kept
 
+    @pytest.mark.slow
     @PROPERTY
     @given(value=st.dictionaries(st.text(max_size=20), values, max_size=5))
     def test_cleaning_twice_changes_nothing_more(self, value):

@@ -257,6 +257,7 @@ class TestConcurrency:
 
         assert_in_step()
 
+    @pytest.mark.slow
     def test_logs_handed_over_in_both_directions_never_deadlock(self):
         ada, bob = make_user("ada"), make_user("bob")
         for user in (ada, bob):

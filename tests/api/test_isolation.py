@@ -104,6 +104,7 @@ class TestOthersRows:
 
 
 class TestAnonymous:
+    @pytest.mark.slow
     def test_every_page_is_closed(self, secret: AIUsageLog, subtests: pytest.Subtests):
         for path, (user, status) in product(ALL, ((None, 401), (AnonymousUser(), 403))):
             with subtests.test(path, user=user):
@@ -225,6 +226,7 @@ class TestWhoAsks:
         assert post(token, section="chat").json()["user"] == ada.pk
         assert at_noon(token, GLOBAL_LOG_STATS).status_code == 403
 
+    @pytest.mark.slow
     def test_stateless_token_of_nobody_owns_nothing(
         self, secret: AIUsageLog, subtests: pytest.Subtests
     ):

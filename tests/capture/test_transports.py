@@ -1563,6 +1563,7 @@ class TestMemory:
         assert peak < 1_500_000
         assert [row.total_tokens for row in rows()] == [80, 80]
 
+    @pytest.mark.slow
     def test_array_of_ten_megabytes_is_not_kept(self) -> None:
         piece = json.dumps(
             {

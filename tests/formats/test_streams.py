@@ -61,6 +61,7 @@ values = st.dictionaries(
 
 
 class TestServerSentEvents:
+    @pytest.mark.slow
     @thorough
     @given(
         values=st.lists(values, max_size=6),
@@ -187,6 +188,7 @@ class TestServerSentEvents:
 
 
 class TestJSONArray:
+    @pytest.mark.slow
     @thorough
     @given(
         values=st.lists(values, max_size=6),
@@ -281,6 +283,7 @@ class TestJSONArray:
 
 
 class TestLines:
+    @pytest.mark.slow
     @thorough
     @given(
         values=st.lists(values, max_size=6),
@@ -341,6 +344,7 @@ def frame(
 
 
 class TestEventStream:
+    @pytest.mark.slow
     @thorough
     @given(values=st.lists(values, max_size=6), places=places)
     def test_any_cut_gives_the_same_events(
