@@ -45,8 +45,10 @@ class Visit:
             return
         try:
             leave(message)
-            await recorder.aresolve_routed(message.unit)
-            recorder.finish(message.unit)
+            try:
+                await recorder.aresolve_routed(message.unit)
+            finally:
+                recorder.finish(message.unit)
             recorder.catch_up()
             await deliver()
         except Exception as error:  # noqa: BLE001 -- see errors.contained

@@ -300,8 +300,7 @@ class ai_usage:
         return hold_stream(result, opened.scope, done, adone)
 
     def _end(self, opened: Opened | None) -> None:
-        if opened is not None and opened.scope is not None and _is_outermost(opened.scope):
-            recorder.resolve_routed(opened.scope.unit)
+        self._resolve_routed(opened)
         if self._close(opened):
             # Not where errors are contained: a time limit of the site's may end the wait.
             outbox.moment(wait=WAIT)
@@ -318,11 +317,19 @@ class ai_usage:
         self._mind_silence(opened.handle)
         return is_outermost
 
+    @contained
+    def _resolve_routed(self, opened: Opened | None) -> None:
+        if opened is not None and opened.scope is not None and _is_outermost(opened.scope):
+            recorder.resolve_routed(opened.scope.unit)
+
     async def _aclose(self, opened: Opened | None) -> None:
         try:
-            if opened is not None and opened.scope is not None and _is_outermost(opened.scope):
-                await recorder.aresolve_routed(opened.scope.unit)
-            if not self._close(opened):
+            try:
+                if opened is not None and opened.scope is not None and _is_outermost(opened.scope):
+                    await recorder.aresolve_routed(opened.scope.unit)
+            finally:
+                is_outermost = self._close(opened)
+            if not is_outermost:
                 return
             if not outbox.inline():
                 outbox.moment()

@@ -96,17 +96,23 @@ def _finish(scope: Scope, response: HttpResponseBase | None = None) -> None:
 
     Called more than once where a stream ends and is closed afterwards.
     """
-    if not scope.closed:
-        recorder.resolve_routed(scope.unit)
-    if _end(scope, response) and outbox.inline():
+    try:
+        if not scope.closed:
+            recorder.resolve_routed(scope.unit)
+    finally:
+        has_calls = _end(scope, response)
+    if has_calls and outbox.inline():
         outbox.moment()
 
 
 async def _afinish(scope: Scope, response: HttpResponseBase | None = None) -> None:
     try:
-        if not scope.closed:
-            await recorder.aresolve_routed(scope.unit)
-        if _end(scope, response) and outbox.inline():
+        try:
+            if not scope.closed:
+                await recorder.aresolve_routed(scope.unit)
+        finally:
+            has_calls = _end(scope, response)
+        if has_calls and outbox.inline():
             await sync_to_async(outbox.moment)()
     except Exception as error:  # noqa: BLE001 -- see errors.contained
         contain(error, "AIUsageMiddleware")

@@ -176,7 +176,8 @@ SHELLS = {
         "enter",
         "leave",
         "propagate",
-        "propagate.<locals>.inner",
+        "_Propagated.__init__",
+        "_Propagated.__call__",
     },
     "threads.py": {
         "_start_in_scope.<locals>.start_in_scope",
