@@ -619,6 +619,7 @@ class TestHandle:
         assert (outer.calls, inner.calls) == (2, 1)
         assert outer.total_tokens > inner.total_tokens > 0
 
+    @pytest.mark.slow
     def test_cost_of_many_calls_is_summed_on_the_way(self, monkeypatch: pytest.MonkeyPatch) -> None:
         with ai_usage(section="chat") as usage:
             for _ in range(1500):
@@ -995,6 +996,7 @@ def test_error_at_the_end_of_a_block_does_not_reach_the_site(
     )
 
 
+@pytest.mark.slow
 def test_unit_begins_though_delivery_takes_its_time(db: None) -> None:
     """On SQLite a unit waits a moment for a delivery that is writing, but not for ever."""
     assert scope.gate.acquire(timeout=60)

@@ -703,6 +703,7 @@ class TestThread:
 
         wait_for_rows("orphan")
 
+    @pytest.mark.slow
     def test_more_orphans_than_are_taken_over_at_once_are_written_soon(
         self, site, tmp_path, monkeypatch
     ):

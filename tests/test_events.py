@@ -237,6 +237,7 @@ class TestJson:
 
         assert UsageEvent.from_json(event.to_json()) == event
 
+    @pytest.mark.slow
     @PROPERTY
     @given(event=anything, revision=st.integers(0, 5))
     def test_round_trip_gives_the_same_event(self, event, revision):

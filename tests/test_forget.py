@@ -100,6 +100,7 @@ def test_file_of_a_living_process_is_changed_in_its_place(box, living, directory
     ]
 
 
+@pytest.mark.slow
 def test_living_process_that_writes_and_reads_meanwhile_loses_nothing(box, living):
     count = 400
     stop = threading.Event()

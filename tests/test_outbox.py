@@ -682,6 +682,7 @@ class TestFullDisk:
         assert not box.is_empty()
         assert drain(box) == events
 
+    @pytest.mark.slow
     def test_error_line_comes_again_after_a_minute(self, tmp_path, caplog):
         (tmp_path / "file").write_text("no directory")
         with freeze_time(NOON) as clock:
@@ -791,6 +792,7 @@ class TestFullDisk:
         assert drain(box) == events[: 31 - box.dropped]
         box.close()
 
+    @pytest.mark.slow
     @pytest.mark.usefixtures("_small")
     def test_full_outbox_takes_events_again_once_there_is_room(self, directory):
         with freeze_time(NOON) as clock:

@@ -99,6 +99,7 @@ class TestBulkCreate:
         assert read_days()[user.pk, TODAY].requests == 7
         assert_in_step()
 
+    @pytest.mark.slow
     def test_more_logs_than_one_chunk_are_counted(self):
         user = make_user()
 
@@ -370,6 +371,7 @@ class TestUpdate:
 
         assert [log.success for log in logs] == [False]
 
+    @pytest.mark.slow
     def test_more_logs_than_one_chunk_are_counted(self):
         user = make_user()
         AIUsageLog.objects.bulk_create([make_log(user=user) for _ in range(2300)])

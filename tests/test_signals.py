@@ -234,6 +234,7 @@ class TestFixtures:
 
 @pytest.mark.django_db(transaction=True)
 class TestConcurrency:
+    @pytest.mark.slow
     def test_writers_at_the_same_time_lose_nothing(self):
         users = [make_user(name) for name in ("ada", "bob")]
 

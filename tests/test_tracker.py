@@ -545,6 +545,7 @@ class TestJoining:
         assert AIUsageTracking.objects.get().total_requests == 2
         assert_in_step()
 
+    @pytest.mark.slow
     def test_call_before_any_scope_is_joined_for_a_minute(self):
         user = make_user()
         with freeze_time(NOON) as clock:

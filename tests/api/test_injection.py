@@ -28,6 +28,7 @@ ATTACKS = [
 ]
 
 
+@pytest.mark.slow
 def test_it_comes_back_as_it_was(subtests: pytest.Subtests):
     root = User.objects.create_superuser("root")
     for attack in ATTACKS:
@@ -102,6 +103,7 @@ def test_links_to_other_pages_quote_it(ada: User):
     assert "<" not in answer.json()["next"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", [LOGS, GLOBAL_LOG_STATS])
 def test_browsable_api_shows_it_as_text(path: str):
     root = User.objects.create_superuser("root")

@@ -249,6 +249,7 @@ class TestEveryPage:
 
                 assert (response.status_code, list(response.json())) == (400, ["start_date"])
 
+    @pytest.mark.slow
     def test_it_takes_three_statements_at_most(
         self, auditor: User, django_assert_max_num_queries, subtests: pytest.Subtests
     ):

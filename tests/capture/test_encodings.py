@@ -41,6 +41,7 @@ def test_any_pieces_give_the_body(body: bytes, encoding: str, places: list[int])
     assert decoded(encoding, pieces) == body
 
 
+@pytest.mark.slow
 @quick
 @given(data=st.binary(min_size=1, max_size=300), encoding=st.sampled_from(ENCODINGS))
 def test_garbage_raises_nothing_else(data: bytes, encoding: str) -> None:
@@ -261,6 +262,7 @@ def test_what_follows_the_end_is_not_kept() -> None:
     assert held < 100_000
 
 
+@pytest.mark.slow
 class TestExchange:
     """What the row says of a body that is left."""
 

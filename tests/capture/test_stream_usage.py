@@ -267,6 +267,7 @@ def test_requests_that_reads_at_once_hides_the_chunk_too() -> None:
 
 
 class TestHiding:
+    @pytest.mark.slow
     @quick
     @given(
         events=st.lists(st.sampled_from([WORD, EXTRA, FILTERED]), max_size=8),
@@ -309,6 +310,7 @@ class TestHiding:
         assert rest == b"a\n\ndata: 1\n\n" + sse(WORD)
         assert given == taken
 
+    @pytest.mark.slow
     @quick
     @given(
         sizes=st.lists(st.integers(0, 60), max_size=6),

@@ -1501,6 +1501,7 @@ print(json.dumps([entry.transport for entry in capture.status() if entry.hooked]
         assert found == hooked
 
 
+@pytest.mark.slow
 class TestMemory:
     """A stream of ten megabytes is passed on and forgotten."""
 

@@ -301,6 +301,7 @@ class TestLines:
 
         assert [json.loads(event) for event in events] == values
 
+    @pytest.mark.slow
     @thorough
     @given(sizes=st.lists(st.integers(0, 150), max_size=12), places=places)
     def test_huge_line_is_passed_over_and_the_others_are_not(
@@ -401,6 +402,7 @@ class TestEventStream:
 
         assert json.loads(event) == {"a": 1}
 
+    @pytest.mark.slow
     @thorough
     @given(sizes=st.lists(st.integers(0, 300), max_size=12), places=places)
     @example(sizes=[300, 3], places=[40])

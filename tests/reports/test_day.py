@@ -24,6 +24,7 @@ DAY = dt.timedelta(days=1)
 NEW_YORK = "America/New_York"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("zone", "until"),
     [

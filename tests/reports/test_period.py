@@ -34,6 +34,7 @@ PLACES = [
 MADE = calls(st.integers(-4 * 1440, 3 * 1440))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("zone", "moment"), PLACES)
 def test_figures_are_those_of_a_second_computation(zone: str, moment: dt.datetime):
     users = [make_user(name, email=f"{name}@example.com") for name in ("ada", "bob", "cy")]
