@@ -532,6 +532,7 @@ class TestOtherOrders:
         assert "\n31 8\n" in printed
         site.run(command("migrate"), database=new_database_url())
 
+    @pytest.mark.costly
     def test_models_deleted_before_anything_was_renamed(
         self, tmp_path: Path, new_database_url: Callable[[], str]
     ):
@@ -575,6 +576,7 @@ class TestOtherOrders:
         assert old_tables(renamed) == without_names(before)
         assert "\n31 8\n" in printed
 
+    @pytest.mark.costly
     def test_migration_without_run_before(
         self, tmp_path: Path, new_database_url: Callable[[], str]
     ):

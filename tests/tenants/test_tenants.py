@@ -124,35 +124,31 @@ def expected(env: Site, counts: dict[str, int]) -> dict[str, list[Any]]:
 
 
 @pytest.mark.parametrize(
-    ("name", "page"),
-    [
-        ("gunicorn gthread", "plain"),
-        ("gunicorn gthread", "looked"),
-        ("gunicorn gthread", "pool"),
-        ("uvicorn", "plain"),
-        ("uvicorn", "loop"),
-    ],
+    ("name", "pages"),
+    [("gunicorn gthread", ["plain", "looked", "pool"]), ("uvicorn", ["plain", "loop"])],
 )
 @pytest.mark.costly
 def test_each_call_goes_to_the_tenant_that_made_it(
-    env: Site, sessions: dict[str, str], name: str, page: str
+    env: Site, sessions: dict[str, str], name: str, pages: list[str]
 ) -> None:
     with Server(name, env | ({"ASGI": "yes"} if name == "uvicorn" else {})) as server:
-        for tenant, session in sessions.items():
-            visit(server, page, tenant, session)
+        for page in pages:
+            for tenant, session in sessions.items():
+                visit(server, page, tenant, session)
         wait_until(
-            lambda: rows(env) == expected(env, dict.fromkeys(HOSTS, 1)),
-            awaited="a row of each tenant",
+            lambda: rows(env) == expected(env, dict.fromkeys(HOSTS, len(pages))),
+            awaited="the rows of each tenant",
             seen=lambda: f"{rows(env)}\n{server.log()}",
         )
 
 
 @pytest.mark.costly
+@pytest.mark.postgres
 def test_no_call_is_lost_or_goes_astray_while_processes_are_killed(
     env: Site, sessions: dict[str, str]
 ) -> None:
     """Eight workers serve both tenants; they are killed, and others deliver what they left."""
-    visits = [name for name in TENANTS for _ in range(200)]
+    visits = [name for name in TENANTS for _ in range(100)]
     answered: Counter[str] = Counter()
     served = threading.Semaphore(0)
 
@@ -170,7 +166,7 @@ def test_no_call_is_lost_or_goes_astray_while_processes_are_killed(
             pool.submit(come, tenant)
         for number in range(len(visits)):
             assert served.acquire(timeout=PATIENCE), server.log()
-            if number % 40 == 20:
+            if number % 25 == 20:
                 with suppress(ProcessLookupError):
                     os.kill(server.workers()[0], signal.SIGKILL)
                 flush(env)
