@@ -204,6 +204,18 @@ class TestOtherSystemUser:
         assert "The refused calls cannot be read: " in err
         assert box.dead_letters() == []
 
+    def test_superuser_takes_no_dead_letters_from_the_site(self, box):
+        for section in ("chat", "other"):
+            box.bury(make_event(section=section), "no")
+        path = box.directory / dead_letters.FILE
+        for each in (path, path.parent):
+            os.chown(each, self.NOBODY, -1)
+        path.chmod(0o640)
+
+        assert run_command("flush_ai_usage", "--retry-dead").code == 0
+
+        assert (path.stat().st_uid, path.stat().st_mode & 0o777) == (self.NOBODY, 0o640)
+
     def test_superuser_delivers_the_files_of_the_owner_of_the_outbox(self, box):
         path = leave(box, make_event())
         for each in (path, path.parent):

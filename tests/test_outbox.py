@@ -1100,6 +1100,31 @@ class TestDescriptors:
         assert drain(box) == [long]
         assert segments(directory) == []
 
+    def test_held_event_loses_its_user_by_another_process(self, box, directory):
+        """`flush_ai_usage --forget` rewrites the lines of living processes."""
+        box.put(event := make_event(user_id="7", username="ada"))
+        drain(box, hold=lambda event: True)
+        other = Outbox(directory)
+
+        assert other.forget(lambda user_id, username: username == "ada") == 1
+
+        (delivered,) = drain(box)
+        assert (delivered.id, delivered.user_id, delivered.username) == (event.id, None, "")
+
+    def test_file_of_held_events_that_somebody_removes_is_written_again(
+        self, box, directory, crash
+    ):
+        box.put(event := make_event())
+        drain(box, hold=lambda event: True)
+        for path in segments(directory):
+            path.unlink()
+        drain(box, hold=lambda event: True)
+
+        successor = crash()
+        successor.adopt_orphans()
+
+        assert drain(successor) == [event]
+
     def test_held_events_outlive_their_process(self, box, crash):
         events = [make_event() for _ in range(3)]
         for event in events:
@@ -1465,6 +1490,7 @@ class TestSettings:
         self, settings, monkeypatch, caplog
     ):
         monkeypatch.setattr(outbox, "inline", lambda: False)
+        monkeypatch.setattr(outbox, "_outbox", None)  # that of a test before
         del settings.BASE_DIR
 
         assert outbox.get().directory is None

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import User
 from django.db import connections
+from django.http import HttpRequest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -122,6 +123,21 @@ def place_of(alias: str) -> Place:
 
 
 class TestRouted:
+    def test_user_whom_a_middleware_loads_belongs_to_its_database(self, tenants, settings):
+        """As `request.user = User.objects.using("one").get(...)`, with no router."""
+        settings.DATABASE_ROUTERS = []
+        request = HttpRequest()
+        scope = Scope(Unit(request))
+        request.user = User(pk=7, username="ada")
+        request.user._state.db = "one"
+        enter(scope)
+        try:
+            seen = attribution()
+        finally:
+            leave(scope)
+
+        assert (seen.place, seen.owner and seen.owner.id) == (place_of("one"), "7")
+
     def test_place_is_that_of_the_router(self, tenants):
         tenants.active = "one"
 
@@ -188,25 +204,55 @@ class TestRouted:
         assert here(user=user) == place_of("one")
 
 
-def test_request_names_the_tenant_where_its_connection_cannot_be_reached(monkeypatch):
-    """On an event loop: django-tenants sets the tenant of a connection of another thread."""
+class Connection:
+    """As that of django-tenants, in a thread that no middleware has told of a tenant."""
 
-    class Connection:
-        schema_name, tenant = "public", None
-        settings_dict: dict[str, Any] = {}
+    schema_name, tenant = "public", None
+    settings_dict: dict[str, Any] = {}
 
-        def set_tenant(self, tenant: Any) -> None:
-            self.tenant, self.schema_name = tenant, getattr(tenant, "schema_name", "public")
+    def set_tenant(self, tenant: Any) -> None:
+        self.tenant, self.schema_name = tenant, getattr(tenant, "schema_name", "public")
 
-        def set_schema(self, name: str) -> None:
-            self.set_tenant(SimpleNamespace(schema_name=name))
+    def set_schema(self, name: str) -> None:
+        self.set_tenant(SimpleNamespace(schema_name=name))
 
-    mine = Connection()
-    monkeypatch.setattr(places, "connections", {"default": mine})
+
+class Connections(dict[str, Any]):
+    settings: dict[str, Any] = {"default": {}}
+
+
+@pytest.fixture
+def mine(monkeypatch: pytest.MonkeyPatch) -> Connection:
+    made = Connection()
+    monkeypatch.setattr(places, "connections", Connections(default=made))
     monkeypatch.setattr(places, "_layouts", {})
-    request = SimpleNamespace(tenant=SimpleNamespace(schema_name="one"))
+    return made
 
-    assert here(request) == Place("", "one", "", "one", "one")
-    assert mine.schema_name == "public"
-    assert here(SimpleNamespace(tenant=SimpleNamespace(schema_name="public"))) == NOWHERE
-    assert here(SimpleNamespace()) == NOWHERE
+
+def visitor(schema: str) -> Any:
+    return SimpleNamespace(tenant=SimpleNamespace(schema_name=schema))
+
+
+class TestEventLoop:
+    """django-tenants sets the tenant of a connection of another thread."""
+
+    async def test_request_names_the_tenant(self, mine):
+        assert here(visitor("one")) == Place("", "one", "", "one", "one")
+        assert mine.schema_name == "public"
+        assert here(visitor("public")) == NOWHERE
+        assert here() == NOWHERE
+
+    async def test_user_of_a_connection_without_a_tenant_is_nobody(self, mine):
+        """As of a WebSocket, whose scope has no tenant."""
+        assert not here(SimpleNamespace(tenant=None)).has_users
+        assert mine.schema_name == "public"
+
+    async def test_user_whom_all_tenants_share_is_somebody(self, mine, monkeypatch):
+        monkeypatch.setattr(places, "_layout", lambda *_: (False, False))
+
+        assert here(SimpleNamespace(tenant=None)) == NOWHERE
+
+
+def test_code_that_leaves_the_tenant_of_its_request_has_left_it(mine):
+    """Synchronous: the connection is that of the request."""
+    assert here(visitor("one")) == NOWHERE

@@ -102,7 +102,10 @@ def _open(connection: Connection) -> Scope:
 async def _close(scope: Scope) -> None:
     try:
         scope.closed = True
-        recorder.finish(scope.unit)
+        try:
+            await recorder.aresolve_routed(scope.unit)
+        finally:
+            recorder.finish(scope.unit)
         recorder.catch_up()
         await deliver()
     except Exception as error:  # noqa: BLE001 -- see errors.contained

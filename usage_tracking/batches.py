@@ -63,7 +63,7 @@ class Batch:
         try:
             stored = store(events, using=self.using, patience=self.patience)
         except Exception as error:
-            if from_outside(error) or _concerns_all(error):
+            if from_outside(error) or concerns_all(error):
                 raise
             if len(events) > 1:
                 middle = len(events) // 2
@@ -102,8 +102,8 @@ def _concerns_event(error: Exception) -> bool:
     return state.startswith(_OF_THE_EVENT)
 
 
-def _concerns_all(error: Exception) -> bool:
-    """Whether each event would fail as this one did, so that to try them is in vain."""
+def concerns_all(error: Exception) -> bool:
+    """Return whether each event would fail as this one did, so that to try them is in vain."""
     if isinstance(error, InterfaceError):
         return True
     if not isinstance(error, DatabaseError) or _concerns_event(error):

@@ -152,6 +152,15 @@ def _is_at(path: Path, fd: int) -> bool:
         return False
 
 
+def _hand_over(old: int, new: int) -> None:
+    """Give a file to the owner of another, so that the superuser takes none from the site."""
+    if hasattr(os, "fchown"):
+        status = os.fstat(old)
+        os.fchmod(new, status.st_mode & 0o777)
+        with suppress(OSError):  # only the superuser may
+            os.fchown(new, status.st_uid, status.st_gid)
+
+
 def _rewrite(path: Path, fd: int, lines: list[bytes]) -> None:
     """Replace the content of the locked file at `path`, so that a crash leaves the old or the new.
 
@@ -166,6 +175,7 @@ def _rewrite(path: Path, fd: int, lines: list[bytes]) -> None:
     beside = files.open_file(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     try:
         files.write_at(beside, content, 0)
+        _hand_over(fd, beside)
         os.fsync(beside)
     except OSError:
         files.remove(new)

@@ -17,7 +17,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from contextlib import nullcontext, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -29,7 +29,7 @@ from django.db import connections, transaction
 from django.utils.timezone import get_default_timezone
 
 from . import conf, files, outbox, places, pricing, reads, recorder, scope
-from .batches import Batch
+from .batches import Batch, concerns_all
 from .context import WAIT
 from .errors import contained, logger, one_line
 from .events import UsageEvent, utc_now
@@ -66,6 +66,10 @@ OWN: _At = ("", "")
 
 class Elsewhere(Exception):
     """The place of an event is not there, or not there any more."""
+
+
+class Away(Exception):
+    """The place of an event failed a moment ago."""
 
 
 def _by_place(events: Iterable[UsageEvent]) -> dict[_At, list[UsageEvent]]:
@@ -110,6 +114,9 @@ class Delivery:
         #: The revisions of amended events that were written lately.
         self._revisions: dict[UUID, int] = {}
         self._next_orphans = 0.0
+        self._has_tenants = False
+        #: By place: how often it has failed in a row, and until when it is not asked.
+        self._away: dict[_At, tuple[int, float]] = {}
         #: The transaction of the TestCase class that was set up last.
         self._test_class: object | None = None
         self._stopping = False
@@ -228,11 +235,13 @@ class Delivery:
         """
         result = Delivered()
         while True:
-            adopted = outbox.get().adopt_orphans()
+            adopted, before = outbox.get().adopt_orphans(), replace(result)
             self._deliver(result)
-            result.adopted += adopted
-            if not adopted:
+            # The second is so where all that is left belongs to tenants that are away.
+            if not adopted or result == before:
+                result.adopted += adopted
                 return result
+            result.adopted += adopted
 
     def stop(self) -> None:
         """Delivers what can be delivered in two seconds, at the exit of the process."""
@@ -494,39 +503,51 @@ class Delivery:
     ) -> bool:
         """Store each event at its place; False if that has to wait for callers.
 
-        A tenant's database that fails holds up no other tenant. Raises what the site's own raises.
+        Raises what a database raises that is the site's only one, or refuses every event. The place
+        of a tenant that fails holds up no other.
         """
-        failure: Exception | None = None
-        for place, events in _by_place(batch).items():
+        done: list[tuple[list[UsageEvent], Batch]] = []
+        failed: list[tuple[_At, list[UsageEvent], Exception]] = []
+        by_place = _by_place(batch)
+        self._has_tenants = self._has_tenants or any(place != OWN for place in by_place)
+        for place, events in by_place.items():
             try:
                 with gate or nullcontext():
                     if gate and self._must_wait_for_callers() and not self._stopping:
                         return False
-                    self._store_at(place, events, result)
+                    done.append((events, self._store_at(place, events)))
             except Exception as error:
-                if from_outside(error):
+                is_of_site = not place[0] and concerns_all(error)
+                may_leave = self._has_tenants or places.may_have_tenants()
+                if from_outside(error) or is_of_site or not may_leave:
                     raise
-                if place == OWN:
-                    failure = error
-                else:
-                    self._leave(place, events, error, result)
-        if failure is not None:
-            raise failure
+                failed.append((place, events, error))
+        # Only now, for what was raised until here is tried again with the whole batch.
+        for events, stored in done:
+            self._settle(events, stored, result)
+        for place, events, reason in failed:
+            self._leave(place, events, reason, result)
         return True
 
-    def _store_at(self, place: _At, events: list[UsageEvent], result: Delivered) -> None:
+    def _store_at(self, place: _At, events: list[UsageEvent]) -> Batch:
         database, schema = place
         using = places.alias_of(database)
         if using is None:
             raise Elsewhere(f"The database {database} is not in DATABASES.")
+        if time.monotonic() < self._away.get(place, (0, 0.0))[1]:
+            raise Away
         connection = connections[using]
         if not outbox.inline():
             _commit_as_usual(connection)
+        batch = Batch(using, patience=timedelta.min if outbox.inline() else PATIENCE)
         with reads.unwatched(connection), places.active(using, schema):
-            if schema and not places.has_tables(using, schema):
-                raise Elsewhere(f"The schema {schema!r} has no usage tables.")
-            batch = Batch(using, patience=timedelta.min if outbox.inline() else PATIENCE)
+            if places.has_schemas(using) and not places.has_tables(using, schema):
+                raise Elsewhere(f"The schema {schema or 'public'!r} has no usage tables.")
             batch.store(events)
+        self._away.pop(place, None)
+        return batch
+
+    def _settle(self, events: list[UsageEvent], batch: Batch, result: Delivered) -> None:
         for event, reason in batch.refused:
             self._remember_put_off([event], ())
             outbox.get().bury(event, reason)
@@ -552,14 +573,21 @@ class Delivery:
                     box.leave([event])
             return
         result.left += len(events)
-        logger.warning(
-            "[TRACK_WARNING] Delivery to %s failed (%s); its events wait",
-            one_line(" ".join(place)),
-            one_line(clean_error(f"{type(error).__name__}: {error}".partition("\n")[0])),
-        )
         box.leave(events)
-        with suppress(Exception):  # the next try begins with a new connection
-            connections[places.alias_of(place[0]) or places.own()].close()
+        if isinstance(error, Away):
+            return
+        failures = self._away.get(place, (0, 0.0))[0] + 1
+        delay = min(LONGEST_BACK_OFF, 0.25 * 2 ** min(failures, 10))
+        self._away[place] = failures, time.monotonic() + delay
+        logger.warning(
+            "[TRACK_WARNING] Delivery to %s failed (%s), next try in %.1f s; its events wait",
+            one_line(" ".join(filter(None, place)) or self.alias()),
+            one_line(clean_error(f"{type(error).__name__}: {error}".partition("\n")[0])),
+            delay,
+        )
+        if not outbox.inline():
+            with suppress(Exception):  # the next try begins with a new connection
+                connections[places.alias_of(place[0]) or self.alias()].close()
 
     def _remember_put_off(self, batch: Iterable[UsageEvent], put_off: Iterable[UsageEvent]) -> None:
         if self._put_off:

@@ -37,6 +37,8 @@ _BINARY: int = getattr(os, "O_BINARY", 0)
 #: far behind the content. That byte need not exist:
 #: https://learn.microsoft.com/cpp/c-runtime-library/reference/locking
 _LOCKED_BYTE = 2**30
+#: Windows has access control lists, and calls every file writable by all.
+_HAS_USERS = hasattr(os, "geteuid")
 _HAS_PREAD = hasattr(os, "pread") and hasattr(os, "pwrite")
 # Reentrant: a garbage collection meanwhile may finish an abandoned stream, which puts an event.
 _seeking = threading.RLock()
@@ -77,8 +79,9 @@ def distrust(path: Path) -> str:
 
     Raises OSError.
     """
-    status = path.stat()
-    user = _geteuid()
+    if not _HAS_USERS:
+        return ""
+    status, user = path.stat(), os.geteuid()
     if status.st_uid not in (user, 0) and user != 0:
         return f"{path} belongs to the system user {_username(status.st_uid)}"
     if status.st_mode & stat.S_IWOTH and not status.st_mode & stat.S_ISVTX:
@@ -91,18 +94,14 @@ def distrust_file(fd: int, directory: Path) -> str:
 
     The superuser delivers the files of the owner of the directory. Raises OSError.
     """
-    status = os.fstat(fd)
-    user = _geteuid()
+    if not _HAS_USERS:
+        return ""
+    status, user = os.fstat(fd), os.geteuid()
     if status.st_uid not in (user, 0) and (user != 0 or status.st_uid != directory.stat().st_uid):
         return f"it belongs to the system user {_username(status.st_uid)}"
     if status.st_mode & stat.S_IWOTH:
         return "every system user may write it"
     return ""
-
-
-def _geteuid() -> int:
-    # Windows has access control lists in place of all that.
-    return os.geteuid() if hasattr(os, "geteuid") else 0
 
 
 def _username(uid: int) -> str:

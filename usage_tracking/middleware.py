@@ -19,7 +19,8 @@ from .scope import Scope, Steps, Unit
 class AIUsageMiddleware:
     """Attributes the AI calls of a request to its user, and to the section of its view.
 
-    Put it after the authentication middleware. It works under WSGI and ASGI and makes no query.
+    Put it after the authentication middleware. It works under WSGI and ASGI. It makes no query,
+    unless a router gives each tenant a database: then it loads the user of a call before it ends.
     """
 
     sync_capable = True

@@ -82,6 +82,14 @@ class Others(NamedTuple):
     denied: int = 0
 
 
+class _Deferred(NamedTuple):
+    """An event that waits for something, and where its line is."""
+
+    event: UsageEvent
+    offset: int
+    length: int
+
+
 class _Line(NamedTuple):
     event: UsageEvent
     data: bytes
@@ -123,11 +131,12 @@ class Outbox:
         self._current: Segment | None = None
         self._waiting: list[Segment] = []
         #: Events that wait for something, by `_key`, and the segment that holds them.
-        self._deferred: dict[_Key, UsageEvent] = {}
+        self._deferred: dict[_Key, _Deferred] = {}
         self._deferred_again: set[_Key] = set()
         self._deferred_in: Segment | None = None
         #: Lines in that segment.
         self._deferred_lines = 0
+        self._deferred_is_broken = False
         #: What is left for a later look for orphans, and when each such file was begun.
         self._left_in: Segment | None = None
         self._left: dict[Path, float] = {}
@@ -192,8 +201,8 @@ class Outbox:
                         files.close(segment.fd)  # an orphan now, to be tried again
                     break
                 if not lines:
-                    if self._no_longer_waits(segment) and not segment.remove():
-                        self._leftover.add(segment.path)
+                    if self._no_longer_waits(segment):
+                        self._remove(segment)
                     break
                 held, ready = self._sort(self._parse(lines), hold)
                 if ready:
@@ -218,14 +227,20 @@ class Outbox:
     def _deferred_batches(
         self, limit: int, hold: Callable[[UsageEvent], bool]
     ) -> Iterator[list[UsageEvent]]:
-        _, ready = self._sort(list(self._deferred.values()), hold)
+        with self._lock:
+            if self._deferred_in is not None and not self._deferred_in.is_linked():
+                self._deferred_is_broken = True  # no process would find it
+                self._trim_deferred()
+            deferred = list(map(self._as_written, self._deferred.values()))
+        _, ready = self._sort(deferred, hold)
         for start in range(0, len(ready), limit):
             batch = ready[start : start + limit]
             self._deferred_again.clear()
             yield batch
             with self._lock:
                 for event in batch:
-                    if (key := _key(event)) not in self._deferred_again:
+                    key = _key(event)
+                    if key not in self._deferred_again:
                         self._deferred.pop(key, None)
         with self._lock:
             self._trim_deferred()
@@ -238,35 +253,65 @@ class Outbox:
                 continue
             with self._lock:
                 self._deferred_again.add(_key(event))
-                if _key(event) in self._deferred or self._defer(event, self.directory):
-                    self._deferred[_key(event)] = event
+                if _key(event) in self._deferred:
+                    continue
+                if deferred := self._defer(event, self.directory):
+                    self._deferred[_key(event)] = deferred
                     continue
             self.put(event, accepted=True)
 
-    def _defer(self, event: UsageEvent, directory: Path) -> bool:
-        """Write a deferred event; False if that fails."""
+    def _defer(self, event: UsageEvent, directory: Path) -> _Deferred | None:
+        """Write a deferred event; None if that fails."""
+        line = _line(event)
         try:
             if self._deferred_in is None:
                 self._deferred_in, self._deferred_lines = Segment.create(directory), 0
-            self._deferred_in.append(_line(event))
+            offset = self._deferred_in.size
+            self._deferred_in.append(line)
             self._deferred_lines += 1
         except OSError:
             if self._deferred_in is not None and not self._deferred_in.mend():
-                self._trim_deferred()
-            return False
-        return True
+                self._deferred_is_broken = True
+            return None
+        return _Deferred(event, offset, len(line))
+
+    def _as_written(self, deferred: _Deferred) -> UsageEvent:
+        """The event as its line has it: another process may have taken the user off."""
+        if self._deferred_in is not None and not self._deferred_is_broken:
+            with suppress(OSError, ValueError, RecursionError):
+                line = files.read_at(self._deferred_in.fd, deferred.length, deferred.offset)
+                written = UsageEvent.from_json(line)
+                if _key(written) == _key(deferred.event):
+                    return written
+        return deferred.event
 
     def _trim_deferred(self) -> None:
         """Remove the segment of what is deferred if it is empty; write it anew if it can shrink."""
         segment, directory = self._deferred_in, self.directory
         if segment is None or directory is None:
             return
-        if self._deferred and self._deferred_lines <= 2 * len(self._deferred) + _SLACK:
+        is_slack = self._deferred_lines > 2 * len(self._deferred) + _SLACK
+        if self._deferred and not is_slack and not self._deferred_is_broken:
             return
+        events = list(map(self._as_written, self._deferred.values()))
+        before = self._deferred_in, self._deferred_lines
         self._deferred_in = None
-        if not all(self._defer(event, directory) for event in self._deferred.values()):
-            files.close(segment.fd)  # an orphan now: what was delivered of it is delivered again
-            return
+        written: dict[_Key, _Deferred] = {}
+        for event in events:
+            if (deferred := self._defer(event, directory)) is None:
+                # Another time: what waits is in the segment of before, or in memory.
+                self._drop_deferred()
+                self._deferred_in, self._deferred_lines = before
+                return
+            written[_key(event)] = deferred
+        self._deferred, self._deferred_is_broken = written, False
+        self._remove(segment)
+
+    def _drop_deferred(self) -> None:
+        if self._deferred_in is not None:
+            self._remove(self._deferred_in)
+
+    def _remove(self, segment: Segment) -> None:
         if not segment.remove():
             self._leftover.add(segment.path)
 
@@ -475,7 +520,10 @@ class Outbox:
             self._memory = deque(map(without_user, self._memory))
             self._doubtful = [(ended, without_user(event)) for ended, event in self._doubtful]
             in_memory = forgotten
-            self._deferred = {key: without_user(event) for key, event in self._deferred.items()}
+            self._deferred = {
+                key: deferred._replace(event=without_user(deferred.event))
+                for key, deferred in self._deferred.items()
+            }
             forgotten = in_memory  # their lines are counted
         if self.directory is None:
             return forgotten

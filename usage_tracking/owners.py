@@ -54,6 +54,11 @@ class Connection:
         return self._scope.get("user")
 
     @property
+    def tenant(self) -> Any:
+        """The tenant of the connection, None if nothing has named one."""
+        return self._scope.get("tenant")
+
+    @property
     def view(self) -> Any:
         """The function, class or object that answers, None if it is not known."""
         return self._scope.get("endpoint") or self._view

@@ -7,6 +7,7 @@ place is read in the thread that makes the call, because delivery's thread belon
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import shlex
@@ -21,6 +22,7 @@ from django.contrib.auth import get_user_model
 from django.core.signals import setting_changed
 from django.db import DEFAULT_DB_ALIAS, connections, router
 from django.db.models import Model
+from django.utils.functional import LazyObject
 
 from .errors import contained
 
@@ -62,6 +64,8 @@ class Place(NamedTuple):
 
 
 NOWHERE = Place()
+#: The tenant on an event loop that nothing names.
+_UNKNOWN = "?"
 
 _own: tuple[str, str] | None = None
 #: By alias and what names the database, for a test gives it another name.
@@ -104,7 +108,7 @@ def here(request: Any = None, *, user: Any = None) -> Place:
 
     As Django does for a row that belongs to it, a `user` that was loaded from another database
     decides. On an event loop the connections of Django's synchronous middleware are out of reach;
-    there `request` tells the tenant if django-tenants has found it.
+    there `request.tenant` names the tenant. Without it the users of tenants are nobody.
     """
     return _here(request, user) or NOWHERE
 
@@ -113,18 +117,29 @@ def here(request: Any = None, *, user: Any = None) -> Place:
 def _here(request: Any, user: Any) -> Place:
     alias, of_nobody = _owned()
     database = users = ""
-    hints = {"instance": user} if issubclass(type(user), Model) else {}
+    if issubclass(type(user), LazyObject):
+        user = user.__dict__.get("_wrapped")
+    names_database = has_many() and issubclass(type(user), Model)
+    hints = {"instance": user} if names_database else {}
     if router.routers or hints:
         if (routed := _primary(router.db_for_write(_log(), **hints))) != alias:
             database, alias = identity(routed), routed
         if (routed := _primary(router.db_for_write(get_user_model(), **hints))) != of_nobody:
             users = identity(routed)
     tenant = _tenant(alias, request)
+    if tenant == _UNKNOWN:
+        has_users = not _shares_users(alias)
+        return Place(database, "", users, _UNKNOWN) if has_users else NOWHERE
     if tenant:
         has_logs, has_users = _layout(alias, tenant, request)
         of_logs, of_users = tenant if has_logs else "", tenant if has_users else ""
         return Place(database, of_logs, users, of_users, tenant)
     return Place(database, "", users) if database or users else NOWHERE
+
+
+def has_many() -> bool:
+    """Return whether the site has more than one database."""
+    return len(connections.settings) > 1
 
 
 def _primary(alias: str) -> str:
@@ -141,8 +156,9 @@ def _tenant(alias: str, request: Any) -> str:
     connection: Any = connections[alias]
     if hasattr(connection, "set_schema"):
         name = connection.schema_name
-        if _is_public(name):
-            name = getattr(getattr(request, "tenant", None), "schema_name", None)
+        if _is_public(name) and request is not None and asyncio._get_running_loop() is not None:
+            tenant = getattr(request, "tenant", None)
+            name = _UNKNOWN if tenant is None else tenant.schema_name
     elif connection.settings_dict["ENGINE"] == _PGSCHEMAS:
         name = sys.modules["django_pgschemas.schema"].get_current_schema().schema_name
     else:
@@ -150,11 +166,20 @@ def _tenant(alias: str, request: Any) -> str:
     return "" if _is_public(name) else str(name)
 
 
+def _shares_users(alias: str) -> bool:
+    """Whether all tenants have the same users, asked in the name of one that need not exist."""
+    try:
+        with active(alias, _UNKNOWN):
+            return not _layout(alias, _UNKNOWN, None)[1]
+    except Exception:  # noqa: BLE001 -- it depends on the kind of the tenant
+        return False
+
+
 def _is_public(schema: str | None) -> bool:
-    return not schema or schema == _public()
+    return not schema or schema == public()
 
 
-def _public() -> str:
+def public() -> str:
     return str(getattr(settings, "PUBLIC_SCHEMA_NAME", "public"))
 
 
@@ -203,7 +228,7 @@ def active(alias: str, tenant: str) -> Iterator[None]:
 @contextmanager
 def _switched(connection: Any, tenant: Any) -> Iterator[None]:
     """Set a tenant of django-tenants, given as an object or by its schema."""
-    name = (tenant or _public()) if isinstance(tenant, str) else tenant.schema_name
+    name = (tenant or public()) if isinstance(tenant, str) else tenant.schema_name
     if connection.schema_name == name:
         yield
         return
@@ -218,14 +243,25 @@ def _switched(connection: Any, tenant: Any) -> Iterator[None]:
         connection.set_tenant(before)
 
 
+def may_have_tenants() -> bool:
+    """Return whether calls of the site may belong to several places."""
+    return bool(router.routers) or has_schemas(own())
+
+
+def has_schemas(alias: str) -> bool:
+    """Return whether the tenants of a database have schemas."""
+    connection: Any = connections[alias]
+    return hasattr(connection, "set_schema") or connection.settings_dict["ENGINE"] == _PGSCHEMAS
+
+
 def has_tables(alias: str, schema: str) -> bool:
-    """Return whether `schema` holds the usage tables, so that no other schema's can be meant."""
+    """Return whether `schema` ("" for the shared one) holds the usage tables itself."""
     connection: Any = connections[alias]
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT 1 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n "
             "ON n.oid = c.relnamespace WHERE n.nspname = %s AND c.relname = %s",
-            [schema, _log()._meta.db_table],
+            [schema or public(), _log()._meta.db_table],
         )
         return cursor.fetchone() is not None
 

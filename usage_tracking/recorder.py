@@ -84,7 +84,7 @@ def record_manually(
     error_message: str = "",
     facts: dict[str, Any] | None = None,
     metadata: object = None,
-    home: Place = NOWHERE,
+    home: Place | None = None,
     write: Callable[[UsageEvent], None] | None = None,
     keep: bool = True,
 ) -> UsageEvent:
@@ -100,7 +100,7 @@ def record_manually(
     """
     attributed = attribution()
     if owner is not None:
-        place = attributed.place if home == NOWHERE else home
+        place = attributed.place if home is None else home
         if not place.has_users:
             owner = None  # the same key would be another person there
         attributed = replace(attributed, owner=owner, pending=None, place=place)
@@ -243,19 +243,23 @@ def resolve_users() -> None:
     A database that fails is asked again next time, until the call is ten minutes old.
     """
     now = time.monotonic()
+    failing: set[Place] = set()
     for call in list(_unresolved.values()):
         pending, scope = call.pending, call.scope
         if scope is not None and scope.unit.in_use and now - scope.unit.ended < IN_USE:
             continue
         owner = None
+        home = NOWHERE if scope is None else scope.home
+        if home in failing:
+            continue
         if pending is not None:
             try:
-                home = NOWHERE if scope is None else scope.home
                 owner = owner_of(resolve_at(home, pending))
             except DatabaseError as error:
                 if now - call.at < UNRESOLVED_SECONDS:
                     logger.debug("the user of a call cannot be read yet: %s", error)
-                    return
+                    failing.add(home)
+                    continue
                 contain(error, "recorder.resolve_users")
             except Exception as error:  # noqa: BLE001 -- the site's own authentication
                 contain(error, "recorder.resolve_users")

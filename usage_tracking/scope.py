@@ -23,7 +23,7 @@ from django.http import HttpRequest
 from . import conf, files
 from .errors import contained, logger
 from .owners import Connection, Owner, Pending, loaded, owner_of
-from .places import NOWHERE, Place, here
+from .places import NOWHERE, Place, has_many, here
 from .redaction import clean_metadata
 
 if TYPE_CHECKING:
@@ -174,7 +174,10 @@ files.after_fork(_after_fork)
 class Scope:
     """Section, user and metadata in force; `section` and `user` None inherit from the parent."""
 
-    __slots__ = ("closed", "home", "metadata", "observer", "parent", "section", "unit", "user")
+    __slots__ = (
+        *("closed", "home", "metadata", "observer", "parent", "section", "thread"),
+        *("unit", "user"),
+    )
 
     def __init__(
         self,
@@ -195,6 +198,7 @@ class Scope:
         self.metadata: Mapping[str, Any] = {**inherited, **(metadata or {})}
         self.observer = observer
         self.closed = False
+        self.thread = threading.get_ident()
         #: Where the user is one.
         self.home: Place
         if home is not None:
@@ -343,10 +347,13 @@ def attribution() -> Attribution:
     owner, pending = (source is not None and _owner(source, unit)) or (None, None)
     section = scope.section or unit.view_section() or conf.default_section()
     # A thread of a pool belongs to no tenant, the request that has given it work does.
-    place = here(unit.request)
+    place, home = here(unit.request), scope.home
     if place == NOWHERE:
-        place = scope.home
-    if place.users != scope.home.users or not place.has_users:
+        place = home
+    if place == NOWHERE and has_many():
+        # Nothing names a tenant but the user, who was loaded after the scope began.
+        place = home = here(unit.request, user=loaded(source))
+    if place.users != home.users or not place.has_users:
         owner = pending = None  # the same key would be another person there
     return Attribution(owner, pending, section, scope.metadata, unit, scope, place)
 

@@ -298,10 +298,10 @@ def take_over(path: Path, directory: Path) -> int:
             segment.remove()
             raise
         files.close(segment.fd)
-        # From here on both have the events; their ids make twice once.
-        files.remove(path)
     finally:
         files.close(fd)
+    # Both have the events until now; their ids make twice once.
+    files.remove(path)
     return len(lines)
 
 

@@ -48,7 +48,7 @@ def remove_late_rows(instance: Any, using: str, **_: Any) -> None:
     if (
         not conf.enabled()
         or connection.vendor != "postgresql"
-        or using != router.db_for_write(AIUsageLog)
+        or using != router.db_for_write(AIUsageLog, instance=instance)
     ):
         return
     log, tracking = (

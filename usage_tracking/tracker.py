@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Mapping
 from functools import partial
@@ -121,8 +122,13 @@ def _track(
         completion_tokens,
         success=bool(success),
     )
-    home = places.here(user=user)
-    place = attribution().place if home == places.NOWHERE else home
+    attributed = attribution()
+    scope = attributed.scope
+    request = None if scope is None else scope.unit.request
+    home: places.Place | None = places.here(request, user=user)
+    if home == places.NOWHERE and scope is not None and scope.thread != threading.get_ident():
+        home = None  # a thread of a pool belongs to no tenant, the request behind it may
+    place = attributed.place if home is None else home
     using = places.alias_of(place.database) or delivery.alias()
     with places.active(using, place.tenant):
         writes = conf.enabled() and not on_event_loop() and (within or _is_free(using))

@@ -260,6 +260,24 @@ def test_tenant_whose_database_is_away_holds_up_no_other(own_databases: Site) ->
     assert rows(own_databases) == expected(own_databases, {"one": 1, "two": 1})
 
 
+def test_site_whose_own_database_has_no_tables_serves_its_tenants(own_databases: Site) -> None:
+    """Nobody has migrated the database of no tenant, and a landing page makes calls."""
+    told("prepare", own_databases)
+    python(
+        own_databases,
+        """
+        from django.db import connection
+        connection.cursor().execute("ALTER TABLE ai_usage_log RENAME TO away")
+        """,
+    )
+    python(own_databases, CALL_FOR_EACH.replace("for name in", "ask()\nfor name in"))
+
+    ended = manage("flush_ai_usage", env=own_databases)
+
+    assert (ended.code, ended.out.partition("\n")[0]) == (1, "2 calls delivered"), ended
+    assert "1 calls wait" in ended.err
+
+
 CALL_FOR_EACH = """
 import os
 from django.contrib.auth.models import User
@@ -270,6 +288,8 @@ from usage_tracking.events import Usage
 from usage_tracking.owners import owner_of
 from usage_tracking.delivery import Delivery
 Delivery._start = lambda self: None
+def ask():
+    record_manually(usage=Usage(prompt_tokens=1), section="nobody")
 for name in ("one", "two"):
     with active(name):
         owner = owner_of(User.objects.get())
