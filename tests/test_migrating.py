@@ -7,12 +7,20 @@ import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from django.apps import apps
+from django.core.management.base import CommandError
+from django.db import connection, models
+from django.db.migrations import Migration, operations
+from django.db.migrations.state import ProjectState
 
+from tests.builders import make_user
 from tests.children import make_site
 from tests.waiting import run
+from usage_tracking import migrating
 
 pytestmark = pytest.mark.one_driver
 
@@ -663,3 +671,65 @@ def test_guide_has_the_blocks_that_are_run():
         "migrate",
     ]
     assert [len(BLOCKS[name]) for name in (NO_MODEL, OTHER_ORDER)] == [1, 1]
+
+
+@pytest.mark.django_db
+class TestRefusals:
+    """What is said, without a site around it."""
+
+    LOG = operations.CreateModel(
+        "Log", [("id", models.AutoField(primary_key=True))], {"db_table": "ai_usage_log"}
+    )
+
+    @pytest.mark.parametrize(
+        ("operation", "touches"),
+        [
+            (operations.AddField("log", "tokens", models.IntegerField(default=0)), True),
+            (operations.DeleteModel("Log"), True),
+            (operations.AlterModelTable("log", "old_ai_usage_log"), True),
+            (operations.AlterModelOptions("log", {"ordering": ["id"]}), False),
+            (operations.SeparateDatabaseAndState([], [operations.DeleteModel("Log")]), False),
+            (operations.SeparateDatabaseAndState([operations.DeleteModel("Log")]), True),
+            (operations.RunSQL("SELECT 1"), False),
+        ],
+        ids=lambda value: type(value).__name__,
+    )
+    def test_operation_touches_the_table_of_its_model(self, operation, touches):
+        state = ProjectState()
+        self.LOG.state_forwards("tracking", state)
+
+        found = migrating._touched([operation], "tracking", state)
+
+        assert {table for _, _, table in found} <= {"ai_usage_log"}
+        assert bool(found) is touches
+
+    @pytest.mark.parametrize(
+        ("backwards", "applied", "remedy"),
+        [
+            (True, True, "Run `migrate usage_tracking zero` first"),
+            (False, True, "record the migration that renames it as applied"),
+            (False, False, "Add run_before = "),
+        ],
+    )
+    def test_refusal_says_what_to_do(self, backwards, applied, remedy):
+        step = migrating._Step(Migration("0002_more", "tracking"), backwards, ours=True)
+
+        with pytest.raises(CommandError, match=remedy) as refused:
+            migrating._refuse(step, self.LOG, "ai_usage_log", connection, applied=applied)
+
+        assert "tracking.0002_more cannot be" in str(refused.value)
+
+    def test_table_with_rows_is_not_dropped(self):
+        make_user()
+        step = migrating._Step(Migration("0002_away", "tracking"), backwards=False)
+        gone = operations.DeleteModel("Log")
+
+        with pytest.raises(CommandError, match="would drop your own table auth_user"):
+            migrating._refuse(step, gone, "auth_user", connection, applied=False)
+        for table in ("no_such_table", "auth_group"):
+            migrating._refuse(step, gone, table, connection, applied=False)
+
+    def test_names_that_are_taken_are_told(self):
+        editor = SimpleNamespace(connection=connection)
+        with pytest.raises(CommandError, match="cannot create ai_usage_log: a table of this name"):
+            migrating.refuse_taken_names(apps, editor, ["ai_usage_log_user"])

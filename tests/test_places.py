@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from types import SimpleNamespace
 from typing import Any
 
@@ -256,3 +257,56 @@ class TestEventLoop:
 def test_code_that_leaves_the_tenant_of_its_request_has_left_it(mine):
     """Synchronous: the connection is that of the request."""
     assert here(visitor("one")) == NOWHERE
+
+
+class TestPgschemas:
+    """Its active schema is a ContextVar, and its backend follows it."""
+
+    @pytest.fixture(autouse=True)
+    def active(self, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+        entered = ["public"]
+
+        class Schema:
+            def __init__(self, name: str) -> None:
+                self.schema_name = name
+
+            create = classmethod(lambda cls, name: cls(name))
+
+            def __enter__(self) -> None:
+                entered.append(self.schema_name)
+
+            def __exit__(self, *_: object) -> None:
+                entered.pop()
+
+        package = SimpleNamespace(Schema=Schema, get_current_schema=lambda: Schema(entered[-1]))
+        monkeypatch.setitem(sys.modules, "django_pgschemas.schema", package)
+        backend = SimpleNamespace(settings_dict={"ENGINE": "django_pgschemas.postgresql"})
+        monkeypatch.setattr(places, "connections", Connections(default=backend))
+        monkeypatch.setattr(places, "_layouts", {})
+        return entered
+
+    def test_place_is_the_active_schema(self, active):
+        assert here() == NOWHERE
+        with places.active("default", "one"):
+            assert here() == Place("", "one", "", "one", "one")
+            with places.active("default", ""):
+                assert here() == NOWHERE
+        assert active == ["public"]
+        assert places.has_schemas("default")
+
+
+def test_users_of_other_tenants_are_others(mine):
+    mine.set_schema("one")
+    assert places.shares_users("", "one")
+    assert not places.shares_users("", "two")
+    assert not places.shares_users("", "")
+    mine.set_schema("public")
+    assert places.shares_users("", "")
+    assert not places.shares_users("", "two")
+    assert not places.shares_users("another", "")
+
+
+def test_users_that_tenants_share_are_the_same(mine, monkeypatch):
+    monkeypatch.setattr(places, "_layout", lambda *_: (True, False))
+
+    assert places.shares_users("", "two")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import os
+import pickle
 from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -19,7 +20,7 @@ from django.utils.functional import SimpleLazyObject
 from pytest_django import Settings
 
 from tests.cases import check_each
-from usage_tracking import ai_section, errors, owners, scope
+from usage_tracking import ai_section, ai_usage, errors, owners, propagate, scope
 from usage_tracking.bodies import hold_stream
 from usage_tracking.owners import Owner
 from usage_tracking.scope import (
@@ -422,3 +423,15 @@ class TestTravel:
 
         assert found == ["chat"] * 3
         assert await sync_to_async(section)() == "other"
+
+
+def shout(word: str) -> tuple[str, Owner | None, str]:
+    seen = attribution()
+    return word.upper(), seen.owner, seen.section
+
+
+def test_pickled_function_takes_user_and_section_along():
+    with ai_usage(section="chat", user=ADA, metadata={"job": 1}):
+        pickled = pickle.dumps(propagate(shout))
+    assert pickle.loads(pickled)("hello") == ("HELLO", Owner("7", "ada"), "chat")
+    assert pickle.loads(pickle.dumps(propagate(shout)))("hello") == ("HELLO", None, "other")
