@@ -1007,3 +1007,12 @@ def test_unit_begins_though_delivery_takes_its_time(db: None) -> None:
         assert scope.gate.locked()
     finally:
         scope.gate.release()
+
+
+def test_block_that_is_left_twice_does_nothing_the_second_time():
+    block = ai_usage(section="chat")
+    block.__enter__()
+    block.__exit__(None, None, None)
+    block.__exit__(None, None, None)
+
+    assert scope.current() is None

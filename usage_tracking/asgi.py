@@ -7,9 +7,9 @@ from typing import Any
 
 from django.apps import apps
 
-from . import conf, owners, recorder
-from .connections import Visit, deliver
-from .errors import contain, contained
+from . import conf, owners
+from .connections import Visit, finish
+from .errors import contained
 from .owners import Connection
 from .scope import Scope, Steps, Unit
 
@@ -56,7 +56,7 @@ class AIUsageASGIMiddleware:
             with Steps(opened):
                 await self.app(scope, receive, send)
         finally:
-            await _close(opened)
+            await finish(opened)
 
     async def _conversation(
         self, scope: MutableMapping[str, Any], receive: Receive, send: Send
@@ -97,16 +97,3 @@ def _open(connection: Connection) -> Scope:
     scope = Scope(Unit(connection))
     scope.unit.begin()
     return scope
-
-
-async def _close(scope: Scope) -> None:
-    try:
-        scope.closed = True
-        try:
-            await recorder.aresolve_routed(scope.unit)
-        finally:
-            recorder.finish(scope.unit)
-        recorder.catch_up()
-        await deliver()
-    except Exception as error:  # noqa: BLE001 -- see errors.contained
-        contain(error, "AIUsageASGIMiddleware")

@@ -43,16 +43,8 @@ class Visit:
         """End a message; None does nothing."""
         if message is None or message.closed:
             return
-        try:
-            leave(message)
-            try:
-                await recorder.aresolve_routed(message.unit)
-            finally:
-                recorder.finish(message.unit)
-            recorder.catch_up()
-            await deliver()
-        except Exception as error:  # noqa: BLE001 -- see errors.contained
-            contain(error, "Visit.end")
+        contained(leave)(message)
+        await finish(message)
 
     @contained
     def close(self) -> None:
@@ -67,7 +59,21 @@ class Visit:
         return ancestor is not None
 
 
-async def deliver() -> None:
+async def finish(scope: Scope) -> None:
+    """End the unit of work of a request or a message, and wake delivery."""
+    try:
+        scope.closed = True
+        try:
+            await recorder.aresolve_routed(scope.unit)
+        finally:
+            recorder.finish(scope.unit)
+        recorder.catch_up()
+        await _deliver()
+    except Exception as error:  # noqa: BLE001 -- see errors.contained
+        contain(error, "connections.finish")
+
+
+async def _deliver() -> None:
     """Wake delivery; deliver, where that is done inline."""
     if not outbox.inline():
         outbox.moment()

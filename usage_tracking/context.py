@@ -248,7 +248,8 @@ class ai_usage:
                 if opened.scope is scope:
                     return self._entered.pop(position)
             scope = scope.parent
-        return self._entered.pop()
+        # One that is left more often than it was entered does nothing.
+        return self._entered.pop() if self._entered else Opened(None, UsageHandle())
 
     @contained
     def _open(self) -> Opened:

@@ -237,11 +237,11 @@ class Delivery:
         while True:
             adopted, before = outbox.get().adopt_orphans(), replace(result)
             self._deliver(result)
-            # The second is so where all that is left belongs to tenants that are away.
-            if not adopted or result == before:
-                result.adopted += adopted
-                return result
+            # Nothing changes if all that waits belongs to tenants whose database is away.
+            is_over = not adopted or result == before
             result.adopted += adopted
+            if is_over:
+                return result
 
     def stop(self) -> None:
         """Delivers what can be delivered in two seconds, at the exit of the process."""
@@ -406,8 +406,7 @@ class Delivery:
 
     def _back_off(self, error: BaseException) -> None:
         self._failures += 1
-        delay = min(LONGEST_BACK_OFF, 0.25 * 2 ** min(self._failures, 10))
-        delay *= random.uniform(0.5, 1.0)  # noqa: S311 -- jitter, no secret
+        delay = _delay(self._failures)
         self._not_before = time.monotonic() + delay
         logger.warning(
             "[TRACK_WARNING] Delivery failed (%s: %s), next try in %.1f s; events wait",
@@ -577,7 +576,7 @@ class Delivery:
         if isinstance(error, Away):
             return
         failures = self._away.get(place, (0, 0.0))[0] + 1
-        delay = min(LONGEST_BACK_OFF, 0.25 * 2 ** min(failures, 10))
+        delay = _delay(failures)
         self._away[place] = failures, time.monotonic() + delay
         logger.warning(
             "[TRACK_WARNING] Delivery to %s failed (%s), next try in %.1f s; its events wait",
@@ -596,6 +595,12 @@ class Delivery:
         now = time.monotonic()
         for event in put_off:
             self._put_off[event.id] = now
+
+
+def _delay(failures: int) -> float:
+    """Seconds until the next try after so many failures in a row."""
+    delay: float = min(LONGEST_BACK_OFF, 0.25 * 2 ** min(failures, 10))
+    return delay * random.uniform(0.5, 1.0)  # noqa: S311 -- jitter, no secret
 
 
 delivery = Delivery()

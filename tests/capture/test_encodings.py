@@ -7,6 +7,8 @@ import sys
 import tracemalloc
 from collections.abc import Callable
 from contextlib import suppress
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import zstandard
@@ -117,12 +119,9 @@ class TestPackages:
             def __init__(self) -> None:
                 self.decompress: Callable[[bytes], bytes] = brotli.Decompressor().process
 
-        class Package:
-            pass
-
-        Package.Decompressor = Decompressor  # type: ignore[attr-defined]
+        package: Any = SimpleNamespace(Decompressor=Decompressor)
         monkeypatch.setitem(sys.modules, "brotli", None)
-        monkeypatch.setitem(sys.modules, "brotlicffi", Package)  # type: ignore[arg-type]
+        monkeypatch.setitem(sys.modules, "brotlicffi", package)
 
         assert decoded("br", [encoded(b"words", "br")]) == b"words"
 
@@ -142,11 +141,8 @@ def old_packages(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
             def __init__(self) -> None:
                 self.process: Callable[[bytes], bytes] = brotli.Decompressor().process
 
-        class Package:
-            pass
-
-        Package.Decompressor = Decompressor  # type: ignore[attr-defined]
-        monkeypatch.setitem(sys.modules, "brotli", Package)  # type: ignore[arg-type]
+        package: Any = SimpleNamespace(Decompressor=Decompressor)
+        monkeypatch.setitem(sys.modules, "brotli", package)
     elif name == "old zstandard":
         for missing in ("compression.zstd", "backports.zstd"):
             monkeypatch.setitem(sys.modules, missing, None)
