@@ -84,7 +84,7 @@ test-sqlite: $(STAMP) ## the tests on SQLite
 
 .PHONY: test-postgres
 test-postgres: $(STAMP) ## the tests of the database on PostgreSQL, psycopg 3 (DATABASE_URL, else a server from pip)
-	$(PYTEST) --database=postgres --only-database-tests $(PARALLEL) -m "not (browser or costly)" $(ARGS)
+	$(PYTEST) --database=postgres --only-database-tests $(PARALLEL) -m "not (browser or costly or one_driver)" $(ARGS)
 
 # What test-all runs beside the tests above.
 PARTS := test-costly-sqlite test-costly-postgres test-psycopg2 test-browser test-sdks test-scenarios
@@ -97,8 +97,8 @@ test-costly-sqlite: $(STAMP) ## whole servers, workers, environments and large d
 	$(PYTEST) --database=sqlite $(PARALLEL) -m "costly and not browser" $(ARGS)
 
 .PHONY: test-costly-postgres
-test-costly-postgres: $(STAMP) ## the same on PostgreSQL
-	$(PYTEST) --database=postgres --only-database-tests $(PARALLEL) -m "costly and not browser" $(ARGS)
+test-costly-postgres: $(STAMP) ## the same on PostgreSQL, and capture and whole sites
+	$(PYTEST) --database=postgres --only-database-tests $(PARALLEL) -m "(costly or one_driver) and not browser" $(ARGS)
 
 .PHONY: test-psycopg2
 test-psycopg2: $(STAMP) ## the tests of the database on PostgreSQL, psycopg2

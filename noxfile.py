@@ -60,7 +60,7 @@ SUPPORTED = {
 }
 _POSTGRES = ("-m=not (browser or costly or one_driver)", "--database=postgres")
 DATABASES = {
-    "sqlite": ("-m=not (browser or costly)", "--database=sqlite"),
+    "sqlite": ("-m=not (browser or costly and process)", "--database=sqlite"),
     "psycopg": (*_POSTGRES, "--driver=psycopg", "--only-database-tests"),
     "psycopg2": (*_POSTGRES, "--driver=psycopg2", "--only-database-tests"),
 }

@@ -18,8 +18,11 @@ with suppress(ModuleNotFoundError):  # the sessions of the SDKs have neither
     import freezegun
     import hypothesis
 
-    # It looks at every attribute of every module, and some of nox's start a process.
-    freezegun.configure(extend_ignore_list=["nox"])  # type: ignore[no-untyped-call]
+    # It looks at every attribute of every module: some of nox's start a process, and half of all
+    # modules are those of the SDKs' types.
+    freezegun.configure(  # type: ignore[no-untyped-call]
+        extend_ignore_list=["nox", "anthropic.types", "openai.types", "openpyxl", "playwright"]
+    )
     # The same examples in every run. `--hypothesis-profile=default` looks for others.
     hypothesis.settings.load_profile("ci")
 

@@ -335,9 +335,10 @@ AGREE = "all daily totals are as in old_ai_usage_tracking\n"
 TEST: Step = command("test -v 0")
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize(
     ("label", "first"),
-    [("tracking", False), pytest.param("zz_costs", True, marks=pytest.mark.costly)],
+    [("tracking", False), ("zz_costs", True)],
 )
 def test_guide_works_with_data_on_a_fresh_database_and_backwards(
     tmp_path: Path, new_database_url: Callable[[], str], label: str, first: bool
@@ -482,6 +483,7 @@ def test_tables_without_a_model(tmp_path: Path, new_database_url: Callable[[], s
     site.run(command("migrate"), database=new_database_url())
 
 
+@pytest.mark.costly
 class TestOtherOrders:
     """What `migrate` says, that nothing is lost, and that the guide's table leads out."""
 
@@ -540,7 +542,6 @@ class TestOtherOrders:
         assert "\n31 8\n" in printed
         site.run(command("migrate"), database=new_database_url())
 
-    @pytest.mark.costly
     def test_models_deleted_before_anything_was_renamed(
         self, tmp_path: Path, new_database_url: Callable[[], str]
     ):
@@ -564,7 +565,6 @@ class TestOtherOrders:
         printed = site.run(command("migrate tracking"), *BLOCKS[MIGRATE], DUMP)
         assert sorted(dumps(printed)[0]) == ["ai_usage_log", "ai_usage_tracking", "chat_answer"]
 
-    @pytest.mark.costly
     def test_rename_by_sql_before_ours_are_created(
         self, tmp_path: Path, new_database_url: Callable[[], str]
     ):
@@ -584,7 +584,6 @@ class TestOtherOrders:
         assert old_tables(renamed) == without_names(before)
         assert "\n31 8\n" in printed
 
-    @pytest.mark.costly
     def test_migration_without_run_before(
         self, tmp_path: Path, new_database_url: Callable[[], str]
     ):
@@ -620,7 +619,6 @@ class TestOtherOrders:
         assert old_tables(renamed) == without_names(before)
         site.run(*BLOCKS[MIGRATE], database=fresh)
 
-    @pytest.mark.costly
     def test_way_back_without_run_before(self, tmp_path: Path, new_database_url: Callable[[], str]):
         site = Site(tmp_path, new_database_url(), label="tracking")
         (before,) = dumps(site.run(command("migrate"), ("python", DATA), DUMP))
@@ -636,7 +634,6 @@ class TestOtherOrders:
         printed = site.run(command("migrate usage_tracking zero"), *BLOCKS[BACK], DUMP)
         assert dumps(printed) == [before]
 
-    @pytest.mark.costly
     def test_table_that_django_named(self, tmp_path: Path, new_database_url: Callable[[], str]):
         """The model `Log` of an app `ai_usage` has the table ai_usage_log without a word of it."""
         models = "class Log(models.Model):\n    tokens = models.IntegerField(default=0)\n"

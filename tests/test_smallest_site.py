@@ -41,7 +41,10 @@ def python(code: str, env: dict[str, str], directory: Path) -> str:
 
 
 @pytest.mark.server
-@pytest.mark.parametrize("more", SITES)
+@pytest.mark.parametrize(
+    "more",
+    [site if not SITES[site] else pytest.param(site, marks=pytest.mark.costly) for site in SITES],
+)
 def test_smallest_site_migrates_tracks_and_passes_its_checks(
     tmp_path: Path, empty_database_url: str, more: str
 ):

@@ -6,9 +6,15 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
+import pytest
+
 from project.stub import Served
 from usage_tracking import capture
 from usage_tracking.models import AIUsageLog, AIUsageTracking
+
+#: For tests that leave a stream to the garbage collector, which may come to its socket before it
+#: comes to the connection that would close it.
+leaves_a_socket = pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
 
 
 class Told(NamedTuple):

@@ -21,6 +21,7 @@ from tests.told import (
     assert_told_alike,
     attributed,
     forget,
+    leaves_a_socket,
     only_row,
     rows,
     steady,
@@ -394,6 +395,7 @@ class TestAbandoned:
 
         self.assert_partial()
 
+    @leaves_a_socket
     def test_stream_collected_without_close_is_partial(
         self, client: anthropic.Anthropic, user: User
     ) -> None:

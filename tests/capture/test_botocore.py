@@ -36,7 +36,7 @@ from tests.capture.test_transports import (
     quick,
 )
 from tests.cases import check_each
-from tests.told import attributed, forget, only_row, rows, without_capture
+from tests.told import attributed, forget, leaves_a_socket, only_row, rows, without_capture
 from usage_tracking import ai_usage, pricing
 
 pytestmark = [pytest.mark.django_db, pytest.mark.server]
@@ -181,6 +181,7 @@ class TestEnds:
 
         assert only_row().metadata["unknown"] == "stream abandoned"
 
+    @leaves_a_socket
     def test_body_collected_without_close_is_unknown(self) -> None:
         with serving([EVENTS], SSE_TYPE) as url, ai_usage(section="chat"):
             response = Session().post(url, streamed=True)

@@ -759,6 +759,7 @@ def assert_unnoticed(run: Callable[[], Any], expected: Any, place: Line) -> str:
     return f"{place.file}:{place.number} {place.function}: {', '.join(problems)}" * bool(problems)
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize("run", SCENARIOS)
 def test_fault_in_any_line_is_not_noticed_by_the_host(
     run: Callable[[], Any], caplog: pytest.LogCaptureFixture

@@ -23,6 +23,7 @@ from tests.told import (
     assert_told_alike,
     attributed,
     forget,
+    leaves_a_socket,
     only_row,
     rows,
     steady,
@@ -359,6 +360,7 @@ class TestAbandoned:
         assert row.model_name == ANSWERED
         assert attributed(row) == ("ada", "chat")
 
+    @leaves_a_socket
     def test_stream_collected_without_close_is_partial(
         self, client: genai.Client, user: User
     ) -> None:
@@ -370,6 +372,7 @@ class TestAbandoned:
 
         self.assert_partial()
 
+    @leaves_a_socket
     def test_closed_stream_is_partial(self, client: genai.Client, user: User) -> None:
         with ai_usage(section="chat", user=user):
             stream: Any = client.models.generate_content_stream(model=MODEL, contents=self.PROMPT)

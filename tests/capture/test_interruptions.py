@@ -64,6 +64,7 @@ def interrupted(run: Callable[[], Any], place: faults.Line) -> bool:
     return bool(struck)  # some lines are passed once only
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize("run", faults.SCENARIOS)
 def test_time_limit_in_any_line_reaches_the_host(
     run: Callable[[], Any], alarm: Callable[[Any], None], monkeypatch: pytest.MonkeyPatch

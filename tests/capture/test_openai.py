@@ -27,6 +27,7 @@ from tests.told import (
     by_row,
     by_stub,
     forget,
+    leaves_a_socket,
     only_row,
     rows,
     steady,
@@ -643,6 +644,7 @@ class TestAbandoned:
 
         self.assert_unknown()
 
+    @leaves_a_socket
     def test_stream_collected_without_close_is_unknown(
         self, client: openai.OpenAI, user: User
     ) -> None:
@@ -654,6 +656,7 @@ class TestAbandoned:
 
         self.assert_unknown()
 
+    @leaves_a_socket
     def test_stream_collected_after_its_scope_keeps_its_attribution(
         self, client: openai.OpenAI, user: User
     ) -> None:
@@ -699,6 +702,7 @@ class TestAbandoned:
 
         self.assert_unknown()
 
+    @leaves_a_socket
     def test_async_stream_collected_without_close_is_unknown(
         self, stub: StubProvider, user: User
     ) -> None:

@@ -30,7 +30,7 @@ from tests.sites import manage
 from tests.waiting import PATIENCE, run, wait_until
 
 stub = processes.stub
-pytestmark = [pytest.mark.server, pytest.mark.process]
+pytestmark = [pytest.mark.server, pytest.mark.process, pytest.mark.costly]
 
 SERVERS["gunicorn eight"] = (*GUNICORN, "--workers", "8")
 
@@ -127,7 +127,6 @@ def expected(env: Site, counts: dict[str, int]) -> dict[str, list[Any]]:
     ("name", "pages"),
     [("gunicorn gthread", ["plain", "looked", "pool"]), ("uvicorn", ["plain", "loop"])],
 )
-@pytest.mark.costly
 def test_each_call_goes_to_the_tenant_that_made_it(
     env: Site, sessions: dict[str, str], name: str, pages: list[str]
 ) -> None:
@@ -142,7 +141,6 @@ def test_each_call_goes_to_the_tenant_that_made_it(
         )
 
 
-@pytest.mark.costly
 @pytest.mark.postgres
 def test_no_call_is_lost_or_goes_astray_while_processes_are_killed(
     env: Site, sessions: dict[str, str]
