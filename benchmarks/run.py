@@ -44,6 +44,7 @@ MEASURES: dict[str, tuple[str, ...]] = {
     "counts": (SQLITE, POSTGRES),
     "faults": (SQLITE, POSTGRES),
     "outage": (POSTGRES,),
+    "wait": (POSTGRES,),
     "locks": (SQLITE, POSTGRES),
     "pages": (POSTGRES,),
     "stream": (ONCE,),

@@ -213,6 +213,20 @@ class TestSettings:
                     "System check identified 1 issue (0 silenced).\n",
                 )
 
+    def test_wait_that_is_no_time_is_an_error(self, subtests):
+        for seconds in (-0.1, 61, float("nan"), float("inf"), True):
+            with subtests.test(repr(seconds)), changed(WAIT=seconds):
+                assert told(checks.check_settings()) == [
+                    (
+                        "E015",
+                        f"AI_USAGE_WAIT is {seconds!r}; it must be seconds, from 0 to 60.",
+                        "AI_USAGE_WAIT = 0.25",
+                    )
+                ]
+        for seconds in (0, 0.25, 1, 60):
+            with subtests.test(repr(seconds)), changed(WAIT=seconds):
+                assert told(checks.check_settings()) == []
+
     def test_rate_that_is_no_amount_is_an_error(self, subtests):
         for rate in ("cheap", None, -1, float("nan"), float("inf"), True, [1]):
             with subtests.test(repr(rate)), changed(PRICES={"gpt-4o": {"input": rate}}):

@@ -211,9 +211,14 @@ class TestHealthySite:
 
         assert tables() == [[], []]
 
+    @pytest.mark.process  # of the test of locks
     def test_live_site_is_left_as_it_was(self, live):
         before = tables()
-        lines = f"  ✅ The outbox {live} can be written\n  ✅ 0 calls wait for the database\n"
+        lines = (
+            f"  ✅ The outbox {live} can be written\n"
+            "  ✅ Locks on files there hold between processes\n"
+            "  ✅ 0 calls wait for the database\n"
+        )
 
         assert diagnose() == (0, healthy_output(last_call(), outbox_lines=lines), "")
 
@@ -509,6 +514,7 @@ class TestBrokenSite:
         ]
         outbox.get().clear()
 
+    @pytest.mark.process  # of the test of locks
     def test_database_refuses_the_call(self, live):
         with _refusing("other"):
             found = problems()
@@ -555,6 +561,7 @@ class TestBrokenSite:
             "Set AI_USAGE_OUTBOX to a directory that the site may write.",
         ) in problems()
 
+    @pytest.mark.process  # of the test of locks
     def test_outbox_has_a_backlog(self, live):
         living = Outbox(live)
         for _ in range(3):
@@ -566,6 +573,7 @@ class TestBrokenSite:
         assert re.fullmatch(text + r"[\d]+ days, \d+:\d\d:\d\d", found[1])
         living.close()
 
+    @pytest.mark.process  # of the test of locks
     def test_dead_processes_left_calls_that_nobody_delivered(self, live):
         dead = Outbox(live)
         dead.put(make_event())
@@ -582,6 +590,7 @@ class TestBrokenSite:
         )
         assert problems(code=0) == []  # its own delivery has taken them over
 
+    @pytest.mark.process  # of the test of locks
     def test_process_that_died_just_now_is_no_problem(self, live):
         dead = Outbox(live)
         dead.put(make_event())
@@ -589,6 +598,7 @@ class TestBrokenSite:
 
         assert problems(code=0) == []
 
+    @pytest.mark.process  # of the test of locks
     def test_there_are_dead_letters(self, live):
         Outbox(live).bury(make_event(), "IntegrityError: no")
 
@@ -600,6 +610,7 @@ class TestBrokenSite:
             )
         ]
 
+    @pytest.mark.process  # of the test of locks
     def test_full_outbox_dropped_calls(self, live):
         outbox.get().dropped = 7
 

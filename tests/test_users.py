@@ -6,15 +6,19 @@ import gc
 import os
 import sys
 from collections.abc import Callable, Iterator
+from importlib import import_module
 from typing import Any
 from uuid import UUID
 
 import httpx2
 import pytest
+from django.conf import settings
+from django.contrib.auth.middleware import AuthenticationMiddleware
 from django.contrib.auth.models import AnonymousUser, Group, User
+from django.contrib.sessions.models import Session
 from django.db import DatabaseError, connection, transaction
 from django.http import HttpRequest, HttpResponse
-from django.test import RequestFactory
+from django.test import Client, RequestFactory
 from django.utils.functional import SimpleLazyObject
 
 from tests.builders import capture
@@ -25,6 +29,7 @@ from usage_tracking import ai_usage, context, forks, outbox, owners, recorder
 from usage_tracking.middleware import AIUsageMiddleware
 from usage_tracking.models import AIUsageLog
 from usage_tracking.owners import Owner, Pending
+from usage_tracking.places import NOWHERE
 from usage_tracking.scope import attribution
 
 URL = "https://api.openai.com/v1/chat/completions"
@@ -252,6 +257,74 @@ class TestRequest:
         self.visit(SimpleLazyObject(AnonymousUser))
         recorder.resolve_users()
         assert not recorder.has_work()
+
+
+class TestSession:
+    """The user of a session is looked up while the site may be about to answer with its cookie."""
+
+    @staticmethod
+    def request_of(key: str) -> Any:
+        request: Any = RequestFactory().get("/")
+        request.session = import_module(settings.SESSION_ENGINE).SessionStore(key)
+        AuthenticationMiddleware(lambda _: HttpResponse()).process_request(request)
+        return request
+
+    @staticmethod
+    def login(user: User) -> str:
+        client = Client()
+        client.force_login(user)
+        return client.cookies["sessionid"].value
+
+    def resolve(self, request: Any) -> Any:
+        return owners.resolve_at(NOWHERE, Pending(request.user), request)
+
+    def test_session_stays_as_it_was(self, user: User) -> None:
+        request = self.request_of(self.login(user))
+        before = dict(vars(request.session))
+
+        assert self.resolve(request) == user
+        assert vars(request.session) == before
+        assert not is_loaded(request.user)
+
+    def test_session_that_has_gone_is_not_noticed(self, user: User) -> None:
+        """Or the visitor's cookie would be deleted."""
+        request = self.request_of("0" * 32)
+        before = dict(vars(request.session))
+
+        assert self.resolve(request) == AnonymousUser()
+        assert vars(request.session) == before
+
+    def test_session_signed_with_an_old_key_keeps_its_name(self, user: User, settings: Any) -> None:
+        """Or the visitor, whom nobody tells the new one, would be logged out."""
+        key = self.login(user)
+        settings.SECRET_KEY_FALLBACKS = [settings.SECRET_KEY]
+        settings.SECRET_KEY = "new"
+
+        assert self.resolve(self.request_of(key)) == user
+        assert Session.objects.get().pk == key
+
+    def test_session_of_before_another_password_is_not_deleted(self, user: User) -> None:
+        key = self.login(user)
+        user.set_password("new")
+        user.save()
+
+        assert self.resolve(self.request_of(key)) == AnonymousUser()
+        assert Session.objects.get().pk == key
+
+    def test_user_that_is_loaded_meanwhile_is_taken(self, user: User) -> None:
+        request = self.request_of(self.login(user))
+        pending = Pending(request.user)
+        assert request.user.pk
+        Session.objects.all().delete()
+
+        assert owners.resolve_at(NOWHERE, pending, request) == user
+
+    def test_user_that_the_view_has_logged_in_is_another(self, user: User) -> None:
+        request = self.request_of(self.login(user))
+        pending = Pending(request.user)
+        request.user = User.objects.create_user("grace")
+
+        assert owners.resolve_at(NOWHERE, pending, request) == user
 
 
 @pytest.mark.process

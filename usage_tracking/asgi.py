@@ -52,9 +52,16 @@ class AIUsageASGIMiddleware:
         if opened is None:
             await self.app(scope, receive, send)
             return
+
+        async def send_delivered(message: Message) -> None:
+            is_last = message["type"] == "http.response.body" and not message.get("more_body")
+            if is_last and conf.wait():
+                await finish(opened)
+            await send(message)
+
         try:
             with Steps(opened):
-                await self.app(scope, receive, send)
+                await self.app(scope, receive, send_delivered)
         finally:
             await finish(opened)
 

@@ -18,7 +18,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import connections, router
 from django.utils.module_loading import import_string
 
-from . import capture, conf, files, outbox
+from . import capture, conf, files, hosting, outbox
 from .models import AIUsageLog
 from .pricing import PRICE_KINDS, rate_of
 
@@ -67,6 +67,7 @@ def check_settings(**_: Any) -> list[CheckMessage]:
         ("GATEWAYS", _check_gateways),
         ("PATHS", _check_paths),
         ("STREAM_USAGE", _check_stream_usage),
+        ("WAIT", _check_wait),
         ("PRICES", _check_prices),
         ("SCANNER_EXTRA", _check_scanner_extra),
         ("SCANNER_TRACKERS", _check_scanner_trackers),
@@ -143,10 +144,23 @@ def check_database(databases: Sequence[str] | None = None, **_: Any) -> list[Che
 
 
 def check_outbox(**_: Any) -> list[CheckMessage]:
-    """Whether events survive the death of a process."""
+    """Whether events survive the death of a process, and of its disk."""
     if not conf.enabled() or outbox.inline():
         return []
     directory = conf.outbox()
+    return [*_check_directory(directory), *_check_platform(directory)]
+
+
+def _check_platform(directory: Path | None) -> Iterator[CheckMessage]:
+    if not conf.wait() and (risk := hosting.risk(directory)):
+        yield Warning(
+            f"Calls that are not in the database yet may go away with their process: {risk}.",
+            hint=f"{hosting.REMEDY} in the settings.",
+            id="usage_tracking.W010",
+        )
+
+
+def _check_directory(directory: Path | None) -> list[CheckMessage]:
     if directory is None:
         return [
             Warning(
@@ -323,6 +337,16 @@ def _check_stream_usage() -> Iterator[CheckMessage]:
         yield Error(
             f"AI_USAGE_STREAM_USAGE is {conf.stream_usage()!r}; it must be 'unknown' or 'request'.",
             id="usage_tracking.E009",
+        )
+
+
+def _check_wait() -> Iterator[CheckMessage]:
+    value = getattr(settings, f"{conf.PREFIX}WAIT", 0)
+    if isinstance(value, bool) or not 0 <= value <= conf.LONGEST_WAIT:
+        yield Error(
+            f"AI_USAGE_WAIT is {value!r}; it must be seconds, from 0 to {conf.LONGEST_WAIT:.0f}.",
+            hint="AI_USAGE_WAIT = 0.25",
+            id="usage_tracking.E015",
         )
 
 

@@ -32,6 +32,7 @@ SETTINGS: dict[str, tuple[type, ...]] = {
     "UNKNOWN_HOSTS": (bool,),
     "STREAM_USAGE": (str,),
     "OUTBOX": (str, Path, type(None)),
+    "WAIT": (int, float),
     "DAY_TIMEZONE": (str,),
     "PRICES": (dict,),
     "PROPAGATE_THREADS": (bool,),
@@ -55,6 +56,8 @@ DEFAULT_SECTIONS = {
     "other": "Other",
 }
 
+#: Seconds. Whoever asks for a page takes it for hung after so many.
+LONGEST_WAIT = 60.0
 OUTBOX_DIRECTORY = ".ai_usage_outbox"
 
 
@@ -156,6 +159,15 @@ def outbox() -> Path | None:
 def inline() -> bool:
     """Whether `AI_USAGE_OUTBOX = None` asks to deliver on the caller's own connection."""
     return _get("OUTBOX", "") is None
+
+
+def wait() -> float:
+    """`AI_USAGE_WAIT` (0): seconds for which the end of a unit of work waits for its rows.
+
+    0 for a value that is none; the system checks tell of it.
+    """
+    value = _get("WAIT", 0.0)
+    return min(value, LONGEST_WAIT) if isinstance(value, (int, float)) and value > 0 else 0.0
 
 
 def running_test() -> object | None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from asgiref.sync import sync_to_async
-
 from . import outbox, recorder
 from .errors import contain, contained
 from .owners import Connection
@@ -68,14 +66,6 @@ async def finish(scope: Scope) -> None:
         finally:
             recorder.finish(scope.unit)
         recorder.catch_up()
-        await _deliver()
+        await outbox.amoment(wait=scope.unit.wait())
     except Exception as error:  # noqa: BLE001 -- see errors.contained
         contain(error, "connections.finish")
-
-
-async def _deliver() -> None:
-    """Wake delivery; deliver, where that is done inline."""
-    if not outbox.inline():
-        outbox.moment()
-    elif not outbox.get().is_empty():
-        await sync_to_async(outbox.moment)()

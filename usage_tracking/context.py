@@ -11,8 +11,6 @@ from math import isfinite
 from types import TracebackType
 from typing import Any, TypeVar, cast
 
-from asgiref.sync import sync_to_async
-
 from . import conf, outbox, recorder
 from .bodies import hold_stream
 from .errors import contain, contained, logger
@@ -302,9 +300,9 @@ class ai_usage:
 
     def _end(self, opened: Opened | None) -> None:
         self._resolve_routed(opened)
-        if self._close(opened):
+        if self._close(opened) and opened is not None and opened.scope is not None:
             # Not where errors are contained: a time limit of the site's may end the wait.
-            outbox.moment(wait=WAIT)
+            outbox.moment(wait=max(WAIT, opened.scope.unit.wait()))
 
     @contained
     def _close(self, opened: Opened | None) -> bool:
@@ -330,12 +328,8 @@ class ai_usage:
                     await recorder.aresolve_routed(opened.scope.unit)
             finally:
                 is_outermost = self._close(opened)
-            if not is_outermost:
-                return
-            if not outbox.inline():
-                outbox.moment()
-            elif not outbox.get().is_empty():
-                await sync_to_async(outbox.moment)()
+            if is_outermost and opened is not None and opened.scope is not None:
+                await outbox.amoment(wait=opened.scope.unit.wait())
         except Exception as error:  # noqa: BLE001 -- see errors.contained
             contain(error, "ai_usage.__aexit__")
 

@@ -8,6 +8,7 @@ connection. In a site's own tests whoever reads the usage tables delivers: see `
 
 from __future__ import annotations
 
+import asyncio
 import atexit
 import contextvars
 import queue
@@ -15,14 +16,15 @@ import random
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import Any
+from typing import Any, Protocol
 from uuid import UUID
 from weakref import ref
 
+from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import request_finished
 from django.db import close_old_connections as renew_connections
 from django.db import connections, transaction
@@ -72,6 +74,31 @@ class Away(Exception):
     """The place of an event failed a moment ago."""
 
 
+class Waiter(Protocol):
+    """Somebody who waits for the end of a delivery."""
+
+    def set(self) -> None:
+        """It has ended; called in the thread of delivery."""
+
+
+class _Future:
+    """A waiter on the event loop that runs in this thread."""
+
+    __slots__ = ("_loop", "ended")
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self.ended: asyncio.Future[None] = self._loop.create_future()
+
+    def set(self) -> None:
+        with suppress(RuntimeError):  # the loop is closed
+            self._loop.call_soon_threadsafe(self._end)
+
+    def _end(self) -> None:
+        if not self.ended.done():
+            self.ended.set_result(None)
+
+
 def _by_place(events: Iterable[UsageEvent]) -> dict[_At, list[UsageEvent]]:
     found: dict[_At, list[UsageEvent]] = {}
     for event in events:
@@ -107,9 +134,10 @@ class Delivery:
         self._start_lock = threading.RLock()
         self._thread: threading.Thread | None = None
         # Reentrant, unlike an Event: a garbage collection may put while a put wakes the thread.
-        self._moments: queue.SimpleQueue[threading.Event | None] = queue.SimpleQueue()
+        self._moments: queue.SimpleQueue[Waiter | None] = queue.SimpleQueue()
         self._failures = 0
         self._not_before = 0.0
+        self._gave_way = False
         self._put_off: dict[UUID, float] = {}
         #: The revisions of amended events that were written lately.
         self._revisions: dict[UUID, int] = {}
@@ -154,13 +182,21 @@ class Delivery:
 
     def moment(self, *, wait: float = 0.0) -> bool:
         """Wakes the thread; True if it has delivered within `wait` seconds."""
-        done = self._wake_for(wait)
+        done = self._wake_for(threading.Event() if wait and not on_event_loop() else None)
         # Not where errors are contained: a time limit of the site's may end the wait.
         return done.wait(wait) if isinstance(done, threading.Event) else bool(done)
 
+    async def amoment(self, *, wait: float) -> bool:
+        """The same on an event loop, which goes on meanwhile."""
+        done = self._wake_for(_Future())
+        if not isinstance(done, _Future):
+            return bool(done)
+        await asyncio.wait((done.ended,), timeout=wait)
+        return done.ended.done()
+
     @contained
-    def _wake_for(self, wait: float) -> threading.Event | bool:
-        """What is set when the thread has delivered; or at once, whether everything is."""
+    def _wake_for(self, waiter: Waiter | None) -> Waiter | bool:
+        """Return `waiter`, which is told when the thread has delivered; else whether it has."""
         if outbox.inline():
             if self._delivers_at_moments():
                 self.deliver_inline()
@@ -168,12 +204,16 @@ class Delivery:
         if not self._has_work() and not self._finds_orphans():
             return True
         self._start()
-        if not wait or self._failures or on_event_loop() or self._must_wait_for_callers():
-            self._moments.put(None)
-            return False
-        done = threading.Event()
-        self._moments.put(done)
-        return done
+        own = connections[self.alias()]
+        if (
+            self._failures
+            or (not conf.wait() and self._must_wait_for_callers())
+            # SQLite has one writer, which is this thread itself until its transaction ends.
+            or (own.vendor == "sqlite" and own.in_atomic_block)
+        ):
+            waiter = None
+        self._moments.put(waiter)
+        return waiter or False
 
     def enters_test_class(self) -> bool:
         entered = reads.test_class(connections[self.alias()])
@@ -298,8 +338,9 @@ class Delivery:
             logger.warning("[TRACK_WARNING] No prices: %s", error)
         self._leave_pools()
         last = idle_since = time.monotonic()
+        waiting: list[Waiter] = []
         while True:
-            waiting = self._wait_for_moment(last)
+            waiting += self._wait_for_moment(last, pause=0.0 if waiting else PAUSE)
             try:
                 if not self._deliver_in_thread():
                     if time.monotonic() - idle_since > IDLE:
@@ -311,45 +352,66 @@ class Delivery:
                 with suppress(Exception):  # a log handler of the site's may fail
                     self._back_off(error)
             last = time.monotonic()
-            for done in waiting:
-                done.set()
+            if self._gave_way and not self._stopping:
+                continue  # those who wait do so for somebody else's transaction
+            for waiter in waiting:
+                waiter.set()
             # One that came while another was served is served too: nobody may wait for a thread
             # that has gone.
             if self._stopping and waiting and self._moments.empty():
                 connections.close_all()
                 return
+            waiting = []
 
     def _leave_pools(self) -> None:
-        """Gives this thread connections outside of Django's pools, which a fork would share."""
+        """Gives this thread connections outside of Django's pools, which a fork would share.
+
+        Where somebody waits for each delivery, it makes no connection anew for that. One that has
+        died meanwhile, of a process that was frozen, is noticed before it is used.
+        """
+        lasting = {"CONN_MAX_AGE": None, "CONN_HEALTH_CHECKS": True}
         for alias, settings in connections.settings.items():
             options = settings.get("OPTIONS") or {}
-            if options.get("pool"):
+            if options.get("pool") or (conf.wait() and self._is_postgresql(alias)):
                 kind = type(connections[alias])
                 options = {name: value for name, value in options.items() if name != "pool"}
-                connections[alias] = kind(
-                    settings | {"OPTIONS": options, "CONN_MAX_AGE": None}, alias
-                )
+                connections[alias] = kind(settings | {"OPTIONS": options, **lasting}, alias)
 
-    def _wait_for_moment(self, last: float) -> list[threading.Event]:
-        """Blocks until the next moment or the timer; gives the callers that wait."""
-        waiting: list[threading.Event] = []
+    @staticmethod
+    def _is_postgresql(alias: str) -> bool:
+        try:
+            return connections[alias].vendor == "postgresql"
+        except ImproperlyConfigured:  # a database of the site's whose driver is not here
+            return False
+
+    def _wait_for_moment(self, last: float, pause: float) -> list[Waiter]:
+        """Blocks until the next moment or the timer; gives the callers that wait.
+
+        Where nobody waits, the moments of a busy site gather for `pause` seconds.
+        """
         deadline = last + TIMER
         while True:
             try:
-                caller = self._moments.get(timeout=max(deadline - time.monotonic(), 0.001))
+                waiter = self._moments.get(timeout=max(deadline - time.monotonic(), 0.001))
             except queue.Empty:
-                return waiting
-            if caller is not None:
-                waiting.append(caller)
-                return waiting
-            # Nobody waits: let the moments of a busy site gather.
+                return []
+            if waiter is not None:
+                return [waiter, *self._others_waiting()]
             now = time.monotonic()
-            deadline = min(deadline, max(last + PAUSE, now))
+            deadline = min(deadline, max(last + pause, now))
             if now >= deadline:
-                return waiting
+                return []
+
+    def _others_waiting(self) -> Iterator[Waiter]:
+        with suppress(queue.Empty):
+            while True:
+                waiter = self._moments.get_nowait()
+                if waiter is not None:
+                    yield waiter
 
     def _deliver_in_thread(self) -> bool:
         """One cycle; says whether there was anything to do."""
+        self._gave_way = False
         box = outbox.get()
         now = time.monotonic()
         recorder.catch_up()
@@ -372,6 +434,7 @@ class Delivery:
         finally:
             renew_connections()
         if not finished:
+            self._gave_way = True
             return False
         if self._failures:
             logger.info("[TRACK_DELIVERY] Delivery works again after %d tries", self._failures)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
-from asgiref.sync import iscoroutinefunction, markcoroutinefunction, sync_to_async
+from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.core.exceptions import MiddlewareNotUsed
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
@@ -91,12 +91,18 @@ def _hold(response: Any, scope: Scope) -> bool:
     )
 
 
-@contained
 def _finish(scope: Scope, response: HttpResponseBase | None = None) -> None:
-    """End the unit of work; delivery follows at Django's `request_finished`.
+    """End the unit of work; delivery follows at Django's `request_finished`, or is waited for.
 
     Called more than once where a stream ends and is closed afterwards.
     """
+    if _end_here(scope, response) and (wait := scope.unit.wait()):
+        # Not where errors are contained: a time limit of the site's may end the wait.
+        outbox.moment(wait=wait)
+
+
+@contained
+def _end_here(scope: Scope, response: HttpResponseBase | None) -> bool:
     try:
         if not scope.closed:
             recorder.resolve_routed(scope.unit)
@@ -104,6 +110,7 @@ def _finish(scope: Scope, response: HttpResponseBase | None = None) -> None:
         has_calls = _end(scope, response)
     if has_calls and outbox.inline():
         outbox.moment()
+    return has_calls
 
 
 async def _afinish(scope: Scope, response: HttpResponseBase | None = None) -> None:
@@ -113,8 +120,8 @@ async def _afinish(scope: Scope, response: HttpResponseBase | None = None) -> No
                 await recorder.aresolve_routed(scope.unit)
         finally:
             has_calls = _end(scope, response)
-        if has_calls and outbox.inline():
-            await sync_to_async(outbox.moment)()
+        if has_calls and (outbox.inline() or conf.wait()):
+            await outbox.amoment(wait=scope.unit.wait())
     except Exception as error:  # noqa: BLE001 -- see errors.contained
         contain(error, "AIUsageMiddleware")
 

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 from uuid import UUID
 
+from asgiref.sync import sync_to_async
 from django.core.signals import setting_changed
 
 from . import conf, dead_letters, files, places, segments
@@ -63,6 +64,9 @@ class Listener(Protocol):
 
     def moment(self, *, wait: float = 0.0) -> bool | None:
         """A unit of work has ended; the caller waits up to `wait` seconds to see its rows."""
+
+    async def amoment(self, *, wait: float) -> bool | None:
+        """The same for a caller on an event loop, which goes on meanwhile."""
 
     def enters_test_class(self) -> bool:
         """Whether a TestCase class has begun since this was asked last."""
@@ -731,6 +735,16 @@ def wake() -> None:
 def moment(*, wait: float = 0.0) -> None:
     if listener is not None:
         listener.moment(wait=wait)
+
+
+async def amoment(*, wait: float = 0.0) -> None:
+    if inline():
+        if not get().is_empty():
+            await sync_to_async(moment)()
+    elif not wait:
+        moment()
+    elif listener is not None:
+        await listener.amoment(wait=wait)
 
 
 def _after_fork() -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Mapping
 from contextlib import ExitStack, suppress
+from copy import copy
 from dataclasses import dataclass
 from functools import partial
 from types import SimpleNamespace
@@ -184,15 +186,43 @@ def resolve(source: Any) -> Any:
         return user
 
 
-def resolve_at(home: Place, pending: Pending) -> Any:
+def resolve_at(home: Place, pending: Pending, request: Any = None) -> Any:
     """Return the pending user of a place, in a thread that is at no place itself.
 
-    None if only the site's routers find that place. Raises what the query raises.
+    The session of `request` stays as it is: the site may be about to answer, and whether the
+    session was looked at decides about headers and cookies. None if only the site's routers find
+    that place. Raises what the query raises.
     """
     if home.is_routed:
         return None
     with places.active(places.own_users(), home.tenant):
+        if _is_of_session(pending.source, request):
+            return sys.modules[_AUTHENTICATION].get_user(_twin(request))
         return resolve(pending.source)
+
+
+#: Imported only once models are; the request says that it is.
+_AUTHENTICATION = "django.contrib.auth.middleware"
+
+
+def _is_of_session(source: Any, request: Any) -> bool:
+    """Whether Django's authentication would read `source` from the session of `request`."""
+    if not _is_request(request) or not hasattr(request, "session") or not _is_unloaded(source):
+        return False
+    setup = source.__dict__.get("_setupfunc")
+    return source is request.__dict__.get("user") and setup.__module__ == _AUTHENTICATION
+
+
+def _twin(request: Any) -> Any:
+    """A request with a session that is read only.
+
+    Django gives a session a new key where it was signed with one of SECRET_KEY_FALLBACKS, and
+    deletes one whose user has another password by now; the visitor would not be told of either.
+    """
+    twin: Any = HttpRequest()
+    twin.session = copy(request.session)
+    twin.session.cycle_key = twin.session.flush = lambda: None
+    return twin
 
 
 @contained

@@ -166,7 +166,7 @@ def finish(unit: Unit, response: HttpResponseBase | None = None) -> None:
     look at the session. Cheap enough for a finalizer: no query, no lock, no file.
     """
     try:
-        if response is not None and unit.pending and not outbox.inline():
+        if response is not None and unit.pending and not outbox.inline() and not conf.wait():
             unit.in_use = True
             cast(Any, response)._resource_closers.append(_Release(unit))
         _await_users(unit)
@@ -254,7 +254,8 @@ def resolve_users() -> None:
             continue
         if pending is not None:
             try:
-                owner = owner_of(resolve_at(home, pending))
+                request = None if scope is None else scope.unit.request
+                owner = owner_of(resolve_at(home, pending, request))
             except DatabaseError as error:
                 if now - call.at < UNRESOLVED_SECONDS:
                     logger.debug("the user of a call cannot be read yet: %s", error)

@@ -130,6 +130,10 @@ class Unit:
         unit = self.within if self.within is not None and self.pid == os.getpid() else self
         return bool(unit.ended) and time.monotonic() - unit.ended > OUTLIVE
 
+    def wait(self) -> float:
+        """Return for how many seconds its end waits for its rows; 0 if it has made no call."""
+        return conf.wait() if self.calls else 0.0
+
     def remember(self, call: Call) -> None:
         self.calls.append(call)
         if call.pending is not None:

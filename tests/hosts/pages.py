@@ -11,10 +11,10 @@ from asgiref.sync import sync_to_async
 from django.conf import settings
 from django.contrib.auth.models import Group
 from django.db import connection, transaction
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.urls import path
 
-from tests.views import ask
+from tests.views import aask, aask_for_stream, ask, ask_for_stream
 from tests.waiting import wait_for
 from usage_tracking.delivery import delivery
 
@@ -40,6 +40,23 @@ def _ask_alone() -> str:
 
 def plain(request: HttpRequest) -> HttpResponse:
     return HttpResponse(ask().id)
+
+
+async def plain_async(request: HttpRequest) -> HttpResponse:
+    return HttpResponse((await aask()).id)
+
+
+def stream(request: HttpRequest) -> StreamingHttpResponse:
+    return StreamingHttpResponse(ask_for_stream())
+
+
+async def stream_async(request: HttpRequest) -> StreamingHttpResponse:
+    return StreamingHttpResponse(aask_for_stream())
+
+
+def who(request: HttpRequest) -> HttpResponse:
+    """A page that looks at its visitor before it calls."""
+    return HttpResponse(f"{request.user}: {ask().id}")
 
 
 def loop_in_a_sync_view(request: HttpRequest) -> HttpResponse:
@@ -98,6 +115,10 @@ def in_a_transaction(request: HttpRequest) -> HttpResponse:
 
 urlpatterns = [
     path("plain/", plain),
+    path("plain_async/", plain_async),
+    path("stream/", stream),
+    path("stream_async/", stream_async),
+    path("who/", who),
     path("loop/", loop_in_a_sync_view),
     path("beside/", beside_slow_code),
     path("fork/", fork),

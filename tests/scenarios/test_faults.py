@@ -9,6 +9,7 @@ import ctypes
 import os
 import random
 import resource
+import shutil
 import signal
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -37,6 +38,8 @@ from usage_tracking import daily
 from usage_tracking.models import AIUsageLog, AIUsageTracking
 
 Note = Callable[..., Outcome]
+#: Of a pod and its disk.
+DEATHS = int(os.environ.get("DEATHS", "3"))
 
 
 @pytest.fixture
@@ -247,6 +250,43 @@ def test_midnight_passes(site: dict[str, str], tmp_path: Path, start: Start, not
     assert len(set(days)) == 2
     counted = AIUsageTracking.objects.filter(user=user).values_list("date", "total_requests")
     assert dict(counted) == Counter(days)
+
+
+@pytest.mark.postgres
+def test_pods_die_with_their_disks(
+    site: dict[str, str], tmp_path: Path, outcomes: list[Outcome], stub: StubProvider
+) -> None:
+    """`AI_USAGE_WAIT` without a volume: who was answered is in the database, whatever follows."""
+    chance = random.Random(20261126)
+    site["WAIT"] = f"{PATIENCE:.0f}"
+    answered: list[str] = []
+    visits = 0
+    for _ in range(DEATHS):
+        with Server("gunicorn gthread", site) as server:
+            with Load(server) as load:
+                load.warm_up()
+                load.wait_for(chance.randrange(10, 30))
+                server.kill()
+            shutil.rmtree(tmp_path / ".ai_usage_outbox")
+        answered += [one.text for one in load.visited if one.status == 200]
+        visits += len(load.visited)
+    found = response_ids()
+
+    fault = f"a pod and its disk gone, {DEATHS} times"
+    doubled = len(found) - len(set(found))
+    outcomes.append(
+        Outcome(
+            fault,
+            len(stub.journal),
+            len(answered),
+            len(set(found)),
+            doubled,
+            visits - len(answered),
+        )
+    )
+    assert set(answered) <= set(found)
+    assert doubled == 0
+    assert daily.drift() == {}
 
 
 def _files_stay_small() -> None:

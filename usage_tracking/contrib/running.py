@@ -45,15 +45,23 @@ def begin(
     enter(scope)
 
 
-@contained
 def end(task_id: str) -> None:
-    """Closes the scope of a task; what it called is delivered now, and nobody waits for that."""
+    """Closes the scope of a task, and delivers what it called; waits as AI_USAGE_WAIT says."""
+    unit = _close(task_id)
+    if unit is not None:
+        # Not where errors are contained: a time limit of the task's may end the wait.
+        outbox.moment(wait=unit.wait())
+
+
+@contained
+def _close(task_id: str) -> Unit | None:
+    """The unit of work that has ended; None if the task ran inside one that goes on."""
     scope = _scopes.pop(task_id, None)
     if scope is None:
-        return
+        return None
     leave(scope)
     if scope.parent is not None:
-        return  # it ran inside a request, or a block, that goes on
+        return None
     recorder.finish(scope.unit)
     recorder.catch_up()
-    outbox.moment()
+    return scope.unit

@@ -25,7 +25,7 @@ API = "usage_tracking.api"
 #: What its extra brings.
 API_PACKAGES = ("rest_framework", "django_filters")
 _MIDDLEWARE = {"usage_tracking.W002", "usage_tracking.W003"}
-_OUTBOX = {"usage_tracking.W004", "usage_tracking.W005"}
+_OUTBOX = {"usage_tracking.W004", "usage_tracking.W005", "usage_tracking.W010"}
 
 
 def models(using: str) -> Result:

@@ -14,6 +14,7 @@ from .. import conf, files, outbox, segments
 from ..delivery import ORPHANS_EVERY, TIMER
 from ..events import UsageEvent, utc_now
 from .findings import Finding, Result, Thresholds, note, ok, problem, warning
+from .locks import locks
 from .trial import FLUSH
 
 
@@ -142,6 +143,8 @@ def _examine(waiting: Waiting, limits: Thresholds, *, sound: bool) -> Iterator[F
         return
     if sound:
         yield ok("outbox", f"The outbox {waiting.directory} can be written")
+    if waiting.directory is not None and waiting.directory.is_dir():
+        yield locks(waiting.directory)
     since = f", the oldest for {_told(utc_now() - waiting.oldest)}" if waiting.oldest else ""
     if waiting.events > limits.max_backlog:
         text = f"{waiting.events} calls wait for the database, more than {limits.max_backlog}"

@@ -1,0 +1,52 @@
+"""Whether a lock on a file holds between two processes, tried."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from .. import files
+from .findings import Finding, note, ok, problem
+
+#: Locks the file of the second argument as the module of the first does.
+_LOCK = """
+import os, pathlib, runpy, sys
+files = runpy.run_path(sys.argv[1])
+files["lock"](files["open_file"](pathlib.Path(sys.argv[2]), os.O_RDWR))
+"""
+_FIX = "Set AI_USAGE_OUTBOX to a directory on a local disk."
+
+
+def locks(directory: Path) -> Finding:
+    """By its lock a process is known to live: without one others take over its calls."""
+    if not files.CAN_LOCK or not sys.executable:
+        return note("locks_untried", "Whether locks on files there hold was not tried")
+    try:
+        holds = _holds(directory)
+    except OSError as error:
+        return problem("locks", f"No file in {directory} can be locked: {error}", _FIX)
+    if not holds:
+        text = f"A lock on a file in {directory} does not keep another process out"
+        return problem("locks", text, _FIX)
+    return ok("locks", "Locks on files there hold between processes")
+
+
+def _holds(directory: Path) -> bool:
+    """Whether another process cannot lock a file that we have locked, and can afterwards."""
+    fd, name = tempfile.mkstemp(prefix=".lock-", dir=directory)
+    try:
+        try:
+            files.lock(fd)
+            kept_out = not _another_locks(name)
+        finally:
+            files.close(fd)
+        return kept_out and _another_locks(name)
+    finally:
+        files.remove(Path(name))
+
+
+def _another_locks(name: str) -> bool:
+    command = [sys.executable, "-I", "-c", _LOCK, files.__file__, name]
+    return subprocess.run(command, capture_output=True, check=False).returncode == 0  # noqa: S603 -- Python itself
