@@ -97,7 +97,7 @@ test-costly-sqlite: $(STAMP) ## whole servers, workers, environments and large d
 	$(PYTEST) --database=sqlite $(PARALLEL) -m "costly and not browser" $(ARGS)
 
 .PHONY: test-costly-postgres
-test-costly-postgres: $(STAMP) ## the same on PostgreSQL, and capture and whole sites
+test-costly-postgres: $(STAMP) ## the same on PostgreSQL, and whole sites
 	$(PYTEST) --database=postgres --only-database-tests $(PARALLEL) -m "(costly or one_driver) and not browser" $(ARGS)
 
 .PHONY: test-psycopg2

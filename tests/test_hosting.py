@@ -103,7 +103,7 @@ def test_check_names_the_line_to_add(settings, monkeypatch: pytest.MonkeyPatch) 
         "usage_tracking.W010",
         "Calls that are not in the database yet may go away with their process: this is Heroku "
         "(DYNO is set), and /tmp/outbox is on a file system of type tmpfs.",
-        "AI_USAGE_WAIT = 0.25 in the settings.",
+        "AI_USAGE_WAIT = 0.25",
     )
 
     settings.AI_USAGE_WAIT = 0.25

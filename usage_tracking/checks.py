@@ -155,7 +155,7 @@ def _check_platform(directory: Path | None) -> Iterator[CheckMessage]:
     if not conf.wait() and (risk := hosting.risk(directory)):
         yield Warning(
             f"Calls that are not in the database yet may go away with their process: {risk}.",
-            hint=f"{hosting.REMEDY} in the settings.",
+            hint=hosting.REMEDY,
             id="usage_tracking.W010",
         )
 

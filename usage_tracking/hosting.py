@@ -26,7 +26,7 @@ class Platform:
 
 #: The first whose variable is set. Google and AWS run several of these on one another.
 PLATFORMS = (
-    # https://docs.cloud.google.com/run/docs/container-contract
+    # Knative's services have it too. https://docs.cloud.google.com/run/docs/container-contract
     Platform("Cloud Run", "K_SERVICE", has_volumes=False),
     Platform("Cloud Run", "CLOUD_RUN_JOB", has_volumes=False),
     # https://docs.cloud.google.com/appengine/docs/standard/python3/runtime
@@ -59,9 +59,9 @@ _MOUNTS = Path("/proc/self/mountinfo")
 
 
 def risk(directory: Path | None, environ: Mapping[str, str] = os.environ) -> str:
-    """Say why events in `directory`, None for memory, may go with it, "" if nothing says so.
+    """Say why events in `directory` may go away with their process, "" if nothing says so.
 
-    It knows the platforms of this module only.
+    None stands for memory. Knows the platforms of this module only.
     """
     platform = next((each for each in PLATFORMS if environ.get(each.variable)), None)
     if platform is None:

@@ -15,7 +15,7 @@ _HERE = Path(__file__).parent
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if _HERE in item.path.parents:
-            item.add_marker("one_driver")
+            item.add_marker("one_database")
 
 
 __all__ = ["dead_stub", "one_certificate", "own_stub", "provider", "stub", "user"]

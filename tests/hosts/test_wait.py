@@ -142,16 +142,6 @@ BLOCKS = {
 
         list(parts())
     """,
-    "task": """
-        from tests.processes.celery_app import app
-
-        @app.task
-        def task():
-            ask()
-
-        with ai_usage(section="chat", user="ada"):
-            task.apply()
-    """,
 }
 
 

@@ -72,6 +72,13 @@ def ask(text: str) -> None:
     call(text)
 
 
+@app.task(name="site.tasks.tell_rows")
+def tell_rows() -> None:
+    from usage_tracking.models import AIUsageLog
+
+    call(f"rows: {AIUsageLog.objects.count()}")
+
+
 @app.task(name="site.reports.ask")
 def report(text: str) -> None:
     call(text)

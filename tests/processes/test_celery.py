@@ -7,14 +7,23 @@ import json
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pytest
 from django.contrib.auth.models import User
 
 from project.stub import StubProvider
 from tests.processes import celery_app
-from tests.processes.celery_app import app, ask, ask_again, ask_on, fail, pass_on, report
+from tests.processes.celery_app import (
+    app,
+    ask,
+    ask_again,
+    ask_on,
+    fail,
+    pass_on,
+    report,
+    tell_rows,
+)
 from tests.processes.conftest import Child, Start
 from tests.processes.test_durability import assert_in_step, flush
 from tests.waiting import finish, wait_until
@@ -216,14 +225,20 @@ def test_killed_worker_loses_no_call(
     assert_in_step(user, calls=recorded)
 
 
-def test_eager_task_is_a_part_of_the_block_that_calls_it(
-    stub: StubProvider, user: User, settings: Any, monkeypatch: pytest.MonkeyPatch
+def test_row_is_there_before_the_next_task_with_a_wait(
+    start: Start, site: dict[str, str], stub: StubProvider, user: User
 ) -> None:
-    settings.AI_USAGE_GATEWAYS = {f"{stub.host_port}/openai": "openai"}
-    monkeypatch.setenv("STUB", stub.host_port)
+    with ai_usage(section="chat", user=user):
+        ask.delay("first")
+        tell_rows.delay()
+    app_name, quiet = "tests.processes.celery_app", ("--loglevel", "WARNING")
+    arguments = ("--app", app_name, "worker", "--pool", "solo", *quiet)
+    worker = start("celery", *arguments, env=site | {"WAIT": "60"})
+    wait_until(
+        lambda: len(stub.journal) >= 2 or worker.poll() is not None,
+        awaited="2 calls",
+        seen=worker.log,
+    )
+    stop(worker)
 
-    with ai_usage(section="chat", user=user) as usage:
-        ask.apply(["eager"])
-        assert usage.calls == 1
-
-    assert told(stub) == {"eager": ("worker", "chat", None)}
+    assert [served.prompt for served in stub.journal] == ["first", "rows: 1"]

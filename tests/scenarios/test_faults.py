@@ -38,8 +38,9 @@ from usage_tracking import daily
 from usage_tracking.models import AIUsageLog, AIUsageTracking
 
 Note = Callable[..., Outcome]
-#: Of a pod and its disk.
+#: Of a pod and its disk, and the seconds that its answers may wait.
 DEATHS = int(os.environ.get("DEATHS", "3"))
+WAIT = os.environ.get("WAIT", f"{PATIENCE:.0f}")
 
 
 @pytest.fixture
@@ -258,7 +259,7 @@ def test_pods_die_with_their_disks(
 ) -> None:
     """`AI_USAGE_WAIT` without a volume: who was answered is in the database, whatever follows."""
     chance = random.Random(20261126)
-    site["WAIT"] = f"{PATIENCE:.0f}"
+    site["WAIT"] = WAIT
     answered: list[str] = []
     visits = 0
     for _ in range(DEATHS):

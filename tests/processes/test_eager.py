@@ -1,0 +1,45 @@
+"""Celery in one process: what a message says of its sender, and tasks that run at once."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+
+from project.stub import StubProvider
+from tests.processes.celery_app import ask
+from tests.processes.test_celery import _broker, told
+from usage_tracking import ai_usage
+
+__all__ = ["_broker"]  # a fixture
+pytestmark = [pytest.mark.one_driver, pytest.mark.server]
+
+
+@pytest.fixture(autouse=True)
+def _site(stub: StubProvider, settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings.AI_USAGE_GATEWAYS = {f"{stub.host_port}/openai": "openai"}
+    monkeypatch.setenv("STUB", stub.host_port)
+
+
+def test_eager_task_is_a_part_of_the_block_that_calls_it(stub: StubProvider, user: User) -> None:
+    with ai_usage(section="chat", user=user) as usage:
+        ask.apply(["eager"])
+        assert usage.calls == 1
+
+    assert told(stub) == {"eager": ("worker", "chat", None)}
+
+
+def test_message_says_who_has_sent_it(user: User, tmp_path: Path) -> None:
+    with ai_usage(section="chat", user=user, metadata={"order": 7}):
+        ask.delay("later")
+
+    (message,) = (tmp_path / "broker" / "queue").iterdir()
+    sent = json.loads(json.loads(message.read_text())["headers"]["ai_usage"])
+    assert sent == {
+        "section": "chat",
+        "metadata": {"order": 7},
+        "user": [str(user.pk), "worker"],
+    }

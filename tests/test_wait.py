@@ -1,0 +1,190 @@
+"""`AI_USAGE_WAIT` in one process: the end of a unit of work waits for the thread that delivers.
+
+`tests/hosts/test_wait.py` has real servers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from asgiref.sync import async_to_sync, sync_to_async
+from django.contrib.auth.models import User
+from django.db import connection, transaction
+from django.http import HttpRequest, HttpResponse
+from django.test import AsyncRequestFactory, RequestFactory
+
+from tests.builders import capture
+from tests.told import attributed, rows
+from tests.waiting import until
+from usage_tracking import ai_usage, asgi, conf, outbox
+from usage_tracking.connections import Visit
+from usage_tracking.contrib import running
+from usage_tracking.delivery import delivery
+from usage_tracking.middleware import AIUsageMiddleware
+from usage_tracking.owners import Connection
+from usage_tracking.scope import current
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture(autouse=True)
+def _live(tmp_path: Path, settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A site that is not under test: an outbox on disk, and a thread that delivers."""
+    settings.AI_USAGE_WAIT = 60  # longer than any machine takes
+    settings.AI_USAGE_OUTBOX = tmp_path / "outbox"
+    monkeypatch.setattr(outbox, "inline", lambda: False)
+    delivery.after_fork()  # a thread of its own
+    yield
+    threads = [thread for thread in threading.enumerate() if thread.name == "ai_usage_delivery"]
+    delivery.stop()
+    for thread in threads:
+        thread.join(60)
+        assert not thread.is_alive(), "the thread that delivers did not end"
+    delivery.after_fork()
+
+
+@pytest.fixture
+def user() -> User:
+    return User.objects.create_user("ada")
+
+
+def users() -> list[str | None]:
+    return [attributed(row)[0] for row in rows()]
+
+
+def test_row_is_there_when_a_view_has_answered(user: User) -> None:
+    def view(request: HttpRequest) -> HttpResponse:
+        capture()
+        return HttpResponse()
+
+    request = RequestFactory().get("/")
+    request.user = user
+    AIUsageMiddleware(view)(request)
+
+    assert users() == ["ada"]
+
+
+def test_row_is_there_when_an_async_view_has_answered(user: User) -> None:
+    async def view(request: HttpRequest) -> HttpResponse:
+        capture()
+        return HttpResponse()
+
+    async def visit() -> list[str | None]:
+        request = AsyncRequestFactory().get("/")
+        request.user = user
+        await AIUsageMiddleware(view)(request)
+        return await sync_to_async(users)()
+
+    assert async_to_sync(visit)() == ["ada"]
+
+
+def test_loop_goes_on_while_a_view_waits(user: User) -> None:
+    """Delivery cannot go on before another task of the loop has let it."""
+
+    async def view(request: HttpRequest) -> HttpResponse:
+        capture()
+        return HttpResponse()
+
+    async def visits() -> None:
+        delivery._one_at_a_time.acquire()
+        waiting = asyncio.create_task(AIUsageMiddleware(view)(AsyncRequestFactory().get("/")))
+        await until(lambda: delivery._thread, "the thread that delivers")
+        assert not waiting.done()
+        delivery._one_at_a_time.release()
+        await waiting
+
+    async_to_sync(visits)()
+
+    assert users() == [None]
+
+
+def test_row_is_there_when_a_block_has_ended(user: User) -> None:
+    with ai_usage(section="chat", user=user):
+        capture()
+
+    assert users() == ["ada"]
+
+
+def test_row_is_there_when_a_task_has_ended() -> None:
+    running.begin("1", "shop.tasks.ask", metadata={})
+    capture()
+    running.end("1")
+
+    assert users() == [None]
+
+
+def test_row_is_there_before_the_last_part_of_an_asgi_answer(user: User) -> None:
+    seen: list[list[str | None]] = []
+
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        capture()
+        await send({"type": "http.response.start"})
+        await send({"type": "http.response.body", "more_body": True})
+        await send({"type": "http.response.body"})
+
+    async def send(message: Any) -> None:
+        assert current() is None
+        seen.append(await sync_to_async(users)())
+
+    scope = {"type": "http", "user": user}
+    async_to_sync(asgi.AIUsageASGIMiddleware(application))(scope, None, send)
+
+    assert seen == [[], [], ["ada"]]
+
+
+def test_row_is_there_when_a_message_has_been_handled(user: User) -> None:
+    async def conversation() -> list[str | None]:
+        visit = Visit(Connection({"user": user}))
+        message = visit.begin()
+        capture()
+        await visit.end(message)
+        visit.close()
+        return await sync_to_async(users)()
+
+    assert async_to_sync(conversation)() == ["ada"]
+
+
+def test_unit_without_a_call_does_not_wait_for_others(
+    user: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits: list[float] = []
+    moment = outbox.moment
+
+    def note(*, wait: float = 0.0) -> None:
+        waits.append(wait)
+        moment(wait=wait)
+
+    monkeypatch.setattr(outbox, "moment", note)
+    with ai_usage(section="chat"):
+        capture()
+        AIUsageMiddleware(lambda _: HttpResponse())(RequestFactory().get("/"))
+        running.begin("1", "shop.tasks.ask", metadata={})
+        running.end("1")
+
+    assert waits == [0.0, 60]
+
+
+@pytest.mark.sqlite
+def test_block_in_a_transaction_on_sqlite_does_not_wait_for_itself(user: User) -> None:
+    with transaction.atomic():
+        User.objects.update(first_name="Ada")  # holds the only lock there is
+        with ai_usage(section="chat", user=user):
+            capture()
+        assert connection.in_atomic_block
+    with ai_usage(section="chat", user=user):
+        capture()
+
+    assert users() == ["ada", "ada"]
+
+
+@pytest.mark.parametrize("value", [-1, "1", None, float("nan"), True])
+def test_value_that_is_no_time_does_no_harm(settings: Any, value: Any) -> None:
+    settings.AI_USAGE_WAIT = value
+    assert 0 <= conf.wait() <= 1
+    settings.AI_USAGE_WAIT = float("inf")
+    assert conf.wait() == conf.LONGEST_WAIT
