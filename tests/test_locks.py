@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,18 @@ def test_lock_that_keeps_nobody_out_is_told(
     assert told.text == f"A lock on a file in {tmp_path} does not keep another process out"
     assert told.fix == "Set AI_USAGE_OUTBOX to a directory on a local disk."
     assert list(tmp_path.iterdir()) == []
+
+
+def test_lock_that_outlives_its_owner_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or what a dead process left would never be delivered."""
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+
+    told = locks.locks(tmp_path)
+
+    assert told.level == "problem"
+    assert told.text == f"A lock on a file in {tmp_path} stays when it is released"
 
 
 def test_disk_without_locks_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,8 +19,8 @@ from django.http import HttpRequest, HttpResponse
 from django.test import AsyncRequestFactory, RequestFactory
 
 from tests.builders import capture
+from tests.providers import until
 from tests.told import attributed, rows
-from tests.waiting import until
 from usage_tracking import ai_usage, asgi, conf, outbox
 from usage_tracking.connections import Visit
 from usage_tracking.contrib import running
@@ -132,7 +132,11 @@ def test_row_is_there_before_the_last_part_of_an_asgi_answer(user: User) -> None
         seen.append(await sync_to_async(users)())
 
     scope = {"type": "http", "user": user}
-    async_to_sync(asgi.AIUsageASGIMiddleware(application))(scope, None, send)
+
+    async def receive() -> Any:
+        return {"type": "http.request"}
+
+    async_to_sync(asgi.AIUsageASGIMiddleware(application))(scope, receive, send)
 
     assert seen == [[], [], ["ada"]]
 

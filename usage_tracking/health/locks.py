@@ -24,17 +24,20 @@ def locks(directory: Path) -> Finding:
     if not files.CAN_LOCK or not sys.executable:
         return note("locks_untried", "Whether locks on files there hold was not tried")
     try:
-        holds = _holds(directory)
+        kept_out, let_in = _try(directory)
     except OSError as error:
         return problem("locks", f"No file in {directory} can be locked: {error}", _FIX)
-    if not holds:
+    if not kept_out:
         text = f"A lock on a file in {directory} does not keep another process out"
+        return problem("locks", text, _FIX)
+    if not let_in:
+        text = f"A lock on a file in {directory} stays when it is released"
         return problem("locks", text, _FIX)
     return ok("locks", "Locks on files there hold between processes")
 
 
-def _holds(directory: Path) -> bool:
-    """Whether another process cannot lock a file that we have locked, and can afterwards."""
+def _try(directory: Path) -> tuple[bool, bool]:
+    """Whether our lock keeps another process out, and lets it in when we release it."""
     fd, name = tempfile.mkstemp(prefix=".lock-", dir=directory)
     try:
         try:
@@ -42,7 +45,7 @@ def _holds(directory: Path) -> bool:
             kept_out = not _another_locks(name)
         finally:
             files.close(fd)
-        return kept_out and _another_locks(name)
+        return kept_out, _another_locks(name)
     finally:
         files.remove(Path(name))
 
