@@ -35,7 +35,7 @@ def measure(part: float = FULL) -> Iterator[Row]:
             settings = os.environ | {"DJANGO_SETTINGS_MODULE": "tests.scenarios.settings"}
             with (
                 Server("gunicorn gthread", settings) as plain,
-                Server("gunicorn gthread", settings | {"WAIT": str(WAIT)}) as waiting,
+                Server("gunicorn gthread", settings | {"SITE_WAIT": str(WAIT)}) as waiting,
                 # On a kept connection acknowledgements that TCP delays are most of the time.
                 httpx.Client(timeout=60, headers={"Connection": "close"}) as http,
             ):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -34,13 +35,29 @@ def test_lock_that_keeps_nobody_out_is_told(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_lock_that_outlives_its_owner_is_told(
+@pytest.mark.parametrize("executable", ["/bin/false", "/nowhere/python"])
+def test_python_that_does_not_start_says_nothing_of_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, executable: str
+) -> None:
+    monkeypatch.setattr(sys, "executable", executable)
+
+    told = locks.locks(tmp_path)
+
+    assert (told.level, told.code) == ("note", "locks_untried")
+    assert executable in told.text
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_lock_that_is_never_released_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Or what a dead process left would never be delivered."""
-    monkeypatch.setattr(sys, "executable", "/bin/false")
-
-    told = locks.locks(tmp_path)
+    kept: list[int] = []
+    monkeypatch.setattr(files, "close", kept.append)
+    try:
+        told = locks.locks(tmp_path)
+    finally:
+        os.close(*kept)
 
     assert told.level == "problem"
     assert told.text == f"A lock on a file in {tmp_path} stays when it is released"

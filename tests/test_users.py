@@ -6,6 +6,7 @@ import gc
 import os
 import sys
 from collections.abc import Callable, Iterator
+from copy import deepcopy
 from importlib import import_module
 from typing import Any
 from uuid import UUID
@@ -13,13 +14,14 @@ from uuid import UUID
 import httpx2
 import pytest
 from django.conf import settings
+from django.contrib.auth import login
 from django.contrib.auth.middleware import AuthenticationMiddleware
 from django.contrib.auth.models import AnonymousUser, Group, User
 from django.contrib.sessions.models import Session
 from django.db import DatabaseError, connection, transaction
 from django.http import HttpRequest, HttpResponse
 from django.test import Client, RequestFactory
-from django.utils.functional import SimpleLazyObject
+from django.utils.functional import LazyObject, SimpleLazyObject
 
 from tests.builders import capture
 from tests.children import ROOT
@@ -263,7 +265,7 @@ class TestSession:
     """The user of a session is looked up while the site may be about to answer with its cookie."""
 
     @staticmethod
-    def request_of(key: str) -> Any:
+    def request_of(key: str | None) -> Any:
         request: Any = RequestFactory().get("/")
         request.session = import_module(settings.SESSION_ENGINE).SessionStore(key)
         AuthenticationMiddleware(lambda _: HttpResponse()).process_request(request)
@@ -275,12 +277,21 @@ class TestSession:
         client.force_login(user)
         return client.cookies["sessionid"].value
 
-    def resolve(self, request: Any) -> Any:
-        return owners.resolve_at(NOWHERE, Pending(request.user), request)
+    @staticmethod
+    def pending(request: Any) -> Pending:
+        pending = owners.loaded(request)
+        assert isinstance(pending, Pending)
+        return pending.during(request)
 
-    def test_session_stays_as_it_was(self, user: User) -> None:
+    def resolve(self, request: Any) -> Any:
+        return owners.resolve_at(NOWHERE, self.pending(request))
+
+    @pytest.mark.parametrize("read", [False, True])
+    def test_session_stays_as_it_was(self, user: User, read: bool) -> None:
         request = self.request_of(self.login(user))
-        before = dict(vars(request.session))
+        if read:
+            request.session.get("cart")
+        before = deepcopy(vars(request.session))
 
         assert self.resolve(request) == user
         assert vars(request.session) == before
@@ -289,18 +300,26 @@ class TestSession:
     def test_session_that_has_gone_is_not_noticed(self, user: User) -> None:
         """Or the visitor's cookie would be deleted."""
         request = self.request_of("0" * 32)
-        before = dict(vars(request.session))
+        before = deepcopy(vars(request.session))
 
         assert self.resolve(request) == AnonymousUser()
         assert vars(request.session) == before
 
-    def test_session_signed_with_an_old_key_keeps_its_name(self, user: User, settings: Any) -> None:
-        """Or the visitor, whom nobody tells the new one, would be logged out."""
+    @pytest.mark.parametrize("read", [False, True])
+    def test_session_signed_with_an_old_key_keeps_its_name(
+        self, user: User, settings: Any, read: bool
+    ) -> None:
+        """Or the visitor, who is not told the new one, would be logged out."""
         key = self.login(user)
         settings.SECRET_KEY_FALLBACKS = [settings.SECRET_KEY]
         settings.SECRET_KEY = "new"
+        request = self.request_of(key)
+        if read:
+            request.session.get("cart")
+        before = deepcopy(vars(request.session))
 
-        assert self.resolve(self.request_of(key)) == user
+        assert self.resolve(request) == user
+        assert vars(request.session) == before
         assert Session.objects.get().pk == key
 
     def test_session_of_before_another_password_is_not_deleted(self, user: User) -> None:
@@ -311,20 +330,70 @@ class TestSession:
         assert self.resolve(self.request_of(key)) == AnonymousUser()
         assert Session.objects.get().pk == key
 
+    def test_expired_session_of_files_leaves_no_other(
+        self, user: User, settings: Any, tmp_path: Any
+    ) -> None:
+        settings.SESSION_ENGINE = "django.contrib.sessions.backends.file"
+        settings.SESSION_FILE_PATH = str(tmp_path)
+        settings.SESSION_COOKIE_AGE = -1
+        request = self.request_of(self.login(user))
+        before = list(tmp_path.iterdir())
+
+        assert self.resolve(request) == AnonymousUser()
+        assert list(tmp_path.iterdir()) == before != []
+
     def test_user_that_is_loaded_meanwhile_is_taken(self, user: User) -> None:
         request = self.request_of(self.login(user))
-        pending = Pending(request.user)
+        pending = self.pending(request)
         assert request.user.pk
         Session.objects.all().delete()
 
-        assert owners.resolve_at(NOWHERE, pending, request) == user
+        assert owners.resolve_at(NOWHERE, pending) == user
 
-    def test_user_that_the_view_has_logged_in_is_another(self, user: User) -> None:
+    @pytest.mark.parametrize("before", ["ada", None])
+    def test_user_of_before_a_login_is_not_the_one_of_after_it(
+        self, user: User, before: str | None
+    ) -> None:
+        request = self.request_of(self.login(user) if before else None)
+        pending = self.pending(request)
+        login(
+            request, User.objects.create_user("grace"), "django.contrib.auth.backends.ModelBackend"
+        )
+        request.session.save()
+
+        assert owners.resolve_at(NOWHERE, pending) == AnonymousUser()
+
+    def test_call_before_the_authentication_finds_the_user(self, user: User) -> None:
         request = self.request_of(self.login(user))
-        pending = Pending(request.user)
-        request.user = User.objects.create_user("grace")
+        before = deepcopy(vars(request.session))
 
-        assert owners.resolve_at(NOWHERE, pending, request) == user
+        assert owners.resolve_at(NOWHERE, Pending(request)) == user
+        assert vars(request.session) == before
+
+    def test_lazy_user_of_another_kind_is_loaded_as_it_is(self, user: User) -> None:
+        class Lazy(LazyObject):  # type: ignore[type-arg]
+            def _setup(self) -> None:
+                self._wrapped = user
+
+        request = self.request_of(None)
+        request.user = Lazy()
+
+        assert self.resolve(request) == user
+
+    def test_query_that_fails_leaves_the_transaction_as_it_was(
+        self, user: User, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        request = self.request_of(self.login(user))
+        pending = self.pending(request)
+
+        def fail(_: Any) -> Any:
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT nothing FROM nowhere")
+
+        monkeypatch.setattr(sys.modules["django.contrib.auth.middleware"], "get_user", fail)
+        with pytest.raises(DatabaseError):
+            owners.resolve_at(NOWHERE, pending)
+        assert User.objects.count() == 1
 
 
 @pytest.mark.process

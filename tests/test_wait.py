@@ -8,20 +8,21 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 from asgiref.sync import async_to_sync, sync_to_async
 from django.contrib.auth.models import User
-from django.db import connection, transaction
+from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.test import AsyncRequestFactory, RequestFactory
 
 from tests.builders import capture
 from tests.providers import until
 from tests.told import attributed, rows
-from usage_tracking import ai_usage, asgi, conf, outbox
+from usage_tracking import ai_usage, asgi, conf, context, outbox
 from usage_tracking.connections import Visit
 from usage_tracking.contrib import running
 from usage_tracking.delivery import delivery
@@ -37,6 +38,7 @@ def _live(tmp_path: Path, settings: Any, monkeypatch: pytest.MonkeyPatch) -> Ite
     """A site that is not under test: an outbox on disk, and a thread that delivers."""
     settings.AI_USAGE_WAIT = 60  # longer than any machine takes
     settings.AI_USAGE_OUTBOX = tmp_path / "outbox"
+    monkeypatch.setattr(context, "WAIT", 0.0)  # of every block
     monkeypatch.setattr(outbox, "inline", lambda: False)
     delivery.after_fork()  # a thread of its own
     yield
@@ -91,11 +93,10 @@ def test_loop_goes_on_while_a_view_waits(user: User) -> None:
         return HttpResponse()
 
     async def visits() -> None:
-        delivery._one_at_a_time.acquire()
-        waiting = asyncio.create_task(AIUsageMiddleware(view)(AsyncRequestFactory().get("/")))
-        await until(lambda: delivery._thread, "the thread that delivers")
-        assert not waiting.done()
-        delivery._one_at_a_time.release()
+        with delivery._one_at_a_time:
+            waiting = asyncio.create_task(AIUsageMiddleware(view)(AsyncRequestFactory().get("/")))
+            await until(lambda: delivery._thread, "the thread that delivers")
+            assert not waiting.done()
         await waiting
 
     async_to_sync(visits)()
@@ -173,17 +174,44 @@ def test_unit_without_a_call_does_not_wait_for_others(
     assert waits == [0.0, 60]
 
 
-@pytest.mark.sqlite
-def test_block_in_a_transaction_on_sqlite_does_not_wait_for_itself(user: User) -> None:
-    with transaction.atomic():
-        User.objects.update(first_name="Ada")  # holds the only lock there is
+def test_unit_does_not_wait_for_a_thread_that_cannot_start(
+    user: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
         with ai_usage(section="chat", user=user):
             capture()
-        assert connection.in_atomic_block
+        assert delivery._thread is None
     with ai_usage(section="chat", user=user):
         capture()
 
     assert users() == ["ada", "ada"]
+
+
+@pytest.mark.sqlite
+def test_block_in_a_transaction_on_sqlite_does_not_wait_for_itself(user: User) -> None:
+    for begin in (transaction.atomic, without_autocommit):
+        with begin():
+            User.objects.update(first_name="Ada")  # holds the only lock there is
+            with ai_usage(section="chat", user=user):
+                capture()
+    with ai_usage(section="chat", user=user):
+        capture()
+
+    assert users() == ["ada"] * 3
+
+
+@contextmanager
+def without_autocommit() -> Iterator[None]:
+    transaction.set_autocommit(False)
+    try:
+        yield
+        transaction.commit()
+    finally:
+        transaction.set_autocommit(True)
 
 
 @pytest.mark.parametrize("value", [-1, "1", None, float("nan"), True])

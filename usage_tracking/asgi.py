@@ -31,6 +31,9 @@ class AIUsageASGIMiddleware:
     application: `@ai_section` on it, else `AI_USAGE_SECTION_MAP` with its dotted path.
 
     Django's own views and the consumers of Channels need no such middleware. It makes no query.
+
+    With `AI_USAGE_WAIT` the unit of work ends with the last part of the answer. What the
+    application does afterwards is attributed like a thread that outlives its request.
     """
 
     def __init__(self, app: Application) -> None:

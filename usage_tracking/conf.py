@@ -56,7 +56,7 @@ DEFAULT_SECTIONS = {
     "other": "Other",
 }
 
-#: Seconds. Whoever asks for a page takes it for hung after so many.
+#: The longest wait, in seconds. Visitors give up on slower pages.
 LONGEST_WAIT = 60.0
 OUTBOX_DIRECTORY = ".ai_usage_outbox"
 
@@ -164,7 +164,7 @@ def inline() -> bool:
 def wait() -> float:
     """`AI_USAGE_WAIT` (0): seconds for which the end of a unit of work waits for its rows.
 
-    0 for a value that is none; the system checks tell of it.
+    Return 0 for an invalid value; the system checks report it.
     """
     value = _get("WAIT", 0.0)
     return min(value, LONGEST_WAIT) if isinstance(value, (int, float)) and value > 0 else 0.0

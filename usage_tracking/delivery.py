@@ -24,7 +24,6 @@ from typing import Any, Protocol
 from uuid import UUID
 from weakref import ref
 
-from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import request_finished
 from django.db import close_old_connections as renew_connections
 from django.db import connections, transaction
@@ -46,6 +45,8 @@ BATCH = 500
 TIMER = 8.0
 #: Seconds between two deliveries that nobody waits for.
 PAUSE = 0.2
+#: Seconds between two tries of a delivery that has given way while callers wait.
+AGAIN = 0.05
 #: Seconds for which an event waits for its unit of work to end.
 HOLD = 30.0
 IDLE = 30.0
@@ -75,10 +76,10 @@ class Away(Exception):
 
 
 class Waiter(Protocol):
-    """Somebody who waits for the end of a delivery."""
+    """A caller that waits for the end of a delivery."""
 
     def set(self) -> None:
-        """It has ended; called in the thread of delivery."""
+        """The delivery has ended. Called in the thread of delivery."""
 
 
 class _Future:
@@ -181,7 +182,7 @@ class Delivery:
             self._moments.put(None)
 
     def moment(self, *, wait: float = 0.0) -> bool:
-        """Wakes the thread; True if it has delivered within `wait` seconds."""
+        """Wake the thread; return whether it has tried to deliver within `wait` seconds."""
         done = self._wake_for(threading.Event() if wait and not on_event_loop() else None)
         # Not where errors are contained: a time limit of the site's may end the wait.
         return done.wait(wait) if isinstance(done, threading.Event) else bool(done)
@@ -204,16 +205,19 @@ class Delivery:
         if not self._has_work() and not self._finds_orphans():
             return True
         self._start()
-        own = connections[self.alias()]
-        if (
-            self._failures
-            or (not conf.wait() and self._must_wait_for_callers())
-            # SQLite has one writer, which is this thread itself until its transaction ends.
-            or (own.vendor == "sqlite" and own.in_atomic_block)
-        ):
+        if waiter is not None and not self._is_worth_waiting():
             waiter = None
         self._moments.put(waiter)
         return waiter or False
+
+    def _is_worth_waiting(self) -> bool:
+        if self._failures or self._thread is None:
+            return False
+        own = connections[self.alias()]
+        in_transaction = own.connection is not None and (own.in_atomic_block or not own.autocommit)
+        if own.vendor == "sqlite" and in_transaction:
+            return False  # one writer, which is the caller itself until that ends
+        return bool(conf.wait()) or not self._must_wait_for_callers()
 
     def enters_test_class(self) -> bool:
         entered = reads.test_class(connections[self.alias()])
@@ -336,11 +340,14 @@ class Delivery:
             pricing.warm_up()
         except Exception as error:  # noqa: BLE001 -- prices may fail, delivery may not
             logger.warning("[TRACK_WARNING] No prices: %s", error)
-        self._leave_pools()
+        try:
+            self._leave_pools()
+        except Exception as error:  # noqa: BLE001 -- the first delivery says it better
+            logger.debug("connections of delivery: %s", error)
         last = idle_since = time.monotonic()
         waiting: list[Waiter] = []
         while True:
-            waiting += self._wait_for_moment(last, pause=0.0 if waiting else PAUSE)
+            waiting += self._wait_for_moment(last, *((0.0, AGAIN) if waiting else (PAUSE, TIMER)))
             try:
                 if not self._deliver_in_thread():
                     if time.monotonic() - idle_since > IDLE:
@@ -364,32 +371,31 @@ class Delivery:
             waiting = []
 
     def _leave_pools(self) -> None:
-        """Gives this thread connections outside of Django's pools, which a fork would share.
+        """Give this thread connections outside of Django's pools, which a fork would share.
 
-        Where somebody waits for each delivery, it makes no connection anew for that. One that has
-        died meanwhile, of a process that was frozen, is noticed before it is used.
+        With AI_USAGE_WAIT a connection lasts, because callers wait while one is made. It is tested
+        before each use: the process may have been frozen meanwhile.
         """
-        lasting = {"CONN_MAX_AGE": None, "CONN_HEALTH_CHECKS": True}
+        waits = bool(conf.wait())
+        lasting: dict[str, Any] = {"CONN_MAX_AGE": None}
+        if waits:
+            lasting["CONN_HEALTH_CHECKS"] = True
         for alias, settings in connections.settings.items():
             options = settings.get("OPTIONS") or {}
-            if options.get("pool") or (conf.wait() and self._is_postgresql(alias)):
+            is_ours = alias in (places.own(), places.own_users())
+            if options.get("pool") or (
+                waits and is_ours and connections[alias].vendor == "postgresql"
+            ):
                 kind = type(connections[alias])
                 options = {name: value for name, value in options.items() if name != "pool"}
                 connections[alias] = kind(settings | {"OPTIONS": options, **lasting}, alias)
 
-    @staticmethod
-    def _is_postgresql(alias: str) -> bool:
-        try:
-            return connections[alias].vendor == "postgresql"
-        except ImproperlyConfigured:  # a database of the site's whose driver is not here
-            return False
+    def _wait_for_moment(self, last: float, pause: float, timer: float) -> list[Waiter]:
+        """Block until the next moment, or for `timer` seconds; return the callers that wait.
 
-    def _wait_for_moment(self, last: float, pause: float) -> list[Waiter]:
-        """Blocks until the next moment or the timer; gives the callers that wait.
-
-        Where nobody waits, the moments of a busy site gather for `pause` seconds.
+        Unless one waits, the moments of a busy site gather for `pause` seconds.
         """
-        deadline = last + TIMER
+        deadline = last + timer
         while True:
             try:
                 waiter = self._moments.get(timeout=max(deadline - time.monotonic(), 0.001))

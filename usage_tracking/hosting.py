@@ -85,7 +85,8 @@ def filesystem_of(directory: Path) -> str:
     "" where the system does not say. https://man7.org/linux/man-pages/man5/proc_pid_mountinfo.5.html
     """
     try:
-        lines = _MOUNTS.read_text().splitlines()
+        # Names of directories are bytes.
+        lines = os.fsdecode(_MOUNTS.read_bytes()).split("\n")
         path = os.path.realpath(directory)
     except OSError:
         return ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
-from asgiref.sync import iscoroutinefunction, markcoroutinefunction
+from asgiref.sync import iscoroutinefunction, markcoroutinefunction, sync_to_async
 from django.core.exceptions import MiddlewareNotUsed
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
@@ -120,8 +120,10 @@ async def _afinish(scope: Scope, response: HttpResponseBase | None = None) -> No
                 await recorder.aresolve_routed(scope.unit)
         finally:
             has_calls = _end(scope, response)
-        if has_calls and (outbox.inline() or conf.wait()):
-            await outbox.amoment(wait=scope.unit.wait())
+        if has_calls and outbox.inline():
+            await sync_to_async(outbox.moment)()
+        elif has_calls and (wait := scope.unit.wait()):
+            await outbox.amoment(wait=wait)
     except Exception as error:  # noqa: BLE001 -- see errors.contained
         contain(error, "AIUsageMiddleware")
 

@@ -738,6 +738,7 @@ def moment(*, wait: float = 0.0) -> None:
 
 
 async def amoment(*, wait: float = 0.0) -> None:
+    """Wake delivery; wait up to `wait` seconds for it, while the event loop goes on."""
     if inline():
         if not get().is_empty():
             await sync_to_async(moment)()

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
-from copy import copy
 from dataclasses import dataclass
 from functools import partial
 from types import SimpleNamespace
@@ -69,11 +68,17 @@ class Connection:
 class Pending:
     """A user that was not loaded when the call began; see `resolve`."""
 
-    __slots__ = ("source",)
+    __slots__ = ("session", "source")
 
-    def __init__(self, source: Any) -> None:
+    def __init__(self, source: Any, session: Callable[[], Any] | None = None) -> None:
         #: The lazy user, or the request if it had no user yet.
         self.source = source
+        #: Opens the session that Django would read the user from; None if that is not known.
+        self.session = session
+
+    def during(self, request: Any) -> Pending:
+        """Return the same user, of the session that `request` has now."""
+        return Pending(self.source, _session(self.source, request))
 
 
 def loaded(source: Any) -> Any:
@@ -186,43 +191,62 @@ def resolve(source: Any) -> Any:
         return user
 
 
-def resolve_at(home: Place, pending: Pending, request: Any = None) -> Any:
+def resolve_at(home: Place, pending: Pending) -> Any:
     """Return the pending user of a place, in a thread that is at no place itself.
 
-    The session of `request` stays as it is: the site may be about to answer, and whether the
-    session was looked at decides about headers and cookies. None if only the site's routers find
-    that place. Raises what the query raises.
+    The session of the request stays as it is: the site may be about to answer, and headers and
+    cookies depend on what was read. None if only the site's routers find that place. Raises what
+    the query raises.
     """
     if home.is_routed:
         return None
+    source = pending.source
+    if _is_request(source):
+        pending = Pending(getattr(source, "user", None)).during(source)
     with places.active(places.own_users(), home.tenant):
-        if _is_of_session(pending.source, request):
-            return sys.modules[_AUTHENTICATION].get_user(_twin(request))
-        return resolve(pending.source)
+        if pending.session is not None and _is_unloaded(pending.source):
+            return resolve(SimpleLazyObject(partial(_read_user, pending.session)))
+        return resolve(source)
 
 
-#: Imported only once models are; the request says that it is.
+#: Their own modules import models, which a site may not have loaded yet.
 _AUTHENTICATION = "django.contrib.auth.middleware"
+_SESSIONS = "django.contrib.sessions.backends.base"
 
 
-def _is_of_session(source: Any, request: Any) -> bool:
-    """Whether Django's authentication would read `source` from the session of `request`."""
-    if not _is_request(request) or not hasattr(request, "session") or not _is_unloaded(source):
-        return False
-    setup = source.__dict__.get("_setupfunc")
-    return source is request.__dict__.get("user") and setup.__module__ == _AUTHENTICATION
+def _session(user: Any, request: Any) -> Callable[[], Any] | None:
+    """Return what opens the session that Django would read a lazy user from; make no query."""
+    if not _is_request(request) or request.__dict__.get("user") is not user:
+        return None
+    if not _is_unloaded(user):
+        return None
+    setup = user.__dict__.get("_setupfunc")
+    session: Any = getattr(request, "session", None)
+    base = sys.modules.get(_SESSIONS)
+    if getattr(setup, "__module__", "") != _AUTHENTICATION or base is None:
+        return None
+    if not isinstance(session, base.SessionBase):
+        return None
+    kind: Any = type(session)
+    return partial(kind, session.session_key)
 
 
-def _twin(request: Any) -> Any:
-    """A request with a session that is read only.
+def _read_user(open_session: Callable[[], Any]) -> Any:
+    """Return the user of a session, which is only read.
 
-    Django gives a session a new key where it was signed with one of SECRET_KEY_FALLBACKS, and
-    deletes one whose user has another password by now; the visitor would not be told of either.
+    Django gives a session a new key where one of SECRET_KEY_FALLBACKS has signed it, and deletes
+    one that is older than the user's password. The visitor would be told of neither.
     """
-    twin: Any = HttpRequest()
-    twin.session = copy(request.session)
-    twin.session.cycle_key = twin.session.flush = lambda: None
-    return twin
+    request: Any = HttpRequest()
+    request.session = session = open_session()
+    authentication: Any = sys.modules[_AUTHENTICATION]
+    for name in ("create", "cycle_key", "delete", "flush", "save"):
+        setattr(session, name, _do_nothing)
+    return authentication.get_user(request)
+
+
+def _do_nothing(*_: object, **__: object) -> None:
+    pass
 
 
 @contained

@@ -254,8 +254,7 @@ def resolve_users() -> None:
             continue
         if pending is not None:
             try:
-                request = None if scope is None else scope.unit.request
-                owner = owner_of(resolve_at(home, pending, request))
+                owner = owner_of(resolve_at(home, pending))
             except DatabaseError as error:
                 if now - call.at < UNRESOLVED_SECONDS:
                     logger.debug("the user of a call cannot be read yet: %s", error)

@@ -392,7 +392,7 @@ def _owner(source: Any, unit: Unit) -> tuple[Owner | None, Pending | None]:
     """
     user = loaded(source)
     if isinstance(user, Pending):
-        return None, user if unit.pid == os.getpid() else None
+        return None, user.during(unit.request) if unit.pid == os.getpid() else None
     return owner_of(user), None
 
 

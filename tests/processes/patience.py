@@ -17,6 +17,7 @@ class PatienceConfig(AppConfig):
         from usage_tracking import delivery, scope
 
         delivery.EXIT = PATIENCE
+        delivery.WAIT = PATIENCE  # for SQLite's lock, while callers wait
         scope._GATE = PATIENCE
         if seconds := os.environ.get("ORPHANS_EVERY"):
             delivery.ORPHANS_EVERY = float(seconds)

@@ -27,6 +27,6 @@ LOGGING = {
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "plain"}},
     "loggers": {"ai_usage_tracker": {"handlers": ["stderr"], "level": "WARNING"}},
 }
-if os.environ.get("WAIT"):
-    AI_USAGE_WAIT = float(os.environ["WAIT"])
+if os.environ.get("SITE_WAIT"):
+    AI_USAGE_WAIT = float(os.environ["SITE_WAIT"])
 AI_USAGE_SECTION_MAP = json.loads(os.environ.get("SECTION_MAP", "{}"))

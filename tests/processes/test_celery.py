@@ -233,7 +233,7 @@ def test_row_is_there_before_the_next_task_with_a_wait(
         tell_rows.delay()
     app_name, quiet = "tests.processes.celery_app", ("--loglevel", "WARNING")
     arguments = ("--app", app_name, "worker", "--pool", "solo", *quiet)
-    worker = start("celery", *arguments, env=site | {"WAIT": "60"})
+    worker = start("celery", *arguments, env=site | {"SITE_WAIT": "60"})
     wait_until(
         lambda: len(stub.journal) >= 2 or worker.poll() is not None,
         awaited="2 calls",

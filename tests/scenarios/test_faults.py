@@ -39,8 +39,8 @@ from usage_tracking.models import AIUsageLog, AIUsageTracking
 
 Note = Callable[..., Outcome]
 #: Of a pod and its disk, and the seconds that its answers may wait.
-DEATHS = int(os.environ.get("DEATHS", "3"))
-WAIT = os.environ.get("WAIT", f"{PATIENCE:.0f}")
+POD_DEATHS = int(os.environ.get("POD_DEATHS", "3"))
+POD_WAIT = os.environ.get("POD_WAIT", f"{PATIENCE:.0f}")
 
 
 @pytest.fixture
@@ -259,10 +259,10 @@ def test_pods_die_with_their_disks(
 ) -> None:
     """`AI_USAGE_WAIT` without a volume: who was answered is in the database, whatever follows."""
     chance = random.Random(20261126)
-    site["WAIT"] = WAIT
+    site["SITE_WAIT"] = POD_WAIT
     answered: list[str] = []
     visits = 0
-    for _ in range(DEATHS):
+    for _ in range(POD_DEATHS):
         with Server("gunicorn gthread", site) as server:
             with Load(server) as load:
                 load.warm_up()
@@ -273,7 +273,7 @@ def test_pods_die_with_their_disks(
         visits += len(load.visited)
     found = response_ids()
 
-    fault = f"a pod and its disk gone, {DEATHS} times"
+    fault = f"a pod and its disk gone, {POD_DEATHS} times"
     doubled = len(found) - len(set(found))
     outcomes.append(
         Outcome(

@@ -46,7 +46,7 @@ def begin(
 
 
 def end(task_id: str) -> None:
-    """Closes the scope of a task, and delivers what it called; waits as AI_USAGE_WAIT says."""
+    """Close the scope of a task and deliver its calls; wait for that as AI_USAGE_WAIT says."""
     unit = _close(task_id)
     if unit is not None:
         # Not where errors are contained: a time limit of the task's may end the wait.

@@ -123,7 +123,8 @@ def _began(line: bytes) -> datetime | None:
 
 def examine(waiting: Waiting, limits: Thresholds, checks: list[Finding]) -> Result:
     """What `look` found; `checks` is what the system checks say of the outbox."""
-    return Result("Checking the outbox", (*checks, *_examine(waiting, limits, sound=not checks)))
+    sound = all(check.code == "check_w010" for check in checks)
+    return Result("Checking the outbox", (*checks, *_examine(waiting, limits, sound=sound)))
 
 
 def _examine(waiting: Waiting, limits: Thresholds, *, sound: bool) -> Iterator[Finding]:
