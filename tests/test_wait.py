@@ -28,7 +28,7 @@ from usage_tracking.contrib import running
 from usage_tracking.delivery import delivery
 from usage_tracking.middleware import AIUsageMiddleware
 from usage_tracking.owners import Connection
-from usage_tracking.scope import current
+from usage_tracking.scope import Steps, current, open_units
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -42,6 +42,7 @@ def _live(tmp_path: Path, settings: Any, monkeypatch: pytest.MonkeyPatch) -> Ite
     monkeypatch.setattr(outbox, "inline", lambda: False)
     delivery.after_fork()  # a thread of its own
     yield
+    assert (current(), open_units) == (None, {})
     threads = [thread for thread in threading.enumerate() if thread.name == "ai_usage_delivery"]
     delivery.stop()
     for thread in threads:
@@ -145,9 +146,10 @@ def test_row_is_there_before_the_last_part_of_an_asgi_answer(user: User) -> None
 def test_row_is_there_when_a_message_has_been_handled(user: User) -> None:
     async def conversation() -> list[str | None]:
         visit = Visit(Connection({"user": user}))
-        message = visit.begin()
-        capture()
-        await visit.end(message)
+        with Steps(visit.scope):
+            message = visit.begin()
+            capture()
+            await visit.end(message)
         visit.close()
         return await sync_to_async(users)()
 
