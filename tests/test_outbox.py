@@ -735,6 +735,7 @@ class TestFullDisk:
             found = [e.id for batch in box.batches(7, lambda e: False) for e in batch]
             print(sorted(found) == sorted(e.id for e in before + full + after), box.is_empty())
             """,
+            PYTHONDONTWRITEBYTECODE="yes",  # or modules would be cut short too
         )
 
         assert printed == "True True\n"
@@ -763,6 +764,7 @@ class TestFullDisk:
             found = [e for batch in box.batches(7, lambda e: False) for e in batch]
             print(found == events)
             """,
+            PYTHONDONTWRITEBYTECODE="yes",
         )
 
         assert printed == "[]\nTrue\n"

@@ -321,6 +321,9 @@ def test_outbox_cannot_be_written(
         site["OUTBOX"] = str(tmp_path / "file" / "outbox")
     elif fault == "outbox is read-only":
         (tmp_path / ".ai_usage_outbox").mkdir(mode=0o500)
+    elif fault == "disk is full":
+        # Python would leave modules cut short in __pycache__, for every process after this one.
+        site["PYTHONDONTWRITEBYTECODE"] = "yes"
 
     with Server("gunicorn gthread", site, prepare) as server:
         with Load(server) as load:
