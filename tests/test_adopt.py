@@ -56,6 +56,7 @@ def finding(code: str) -> Any:
 
 
 class TestOtherDatabase:
+    @pytest.mark.process  # of the test of locks
     def test_file_is_named_with_its_database_and_the_fix(self, box, moved):
         found = finding("outbox_elsewhere")
 
@@ -160,6 +161,7 @@ class TestOtherSystemUser:
 
     NOBODY = 65534
 
+    @pytest.mark.process  # of the test of locks
     def test_file_of_a_stranger_is_not_read(self, box):
         path = leave(box, make_event(section="forged"))
         os.chown(path, self.NOBODY, -1)
@@ -173,6 +175,7 @@ class TestOtherSystemUser:
         assert "belongs to the system user 'nobody'" in found.text
         assert "chown" in found.fix
 
+    @pytest.mark.process  # of the test of locks
     def test_file_that_everybody_may_write_is_not_read(self, box):
         path = leave(box, make_event(section="forged"))
         path.chmod(0o606)

@@ -300,9 +300,16 @@ class ai_usage:
 
     def _end(self, opened: Opened | None) -> None:
         self._resolve_routed(opened)
-        if self._close(opened) and opened is not None and opened.scope is not None:
+        if self._close(opened):
             # Not where errors are contained: a time limit of the site's may end the wait.
-            outbox.moment(wait=max(WAIT, opened.scope.unit.wait()))
+            outbox.moment(wait=self._wait(opened) or WAIT)
+
+    @contained
+    def _wait(self, opened: Opened | None) -> float:
+        """Return for how many seconds the end of the block waits for its rows."""
+        if opened is None or opened.scope is None:
+            return WAIT
+        return max(WAIT, opened.scope.unit.wait())
 
     @contained
     def _close(self, opened: Opened | None) -> bool:

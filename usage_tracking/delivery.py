@@ -183,7 +183,7 @@ class Delivery:
 
     def moment(self, *, wait: float = 0.0) -> bool:
         """Wake the thread; return whether it has tried to deliver within `wait` seconds."""
-        done = self._wake_for(threading.Event() if wait and not on_event_loop() else None)
+        done = self._wake_for(threading.Event() if wait else None)
         # Not where errors are contained: a time limit of the site's may end the wait.
         return done.wait(wait) if isinstance(done, threading.Event) else bool(done)
 
@@ -205,14 +205,16 @@ class Delivery:
         if not self._has_work() and not self._finds_orphans():
             return True
         self._start()
-        if waiter is not None and not self._is_worth_waiting():
+        if waiter is not None and not self._is_worth_waiting(waiter):
             waiter = None
         self._moments.put(waiter)
         return waiter or False
 
-    def _is_worth_waiting(self) -> bool:
+    def _is_worth_waiting(self, waiter: Waiter) -> bool:
         if self._failures or self._thread is None:
             return False
+        if isinstance(waiter, threading.Event) and on_event_loop():
+            return False  # it would stop
         own = connections[self.alias()]
         in_transaction = own.connection is not None and (own.in_atomic_block or not own.autocommit)
         if own.vendor == "sqlite" and in_transaction:

@@ -96,13 +96,14 @@ def _finish(scope: Scope, response: HttpResponseBase | None = None) -> None:
 
     Called more than once where a stream ends and is closed afterwards.
     """
-    if _end_here(scope, response) and (wait := scope.unit.wait()):
+    if wait := _end_here(scope, response):
         # Not where errors are contained: a time limit of the site's may end the wait.
         outbox.moment(wait=wait)
 
 
 @contained
-def _end_here(scope: Scope, response: HttpResponseBase | None) -> bool:
+def _end_here(scope: Scope, response: HttpResponseBase | None) -> float:
+    """Return for how many seconds to wait."""
     try:
         if not scope.closed:
             recorder.resolve_routed(scope.unit)
@@ -110,7 +111,7 @@ def _end_here(scope: Scope, response: HttpResponseBase | None) -> bool:
         has_calls = _end(scope, response)
     if has_calls and outbox.inline():
         outbox.moment()
-    return has_calls
+    return scope.unit.wait() if has_calls else 0.0
 
 
 async def _afinish(scope: Scope, response: HttpResponseBase | None = None) -> None:

@@ -162,6 +162,7 @@ SHELLS = {
     # Asks the response objects of SDKs for what they hold.
     "formats/objects.py": {"_attempt", "<lambda>"},
     "middleware.py": {
+        "_finish",
         "AIUsageMiddleware.__call__",
         "AIUsageMiddleware._acall",
         "_hold.<locals>.<lambda>",
@@ -189,7 +190,7 @@ SHELLS = {
 #: Lines that call only what cannot fail: an entry of a dict, a flag, a lock that is held.
 SAFE = re.compile(
     r"\bunit\.(begin|end)\(\)|\.is_settled\(\)|_is_outermost\(|gate\.release\(\)|return Opened\("
-    r"|recorder\.finish\(|\b_end\(scope|self\._close\(opened\)"
+    r"|recorder\.finish\(|\b_end\(scope|\b_end_here\(scope|self\._close\(opened\)"
 )
 #: Reached only on other threads of a site, or inside its own containment there.
 ELSEWHERE = {"storage.py", "daily.py", "models.py", "querysets.py", "signals.py", "tracklog.py"}
