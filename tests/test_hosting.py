@@ -13,7 +13,7 @@ POD = {"KUBERNETES_SERVICE_HOST": "10.0.0.1"}
 #: As in containers: https://man7.org/linux/man-pages/man5/proc_pid_mountinfo.5.html
 MOUNTS = r"""
 550 536 0:50 / / rw,relatime master:1 - overlay overlay rw,lowerdir=/l
-551 550 0:55 / /tmp rw - tmpfs tmpfs rw
+551 550 0:55 / /scratch rw - tmpfs tmpfs rw
 552 550 0:56 /uid/volumes/kubernetes.io~empty-dir/outbox /srv/outbox rw - ext4 /dev/sda1 rw
 553 550 0:57 / /mnt/files rw,relatime - nfs4 fs-1:/ rw
 554 550 0:58 / /mnt/two\040words rw - fuse.gcsfuse bucket rw
@@ -35,8 +35,8 @@ def mounts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     [
         ("/app/.ai_usage_outbox", "overlay"),
         ("/", "overlay"),
-        ("/tmp/outbox", "tmpfs"),
-        ("/tmporary", "overlay"),
+        ("/scratch/outbox", "tmpfs"),
+        ("/scratchpad", "overlay"),
         ("/srv/outbox", "ext4"),
         ("/srv/outbox/below", "ext4"),
         ("/mnt/two words/outbox", "fuse.gcsfuse"),
@@ -53,18 +53,18 @@ def test_file_system_is_that_of_the_nearest_mount(directory: str, filesystem: st
         ({}, "/app", False),
         ({"DYNO": ""}, "/app", False),
         (POD, "/app", True),
-        (POD, "/tmp/outbox", True),
+        (POD, "/scratch/outbox", True),
         (POD, "/srv/outbox", False),
         (POD, "/mnt/files", False),
-        (LAMBDA, "/tmp/outbox", True),
+        (LAMBDA, "/scratch/outbox", True),
         (LAMBDA, "/srv/outbox", True),
         (LAMBDA, "/mnt/files/outbox", False),
         ({"K_SERVICE": "site"}, "/app", True),
         ({"K_SERVICE": "site"}, "/mnt/two words", False),
         ({"CLOUD_RUN_JOB": "site"}, "/app", True),
         ({"DYNO": "web.1"}, "/app", True),
-        ({"GAE_ENV": "standard"}, "/tmp", True),
-        ({"VERCEL": "1"}, "/tmp", True),
+        ({"GAE_ENV": "standard"}, "/scratch", True),
+        ({"VERCEL": "1"}, "/scratch", True),
         ({"FLY_APP_NAME": "site"}, "/app", True),
         ({"FLY_APP_NAME": "site"}, "/srv/outbox", False),
         ({"RENDER": "true"}, "/app", True),
@@ -92,9 +92,11 @@ def test_disk_of_an_unknown_type_is_told(mounts: Path) -> None:
     )
 
 
-def test_check_names_the_line_to_add(settings, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_check_names_the_line_to_add(
+    settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(outbox, "inline", lambda: False)
-    settings.AI_USAGE_OUTBOX = Path("/tmp/outbox")
+    settings.AI_USAGE_OUTBOX = tmp_path / "outbox"
     assert checks.check_outbox() == []
 
     monkeypatch.setenv("DYNO", "web.1")
@@ -102,7 +104,7 @@ def test_check_names_the_line_to_add(settings, monkeypatch: pytest.MonkeyPatch) 
     assert (told.id, told.msg, told.hint) == (
         "usage_tracking.W010",
         "Calls that are not in the database yet may go away with their process: this is Heroku "
-        "(DYNO is set), and /tmp/outbox is on a file system of type tmpfs.",
+        f"(DYNO is set), and {tmp_path / 'outbox'} is on a file system of type overlay.",
         "AI_USAGE_WAIT = 0.25",
     )
 

@@ -380,6 +380,15 @@ class TestSession:
 
         assert self.resolve(request) == user
 
+    def test_lazy_session_is_not_loaded(self, user: User) -> None:
+        opened: list[int] = []
+        request = self.request_of(None)
+        request.session = SimpleLazyObject(lambda: opened.append(1))
+
+        self.pending(request)
+
+        assert opened == []
+
     def test_query_that_fails_leaves_the_transaction_as_it_was(
         self, user: User, monkeypatch: pytest.MonkeyPatch
     ) -> None:

@@ -128,6 +128,7 @@ def test_row_is_there_before_the_last_part_of_an_asgi_answer(user: User) -> None
         await send({"type": "http.response.start"})
         await send({"type": "http.response.body", "more_body": True})
         await send({"type": "http.response.body"})
+        capture()  # as a background task does
 
     async def send(message: Any) -> None:
         assert current() is None
@@ -141,6 +142,7 @@ def test_row_is_there_before_the_last_part_of_an_asgi_answer(user: User) -> None
     async_to_sync(asgi.AIUsageASGIMiddleware(application))(scope, receive, send)
 
     assert seen == [[], [], ["ada"]]
+    assert users() == ["ada", "ada"]
 
 
 def test_row_is_there_when_a_message_has_been_handled(user: User) -> None:

@@ -345,7 +345,7 @@ def _check_wait() -> Iterator[CheckMessage]:
     if isinstance(value, bool) or not 0 <= value <= conf.LONGEST_WAIT:
         yield Error(
             f"AI_USAGE_WAIT is {value!r}; it must be seconds, from 0 to {conf.LONGEST_WAIT:.0f}.",
-            hint="AI_USAGE_WAIT = 0.25",
+            hint=hosting.REMEDY,
             id="usage_tracking.E015",
         )
 

@@ -300,28 +300,22 @@ class ai_usage:
 
     def _end(self, opened: Opened | None) -> None:
         self._resolve_routed(opened)
-        if self._close(opened):
-            # Not where errors are contained: a time limit of the site's may end the wait.
-            outbox.moment(wait=self._wait(opened) or WAIT)
+        wait = self._close(opened)
+        if wait is not None:
+            outbox.moment(wait=max(WAIT, wait))
 
     @contained
-    def _wait(self, opened: Opened | None) -> float:
-        """Return for how many seconds the end of the block waits for its rows."""
-        if opened is None or opened.scope is None:
-            return WAIT
-        return max(WAIT, opened.scope.unit.wait())
-
-    @contained
-    def _close(self, opened: Opened | None) -> bool:
-        """End one use of the block; says whether it was the outermost."""
+    def _close(self, opened: Opened | None) -> float | None:
+        """End one use of the block; return the seconds to wait, None unless it is the outermost."""
         if opened is None or opened.scope is None or opened.is_settled():
-            return False
+            return None
+        unit = opened.scope.unit
         is_outermost = _is_outermost(opened.scope)
         if is_outermost:
-            recorder.finish(opened.scope.unit)
+            recorder.finish(unit)
             recorder.catch_up()
         self._mind_silence(opened.handle)
-        return is_outermost
+        return unit.wait() if is_outermost else None
 
     @contained
     def _resolve_routed(self, opened: Opened | None) -> None:
@@ -334,9 +328,9 @@ class ai_usage:
                 if opened is not None and opened.scope is not None and _is_outermost(opened.scope):
                     await recorder.aresolve_routed(opened.scope.unit)
             finally:
-                is_outermost = self._close(opened)
-            if is_outermost and opened is not None and opened.scope is not None:
-                await outbox.amoment(wait=opened.scope.unit.wait())
+                wait = self._close(opened)
+            if wait is not None:
+                await outbox.amoment(wait=wait)
         except Exception as error:  # noqa: BLE001 -- see errors.contained
             contain(error, "ai_usage.__aexit__")
 

@@ -184,7 +184,6 @@ class Delivery:
     def moment(self, *, wait: float = 0.0) -> bool:
         """Wake the thread; return whether it has tried to deliver within `wait` seconds."""
         done = self._wake_for(threading.Event() if wait else None)
-        # Not where errors are contained: a time limit of the site's may end the wait.
         return done.wait(wait) if isinstance(done, threading.Event) else bool(done)
 
     async def amoment(self, *, wait: float) -> bool:

@@ -97,13 +97,12 @@ def _finish(scope: Scope, response: HttpResponseBase | None = None) -> None:
     Called more than once where a stream ends and is closed afterwards.
     """
     if wait := _end_here(scope, response):
-        # Not where errors are contained: a time limit of the site's may end the wait.
         outbox.moment(wait=wait)
 
 
 @contained
 def _end_here(scope: Scope, response: HttpResponseBase | None) -> float:
-    """Return for how many seconds to wait."""
+    """End the unit of work; return the seconds to wait."""
     try:
         if not scope.closed:
             recorder.resolve_routed(scope.unit)

@@ -733,6 +733,10 @@ def wake() -> None:
 
 
 def moment(*, wait: float = 0.0) -> None:
+    """Wake delivery; wait up to `wait` seconds for it.
+
+    Wait only where errors are not contained: a time limit of the site's may end the wait.
+    """
     if listener is not None:
         listener.moment(wait=wait)
 

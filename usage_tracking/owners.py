@@ -225,10 +225,9 @@ def _session(user: Any, request: Any) -> Callable[[], Any] | None:
     base = sys.modules.get(_SESSIONS)
     if getattr(setup, "__module__", "") != _AUTHENTICATION or base is None:
         return None
-    if not isinstance(session, base.SessionBase):
-        return None
     kind: Any = type(session)
-    return partial(kind, session.session_key)
+    # Of the type itself: `isinstance` would load a session that is lazy.
+    return partial(kind, session.session_key) if issubclass(kind, base.SessionBase) else None
 
 
 def _read_user(open_session: Callable[[], Any]) -> Any:

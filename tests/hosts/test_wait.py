@@ -27,6 +27,9 @@ pytestmark = [pytest.mark.costly, pytest.mark.server, pytest.mark.process]
 
 #: Seconds, longer than any machine takes: no test depends on how fast it is.
 LONG = {"SITE_WAIT": "60"}
+sync_and_async = pytest.mark.parametrize(
+    ("kind", "page"), [("gunicorn gthread", "plain"), ("uvicorn", "plain_async")]
+)
 PAGES = [
     ("gunicorn gthread", "plain"),
     ("gunicorn gthread", "who"),
@@ -61,9 +64,7 @@ def test_row_is_there_when_an_application_of_asgi_has_answered(env: dict[str, st
             assert [attributed(row)[0] for row in rows()] == ["ada"] * number
 
 
-@pytest.mark.parametrize(
-    ("kind", "page"), [("gunicorn gthread", "plain"), ("uvicorn", "plain_async")]
-)
+@sync_and_async
 @pytest.mark.parametrize(
     "more",
     [
@@ -71,7 +72,7 @@ def test_row_is_there_when_an_application_of_asgi_has_answered(env: dict[str, st
         pytest.param({"DEFERRED": "yes"}, id="deferred", marks=pytest.mark.sqlite),
     ],
 )
-def test_each_of_many_visitors_waits_for_his_own_row(
+def test_each_of_many_visitors_finds_a_row(
     env: dict[str, str], cookie: str, kind: str, page: str, more: dict[str, str]
 ) -> None:
     """`DEFERRED` is SQLite as Django sets it up, where delivery gives way to open requests."""
@@ -87,10 +88,8 @@ def test_each_of_many_visitors_waits_for_his_own_row(
 
 
 @pytest.mark.postgres
-@pytest.mark.parametrize(
-    ("kind", "page"), [("gunicorn gthread", "plain"), ("uvicorn", "plain_async")]
-)
-def test_only_who_has_made_a_call_waits(
+@sync_and_async
+def test_page_without_a_call_does_not_wait_for_others(
     env: dict[str, str], cookie: str, kind: str, page: str
 ) -> None:
     with Server(kind, env | LONG) as server, ThreadPoolExecutor(1) as executor:
@@ -107,10 +106,8 @@ def test_only_who_has_made_a_call_waits(
 
 
 @pytest.mark.postgres
-@pytest.mark.parametrize(
-    ("kind", "page"), [("gunicorn gthread", "plain"), ("uvicorn", "plain_async")]
-)
-def test_visitor_whose_time_is_up_gets_the_answer_and_later_the_row(
+@sync_and_async
+def test_answer_does_not_wait_longer_and_the_row_follows(
     env: dict[str, str], cookie: str, kind: str, page: str
 ) -> None:
     with Server(kind, env | {"SITE_WAIT": "0.01"}) as server:

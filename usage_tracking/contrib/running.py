@@ -47,15 +47,14 @@ def begin(
 
 def end(task_id: str) -> None:
     """Close the scope of a task and deliver its calls; wait for that as AI_USAGE_WAIT says."""
-    unit = _close(task_id)
-    if unit is not None:
-        # Not where errors are contained: a time limit of the task's may end the wait.
-        outbox.moment(wait=unit.wait())
+    wait = _close(task_id)
+    if wait is not None:
+        outbox.moment(wait=wait)
 
 
 @contained
-def _close(task_id: str) -> Unit | None:
-    """The unit of work that has ended; None if the task ran inside one that goes on."""
+def _close(task_id: str) -> float | None:
+    """Return the seconds to wait, None if the task ran inside a unit of work that goes on."""
     scope = _scopes.pop(task_id, None)
     if scope is None:
         return None
@@ -64,4 +63,4 @@ def _close(task_id: str) -> Unit | None:
         return None
     recorder.finish(scope.unit)
     recorder.catch_up()
-    return scope.unit
+    return scope.unit.wait()
