@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
+from textwrap import dedent
 
 from tests.children import ROOT
+from tests.waiting import run
 
 SETTINGS = """
 import environ
@@ -34,6 +38,23 @@ urlpatterns = [
     path("usage/", include("usage_tracking.urls")),
 ]
 """
+#: Makes a call to the base URL that is put in, and says whose it is.
+CALL = """
+import django
+django.setup()
+import requests
+from django.contrib.auth.models import User
+from usage_tracking import ai_usage
+from usage_tracking.delivery import delivery
+from usage_tracking.models import AIUsageLog, AIUsageTracking
+
+ada = User.objects.get_or_create(username="ada")[0]
+with ai_usage(section="chat", user=ada):
+    body = {"model": "gpt-4o", "messages": [{"role": "user", "content": "Hello"}]}
+    requests.post("%s/chat/completions", json=body, timeout=180).raise_for_status()
+delivery.deliver()
+print(AIUsageLog.objects.get().user, AIUsageTracking.objects.get().total_requests)
+"""
 #: By what they have beside the smallest settings.
 SITES = {"nothing more": "", "templates": TEMPLATES, "browsable API": BROWSABLE_API}
 
@@ -48,3 +69,10 @@ def make_smallest_site(directory: Path, database_url: str, settings: str = "") -
         "PYTHONPATH": f"{directory}:{ROOT}",
         "PYTHONWARNINGS": "error",
     }
+
+
+def python(code: str, env: dict[str, str], directory: Path) -> str:
+    """What `code` prints in a process of the site."""
+    ended = run([sys.executable, "-c", dedent(code)], cwd=directory, env=os.environ | env)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    return ended.stdout

@@ -2,42 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from pathlib import Path
-from textwrap import dedent
 
 import pytest
 
 from project.stub import StubProvider
 from tests.sites import manage
-from tests.smallest import BROWSABLE_API, SITES, make_smallest_site
-from tests.waiting import run
+from tests.smallest import BROWSABLE_API, CALL, SITES, make_smallest_site, python
 
 pytestmark = [pytest.mark.process, pytest.mark.one_driver]
-
-CALL = """
-import django
-django.setup()
-import requests
-from django.contrib.auth.models import User
-from usage_tracking import ai_usage
-from usage_tracking.delivery import delivery
-from usage_tracking.models import AIUsageLog, AIUsageTracking
-
-ada = User.objects.get_or_create(username="ada")[0]
-with ai_usage(section="chat", user=ada):
-    body = {"model": "gpt-4o", "messages": [{"role": "user", "content": "Hello"}]}
-    requests.post("%s/chat/completions", json=body, timeout=180).raise_for_status()
-delivery.deliver()
-print(AIUsageLog.objects.get().user, AIUsageTracking.objects.get().total_requests)
-"""
-
-
-def python(code: str, env: dict[str, str], directory: Path) -> str:
-    ended = run([sys.executable, "-c", dedent(code)], cwd=directory, env=os.environ | env)
-    assert ended.returncode == 0, ended.stdout + ended.stderr
-    return ended.stdout
 
 
 @pytest.mark.server

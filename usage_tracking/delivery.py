@@ -17,7 +17,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import nullcontext, suppress
+from contextlib import ExitStack, nullcontext, suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any, Protocol
@@ -253,10 +253,14 @@ class Delivery:
         recorder.catch_up()
         box = outbox.get()
         connection = connections[self.alias()]
-        if not self._has_work() or connection.needs_rollback:
+        ours = {connection, connections[places.users_of(self.alias())]}
+        if not self._has_work() or any(one.needs_rollback for one in ours):
             return
         delivered: list[UsageEvent] = []
-        with reads.hidden(connection) if outbox.in_test() else nullcontext():
+        with ExitStack() as stack:
+            if outbox.in_test():
+                for one in ours:
+                    stack.enter_context(reads.hidden(one))
             self._deliver(keep=delivered, wait=wait)
         for (database, _), events in _by_place(delivered).items():
             at = connections[places.alias_of(database) or self.alias()]
@@ -514,7 +518,7 @@ class Delivery:
             return False
         try:
             with reads.unwatched(connections[using]):
-                self._resolve_users(using, patient=not inline)
+                self._resolve_users(places.users_of(using), patient=not inline)
             for batch in box.batches(BATCH, self._hold):
                 if not self._store_batch(self._newest(batch), result, gate):
                     return False

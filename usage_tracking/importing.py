@@ -21,7 +21,7 @@ from django.db import DataError, IntegrityError, OperationalError, connections
 from django.utils import timezone
 from django.utils.dateparse import parse_date, parse_datetime
 
-from . import conf, daily
+from . import conf, daily, places
 from .events import MANUAL, MAX_COST, MAX_COUNT, Usage, UsageEvent, named_uuid7
 from .models import AIUsageLog, AIUsageTracking
 from .pricing import price
@@ -221,7 +221,7 @@ def _pages(source: Source, using: str) -> Iterator[list[dict[str, Any]]]:
 def _read(source: Source, rows: list[dict[str, Any]], using: str) -> _Read:
     keys = {_user_key(row.get("user_id")) for row in rows} - {None}
     user: Any = get_user_model()
-    users = user._base_manager.using(using).in_bulk(keys)
+    users = user._base_manager.using(places.users_of(using)).in_bulk(keys)
     read = _Read()
     for row in rows:
         try:

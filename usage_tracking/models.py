@@ -11,13 +11,13 @@ from uuid import UUID
 from django.conf import settings
 from django.db import models, router, transaction
 from django.db.models import Case, F, Q, Value, When
-from django.db.models.deletion import Collector
 from django.db.models.functions import Cast, Coalesce
 from django.utils import timezone
 from django.utils.functional import classproperty
 
 from . import conf, daily
 from .events import MANUAL, REPORTED, UNKNOWN, utc_now, uuid7
+from .fields import UserForeignKey, cascade, set_null
 from .querysets import AIUsageLogQuerySet
 from .redaction import clean_error, clean_metadata, clean_text
 
@@ -32,21 +32,6 @@ def today() -> dt.date:
     return conf.day_of(timezone.now())
 
 
-def set_null(
-    collector: Collector, field: models.Field[Any, Any], logs: models.QuerySet[Any], using: str
-) -> None:
-    """`on_delete` as Django's SET_NULL, by one statement.
-
-    The queryset of the logs would take each log off its daily row, which Django deletes anyway.
-    """
-    plain: models.QuerySet[Any] = models.QuerySet(logs.model, logs.query, using)
-    models.SET_NULL(collector, field, plain, using)
-
-
-# As Django's: the logs are found by the UPDATE, and not long before it.
-set_null.lazy_sub_objs = True  # type: ignore[attr-defined]
-
-
 class AIUsageLog(models.Model):
     """One AI call. NULL tokens were not reported, a NULL cost is not known; neither means 0."""
 
@@ -56,7 +41,7 @@ class AIUsageLog(models.Model):
         UNKNOWN = UNKNOWN, "Unknown"
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
-    user = models.ForeignKey(
+    user = UserForeignKey(
         settings.AUTH_USER_MODEL,
         null=True,
         blank=True,
@@ -212,9 +197,9 @@ class AIUsageLog(models.Model):
 class AIUsageTracking(models.Model):
     """The sums of one user's logs of one day."""
 
-    user = models.ForeignKey(
+    user = UserForeignKey(
         settings.AUTH_USER_MODEL,
-        on_delete=models.CASCADE,
+        on_delete=cascade,
         related_name="ai_usage_tracking",
         db_index=False,  # the unique constraint serves
     )

@@ -96,6 +96,16 @@ def own_users() -> str:
     return _owned()[1]
 
 
+def users_are_apart() -> bool:
+    """Return whether the users are in another database than the calls that belong to no tenant."""
+    return has_many() and identity(own()) != identity(own_users())
+
+
+def users_of(using: str) -> str:
+    """Return the alias of the database with the users of the logs in `using`."""
+    return own_users() if users_are_apart() else using
+
+
 def _alias(model: str) -> str:
     try:
         return router.db_for_write(apps.get_model(model))

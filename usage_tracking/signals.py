@@ -1,4 +1,4 @@
-"""Keep the daily rows in step with deleted logs, and deliveries from failing a user's deletion.
+"""Keep the tables in step with deleted logs and users, and deliveries from failing a deletion.
 
 Deleted logs are followed with `AI_USAGE_ENABLED = False` too: a site that records nothing may still
 delete what it has recorded, and the daily rows must stay the sums of the logs.
@@ -9,14 +9,16 @@ database has it: an instance may be stale, hold expressions, or have been saved 
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from django.apps import apps
 from django.contrib.auth import get_user_model
-from django.db import connections, router
+from django.db import connections, router, transaction
 from django.db.models.signals import post_delete, pre_delete
 
-from . import conf, daily
+from . import conf, daily, places, users
+from .errors import contained
 from .models import AIUsageLog, AIUsageTracking
 
 _BEFORE = "_ai_usage_before"
@@ -30,10 +32,23 @@ def connect() -> None:
             pre_delete.connect(remember, sender=model, dispatch_uid="usage_tracking")
             post_delete.connect(subtract, sender=model, dispatch_uid="usage_tracking")
         elif model._meta.concrete_model is user:
-            post_delete.connect(remove_late_rows, sender=model, dispatch_uid="usage_tracking.users")
+            post_delete.connect(user_deleted, sender=model, dispatch_uid="usage_tracking.users")
 
 
-def remove_late_rows(instance: Any, using: str, **_: Any) -> None:
+def user_deleted(instance: Any, using: str, **_: Any) -> None:
+    if not places.users_are_apart():
+        _remove_late_rows(instance, using)
+    elif places.identity(using) == places.identity(places.own_users()):
+        # Once it is certain: a transaction of one database cannot undo what was done in another.
+        transaction.on_commit(partial(_take_off, instance.pk), using=using)
+
+
+@contained
+def _take_off(pk: Any) -> None:
+    users.take_off([pk], using=places.own())
+
+
+def _remove_late_rows(instance: Any, using: str) -> None:
     """Removes what was written for a deleted user after Django had looked at our tables.
 
     Django deletes the daily rows, updates the logs, and then deletes the user. A delivery that

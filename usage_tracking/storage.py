@@ -18,7 +18,7 @@ from django.core.exceptions import ValidationError
 from django.db import connections, transaction
 from django.utils import timezone
 
-from . import conf, daily, records
+from . import conf, daily, places, records, users
 from .events import ENDING, MAX_USERNAME, UsageEvent, utc_now
 from .models import AIUsageLog, AIUsageTracking
 from .pricing import price
@@ -59,6 +59,8 @@ def store(events: Iterable[UsageEvent], *, using: str, patience: dt.timedelta = 
     """
     rows = _prepare(events, patience)
     stored = Stored()
+    if apart := places.users_are_apart():
+        rows, stored.put_off = _of_known_users(rows, using)
     # Inside a transaction of the site's own our locks and settings would outlast the delivery.
     locking = connections[using].vendor == "postgresql" and not connections[using].in_atomic_block
     with transaction.atomic(using=using):
@@ -68,7 +70,7 @@ def store(events: Iterable[UsageEvent], *, using: str, patience: dt.timedelta = 
         ]
         if len(inserted) < len(rows):
             rest = [row for row in rows if row.event.id not in inserted]
-            stored.put_off = _update_or_put_off(rest, using, locking=locking)
+            stored.put_off += _update_or_put_off(rest, using, locking=locking)
         increments = daily.merge(
             (
                 (row.user_id, row.day),
@@ -84,6 +86,8 @@ def store(events: Iterable[UsageEvent], *, using: str, patience: dt.timedelta = 
             if row.user_id is not None
         )
         stored.totals = daily.add(increments, using=using)
+    if apart and not connections[using].in_atomic_block:
+        _take_off_deleted(rows, using)
     return stored
 
 
@@ -107,6 +111,35 @@ def _prepare(events: Iterable[UsageEvent], patience: dt.timedelta) -> list[Row]:
         give_up = utc_now() - event.created_at > patience
         rows.append(Row(event, user_id, price(event), conf.day_of(event.created_at), give_up))
     return rows
+
+
+def _of_known_users(rows: list[Row], using: str) -> tuple[list[Row], list[UsageEvent]]:
+    """Of users in another database: the rows whose user is there by key and name, or is given up.
+
+    And the events that are put off.
+    """
+    names = users.usernames({row.user_id for row in rows} - {None}, using=using)
+    known, put_off = [], []
+    for row in rows:
+        username = _known_username(row.event)
+        is_there = row.user_id in names and username in (None, names[row.user_id])
+        if row.user_id is None or is_there:
+            known.append(row)
+        elif row.give_up:
+            known.append(row._replace(user_id=None))
+        else:
+            put_off.append(row.event)
+    return known, put_off
+
+
+def _take_off_deleted(rows: Iterable[Row], using: str) -> None:
+    """Take users off who were deleted in their database while the rows were written in ours.
+
+    Nothing is locked there. A deletion that comes later finds the rows.
+    """
+    keys = {row.user_id for row in rows} - {None}
+    if keys and (deleted := keys - users.usernames(keys, using=using).keys()):
+        users.take_off(deleted, using=using)
 
 
 def _insert(rows: Sequence[Row], using: str, *, locking: bool) -> dict[UUID, Any]:
@@ -149,6 +182,8 @@ def _reading(events: str, connection: Any) -> tuple[str, str, str]:
 
     Takes no lock: it would last as long as the site's transaction, and SQLite has one writer.
     """
+    if places.users_are_apart():
+        return "", "e.user_id", f"FROM {events} WHERE true"
     quote = connection.ops.quote_name
     user = get_user_model()._meta
     user_pk = f"u.{quote(user.pk.column)}"
@@ -174,13 +209,18 @@ def _locking(events: str, connection: Any) -> tuple[str, str, str]:
     quote = connection.ops.quote_name
     user = get_user_model()._meta
     user_pk = f"u.{quote(user.pk.column)}"
+    is_nobody = "false"  # those who are given up have lost their key before
+    if not places.users_are_apart():
+        is_nobody = (
+            f"e.give_up AND (SELECT {user_pk} FROM {quote(user.db_table)} AS u "
+            f"WHERE {user_pk} = e.user_id) IS NULL"
+        )
     source = (
         # Sets the lock timeout of this transaction without a statement of its own.
         f"FROM (SELECT set_config('lock_timeout', '{LOCK_TIMEOUT}', true) AS value) AS p, "
         "e LEFT JOIN free AS f ON f.user_id = e.user_id AND f.day = e.day "
-        "WHERE p.value IS NOT NULL AND (e.user_id IS NULL OR f.user_id IS NOT NULL OR e.give_up "
-        f"AND (SELECT {user_pk} FROM {quote(user.db_table)} AS u WHERE {user_pk} = e.user_id) "
-        "IS NULL) "
+        "WHERE p.value IS NOT NULL "
+        f"AND (e.user_id IS NULL OR f.user_id IS NOT NULL OR {is_nobody}) "
         # ON CONFLICT would wait for a transaction that has changed this log.
         f"AND NOT EXISTS (SELECT FROM {quote(AIUsageLog._meta.db_table)} AS l WHERE l.id = e.id)"
     )
@@ -202,13 +242,18 @@ def _free(events: str, connection: Any) -> str:
     """
     quote = connection.ops.quote_name
     user: Any = get_user_model()._meta
-    users, user_pk = quote(user.db_table), f"u.{quote(user.pk.column)}"
-    days = quote(AIUsageTracking._meta.db_table)
+    user_pk, days = f"u.{quote(user.pk.column)}", quote(AIUsageTracking._meta.db_table)
+    if places.users_are_apart():
+        free_users = "SELECT DISTINCT user_id AS id FROM keys"
+    else:
+        free_users = (
+            f"SELECT {user_pk} AS id FROM {quote(user.db_table)} AS u "
+            f"WHERE {user_pk} IN (SELECT user_id FROM keys) FOR KEY SHARE OF u SKIP LOCKED"
+        )
     return (
         f"e AS (SELECT * FROM {events}), "
         "keys AS (SELECT DISTINCT user_id, day FROM e), "
-        f"users AS (SELECT {user_pk} AS id FROM {users} AS u "
-        f"WHERE {user_pk} IN (SELECT user_id FROM keys) FOR KEY SHARE OF u SKIP LOCKED), "
+        f"users AS ({free_users}), "
         # Django deletes the daily rows first, and the user only after the logs were updated.
         f"days AS (SELECT d.user_id, d.date FROM {days} AS d "
         "WHERE (d.user_id, d.date) IN (SELECT user_id, day FROM keys) "
@@ -345,6 +390,8 @@ def _update_or_put_off(rows: list[Row], using: str, *, locking: bool) -> list[Us
 
 
 def _exists(row: Row, using: str) -> bool:
+    if places.users_are_apart():
+        return True  # see `_of_known_users`
     user = get_user_model()
     found = user._base_manager.using(using).filter(pk=row.user_id)
     username = _known_username(row.event)

@@ -23,6 +23,7 @@ from .pricing import price
 from .redaction import clean_text
 from .scope import attribution
 from .storage import metadata_of, moment_of
+from .users import with_users
 
 Tracked = tuple[AIUsageLog, AIUsageTracking]
 
@@ -41,10 +42,11 @@ def track_ai_usage(
     """Records one AI call by hand; if the hooks saw that call, adds to what they know.
 
     Tokens are counts, `response_time_ms` milliseconds. Outside a transaction both rows are saved
-    when it returns, on the caller's connection. Inside one, on an event loop, and in a forked
-    process that still has its parent's connection, it writes nothing and returns previews that are
-    not saved, with the id that the log will have; the call counts whatever becomes of the
-    transaction. With `AI_USAGE_ENABLED = False` nothing is recorded.
+    when it returns, on the caller's connection. Inside one (of the usage tables' database or of the
+    users'), on an event loop, and in a forked process that still has its parent's connection, it
+    writes nothing and returns previews that are not saved, with the id that the log will have; the
+    call counts whatever becomes of the transaction. With `AI_USAGE_ENABLED = False` nothing is
+    recorded.
 
     A user who was deleted in the meantime has no daily row: the log is saved without a user, and
     the daily row is a preview.
@@ -260,11 +262,11 @@ def _refuse(reason: str) -> None:
 
 def _is_free(using: str) -> bool:
     """Whether a transaction can be begun and ended here, without one of the caller's."""
-    connection = connections[using]
-    return not (
+    return not any(
         reads.in_transaction(connection)
         or connection.needs_rollback
         or forks.is_inherited(connection)
+        for connection in {connections[using], connections[places.users_of(using)]}
     )
 
 
@@ -272,7 +274,7 @@ def _saved(event: UsageEvent, using: str) -> tuple[AIUsageLog | None, AIUsageTra
     """The rows of an event that was written; None for one that is not there (any more)."""
     log = day = None
     try:
-        log = AIUsageLog.objects.using(using).filter(pk=event.id).select_related("user").first()
+        log = with_users(AIUsageLog.objects.using(using).filter(pk=event.id)).first()
         if log is not None and log.user is not None:
             day = AIUsageTracking.objects.using(using).filter(user=log.user, date=log.day).first()
     except DatabaseError as error:

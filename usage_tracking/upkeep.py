@@ -88,13 +88,6 @@ def mend() -> int:
     return mended
 
 
-def usernames(keys: Any, *, using: str) -> dict[Any, str]:
-    """The names of the users in daily keys, by primary key."""
-    user: Any = AIUsageLog._meta.get_field("user").related_model
-    users = user._base_manager.using(using).in_bulk({key[0] for key in keys})
-    return {pk: one.get_username() for pk, one in users.items()}
-
-
 @dataclass(frozen=True, slots=True)
 class Figures:
     calls: int = 0

@@ -9,6 +9,7 @@ from django.contrib import admin
 from django.contrib.admin import ShowFacets
 from django.contrib.admin.options import IncorrectLookupParameters
 from django.core.exceptions import PermissionDenied
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponseBase, HttpResponseRedirect
 from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
@@ -17,6 +18,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from ..users import with_users
 from .changelist import UncountedChangeList
 
 #: What django-import-export, the extra "export", adds to a list.
@@ -25,7 +27,6 @@ EXPORT_FORMATS = ("csv", "xlsx", "json")
 
 class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     change_list_template = "admin/usage_tracking/change_list.html"
-    list_select_related = ("user",)
     list_per_page = 100
     show_full_result_count = False
     # They count the rows of every choice of every filter.
@@ -37,6 +38,9 @@ class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
 
     class Media:
         css = {"all": ["usage_tracking/usage.css"]}
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        return with_users(super().get_queryset(request))
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
@@ -79,11 +83,10 @@ class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     @admin.display(description=gettext_lazy("user"))
     def user_link(self, row: Any) -> SafeString:
         """The name, which leads to the list of that user's rows."""
-        if row.user is None:
+        if row.user_id is None:
             return format_html('<span class="ai-usage-unknown">{}</span>', _("nobody"))
-        return format_html(
-            '<a href="{}?user={}">{}</a>', self._list_url(), row.user_id, row.user.get_username()
-        )
+        name = row.user.get_username() if row.user else row.user_id
+        return format_html('<a href="{}?user={}">{}</a>', self._list_url(), row.user_id, name)
 
     def _list_url(self) -> str:
         return reverse(

@@ -25,6 +25,7 @@ from usage_tracking.models import AIUsageLog, today
 from usage_tracking.owners import owner_of
 from usage_tracking.reports import daily_rows_report, latest_logs, period_report
 from usage_tracking.tracker import track_in_transaction
+from usage_tracking.users import with_users
 
 from . import answers
 from .fields import NO_SUCH_SECTION
@@ -103,7 +104,7 @@ class OwnLogs(UsageView, generics.GenericAPIView):  # type: ignore[type-arg]
     def get_queryset(self) -> QuerySet[AIUsageLog]:
         if getattr(self, "swagger_fake_view", False):
             return AIUsageLog.objects.none()
-        logs = AIUsageLog.objects.filter(user=self.user).select_related("user")
+        logs = with_users(AIUsageLog.objects.filter(user=self.user))
         return logs.order_by("-created_at", "-pk")
 
 

@@ -6,11 +6,10 @@ import datetime as dt
 from collections.abc import Iterator
 from typing import Any
 
-from django.contrib.auth import get_user_model
 from django.db.models import Count, Q
 from django.utils import timezone
 
-from .. import conf, daily, errors
+from .. import conf, daily, errors, places, users
 from ..capture import selftest
 from ..events import UNKNOWN
 from ..models import AIUsageLog
@@ -19,7 +18,8 @@ from .findings import Finding, Result, Thresholds, manage, note, ok, problem, wa
 
 def drift(using: str, *, repair: bool) -> Result:
     """Whether the daily rows are the sums of the log; with `repair` they will be."""
-    return Result("Checking that daily rows agree with the log", (_drift(using, repair=repair),))
+    findings = (_drift(using, repair=repair), *_deleted(using, repair=repair))
+    return Result("Checking that daily rows agree with the log", findings)
 
 
 def _drift(using: str, *, repair: bool) -> Finding:
@@ -35,10 +35,30 @@ def _drift(using: str, *, repair: bool) -> Finding:
     )
 
 
+def _deleted(using: str, *, repair: bool) -> Iterator[Finding]:
+    """Of users in another database: whether those of the log are all there."""
+    if not places.users_are_apart():
+        return
+    there, gone = users.examine(using=using)
+    alias = places.users_of(using)
+    if not gone:
+        yield ok("users", f"Each user of the log is in the database {alias!r}")
+    elif not there:
+        text = f"None of the {len(gone)} users of the log is in the database {alias!r}"
+        yield problem("no_users", text, "Correct DATABASE_ROUTERS, or the database's NAME.")
+    elif repair:
+        users.take_off(gone, using=using)
+        yield ok("users_taken_off", f"Took {len(gone)} users who are deleted off the log")
+    else:
+        keys = ", ".join(map(str, gone[:5]))
+        text = f"{len(gone)} users of the log are not in the database {alias!r}, the first: {keys}"
+        yield problem("users_gone", text, manage("diagnose_ai_usage --repair", using))
+
+
 def _first(found: dict[daily.Key, daily.Sums], using: str) -> str:
     (user_id, day), sums = next(iter(found.items()))
-    user = get_user_model()._base_manager.using(using).filter(pk=user_id).first()
-    name = errors.shown_user(str(user_id), user.get_username() if user else str(user_id))
+    username = users.usernames([user_id], using=using).get(user_id)
+    name = errors.shown_user(str(user_id), str(username or user_id))
     number = sums.total_requests
     if number:
         what = f"lacks {number} requests" if number > 0 else f"has {-number} requests too many"

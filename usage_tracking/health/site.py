@@ -16,7 +16,7 @@ from django.db.migrations.executor import MigrationExecutor
 from django.test import RequestFactory
 from django.urls import URLPattern, get_resolver
 
-from .. import conf
+from .. import conf, places
 from ..models import AIUsageLog, AIUsageTracking
 from ..patching import is_patched
 from .findings import Finding, Result, failed, manage, note, ok, problem, warning
@@ -39,6 +39,7 @@ def _models(using: str) -> Finding:
         connection = connections[using]
         with connection.cursor() as cursor:
             tables = set(connection.introspection.table_names(cursor))
+            constraints = _of_users(connection, cursor)
         executor = MigrationExecutor(connection)
         ours = [key for key in executor.loader.graph.leaf_nodes() if key[0] == "usage_tracking"]
         missing = [
@@ -61,14 +62,37 @@ def _models(using: str) -> Finding:
         )
     if missing:
         return problem("migrations", f"Not applied: {', '.join(missing)}", migrate)
+    if constraints:
+        table, name = constraints[0]
+        fix = f"ALTER TABLE {table} DROP CONSTRAINT {name};"
+        return problem(
+            "foreign_key",
+            f"{table} in {using!r} has a foreign key to users there; the routers say that users "
+            f"are in {places.own_users()!r}",
+            fix if connection.vendor == "postgresql" else "Make the tables anew: docs/scaling.md",
+        )
     return ok("models", "Models are accessible")
+
+
+def _of_users(connection: Any, cursor: Any) -> list[tuple[str, str]]:
+    """Tables that were made with a foreign key to users who are in another database."""
+    if not places.users_are_apart():
+        return []
+    return [
+        (model._meta.db_table, name)
+        for model in (AIUsageLog, AIUsageTracking)
+        for name, found in connection.introspection.get_constraints(
+            cursor, model._meta.db_table
+        ).items()
+        if found["foreign_key"]
+    ]
 
 
 def find_user(name: str | None, using: str) -> tuple[Result, Any]:
     """The user that `name` (username or key) names, else a superuser, else an active user."""
     title = "Getting test user"
     model = get_user_model()
-    users = model._base_manager.using(using)
+    users = model._base_manager.using(places.users_of(using))
     user: Any
     if name:
         user = users.filter(**{model.USERNAME_FIELD: name}).first() or _by_key(users, name)
@@ -80,7 +104,9 @@ def find_user(name: str | None, using: str) -> tuple[Result, Any]:
         user = _somebody(model, users)
     if user is None:
         text = "There is no active user to test with"
-        return Result(title, (problem("no_user", text, manage("createsuperuser", using)),)), None
+        return Result(
+            title, (problem("no_user", text, manage("createsuperuser", places.users_of(using))),)
+        ), None
     return Result(title, (ok("user", f"Using user: {user.get_username()} (ID: {user.pk})"),)), user
 
 

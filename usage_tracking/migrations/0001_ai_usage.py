@@ -3,13 +3,13 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any
 
-import django.db.models.deletion
 import django.db.models.expressions
 import django.db.models.functions.comparison
 import django.utils.timezone
 from django.conf import settings
 from django.db import migrations, models
 
+import usage_tracking.fields
 import usage_tracking.models
 from usage_tracking import migrating
 
@@ -112,11 +112,11 @@ class Migration(migrations.Migration):
                 ("created_at", models.DateTimeField(default=django.utils.timezone.now)),
                 (
                     "user",
-                    models.ForeignKey(
+                    usage_tracking.fields.UserForeignKey(
                         blank=True,
                         db_index=False,
                         null=True,
-                        on_delete=usage_tracking.models.set_null,
+                        on_delete=usage_tracking.fields.set_null,
                         related_name="ai_usage_logs",
                         to=settings.AUTH_USER_MODEL,
                     ),
@@ -194,9 +194,9 @@ class Migration(migrations.Migration):
                 ("updated_at", models.DateTimeField(auto_now=True)),
                 (
                     "user",
-                    models.ForeignKey(
+                    usage_tracking.fields.UserForeignKey(
                         db_index=False,
-                        on_delete=django.db.models.deletion.CASCADE,
+                        on_delete=usage_tracking.fields.cascade,
                         related_name="ai_usage_tracking",
                         to=settings.AUTH_USER_MODEL,
                     ),

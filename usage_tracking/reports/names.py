@@ -13,7 +13,7 @@ from django.core.exceptions import FieldDoesNotExist, ValidationError
 from django.db import router
 from django.db.models import Q
 
-from usage_tracking import conf
+from usage_tracking import conf, places
 from usage_tracking.models import AIUsageLog
 
 #: How many names are looked through for one that was meant.
@@ -40,7 +40,9 @@ def find_user(text: str, *, using: str | None = None) -> Any:
     model = get_user_model()
     name = model.USERNAME_FIELD
     # Not the default manager, which may hide users who have logs.
-    everybody = model._base_manager.using(using or router.db_for_read(model))
+    everybody = model._base_manager.using(
+        places.users_of(using) if using else router.db_for_read(model)
+    )
     wanted = Q(**{name: text})
     with suppress(ValidationError):
         wanted |= Q(pk=model._meta.pk.to_python(text))
@@ -78,7 +80,8 @@ def names_of(pks: Iterable[Any], *, using: str) -> dict[Any, Name]:
     email = model.get_email_field_name()
     with suppress(FieldDoesNotExist):
         columns.append(model._meta.get_field(email).name)
-    rows = model._base_manager.using(using).filter(pk__in=list(pks)).values_list(*columns)
+    users = model._base_manager.using(places.users_of(using))
+    rows = users.filter(pk__in=list(pks)).values_list(*columns)
     return {
         pk: Name(str(name), str(address[0]) if address and address[0] else None)
         for pk, name, *address in rows

@@ -13,6 +13,7 @@ from django.db.models import QuerySet
 
 from usage_tracking import conf
 from usage_tracking.models import AIUsageLog
+from usage_tracking.users import with_users
 
 from .figures import Figures, largest_first, total
 from .lines import (
@@ -141,7 +142,7 @@ def latest_logs(
         if found >= number:
             break
     logs = _logs(start, report.end, user, report.section, using)
-    return list(logs.select_related("user").order_by("-created_at", "-pk")[:number])
+    return list(with_users(logs).order_by("-created_at", "-pk")[:number])
 
 
 def days_between(start: dt.date, end: dt.date) -> Iterator[dt.date]:

@@ -9,7 +9,7 @@ from django.contrib.auth import get_user_model
 from django.core.exceptions import ValidationError
 from django.core.management.base import CommandError
 
-from usage_tracking import checks, outbox, personal, segments
+from usage_tracking import checks, outbox, personal, places, segments
 from usage_tracking.delivery import delivery
 from usage_tracking.management.base import UsageCommand
 from usage_tracking.management.terminal import add_database, database, explained
@@ -141,7 +141,7 @@ def _find(directory: Path, name: str) -> Path:
 
 def _matcher(wanted: str) -> Any:
     """Says of a user id and username whether they are the one that is `wanted`."""
-    users: Any = get_user_model()._base_manager.using(delivery.alias())
+    users: Any = get_user_model()._base_manager.using(places.users_of(delivery.alias()))
     kind, _, value = wanted.partition("=")
     if kind not in ("pk", "username"):
         kind, value = "", wanted

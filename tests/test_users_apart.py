@@ -1,0 +1,447 @@
+"""Usage tables in a database of their own, apart from the users'."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import environ
+import pytest
+from django.contrib.auth.models import User
+from django.core.management import call_command
+from django.db import connections, models
+from django.http import HttpRequest, HttpResponse
+from django.test import RequestFactory
+from django.utils import timezone
+from django.utils.functional import SimpleLazyObject
+
+from tests.builders import capture, make_event, make_log, make_superuser, make_user, rolled_back
+from tests.commands import run_command
+from tests.routers import Router, ShortRouter
+from usage_tracking import outbox, track_ai_usage, users
+from usage_tracking.delivery import delivery
+from usage_tracking.events import utc_now
+from usage_tracking.health import activity, site
+from usage_tracking.middleware import AIUsageMiddleware
+from usage_tracking.models import AIUsageLog, AIUsageTracking
+from usage_tracking.outbox import Outbox
+from usage_tracking.reports import daily_rows_report, find_user, period_report
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+both_routers = pytest.mark.parametrize("router", [Router, ShortRouter], indirect=True)
+
+
+@pytest.fixture
+def router(request: pytest.FixtureRequest) -> Any:
+    return getattr(request, "param", Router)()
+
+
+@pytest.fixture(autouse=True)
+def apart(
+    new_database_url: Callable[[], str],
+    settings: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    router: Any,
+) -> Iterator[None]:
+    database = connections.settings["default"] | environ.Env.db_url_config(new_database_url())
+    database["OPTIONS"] = connections.settings["default"]["OPTIONS"]
+    monkeypatch.setitem(connections.settings, "usage", database)
+    connections["usage"].connect()  # Django's tests refuse to do so later
+    settings.DATABASE_ROUTERS = [router]
+    call_command("migrate", database="usage", verbosity=0)
+    yield
+    connections["usage"].close()
+    del connections["usage"]
+
+
+@pytest.fixture
+def box(tmp_path: Path, settings: Any, monkeypatch: pytest.MonkeyPatch) -> Outbox:
+    settings.AI_USAGE_OUTBOX = tmp_path / "outbox"
+    monkeypatch.setattr(outbox, "inline", lambda: False)
+    monkeypatch.setattr(delivery, "_start", lambda: None)
+    return outbox.get()
+
+
+def now(user: User | None = None, **changes: Any) -> Any:
+    return make_event(user=user, **{"created_at": utc_now()} | changes)
+
+
+def make_calls(*users: User | None) -> None:
+    AIUsageLog.objects.bulk_create(make_log(user=user, created_at=timezone.now()) for user in users)
+
+
+def owners() -> list[Any]:
+    """Keys in order, and then what is nobody's."""
+    found = AIUsageLog.objects.values_list("user_id", flat=True)
+    return sorted(found, key=lambda key: (key is None, key))
+
+
+def days() -> dict[Any, int]:
+    return dict(AIUsageTracking.objects.values_list("user_id", "total_requests"))
+
+
+def foreign_keys(alias: str) -> list[str]:
+    at = connections[alias]
+    with at.cursor() as cursor:
+        return [
+            name
+            for table in ("ai_usage_log", "ai_usage_tracking")
+            for name, found in at.introspection.get_constraints(cursor, table).items()
+            if found["foreign_key"]
+        ]
+
+
+class TestTables:
+    @both_routers
+    def test_no_constraint_names_the_other_database(self):
+        assert foreign_keys("usage") == []
+        assert len(foreign_keys("default")) == 2  # made before there was a router
+
+    @pytest.mark.parametrize("router", [ShortRouter], indirect=True)
+    def test_constraint_from_before_the_router_is_found_and_removed(self, settings, router):
+        settings.DATABASE_ROUTERS = []
+        call_command("migrate", "usage_tracking", "zero", database="usage", verbosity=0)
+        call_command("migrate", database="usage", verbosity=0)
+        settings.DATABASE_ROUTERS = [router]
+        (found,) = site.models("usage").findings
+        assert "ai_usage_log in 'usage' has a foreign key to users there" in found.text
+
+        if connections["usage"].vendor == "postgresql":
+            for _ in range(2):
+                (found,) = site.models("usage").findings
+                with connections["usage"].cursor() as cursor:
+                    cursor.execute(found.fix)
+        else:
+            call_command("migrate", "usage_tracking", "zero", database="usage", verbosity=0)
+            call_command("migrate", database="usage", verbosity=0)
+
+        assert site.models("usage").findings[0].code == "models"
+        make_calls(make_user())
+
+    def test_routers_are_no_part_of_the_migrations(self):
+        assert run_command("makemigrations", "--check", "--dry-run").code == 0
+
+    def test_table_that_is_altered_later_gets_none_either(self):
+        """SQLite makes the whole table anew."""
+        old = AIUsageLog._meta.get_field("section")
+        new: Any = models.CharField(max_length=60)
+        new.set_attributes_from_name("section")
+        new.model = AIUsageLog
+        with connections["usage"].schema_editor() as editor:
+            editor.alter_field(AIUsageLog, old, new)
+
+        assert foreign_keys("usage") == []
+
+
+class TestDelivery:
+    @both_routers
+    def test_call_is_its_users(self, box):
+        ada, bob = make_user(), make_user("bob")
+        for event in (now(ada), now(bob), now(ada), now()):
+            box.put(event)
+
+        assert delivery.deliver().written == 4
+        assert owners() == [ada.pk, ada.pk, bob.pk, None]
+        assert days() == {ada.pk: 2, bob.pk: 1}
+        assert {log.user for log in AIUsageLog.objects.all()} == {ada, bob, None}
+
+    def test_key_that_another_has_now_waits_and_is_then_nobodys(self, box):
+        ada = make_user()
+        box.put(now(ada, username="somebody else"))
+        box.put(now(ada, username="somebody else", created_at=utc_now() - dt.timedelta(hours=1)))
+
+        done = delivery.deliver()
+
+        assert (done.written, done.put_off) == (1, 1)
+        assert owners() == [None]
+        assert days() == {}
+
+    def test_user_without_a_known_name_is_found_by_key(self, box):
+        ada = make_user()
+        box.put(now(ada, username=""))
+        delivery.deliver()
+
+        assert owners() == [ada.pk]
+
+    def test_user_who_is_not_there_yet_is_waited_for(self, box, monkeypatch):
+        box.put(now(user_id="77", username="late"))
+        assert delivery.deliver().put_off == 1
+
+        make_user("late", pk=77)
+        monkeypatch.setattr(delivery, "_put_off", {})
+        assert delivery.deliver().written == 1
+        assert owners() == [77]
+
+    def test_later_knowledge_of_the_user_is_kept(self, box):
+        ada = make_user()
+        event = now()
+        box.put(event)
+        delivery.deliver()
+        box.put(make_event(user=ada, id=event.id, created_at=event.created_at, revision=1))
+        delivery.deliver()
+        box.put(make_event(user_id="99", id=event.id, created_at=event.created_at, revision=2))
+        delivery.deliver()
+
+        assert owners() == [ada.pk]
+        assert days() == {ada.pk: 1}
+
+    def test_visitor_of_a_page_who_was_not_loaded(self, box, monkeypatch):
+        ada = make_user()
+        request = RequestFactory().get("/")
+        request.user = SimpleLazyObject(lambda: User.objects.get(pk=ada.pk))  # type: ignore[assignment]
+
+        def page(_: HttpRequest) -> HttpResponse:
+            capture()
+            return HttpResponse()
+
+        AIUsageMiddleware(page)(request)
+        delivery.deliver()
+
+        assert owners() == [ada.pk]
+
+    @pytest.mark.postgres
+    def test_daily_row_that_somebody_has_locked_is_not_waited_for(self, box):
+        ada = make_user()
+        box.put(now(ada))
+        delivery.deliver()
+        box.put(now(ada))
+        other = connections["usage"].copy()
+        other.connect()
+        try:
+            with other.cursor() as cursor:
+                cursor.execute("BEGIN; SELECT * FROM ai_usage_tracking FOR UPDATE")
+            assert delivery.deliver().put_off == 1
+        finally:
+            other.close()
+
+        assert days() == {ada.pk: 1}
+
+
+class TestDeletion:
+    @pytest.fixture
+    def ada(self) -> User:
+        ada = make_user()
+        make_calls(ada, ada, None)
+        return ada
+
+    @both_routers
+    def test_deleted_user_is_taken_off(self, ada):
+        deleted = ada.delete()
+
+        assert deleted == (1, {"auth.User": 1})
+        assert owners() == [None] * 3
+        assert days() == {}
+
+    def test_many_are_deleted_at_once(self, ada):
+        make_calls(make_user("bob"))
+        User.objects.all().delete()
+
+        assert owners() == [None] * 4
+        assert days() == {}
+
+    def test_deletion_that_is_rolled_back_changes_nothing(self, ada):
+        pk = ada.pk
+        with rolled_back():
+            ada.delete()
+
+        assert owners() == [pk, pk, None]
+        assert days() == {pk: 2}
+
+    def test_tracking_that_is_switched_off_follows_too(self, ada, settings):
+        settings.AI_USAGE_ENABLED = False
+        ada.delete()
+
+        assert owners() == [None] * 3
+
+    def test_deletion_while_a_delivery_writes(self, ada, box, monkeypatch):
+        """It finds the user before, and nobody after."""
+        look_up = users.usernames
+
+        def usernames(keys: Any, *, using: str) -> Any:
+            found = look_up(keys, using=using)
+            User.objects.all().delete()
+            return found
+
+        monkeypatch.setattr(users, "usernames", usernames)
+        box.put(now(ada))
+        delivery.deliver()
+
+        assert owners() == [None] * 4
+        assert days() == {}
+
+    def test_deletion_while_the_usage_tables_are_away_is_mended(self, ada, settings, caplog):
+        settings.AI_USAGE_RAISE_ERRORS = False
+        bob, key = make_user("bob"), ada.pk
+        make_calls(bob)
+        rename("ai_usage_log", "away")
+        ada.delete()  # nothing is raised
+        rename("away", "ai_usage_log")
+
+        assert "TRACK_EXCEPTION" in caplog.text
+        assert diagnosed() == (
+            f"1 users of the log are not in the database 'default', the first: {key}"
+        )
+        assert diagnosed(repair=True) == "Took 1 users who are deleted off the log"
+        assert owners() == [bob.pk, None, None, None]
+        assert days() == {bob.pk: 1}
+        assert diagnosed() == "Each user of the log is in the database 'default'"
+
+    def test_users_of_a_wrong_database_are_not_taken_for_deleted(self, ada):
+        User.objects.all()._raw_delete("default")  # type: ignore[attr-defined]
+
+        expected = "None of the 1 users of the log is in the database 'default'"
+        assert diagnosed(repair=True) == expected
+        assert days() == {ada.pk: 2}
+
+
+class TestExplicit:
+    def test_rows_are_written_at_once(self):
+        ada = make_user()
+        log, day = track_ai_usage(ada, "chat", 150, 80)
+
+        assert (log.user, day.user, day.total_requests) == (ada, ada, 1)
+        assert AIUsageLog.objects.get().user == ada
+
+    def test_nothing_is_written_while_the_users_are_in_a_transaction(self, box):
+        with rolled_back():
+            ada = make_user()
+            log, _ = track_ai_usage(ada, "chat", 150, 80)
+            assert log.is_preview
+
+        assert owners() == []
+        assert delivery.deliver().put_off == 1
+
+    def test_rows_are_made_and_changed_by_the_site_itself(self):
+        ada, bob = make_user(), make_user("bob")
+        AIUsageLog.log_usage(ada, "chat", 150, 80)
+        log = AIUsageLog.objects.create(user=ada, section="chat")
+        log.user = bob
+        log.save()
+        AIUsageTracking.objects.get(user=bob).update_stats(1, 2, 3)
+
+        assert owners() == [ada.pk, bob.pk]
+        assert days() == {ada.pk: 1, bob.pk: 2}
+        assert ada.ai_usage_logs.count() == 1
+        with pytest.raises(ValueError, match="must be a"):
+            log.user = "bob"
+
+
+class TestReading:
+    @pytest.fixture
+    def root(self) -> User:
+        ada, root = make_user(email="ada@example.com"), make_superuser()
+        make_calls(ada, ada, root, None)
+        return root
+
+    def test_admin(self, root, client):
+        client.force_login(root)
+        log = AIUsageLog.objects.filter(user__isnull=False).exclude(user=root).first()
+        assert log is not None
+        for page, expected in {
+            "aiusagelog/": 2,
+            "aiusagelog/?q=ad": 2,
+            f"aiusagelog/?user={log.user_id}": 2,
+            f"aiusagelog/{log.pk}/change/": 1,
+            f"aiusagelog/{log.pk}/delete/": 0,
+            "aiusagelog/dashboard/": 1,
+            "aiusagelog/export/csv/": 2,
+            "aiusagetracking/": 1,
+            "aiusagetracking/?q=ad": 1,
+            f"aiusagetracking/{AIUsageTracking.objects.get(user=log.user_id).pk}/change/": 1,
+        }.items():
+            response = client.get(f"/admin/usage_tracking/{page}")
+            assert response.status_code == 200, page
+            body = b"".join(response).decode() if response.streaming else response.text
+            assert body.count(">ada<") + body.count(",ada,") >= expected, page
+        deleting = client.post(f"/admin/auth/user/{log.user_id}/delete/", {"post": "yes"})
+        assert deleting.status_code == 302
+        assert days() == {root.pk: 1}
+
+    def test_row_of_a_user_who_is_gone_shows_the_key(self, root, client):
+        User.objects.filter(username="ada")._raw_delete("default")  # type: ignore[attr-defined]
+        client.force_login(root)
+        for page in (
+            "aiusagelog/",
+            "aiusagetracking/",
+            "aiusagelog/dashboard/",
+            "aiusagelog/export/csv/",
+        ):
+            assert client.get(f"/admin/usage_tracking/{page}").status_code == 200, page
+
+    def test_pages_take_as_many_statements_however_many_rows_there_are(
+        self, root, client, django_assert_num_queries
+    ):
+        client.force_login(root)
+        make_calls(*(make_user(f"user {n}") for n in range(20)))
+        with django_assert_num_queries(3):  # the session, its user, the users of the rows
+            client.get("/admin/usage_tracking/aiusagelog/")
+
+    def test_api(self, root, client):
+        client.force_login(root)
+        logs = client.get("/api/v1/ai/usage/logs/").json()
+        everybody = client.get("/api/v1/ai/usage/logs/global/").json()
+        daily_rows = client.get("/api/v1/ai/usage/global/").json()
+        made = client.post(
+            "/api/v1/ai/usage/logs/",
+            {"section": "chat"},
+            content_type="application/json",
+        )
+
+        assert [row["user_username"] for row in logs["results"]] == ["root"]
+        assert [row["user_username"] for row in everybody["recent_logs"]].count("ada") == 2
+        assert everybody["top_users"][0]["user__email"] == "ada@example.com"
+        assert daily_rows["top_users"][0]["user__username"] == "ada"
+        assert (made.status_code, made.json()["user_username"]) == (201, "root")
+
+    def test_reports(self, root):
+        ada, day = find_user("ada"), timezone.now().date()
+
+        assert [line.username for line in period_report(day, day).top_users] == [
+            "ada",
+            "root",
+            None,
+        ]
+        assert [line.username for line in daily_rows_report(day, day).top_users] == ["ada", "root"]
+        assert period_report(day, day, user=ada).totals.calls == 2
+
+    @pytest.mark.parametrize(
+        ("arguments", "expected"),
+        [
+            (["usage_today", "--user", "ada"], "ada"),
+            (["usage_today", "--json"], '"username": "ada"'),
+            (["export_ai_usage", "--user", "ada"], "chat"),
+            (["rebuild_ai_usage"], "0 daily rows mended"),
+            (["prune_ai_usage", "--keep-days", "1"], "0"),
+            (["flush_ai_usage", "--forget", "ada"], "0 calls delivered"),
+            (["erase_ai_usage", "--user", "ada"], "2"),
+            pytest.param(
+                ["diagnose_ai_usage", "--user", "ada"],
+                "Using user: ada",
+                marks=pytest.mark.server,
+            ),
+        ],
+    )
+    def test_commands(self, root, arguments, expected):
+        told = run_command(*arguments)
+
+        assert expected in told.out, told
+        assert told.code in (0, 1), told
+
+    def test_rebuilding_names_the_users(self, root):
+        AIUsageTracking.objects.update(total_requests=7)
+
+        assert "ada" in run_command("rebuild_ai_usage").out
+        assert days()[root.pk] == 1
+
+
+def diagnosed(*, repair: bool = False) -> str:
+    return activity.drift("usage", repair=repair).findings[-1].text
+
+
+def rename(table: str, to: str) -> None:
+    with connections["usage"].cursor() as cursor:
+        cursor.execute(f"ALTER TABLE {table} RENAME TO {to}")
