@@ -20,6 +20,7 @@ PARALLEL := --numprocesses=$(WORKERS) --dist=worksteal
 
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 PYTEST := $(BIN)/python -m pytest
 
 # The versions that are tested, first `python3` itself, then what is newer than those.
@@ -48,8 +49,11 @@ $(STAMP): requirements.txt
 	  echo "Creating $(VENV) with $$("$$found" --version)"; \
 	  "$$found" -m venv "$(VENV)"; \
 	fi
-	@echo "Installing the pinned requirements into $(VENV) (once; about a minute)"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	@echo "Installing the pinned requirements into $(VENV) (once)"
+	@# uv takes seconds. It knows nothing of what a machine has set for pip, an index say.
+	@$(PIP) "$$(grep '^uv==' requirements.txt)" \
+	  && $(BIN)/uv pip install --quiet --python "$(BIN)/python" -r requirements.txt \
+	  || { echo "uv could not install them; pip does"; $(PIP) -r requirements.txt; }
 	@touch $@
 
 .PHONY: help
