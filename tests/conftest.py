@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from uuid import uuid4
 
@@ -69,10 +69,27 @@ def new_database_url(
     tmp_path: Path, django_db_setup: None, django_db_blocker: DjangoDbBlocker
 ) -> Iterator[Callable[[], str]]:
     """Makes databases without a table, on the server of the run; gives their DATABASE_URL."""
+    with _databases(tmp_path, django_db_blocker) as make:
+        yield make
+
+
+@pytest.fixture(scope="module")
+def new_database_url_of_module(
+    tmp_path_factory: pytest.TempPathFactory,
+    django_db_setup: None,
+    django_db_blocker: DjangoDbBlocker,
+) -> Iterator[Callable[[], str]]:
+    """The same for databases that the tests of a module share."""
+    with _databases(tmp_path_factory.mktemp("databases"), django_db_blocker) as make:
+        yield make
+
+
+@contextmanager
+def _databases(directory: Path, blocker: DjangoDbBlocker) -> Iterator[Callable[[], str]]:
     names: list[str] = []
 
     def execute(statement: str) -> None:
-        with django_db_blocker.unblock():
+        with blocker.unblock():
             with connection.cursor() as cursor:
                 cursor.execute(statement)
             connection.close()
@@ -80,7 +97,7 @@ def new_database_url(
     def make() -> str:
         names.append(f"empty_{uuid4().hex}")
         if connection.vendor == "sqlite":
-            return _url(str(tmp_path / f"{names[-1]}.sqlite3"))
+            return _url(str(directory / f"{names[-1]}.sqlite3"))
         execute(f"CREATE DATABASE {names[-1]}")
         return _url(names[-1])
 

@@ -495,7 +495,11 @@ def test_users_of_tenants_need_usage_beside_them(settings, monkeypatch, kind, te
         settings.TENANT_TYPES = {"public": {"APPS": OF_PEOPLE}, "shop": {"APPS": tenant_apps}}
 
     found = checks.check_tenants()
+    monkeypatch.setattr(checks.places, "users_are_apart", lambda: True)
+    apart = checks.check_tenants()
 
+    has_users = any("auth" in name for name in tenant_apps)
+    assert [message.id for message in apart] == ["usage_tracking.E014"] * has_users
     assert [message.id for message in found] == ["usage_tracking.E014"] * refused
     for message in found:
         assert "Add 'usage_tracking' to TENANT" in str(message.hint)

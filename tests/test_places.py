@@ -230,6 +230,20 @@ def mine(monkeypatch: pytest.MonkeyPatch) -> Connection:
     return made
 
 
+def test_users_of_tenants_cannot_be_told_apart_in_one_usage_database(monkeypatch, mine):
+    usage = SimpleNamespace(settings_dict={"ENGINE": "django.db.backends.postgresql"})
+    monkeypatch.setattr(places, "connections", Connections(default=mine, usage=usage))
+    monkeypatch.setattr(places, "_own", ("usage", "default"))
+    monkeypatch.setattr(places, "users_are_apart", lambda: True)
+    mine.set_schema("shop")
+    for is_own in (True, False):
+        monkeypatch.setattr(places, "_layouts", {("default", "shop"): (is_own, is_own)})
+        place = here()
+        assert (place.schema, place.has_users, place.tenant) == ("", not is_own, "shop")
+    mine.set_schema("public")
+    assert here() == NOWHERE
+
+
 def visitor(schema: str) -> Any:
     return SimpleNamespace(tenant=SimpleNamespace(schema_name=schema))
 

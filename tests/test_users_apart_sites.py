@@ -12,7 +12,12 @@ from tests.routers import GUIDE
 from tests.sites import manage
 from tests.smallest import CALL, make_smallest_site, python
 
-pytestmark = [pytest.mark.process, pytest.mark.server, pytest.mark.one_driver]
+pytestmark = [
+    pytest.mark.process,
+    pytest.mark.server,
+    pytest.mark.costly,
+    pytest.mark.one_driver,
+]
 
 SETTINGS = """
 DATABASES["usage"] = environ.Env().db("USAGE_URL")

@@ -20,9 +20,10 @@ class UsageTrackingConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from . import capture, checks, conf, delivery, migrating, signals, threads
+        from . import capture, checks, conf, delivery, migrating, places, signals, threads
 
         checks.register()
+        places.settle()
         signals.connect()
         pre_migrate.connect(migrating.protect_tables, sender=self, dispatch_uid="usage_tracking")
         if conf.enabled():

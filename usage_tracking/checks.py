@@ -18,7 +18,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import connections, router
 from django.utils.module_loading import import_string
 
-from . import capture, conf, files, hosting, outbox
+from . import capture, conf, files, hosting, outbox, places
 from .models import AIUsageLog
 from .pricing import PRICE_KINDS, rate_of
 
@@ -206,13 +206,18 @@ def check_tenants(**_: Any) -> list[CheckMessage]:
     ours = apps.get_app_config(AIUsageLog._meta.app_label)
     for setting, named in _apps_of_tenants():
         has_users, has_usage = _names(named, user_app), _names(named, ours)
-        if has_users and not has_usage:
+        apart = places.users_are_apart()
+        if has_users and (apart or not has_usage):
+            what, hint = f"and not {ours.name!r}", f"Add {ours.name!r} to {setting}."
+            if apart:
+                what = f"and DATABASE_ROUTERS name another database for {ours.name!r}"
+                hint = f"Let DATABASE_ROUTERS name the users' database for {ours.name!r}."
             return [
                 Error(
-                    f"{setting} has {user_app.name!r} and not {ours.name!r}: the usage of all "
-                    "tenants would be in one table, where one key stands for many users. Calls "
-                    "are recorded without their user.",
-                    hint=f"Add {ours.name!r} to {setting}.",
+                    f"{setting} has {user_app.name!r} {what}: the usage of all tenants would be in "
+                    "one table, where one key stands for many users. Calls are recorded without "
+                    "their user.",
+                    hint=hint,
                     id="usage_tracking.E014",
                 )
             ]

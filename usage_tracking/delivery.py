@@ -38,7 +38,8 @@ from .interruptions import from_outside
 from .owners import on_event_loop
 from .redaction import clean_error
 from .scope import open_units
-from .storage import LOCK_TIMEOUT, PATIENCE
+from .storage import PATIENCE
+from .users import LOCK_TIMEOUT
 
 BATCH = 500
 #: Seconds after which an event is delivered though no moment came.
@@ -253,9 +254,12 @@ class Delivery:
         recorder.catch_up()
         box = outbox.get()
         connection = connections[self.alias()]
-        ours = {connection, connections[places.users_of(self.alias())]}
+        of_users = connections[places.users_of(self.alias())]
+        ours = {connection, of_users}
         if not self._has_work() or any(one.needs_rollback for one in ours):
             return
+        if of_users is not connection and reads.in_transaction(of_users):
+            return  # its end decides which users there are, and would not undo our rows
         delivered: list[UsageEvent] = []
         with ExitStack() as stack:
             if outbox.in_test():
@@ -611,7 +615,8 @@ class Delivery:
             raise Away
         connection = connections[using]
         if not outbox.inline():
-            _commit_as_usual(connection)
+            for alias in {using, places.users_of(using)}:
+                _commit_as_usual(connections[alias])
         batch = Batch(using, patience=timedelta.min if outbox.inline() else PATIENCE)
         with reads.unwatched(connection), places.active(using, schema):
             if places.has_schemas(using) and not places.has_tables(using, schema):
@@ -709,7 +714,6 @@ def _loss(connection: Any) -> Callable[[], bool]:
 def connect() -> None:
     """Makes delivery listen; called once, when Django is ready."""
     outbox.listener = delivery
-    places.settle()
     # Where the system has no time zones, those of the package tzdata are imported. A zone that
     # does not exist is reported by the checks.
     for zone in (conf.day_timezone, get_default_timezone):

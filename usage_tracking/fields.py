@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib.auth import get_user_model
-from django.core.exceptions import ObjectDoesNotExist
-from django.db import models
+from django.core.exceptions import ObjectDoesNotExist, ValidationError
+from django.db import connections, models
 from django.db.models.deletion import Collector
 from django.db.models.fields.related_descriptors import ForwardManyToOneDescriptor
 
@@ -19,9 +19,9 @@ def set_null(
     """`on_delete` as Django's SET_NULL, by one statement.
 
     The queryset of the logs would take each log off its daily row, which Django deletes anyway.
-    Where the users are in another database, `signals.user_deleted` does it.
+    Where the logs are in another database, `signals.user_deleted` does it.
     """
-    if not places.users_are_apart():
+    if is_beside_users(logs.model, using):
         plain: models.QuerySet[Any] = models.QuerySet(logs.model, logs.query, using)
         models.SET_NULL(collector, field, plain, using)
 
@@ -30,8 +30,21 @@ def cascade(
     collector: Collector, field: models.Field[Any, Any], days: models.QuerySet[Any], using: str
 ) -> None:
     """`on_delete` as Django's CASCADE, in the database of the user only."""
-    if not places.users_are_apart():
+    if is_beside_users(days.model, using):
         models.CASCADE(collector, field, days, using)
+
+
+def is_beside_users(model: type[models.Model], using: str) -> bool:
+    """Return whether the table of `model` is in the users' database `using`.
+
+    It may be there, constraint and all, although the routers name another database: it was left
+    behind when the log moved, or both are the same database at two addresses.
+    """
+    if not places.users_are_apart():
+        return True
+    connection = connections[using]
+    with connection.cursor() as cursor:
+        return model._meta.db_table in connection.introspection.table_names(cursor)
 
 
 # As for Django's own: the rows are found by the statement that changes them, and not before.
@@ -78,6 +91,19 @@ class UserForeignKey(models.ForeignKey[Any, Any]):
     @db_constraint.setter
     def db_constraint(self, value: bool) -> None:
         """Ignore what Django's field sets."""
+
+    def validate(self, value: Any, model_instance: Any) -> None:
+        """As Django's, which would look for the user in the database of the row."""
+        if not places.users_are_apart():
+            super().validate(value, model_instance)
+            return
+        models.Field.validate(self, value, model_instance)
+        users: models.QuerySet[Any] = models.QuerySet(get_user_model(), using=places.own_users())
+        if value is not None and not users.filter(pk=value).exists():
+            named = {"model": users.model._meta.verbose_name, "pk": value, "field": "pk"}
+            raise ValidationError(
+                self.error_messages["invalid"], code="invalid", params=named | {"value": value}
+            )
 
     def deconstruct(self) -> tuple[str, str, Any, Any]:
         name, path, arguments, keywords = super().deconstruct()

@@ -137,6 +137,14 @@ def _here(request: Any, user: Any) -> Place:
         if (routed := _primary(router.db_for_write(get_user_model(), **hints))) != of_nobody:
             users = identity(routed)
     tenant = _tenant(alias, request)
+    if users_are_apart() and (theirs := _tenant(own_users(), request)):
+        # One table for the calls of all tenants; their users are the tenant's own, or shared.
+        is_shared = (
+            _shares_users(own_users())
+            if theirs == _UNKNOWN
+            else not _layout(own_users(), theirs, request)[1]
+        )
+        return Place(database, "", users, "" if is_shared else theirs, theirs)
     if tenant == _UNKNOWN:
         has_users = not _shares_users(alias)
         return Place(database, "", users, _UNKNOWN) if has_users else NOWHERE

@@ -9,7 +9,6 @@ database has it: an instance may be stale, hold expressions, or have been saved 
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 from django.apps import apps
@@ -17,8 +16,9 @@ from django.contrib.auth import get_user_model
 from django.db import connections, router, transaction
 from django.db.models.signals import post_delete, pre_delete
 
-from . import conf, daily, places, users
+from . import conf, daily, forks, places, users
 from .errors import contained
+from .fields import is_beside_users
 from .models import AIUsageLog, AIUsageTracking
 
 _BEFORE = "_ai_usage_before"
@@ -36,16 +36,42 @@ def connect() -> None:
 
 
 def user_deleted(instance: Any, using: str, **_: Any) -> None:
-    if not places.users_are_apart():
+    if is_beside_users(AIUsageLog, using):
         _remove_late_rows(instance, using)
-    elif places.identity(using) == places.identity(places.own_users()):
-        # Once it is certain: a transaction of one database cannot undo what was done in another.
-        transaction.on_commit(partial(_take_off, instance.pk), using=using)
+    if (
+        places.users_are_apart()
+        and places.identity(using) == places.identity(places.own_users())
+        and places.here().users == places.NOWHERE.users  # not a tenant's, whose key is another's
+    ):
+        _when_committed(instance.pk, using)
 
 
-@contained
-def _take_off(pk: Any) -> None:
-    users.take_off([pk], using=places.own())
+class _Deleted:
+    """The users who are deleted in a transaction, until it is committed.
+
+    Before that it is not certain: one database cannot undo what was done in another.
+    """
+
+    def __init__(self) -> None:
+        self.keys: list[Any] = []
+
+    @contained
+    def __call__(self) -> None:
+        if forks.is_inherited(connections[places.own()]):
+            raise RuntimeError("this process was forked, and its connection is the parent's")
+        users.take_off(self.keys, using=places.own())
+
+
+def _when_committed(key: Any, using: str) -> None:
+    connection: Any = connections[using]
+    # One statement for all of them. What belongs to the same savepoints shares their fate.
+    for savepoints, function, *_ in reversed(connection.run_on_commit):
+        if isinstance(function, _Deleted) and savepoints == set(connection.savepoint_ids):
+            function.keys.append(key)
+            return
+    deleted = _Deleted()
+    deleted.keys.append(key)
+    transaction.on_commit(deleted, using=using)
 
 
 def _remove_late_rows(instance: Any, using: str) -> None:
@@ -60,11 +86,10 @@ def _remove_late_rows(instance: Any, using: str) -> None:
     AI_USAGE_ENABLED = False there are no deliveries.
     """
     connection: Any = connections[using]
-    if (
-        not conf.enabled()
-        or connection.vendor != "postgresql"
-        or using != router.db_for_write(AIUsageLog, instance=instance)
-    ):
+    is_ours = places.users_are_apart() or using == router.db_for_write(
+        AIUsageLog, instance=instance
+    )
+    if not conf.enabled() or connection.vendor != "postgresql" or not is_ours:
         return
     log, tracking = (
         connection.ops.quote_name(model._meta.db_table) for model in (AIUsageLog, AIUsageTracking)

@@ -19,14 +19,14 @@ from django.db import connections, transaction
 from django.utils import timezone
 
 from . import conf, daily, places, records, users
+from .errors import contained
 from .events import ENDING, MAX_USERNAME, UsageEvent, utc_now
 from .models import AIUsageLog, AIUsageTracking
 from .pricing import price
+from .users import LOCK_TIMEOUT
 
 #: An event whose user is not in the database (yet) is put off for so long, then kept without.
 PATIENCE = dt.timedelta(minutes=10)
-#: Below PostgreSQL's deadlock_timeout (1 s): of two that wait for each other we give way.
-LOCK_TIMEOUT = "300ms"
 
 
 class Row(NamedTuple):
@@ -132,10 +132,12 @@ def _of_known_users(rows: list[Row], using: str) -> tuple[list[Row], list[UsageE
     return known, put_off
 
 
+@contained
 def _take_off_deleted(rows: Iterable[Row], using: str) -> None:
     """Take users off who were deleted in their database while the rows were written in ours.
 
-    Nothing is locked there. A deletion that comes later finds the rows.
+    Nothing is locked there. A deletion that comes later finds the rows. The rows are committed: an
+    error must not make anybody write them again.
     """
     keys = {row.user_id for row in rows} - {None}
     if keys and (deleted := keys - users.usernames(keys, using=using).keys()):
@@ -238,7 +240,7 @@ def _free(events: str, connection: Any) -> str:
     transaction of the site that has changed a daily row and then locks the user waits for us while
     we wait for it; LOCK_TIMEOUT, below PostgreSQL's deadlock_timeout, makes us give way. A deletion
     waits for us at the daily row or at the user, and holds nothing there that we wait for. It takes
-    the locks that Django takes, in Django's order (see `signals.remove_late_rows`).
+    the locks that Django takes, in Django's order (see `signals.user_deleted`).
     """
     quote = connection.ops.quote_name
     user: Any = get_user_model()._meta

@@ -7,7 +7,7 @@ for a user who is there, and a deleted user is taken off the logs.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from contextlib import nullcontext
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from django.contrib.auth import get_user_model
@@ -19,6 +19,8 @@ from .models import AIUsageLog, AIUsageTracking
 
 _Row = TypeVar("_Row", AIUsageLog, AIUsageTracking)
 
+#: Below PostgreSQL's deadlock_timeout (1 s): of two that wait for each other we give way.
+LOCK_TIMEOUT = "300ms"
 #: Keys in one statement.
 CHUNK = 1000
 
@@ -26,15 +28,30 @@ CHUNK = 1000
 def usernames(keys: Iterable[Any], *, using: str) -> dict[Any, Any]:
     """Return the names of those users of the logs in `using` that exist, by primary key."""
     model = get_user_model()
-    alias = places.users_of(using)
-    # An error must not break a transaction of the caller's.
-    in_block = connections[alias].in_atomic_block
+    connection = connections[places.users_of(using)]
+    # All of them: a manager, the base manager too, may hide users who have logs.
+    users: QuerySet[Any] = QuerySet(model, using=connection.alias)
     found: dict[Any, Any] = {}
-    with transaction.atomic(using=alias) if in_block else nullcontext():
+    with _brief(connection):
         for chunk in _chunks(keys):
-            users = model._base_manager.using(alias).filter(pk__in=chunk)
-            found |= dict(users.values_list("pk", model.USERNAME_FIELD))
+            named = users.filter(pk__in=chunk).values_list("pk", model.USERNAME_FIELD)
+            found |= dict(named)
     return found
+
+
+@contextmanager
+def _brief(connection: Any) -> Iterator[None]:
+    """Wait for no lock for long, and leave no transaction of the caller's broken."""
+    if connection.in_atomic_block:
+        with transaction.atomic(using=connection.alias):
+            yield
+    elif connection.vendor == "postgresql":
+        with transaction.atomic(using=connection.alias):
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT set_config('lock_timeout', %s, true)", [LOCK_TIMEOUT])
+            yield
+    else:
+        yield  # a transaction of SQLite may begin with the write lock
 
 
 def with_users(rows: QuerySet[_Row]) -> QuerySet[_Row]:

@@ -85,8 +85,11 @@ class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         """The name, which leads to the list of that user's rows."""
         if row.user_id is None:
             return format_html('<span class="ai-usage-unknown">{}</span>', _("nobody"))
-        name = row.user.get_username() if row.user else row.user_id
-        return format_html('<a href="{}?user={}">{}</a>', self._list_url(), row.user_id, name)
+        if row.user is None:  # gone from another database, and not yet taken off here
+            return format_html("{}", row.user_id)
+        return format_html(
+            '<a href="{}?user={}">{}</a>', self._list_url(), row.user_id, row.user.get_username()
+        )
 
     def _list_url(self) -> str:
         return reverse(

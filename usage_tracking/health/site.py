@@ -76,7 +76,7 @@ def _models(using: str) -> Finding:
 
 def _of_users(connection: Any, cursor: Any) -> list[tuple[str, str]]:
     """Tables that were made with a foreign key to users who are in another database."""
-    if not places.users_are_apart():
+    if not places.users_are_apart() or _are_one(connection, connections[places.own_users()]):
         return []
     return [
         (model._meta.db_table, name)
@@ -86,6 +86,21 @@ def _of_users(connection: Any, cursor: Any) -> list[tuple[str, str]]:
         ).items()
         if found["foreign_key"]
     ]
+
+
+def _are_one(connection: Any, other: Any) -> bool:
+    """Whether two connections lead to one database, as past a pooler and through it."""
+    told = []
+    for each in (connection, other):
+        if each.vendor != "postgresql":
+            return False
+        with each.cursor() as cursor:
+            cursor.execute(
+                "SELECT pg_postmaster_start_time(), current_database(), to_regclass(%s)::oid",
+                [AIUsageLog._meta.db_table],
+            )
+            told.append(cursor.fetchone())
+    return bool(told[0] == told[1])
 
 
 def find_user(name: str | None, using: str) -> tuple[Result, Any]:
