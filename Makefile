@@ -50,7 +50,7 @@ $(STAMP): requirements.txt
 	  "$$found" -m venv "$(VENV)"; \
 	fi
 	@echo "Installing the pinned requirements into $(VENV) (once)"
-	@# uv takes seconds. It knows nothing of what a machine has set for pip, an index say.
+	@# uv takes seconds, but ignores pip's configuration, such as the index of a company.
 	@$(PIP) "$$(grep '^uv==' requirements.txt)" \
 	  && $(BIN)/uv pip install --quiet --python "$(BIN)/python" -r requirements.txt \
 	  || { echo "uv could not install them; pip does"; $(PIP) -r requirements.txt; }

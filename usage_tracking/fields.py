@@ -1,4 +1,4 @@
-"""The user of a row, whose own row may be in another database."""
+"""The foreign key to the user, who may be in another database."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def set_null(
 def cascade(
     collector: Collector, field: models.Field[Any, Any], days: models.QuerySet[Any], using: str
 ) -> None:
-    """`on_delete` as Django's CASCADE, in the database of the user only."""
+    """`on_delete` as Django's CASCADE, if the daily rows are in the database of the user."""
     if is_beside_users(days.model, using):
         models.CASCADE(collector, field, days, using)
 
@@ -37,8 +37,8 @@ def cascade(
 def is_beside_users(model: type[models.Model], using: str) -> bool:
     """Return whether the table of `model` is in the users' database `using`.
 
-    It may be there, constraint and all, although the routers name another database: it was left
-    behind when the log moved, or both are the same database at two addresses.
+    It can be there, with its foreign key, although the routers name another database: the table was
+    left behind when the log moved, or both aliases reach the same database.
     """
     if not places.users_are_apart():
         return True
@@ -53,7 +53,7 @@ cascade.lazy_sub_objs = True  # type: ignore[attr-defined]
 
 
 class _UserDescriptor(ForwardManyToOneDescriptor):  # type: ignore[type-arg]
-    """`row.user`, looked up in the database of the users; None for one who is not there."""
+    """`row.user`, read from the database of the users; None if that has no such user."""
 
     def get_queryset(self, **hints: Any) -> models.QuerySet[Any]:
         users: models.QuerySet[Any] = super().get_queryset(**hints)
@@ -69,7 +69,7 @@ class _UserDescriptor(ForwardManyToOneDescriptor):  # type: ignore[type-arg]
 
     def __set__(self, instance: Any, value: Any) -> None:
         if places.users_are_apart() and isinstance(value, get_user_model()):
-            # Django asks the routers whether rows of two databases may know each other.
+            # Django would ask the routers whether the two databases may have relations.
             setattr(instance, self.field.attname, value.pk)
             self.field.set_cached_value(instance, value)
         else:
@@ -79,7 +79,7 @@ class _UserDescriptor(ForwardManyToOneDescriptor):  # type: ignore[type-arg]
 class UserForeignKey(models.ForeignKey[Any, Any]):
     """A foreign key to the user, without a constraint if the users are in another database.
 
-    That is asked of the routers whenever a table is made, and is no part of the migrations.
+    The routers decide that when a table is created. Migrations do not contain it.
     """
 
     forward_related_accessor_class = _UserDescriptor

@@ -36,42 +36,45 @@ def connect() -> None:
 
 
 def user_deleted(instance: Any, using: str, **_: Any) -> None:
-    if is_beside_users(AIUsageLog, using):
+    """Remove what the usage tables still hold of a deleted user."""
+    if not places.users_are_apart():
         _remove_late_rows(instance, using)
-    if (
-        places.users_are_apart()
-        and places.identity(using) == places.identity(places.own_users())
-        and places.here().users == places.NOWHERE.users  # not a tenant's, whose key is another's
-    ):
-        _when_committed(instance.pk, using)
+        return
+    deleted = _deleted_users(using)
+    if deleted.is_beside_usage:
+        _remove_late_rows(instance, using)
+    is_own = places.identity(using) == places.identity(places.own_users())
+    # The key of a tenant's user is another user's elsewhere.
+    if is_own and places.here().users == places.NOWHERE.users:
+        deleted.keys.append(instance.pk)
 
 
-class _Deleted:
-    """The users who are deleted in a transaction, until it is committed.
+class _DeletedUsers:
+    """The users that a transaction deletes, removed from another database after its commit.
 
-    Before that it is not certain: one database cannot undo what was done in another.
+    Not before: one database cannot undo what was done in another.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, using: str) -> None:
+        self.is_beside_usage = is_beside_users(AIUsageLog, using)
         self.keys: list[Any] = []
 
     @contained
     def __call__(self) -> None:
         if forks.is_inherited(connections[places.own()]):
             raise RuntimeError("this process was forked, and its connection is the parent's")
-        users.take_off(self.keys, using=places.own())
+        users.remove(self.keys, using=places.own())
 
 
-def _when_committed(key: Any, using: str) -> None:
+def _deleted_users(using: str) -> _DeletedUsers:
+    """Return the users deleted in the open transaction, within the same savepoints."""
     connection: Any = connections[using]
-    # One statement for all of them. What belongs to the same savepoints shares their fate.
     for savepoints, function, *_ in reversed(connection.run_on_commit):
-        if isinstance(function, _Deleted) and savepoints == set(connection.savepoint_ids):
-            function.keys.append(key)
-            return
-    deleted = _Deleted()
-    deleted.keys.append(key)
+        if isinstance(function, _DeletedUsers) and savepoints == set(connection.savepoint_ids):
+            return function
+    deleted = _DeletedUsers(using)
     transaction.on_commit(deleted, using=using)
+    return deleted
 
 
 def _remove_late_rows(instance: Any, using: str) -> None:

@@ -87,7 +87,7 @@ def store(events: Iterable[UsageEvent], *, using: str, patience: dt.timedelta = 
         )
         stored.totals = daily.add(increments, using=using)
     if apart and not connections[using].in_atomic_block:
-        _take_off_deleted(rows, using)
+        _remove_deleted(rows, using)
     return stored
 
 
@@ -114,9 +114,9 @@ def _prepare(events: Iterable[UsageEvent], patience: dt.timedelta) -> list[Row]:
 
 
 def _of_known_users(rows: list[Row], using: str) -> tuple[list[Row], list[UsageEvent]]:
-    """Of users in another database: the rows whose user is there by key and name, or is given up.
+    """Split the rows by whether their user exists in another database, by key and username.
 
-    And the events that are put off.
+    Return the rows to write, without the user if that is given up, and the events to put off.
     """
     names = users.usernames({row.user_id for row in rows} - {None}, using=using)
     known, put_off = [], []
@@ -133,15 +133,15 @@ def _of_known_users(rows: list[Row], using: str) -> tuple[list[Row], list[UsageE
 
 
 @contained
-def _take_off_deleted(rows: Iterable[Row], using: str) -> None:
-    """Take users off who were deleted in their database while the rows were written in ours.
+def _remove_deleted(rows: Iterable[Row], using: str) -> None:
+    """Remove users who were deleted in another database while the rows were written.
 
-    Nothing is locked there. A deletion that comes later finds the rows. The rows are committed: an
-    error must not make anybody write them again.
+    The look-up before took no lock there. A later deletion finds the rows. They are committed, so
+    an error must not make the caller write them again.
     """
     keys = {row.user_id for row in rows} - {None}
     if keys and (deleted := keys - users.usernames(keys, using=using).keys()):
-        users.take_off(deleted, using=using)
+        users.remove(deleted, using=using)
 
 
 def _insert(rows: Sequence[Row], using: str, *, locking: bool) -> dict[UUID, Any]:

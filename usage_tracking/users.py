@@ -1,7 +1,7 @@
-"""The users of logs, whose table may be in another database, which no constraint and no join reach.
+"""The users of logs, whose table may be in another database.
 
-What PostgreSQL does there for two tables of one database is done in Python here: a log is written
-for a user who is there, and a deleted user is taken off the logs.
+No foreign key and no join can reach that database. This module does their work in Python: it looks
+up which users exist, and removes deleted users from the usage tables.
 """
 
 from __future__ import annotations
@@ -26,10 +26,13 @@ CHUNK = 1000
 
 
 def usernames(keys: Iterable[Any], *, using: str) -> dict[Any, Any]:
-    """Return the names of those users of the logs in `using` that exist, by primary key."""
+    """Return the usernames of the users with these primary keys, by key, without missing users.
+
+    `using` is the database of the usage tables.
+    """
     model = get_user_model()
     connection = connections[places.users_of(using)]
-    # All of them: a manager, the base manager too, may hide users who have logs.
+    # Not by a manager: any of them, the base manager too, may hide users.
     users: QuerySet[Any] = QuerySet(model, using=connection.alias)
     found: dict[Any, Any] = {}
     with _brief(connection):
@@ -41,7 +44,7 @@ def usernames(keys: Iterable[Any], *, using: str) -> dict[Any, Any]:
 
 @contextmanager
 def _brief(connection: Any) -> Iterator[None]:
-    """Wait for no lock for long, and leave no transaction of the caller's broken."""
+    """Give up on a lock quickly, and keep the caller's transaction usable after an error."""
     if connection.in_atomic_block:
         with transaction.atomic(using=connection.alias):
             yield
@@ -55,27 +58,27 @@ def _brief(connection: Any) -> Iterator[None]:
 
 
 def with_users(rows: QuerySet[_Row]) -> QuerySet[_Row]:
-    """Return `rows` that bring their users along: by a join, or by a statement more."""
+    """Return `rows` with their users loaded, by a join or by a second query."""
     return (
         rows.prefetch_related("user") if places.users_are_apart() else rows.select_related("user")
     )
 
 
-def take_off(keys: Iterable[Any], *, using: str) -> None:
-    """Take users who are gone off their logs, and remove their daily rows, as Django would."""
+def remove(keys: Iterable[Any], *, using: str) -> None:
+    """Delete the daily rows of these users and set their logs' user to NULL, as Django would."""
     for chunk in _chunks(keys):
         with transaction.atomic(using=using):
             daily.begin_write(using)
-            # First, as in a deletion by Django, so that two who change both do not deadlock.
+            # Daily rows first, as Django deletes them: writers in one order do not deadlock.
             AIUsageTracking.objects.using(using).filter(user__in=chunk).delete()
             logs: QuerySet[AIUsageLog] = QuerySet(AIUsageLog, using=using)
             logs.filter(user__in=chunk).update(user=None)
 
 
-def examine(*, using: str) -> tuple[list[Any], list[Any]]:
-    """Return the keys in the tables of `using` that are users', and those that are nobody's.
+def existing_and_missing(*, using: str) -> tuple[list[Any], list[Any]]:
+    """Return the user keys in the tables of `using`: those of existing users, and the others.
 
-    A deletion leaves the latter if it went past Django, or if the tables were away just then.
+    Keys of missing users remain if SQL deleted the user, or if the tables were unavailable.
     """
     tables: tuple[QuerySet[Any], ...] = (
         AIUsageTracking.objects.using(using).all(),

@@ -36,23 +36,23 @@ def _drift(using: str, *, repair: bool) -> Finding:
 
 
 def _deleted(using: str, *, repair: bool) -> Iterator[Finding]:
-    """Of users in another database: whether those of the log are all there."""
+    """Check that the users of the log exist, if they are in another database."""
     if not places.users_are_apart():
         return
-    there, gone = users.examine(using=using)
+    existing, missing = users.existing_and_missing(using=using)
     alias = places.users_of(using)
-    if not gone:
-        yield ok("users", f"Each user of the log is in the database {alias!r}")
-    elif not there:
-        text = f"None of the {len(gone)} users of the log is in the database {alias!r}"
-        yield problem("no_users", text, "Correct DATABASE_ROUTERS, or the database's NAME.")
+    if not missing:
+        yield ok("users", f"All users of the log exist in the database {alias!r}")
+    elif not existing:
+        text = f"No user of the log exists in the database {alias!r} (missing: {len(missing)})"
+        yield problem("no_users", text, "Check DATABASE_ROUTERS and the NAME of that database.")
     elif repair:
-        users.take_off(gone, using=using)
-        yield ok("users_taken_off", f"Took {len(gone)} users who are deleted off the log")
+        users.remove(missing, using=using)
+        yield ok("users_removed", f"Removed deleted users from the log: {len(missing)}")
     else:
-        keys = ", ".join(map(str, gone[:5]))
-        text = f"{len(gone)} users of the log are not in the database {alias!r}, the first: {keys}"
-        yield problem("users_gone", text, manage("diagnose_ai_usage --repair", using))
+        keys = ", ".join(map(str, missing[:5]))
+        text = f"Users of the log missing in the database {alias!r}: {len(missing)} (first: {keys})"
+        yield problem("users_missing", text, manage("diagnose_ai_usage --repair", using))
 
 
 def _first(found: dict[daily.Key, daily.Sums], using: str) -> str:

@@ -67,15 +67,17 @@ def _models(using: str) -> Finding:
         fix = f"ALTER TABLE {table} DROP CONSTRAINT {name};"
         return problem(
             "foreign_key",
-            f"{table} in {using!r} has a foreign key to users there; the routers say that users "
-            f"are in {places.own_users()!r}",
-            fix if connection.vendor == "postgresql" else "Make the tables anew: docs/scaling.md",
+            f"{table} has a foreign key to the users in {using!r}, but DATABASE_ROUTERS puts the "
+            f"users in {places.own_users()!r}",
+            fix
+            if connection.vendor == "postgresql"
+            else "Create the tables again: docs/scaling.md",
         )
     return ok("models", "Models are accessible")
 
 
 def _of_users(connection: Any, cursor: Any) -> list[tuple[str, str]]:
-    """Tables that were made with a foreign key to users who are in another database."""
+    """Return the foreign keys (table, name) to a users' table that is not the site's."""
     if not places.users_are_apart() or _are_one(connection, connections[places.own_users()]):
         return []
     return [
@@ -89,8 +91,8 @@ def _of_users(connection: Any, cursor: Any) -> list[tuple[str, str]]:
 
 
 def _are_one(connection: Any, other: Any) -> bool:
-    """Whether two connections lead to one database, as past a pooler and through it."""
-    told = []
+    """Return whether both connections reach one database, such as directly and by a pooler."""
+    found = []
     for each in (connection, other):
         if each.vendor != "postgresql":
             return False
@@ -99,8 +101,8 @@ def _are_one(connection: Any, other: Any) -> bool:
                 "SELECT pg_postmaster_start_time(), current_database(), to_regclass(%s)::oid",
                 [AIUsageLog._meta.db_table],
             )
-            told.append(cursor.fetchone())
-    return bool(told[0] == told[1])
+            found.append(cursor.fetchone())
+    return bool(found[0] == found[1])
 
 
 def find_user(name: str | None, using: str) -> tuple[Result, Any]:
