@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -181,3 +182,23 @@ def test_few_statements_tell_that_every_event_fails(box, monkeypatch):
     assert box.dead_letters() == []
     monkeypatch.undo()
     assert sum(map(len, box.batches(500, lambda event: False))) == 500
+
+
+@pytest.mark.sqlite
+def test_database_that_another_process_has_locked_is_contention(tmp_path, monkeypatch):
+    path = connection.settings_dict["NAME"]
+    with closing(sqlite3.connect(path, uri=True)) as other:
+        execute("PRAGMA busy_timeout = 0")
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(DatabaseError) as caught:
+            store([make_event()], using="default")
+        other.rollback()
+
+    assert batches.is_contention(caught.value)
+
+
+def test_table_that_is_missing_is_no_contention():
+    with pytest.raises(DatabaseError) as caught:
+        execute("SELECT * FROM gone")
+
+    assert not batches.is_contention(caught.value)

@@ -26,13 +26,21 @@ from freezegun import freeze_time
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.builders import NOON, accept_section, make_event, make_user, refuse_section, rolled_back
+from tests.builders import (
+    NOON,
+    accept_section,
+    make_event,
+    make_user,
+    refuse_section,
+    rolled_back,
+    save_log,
+)
 from tests.children import run_python
 from tests.commands import run_command
 from tests.ledger import assert_in_step, read_days
 from tests.threads import run_in_threads
 from tests.waiting import PATIENCE, join, wait_for, wait_until
-from usage_tracking import ai_usage, batches, outbox, scope, track_ai_usage
+from usage_tracking import ai_usage, batches, outbox, scope, storage, track_ai_usage
 from usage_tracking import delivery as delivery_module
 from usage_tracking.delivery import Delivered, Delivery, delivery
 from usage_tracking.events import Usage, UsageEvent, utc_now
@@ -875,6 +883,48 @@ class TestThread:
         assert_in_step()
 
     @pytest.mark.postgres
+    def test_lock_that_another_transaction_holds_is_worth_a_warning_at_the_third_try(
+        self, site, impatient, caplog, monkeypatch
+    ):
+        caplog.set_level("INFO", logger="ai_usage_tracker")
+        monkeypatch.setattr(storage, "LOCK_TIMEOUT", "1ms")
+        delays = note_delays(monkeypatch)
+        user = make_user()
+        save_log(user=user, section="first")
+
+        with transaction.atomic():
+            save_log(user=user, section="second")
+            outbox.put(make_event(user=user))
+            wait_until(lambda: warnings(caplog), awaited="a warning of the lock")
+            warned_after = len(delays)
+        wait_for_rows("chat", "first", "second")
+
+        assert warned_after == 3
+        assert "lock timeout" in warnings(caplog)[0]
+        assert next(record for record in caplog.records if record.levelno == 30).exc_info
+        assert_in_step()
+
+    @pytest.mark.postgres
+    def test_lock_that_is_soon_released_is_worth_no_warning(
+        self, site, impatient, caplog, monkeypatch
+    ):
+        caplog.set_level("INFO", logger="ai_usage_tracker")
+        monkeypatch.setattr(storage, "LOCK_TIMEOUT", "1ms")
+        failed, released = release_when_a_try_has_failed(monkeypatch)
+        user = make_user()
+        save_log(user=user, section="first")
+
+        with transaction.atomic():
+            save_log(user=user, section="second")
+            outbox.put(make_event(user=user))
+            wait_for(failed, awaited="a delivery that fails for the lock")
+        released.set()
+        wait_for_rows("chat", "first", "second")
+
+        assert warnings(caplog) == []
+        assert_in_step()
+
+    @pytest.mark.postgres
     def test_connection_is_closed_when_idle(self, site, impatient, monkeypatch):
         # Else Django closes it after each delivery.
         monkeypatch.setitem(connection.settings_dict, "CONN_MAX_AGE", None)
@@ -1117,6 +1167,71 @@ class TestFlush:
         assert err.startswith("Delivery failed: ")
         assert err.endswith(". What is not delivered waits.\n")
         assert run_command("flush_ai_usage") == (0, "1 calls delivered\n", "")
+
+    @pytest.mark.postgres
+    @pytest.mark.django_db(transaction=True)
+    def test_lock_that_another_transaction_holds_for_a_moment_is_no_error(self, box, monkeypatch):
+        monkeypatch.setattr(storage, "LOCK_TIMEOUT", "1ms")
+        failed, released = release_when_a_try_has_failed(monkeypatch)
+        user = make_user()
+        save_log(user=user, section="first")
+        box.put(make_event(user=user))
+        ended: list[tuple[int, str, str]] = []
+        command = threading.Thread(
+            target=run_in_threads, args=(lambda: ended.append(run_command("flush_ai_usage")),)
+        )
+
+        with transaction.atomic():
+            save_log(user=user, section="second")
+            command.start()
+            wait_for(failed, awaited="a try that fails for the lock")
+        released.set()
+        join(command)
+
+        assert ended == [(0, "1 calls delivered\n", "")]
+        assert_in_step()
+
+    @pytest.mark.postgres
+    @pytest.mark.django_db(transaction=True)
+    def test_lock_that_stays_is_an_error_and_the_calls_wait(self, box, monkeypatch):
+        monkeypatch.setattr(storage, "LOCK_TIMEOUT", "1ms")
+        delays = note_delays(monkeypatch)
+        user = make_user()
+        save_log(user=user)
+        box.put(make_event(user=user))
+        ended: list[tuple[int, str, str]] = []
+
+        with transaction.atomic():
+            save_log(user=user)
+            run_in_threads(lambda: ended.append(run_command("flush_ai_usage")))
+
+        ((code, out, err),) = ended
+        assert (code, out) == (2, "")
+        assert "lock timeout" in err
+        assert len(delays) == 2
+        assert run_command("flush_ai_usage") == (0, "1 calls delivered\n", "")
+
+
+def note_delays(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The failures in a row after which a try was delayed, from now on."""
+    delays: list[int] = []
+    monkeypatch.setattr(delivery_module, "_delay", lambda failures: delays.append(failures) or 0.0)
+    return delays
+
+
+def release_when_a_try_has_failed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> tuple[threading.Event, threading.Event]:
+    """Let the next try wait for the second event; the first is set when one has failed."""
+    failed, released = threading.Event(), threading.Event()
+
+    def delay(failures: int) -> float:
+        failed.set()
+        wait_for(released, awaited="the end of the transaction")
+        return 0.0
+
+    monkeypatch.setattr(delivery_module, "_delay", delay)
+    return failed, released
 
 
 def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:

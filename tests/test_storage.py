@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import threading
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -18,9 +20,9 @@ from freezegun import freeze_time
 from tests.builders import NOON, accept_section, make_event, make_user, refuse_section, save_log
 from tests.children import run_python
 from tests.ledger import Day, assert_in_step, read_days
-from tests.threads import run_in_threads
-from tests.waiting import wait_until
-from usage_tracking import daily, outbox
+from tests.threads import blocks_another, run_in_threads
+from tests.waiting import join, wait_until
+from usage_tracking import daily, outbox, storage
 from usage_tracking.delivery import Delivered, Delivery
 from usage_tracking.events import Usage, UsageEvent, uuid7
 from usage_tracking.models import AIUsageLog, AIUsageTracking
@@ -568,6 +570,35 @@ class TestUser:
         store(results[0].put_off, using="default")
 
         assert {log.section for log in AIUsageLog.objects.all()} == {"other"}
+        assert_in_step()
+
+    @pytest.mark.postgres
+    @pytest.mark.django_db(transaction=True)
+    @pytest.mark.parametrize("names", [("ada", "bob"), ("bob", "ada")], ids=" ".join)
+    def test_batch_takes_its_daily_rows_in_one_order_amended_or_new(self, names, monkeypatch):
+        """Or two deliveries would wait for each other."""
+        monkeypatch.setattr(storage, "LOCK_TIMEOUT", "1h")
+        first, second = make_user("ada"), make_user("bob")
+        users = {"ada": first, "bob": second}
+        logged = make_event()
+        store([logged, make_event(user=first), make_event(user=second)], using="default")
+        owner = users[names[0]]
+        batch = [
+            logged.amended(user_id=str(owner.pk), username=names[0]),
+            make_event(user=users[names[1]]),
+        ]
+        delivering = threading.Thread(
+            target=run_in_threads, args=(partial(store, batch, using="default"),)
+        )
+
+        with transaction.atomic():
+            save_log(user=first)  # as another delivery that has taken the first row
+            delivering.start()
+            wait_until(blocks_another, awaited="a delivery that waits for the first daily row")
+            AIUsageTracking.objects.select_for_update(nowait=True, no_key=True).get(user=second)
+        join(delivering)
+
+        assert AIUsageLog.objects.get(pk=logged.id).user == owner
         assert_in_step()
 
     @pytest.mark.postgres

@@ -12,7 +12,14 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
 
-from django.db import DatabaseError, DataError, IntegrityError, InterfaceError, connections
+from django.db import (
+    DatabaseError,
+    DataError,
+    IntegrityError,
+    InterfaceError,
+    OperationalError,
+    connections,
+)
 
 from . import reads, tracklog
 from .events import UsageEvent
@@ -29,6 +36,9 @@ _QUERY_CANCELED = "57014"
 _INSUFFICIENT_PRIVILEGE = "42501"
 #: Of SQLite: what is not about a statement. https://www.sqlite.org/rescode.html
 _SQLITE_OF_ALL = frozenset({5, 6, 7, 8, 9, 10, 11, 13, 14, 15, 17, 23, 26})
+#: A failed serialization, a deadlock, a lock timeout; a locked database or table.
+_CONTENTION = ("40001", "40P01", "55P03")
+_SQLITE_BUSY = (5, 6)
 #: How many events may fail, before one is stored, until the fault is taken for the database's.
 _DOUBTS = 3
 
@@ -116,6 +126,14 @@ def concerns_all(error: Exception) -> bool:
     return not state or (state.startswith(_OF_ALL_EVENTS) and state != _QUERY_CANCELED)
 
 
-def _sqlstate(error: Exception) -> str:
+def is_contention(error: BaseException) -> bool:
+    """Return whether another transaction was in the way, as happens where several write."""
+    if not isinstance(error, OperationalError):
+        return False
+    code = getattr(error.__cause__, "sqlite_errorcode", None)
+    return _sqlstate(error) in _CONTENTION or (code is not None and (code & 0xFF) in _SQLITE_BUSY)
+
+
+def _sqlstate(error: BaseException) -> str:
     cause = error.__cause__
     return getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None) or ""

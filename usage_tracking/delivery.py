@@ -25,12 +25,12 @@ from uuid import UUID
 from weakref import ref
 
 from django.core.signals import request_finished
+from django.db import OperationalError, connections, transaction
 from django.db import close_old_connections as renew_connections
-from django.db import connections, transaction
 from django.utils.timezone import get_default_timezone
 
 from . import conf, files, outbox, places, pricing, reads, recorder, scope
-from .batches import Batch, concerns_all
+from .batches import Batch, concerns_all, is_contention
 from .context import WAIT
 from .errors import contained, logger, one_line
 from .events import UsageEvent, utc_now
@@ -55,6 +55,8 @@ IDLE = 30.0
 ORPHANS_EVERY = 50.0
 EXIT = 2.0
 LONGEST_BACK_OFF = 30.0
+#: The number of failures in a row from which contention for a lock is worth a warning.
+CONTENDED = 3
 #: Amended events whose revision is remembered.
 REVISIONS = 10_000
 #: In a test: seconds for which one who reads waits for another thread that delivers.
@@ -289,12 +291,25 @@ class Delivery:
         result = Delivered()
         while True:
             adopted, before = outbox.get().adopt_orphans(), replace(result)
-            self._deliver(result)
+            self._deliver_past_others(result)
             # Nothing changes if all that waits belongs to tenants whose database is away.
             is_over = not adopted or result == before
             result.adopted += adopted
             if is_over:
                 return result
+
+    def _deliver_past_others(self, result: Delivered) -> None:
+        """Deliver what waits; try again after contention, as the thread does."""
+        for tries in range(1, CONTENDED):
+            try:
+                self._deliver(result)
+            except OperationalError as error:
+                if not is_contention(error):
+                    raise
+                time.sleep(_delay(tries))
+            else:
+                return
+        self._deliver(result)
 
     def stop(self) -> None:
         """Delivers what can be delivered in two seconds, at the exit of the process."""
@@ -486,13 +501,15 @@ class Delivery:
         self._failures += 1
         delay = _delay(self._failures)
         self._not_before = time.monotonic() + delay
-        logger.warning(
-            "[TRACK_WARNING] Delivery failed (%s: %s), next try in %.1f s; events wait",
-            type(error).__name__,
-            one_line(clean_error(str(error).strip().partition("\n")[0])),
-            delay,
-            exc_info=self._failures == 1,
-        )
+        first = _first_reported(error)
+        if self._failures >= first:
+            logger.warning(
+                "[TRACK_WARNING] Delivery failed (%s: %s), next try in %.1f s; events wait",
+                type(error).__name__,
+                one_line(clean_error(str(error).strip().partition("\n")[0])),
+                delay,
+                exc_info=self._failures == first,
+            )
         for connection in connections.all(initialized_only=True):
             # A broken connection is only noticed when it is used: begin with a new one.
             try:
@@ -657,12 +674,13 @@ class Delivery:
         failures = self._away.get(place, (0, 0.0))[0] + 1
         delay = _delay(failures)
         self._away[place] = failures, time.monotonic() + delay
-        logger.warning(
-            "[TRACK_WARNING] Delivery to %s failed (%s), next try in %.1f s; its events wait",
-            one_line(" ".join(filter(None, place)) or self.alias()),
-            one_line(clean_error(f"{type(error).__name__}: {error}".partition("\n")[0])),
-            delay,
-        )
+        if failures >= _first_reported(error):
+            logger.warning(
+                "[TRACK_WARNING] Delivery to %s failed (%s), next try in %.1f s; its events wait",
+                one_line(" ".join(filter(None, place)) or self.alias()),
+                one_line(clean_error(f"{type(error).__name__}: {error}".partition("\n")[0])),
+                delay,
+            )
         if not outbox.inline():
             with suppress(Exception):  # the next try begins with a new connection
                 connections[places.alias_of(place[0]) or self.alias()].close()
@@ -680,6 +698,11 @@ def _delay(failures: int) -> float:
     """Seconds until the next try after so many failures in a row."""
     delay: float = min(LONGEST_BACK_OFF, 0.25 * 2 ** min(failures, 10))
     return delay * random.uniform(0.5, 1.0)  # noqa: S311 -- jitter, no secret
+
+
+def _first_reported(error: BaseException) -> int:
+    """Return which failure in a row is worth a warning; contention mostly ends by itself."""
+    return CONTENDED if is_contention(error) else 1
 
 
 delivery = Delivery()

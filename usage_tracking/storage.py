@@ -16,6 +16,7 @@ from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.core.exceptions import ValidationError
 from django.db import connections, transaction
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from . import conf, daily, places, records, users
@@ -68,10 +69,12 @@ def store(events: Iterable[UsageEvent], *, using: str, patience: dt.timedelta = 
         stored.rows = [
             row._replace(user_id=inserted[row.event.id]) for row in rows if row.event.id in inserted
         ]
+        amended: dict[daily.Key, daily.Sums] = {}
         if len(inserted) < len(rows):
             rest = [row for row in rows if row.event.id not in inserted]
-            stored.put_off += _update_or_put_off(rest, using, locking=locking)
-        increments = daily.merge(
+            put_off, amended = _amend_or_put_off(rest, using, locking=locking)
+            stored.put_off += put_off
+        inserts = daily.merge(
             (
                 (row.user_id, row.day),
                 daily.of_call(
@@ -85,7 +88,9 @@ def store(events: Iterable[UsageEvent], *, using: str, patience: dt.timedelta = 
             for row in stored.rows
             if row.user_id is not None
         )
-        stored.totals = daily.add(increments, using=using)
+        # At once: daily rows are taken in one order.
+        totals = daily.add(daily.merge([*amended.items(), *inserts.items()]), using=using)
+        stored.totals = {key: row for key, row in totals.items() if key in inserts}
     if apart and not connections[using].in_atomic_block:
         _remove_deleted(rows, using)
     return stored
@@ -348,13 +353,17 @@ def metadata_of(event: UsageEvent) -> dict[str, Any]:
     return metadata
 
 
-def _update_or_put_off(rows: list[Row], using: str, *, locking: bool) -> list[UsageEvent]:
+def _amend_or_put_off(
+    rows: list[Row], using: str, *, locking: bool
+) -> tuple[list[UsageEvent], dict[daily.Key, daily.Sums]]:
     """Of rows that were not inserted: amends those that were there before, puts off the others.
 
     An amendment is put off as well while its user is not there, and while another transaction has
-    locked the log, or a user or a daily row that it would change.
+    locked the log, or a user or a daily row that it would change. Returns the events that were put
+    off, and what the daily rows have to grow by.
     """
-    logs = AIUsageLog.objects.using(using)
+    # Not the manager's, whose `update` takes the daily rows along.
+    logs = QuerySet(AIUsageLog, using=using)
     locked = logs.filter(pk__in=[row.event.id for row in rows]).select_for_update(
         skip_locked=True, no_key=True
     )
@@ -362,6 +371,7 @@ def _update_or_put_off(rows: list[Row], using: str, *, locking: bool) -> list[Us
         log_id: rest for log_id, *rest in locked.values_list("pk", "metadata", "user_id", "day")
     }
     put_off = []
+    amendments: dict[UUID, dict[str, Any]] = {}
     for row in rows:
         event = row.event
         if event.id not in there:
@@ -387,8 +397,12 @@ def _update_or_put_off(rows: list[Row], using: str, *, locking: bool) -> list[Us
                 continue
             changes |= {name: getattr(event, name) for name in names}
             changes |= {"cost": row.cost, "error_message": event.error_message or None}
-            logs.filter(pk=event.id).update(metadata=metadata_of(event), **changes)
-    return put_off
+            amendments[event.id] = changes | {"metadata": metadata_of(event)}
+    amended = logs.filter(pk__in=amendments)
+    before = daily.of_logs(amended)
+    for log_id, changes in amendments.items():
+        logs.filter(pk=log_id).update(**changes)
+    return put_off, daily.difference(before, daily.of_logs(amended))
 
 
 def _exists(row: Row, using: str) -> bool:
