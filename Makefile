@@ -96,13 +96,17 @@ PARTS := test-costly-sqlite test-costly-postgres test-psycopg2 test-browser test
 .PHONY: test-all
 test-all: test $(PARTS) ## all tests: those above and the parts below, a quarter of an hour
 
+# The files that have such tests: to import all others would take longer than many of these.
+COSTLY = $(shell grep -rlE 'mark\.($(1))' --include='test_*.py' \
+  --exclude-dir=browser --exclude-dir=scenarios --exclude-dir=sdks tests)
+
 .PHONY: test-costly-sqlite
 test-costly-sqlite: $(STAMP) ## whole servers, workers, environments and large data, on SQLite
-	$(PYTEST) --database=sqlite $(PARALLEL) -m "costly and not browser" $(ARGS)
+	$(PYTEST) --database=sqlite $(PARALLEL) -m costly $(ARGS) $(call COSTLY,costly)
 
 .PHONY: test-costly-postgres
 test-costly-postgres: $(STAMP) ## the same on PostgreSQL, and whole sites
-	$(PYTEST) --database=postgres --only-database-tests $(PARALLEL) -m "(costly or one_driver) and not browser" $(ARGS)
+	$(PYTEST) --database=postgres --only-database-tests $(PARALLEL) -m "costly or one_driver" $(ARGS) $(call COSTLY,costly|one_driver)
 
 .PHONY: test-psycopg2
 test-psycopg2: $(STAMP) ## the tests of the database on PostgreSQL, psycopg2

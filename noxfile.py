@@ -14,6 +14,7 @@ without aiohttp, which its async client takes as soon as it is installed.
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -58,6 +59,8 @@ SUPPORTED = {
     "5.2": ("3.11", "3.12", "3.13"),
     "6.1": ("3.12", "3.13"),
 }
+#: Processes of tests; the Makefile has such a variable too.
+WORKERS = os.environ.get("WORKERS", "logical")
 _POSTGRES = ("-m=not (browser or costly or one_driver)", "--database=postgres")
 DATABASES = {
     "sqlite": ("-m=not (browser or costly and process)", "--database=sqlite"),
@@ -139,7 +142,7 @@ def tests(session: nox.Session, django: str, database: str) -> None:
     session.install("-r", "requirements.txt")
     session.install(f"Django~={django}.0")
     session.run(
-        *("python", "-m", "pytest", "--numprocesses=logical", "--dist=worksteal"),
+        *("python", "-m", "pytest", f"--numprocesses={WORKERS}", "--dist=worksteal"),
         *(*DATABASES[database], *session.posargs),
     )
 
@@ -156,7 +159,7 @@ def floor(session: nox.Session) -> None:
     )
     session.run("uv", "pip", "uninstall", "drf-spectacular")
     session.run(
-        *("python", "-m", "pytest", "--numprocesses=logical", "--dist=worksteal"),
+        *("python", "-m", "pytest", f"--numprocesses={WORKERS}", "--dist=worksteal"),
         *(*DATABASES["sqlite"], *(session.posargs or FLOOR_TESTS)),
     )
 

@@ -36,6 +36,18 @@ if django.VERSION < (5, 2):  # which brought it
     HttpResponse.text = text  # type: ignore[assignment, method-assign]
 
 
+#: Where the database makes no difference to any test, and SDKs take long to import.
+_WITHOUT_DATABASE = {
+    Path(__file__).parent / name
+    for name in ("capture", "formats", "project/test_stub.py", "project/test_stub_formats.py")
+}
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    left_out = config.getoption("only_database_tests") and collection_path in _WITHOUT_DATABASE
+    return True if left_out else None
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     database = config.getoption("database")
     for item in items:

@@ -82,7 +82,7 @@ def site(tmp_path: Path, stub: StubProvider, empty_database_url: str):
 
 
 @pytest.mark.costly
-@pytest.mark.one_driver
+@pytest.mark.one_database
 def test_worker(site, tmp_path: Path, stub: StubProvider, empty_database_url: str):
     """Its calls have the section of the task, no user, and are there when the task is done."""
     site(

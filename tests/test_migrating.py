@@ -214,6 +214,10 @@ def command(line: str) -> Step:
     return "console", f"python manage.py {line}"
 
 
+#: What Django writes for the same label and models is the same.
+_MIGRATIONS: dict[tuple[str, str], dict[str, str]] = {}
+
+
 class Site:
     """A project with an app of its own that tracks calls, and one that refers to its log."""
 
@@ -231,10 +235,21 @@ class Site:
         self.write(f"{label}/models.py", IMPORTS + models.replace(", db_index=True", ""))
         answers = IMPORTS + ANSWER.format(label=label)
         self.write("chat/models.py", answers if "AIUsageLog" in models else IMPORTS)
-        self.run(command("makemigrations"))
+        made = _MIGRATIONS.get((label, models))
+        if made is None:
+            made = _MIGRATIONS[label, models] = self._make_migrations(models)
+        for name, text in made.items():
+            self.write(name, text)
         self.write(f"{label}/models.py", IMPORTS + models + 'later = "0002"\n')
+
+    def _make_migrations(self, models: str) -> dict[str, str]:
+        """The files that Django writes, by name."""
+        self.run(command("makemigrations"))
         if "db_index" in models:
-            self.run(command(f"makemigrations {label} --name indexes"))
+            self.write(f"{self.label}/models.py", IMPORTS + models)
+            self.run(command(f"makemigrations {self.label} --name indexes"))
+        files = self.directory.glob("*/migrations/0*.py")
+        return {str(file.relative_to(self.directory)): file.read_text() for file in files}
 
     def write(self, name: str, text: str) -> None:
         path = self.directory / name

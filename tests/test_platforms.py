@@ -19,7 +19,7 @@ from tests.waiting import awaiting_output
 
 pytestmark = [
     pytest.mark.process,
-    pytest.mark.one_driver,
+    pytest.mark.one_database,
     pytest.mark.skipif(sys.platform != "linux", reason="simulated with /proc and locks of Linux"),
 ]
 

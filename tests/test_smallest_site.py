@@ -10,7 +10,7 @@ from project.stub import StubProvider
 from tests.sites import manage
 from tests.smallest import BROWSABLE_API, CALL, SITES, make_smallest_site, python
 
-pytestmark = [pytest.mark.process, pytest.mark.one_driver]
+pytestmark = [pytest.mark.process, pytest.mark.one_database]
 
 
 @pytest.mark.server

@@ -227,8 +227,13 @@ def _lines_that_can_fail(code: CodeType) -> set[int]:
     }
 
 
-def traced(run: Callable[[], Any], at: Callable[[Line], None]) -> Any:
-    """What `run` returns, with `at` called for each line of ours on the way; it may raise."""
+def traced(
+    run: Callable[[], Any], at: Callable[[Line], None], only: tuple[str, str] | None = None
+) -> Any:
+    """What `run` returns, with `at` called for each line of ours on the way; it may raise.
+
+    If `only` names a file and a function, just for the lines of that one.
+    """
 
     def step(frame: FrameType, event: str, argument: object) -> Any:
         if event == "line" and frame.f_lineno in _lines_that_can_fail(frame.f_code):
@@ -239,6 +244,8 @@ def traced(run: Callable[[], Any], at: Callable[[Line], None]) -> Any:
         if not frame.f_code.co_filename.startswith(PACKAGE):
             return None
         file, function, _ = Line.of(frame)
+        if only is not None and only != (file, function):
+            return None
         return None if function in SHELLS.get(file, ()) or file in ELSEWHERE else step
 
     context._uses.clear()  # a block that is silent for long is no longer looked at
@@ -282,7 +289,7 @@ def run_with_fault(run: Callable[[], Any], place: Line) -> Any:
         if line == place:
             raise BoomError  # Python ends the tracing with it
 
-    return traced(run, at)
+    return traced(run, at, place[:2])
 
 
 # The scenarios: each gives what the host sees.
@@ -290,7 +297,8 @@ def run_with_fault(run: Callable[[], Any], place: Line) -> Any:
 
 class Stream(httpx2.SyncByteStream, httpx2.AsyncByteStream):
     def __init__(self, body: bytes) -> None:
-        self._pieces = [body[n : n + 50] for n in range(0, len(body), 50)]
+        size = max(50, len(body) // 20)
+        self._pieces = [body[n : n + size] for n in range(0, len(body), size)]
 
     def __iter__(self) -> Iterator[bytes]:
         yield from self._pieces

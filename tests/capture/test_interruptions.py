@@ -58,7 +58,7 @@ def interrupted(run: Callable[[], Any], place: faults.Line) -> bool:
             signal.raise_signal(signal.SIGALRM)
 
     try:
-        faults.traced(run, at)
+        faults.traced(run, at, place[:2])
     except TimeLimitError:
         return False
     return bool(struck)  # some lines are passed once only

@@ -30,7 +30,7 @@ from tests.waiting import finish, wait_until
 from usage_tracking import ai_usage
 from usage_tracking.models import AIUsageLog
 
-pytestmark = [pytest.mark.one_driver, pytest.mark.costly]
+pytestmark = [pytest.mark.postgres, pytest.mark.one_driver, pytest.mark.costly]
 
 Work = Callable[..., Child]
 

@@ -100,7 +100,7 @@ def test_database_outage_loses_nothing_and_no_caller_notices(
     server = LocalPostgres()
     try:
         env = environment(tmp_path, server.url, stub)
-        manage(start, "migrate", "--verbosity", 0, env=env)
+        manage(start, "migrate", "--skip-checks", "-v", 0, env=env)
         manage(start, "shell", "-v", 0, "-c", CREATE_USER, env=env)
         worker = start(WORKER, 1, 200, "--on-demand", env=env, stdin=subprocess.PIPE)
         ids = [ask_for_call(worker) for _ in range(50)]

@@ -163,7 +163,7 @@ def test_database_is_away(tmp_path: Path, start: Start, stub: StubProvider, note
     database = LocalPostgres()
     try:
         env = environment(tmp_path, database.url, stub)
-        manage(start, "migrate", "--verbosity", 0, env=env)
+        manage(start, "migrate", "--skip-checks", "-v", 0, env=env)
         with Server("gunicorn gthread", env) as server:
             with Load(server) as load:
                 load.warm_up()
