@@ -1277,7 +1277,7 @@ _noise = st.one_of(
 )
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_hostile_lines_of_the_outbox_keep_no_call_from_the_database(box, caplog):
     """Whatever lies between them: each sound event is written, and nothing is raised."""
 

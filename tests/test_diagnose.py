@@ -888,6 +888,7 @@ class TestOutput:
 
 
 @pytest.mark.process
+@pytest.mark.costly
 @pytest.mark.one_driver
 class TestProcess:
     """As an operator starts it."""

@@ -60,6 +60,7 @@ def site(tmp_path: Path, database_url: str, django_user_model) -> dict[str, str]
     }
 
 
+@pytest.mark.costly
 @pytest.mark.one_database
 def test_lines_of_the_shell_run(
     site: dict[str, str], tmp_path: Path, subtests: pytest.Subtests

@@ -19,6 +19,7 @@ from tests.waiting import awaiting_output
 
 pytestmark = [
     pytest.mark.process,
+    pytest.mark.costly,
     pytest.mark.one_database,
     pytest.mark.skipif(sys.platform != "linux", reason="simulated with /proc and locks of Linux"),
 ]

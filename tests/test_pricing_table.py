@@ -70,7 +70,7 @@ def test_table_is_what_the_tool_makes_of_the_pinned_release():
     assert table.PATH.read_text(encoding="utf-8") == tool.table(), "Run `make prices`."
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_every_price_of_every_model_is_that_of_genai_prices():
     calls = [
         Call(provider.id, model.id, counts, moment, facts)
@@ -143,7 +143,7 @@ def counts_of(own: Mapping[str, int]) -> dict[str, int]:
     return counts
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_every_name_finds_what_genai_prices_finds():
     names = {
         (provider.id, f"{name}{suffix}")

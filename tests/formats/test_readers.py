@@ -840,7 +840,7 @@ def test_hostile_events_raise_nothing_but_value_errors(wire_format: str, values:
     _assert_sane(reader)
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 @thorough
 @given(
     wire_format=st.sampled_from(sorted(ALL)),
@@ -865,7 +865,7 @@ def test_anything_in_place_of_any_value_raises_nothing(data: st.DataObject) -> N
         _assert_sane(reader)
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 @thorough
 @given(data=st.data())
 def test_anything_in_place_of_any_value_of_a_stream_raises_nothing(data: st.DataObject) -> None:

@@ -85,7 +85,7 @@ def test_generated_file_of_5_mb_is_searched_as_text(tmp_path):
     assert "bytes" in report.problems[0].reason
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_deep_nesting(tmp_path):
     deep = "x = " + "+".join(["a"] * 5000) + "\ny = " + "[" * 90 + "]" * 90 + "\n"
     chain = "z = a" + ".b()" * 3000 + "\n"
