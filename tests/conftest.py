@@ -4,10 +4,12 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import django
 import pytest
+from django.core.management.commands import flush
 from django.db import connection
 from django.http import HttpResponse
 from pytest_django import DjangoDbBlocker
@@ -23,10 +25,12 @@ with suppress(ModuleNotFoundError):  # the sessions of the SDKs have neither
     import freezegun
     import hypothesis
 
-    # It looks at every attribute of every module: some of nox's start a process, and half of all
-    # modules are those of the SDKs' types.
+    # It looks at every attribute of every module: some of nox's start a process, and most
+    # modules are those of SDKs, which ask for the time elsewhere.
     freezegun.configure(  # type: ignore[no-untyped-call]
-        extend_ignore_list=["nox", "anthropic.types", "openai.types", "openpyxl", "playwright"]
+        extend_ignore_list=[
+            *("nox", "anthropic", "openai", "openpyxl", "playwright", "anyio", "hypothesis"),
+        ]
     )
     # The same examples in every run. `--hypothesis-profile=default` looks for others.
     hypothesis.settings.load_profile("ci")
@@ -34,6 +38,29 @@ with suppress(ModuleNotFoundError):  # the sessions of the SDKs have neither
 if django.VERSION < (5, 2):  # which brought it
     text = property(lambda response: response.content.decode(response.charset))
     HttpResponse.text = text  # type: ignore[assignment, method-assign]
+
+
+#: Tables that are the same before and after each test.
+_KEPT = {"auth_permission", "django_content_type"}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _flush_without_post_migrate() -> Iterator[None]:
+    """Let tests that commit leave content types and permissions in the database.
+
+    Django empties all tables after such a test and makes these rows again, which takes longer than
+    most of the tests.
+    """
+
+    def sql_flush(style: Any, connection: Any, **options: bool) -> list[str]:
+        names = connection.introspection.django_table_names(only_existing=True, include_views=False)
+        statements: list[str] = connection.ops.sql_flush(style, set(names) - _KEPT, **options)
+        return statements
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(flush, "sql_flush", sql_flush)
+        patch.setattr(flush, "emit_post_migrate_signal", lambda *args: None)
+        yield
 
 
 #: Where the database makes no difference to any test, and SDKs take long to import.
