@@ -75,15 +75,19 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     return True if left_out else None
 
 
+@pytest.hookimpl(tryfirst=True)  # before `-m` selects
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     database = config.getoption("database")
+    for item in filter(_uses_database, items):
+        item.add_marker("database")
     for item in items:
         for other in {"sqlite", "postgres"} - {database}:
             if item.get_closest_marker(other):
                 item.add_marker(pytest.mark.skip(reason=f"about {other}; this run uses {database}"))
     if config.getoption("only_database_tests"):
-        config.hook.pytest_deselected(items=[item for item in items if not _uses_database(item)])
-        items[:] = filter(_uses_database, items)
+        others = [item for item in items if not item.get_closest_marker("database")]
+        config.hook.pytest_deselected(items=others)
+        items[:] = [item for item in items if item.get_closest_marker("database")]
 
 
 def _uses_database(item: pytest.Item) -> bool:

@@ -499,6 +499,7 @@ def test_tables_without_a_model(tmp_path: Path, new_database_url: Callable[[], s
 
 
 @pytest.mark.costly
+@pytest.mark.postgres  # the order is Django's, the same on every database
 class TestOtherOrders:
     """What `migrate` says, that nothing is lost, and that the guide's table leads out."""
 

@@ -19,7 +19,8 @@ from typing import IO, Any
 
 #: Seconds after which what is awaited will not come any more, on however busy a machine.
 PATIENCE = 180.0
-_LOOK_EVERY = 0.02
+#: Seconds between two looks: a look at a database takes time from those who are awaited.
+_FIRST_LOOK, _LATER_LOOKS = 0.02, 0.2
 
 
 def wait_until(
@@ -30,12 +31,14 @@ def wait_until(
     `awaited` says what is awaited, and `seen` looks at what there is instead.
     """
     deadline = time.monotonic() + PATIENCE
+    pause = _FIRST_LOOK
     while not (answer := condition()):
         if time.monotonic() > deadline:
             raise AssertionError(
                 f"Not within {PATIENCE:.0f} s: {awaited}. Seen: {seen() if seen else answer!r}"
             )
-        time.sleep(_LOOK_EVERY)
+        time.sleep(pause)
+        pause = min(pause * 1.3, _LATER_LOOKS)
 
 
 def wait_for(event: threading.Event, *, awaited: str) -> None:
