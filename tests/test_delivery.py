@@ -1215,7 +1215,12 @@ class TestFlush:
 def note_delays(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The failures in a row after which a try was delayed, from now on."""
     delays: list[int] = []
-    monkeypatch.setattr(delivery_module, "_delay", lambda failures: delays.append(failures) or 0.0)
+
+    def delay(failures: int) -> float:
+        delays.append(failures)
+        return 0.0
+
+    monkeypatch.setattr(delivery_module, "_delay", delay)
     return delays
 
 

@@ -363,7 +363,7 @@ def _amend_or_put_off(
     off, and what the daily rows have to grow by.
     """
     # Not the manager's, whose `update` takes the daily rows along.
-    logs = QuerySet(AIUsageLog, using=using)
+    logs: QuerySet[AIUsageLog] = QuerySet(AIUsageLog, using=using)
     locked = logs.filter(pk__in=[row.event.id for row in rows]).select_for_update(
         skip_locked=True, no_key=True
     )
