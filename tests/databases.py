@@ -29,12 +29,10 @@ from urllib.parse import quote, urlsplit
 
 import pytest
 
+from tests.environment import DIRECTORY_VARIABLE, DRIVER_VARIABLE
+
 POSTGRES_SCHEMES = {"postgres", "postgresql", "psql", "pgsql"}
 DRIVERS = ("psycopg", "psycopg2")
-
-# Read by tests.settings, and so by the child processes that tests start with these settings.
-DRIVER_VARIABLE = "USAGE_TRACKING_TEST_DRIVER"
-DIRECTORY_VARIABLE = "USAGE_TRACKING_TEST_DIRECTORY"
 
 # A test server's data need not survive a power cut.
 POSTGRES_CONF = """
@@ -94,12 +92,6 @@ def postgres() -> Iterator[str]:
         yield server.url
     finally:
         server.remove()
-
-
-def choose_driver() -> None:
-    """Hide psycopg 3 when psycopg2 is asked for: Django prefers psycopg 3 where it is installed."""
-    if os.environ.get(DRIVER_VARIABLE) == "psycopg2":
-        sys.modules["psycopg"] = None  # type: ignore[assignment]
 
 
 def names_postgres(url: str) -> bool:

@@ -12,7 +12,7 @@ import pytest
 from django.contrib.auth.models import User
 
 from project.stub import StubProvider
-from tests.databases import DIRECTORY_VARIABLE
+from tests.environment import DIRECTORY_VARIABLE
 from tests.waiting import finish
 
 Start = Callable[..., "Child"]

@@ -20,7 +20,7 @@ from django.test import Client
 
 from project.stub import StubProvider
 from tests import told
-from tests.databases import DIRECTORY_VARIABLE
+from tests.environment import DIRECTORY_VARIABLE
 from tests.scenarios.servers import Server
 from tests.waiting import PATIENCE, wait_until
 
