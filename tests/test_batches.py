@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -162,6 +162,32 @@ def test_error_of_ours_about_one_event_blocks_no_other(box, monkeypatch):
     assert (delivery.deliver().written, AIUsageLog.objects.count()) == (2, 2)
     (letter,) = box.dead_letters()
     assert letter.reason == "OverflowError: Python int too large to convert to SQLite INTEGER"
+
+
+@pytest.mark.parametrize("failures", range(1, 10))
+def test_fault_that_ends_while_events_are_tried_alone_is_blamed_on_none(box, monkeypatch, failures):
+    left = failures
+
+    def store_later(events: Any, **options: Any) -> Stored:
+        nonlocal left
+        if left:
+            left -= 1
+            cause = sqlite3.OperationalError("no such table: ai_usage_log")
+            cause.sqlite_errorcode = sqlite3.SQLITE_ERROR
+            raise DatabaseError from cause
+        return store(events, **options)
+
+    monkeypatch.setattr(batches, "store", store_later)
+    for _ in range(3):
+        box.put(make_event())
+
+    while left:
+        with suppress(DatabaseError):
+            delivery.deliver()
+    delivery.deliver()
+
+    assert box.dead_letters() == []
+    assert AIUsageLog.objects.count() == 3
 
 
 def test_few_statements_tell_that_every_event_fails(box, monkeypatch):

@@ -66,6 +66,10 @@ class Batch:
         self._store(events)
         if self._doubtful and not self._stored:
             raise self._doubtful[0][1]
+        # Now that others were stored: a fault of the database may have ended meanwhile.
+        doubtful, self._doubtful = self._doubtful, []
+        for event, _ in doubtful:
+            self._store([event], again=True)
         self.refused += [(event, _reason(error)) for event, error in self._doubtful]
 
     def _store(self, events: list[UsageEvent], *, again: bool = False) -> None:
