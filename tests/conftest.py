@@ -25,8 +25,8 @@ with suppress(ModuleNotFoundError):  # the sessions of the SDKs have neither
     import freezegun
     import hypothesis
 
-    # It looks at every attribute of every module: some of nox's start a process, and most
-    # modules are those of SDKs, which ask for the time elsewhere.
+    # It looks at every attribute of every module: some of nox's start a process, and most modules
+    # belong to libraries in which no test needs another time.
     freezegun.configure(  # type: ignore[no-untyped-call]
         extend_ignore_list=[
             *("nox", "anthropic", "openai", "openpyxl", "playwright", "anyio", "hypothesis"),

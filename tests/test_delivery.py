@@ -19,7 +19,7 @@ import pytest
 from asgiref.sync import async_to_sync
 from django.contrib.auth.models import User
 from django.core.signals import request_finished
-from django.db import DatabaseError, IntegrityError, connection, transaction
+from django.db import DatabaseError, IntegrityError, OperationalError, connection, transaction
 from django.test import TestCase, TransactionTestCase
 from django.test.utils import CaptureQueriesContext
 from freezegun import freeze_time
@@ -924,6 +924,16 @@ class TestThread:
         assert warnings(caplog) == []
         assert_in_step()
 
+    def test_first_warning_has_the_traceback_whatever_failed_before(self, site, impatient, caplog):
+        locked = OperationalError("canceling statement due to lock timeout")
+        locked.__cause__ = DriverError("55P03")
+        mine = Delivery()
+        for error in (locked, DatabaseError("no such table"), DatabaseError("no such table")):
+            mine._back_off(error)
+
+        logged = [record for record in caplog.records if record.levelno == logging.WARNING]
+        assert [bool(record.exc_info) for record in logged] == [True, False]
+
     @pytest.mark.postgres
     def test_connection_is_closed_when_idle(self, site, impatient, monkeypatch):
         # Else Django closes it after each delivery.
@@ -1210,6 +1220,13 @@ class TestFlush:
         assert "lock timeout" in err
         assert len(delays) == 2
         assert run_command("flush_ai_usage") == (0, "1 calls delivered\n", "")
+
+
+class DriverError(Exception):
+    """What a driver raises: with the state that the server has told."""
+
+    def __init__(self, sqlstate: str) -> None:
+        self.sqlstate = sqlstate
 
 
 def note_delays(monkeypatch: pytest.MonkeyPatch) -> list[int]:

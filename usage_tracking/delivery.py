@@ -141,6 +141,7 @@ class Delivery:
         self._moments: queue.SimpleQueue[Waiter | None] = queue.SimpleQueue()
         self._failures = 0
         self._not_before = 0.0
+        self._warned = False
         self._gave_way = False
         self._put_off: dict[UUID, float] = {}
         #: The revisions of amended events that were written lately.
@@ -468,7 +469,7 @@ class Delivery:
             return False
         if self._failures:
             logger.info("[TRACK_DELIVERY] Delivery works again after %d tries", self._failures)
-        self._failures, self._not_before = 0, 0.0
+        self._failures, self._not_before, self._warned = 0, 0.0, False
         return True
 
     def _must_wait_for_callers(self) -> bool:
@@ -501,15 +502,15 @@ class Delivery:
         self._failures += 1
         delay = _delay(self._failures)
         self._not_before = time.monotonic() + delay
-        first = _first_reported(error)
-        if self._failures >= first:
+        if self._failures >= _first_reported(error):
             logger.warning(
                 "[TRACK_WARNING] Delivery failed (%s: %s), next try in %.1f s; events wait",
                 type(error).__name__,
                 one_line(clean_error(str(error).strip().partition("\n")[0])),
                 delay,
-                exc_info=self._failures == first,
+                exc_info=not self._warned,
             )
+            self._warned = True
         for connection in connections.all(initialized_only=True):
             # A broken connection is only noticed when it is used: begin with a new one.
             try:
