@@ -22,6 +22,7 @@ from django.core.signals import request_finished
 from django.db import DatabaseError, IntegrityError, OperationalError, connection, transaction
 from django.test import TestCase, TransactionTestCase
 from django.test.utils import CaptureQueriesContext
+from django.utils.functional import SimpleLazyObject
 from freezegun import freeze_time
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -40,15 +41,16 @@ from tests.commands import run_command
 from tests.ledger import assert_in_step, read_days
 from tests.threads import run_in_threads
 from tests.waiting import PATIENCE, join, wait_for, wait_until
-from usage_tracking import ai_usage, batches, outbox, scope, storage, track_ai_usage
+from usage_tracking import ai_usage, batches, outbox, recorder, scope, storage, track_ai_usage
 from usage_tracking import delivery as delivery_module
 from usage_tracking.delivery import Delivered, Delivery, delivery
 from usage_tracking.events import Usage, UsageEvent, utc_now
 from usage_tracking.models import AIUsageLog, AIUsageTracking
 from usage_tracking.outbox import Outbox
+from usage_tracking.owners import Pending
 from usage_tracking.pricing import table
 from usage_tracking.recorder import record_manually
-from usage_tracking.scope import Unit
+from usage_tracking.scope import Attribution, Call, Unit
 from usage_tracking.storage import Stored
 
 pytestmark = pytest.mark.django_db
@@ -529,7 +531,7 @@ class TestDeliver:
         assert_in_step()
 
     def test_many_amendments_are_written(self, box, monkeypatch):
-        monkeypatch.setattr(delivery_module, "REVISIONS", 3)
+        monkeypatch.setattr(outbox, "REVISIONS", 3)
         user = make_user()
         events = [make_event(user=user) for _ in range(10)]
         mine = Delivery()
@@ -566,6 +568,59 @@ class TestDeliver:
             assert Delivery().deliver() == Delivered(written=1)
 
         assert AIUsageLog.objects.get().section == "later"
+
+    @pytest.mark.django_db(transaction=True)
+    @pytest.mark.parametrize("batch", [1, 500])
+    @pytest.mark.parametrize("is_deferred", [True, False])
+    def test_user_who_is_found_later_is_on_the_row_from_its_first_moment(
+        self, box, monkeypatch, caplog, is_deferred, batch
+    ):
+        caplog.set_level(logging.INFO, "ai_usage_tracker")
+        monkeypatch.setattr(delivery_module, "BATCH", batch)
+        ada, unit = make_user("ada"), Unit()
+        unit.begin()
+        event = make_event(unit=unit.id, created_at=utc_now())
+        box.put(event)
+        if is_deferred:
+            assert Delivery().deliver() == Delivered()
+        box.put(event.amended(user_id=str(ada.pk), username="ada"))
+        unit.end()
+
+        assert Delivery().deliver() == Delivered(written=1)
+
+        (line,) = [line for line in caplog.messages if "[TRACK_COMPLETE]" in line]
+        assert "User: ada" in line
+        assert AIUsageLog.objects.get().user == ada
+        assert box.is_empty()
+
+    @pytest.mark.parametrize(
+        ("module", "name"), [(delivery_module, "open_units"), (recorder, "_unresolved")]
+    )
+    def test_unit_that_ends_between_two_looks_at_its_event_leaves_it_unwritten(
+        self, box, monkeypatch, module, name
+    ):
+        class Looked(dict[Any, Any]):
+            """The unit ends, in another thread, right after the first look."""
+
+            def __contains__(self, key: object) -> bool:
+                found = super().__contains__(key)
+                if unit.open:
+                    recorder.finish(unit)
+                return found
+
+        unit = Unit()
+        unit.begin()
+        event = make_event(unit=unit.id, created_at=utc_now())
+        visitor = Pending(SimpleLazyObject(lambda: make_user("ada")))
+        unit.remember(Call(event, Attribution(None, visitor, "chat", {}, unit, None), ""))
+        box.put(event)
+        monkeypatch.setattr(recorder, "_unresolved", {})
+        monkeypatch.setattr(module, name, Looked(getattr(module, name)))
+
+        events = [event for batch in box.batches(500, Delivery()._hold) for event in batch]
+
+        unit.end()
+        assert not events, "its user is yet to be resolved"
 
     def test_event_of_a_unit_that_never_ends_waits_half_a_minute(self, box):
         unit = Unit()

@@ -57,8 +57,6 @@ EXIT = 2.0
 LONGEST_BACK_OFF = 30.0
 #: The number of failures in a row from which contention for a lock is worth a warning.
 CONTENDED = 3
-#: Amended events whose revision is remembered.
-REVISIONS = 10_000
 #: In a test: seconds for which one who reads waits for another thread that delivers.
 OTHER_READER = 5.0
 #: Seconds between two tries of an event whose user is not there yet, or is locked.
@@ -144,8 +142,6 @@ class Delivery:
         self._warned = False
         self._gave_way = False
         self._put_off: dict[UUID, float] = {}
-        #: The revisions of amended events that were written lately.
-        self._revisions: dict[UUID, int] = {}
         self._next_orphans = 0.0
         self._has_tenants = False
         #: By place: how often it has failed in a row, and until when it is not asked.
@@ -275,14 +271,6 @@ class Delivery:
                 # Written inside the caller's own transaction, so that it can be seen at once. If
                 # that is rolled back, what delivers next writes the rows again.
                 box.doubt(events, _loss(at))
-
-    def overtake(self, event: UsageEvent) -> None:
-        """Remembers that the caller has written `event`, with all that is known of it now.
-
-        What the outbox holds of that call, in this revision or an earlier one, tells nothing new.
-        """
-        if event.revision:
-            self._remember_revision(event.id, event.revision + 1)
 
     def deliver(self) -> Delivered:
         """Delivers now, on this thread's connection, orphans included. For commands.
@@ -542,7 +530,7 @@ class Delivery:
             with reads.unwatched(connections[using]):
                 self._resolve_users(places.users_of(using), patient=not inline)
             for batch in box.batches(BATCH, self._hold):
-                if not self._store_batch(self._newest(batch), result, gate):
+                if not self._store_batch(batch, result, gate):
                     return False
                 if keep is not None:
                     keep.extend(batch)
@@ -562,29 +550,15 @@ class Delivery:
                 cursor.execute("SELECT set_config('lock_timeout', %s, true)", [LOCK_TIMEOUT])
             recorder.resolve_users()
 
-    def _newest(self, batch: list[UsageEvent]) -> list[UsageEvent]:
-        """`batch` without what later knowledge of ours has overtaken."""
-        newest = [e for e in batch if e.completes or e.revision >= self._revisions.get(e.id, 0)]
-        for event in newest:
-            if event.revision and not event.completes:
-                self._remember_revision(event.id, event.revision)
-        return newest
-
-    def _remember_revision(self, event_id: UUID, revision: int) -> None:
-        """Of that event no lower revision than this one tells anything new."""
-        with self._start_lock:
-            self._revisions[event_id] = revision
-            while len(self._revisions) > REVISIONS:
-                self._revisions.pop(next(iter(self._revisions)))
-
     def _hold(self, event: UsageEvent) -> bool:
         """Whether more may still be learned of an event, or it was put off just now."""
-        if recorder.is_unresolved(event):
-            return True
+        # First, for a unit that ends leaves its pending users before it is closed.
         if event.unit and event.unit in open_units and not self._reads_from_outside(event.unit):
             age = (utc_now() - event.created_at).total_seconds() - event.response_time_ms / 1000
             if age < HOLD:
                 return True
+        if recorder.is_unresolved(event):
+            return True
         tried = self._put_off.get(event.id)
         return tried is not None and time.monotonic() - tried < RETRY_MISSING_USER
 

@@ -8,8 +8,7 @@ from functools import partial
 
 from django.db import DatabaseError, IntegrityError, OperationalError, connections
 
-from . import reads, tracklog
-from .delivery import delivery
+from . import outbox, reads, tracklog
 from .events import UsageEvent
 from .storage import Stored, store
 
@@ -35,7 +34,7 @@ def write(event: UsageEvent, *, using: str) -> None:
     tracklog.storing([event])
     with reads.unwatched(connection):
         stored = _store(event, using, tries=1 if within else TRIES)
-    delivery.overtake(event)
+    outbox.get().overtake(event)
     reads.when_committed(connection, partial(tracklog.committed, stored))
 
 

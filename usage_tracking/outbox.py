@@ -40,6 +40,8 @@ _UNCHECKED = 1024 * 1024
 _COMPLAIN_EVERY = 60.0
 #: Lines of events that are no longer deferred which their segment may hold.
 _SLACK = 100
+#: Amended events whose latest revision is remembered.
+REVISIONS = 10_000
 #: How many segments may wait at a time, each of them an open file, beside the current one.
 ADOPTED = 16
 #: Bytes after which a process starts a new segment, so that delivery frees room piece by piece.
@@ -149,6 +151,8 @@ class Outbox:
         self._memory: deque[UsageEvent] = deque()
         #: Written in transactions that may be rolled back; each with whether that has ended.
         self._doubtful: list[tuple[Callable[[], bool], UsageEvent]] = []
+        #: The latest revision of each amended event, here or in the database.
+        self._revisions: dict[UUID, int] = {}
         self._unchecked = _UNCHECKED
         self._full = False
         self._checked_at = 0.0
@@ -171,6 +175,9 @@ class Outbox:
 
     def batches(self, limit: int, hold: Callable[[UsageEvent], bool]) -> Iterator[list[UsageEvent]]:
         """Yields what waits, at most `limit` events at a time, of each id the latest.
+
+        An event that was amended since it was deferred comes with the amendment, not before it:
+        nobody sees its row without the user, and one statement writes it.
 
         To ask for the next batch says that the last one is stored. If the consumer fails instead,
         everything from that batch on stays for the next call. Events that `hold` picks are
@@ -235,6 +242,9 @@ class Outbox:
             if self._deferred_in is not None and not self._deferred_in.is_linked():
                 self._deferred_is_broken = True  # no process would find it
                 self._trim_deferred()
+            for key, (event, *_) in list(self._deferred.items()):
+                if self._is_overtaken(event):
+                    self._deferred.pop(key)
             deferred = list(map(self._as_written, self._deferred.values()))
         _, ready = self._sort(deferred, hold)
         for start in range(0, len(ready), limit):
@@ -580,6 +590,7 @@ class Outbox:
                 segments.make_directory(directory)
                 self._current = Segment.create(directory)
             self._current.append(line.data)
+            self._remember_revision(line.event)
         except Exception as error:  # a disk, a router: the event must not go
             if self._current is not None and not self._current.mend():
                 self._detach()
@@ -631,6 +642,7 @@ class Outbox:
                 self._memory.popleft()
                 self._drop(f"more than {MEMORY_CAPACITY} events in memory")
             self._memory.append(event)
+            self._remember_revision(event)
 
     def _drop(self, reason: str) -> None:
         self.dropped += 1
@@ -664,11 +676,35 @@ class Outbox:
     def _sort(
         self, events: list[UsageEvent], hold: Callable[[UsageEvent], bool]
     ) -> tuple[list[UsageEvent], list[UsageEvent]]:
+        """Split `events` by `hold`, without those that later knowledge has overtaken."""
         held: list[UsageEvent] = []
         ready: list[UsageEvent] = []
         for event in events:
-            (held if hold(event) else ready).append(event)
+            if not self._is_overtaken(event):
+                self._remember_revision(event)
+                (held if hold(event) else ready).append(event)
         return held, ready
+
+    def overtake(self, event: UsageEvent) -> None:
+        """Remember that the caller has written `event`, with all that is known of it now.
+
+        What waits of that call, in this revision or an earlier one, tells nothing new.
+        """
+        if event.revision:
+            self._remember_revision(event, event.revision + 1)
+
+    def _is_overtaken(self, event: UsageEvent) -> bool:
+        return not event.completes and event.revision < self._revisions.get(event.id, 0)
+
+    def _remember_revision(self, event: UsageEvent, revision: int | None = None) -> None:
+        """Remember that no lower revision of `event` than this one, or its own, tells anything."""
+        if not event.revision or event.completes:
+            return
+        with self._lock:
+            known = self._revisions.get(event.id, 0)
+            self._revisions[event.id] = max(known, revision or event.revision)
+            while len(self._revisions) > REVISIONS:
+                self._revisions.pop(next(iter(self._revisions)))
 
 
 _outbox: Outbox | None = None
