@@ -39,11 +39,12 @@ from usage_tracking.events import UsageEvent
 from usage_tracking.models import AIUsageLog, AIUsageTracking
 from usage_tracking.outbox import Outbox
 from usage_tracking.scope import attribution
-from usage_tracking.tracker import Tracked
+from usage_tracking.tracker import Tracked, track_in_transaction
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 Track = Callable[..., Any]
+TOKENS = {"prompt_tokens": 150, "completion_tokens": 80}
 
 
 @pytest.fixture(autouse=True)
@@ -420,6 +421,17 @@ class TestJoining:
         assert (after.prompt_tokens, after.model_name) == (150, "mine")
         assert AIUsageTracking.objects.get().total_requests == 1
         assert outbox.get().is_empty()
+        assert_in_step()
+
+    def test_transaction_that_is_rolled_back_takes_nothing_of_the_captured_call_along(self, box):
+        user = make_user()
+        with ai_usage("other", user=user):
+            captured = capture()
+            with rolled_back():
+                assert track_in_transaction(user, "chat", **TOKENS)[0].pk == captured.id
+        delivery.deliver()
+
+        assert (sections(), box.is_empty()) == (["chat"], True)
         assert_in_step()
 
     def test_what_the_site_changes_in_its_row_stays(self, box):

@@ -34,7 +34,8 @@ def write(event: UsageEvent, *, using: str) -> None:
     tracklog.storing([event])
     with reads.unwatched(connection):
         stored = _store(event, using, tries=1 if within else TRIES)
-    outbox.get().overtake(event)
+    # Not before: if the caller's transaction is rolled back, the outbox has all that is left.
+    reads.when_committed(connection, partial(outbox.get().overtake, event))
     reads.when_committed(connection, partial(tracklog.committed, stored))
 
 
