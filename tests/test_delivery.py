@@ -530,6 +530,21 @@ class TestDeliver:
         assert box.is_empty()
         assert_in_step()
 
+    def test_older_revision_in_a_later_file_changes_nothing(self, box, tmp_path):
+        """As where a dead process had deferred the older one."""
+        older = make_event(user=make_user()).amended(section="older")
+        with freeze_time(NOON) as clock:
+            for event in (older.amended(section="newer"), older):
+                dead = Outbox(tmp_path / "outbox")
+                dead.put(event)
+                dead.close()
+                clock.tick(1)  # files are read by their age
+
+        assert Delivery().deliver() == Delivered(written=1, adopted=2)
+
+        assert sections() == ["newer"]
+        assert_in_step()
+
     def test_many_amendments_are_written(self, box, monkeypatch):
         monkeypatch.setattr(outbox, "REVISIONS", 3)
         user = make_user()
@@ -540,6 +555,7 @@ class TestDeliver:
                 box.put(event if turn == "first" else event.amended(section="amended"))
             mine.deliver()
 
+        assert len(box._revisions) == 3, "a site that never restarts runs out of memory"
         assert set(sections()) == {"amended"}
         assert AIUsageTracking.objects.get().total_requests == 10
         assert_in_step()
@@ -572,9 +588,12 @@ class TestDeliver:
     @pytest.mark.django_db(transaction=True)
     @pytest.mark.parametrize("batch", [1, 500])
     @pytest.mark.parametrize("is_deferred", [True, False])
+    @pytest.mark.parametrize("has_disk", [True, False])
     def test_user_who_is_found_later_is_on_the_row_from_its_first_moment(
-        self, box, monkeypatch, caplog, is_deferred, batch
+        self, box, tmp_path, monkeypatch, caplog, has_disk, is_deferred, batch
     ):
+        if not has_disk:
+            (tmp_path / "outbox").write_text("a file where the directory would be")
         caplog.set_level(logging.INFO, "ai_usage_tracker")
         monkeypatch.setattr(delivery_module, "BATCH", batch)
         ada, unit = make_user("ada"), Unit()

@@ -552,7 +552,7 @@ class Delivery:
 
     def _hold(self, event: UsageEvent) -> bool:
         """Whether more may still be learned of an event, or it was put off just now."""
-        # First, for a unit that ends leaves its pending users before it is closed.
+        # Before the pending users: a unit hands these over, and only then is it closed.
         if event.unit and event.unit in open_units and not self._reads_from_outside(event.unit):
             age = (utc_now() - event.created_at).total_seconds() - event.response_time_ms / 1000
             if age < HOLD:

@@ -40,7 +40,7 @@ _UNCHECKED = 1024 * 1024
 _COMPLAIN_EVERY = 60.0
 #: Lines of events that are no longer deferred which their segment may hold.
 _SLACK = 100
-#: Amended events whose latest revision is remembered.
+#: The number of amended events whose latest revision is remembered.
 REVISIONS = 10_000
 #: How many segments may wait at a time, each of them an open file, beside the current one.
 ADOPTED = 16
@@ -151,7 +151,7 @@ class Outbox:
         self._memory: deque[UsageEvent] = deque()
         #: Written in transactions that may be rolled back; each with whether that has ended.
         self._doubtful: list[tuple[Callable[[], bool], UsageEvent]] = []
-        #: The latest revision of each amended event, here or in the database.
+        #: By event id: the lowest revision that is not left out.
         self._revisions: dict[UUID, int] = {}
         self._unchecked = _UNCHECKED
         self._full = False
@@ -176,8 +176,8 @@ class Outbox:
     def batches(self, limit: int, hold: Callable[[UsageEvent], bool]) -> Iterator[list[UsageEvent]]:
         """Yields what waits, at most `limit` events at a time, of each id the latest.
 
-        An event that was amended since it was deferred comes with the amendment, not before it:
-        nobody sees its row without the user, and one statement writes it.
+        An event is left out once it has been amended: if it came first, its row would be written
+        without its user, and changed by a second statement.
 
         To ask for the next batch says that the last one is stored. If the consumer fails instead,
         everything from that batch on stays for the next call. Events that `hold` picks are
@@ -676,7 +676,7 @@ class Outbox:
     def _sort(
         self, events: list[UsageEvent], hold: Callable[[UsageEvent], bool]
     ) -> tuple[list[UsageEvent], list[UsageEvent]]:
-        """Split `events` by `hold`, without those that later knowledge has overtaken."""
+        """Split `events` by `hold`, without those of which a later revision is known."""
         held: list[UsageEvent] = []
         ready: list[UsageEvent] = []
         for event in events:
@@ -686,10 +686,7 @@ class Outbox:
         return held, ready
 
     def overtake(self, event: UsageEvent) -> None:
-        """Remember that the caller has written `event`, with all that is known of it now.
-
-        What waits of that call, in this revision or an earlier one, tells nothing new.
-        """
+        """Leave out this revision of `event`, and all before it: the caller has written it."""
         if event.revision:
             self._remember_revision(event, event.revision + 1)
 
@@ -697,7 +694,7 @@ class Outbox:
         return not event.completes and event.revision < self._revisions.get(event.id, 0)
 
     def _remember_revision(self, event: UsageEvent, revision: int | None = None) -> None:
-        """Remember that no lower revision of `event` than this one, or its own, tells anything."""
+        """Leave out the revisions of `event` below its own, or below `revision`, from now on."""
         if not event.revision or event.completes:
             return
         with self._lock:
