@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from typing import Any
 
 import httpx2
@@ -56,6 +57,23 @@ def test_trial_leaves_no_trace() -> None:
 
     assert usage.calls == 0
     assert rows() == []
+
+
+def test_trial_loads_no_certificate_authorities(monkeypatch: pytest.MonkeyPatch) -> None:
+    selftest.try_transports()  # some libraries load them when they are imported
+    loaded: list[str] = []
+    for name in ("load_default_certs", "load_verify_locations"):
+        method = getattr(ssl.SSLContext, name)
+
+        def load(*args: Any, name: str = name, method: Any = method, **options: Any) -> None:
+            loaded.append(name)
+            method(*args, **options)
+
+        monkeypatch.setattr(ssl.SSLContext, name, load)
+
+    selftest.try_transports()
+
+    assert loaded == []
 
 
 def test_trial_runs_on_an_event_loop_too() -> None:

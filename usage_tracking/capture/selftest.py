@@ -133,7 +133,9 @@ def _provider() -> Iterator[str]:
     """A provider of every format on 127.0.0.1; gives its URL."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
     server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, args=(0.005,), daemon=True)
+    # The server looks this often whether it is to stop, and the caller waits until it has.
+    interval = {"poll_interval": 0.005}
+    thread = threading.Thread(target=server.serve_forever, kwargs=interval, daemon=True)
     thread.start()
     try:
         yield f"http://127.0.0.1:{server.server_address[1]}"
@@ -230,19 +232,20 @@ _ANSWERS: dict[str, dict[str, Any]] = {
 # Ways to make one call. The packages are named as text: nothing here imports what is not tried.
 
 
-def _client_options() -> dict[str, Any]:
-    # By default a client loads every certificate authority, which takes longer than the call.
-    no_authorities = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    return {"trust_env": False, "timeout": TIMEOUT, "verify": no_authorities}
+def _httpx_options() -> dict[str, Any]:
+    # The call uses no TLS, and by default a client loads every certificate authority, which takes
+    # longer than the call.
+    without_authorities = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    return {"trust_env": False, "timeout": TIMEOUT, "verify": without_authorities}
 
 
 def _httpx(package: str, url: str) -> None:
-    with import_module(package).Client(**_client_options()) as client:
+    with import_module(package).Client(**_httpx_options()) as client:
         client.post(f"{url}/v1/chat/completions", json=_ASKED)
 
 
 async def _ahttpx(package: str, url: str) -> None:
-    async with import_module(package).AsyncClient(**_client_options()) as client:
+    async with import_module(package).AsyncClient(**_httpx_options()) as client:
         await client.post(f"{url}/v1/chat/completions", json=_ASKED)
 
 
