@@ -80,7 +80,7 @@ check: $(STAMP) ## after each edit, within a minute: lint, and the tests that ne
 	$(PYTEST) --database=sqlite $(PARALLEL) -m "not (process or server or browser or slow or costly)" $(ARGS)
 
 .PHONY: test
-test: test-sqlite test-postgres ## what there is to believe, within five minutes: SQLite and PostgreSQL
+test: test-sqlite test-postgres ## before a commit, about five minutes on two cores: SQLite and PostgreSQL
 
 .PHONY: test-sqlite
 test-sqlite: $(STAMP) ## the tests on SQLite
