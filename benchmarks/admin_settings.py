@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from benchmarks.settings import *  # noqa: F403
+from benchmarks.settings import *
 from benchmarks.settings import INSTALLED_APPS as BARE
 
 ROOT_URLCONF = "benchmarks.admin_urls"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from tests.processes.settings import *  # noqa: F403
+from tests.processes.settings import *
 from tests.processes.settings import BASE_DIR, DATABASES
 
 ROOT_URLCONF = "benchmarks.web_urls"

@@ -566,6 +566,7 @@ def lazily_on_an_event_loop() -> Any:
 
 def page() -> HttpRequest:
     request = RequestFactory().get("/")
+    # As AuthenticationMiddleware sets it, which the stubs do not say.
     request.user = SimpleLazyObject(lambda: ADA)  # type: ignore[assignment]
     return request
 

@@ -76,6 +76,7 @@ class Server:
             content, headers["content-encoding"] = gzip.compress(content), self.encoding
         library = self.library
 
+        # mypy cannot know the classes of a module that is a parameter.
         class Stream(library.SyncByteStream, library.AsyncByteStream):  # type: ignore[misc, name-defined]
             def __iter__(self) -> Iterator[bytes]:
                 yield from (content[n : n + 30] for n in range(0, len(content), 30))

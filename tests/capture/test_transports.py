@@ -125,6 +125,7 @@ class TestHTTPX:
     ) -> Any:
         """An answer in exactly these pieces, for both kinds of client."""
 
+        # mypy cannot know the classes of a module that is a parameter.
         class Stream(library.SyncByteStream, library.AsyncByteStream):  # type: ignore[misc, name-defined]
             def __iter__(self) -> Iterator[bytes]:
                 yield from pieces
@@ -395,6 +396,7 @@ class TestHTTPX:
     def test_error_of_the_transport_in_the_middle_is_recorded_and_raised(
         self, library: ModuleType
     ) -> None:
+        # mypy cannot know the classes of a module that is a parameter.
         class Broken(library.SyncByteStream):  # type: ignore[misc, name-defined]
             def __iter__(self) -> Iterator[bytes]:
                 yield EVENTS[:100]
@@ -1525,6 +1527,7 @@ class TestMemory:
     def consume(
         library: ModuleType, url: str, headers: dict[str, str], pieces: Iterator[bytes]
     ) -> int:
+        # mypy cannot know the classes of a module that is a parameter.
         class Stream(library.SyncByteStream):  # type: ignore[misc, name-defined]
             def __iter__(self) -> Iterator[bytes]:
                 yield from pieces

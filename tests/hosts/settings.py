@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from tests.processes.settings import *  # noqa: F403
+from tests.processes.settings import *
 
 ROOT_URLCONF = "tests.hosts.pages"
 OPENAI_URL = f"http://{os.environ['STUB']}/openai/v1"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 
-from tests.settings import *  # noqa: F403
+from tests.settings import *
 from tests.waiting import PATIENCE
 
 # As a site has it that never heard of transaction modes.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 
-from tests.processes.settings import *  # noqa: F403
+from tests.processes.settings import *
 
 INSTALLED_APPS = [
     "django.contrib.auth",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 
-from tests.processes.settings import *  # noqa: F403
+from tests.processes.settings import *
 
 DATABASES["default"]["ENGINE"] = "django_tenants.postgresql_backend"  # noqa: F405
 DATABASE_ROUTERS = ["django_tenants.routers.TenantSyncRouter"]
