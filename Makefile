@@ -94,7 +94,7 @@ test-postgres: $(STAMP) ## the tests of the database on PostgreSQL, psycopg 3 (D
 PARTS := test-costly-sqlite test-costly-postgres test-psycopg2 test-browser test-sdks test-scenarios
 
 .PHONY: test-all
-test-all: test $(PARTS) ## all tests: those above and the parts below, half an hour on two cores
+test-all: test $(PARTS) ## all tests: those above and the parts below, about twenty minutes on two cores
 
 # The files that have such tests: to import all others would take longer than many of these.
 COSTLY = $(shell grep -rlE 'mark\.($(1))' --include='test_*.py' \
