@@ -13,6 +13,7 @@ from django.utils import timezone
 
 from tests.children import run_python
 from usage_tracking import conf
+from usage_tracking.days import day_of
 
 
 class TestDefaults:
@@ -156,7 +157,7 @@ class TestDay:
         wrong = []
         for zone, moment, day in days:
             settings.AI_USAGE_DAY_TIMEZONE = zone
-            if (found := conf.day_of(dt.datetime.fromisoformat(moment))) != day:
+            if (found := day_of(dt.datetime.fromisoformat(moment))) != day:
                 wrong.append((zone, moment, found))
 
         assert wrong == []
@@ -165,10 +166,10 @@ class TestDay:
         settings.TIME_ZONE = "Asia/Tokyo"
         settings.AI_USAGE_DAY_TIMEZONE = "UTC"
 
-        assert conf.day_of(dt.datetime(2026, 3, 15, 8, 59)) == dt.date(2026, 3, 14)  # noqa: DTZ001
+        assert day_of(dt.datetime(2026, 3, 15, 8, 59)) == dt.date(2026, 3, 14)  # noqa: DTZ001
 
     def test_activated_zone_does_not_matter(self):
         moment = dt.datetime(2026, 3, 14, 12, tzinfo=dt.UTC)
 
         with timezone.override("Pacific/Kiritimati"):
-            assert conf.day_of(moment) == dt.date(2026, 3, 14)
+            assert day_of(moment) == dt.date(2026, 3, 14)

@@ -33,7 +33,7 @@ from tests.cases import check_each
 from tests.providers import join, wait_for
 from tests.told import assert_told_alike, attributed, forget, only_row, rows
 from tests.views import aask, aask_for_stream, ask, ask_for_stream
-from usage_tracking import ai_usage, context, errors, outbox, scope
+from usage_tracking import ai_usage, blocks, errors, outbox, scope
 from usage_tracking.delivery import delivery
 
 one_certificate, provider = providers.one_certificate, providers.provider
@@ -747,7 +747,7 @@ class TestHandle:
         self, settings: Settings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
     ) -> None:
         settings.AI_USAGE_RAISE_ERRORS = False
-        monkeypatch.setattr(context.recorder, "record_manually", lambda **values: 1 / 0)
+        monkeypatch.setattr(blocks.recorder, "record_manually", lambda **values: 1 / 0)
         before = errors.failures["UsageHandle.record"]
         with ai_usage(section="chat") as usage:
             usage.record(prompt_tokens=5)
@@ -775,8 +775,8 @@ class TestSilence:
 
     @pytest.fixture(autouse=True)
     def _fresh(self, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-        monkeypatch.setattr(context, "_uses", {})
-        for name in context.UNSEEN_SDKS:
+        monkeypatch.setattr(blocks, "_uses", {})
+        for name in blocks.UNSEEN_SDKS:
             monkeypatch.delitem(sys.modules, name, raising=False)
         caplog.set_level(logging.WARNING, logger="ai_usage_tracker")
 
@@ -933,11 +933,11 @@ def test_error_at_the_beginning_of_a_block_does_not_reach_the_site(
     def check(part: str) -> None:
         forget()
         caplog.clear()
-        real = getattr(context, part)
+        real = getattr(blocks, part)
         before = errors.failures["ai_usage._open"]
         with monkeypatch.context() as patch:
             # Broken where the block opens; a bare handle is still given to the site.
-            patch.setattr(context, part, broken if part != "UsageHandle" else broken_once(real))
+            patch.setattr(blocks, part, broken if part != "UsageHandle" else broken_once(real))
 
             assert WAYS[way]() == "done"
         assert errors.failures["ai_usage._open"] == before + 1
@@ -990,7 +990,7 @@ def test_error_at_the_end_of_a_block_does_not_reach_the_site(
         check,
         [
             (ai_usage, "_mind_silence"),
-            (context.recorder, "_await_users"),
+            (blocks.recorder, "_await_users"),
             (delivery, "_delivers_at_moments"),
         ],
     )

@@ -716,7 +716,7 @@ class TestThread:
         assert AIUsageLog.objects.get().user == user
 
     def test_block_outside_a_request_sees_its_rows(self, site, monkeypatch):
-        monkeypatch.setattr("usage_tracking.context.WAIT", PATIENCE)
+        monkeypatch.setattr("usage_tracking.blocks.WAIT", PATIENCE)
 
         with ai_usage("chat", user=make_user()) as usage:
             usage.record(prompt_tokens=1)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from usage_tracking import errors
-from usage_tracking.errors import contain, contained, one_line, shown_user
+from usage_tracking.errors import contain, contained
+from usage_tracking.log import one_line, shown_user
 
 
 @pytest.fixture(autouse=True)

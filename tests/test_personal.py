@@ -20,7 +20,7 @@ from tests.test_daily import DAY
 from tests.threads import blocks_another, run_in_threads
 from tests.waiting import wait_for, wait_until
 from usage_tracking import daily, outbox, personal, reports, stdio
-from usage_tracking.conf import day_of
+from usage_tracking.days import day_of
 from usage_tracking.models import AIUsageLog, AIUsageTracking
 from usage_tracking.storage import store
 

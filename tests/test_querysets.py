@@ -16,7 +16,7 @@ from django.db.models.functions import Now
 
 from tests.builders import NOON, make_log, make_user, rolled_back, save_log
 from tests.ledger import Day, assert_in_step, read_days
-from usage_tracking import conf
+from usage_tracking.days import day_of
 from usage_tracking.models import AIUsageLog, AIUsageTracking
 
 pytestmark = pytest.mark.django_db
@@ -556,6 +556,6 @@ def test_expression_as_the_moment_of_a_call_has_its_day():
     AIUsageLog.objects.bulk_create(logs)
 
     for log in AIUsageLog.objects.all():
-        assert log.day == conf.day_of(log.created_at)
+        assert log.day == day_of(log.created_at)
     assert AIUsageTracking.objects.count() == 2
     assert_in_step()

@@ -25,7 +25,7 @@ from tests.children import run_python
 from tests.ledger import Day, assert_in_step, read_days
 from tests.threads import blocks_another, run_in_threads
 from tests.waiting import join, wait_until
-from usage_tracking import signals
+from usage_tracking import receivers
 from usage_tracking.events import UsageEvent
 from usage_tracking.models import AIUsageLog, AIUsageTracking
 from usage_tracking.storage import store
@@ -181,7 +181,7 @@ class TestFailures:
     def test_connecting_twice_counts_once(self):
         user = make_user()
 
-        signals.connect()
+        receivers.connect()
         save_log(user=user)
 
         assert read_days()[user.pk, TODAY].requests == 1
@@ -297,7 +297,7 @@ class TestConcurrency:
                 save_log(user=user, section=section, created_at=NOON + dt.timedelta(minutes=minute))
         for user in (ada, bob):
             save_log(user=user)
-        subtract = signals.daily.add
+        subtract = receivers.daily.add
         steps: Counter[int] = Counter()
 
         def in_step(*args: Any, **options: Any) -> Any:
@@ -310,7 +310,7 @@ class TestConcurrency:
             )
             return subtract(*args, **options)
 
-        monkeypatch.setattr(signals.daily, "add", in_step)
+        monkeypatch.setattr(receivers.daily, "add", in_step)
         run_in_threads(
             *(
                 lambda section=section: AIUsageLog.objects.filter(section=section).delete()

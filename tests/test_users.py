@@ -27,7 +27,7 @@ from tests.builders import capture
 from tests.children import ROOT
 from tests.told import attributed, only_row
 from tests.waiting import run
-from usage_tracking import ai_usage, context, forks, outbox, owners, recorder
+from usage_tracking import ai_usage, blocks, forks, outbox, owners, recorder
 from usage_tracking.middleware import AIUsageMiddleware
 from usage_tracking.models import AIUsageLog
 from usage_tracking.owners import Owner, Pending
@@ -172,7 +172,7 @@ class TestNamed:
     def test_what_cannot_be_a_user_is_said_once(
         self, given: Any, user: User, caplog: pytest.LogCaptureFixture
     ) -> None:
-        context._warned_of_user.clear()
+        blocks._warned_of_user.clear()
         assert [self.call(given), self.call(given)] == [None, None]
         (message,) = [one.getMessage() for one in caplog.records if "must be" in one.getMessage()]
         assert "test_users.py:" in message

@@ -6,7 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .context import ai_usage
+    from .blocks import ai_usage
     from .scope import ai_section, propagate
     from .tracker import AIUsageTracker, log_ai_usage, track_ai_usage, track_ai_usage_safe
 
@@ -22,7 +22,7 @@ __all__ = [
 
 # Imported when first used: this package is imported while Django loads its apps, before models.
 _HOMES = {
-    "ai_usage": "context",
+    "ai_usage": "blocks",
     "ai_section": "scope",
     "propagate": "scope",
     "AIUsageTracker": "tracker",

@@ -20,11 +20,11 @@ class UsageTrackingConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from . import capture, checks, conf, delivery, migrating, places, signals, threads
+        from . import capture, checks, conf, delivery, migrating, places, receivers, threads
 
         checks.register()
         places.settle()
-        signals.connect()
+        receivers.connect()
         pre_migrate.connect(migrating.protect_tables, sender=self, dispatch_uid="usage_tracking")
         if conf.enabled():
             delivery.connect()

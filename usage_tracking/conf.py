@@ -7,14 +7,12 @@ checks and the documentation are held against it.
 from __future__ import annotations
 
 import datetime as dt
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from django.conf import settings
-from django.core import mail
 from django.core.signals import setting_changed
 from django.utils import timezone
 
@@ -170,32 +168,10 @@ def wait() -> float:
     return min(value, LONGEST_WAIT) if isinstance(value, (int, float)) and value > 0 else 0.0
 
 
-def running_test() -> object | None:
-    """The mark of the test of the site's that is running; None outside of tests.
-
-    Django's `setup_test_environment` has run then; each test gets a new outbox of mails.
-    """
-    utils = sys.modules.get("django.test.utils")
-    if utils is None or not hasattr(utils._TestState, "saved_data"):
-        return None
-    mark: object = vars(mail).get("outbox", utils._TestState)
-    return mark
-
-
 def day_timezone() -> dt.tzinfo:
     """`AI_USAGE_DAY_TIMEZONE` (`TIME_ZONE`): the zone whose midnight begins a day of usage."""
     name = _get("DAY_TIMEZONE", None)
     return ZoneInfo(name) if name else timezone.get_default_timezone()
-
-
-def day_of(moment: dt.datetime) -> dt.date:
-    """The day under which a call made at `moment` counts, whatever zone is activated.
-
-    A naive `moment` (USE_TZ = False) is local time of `TIME_ZONE`, as everywhere in Django.
-    """
-    if timezone.is_naive(moment):
-        moment = timezone.make_aware(moment, timezone.get_default_timezone())
-    return moment.astimezone(day_timezone()).date()
 
 
 def prices() -> Mapping[str, Mapping[str, Any]]:

@@ -18,7 +18,7 @@ from django.db import connections, router, transaction
 from django.db.models import Aggregate, Count, F, Max, Q, QuerySet, Sum
 from django.utils import timezone
 
-from . import records
+from . import sql
 
 Key = tuple[Any, dt.date]
 _COST_NOISE = Decimal("1e-6")  # SQLite keeps decimals as floating point numbers
@@ -186,11 +186,11 @@ def _upsert(increments: list[tuple[Key, Sums]], using: str) -> dict[Key, Totals]
         "created_at": "timestamptz",
         "updated_at": "timestamptz",
     }
-    now = records.moment(timezone.now(), connection)
+    now = sql.moment(timezone.now(), connection)
     rows = (
         {
             **sums._asdict(),
-            "user_id": records.key(user, user_id, connection),
+            "user_id": sql.key(user, user_id, connection),
             "date": day.isoformat(),
             "total_cost": format(sums.total_cost, "f"),
             "created_at": now,
@@ -209,11 +209,11 @@ def _upsert(increments: list[tuple[Key, Sums]], using: str) -> dict[Key, Totals]
         cursor.execute(
             f"INSERT INTO {quote(_tracking()._meta.db_table)} AS d ({', '.join(columns)}) "
             f"SELECT {', '.join(f'i.{name}' for name in columns)} "
-            f"FROM {records.relation(columns, connection, 'i')} "
+            f"FROM {sql.relation(columns, connection, 'i')} "
             "WHERE true ORDER BY i.user_id, i.date "  # without WHERE SQLite misreads ON
             f"ON CONFLICT (user_id, date) DO UPDATE SET {grown}, updated_at = excluded.updated_at "
             "RETURNING user_id, date, total_requests, total_tokens",
-            [records.parameter(rows)],
+            [sql.parameter(rows)],
         )
         returned = cursor.fetchall()
     added = dict(increments)

@@ -8,11 +8,25 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Self
 
+from django.utils import timezone
+
+from . import conf
+
 START = "start_date"
 END = "end_date"
 #: Far enough from either end of what a date can be for the arithmetic of every reader.
 _FIRST = dt.date(1970, 1, 1)
 _LAST = dt.date(9998, 12, 31)
+
+
+def day_of(moment: dt.datetime) -> dt.date:
+    """The day under which a call made at `moment` counts, whatever zone is activated.
+
+    A naive `moment` (USE_TZ = False) is local time of `TIME_ZONE`, as everywhere in Django.
+    """
+    if timezone.is_naive(moment):
+        moment = timezone.make_aware(moment, timezone.get_default_timezone())
+    return moment.astimezone(conf.day_timezone()).date()
 
 
 class BadDays(ValueError):

@@ -31,10 +31,11 @@ from django.utils.timezone import get_default_timezone
 
 from . import conf, files, outbox, places, pricing, reads, recorder, scope
 from .batches import Batch, concerns_all, is_contention
-from .context import WAIT
-from .errors import contained, logger, one_line
+from .blocks import WAIT
+from .errors import contained
 from .events import UsageEvent, utc_now
 from .interruptions import from_outside
+from .log import logger, one_line
 from .owners import on_event_loop
 from .redaction import clean_error
 from .scope import open_units

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import functools
-import logging
 from collections import Counter
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
 from . import conf
 from .interruptions import from_outside
+from .log import logger, one_line
 from .redaction import clean_error
 
 P = ParamSpec("P")
 T = TypeVar("T")
-
-logger = logging.getLogger("ai_usage_tracker")
 
 #: How often each place failed since the process began; read by the health report.
 failures: Counter[str] = Counter()
@@ -61,20 +59,3 @@ def was_stopped(error: BaseException | None) -> bool:
     while error is not None and not isinstance(error, KeyboardInterrupt):
         error = error.__cause__ or error.__context__
     return error is not None
-
-
-def shown_user(user_id: str | None, username: str) -> str:
-    """How log lines name a user."""
-    if user_id is None:
-        return "-"
-    if username and conf.log_usernames():
-        return one_line(username)
-    return f"user:{one_line(user_id)}"
-
-
-def one_line(text: object) -> str:
-    """`text` with control characters and line separators escaped, so that it forges no log line."""
-    plain = str(text)
-    if plain.isprintable():
-        return plain
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in plain)

@@ -22,6 +22,7 @@ from django.utils import timezone
 from django.utils.dateparse import parse_date, parse_datetime
 
 from . import conf, daily, places
+from .days import day_of
 from .events import MANUAL, MAX_COST, MAX_COUNT, Usage, UsageEvent, named_uuid7
 from .models import AIUsageLog, AIUsageTracking
 from .pricing import price
@@ -312,11 +313,11 @@ def _metadata(value: Any) -> Any:
 
 
 def _leave_out_pruned(read: _Read, using: str) -> None:
-    days = {conf.day_of(event.created_at) for event in read.events.values()}
+    days = {day_of(event.created_at) for event in read.events.values()}
     rows = AIUsageTracking.objects.using(using).filter(logs_pruned=True, date__in=days)
     pruned = set(rows.values_list("user_id", "date"))
     for key, event in list(read.events.items()):
-        if (_user_key(event.user_id), conf.day_of(event.created_at)) in pruned:
+        if (_user_key(event.user_id), day_of(event.created_at)) in pruned:
             del read.events[key]
             read.pruned += 1
 
@@ -347,7 +348,7 @@ def _store(events: Mapping[Any, UsageEvent], using: str) -> dict[Any, str]:
 def _add_up(events: Iterator[UsageEvent]) -> dict[daily.Key, daily.Sums]:
     return daily.merge(
         (
-            (_user_key(event.user_id), conf.day_of(event.created_at)),
+            (_user_key(event.user_id), day_of(event.created_at)),
             daily.of_call(
                 event.prompt_tokens,
                 event.completion_tokens,

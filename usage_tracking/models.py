@@ -16,6 +16,7 @@ from django.utils import timezone
 from django.utils.functional import classproperty
 
 from . import conf, daily
+from .days import day_of
 from .events import MANUAL, REPORTED, UNKNOWN, utc_now, uuid7
 from .fields import UserForeignKey, cascade, set_null
 from .querysets import AIUsageLogQuerySet
@@ -29,7 +30,7 @@ def new_id() -> UUID:
 
 def today() -> dt.date:
     """Today in AI_USAGE_DAY_TIMEZONE."""
-    return conf.day_of(timezone.now())
+    return day_of(timezone.now())
 
 
 class AIUsageLog(models.Model):
@@ -189,7 +190,7 @@ class AIUsageLog(models.Model):
         if not hasattr(self.created_at, "resolve_expression"):
             # Text too, as Django's field takes it.
             field: Any = self._meta.get_field("created_at")
-            self.day = conf.day_of(field.to_python(self.created_at))
+            self.day = day_of(field.to_python(self.created_at))
         elif self.__dict__.get("day") is None:
             self.day = today()  # until the database has evaluated the expression
 

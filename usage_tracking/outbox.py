@@ -27,9 +27,11 @@ from django.core.signals import setting_changed
 
 from . import conf, dead_letters, files, places, segments
 from .dead_letters import DeadLetter
-from .errors import contained, logger, one_line
+from .errors import contained
 from .events import UsageEvent
+from .host.test_runs import running_test
 from .interruptions import from_outside
+from .log import logger, one_line
 from .redaction import clean_error
 from .segments import Belongs, Segment
 
@@ -714,7 +716,7 @@ def get() -> Outbox:
     """The outbox of this process under the settings in force."""
     global _outbox, _test
     if inline():
-        test = conf.running_test()
+        test = running_test()
         enters = test is not None and listener is not None and listener.enters_test_class()
         if test is not _test or enters:
             # What the last test left is not for this one.
@@ -740,12 +742,12 @@ def inline() -> bool:
     So it is with `AI_USAGE_OUTBOX = None`, and in a site's own tests: there not at moments, but
     when the usage tables are read.
     """
-    return conf.running_test() is not None or conf.inline()
+    return running_test() is not None or conf.inline()
 
 
 def in_test() -> bool:
     """Whether a test of the site's is running and has not been given an outbox of its own."""
-    return inline() and conf.running_test() is not None
+    return inline() and running_test() is not None
 
 
 def put(event: UsageEvent) -> None:

@@ -23,7 +23,8 @@ from django.utils.functional import LazyObject, SimpleLazyObject, empty
 from django.utils.module_loading import import_string
 
 from . import conf, forks, places
-from .errors import contained, logger, one_line
+from .errors import contained
+from .log import logger, one_line
 from .places import Place
 
 

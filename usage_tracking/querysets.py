@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from django.db import NotSupportedError, models, transaction
 
-from . import conf, daily
+from . import daily
+from .days import day_of
 
 if TYPE_CHECKING:
     from .models import AIUsageLog
@@ -101,7 +102,7 @@ class AIUsageLogQuerySet(models.QuerySet["AIUsageLog"]):
     def _set_days(self, rows: AIUsageLogQuerySet) -> None:
         by_day: dict[dt.date, list[Any]] = {}
         for pk, day, created_at in rows.values_list("pk", "day", "created_at"):
-            if (right := conf.day_of(created_at)) != day:
+            if (right := day_of(created_at)) != day:
                 by_day.setdefault(right, []).append(pk)
         for day, pks in by_day.items():
             super(AIUsageLogQuerySet, self._plain(pks)).update(day=day)

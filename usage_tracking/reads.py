@@ -15,8 +15,9 @@ from typing import Any
 from django.db import connections, transaction
 from django.db.backends.signals import connection_created
 
-from . import conf, outbox, recorder
+from . import outbox, recorder
 from .errors import contained
+from .host.test_runs import running_test
 from .models import AIUsageLog, AIUsageTracking
 
 #: Delivers what waits; registered by delivery.
@@ -192,7 +193,7 @@ def _is_of_class(block: object) -> bool:
 
 
 def _created(*, connection: Any, **_: object) -> None:
-    if conf.running_test() is not None:
+    if running_test() is not None:
         _watch(connection)
 
 

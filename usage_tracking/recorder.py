@@ -14,8 +14,9 @@ from django.db import Error as DatabaseError
 from django.http.response import HttpResponseBase
 
 from . import conf, files, outbox
-from .errors import contain, contained, logger, one_line, shown_user
+from .errors import contain, contained
 from .events import ENDING, MANUAL, UNKNOWN, Usage, UsageEvent, utc_now, uuid7
+from .log import logger, one_line, shown_user
 from .owners import Owner, on_event_loop, owner_of, resolve_at, resolve_here
 from .places import NOWHERE, Place, here
 from .redaction import clean_metadata, clean_name

@@ -21,7 +21,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar, cast
 from django.http import HttpRequest
 
 from . import conf, files
-from .errors import contained, logger
+from .errors import contained
+from .host.test_runs import running_test
+from .log import logger
 from .owners import Connection, Owner, Pending, loaded, owner_of
 from .places import NOWHERE, Place, has_many, here
 from .redaction import clean_metadata
@@ -95,7 +97,7 @@ class Unit:
         self.id = f"{self.pid}-{next(_numbers)}"
         self.request = request
         self.within = within
-        self.test = conf.running_test()
+        self.test = running_test()
         self.open = False
         self.began = time.monotonic()
         self.ended = 0.0
@@ -340,7 +342,7 @@ def attribution() -> Attribution:
     scope = _scope.get()
     if scope is None:
         unit = _loose.get()
-        if unit is None or unit.pid != os.getpid() or unit.test is not conf.running_test():
+        if unit is None or unit.pid != os.getpid() or unit.test is not running_test():
             unit = Unit()
             _loose.set(unit)
         return Attribution(None, None, conf.default_section(), {}, unit, None, here())

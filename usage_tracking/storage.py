@@ -19,7 +19,8 @@ from django.db import connections, transaction
 from django.db.models import QuerySet
 from django.utils import timezone
 
-from . import conf, daily, places, records, users
+from . import daily, places, sql, users
+from .days import day_of
 from .errors import contained
 from .events import ENDING, MAX_USERNAME, UsageEvent, utc_now
 from .models import AIUsageLog, AIUsageTracking
@@ -114,7 +115,7 @@ def _prepare(events: Iterable[UsageEvent], patience: dt.timedelta) -> list[Row]:
         except ValidationError:  # the site has changed its user model since
             user_id = None
         give_up = utc_now() - event.created_at > patience
-        rows.append(Row(event, user_id, price(event), conf.day_of(event.created_at), give_up))
+        rows.append(Row(event, user_id, price(event), day_of(event.created_at), give_up))
     return rows
 
 
@@ -164,7 +165,7 @@ def _insert(rows: Sequence[Row], using: str, *, locking: bool) -> dict[UUID, Any
         "give_up": "boolean",
         **_COLUMNS,
     }
-    events = records.relation(columns, connection, "e")
+    events = sql.relation(columns, connection, "e")
     if locking:
         common, user_id, source = _locking(events, connection)
     else:
@@ -174,7 +175,7 @@ def _insert(rows: Sequence[Row], using: str, *, locking: bool) -> dict[UUID, Any
             f"INSERT INTO {quote(AIUsageLog._meta.db_table)} (id, user_id, {', '.join(_COLUMNS)}) "
             f"{common}SELECT e.id, {user_id}, {', '.join(f'e.{name}' for name in _COLUMNS)} "
             f"{source} ORDER BY e.id ON CONFLICT (id) DO NOTHING RETURNING id, user_id",
-            [records.parameter(_record(row, connection) for row in rows)],
+            [sql.parameter(_record(row, connection) for row in rows)],
         )
         returned = cursor.fetchall()
     pk = AIUsageLog._meta.pk
@@ -278,14 +279,14 @@ def _lock(keys: Iterable[daily.Key], using: str) -> set[daily.Key]:
     user: Any = get_user_model()._meta.pk
     columns = {"user_id": str(user.rel_db_type(connection)), "day": "date"}
     wanted = (
-        {"user_id": records.key(user, user_id, connection), "day": day.isoformat()}
+        {"user_id": sql.key(user, user_id, connection), "day": day.isoformat()}
         for user_id, day in keys
     )
     with connection.cursor() as cursor:
         cursor.execute(
-            f"WITH {_free(records.relation(columns, connection, 'e'), connection)} "
+            f"WITH {_free(sql.relation(columns, connection, 'e'), connection)} "
             "SELECT user_id, day FROM free",
-            [records.parameter(wanted)],
+            [sql.parameter(wanted)],
         )
         return {(user.to_python(user_id), day) for user_id, day in cursor.fetchall()}
 
@@ -314,8 +315,8 @@ def _record(row: Row, connection: Any) -> dict[str, Any]:
     event = row.event
     return {
         "id": event.id.hex,
-        "user_id": records.key(get_user_model()._meta.pk, row.user_id, connection),
-        "username": records.key(_username_field(), _known_username(event), connection),
+        "user_id": sql.key(get_user_model()._meta.pk, row.user_id, connection),
+        "username": sql.key(_username_field(), _known_username(event), connection),
         "give_up": row.give_up,
         "section": event.section,
         "provider": event.provider,
@@ -332,7 +333,7 @@ def _record(row: Row, connection: Any) -> dict[str, Any]:
         "error_message": event.error_message or None,
         "metadata": metadata_of(event),
         "day": row.day.isoformat(),
-        "created_at": records.moment(moment_of(event), connection),
+        "created_at": sql.moment(moment_of(event), connection),
     }
 
 

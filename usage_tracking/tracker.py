@@ -13,10 +13,12 @@ from django.db import DatabaseError, connections, transaction
 from django.utils import timezone
 
 from . import conf, daily, direct, forks, outbox, places, reads, recorder, tracklog
-from .context import ai_usage
+from .blocks import ai_usage
+from .days import day_of
 from .delivery import delivery
-from .errors import contain, logger, shown_user
+from .errors import contain
 from .events import MAX_COUNT, Usage, UsageEvent
+from .log import logger, shown_user
 from .models import AIUsageLog, AIUsageTracking, today
 from .owners import Owner, on_event_loop, owner_of
 from .pricing import price
@@ -302,7 +304,7 @@ def _preview(event: UsageEvent, user: Any, before: daily.Sums) -> Tracked:
         success=event.success,
         error_message=event.error_message or None,
         metadata=metadata_of(event),
-        day=conf.day_of(event.created_at),
+        day=day_of(event.created_at),
         created_at=moment_of(event),
     )
     log.is_preview = True

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 
-from . import conf
-from .errors import logger, one_line, shown_user
+from .days import day_of
 from .events import UsageEvent
+from .log import logger, one_line, shown_user
 from .storage import Stored
 
 
@@ -30,7 +30,7 @@ def storing(events: list[UsageEvent]) -> None:
         name, section = name_of(event), one_line(event.section)
         logger.debug("[TRACK_LOG] Creating AIUsageLog - User: %s, Section: %s", name, section)
         if event.user_id is not None:
-            day = conf.day_of(event.created_at)
+            day = day_of(event.created_at)
             logger.debug(
                 "[TRACK_AGGREGATE] Adding to AIUsageTracking - User: %s, Date: %s", name, day
             )

@@ -12,7 +12,7 @@ from django.db import router, transaction
 from django.db.models import Count, Max, Min, Sum
 
 from . import daily
-from .errors import logger
+from .log import logger
 from .models import AIUsageLog, AIUsageTracking, today
 
 #: Logs removed in one transaction: well under a second, and nobody else waits for these rows.

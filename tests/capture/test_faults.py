@@ -48,7 +48,7 @@ from tests.capture.test_transports import (
     Canned,
     session,
 )
-from usage_tracking import ai_usage, context, errors, outbox, propagate, scope
+from usage_tracking import ai_usage, blocks, errors, outbox, propagate, scope
 from usage_tracking.capture import stream_usage
 from usage_tracking.delivery import delivery
 from usage_tracking.middleware import AIUsageMiddleware
@@ -248,7 +248,7 @@ def traced(
             return None
         return None if function in SHELLS.get(file, ()) or file in ELSEWHERE else step
 
-    context._uses.clear()  # a block that is silent for long is no longer looked at
+    blocks._uses.clear()  # a block that is silent for long is no longer looked at
     before = sys.gettrace()
     sys.settrace(enter)
     try:

@@ -22,6 +22,7 @@ from ..events import UNKNOWN, Usage, UsageEvent, named_uuid7, utc_now, uuid7
 from ..formats import READERS
 from ..formats.reader import Reader, error_text, text
 from ..formats.streams import JSONArray, Splitter, is_binary, splitter_for
+from ..host.test_runs import running_test
 from ..redaction import clean_name, clean_text
 from ..scope import Attempt, attribution
 from .encodings import Decode, UndecodableError, decoder
@@ -287,7 +288,7 @@ class Exchange:
         self._done = True
         if self._pid != os.getpid():
             return  # a fork that inherited an open stream; its parent records it
-        if self._attribution.unit.test is not conf.running_test():
+        if self._attribution.unit.test is not running_test():
             return  # left behind by a test of the site's that has ended
         elapsed = (self._left or time.perf_counter()) - self._started
         reader, endpoint, seen = self._reader, self._endpoint, self._attribution

@@ -58,7 +58,7 @@ def _deleted(using: str, *, repair: bool) -> Iterator[Finding]:
 def _first(found: dict[daily.Key, daily.Sums], using: str) -> str:
     (user_id, day), sums = next(iter(found.items()))
     username = users.usernames([user_id], using=using).get(user_id)
-    name = errors.shown_user(str(user_id), str(username or user_id))
+    name = shown_user(str(user_id), str(username or user_id))
     number = sums.total_requests
     if number:
         what = f"lacks {number} requests" if number > 0 else f"has {-number} requests too many"

@@ -7,7 +7,7 @@ from typing import Literal
 
 from django.db import DEFAULT_DB_ALIAS
 
-from ..errors import one_line
+from ..log import one_line
 
 Level = Literal["ok", "note", "warning", "problem"]
 

@@ -20,8 +20,8 @@ from django.db import router, transaction
 from django.utils import timezone
 
 from .. import conf, outbox
+from ..blocks import ai_usage
 from ..capture import selftest
-from ..context import ai_usage
 from ..delivery import delivery
 from ..events import UsageEvent
 from ..models import AIUsageLog, AIUsageTracking, today

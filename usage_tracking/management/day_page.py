@@ -6,7 +6,7 @@ import datetime as dt
 from collections.abc import Iterator
 from decimal import Decimal
 
-from usage_tracking.errors import one_line
+from usage_tracking.log import one_line
 from usage_tracking.reports import DayReport, Figures
 
 from .tables import Table

@@ -12,12 +12,14 @@ from django.core.management.base import CommandError
 from django.db import DatabaseError, connections, router
 from django.utils import timezone
 
-from usage_tracking import checks, conf, reports, stdio
+from usage_tracking import checks, reports, stdio
 from usage_tracking.errors import was_stopped
 from usage_tracking.management import day_page
 from usage_tracking.management.base import UsageCommand
 from usage_tracking.management.tables import plain
 from usage_tracking.models import AIUsageLog
+
+from ...days import day_of
 
 _CLEAR = "\x1b[2J\x1b[H"
 _LONGEST_WATCH = 86_400.0
@@ -64,7 +66,7 @@ class Command(UsageCommand):
             while True:
                 now = timezone.now()
                 report = reports.day_report(
-                    options["date"] or conf.day_of(now),
+                    options["date"] or day_of(now),
                     user=user,
                     section=section,
                     until=now,

@@ -13,10 +13,11 @@ from typing import Any, TypeVar, cast
 
 from . import conf, outbox, recorder
 from .bodies import hold_stream
-from .errors import contain, contained, logger
+from .errors import contain, contained
 from .events import Usage, UsageEvent
 from .formats import read_response
 from .formats.reader import Reader
+from .log import logger
 from .owners import is_user, named
 from .pricing import price
 from .redaction import clean_text
