@@ -11,9 +11,10 @@ import pytest
 
 from tests.builders import make_event, make_user
 from tests.commands import run_command
-from usage_tracking import dead_letters, files, outbox, segments
+from usage_tracking import dead_letters, outbox, segments
 from usage_tracking.health import waiting
 from usage_tracking.health.findings import Thresholds
+from usage_tracking.host import files
 from usage_tracking.models import AIUsageLog
 from usage_tracking.outbox import Others, Outbox
 

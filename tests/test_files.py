@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from usage_tracking import files
+from usage_tracking.host import files
 
 
 @pytest.fixture

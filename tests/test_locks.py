@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from usage_tracking import files
 from usage_tracking.health import locks
+from usage_tracking.host import files
 
 pytestmark = pytest.mark.process
 

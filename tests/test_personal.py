@@ -19,8 +19,9 @@ from tests.sites import tables
 from tests.test_daily import DAY
 from tests.threads import blocks_another, run_in_threads
 from tests.waiting import wait_for, wait_until
-from usage_tracking import daily, outbox, personal, reports, stdio
+from usage_tracking import daily, outbox, personal, reports
 from usage_tracking.days import day_of
+from usage_tracking.host import stdio
 from usage_tracking.models import AIUsageLog, AIUsageTracking
 from usage_tracking.storage import store
 

@@ -27,7 +27,8 @@ from tests.builders import capture
 from tests.children import ROOT
 from tests.told import attributed, only_row
 from tests.waiting import run
-from usage_tracking import ai_usage, blocks, forks, outbox, owners, recorder
+from usage_tracking import ai_usage, blocks, outbox, owners, recorder
+from usage_tracking.host import forks
 from usage_tracking.middleware import AIUsageMiddleware
 from usage_tracking.models import AIUsageLog
 from usage_tracking.owners import Owner, Pending

@@ -23,7 +23,7 @@ from django.db import (
 
 from . import reads, tracklog
 from .events import UsageEvent
-from .interruptions import from_outside
+from .host.interruptions import from_outside
 from .storage import store
 
 #: Classes of SQLSTATE that speak of the values of a row, of what a trigger raises, and of a view's

@@ -18,7 +18,8 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import connections, router
 from django.utils.module_loading import import_string
 
-from . import capture, conf, files, hosting, outbox, places
+from . import capture, conf, outbox, places
+from .host import files, hosting
 from .models import AIUsageLog
 from .pricing import PRICE_KINDS, rate_of
 

@@ -9,8 +9,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from . import files, places
+from . import places
 from .events import UsageEvent, utc_now
+from .host import files
 from .redaction import REDACTED
 from .segments import Belongs, databases, make_directory, without_user
 

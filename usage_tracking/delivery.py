@@ -29,12 +29,13 @@ from django.db import OperationalError, connections, transaction
 from django.db import close_old_connections as renew_connections
 from django.utils.timezone import get_default_timezone
 
-from . import conf, files, outbox, places, pricing, reads, recorder, scope
+from . import conf, outbox, places, pricing, reads, recorder, scope
 from .batches import Batch, concerns_all, is_contention
 from .blocks import WAIT
 from .errors import contained
 from .events import UsageEvent, utc_now
-from .interruptions import from_outside
+from .host import files
+from .host.interruptions import from_outside
 from .log import logger, one_line
 from .owners import on_event_loop
 from .redaction import clean_error

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
 from . import conf
-from .interruptions import from_outside
+from .host.interruptions import from_outside
 from .log import logger, one_line
 from .redaction import clean_error
 

@@ -25,12 +25,13 @@ from uuid import UUID
 from asgiref.sync import sync_to_async
 from django.core.signals import setting_changed
 
-from . import conf, dead_letters, files, places, segments
+from . import conf, dead_letters, places, segments
 from .dead_letters import DeadLetter
 from .errors import contained
 from .events import UsageEvent
+from .host import files
+from .host.interruptions import from_outside
 from .host.test_runs import running_test
-from .interruptions import from_outside
 from .log import logger, one_line
 from .redaction import clean_error
 from .segments import Belongs, Segment

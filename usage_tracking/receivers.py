@@ -16,9 +16,10 @@ from django.contrib.auth import get_user_model
 from django.db import connections, router, transaction
 from django.db.models.signals import post_delete, pre_delete
 
-from . import conf, daily, forks, places, users
+from . import conf, daily, places, users
 from .errors import contained
 from .fields import is_beside_users
+from .host import forks
 from .models import AIUsageLog, AIUsageTracking
 
 _BEFORE = "_ai_usage_before"

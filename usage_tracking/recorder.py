@@ -13,9 +13,10 @@ from asgiref.sync import sync_to_async
 from django.db import Error as DatabaseError
 from django.http.response import HttpResponseBase
 
-from . import conf, files, outbox
+from . import conf, outbox
 from .errors import contain, contained
 from .events import ENDING, MANUAL, UNKNOWN, Usage, UsageEvent, utc_now, uuid7
+from .host import files
 from .log import logger, one_line, shown_user
 from .owners import Owner, on_event_loop, owner_of, resolve_at, resolve_here
 from .places import NOWHERE, Place, here

@@ -20,8 +20,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar, cast
 
 from django.http import HttpRequest
 
-from . import conf, files
+from . import conf
 from .errors import contained
+from .host import files
 from .host.test_runs import running_test
 from .log import logger
 from .owners import Connection, Owner, Pending, loaded, owner_of

@@ -12,12 +12,13 @@ from typing import Any, Self
 from django.db import DatabaseError, connections, transaction
 from django.utils import timezone
 
-from . import conf, daily, direct, forks, outbox, places, reads, recorder, tracklog
+from . import conf, daily, direct, outbox, places, reads, recorder, tracklog
 from .blocks import ai_usage
 from .days import day_of
 from .delivery import delivery
 from .errors import contain
 from .events import MAX_COUNT, Usage, UsageEvent
+from .host import forks
 from .log import logger, shown_user
 from .models import AIUsageLog, AIUsageTracking, today
 from .owners import Owner, on_event_loop, owner_of

@@ -12,7 +12,7 @@ from types import ModuleType
 from typing import Any
 
 from ..errors import contained
-from ..patching import is_patched, patch, unpatch
+from ..host.patching import is_patched, patch, unpatch
 from .exchange import Exchange, begin
 from .sending import awrap, wrap
 from .stream_usage import Hiding, Question

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import wrapt
 
 from ..errors import contained
-from ..patching import is_patched, patch, unpatch
+from ..host.patching import is_patched, patch, unpatch
 from .exchange import Exchange, begin
 from .sending import wrap
 from .stream_usage import Hiding, Question

@@ -10,9 +10,10 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
 
-from .. import conf, files, outbox, segments
+from .. import conf, outbox, segments
 from ..delivery import ORPHANS_EVERY, TIMER
 from ..events import UsageEvent, utc_now
+from ..host import files
 from .findings import Finding, Result, Thresholds, note, ok, problem, warning
 from .locks import locks
 from .trial import FLUSH

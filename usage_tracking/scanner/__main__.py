@@ -7,7 +7,7 @@ from argparse import ArgumentParser
 from collections.abc import Sequence
 from functools import partial
 
-from .. import stdio
+from ..host import stdio
 from . import cli
 
 

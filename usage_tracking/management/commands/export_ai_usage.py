@@ -8,7 +8,8 @@ from typing import Any
 from django.core import serializers
 from django.core.management.base import CommandError
 
-from usage_tracking import checks, personal, reports, stdio
+from usage_tracking import checks, personal, reports
+from usage_tracking.host import stdio
 from usage_tracking.management.base import UsageCommand
 from usage_tracking.management.terminal import add_database, database, explained
 

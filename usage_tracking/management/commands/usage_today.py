@@ -12,8 +12,9 @@ from django.core.management.base import CommandError
 from django.db import DatabaseError, connections, router
 from django.utils import timezone
 
-from usage_tracking import checks, reports, stdio
+from usage_tracking import checks, reports
 from usage_tracking.errors import was_stopped
+from usage_tracking.host import stdio
 from usage_tracking.management import day_page
 from usage_tracking.management.base import UsageCommand
 from usage_tracking.management.tables import plain
