@@ -250,7 +250,8 @@ def before_request(rounds: int) -> Before:
     from django.http import HttpRequest
     from django.utils.functional import SimpleLazyObject
 
-    from usage_tracking import ai_usage, capture, scope
+    from usage_tracking import ai_usage, capture
+    from usage_tracking.attribution import scope
     from usage_tracking.capture import endpoints, exchange, httpx
 
     capture.install(["httpx2"])

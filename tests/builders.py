@@ -10,10 +10,10 @@ from typing import Any
 from django.contrib.auth.models import User
 from django.db import connection, transaction
 
+from usage_tracking.attribution.scope import attribution
 from usage_tracking.events import REPORTED, UsageEvent, utc_now, uuid7
 from usage_tracking.models import AIUsageLog
 from usage_tracking.recorder import record
-from usage_tracking.scope import attribution
 
 NOON = dt.datetime(2026, 3, 14, 12, 0, tzinfo=dt.UTC)
 

@@ -15,8 +15,9 @@ from pytest_django import Settings
 from tests.builders import capture, make_user
 from tests.told import attributed, rows
 from tests.waiting import PATIENCE
-from usage_tracking import ai_section, ai_usage, errors, outbox, scope
+from usage_tracking import ai_section, ai_usage, errors, outbox
 from usage_tracking.asgi import AIUsageASGIMiddleware
+from usage_tracking.attribution import scope
 
 pytestmark = pytest.mark.django_db
 

@@ -18,8 +18,9 @@ from tests.builders import capture, make_user
 from tests.providers import join
 from tests.told import attributed, rows
 from tests.waiting import PATIENCE
-from usage_tracking import ai_section, ai_usage, outbox, scope, track_ai_usage
+from usage_tracking import ai_section, ai_usage, outbox, track_ai_usage
 from usage_tracking.asgi import AIUsageASGIMiddleware
+from usage_tracking.attribution import scope
 
 pytest.importorskip("channels")  # optional, as it is for a site
 

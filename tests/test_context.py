@@ -33,7 +33,8 @@ from tests.cases import check_each
 from tests.providers import join, wait_for
 from tests.told import assert_told_alike, attributed, forget, only_row, rows
 from tests.views import aask, aask_for_stream, ask, ask_for_stream
-from usage_tracking import ai_usage, blocks, errors, outbox, scope
+from usage_tracking import ai_usage, blocks, errors, outbox
+from usage_tracking.attribution import scope
 from usage_tracking.delivery import delivery
 
 one_certificate, provider = providers.one_certificate, providers.provider

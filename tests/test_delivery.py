@@ -41,16 +41,17 @@ from tests.commands import run_command
 from tests.ledger import assert_in_step, read_days
 from tests.threads import run_in_threads
 from tests.waiting import PATIENCE, join, wait_for, wait_until
-from usage_tracking import ai_usage, batches, outbox, recorder, scope, storage, track_ai_usage
+from usage_tracking import ai_usage, batches, outbox, recorder, storage, track_ai_usage
 from usage_tracking import delivery as delivery_module
+from usage_tracking.attribution import scope
+from usage_tracking.attribution.scope import Attribution, Call, Unit
+from usage_tracking.attribution.users import Pending
 from usage_tracking.delivery import Delivered, Delivery, delivery
 from usage_tracking.events import Usage, UsageEvent, utc_now
 from usage_tracking.models import AIUsageLog, AIUsageTracking
 from usage_tracking.outbox import Outbox
-from usage_tracking.owners import Pending
 from usage_tracking.pricing import table
 from usage_tracking.recorder import record_manually
-from usage_tracking.scope import Attribution, Call, Unit
 from usage_tracking.storage import Stored
 
 pytestmark = pytest.mark.django_db

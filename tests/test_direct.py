@@ -34,11 +34,11 @@ from usage_tracking import (
     track_ai_usage,
     track_ai_usage_safe,
 )
+from usage_tracking.attribution.scope import attribution
 from usage_tracking.delivery import Delivery, delivery
 from usage_tracking.events import UsageEvent
 from usage_tracking.models import AIUsageLog, AIUsageTracking
 from usage_tracking.outbox import Outbox
-from usage_tracking.scope import attribution
 from usage_tracking.tracker import Tracked, track_in_transaction
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -53,7 +53,8 @@ from tests.cases import check_each
 from tests.providers import LIMIT, join, wait_for
 from tests.told import assert_told_alike, attributed, forget, only_row, rows
 from tests.views import aask, aask_for_stream, ask, ask_for_stream
-from usage_tracking import ai_usage, errors, middleware, scope, track_ai_usage
+from usage_tracking import ai_usage, errors, middleware, track_ai_usage
+from usage_tracking.attribution import scope
 from usage_tracking.middleware import AIUsageMiddleware
 
 one_certificate, provider = providers.one_certificate, providers.provider

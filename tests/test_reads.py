@@ -21,8 +21,8 @@ from tests.commands import run_command
 from tests.ledger import assert_in_step
 from tests.threads import run_in_threads
 from usage_tracking import ai_usage, outbox, track_ai_usage
+from usage_tracking.attribution.scope import Unit
 from usage_tracking.models import AIUsageLog, AIUsageTracking
-from usage_tracking.scope import Unit
 
 needs_database = pytest.mark.django_db
 

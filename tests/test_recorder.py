@@ -24,7 +24,8 @@ from project.stub import StubProvider
 from tests import providers
 from tests.told import attributed, only_row, rows
 from tests.views import aask, ask
-from usage_tracking import AIUsageTracker, ai_usage, recorder, scope, track_ai_usage
+from usage_tracking import AIUsageTracker, ai_usage, recorder, track_ai_usage
+from usage_tracking.attribution import scope
 from usage_tracking.events import UsageEvent, utc_now, uuid7
 from usage_tracking.models import AIUsageTracking
 

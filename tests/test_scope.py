@@ -20,10 +20,9 @@ from django.utils.functional import SimpleLazyObject
 from pytest_django import Settings
 
 from tests.cases import check_each
-from usage_tracking import ai_section, ai_usage, errors, owners, propagate, scope
-from usage_tracking.bodies import hold_stream
-from usage_tracking.owners import Owner
-from usage_tracking.scope import (
+from usage_tracking import ai_section, ai_usage, errors, propagate
+from usage_tracking.attribution import scope, users
+from usage_tracking.attribution.scope import (
     Scope,
     Steps,
     Unit,
@@ -32,6 +31,8 @@ from usage_tracking.scope import (
     enter,
     leave,
 )
+from usage_tracking.attribution.streams import hold_stream
+from usage_tracking.attribution.users import Owner
 
 ADA = User(pk=7, username="ada")
 GRACE = User(pk=8, username="grace")
@@ -208,7 +209,7 @@ class TestUser:
 
         assert (found.owner, loaded) == (None, [])
         assert found.pending is not None
-        assert owners.resolve(found.pending.source) == ADA
+        assert users.resolve(found.pending.source) == ADA
         assert loaded == [ADA]
 
     def test_lazy_user_is_the_one_of_the_call_whatever_the_view_does_later(self) -> None:
@@ -218,7 +219,7 @@ class TestUser:
         request.user = AnonymousUser()  # a logout
 
         assert found.pending is not None
-        assert owners.resolve(found.pending.source) == ADA
+        assert users.resolve(found.pending.source) == ADA
 
     def test_user_that_a_scope_names_wins(self) -> None:
         with Steps(Scope(Unit(self.request(user=ADA)), user=GRACE)):

@@ -28,7 +28,8 @@ from tests.children import run_python
 from tests.providers import LIMIT, join, wait_for
 from tests.told import attributed, only_row, rows
 from tests.views import ask
-from usage_tracking import ai_usage, propagate, scope, threads
+from usage_tracking import ai_usage, propagate
+from usage_tracking.attribution import scope, threads
 
 one_certificate, provider = providers.one_certificate, providers.provider
 stub, user = providers.stub, providers.user
@@ -427,7 +428,7 @@ class TestThreadPool:
 def test_pool_of_processes_does_not_act_for_the_visitor_who_started_it(tmp_path: Path):
     """Its processes are forks, which inherit all; they live on and serve others."""
     (tmp_path / "jobs.py").write_text(
-        "from usage_tracking.scope import attribution\n"
+        "from usage_tracking.attribution.scope import attribution\n"
         "def section(_=None):\n"
         "    return attribution().section\n"
     )
@@ -460,7 +461,7 @@ def test_propagated_job_of_a_pool_of_processes_takes_the_scope_along(
     tmp_path: Path, method: str
 ) -> None:
     (tmp_path / "jobs.py").write_text(
-        "from usage_tracking.scope import attribution\n"
+        "from usage_tracking.attribution.scope import attribution\n"
         "def told(_=None):\n"
         "    here = attribution()\n"
         "    name = here.owner.username if here.owner else None\n"

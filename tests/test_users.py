@@ -27,13 +27,14 @@ from tests.builders import capture
 from tests.children import ROOT
 from tests.told import attributed, only_row
 from tests.waiting import run
-from usage_tracking import ai_usage, blocks, outbox, owners, recorder
+from usage_tracking import ai_usage, blocks, outbox, recorder
+from usage_tracking.attribution import users
+from usage_tracking.attribution.scope import attribution
+from usage_tracking.attribution.users import Owner, Pending
 from usage_tracking.host import forks
 from usage_tracking.middleware import AIUsageMiddleware
 from usage_tracking.models import AIUsageLog
-from usage_tracking.owners import Owner, Pending
 from usage_tracking.places import NOWHERE
-from usage_tracking.scope import attribution
 
 URL = "https://api.openai.com/v1/chat/completions"
 EVENTS = b'data: {"choices": [{"delta": {"content": "Hi"}}]}\n\n' * 3
@@ -65,7 +66,7 @@ def lazy(user: User) -> Any:
 
 
 def is_loaded(user: Any) -> bool:
-    return not isinstance(owners.loaded(user), Pending)
+    return not isinstance(users.loaded(user), Pending)
 
 
 def test_stream_freed_inside_a_statement_makes_no_query_there(lazy: Any) -> None:
@@ -99,23 +100,23 @@ def test_failing_look_up_leaves_the_transaction_of_its_caller_intact(user: User)
 
     with transaction.atomic():
         with pytest.raises(DatabaseError):
-            owners.resolve(SimpleLazyObject(fail))
+            users.resolve(SimpleLazyObject(fail))
         assert User.objects.get() == user
 
 
 def test_broken_transaction_is_not_asked(user: User, lazy: Any) -> None:
     with transaction.atomic():
         connection.set_rollback(True)
-        assert owners.resolve_here(Pending(lazy)) is None
+        assert users.resolve_here(Pending(lazy)) is None
         assert not is_loaded(lazy)
 
 
 def test_sound_connection_is_asked(user: User, lazy: Any) -> None:
-    assert owners.resolve_here(Pending(lazy)) == Owner(str(user.pk), "ada")
+    assert users.resolve_here(Pending(lazy)) == Owner(str(user.pk), "ada")
 
 
 async def test_event_loop_is_not_held_up() -> None:
-    assert owners.resolve_here(Pending(SimpleLazyObject(lambda: 1 / 0))) is None
+    assert users.resolve_here(Pending(SimpleLazyObject(lambda: 1 / 0))) is None
 
 
 class TestNamed:
@@ -280,12 +281,12 @@ class TestSession:
 
     @staticmethod
     def pending(request: Any) -> Pending:
-        pending = owners.loaded(request)
+        pending = users.loaded(request)
         assert isinstance(pending, Pending)
         return pending.during(request)
 
     def resolve(self, request: Any) -> Any:
-        return owners.resolve_at(NOWHERE, self.pending(request))
+        return users.resolve_at(NOWHERE, self.pending(request))
 
     @pytest.mark.parametrize("read", [False, True])
     def test_session_stays_as_it_was(self, user: User, read: bool) -> None:
@@ -349,7 +350,7 @@ class TestSession:
         assert request.user.pk
         Session.objects.all().delete()
 
-        assert owners.resolve_at(NOWHERE, pending) == user
+        assert users.resolve_at(NOWHERE, pending) == user
 
     @pytest.mark.parametrize("before", ["ada", None])
     def test_user_of_before_a_login_is_not_the_one_of_after_it(
@@ -362,13 +363,13 @@ class TestSession:
         )
         request.session.save()
 
-        assert owners.resolve_at(NOWHERE, pending) == AnonymousUser()
+        assert users.resolve_at(NOWHERE, pending) == AnonymousUser()
 
     def test_call_before_the_authentication_finds_the_user(self, user: User) -> None:
         request = self.request_of(self.login(user))
         before = deepcopy(vars(request.session))
 
-        assert owners.resolve_at(NOWHERE, Pending(request)) == user
+        assert users.resolve_at(NOWHERE, Pending(request)) == user
         assert vars(request.session) == before
 
     def test_lazy_user_of_another_kind_is_loaded_as_it_is(self, user: User) -> None:
@@ -402,7 +403,7 @@ class TestSession:
 
         monkeypatch.setattr(sys.modules["django.contrib.auth.middleware"], "get_user", fail)
         with pytest.raises(DatabaseError):
-            owners.resolve_at(NOWHERE, pending)
+            users.resolve_at(NOWHERE, pending)
         assert User.objects.count() == 1
 
 

@@ -22,7 +22,8 @@ from django.utils.functional import SimpleLazyObject
 from tests.builders import capture, make_event, make_log, make_superuser, make_user, rolled_back
 from tests.commands import run_command
 from tests.routers import Router, ShortRouter
-from usage_tracking import outbox, places, track_ai_usage, users
+from usage_tracking import outbox, places, related_users, track_ai_usage
+from usage_tracking.attribution.scope import attribution
 from usage_tracking.delivery import delivery
 from usage_tracking.events import utc_now
 from usage_tracking.health import activity, site
@@ -31,7 +32,6 @@ from usage_tracking.models import AIUsageLog, AIUsageTracking
 from usage_tracking.outbox import Outbox
 from usage_tracking.recorder import record
 from usage_tracking.reports import daily_rows_report, find_user, period_report
-from usage_tracking.scope import attribution
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -86,7 +86,9 @@ def now(user: User | None = None, **changes: Any) -> Any:
 
 
 def make_calls(*users: User | None) -> None:
-    AIUsageLog.objects.bulk_create(make_log(user=user, created_at=timezone.now()) for user in users)
+    AIUsageLog.objects.bulk_create(
+        make_log(user=user, created_at=timezone.now()) for user in related_users
+    )
 
 
 def owners() -> list[Any]:
@@ -273,7 +275,7 @@ class TestDeletion:
                 CaptureQueriesContext(connections["usage"]) as there,
                 CaptureQueriesContext(connections["default"]) as here,
             ):
-                users.delete()
+                related_users.delete()
             looks = [q for q in here if any(name in q["sql"] for name in catalogs)]
             return len(there), len(looks)
 
@@ -341,14 +343,14 @@ class TestDeletion:
 
     def test_deletion_while_a_delivery_writes(self, ada, box, monkeypatch):
         """It finds the user before, and nobody after."""
-        look_up = users.usernames
+        look_up = related_users.usernames
 
         def usernames(keys: Any, *, using: str) -> Any:
             found = look_up(keys, using=using)
             User.objects.all().delete()
             return found
 
-        monkeypatch.setattr(users, "usernames", usernames)
+        monkeypatch.setattr(related_users, "usernames", usernames)
         box.put(now(ada))
         delivery.deliver()
 
@@ -410,7 +412,7 @@ class TestExplicit:
     def test_row_that_is_committed_is_not_refused_afterwards(self, settings, monkeypatch):
         """The caller would write it again."""
         settings.AI_USAGE_RAISE_ERRORS = False
-        ada, look_up, asked = make_user(), users.usernames, []
+        ada, look_up, asked = make_user(), related_users.usernames, []
 
         def usernames(keys: Any, *, using: str) -> Any:
             asked.append(keys)
@@ -418,7 +420,7 @@ class TestExplicit:
                 raise OperationalError("the users are away")
             return look_up(keys, using=using)
 
-        monkeypatch.setattr(users, "usernames", usernames)
+        monkeypatch.setattr(related_users, "usernames", usernames)
         log, day = track_ai_usage(ada, "chat", 150, 80)
 
         assert (log.is_preview, day.total_requests, len(asked)) == (False, 1, 2)

@@ -23,12 +23,12 @@ from tests.builders import capture
 from tests.providers import until
 from tests.told import attributed, rows
 from usage_tracking import ai_usage, asgi, blocks, conf, outbox
+from usage_tracking.attribution.scope import Steps, current, open_units
+from usage_tracking.attribution.users import Connection
 from usage_tracking.connections import Visit
 from usage_tracking.contrib import running
 from usage_tracking.delivery import delivery
 from usage_tracking.middleware import AIUsageMiddleware
-from usage_tracking.owners import Connection
-from usage_tracking.scope import Steps, current, open_units
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

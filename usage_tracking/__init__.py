@@ -6,8 +6,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .attribution.scope import ai_section, propagate
     from .blocks import ai_usage
-    from .scope import ai_section, propagate
     from .tracker import AIUsageTracker, log_ai_usage, track_ai_usage, track_ai_usage_safe
 
 __all__ = [

@@ -20,7 +20,8 @@ class UsageTrackingConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from . import capture, checks, conf, delivery, migrating, places, receivers, threads
+        from . import capture, checks, conf, delivery, migrating, places, receivers
+        from .attribution import threads
 
         checks.register()
         places.settle()

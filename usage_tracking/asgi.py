@@ -7,11 +7,12 @@ from typing import Any
 
 from django.apps import apps
 
-from . import conf, owners
+from . import conf
+from .attribution import users
+from .attribution.scope import Scope, Steps, Unit
+from .attribution.users import Connection
 from .connections import Visit, finish
 from .errors import contained
-from .owners import Connection
-from .scope import Scope, Steps, Unit
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -39,7 +40,7 @@ class AIUsageASGIMiddleware:
     def __init__(self, app: Application) -> None:
         self.app = app
         if apps.ready and conf.enabled():
-            owners.import_backends()
+            users.import_backends()
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         kind = scope["type"]

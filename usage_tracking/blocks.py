@@ -12,16 +12,16 @@ from types import TracebackType
 from typing import Any, TypeVar, cast
 
 from . import conf, outbox, recorder
-from .bodies import hold_stream
+from .attribution.scope import Scope, Steps, Unit, current, enter, leave
+from .attribution.streams import hold_stream
+from .attribution.users import is_user, named
 from .errors import contain, contained
 from .events import Usage, UsageEvent
 from .formats import read_response
 from .formats.reader import Reader
 from .log import logger
-from .owners import is_user, named
 from .pricing import price
 from .redaction import clean_text
-from .scope import Scope, Steps, Unit, current, enter, leave
 
 F = TypeVar("F", bound=Callable[..., Any])
 

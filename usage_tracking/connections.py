@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from . import outbox, recorder
+from .attribution.scope import Scope, Unit, current, enter, leave
+from .attribution.users import Connection
 from .errors import contain, contained
-from .owners import Connection
-from .scope import Scope, Unit, current, enter, leave
 
 
 class Visit:

@@ -29,7 +29,10 @@ from django.db import OperationalError, connections, transaction
 from django.db import close_old_connections as renew_connections
 from django.utils.timezone import get_default_timezone
 
-from . import conf, outbox, places, pricing, reads, recorder, scope
+from . import conf, outbox, places, pricing, reads, recorder
+from .attribution import scope
+from .attribution.scope import open_units
+from .attribution.users import on_event_loop
 from .batches import Batch, concerns_all, is_contention
 from .blocks import WAIT
 from .errors import contained
@@ -37,11 +40,9 @@ from .events import UsageEvent, utc_now
 from .host import files
 from .host.interruptions import from_outside
 from .log import logger, one_line
-from .owners import on_event_loop
 from .redaction import clean_error
-from .scope import open_units
+from .related_users import LOCK_TIMEOUT
 from .storage import PATIENCE
-from .users import LOCK_TIMEOUT
 
 BATCH = 500
 #: Seconds after which an event is delivered though no moment came.

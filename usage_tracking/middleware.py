@@ -10,10 +10,11 @@ from django.core.exceptions import MiddlewareNotUsed
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
-from . import conf, outbox, owners, recorder
-from .bodies import hold_stream
+from . import conf, outbox, recorder
+from .attribution import users
+from .attribution.scope import Scope, Steps, Unit
+from .attribution.streams import hold_stream
 from .errors import contain, contained
-from .scope import Scope, Steps, Unit
 
 
 class AIUsageMiddleware:
@@ -32,7 +33,7 @@ class AIUsageMiddleware:
     ) -> None:
         if not conf.enabled():
             raise MiddlewareNotUsed
-        owners.import_backends()
+        users.import_backends()
         self.get_response: Callable[[HttpRequest], Any] = get_response
         self.is_async = iscoroutinefunction(get_response)
         if self.is_async:

@@ -16,7 +16,7 @@ from django.contrib.auth import get_user_model
 from django.db import connections, router, transaction
 from django.db.models.signals import post_delete, pre_delete
 
-from . import conf, daily, places, users
+from . import conf, daily, places, related_users
 from .errors import contained
 from .fields import is_beside_users
 from .host import forks
@@ -33,7 +33,9 @@ def connect() -> None:
             pre_delete.connect(remember, sender=model, dispatch_uid="usage_tracking")
             post_delete.connect(subtract, sender=model, dispatch_uid="usage_tracking")
         elif model._meta.concrete_model is user:
-            post_delete.connect(user_deleted, sender=model, dispatch_uid="usage_tracking.users")
+            post_delete.connect(
+                user_deleted, sender=model, dispatch_uid="usage_tracking.related_users"
+            )
 
 
 def user_deleted(instance: Any, using: str, **_: Any) -> None:
@@ -64,7 +66,7 @@ class _DeletedUsers:
     def __call__(self) -> None:
         if forks.is_inherited(connections[places.own()]):
             raise RuntimeError("this process was forked, and its connection is the parent's")
-        users.remove(self.keys, using=places.own())
+        related_users.remove(self.keys, using=places.own())
 
 
 def _deleted_users(using: str) -> _DeletedUsers:

@@ -19,13 +19,13 @@ from django.db import connections, transaction
 from django.db.models import QuerySet
 from django.utils import timezone
 
-from . import daily, places, sql, users
+from . import daily, places, related_users, sql
 from .days import day_of
 from .errors import contained
 from .events import ENDING, MAX_USERNAME, UsageEvent, utc_now
 from .models import AIUsageLog, AIUsageTracking
 from .pricing import price
-from .users import LOCK_TIMEOUT
+from .related_users import LOCK_TIMEOUT
 
 #: An event whose user is not in the database (yet) is put off for so long, then kept without.
 PATIENCE = dt.timedelta(minutes=10)
@@ -124,7 +124,7 @@ def _of_known_users(rows: list[Row], using: str) -> tuple[list[Row], list[UsageE
 
     Return the rows to write, without the user if that is given up, and the events to put off.
     """
-    names = users.usernames({row.user_id for row in rows} - {None}, using=using)
+    names = related_users.usernames({row.user_id for row in rows} - {None}, using=using)
     known, put_off = [], []
     for row in rows:
         username = _known_username(row.event)
@@ -146,8 +146,8 @@ def _remove_deleted(rows: Iterable[Row], using: str) -> None:
     an error must not make the caller write them again.
     """
     keys = {row.user_id for row in rows} - {None}
-    if keys and (deleted := keys - users.usernames(keys, using=using).keys()):
-        users.remove(deleted, using=using)
+    if keys and (deleted := keys - related_users.usernames(keys, using=using).keys()):
+        related_users.remove(deleted, using=using)
 
 
 def _insert(rows: Sequence[Row], using: str, *, locking: bool) -> dict[UUID, Any]:

@@ -13,6 +13,8 @@ from django.db import DatabaseError, connections, transaction
 from django.utils import timezone
 
 from . import conf, daily, direct, outbox, places, reads, recorder, tracklog
+from .attribution.scope import attribution
+from .attribution.users import Owner, on_event_loop, owner_of
 from .blocks import ai_usage
 from .days import day_of
 from .delivery import delivery
@@ -21,12 +23,10 @@ from .events import MAX_COUNT, Usage, UsageEvent
 from .host import forks
 from .log import logger, shown_user
 from .models import AIUsageLog, AIUsageTracking, today
-from .owners import Owner, on_event_loop, owner_of
 from .pricing import price
 from .redaction import clean_text
-from .scope import attribution
+from .related_users import with_users
 from .storage import metadata_of, moment_of
-from .users import with_users
 
 Tracked = tuple[AIUsageLog, AIUsageTracking]
 

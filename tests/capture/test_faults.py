@@ -48,7 +48,8 @@ from tests.capture.test_transports import (
     Canned,
     session,
 )
-from usage_tracking import ai_usage, blocks, errors, outbox, propagate, scope
+from usage_tracking import ai_usage, blocks, errors, outbox, propagate
+from usage_tracking.attribution import scope
 from usage_tracking.capture import stream_usage
 from usage_tracking.delivery import delivery
 from usage_tracking.middleware import AIUsageMiddleware

@@ -14,7 +14,8 @@ import pytest
 
 from tests.builders import make_event
 from tests.capture import test_faults as faults
-from usage_tracking import errors, outbox, scope
+from usage_tracking import errors, outbox
+from usage_tracking.attribution import scope
 from usage_tracking.capture import encodings
 from usage_tracking.host import files
 from usage_tracking.host.interruptions import by_signal, from_outside

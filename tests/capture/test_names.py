@@ -11,9 +11,9 @@ from django.contrib.auth.models import User
 from tests.capture.test_transports import ANSWER, ASKED, URL
 from tests.told import only_row
 from usage_tracking import ai_usage, recorder
+from usage_tracking.attribution.scope import Call
 from usage_tracking.events import Usage
 from usage_tracking.redaction import MAX_NAME
-from usage_tracking.scope import Call
 
 pytestmark = pytest.mark.django_db
 

@@ -14,7 +14,8 @@ class PatienceConfig(AppConfig):
     label = "patience"
 
     def ready(self) -> None:
-        from usage_tracking import delivery, scope
+        from usage_tracking import delivery
+        from usage_tracking.attribution import scope
 
         delivery.EXIT = PATIENCE
         delivery.WAIT = PATIENCE  # for SQLite's lock, while callers wait

@@ -23,7 +23,8 @@ from rest_framework.response import Response
 
 from tests.views import aask, aask_for_stream, ask, ask_for_stream
 from tests.waiting import wait_until
-from usage_tracking import ai_section, ai_usage, scope
+from usage_tracking import ai_section, ai_usage
+from usage_tracking.attribution import scope
 
 #: How many calls a view makes, where it is not one.
 CALLS = {"fanout": 3, "gather": 3}

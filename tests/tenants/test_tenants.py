@@ -283,7 +283,7 @@ from tests.tenants.routing import active
 from usage_tracking import outbox
 from usage_tracking.recorder import record_manually
 from usage_tracking.events import Usage
-from usage_tracking.owners import owner_of
+from usage_tracking.attribution.users import owner_of
 from usage_tracking.delivery import Delivery
 Delivery._start = lambda self: None
 def ask():

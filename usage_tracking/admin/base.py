@@ -18,7 +18,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from ..users import with_users
+from ..related_users import with_users
 from .changelist import UncountedChangeList
 
 #: What django-import-export, the extra "export", adds to a list.

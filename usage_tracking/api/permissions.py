@@ -8,7 +8,7 @@ from django.contrib.auth import get_user_model
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
-from usage_tracking.owners import owner_of
+from usage_tracking.attribution.users import owner_of
 
 
 class IsUser(BasePermission):

@@ -21,11 +21,11 @@ from rest_framework.throttling import BaseThrottle
 from rest_framework.views import APIView
 
 from usage_tracking import conf
+from usage_tracking.attribution.users import owner_of
 from usage_tracking.models import AIUsageLog, today
-from usage_tracking.owners import owner_of
+from usage_tracking.related_users import with_users
 from usage_tracking.reports import daily_rows_report, latest_logs, period_report
 from usage_tracking.tracker import track_in_transaction
-from usage_tracking.users import with_users
 
 from . import answers
 from .fields import NO_SUCH_SECTION

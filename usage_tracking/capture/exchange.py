@@ -17,6 +17,7 @@ from functools import partial
 from typing import Any
 
 from .. import conf, outbox, recorder
+from ..attribution.scope import Attempt, attribution
 from ..errors import contain, contained
 from ..events import UNKNOWN, Usage, UsageEvent, named_uuid7, utc_now, uuid7
 from ..formats import READERS
@@ -24,7 +25,6 @@ from ..formats.reader import Reader, error_text, text
 from ..formats.streams import JSONArray, Splitter, is_binary, splitter_for
 from ..host.test_runs import running_test
 from ..redaction import clean_name, clean_text
-from ..scope import Attempt, attribution
 from .encodings import Decode, UndecodableError, decoder
 from .endpoints import Endpoint, recognise
 from .stream_usage import Hiding, Question, question

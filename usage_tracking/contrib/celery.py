@@ -14,12 +14,12 @@ import threading
 from types import ModuleType
 from typing import Any, cast
 
+from usage_tracking.attribution.scope import attribution
+from usage_tracking.attribution.users import Owner, resolve_here
 from usage_tracking.delivery import delivery
 from usage_tracking.errors import contained
-from usage_tracking.owners import Owner, resolve_here
 from usage_tracking.places import NOWHERE, Place
 from usage_tracking.redaction import clean_metadata
-from usage_tracking.scope import attribution
 
 from . import running
 

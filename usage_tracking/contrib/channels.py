@@ -17,11 +17,11 @@ from typing import Any
 
 from usage_tracking import conf
 from usage_tracking.asgi import outside
+from usage_tracking.attribution.scope import Steps
+from usage_tracking.attribution.users import Connection
 from usage_tracking.connections import Visit
 from usage_tracking.errors import contained
 from usage_tracking.host.patching import patch
-from usage_tracking.owners import Connection
-from usage_tracking.scope import Steps
 
 
 def connect(module: ModuleType) -> None:

@@ -14,7 +14,7 @@ from __future__ import annotations
 from types import ModuleType
 from typing import Any
 
-from usage_tracking.scope import current
+from usage_tracking.attribution.scope import current
 
 from . import running
 

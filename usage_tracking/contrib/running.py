@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from usage_tracking import conf, outbox, recorder
+from usage_tracking.attribution.scope import Scope, Unit, enter, leave
+from usage_tracking.attribution.users import Owner
 from usage_tracking.errors import contained
-from usage_tracking.owners import Owner
 from usage_tracking.places import Place
-from usage_tracking.scope import Scope, Unit, enter, leave
 
 _scopes: dict[str, Scope] = {}
 

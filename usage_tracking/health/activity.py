@@ -9,7 +9,7 @@ from typing import Any
 from django.db.models import Count, Q
 from django.utils import timezone
 
-from .. import conf, daily, errors, places, users
+from .. import conf, daily, errors, places, related_users
 from ..capture import selftest
 from ..events import UNKNOWN
 from ..models import AIUsageLog
@@ -39,7 +39,7 @@ def _deleted(using: str, *, repair: bool) -> Iterator[Finding]:
     """Check that the users of the log exist, if they are in another database."""
     if not places.users_are_apart():
         return
-    existing, missing = users.existing_and_missing(using=using)
+    existing, missing = related_users.existing_and_missing(using=using)
     alias = places.users_of(using)
     if not missing:
         yield ok("users", f"All users of the log exist in the database {alias!r}")
@@ -47,7 +47,7 @@ def _deleted(using: str, *, repair: bool) -> Iterator[Finding]:
         text = f"No user of the log exists in the database {alias!r} (missing: {len(missing)})"
         yield problem("no_users", text, "Check DATABASE_ROUTERS and the NAME of that database.")
     elif repair:
-        users.remove(missing, using=using)
+        related_users.remove(missing, using=using)
         yield ok("users_removed", f"Removed deleted users from the log: {len(missing)}")
     else:
         keys = ", ".join(map(str, missing[:5]))
@@ -57,7 +57,7 @@ def _deleted(using: str, *, repair: bool) -> Iterator[Finding]:
 
 def _first(found: dict[daily.Key, daily.Sums], using: str) -> str:
     (user_id, day), sums = next(iter(found.items()))
-    username = users.usernames([user_id], using=using).get(user_id)
+    username = related_users.usernames([user_id], using=using).get(user_id)
     name = shown_user(str(user_id), str(username or user_id))
     number = sums.total_requests
     if number:

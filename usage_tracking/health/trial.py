@@ -20,12 +20,12 @@ from django.db import router, transaction
 from django.utils import timezone
 
 from .. import conf, outbox
+from ..attribution.scope import attribution
 from ..blocks import ai_usage
 from ..capture import selftest
 from ..delivery import delivery
 from ..events import UsageEvent
 from ..models import AIUsageLog, AIUsageTracking, today
-from ..scope import attribution
 from .findings import Finding, Result, failed, manage, note, ok, problem
 
 #: In the metadata of a test call: whether its row is to be removed or kept.

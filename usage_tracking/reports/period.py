@@ -13,7 +13,7 @@ from django.db.models import QuerySet
 
 from usage_tracking import conf
 from usage_tracking.models import AIUsageLog
-from usage_tracking.users import with_users
+from usage_tracking.related_users import with_users
 
 from .figures import Figures, largest_first, total
 from .lines import (

@@ -5,7 +5,7 @@ from typing import Any
 
 from django.core.management.base import CommandError
 
-from usage_tracking import checks, daily, importing, users
+from usage_tracking import checks, daily, importing, related_users
 from usage_tracking.management.base import UsageCommand
 from usage_tracking.management.terminal import Progress, add_database, database, explained
 
@@ -101,7 +101,7 @@ class Command(UsageCommand):
         if not (table := self._options["daily"]):
             return 0
         found = importing.compare(table, ours, using=using)
-        names = users.usernames({user for user, _ in found}, using=using)
+        names = related_users.usernames({user for user, _ in found}, using=using)
         lines = [
             f"{day}  {names.get(user, '?')} ({user}): "
             + ", ".join(f"{name} {old} there, {new} here" for name, (old, new) in fields.items())

@@ -6,7 +6,7 @@ from typing import Any
 
 from django.core.management.base import CommandError
 
-from usage_tracking import checks, daily, upkeep, users
+from usage_tracking import checks, daily, related_users, upkeep
 from usage_tracking.management.base import UsageCommand
 from usage_tracking.management.terminal import Progress, add_database, database, day, explained
 
@@ -46,7 +46,7 @@ class Command(UsageCommand):
                     for stretch in upkeep.rebuild(first, last, using=using, dry_run=dry_run):
                         found |= stretch.found
                         progress.advance((stretch.end - stretch.start).days + 1)
-            names = users.usernames({user for user, _ in found}, using=using)
+            names = related_users.usernames({user for user, _ in found}, using=using)
         if options["json"]:
             self.stdout.write(_as_json(found, names, days, dry_run=dry_run))
         elif options["verbosity"]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any
 
-from .log import logger
+from ..log import logger
 from .scope import Scope, Steps
 
 

@@ -22,11 +22,11 @@ from django.http import HttpRequest
 from django.utils.functional import LazyObject, SimpleLazyObject, empty
 from django.utils.module_loading import import_string
 
-from . import conf, places
-from .errors import contained
-from .host import forks
-from .log import logger, one_line
-from .places import Place
+from .. import conf, places
+from ..errors import contained
+from ..host import forks
+from ..log import logger, one_line
+from ..places import Place
 
 
 @dataclass(frozen=True, slots=True)

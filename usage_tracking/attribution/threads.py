@@ -19,9 +19,9 @@ from typing import Any
 
 import wrapt
 
-from . import conf
-from .errors import contained
-from .host.patching import patch, unpatch
+from .. import conf
+from ..errors import contained
+from ..host.patching import patch, unpatch
 from .scope import Scope, Steps, context_of, current, propagate
 
 #: What each way of handing a job to a `multiprocessing.pool.ThreadPool` ends in.

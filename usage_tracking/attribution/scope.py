@@ -20,17 +20,17 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar, cast
 
 from django.http import HttpRequest
 
-from . import conf
-from .errors import contained
-from .host import files
-from .host.test_runs import running_test
-from .log import logger
-from .owners import Connection, Owner, Pending, loaded, owner_of
-from .places import NOWHERE, Place, has_many, here
-from .redaction import clean_metadata
+from .. import conf
+from ..errors import contained
+from ..host import files
+from ..host.test_runs import running_test
+from ..log import logger
+from ..places import NOWHERE, Place, has_many, here
+from ..redaction import clean_metadata
+from .users import Connection, Owner, Pending, loaded, owner_of
 
 if TYPE_CHECKING:
-    from .events import UsageEvent
+    from ..events import UsageEvent
 
 F = TypeVar("F", bound=Callable[..., Any])
 
