@@ -8,7 +8,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from usage_tracking.charts import COLORS, Chart, Layer, color_class, nice_ticks, stacked_bars
+from usage_tracking.pages.charts import (
+    COLORS,
+    Chart,
+    Layer,
+    color_class,
+    nice_ticks,
+    stacked_bars,
+)
 
 #: How long an example takes to make or to draw depends on the machine.
 PROPERTY = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])

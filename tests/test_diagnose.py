@@ -34,7 +34,7 @@ from usage_tracking import errors, outbox
 from usage_tracking.capture import selftest
 from usage_tracking.delivery import delivery
 from usage_tracking.events import UNKNOWN
-from usage_tracking.health import activity, site, trial
+from usage_tracking.health import activity, probe, site
 from usage_tracking.models import AIUsageLog, AIUsageTracking
 from usage_tracking.outbox import Outbox
 
@@ -78,7 +78,7 @@ def healthy(user: User) -> User:
 def box(tmp_path: Path, settings: Any, monkeypatch: pytest.MonkeyPatch) -> Path:
     settings.AI_USAGE_OUTBOX = tmp_path / "outbox"
     monkeypatch.setattr(outbox, "inline", lambda: False)
-    monkeypatch.setattr(trial, "WAIT", 120.0)  # a busy machine is no fault of the site
+    monkeypatch.setattr(probe, "WAIT", 120.0)  # a busy machine is no fault of the site
     return tmp_path / "outbox"
 
 
@@ -242,15 +242,15 @@ class TestHealthySite:
     def test_row_of_a_run_that_was_killed_goes_with_the_next(self, healthy):
         before = tables()
         other = make_user("other")
-        make_calls(other, 1, minutes=2, model_name="self-test", metadata={trial.MARK: "remove"})
+        make_calls(other, 1, minutes=2, model_name="self-test", metadata={probe.MARK: "remove"})
 
         diagnose()
 
         assert tables() == before
 
     def test_test_call_of_another_run_is_left_alone(self, healthy, monkeypatch):
-        monkeypatch.setattr(trial, "_IN_USE", dt.timedelta(hours=1))  # a busy machine is slow
-        make_calls(healthy, 1, minutes=30, model_name="self-test", metadata={trial.MARK: "remove"})
+        monkeypatch.setattr(probe, "_IN_USE", dt.timedelta(hours=1))  # a busy machine is slow
+        make_calls(healthy, 1, minutes=30, model_name="self-test", metadata={probe.MARK: "remove"})
 
         diagnose()
 
@@ -502,7 +502,7 @@ class TestBrokenSite:
         assert [code for code, _, _ in problems()] == ["not_captured"]
 
     def test_delivery_does_not_come(self, healthy, monkeypatch):
-        monkeypatch.setattr(trial, "WAIT", 0.0)
+        monkeypatch.setattr(probe, "WAIT", 0.0)
         monkeypatch.setattr(delivery, "_deliver", lambda *_, **__: True)
 
         assert problems() == [
@@ -859,7 +859,7 @@ class TestOutput:
         def interrupt(*_: Any, **__: Any) -> None:
             raise KeyboardInterrupt
 
-        monkeypatch.setattr(trial, "_verify", interrupt)
+        monkeypatch.setattr(probe, "_verify", interrupt)
 
         ended = diagnose()
 

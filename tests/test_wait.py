@@ -26,7 +26,7 @@ from usage_tracking import ai_usage, asgi, blocks, conf, outbox
 from usage_tracking.attribution.scope import Steps, current, open_units
 from usage_tracking.attribution.users import Connection
 from usage_tracking.connections import Visit
-from usage_tracking.contrib import running
+from usage_tracking.contrib import task_scopes
 from usage_tracking.delivery import delivery
 from usage_tracking.middleware import AIUsageMiddleware
 
@@ -113,9 +113,9 @@ def test_row_is_there_when_a_block_has_ended(user: User) -> None:
 
 
 def test_row_is_there_when_a_task_has_ended() -> None:
-    running.begin("1", "shop.tasks.ask", metadata={})
+    task_scopes.begin("1", "shop.tasks.ask", metadata={})
     capture()
-    running.end("1")
+    task_scopes.end("1")
 
     assert users() == [None]
 
@@ -172,8 +172,8 @@ def test_unit_without_a_call_does_not_wait_for_others(
     with ai_usage(section="chat"):
         capture()
         AIUsageMiddleware(lambda _: HttpResponse())(RequestFactory().get("/"))
-        running.begin("1", "shop.tasks.ask", metadata={})
-        running.end("1")
+        task_scopes.begin("1", "shop.tasks.ask", metadata={})
+        task_scopes.end("1")
 
     assert waits == [0.0, 60]
 

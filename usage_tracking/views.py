@@ -14,9 +14,9 @@ from django.views.decorators.http import require_safe
 
 from .days import START, BadDays, DayRange
 from .models import today
-from .panels import panels_of
+from .pages.formatting import average_text, cost_text, count, month_text, share, tokens_text
+from .pages.panels import panels_of
 from .reports import period_report
-from .wording import average_text, cost_text, count, month_text, share, tokens_text
 
 _DAY = dt.timedelta(days=1)
 

@@ -50,7 +50,7 @@ from tests.capture.test_transports import (
 )
 from usage_tracking import ai_usage, blocks, errors, outbox, propagate
 from usage_tracking.attribution import scope
-from usage_tracking.capture import stream_usage
+from usage_tracking.capture import include_usage
 from usage_tracking.delivery import delivery
 from usage_tracking.middleware import AIUsageMiddleware
 
@@ -508,7 +508,7 @@ def asked_for_usage(status: int = 200) -> Any:
             return httpx2.Response(status)
         return httpx2.Response(200, headers=SSE_TYPE, stream=Stream(SENT if asked else SHOWN))
 
-    stream_usage._rejecting.clear()
+    include_usage._rejecting.clear()
     with (
         override_settings(AI_USAGE_STREAM_USAGE="request"),
         httpx2.Client(transport=httpx2.MockTransport(answer)) as client,

@@ -23,9 +23,9 @@ from tests.capture.test_transports import ANSWER, ASKED, SSE_TYPE, URL, Canned, 
 from tests.cases import check_each
 from tests.told import assert_told_alike, forget, only_row, rows
 from usage_tracking import ai_usage
-from usage_tracking.capture import stream_usage
+from usage_tracking.capture import include_usage
 from usage_tracking.capture.encodings import decoder
-from usage_tracking.capture.stream_usage import Hiding
+from usage_tracking.capture.include_usage import Hiding
 
 pytestmark = pytest.mark.django_db
 
@@ -50,7 +50,7 @@ SENT = sse(FILTERED, WORD, WORD, EXTRA) + DONE
 def _request(settings: Settings) -> Iterator[None]:
     settings.AI_USAGE_STREAM_USAGE = "request"
     yield
-    stream_usage._rejecting.clear()
+    include_usage._rejecting.clear()
 
 
 class Server:
@@ -140,7 +140,7 @@ def test_server_that_rejects_the_field_is_asked_without_and_not_again(
 ) -> None:
     def check(status: int) -> None:
         forget()
-        stream_usage._rejecting.clear()
+        include_usage._rejecting.clear()
         server = Server(library, rejects=status)
 
         assert [way(server), way(server)] == [SHOWN, SHOWN]
@@ -304,8 +304,8 @@ class TestHiding:
         for piece in [b"data: "] + [b"a" * 1000] * 1000:
             taken += len(piece)
             given += len(hiding.feed(piece))
-            assert taken - given <= stream_usage._LONGEST + 1000
-            assert len(hiding._rest) <= stream_usage._LONGEST + 1000
+            assert taken - given <= include_usage._LONGEST + 1000
+            assert len(hiding._rest) <= include_usage._LONGEST + 1000
 
         rest = hiding.feed(b"a\n") + hiding.feed(b"\ndata: 1\n\n" + sse(EXTRA, WORD)) + hiding.end()
         assert rest == b"a\n\ndata: 1\n\n" + sse(WORD)
@@ -324,7 +324,7 @@ class TestHiding:
         wire = b"".join(b"data: " + b"a" * size + newline * 2 for size in sizes) + b"data: b"
         cut = zip([0, *places], [*places, len(wire)], strict=True)
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(stream_usage, "_LONGEST", 30)
+            patch.setattr(include_usage, "_LONGEST", 30)
             hiding = Hiding()
             shown = b"".join(hiding.feed(wire[a:b]) for a, b in cut) + hiding.end()
 

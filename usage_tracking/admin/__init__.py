@@ -20,9 +20,9 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from .. import conf
-from ..charts import color_class
 from ..days import END, START
 from ..models import AIUsageLog, AIUsageTracking
+from ..pages.charts import color_class
 from .base import ReadOnlyAdmin
 from .dashboard import dashboard_view
 from .filters import (

@@ -17,9 +17,17 @@ from django.utils.translation import gettext as _
 from .. import conf
 from ..days import BadDays, DayRange
 from ..models import today
-from ..panels import panels_of
+from ..pages.formatting import (
+    average_text,
+    cost_text,
+    count,
+    day_text,
+    number_text,
+    share,
+    tokens_text,
+)
+from ..pages.panels import panels_of
 from ..reports import Figures, PeriodReport, period_report
-from ..wording import average_text, cost_text, count, day_text, number_text, share, tokens_text
 
 #: What is shown if nobody chooses, and the most that is.
 DAYS, MOST_DAYS = 30, 366

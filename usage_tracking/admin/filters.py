@@ -19,7 +19,7 @@ from django.utils.translation import gettext_lazy as _
 from .. import conf
 from ..days import END, START, BadDays, DayRange
 from ..models import AIUsageLog, today
-from ..wording import day_text
+from ..pages.formatting import day_text
 
 #: How many of the newest calls are looked through for the names of providers and models.
 NEWEST = 2_000

@@ -27,7 +27,7 @@ from ..host.test_runs import running_test
 from ..redaction import clean_name, clean_text
 from .encodings import Decode, UndecodableError, decoder
 from .endpoints import Endpoint, recognise
-from .stream_usage import Hiding, Question, question
+from .include_usage import Hiding, Question, question
 
 #: Of a larger body only the end is kept; there the providers put the usage.
 MAX_BODY = 8 * 1024 * 1024

@@ -14,8 +14,8 @@ from typing import Any
 from ..errors import contained
 from ..host.patching import is_patched, patch, unpatch
 from .exchange import Exchange, begin
+from .include_usage import Hiding, Question
 from .sending import awrap, wrap
-from .stream_usage import Hiding, Question
 
 
 def hook(module: ModuleType, transport: str) -> None:

@@ -15,8 +15,8 @@ import wrapt
 from ..errors import contained
 from ..host.patching import is_patched, patch, unpatch
 from .exchange import Exchange, begin
+from .include_usage import Hiding, Question
 from .sending import wrap
-from .stream_usage import Hiding, Question
 from .urllib3 import tee
 
 

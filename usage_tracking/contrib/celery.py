@@ -21,7 +21,7 @@ from usage_tracking.errors import contained
 from usage_tracking.places import NOWHERE, Place
 from usage_tracking.redaction import clean_metadata
 
-from . import running
+from . import task_scopes
 
 #: One string: a table of AMQP cannot hold every JSON value, and a header that it refuses would
 #: fail the site's `delay()`.
@@ -76,7 +76,7 @@ def _begin(task_id: str, task: Any, **_: Any) -> None:
     if request.is_eager:
         return  # it runs inside the code that called it, as a part of it
     sent = _read(request)
-    running.begin(
+    task_scopes.begin(
         task_id,
         task.name,
         section=sent.get("section", ""),
@@ -93,7 +93,7 @@ def _read(request: Any) -> dict[str, Any]:
 
 
 def _end(task_id: str, **_: Any) -> None:
-    running.end(task_id)
+    task_scopes.end(task_id)
 
 
 def _leave(**_: Any) -> None:

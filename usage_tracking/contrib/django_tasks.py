@@ -16,7 +16,7 @@ from typing import Any
 
 from usage_tracking.attribution.scope import current
 
-from . import running
+from . import task_scopes
 
 
 def connect(signals: ModuleType) -> None:
@@ -27,7 +27,7 @@ def connect(signals: ModuleType) -> None:
 
 def _begin(task_result: Any, **_: Any) -> None:
     path = task_result.task.module_path
-    running.begin(
+    task_scopes.begin(
         str(task_result.id),
         path,
         parent=current(),
@@ -36,4 +36,4 @@ def _begin(task_result: Any, **_: Any) -> None:
 
 
 def _end(task_result: Any, **_: Any) -> None:
-    running.end(str(task_result.id))
+    task_scopes.end(str(task_result.id))

@@ -11,7 +11,7 @@ from functools import partial
 from django.db import DatabaseError
 
 from ..errors import was_stopped
-from . import activity, captured, site, trial, waiting
+from . import activity, outbox, probe, site, transports
 from .findings import CANNOT_RUN, Finding, Result, Thresholds, failed, manage, problem
 
 __all__ = ["CANNOT_RUN", "Finding", "Result", "Thresholds", "diagnose"]
@@ -31,7 +31,7 @@ def diagnose(
     `user` is a username or a key; without it a superuser is taken, else an active user.
     """
     limits = limits or Thresholds()
-    before = waiting.look()  # before delivery of our own takes over what others have left
+    before = outbox.look()  # before delivery of our own takes over what others have left
     reachable = site.models(using)
     yield reachable
     if reachable.cannot_run:
@@ -42,14 +42,14 @@ def diagnose(
         if found.cannot_run:
             return
         yield site.rows(using)
-        yield from _safely(lambda: trial.track(owner, using, keep=keep))
+        yield from _safely(lambda: probe.track(owner, using, keep=keep))
         rest: tuple[Callable[[], Result], ...] = (
             site.api,
             lambda: site.middleware(using),
             lambda: site.settings(using),
-            captured.transports,
-            lambda: captured.sdks(leave_out=not sdks),
-            lambda: waiting.examine(before, limits, site.outbox_settings(using)),
+            transports.transports,
+            lambda: transports.sdks(leave_out=not sdks),
+            lambda: outbox.examine(before, limits, site.outbox_settings(using)),
             lambda: activity.drift(using, repair=repair),
             lambda: activity.recent(using, limits),
             lambda: activity.shares(using, limits),

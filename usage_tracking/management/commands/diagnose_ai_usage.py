@@ -11,8 +11,8 @@ from django.core.management.base import CommandError
 from django.db import connections, router
 
 from usage_tracking.health import Finding, Result, Thresholds, diagnose
+from usage_tracking.management.arguments import whole_number
 from usage_tracking.management.base import CANNOT_RUN, INTERRUPTED, UsageCommand
-from usage_tracking.management.terminal import whole_number
 from usage_tracking.models import AIUsageLog
 
 RULE = "=" * 50

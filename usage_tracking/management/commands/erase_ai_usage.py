@@ -6,8 +6,8 @@ from typing import Any
 from django.core.management.base import CommandError
 
 from usage_tracking import checks, outbox, personal, reports
+from usage_tracking.management.arguments import Progress, add_database, database, explained
 from usage_tracking.management.base import UsageCommand
-from usage_tracking.management.terminal import Progress, add_database, database, explained
 
 
 class Command(UsageCommand):

@@ -11,8 +11,8 @@ from django.core.management.base import CommandError
 
 from usage_tracking import checks, outbox, personal, places, segments
 from usage_tracking.delivery import delivery
+from usage_tracking.management.arguments import add_database, database, explained
 from usage_tracking.management.base import UsageCommand
-from usage_tracking.management.terminal import add_database, database, explained
 
 
 class Command(UsageCommand):

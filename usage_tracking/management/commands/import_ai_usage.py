@@ -6,8 +6,8 @@ from typing import Any
 from django.core.management.base import CommandError
 
 from usage_tracking import checks, daily, importing, related_users
+from usage_tracking.management.arguments import Progress, add_database, database, explained
 from usage_tracking.management.base import UsageCommand
-from usage_tracking.management.terminal import Progress, add_database, database, explained
 
 #: How many lines of a kind are listed; all of them with -v 2.
 LISTED = 20

@@ -4,14 +4,14 @@ from argparse import ArgumentParser
 from typing import Any
 
 from usage_tracking import checks, upkeep
-from usage_tracking.management.base import UsageCommand
-from usage_tracking.management.terminal import (
+from usage_tracking.management.arguments import (
     Progress,
     add_database,
     database,
     explained,
     whole_number,
 )
+from usage_tracking.management.base import UsageCommand
 
 
 class Command(UsageCommand):

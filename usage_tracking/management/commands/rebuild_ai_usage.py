@@ -7,8 +7,14 @@ from typing import Any
 from django.core.management.base import CommandError
 
 from usage_tracking import checks, daily, related_users, upkeep
+from usage_tracking.management.arguments import (
+    Progress,
+    add_database,
+    database,
+    day,
+    explained,
+)
 from usage_tracking.management.base import UsageCommand
-from usage_tracking.management.terminal import Progress, add_database, database, day, explained
 
 
 class Command(UsageCommand):

@@ -15,7 +15,7 @@ from django.utils import timezone
 from usage_tracking import checks, reports
 from usage_tracking.errors import was_stopped
 from usage_tracking.host import stdio
-from usage_tracking.management import day_page
+from usage_tracking.management import day_tables
 from usage_tracking.management.base import UsageCommand
 from usage_tracking.management.tables import plain
 from usage_tracking.models import AIUsageLog
@@ -101,8 +101,8 @@ class Command(UsageCommand):
         if is_watched and self.stdout.isatty():
             self.stdout.write(_CLEAR, ending="")
         if options["verbosity"] > 0:
-            self.stdout.write(day_page.headline(report))
-        tables = list(day_page.day_tables(report))
+            self.stdout.write(day_tables.headline(report))
+        tables = list(day_tables.day_tables(report))
         if not (self._is_pretty(**options) and _print_pretty(tables, self.stdout)):
             for number, table in enumerate(tables):
                 if number or options["verbosity"] > 0:

@@ -11,11 +11,11 @@ from django.utils.formats import date_format
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from . import conf
+from .. import conf
+from ..days import DayRange
+from ..reports import DayLine, Figures, PeriodReport
 from .charts import Chart, Layer, color_class, stacked_bars
-from .days import DayRange
-from .reports import DayLine, Figures, PeriodReport
-from .wording import cost_text, count, day_text, tokens_text
+from .formatting import cost_text, count, day_text, tokens_text
 
 #: Where a bar leads: the days it stands for and its section, None for several sections.
 Url: TypeAlias = Callable[[DayRange, str | None], str]

@@ -8,8 +8,8 @@ from decimal import Decimal
 from django.utils.formats import date_format, number_format
 from django.utils.translation import gettext as _
 
-from .days import DayRange
-from .reports import Figures
+from ..days import DayRange
+from ..reports import Figures
 
 #: USD that are told, and from what on cents are enough.
 _LEAST, _ROUND = Decimal("0.0001"), 100

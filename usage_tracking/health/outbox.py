@@ -16,7 +16,7 @@ from ..events import UsageEvent, utc_now
 from ..host import files
 from .findings import Finding, Result, Thresholds, note, ok, problem, warning
 from .locks import locks
-from .trial import FLUSH
+from .probe import FLUSH
 
 
 @dataclass(frozen=True, slots=True)
