@@ -15,7 +15,7 @@ from django.db import DataError, OperationalError, connection
 from tests.builders import NOON, make_user
 from tests.commands import run_command
 from tests.ledger import assert_in_step
-from usage_tracking import importing, upkeep
+from usage_tracking.maintenance import daily_rows, legacy_import
 from usage_tracking.models import AIUsageLog, AIUsageTracking
 from usage_tracking.storage import store
 
@@ -165,7 +165,7 @@ def test_bad_rows_are_listed_with_the_reason_and_left_out():
 
 
 def test_rows_with_uuids_for_keys_are_read_in_pages(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(importing, "BATCH", 3)
+    monkeypatch.setattr(legacy_import, "BATCH", 3)
     kind = "uuid" if connection.vendor == "postgresql" else "char(32)"
     execute(
         f"CREATE TABLE keyed (id {kind} PRIMARY KEY, prompt_tokens integer,"
@@ -185,7 +185,7 @@ def test_row_that_the_database_refuses_is_left_out_alone(monkeypatch: pytest.Mon
             raise DataError("unlucky")
         return store(events, **options)
 
-    monkeypatch.setattr(importing, "store", picky)
+    monkeypatch.setattr(legacy_import, "store", picky)
     for number in range(1, 8):
         insert(id=number, prompt_tokens=10 + number, total_tokens=90 + number)
 
@@ -202,7 +202,7 @@ def test_lock_that_somebody_holds_is_waited_for(monkeypatch: pytest.MonkeyPatch)
             raise error
         return store(*args, **options)
 
-    monkeypatch.setattr(importing, "store", busy)
+    monkeypatch.setattr(legacy_import, "store", busy)
     monkeypatch.setattr("time.sleep", lambda _: None)
     insert()
 
@@ -352,7 +352,7 @@ def test_rows_of_pruned_days_are_not_counted_again():
     user = make_user()
     insert(user_id=user.pk)
     run()
-    list(upkeep.prune(NOON.date() + dt.timedelta(days=1), using="default"))
+    list(daily_rows.prune(NOON.date() + dt.timedelta(days=1), using="default"))
 
     assert run()[1] == (
         "1 rows read, 0 imported, 0 there already\n"
@@ -362,7 +362,7 @@ def test_rows_of_pruned_days_are_not_counted_again():
 
 
 def test_many_rows_come_in_pages(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(importing, "BATCH", 3)
+    monkeypatch.setattr(legacy_import, "BATCH", 3)
     for number in range(-2, 8):
         insert(id=number)
 

@@ -19,9 +19,10 @@ from tests.sites import tables
 from tests.test_daily import DAY
 from tests.threads import blocks_another, run_in_threads
 from tests.waiting import wait_for, wait_until
-from usage_tracking import daily, outbox, personal, reports
+from usage_tracking import daily, outbox, reports
 from usage_tracking.days import day_of
 from usage_tracking.host import stdio
+from usage_tracking.maintenance import privacy
 from usage_tracking.models import AIUsageLog, AIUsageTracking
 from usage_tracking.storage import store
 
@@ -107,7 +108,7 @@ class TestErase:
                 wait_until(blocks_another, awaited="an erasure that waits for this delivery")
 
         def erase() -> None:
-            steps = personal.erase(ada, using="default")
+            steps = privacy.erase(ada, using="default")
             next(steps)  # the call of before
             deleting.set()
             wait_for(written, awaited="the other call")
@@ -122,7 +123,7 @@ class TestErase:
         assert daily.drift() == {}
 
     def test_calls_are_kept_without_the_user_and_all_other_figures_stay(self, monkeypatch):
-        monkeypatch.setattr(personal, "BATCH", 2)
+        monkeypatch.setattr(privacy, "BATCH", 2)
         ada, bob = make_user("ada"), make_user("bob")
         for n in range(5):
             changes = {"cost": Decimal("0.25"), "section": ("chat", "other")[n % 2]}
@@ -193,12 +194,12 @@ class TestErase:
     def test_call_that_comes_in_meanwhile_keeps_its_day(self):
         ada = make_user("ada")
         save_log(user=ada)
-        for _ in personal.erase(ada, using="default"):
+        for _ in privacy.erase(ada, using="default"):
             save_log(user=ada, created_at=NOON - DAY)
             break
 
         assert daily.drift() == {}
-        list(personal.erase(ada, using="default"))
+        list(privacy.erase(ada, using="default"))
         assert AIUsageTracking.objects.count() == 0
 
     def test_unknown_user(self):

@@ -34,7 +34,8 @@ from tests.test_daily import (
     insert_past_the_orm,
 )
 from tests.threads import run_in_threads
-from usage_tracking import daily, upkeep
+from usage_tracking import daily
+from usage_tracking.maintenance import daily_rows
 from usage_tracking.models import AIUsageLog, AIUsageTracking
 from usage_tracking.storage import store
 
@@ -42,7 +43,7 @@ pytestmark = pytest.mark.django_db
 
 
 def prune(before: dt.date, **options: Any) -> int:
-    return sum(step.removed for step in upkeep.prune(before, using="default", **options))
+    return sum(step.removed for step in daily_rows.prune(before, using="default", **options))
 
 
 def deliver(user: User | None, **values: Any) -> None:
@@ -103,7 +104,7 @@ class TestPrune:
             save_log(user=user)
         before = read_days()
 
-        steps = upkeep.prune(TODAY + DAY, using="default", batch=2)
+        steps = daily_rows.prune(TODAY + DAY, using="default", batch=2)
         assert sum(step.removed for step in islice(steps, 2)) == 4
         steps.close()
 
@@ -115,7 +116,7 @@ class TestPrune:
         user = make_user()
         insert_past_the_orm(make_log(user=user))
 
-        (step,) = upkeep.prune(TODAY + DAY, using="default")
+        (step,) = daily_rows.prune(TODAY + DAY, using="default")
 
         assert list(step.mended) == [(user.pk, TODAY)]
         assert read_days()[user.pk, TODAY].requests == 1
@@ -135,7 +136,7 @@ class TestPrune:
             save_log(user=user, created_at=NOON.replace(hour=hour))
 
         with freeze_time(NOON.replace(hour=16)):
-            old = upkeep.prunable(0, using="default")
+            old = daily_rows.prunable(0, using="default")
 
         assert old.before == TODAY + DAY
         assert old.days == {TODAY: 1}
@@ -208,7 +209,7 @@ class TestRebuild:
         assert_in_step()
 
     def test_stretches_cover_the_days_once(self):
-        found = list(upkeep.rebuild(TODAY - 70 * DAY, TODAY, using="default"))
+        found = list(daily_rows.rebuild(TODAY - 70 * DAY, TODAY, using="default"))
 
         assert [(s.end - s.start).days for s in found] == [30, 30, 8]
         assert (found[0].start, found[-1].end) == (TODAY - 70 * DAY, TODAY)
@@ -217,12 +218,14 @@ class TestRebuild:
         user = make_user()
         for age in (0, 40, 80):
             insert_past_the_orm(make_log(user=user, created_at=NOON - age * DAY))
-        days = upkeep.span(using="default")
+        days = daily_rows.span(using="default")
 
         assert days == (TODAY - 80 * DAY, TODAY)
-        assert sum(len(s.found) for s in upkeep.rebuild(*days, using="default", dry_run=True)) == 3
+        assert (
+            sum(len(s.found) for s in daily_rows.rebuild(*days, using="default", dry_run=True)) == 3
+        )
         assert AIUsageTracking.objects.count() == 0
-        assert sum(len(s.found) for s in upkeep.rebuild(*days, using="default")) == 3
+        assert sum(len(s.found) for s in daily_rows.rebuild(*days, using="default")) == 3
         assert daily.drift() == {}
 
     def test_days_past_the_horizon_are_refused(self):
@@ -230,9 +233,9 @@ class TestRebuild:
         prune(TODAY + DAY)
 
         for bounds in ({"start": TODAY}, {"end": TODAY}, {"start": TODAY - DAY}):
-            with pytest.raises(upkeep.PastHorizon, match="Begin with 2026-03-15"):
-                upkeep.span(using="default", **bounds)
-        assert upkeep.span(using="default") is None
+            with pytest.raises(daily_rows.PastHorizon, match="Begin with 2026-03-15"):
+                daily_rows.span(using="default", **bounds)
+        assert daily_rows.span(using="default") is None
 
 
 class Upkeep(Writes):
@@ -249,7 +252,7 @@ class Upkeep(Writes):
         unattributed=st.booleans(),
     )
     def prune(self, before: dt.date, batch: int, steps: int | None, unattributed: bool) -> None:
-        work = upkeep.prune(before, using="default", unattributed=unattributed, batch=batch)
+        work = daily_rows.prune(before, using="default", unattributed=unattributed, batch=batch)
         list(islice(work, steps))
         left = set(AIUsageLog.objects.values_list("pk", flat=True))
         gone = [self.logs.pop(pk) for pk in self.logs.keys() - left]

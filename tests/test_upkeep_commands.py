@@ -16,8 +16,9 @@ from freezegun import freeze_time
 from tests.builders import NOON, make_log, make_user, save_log
 from tests.commands import run_command
 from tests.test_daily import DAY, TODAY, insert_past_the_orm
-from usage_tracking import daily, importing, upkeep
+from usage_tracking import daily
 from usage_tracking.delivery import Delivery
+from usage_tracking.maintenance import daily_rows, legacy_import
 from usage_tracking.models import AIUsageLog, AIUsageTracking
 
 pytestmark = pytest.mark.django_db
@@ -194,7 +195,7 @@ class TestPrune:
     def test_stopped_by_the_operator_it_says_what_is_done_and_goes_on_next_time(
         self, user, monkeypatch: pytest.MonkeyPatch
     ):
-        real = upkeep._prune_some
+        real = daily_rows._prune_some
         calls = iter([real, real])
 
         def interrupted(*arguments: Any) -> Any:
@@ -204,7 +205,7 @@ class TestPrune:
                 raise KeyboardInterrupt from None
 
         with monkeypatch.context() as patch:
-            patch.setattr(upkeep, "_prune_some", interrupted)
+            patch.setattr(daily_rows, "_prune_some", interrupted)
             ended = run_command("prune_ai_usage", "--keep-days", "1")
 
         assert ended.code == 130
@@ -236,9 +237,9 @@ class TestAll:
         self, monkeypatch: pytest.MonkeyPatch, subtests: pytest.Subtests
     ):
         at: dict[tuple[str, ...], tuple[Any, str]] = {
-            ("rebuild_ai_usage",): (upkeep, "span"),
-            ("prune_ai_usage", "--keep-days", "1"): (upkeep, "prunable"),
-            ("import_ai_usage", "--from", "old"): (importing, "look_at"),
+            ("rebuild_ai_usage",): (daily_rows, "span"),
+            ("prune_ai_usage", "--keep-days", "1"): (daily_rows, "prunable"),
+            ("import_ai_usage", "--from", "old"): (legacy_import, "look_at"),
             ("flush_ai_usage",): (Delivery, "deliver"),
         }
         errors = ((KeyboardInterrupt(), 130), (DatabaseError("gone\nDETAIL"), 2))
@@ -262,7 +263,7 @@ class TestAll:
             finally:
                 raise DatabaseError("the connection is lost")
 
-        monkeypatch.setattr(upkeep, "prunable", fail)
+        monkeypatch.setattr(daily_rows, "prunable", fail)
         monkeypatch.setattr(Delivery, "deliver", fail)
 
         for command, undone in (

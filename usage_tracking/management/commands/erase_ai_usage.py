@@ -5,7 +5,8 @@ from typing import Any
 
 from django.core.management.base import CommandError
 
-from usage_tracking import checks, outbox, personal, reports
+from usage_tracking import checks, outbox, reports
+from usage_tracking.maintenance import privacy
 from usage_tracking.management.arguments import Progress, add_database, database, explained
 from usage_tracking.management.base import UsageCommand
 
@@ -33,7 +34,7 @@ class Command(UsageCommand):
             except reports.NotFound as error:
                 hint = "Of one who is deleted already: flush_ai_usage --forget"
                 raise CommandError(f"{error} {hint}", returncode=2) from error
-            stored = personal.stored(user, using=using)
+            stored = privacy.stored(user, using=using)
             if options["dry_run"]:
                 told = f"{stored.logs} calls would be kept without their user, "
                 told += f"{stored.days} daily rows removed"
@@ -41,7 +42,7 @@ class Command(UsageCommand):
                 waiting = _forget(user)
                 erased = 0
                 with Progress(self.stderr, stored.logs, options) as progress:
-                    for step in personal.erase(user, using=using):
+                    for step in privacy.erase(user, using=using):
                         erased += step
                         progress.advance(step)
                 waiting += _forget(user)
@@ -59,7 +60,7 @@ class Command(UsageCommand):
 
 def _forget(user: Any) -> int:
     try:
-        return outbox.get().forget(personal.is_of(user))
+        return outbox.get().forget(privacy.is_of(user))
     except OSError as error:
         raise CommandError(
             f"The user could not be taken off everything in the outbox: {error}", returncode=2

@@ -8,8 +8,9 @@ from typing import Any
 from django.core import serializers
 from django.core.management.base import CommandError
 
-from usage_tracking import checks, personal, reports
+from usage_tracking import checks, reports
 from usage_tracking.host import stdio
+from usage_tracking.maintenance import privacy
 from usage_tracking.management.arguments import add_database, database, explained
 from usage_tracking.management.base import UsageCommand
 
@@ -34,7 +35,7 @@ class Command(UsageCommand):
                 raise CommandError(str(error), returncode=2) from error
             self.stdout.ending = ""
             # Closed in time, for rows that nobody reads any more hold a cursor of the database.
-            with closing(personal.rows_of(user, using=using)) as rows:
+            with closing(privacy.rows_of(user, using=using)) as rows:
                 read = takewhile(self._is_read, rows)
                 serializers.serialize("jsonl", read, stream=self.stdout)
 

@@ -9,8 +9,9 @@ from django.contrib.auth import get_user_model
 from django.core.exceptions import ValidationError
 from django.core.management.base import CommandError
 
-from usage_tracking import checks, outbox, personal, places, segments
+from usage_tracking import checks, outbox, places, segments
 from usage_tracking.delivery import delivery
+from usage_tracking.maintenance import privacy
 from usage_tracking.management.arguments import add_database, database, explained
 from usage_tracking.management.base import UsageCommand
 
@@ -160,7 +161,7 @@ def _matcher(wanted: str) -> Any:
             returncode=2,
         )
     if user := by_name or by_pk:
-        return personal.is_of(user)
+        return privacy.is_of(user)
     return lambda user_id, username: (
         (kind != "username" and user_id == value) or (kind != "pk" and username == value)
     )

@@ -5,7 +5,8 @@ from typing import Any
 
 from django.core.management.base import CommandError
 
-from usage_tracking import checks, daily, importing, related_users
+from usage_tracking import checks, daily, related_users
+from usage_tracking.maintenance import legacy_import
 from usage_tracking.management.arguments import Progress, add_database, database, explained
 from usage_tracking.management.base import UsageCommand
 
@@ -38,7 +39,7 @@ class Command(UsageCommand):
             type=renaming,
             default=[],
             metavar="OLD=NEW",
-            help=f"what a column of another name is; NEW is one of {', '.join(importing.FIELDS)}",
+            help=f"what a column of another name is; NEW is one of {', '.join(legacy_import.FIELDS)}",
         )
         parser.add_argument(
             "--daily", metavar="TABLE", help="the site's own daily table, to compare with"
@@ -57,14 +58,14 @@ class Command(UsageCommand):
         with explained("The import", undone):
             try:
                 self._import(using, dry_run=dry_run)
-            except importing.Unusable as error:
+            except legacy_import.Unusable as error:
                 raise CommandError(str(error), returncode=2) from error
 
     def _import(self, using: str, *, dry_run: bool) -> None:
         options = self._options
-        source = importing.look_at(options["table"], dict(options["renamed"]), using=using)
+        source = legacy_import.look_at(options["table"], dict(options["renamed"]), using=using)
         if options["daily"]:  # a misspelt name shall not wait for the end
-            importing.compare(options["daily"], {}, using=using)
+            legacy_import.compare(options["daily"], {}, using=using)
         if source.left_out:
             self._say(f"columns of {source.table} left out: {', '.join(source.left_out)}")
         counts = dict.fromkeys(
@@ -73,7 +74,7 @@ class Command(UsageCommand):
         bad: dict[Any, str] = {}
         sums: dict[daily.Key, daily.Sums] = {}
         with Progress(self.stderr, source.rows, options) as progress:
-            for batch in importing.bring_over(source, using=using, dry_run=dry_run):
+            for batch in legacy_import.bring_over(source, using=using, dry_run=dry_run):
                 for name in counts:
                     counts[name] += getattr(batch, name)
                 bad |= batch.bad
@@ -100,7 +101,7 @@ class Command(UsageCommand):
     def _compare(self, ours: dict[daily.Key, daily.Sums] | None, using: str) -> int:
         if not (table := self._options["daily"]):
             return 0
-        found = importing.compare(table, ours, using=using)
+        found = legacy_import.compare(table, ours, using=using)
         names = related_users.usernames({user for user, _ in found}, using=using)
         lines = [
             f"{day}  {names.get(user, '?')} ({user}): "

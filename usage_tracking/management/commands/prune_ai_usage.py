@@ -3,7 +3,8 @@ from __future__ import annotations
 from argparse import ArgumentParser
 from typing import Any
 
-from usage_tracking import checks, upkeep
+from usage_tracking import checks
+from usage_tracking.maintenance import daily_rows
 from usage_tracking.management.arguments import (
     Progress,
     add_database,
@@ -45,7 +46,7 @@ class Command(UsageCommand):
         using, unattributed = database(options), options["unattributed"]
         removed, mended = 0, 0
         with explained("Pruning", "Nothing was removed."):
-            old = upkeep.prunable(options["keep_days"], using=using)
+            old = daily_rows.prunable(options["keep_days"], using=using)
         expected = old.logs + (old.unattributed.calls if unattributed else 0)
         try:
             if not options["dry_run"]:
@@ -53,7 +54,9 @@ class Command(UsageCommand):
                     explained("Pruning", "What is removed so far is whole; run it again to go on."),
                     Progress(self.stderr, expected, options) as progress,
                 ):
-                    for step in upkeep.prune(old.before, using=using, unattributed=unattributed):
+                    for step in daily_rows.prune(
+                        old.before, using=using, unattributed=unattributed
+                    ):
                         removed += step.removed
                         mended += len(step.mended)
                         progress.advance(step.removed)
@@ -62,7 +65,7 @@ class Command(UsageCommand):
                 self._report(old, removed, mended, options)
 
     def _report(
-        self, old: upkeep.Prunable, removed: int, mended: int, options: dict[str, Any]
+        self, old: daily_rows.Prunable, removed: int, mended: int, options: dict[str, Any]
     ) -> None:
         lost, unattributed = old.unattributed, options["unattributed"]
         if options["dry_run"]:

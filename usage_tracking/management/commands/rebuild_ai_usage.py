@@ -6,7 +6,8 @@ from typing import Any
 
 from django.core.management.base import CommandError
 
-from usage_tracking import checks, daily, related_users, upkeep
+from usage_tracking import checks, daily, related_users
+from usage_tracking.maintenance import daily_rows
 from usage_tracking.management.arguments import (
     Progress,
     add_database,
@@ -43,13 +44,13 @@ class Command(UsageCommand):
         )
         with explained("Rebuilding", undone):
             try:
-                days = upkeep.span(using=using, start=start, end=end)
-            except upkeep.PastHorizon as error:
+                days = daily_rows.span(using=using, start=start, end=end)
+            except daily_rows.PastHorizon as error:
                 raise CommandError(str(error), returncode=2) from error
             if days:
                 first, last = days
                 with Progress(self.stderr, (last - first).days + 1, options) as progress:
-                    for stretch in upkeep.rebuild(first, last, using=using, dry_run=dry_run):
+                    for stretch in daily_rows.rebuild(first, last, using=using, dry_run=dry_run):
                         found |= stretch.found
                         progress.advance((stretch.end - stretch.start).days + 1)
             names = related_users.usernames({user for user, _ in found}, using=using)

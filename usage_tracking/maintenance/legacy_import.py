@@ -21,12 +21,12 @@ from django.db import DataError, IntegrityError, OperationalError, connections
 from django.utils import timezone
 from django.utils.dateparse import parse_date, parse_datetime
 
-from . import conf, daily, places
-from .days import day_of
-from .events import MANUAL, MAX_COST, MAX_COUNT, Usage, UsageEvent, named_uuid7
-from .models import AIUsageLog, AIUsageTracking
-from .pricing import price
-from .storage import store
+from .. import conf, daily, places
+from ..days import day_of
+from ..events import MANUAL, MAX_COST, MAX_COUNT, Usage, UsageEvent, named_uuid7
+from ..models import AIUsageLog, AIUsageTracking
+from ..pricing import price
+from ..storage import store
 
 BATCH = 500
 #: Times to try a batch again whose rows somebody holds.

@@ -11,9 +11,9 @@ from typing import Any
 from django.db import router, transaction
 from django.db.models import Count, Max, Min, Sum
 
-from . import daily
-from .log import logger
-from .models import AIUsageLog, AIUsageTracking, today
+from .. import daily
+from ..log import logger
+from ..models import AIUsageLog, AIUsageTracking, today
 
 #: Logs removed in one transaction: well under a second, and nobody else waits for these rows.
 BATCH = 10_000

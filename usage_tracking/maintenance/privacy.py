@@ -11,8 +11,8 @@ from django.db import transaction
 from django.db.models import Exists, OuterRef, Q, QuerySet, Sum
 from django.db.models.functions import Coalesce
 
-from . import daily
-from .models import AIUsageLog, AIUsageTracking
+from .. import daily
+from ..models import AIUsageLog, AIUsageTracking
 
 #: Logs changed in one transaction.
 BATCH = 1000
