@@ -12,7 +12,7 @@ import pytest
 from tests.builders import make_event, make_user
 from tests.commands import run_command
 from usage_tracking import dead_letters, outbox, segments
-from usage_tracking.health import outbox
+from usage_tracking.health import undelivered
 from usage_tracking.health.findings import Thresholds
 from usage_tracking.host import files
 from usage_tracking.models import AIUsageLog
@@ -52,7 +52,7 @@ def moved(box: Outbox) -> Path:
 
 
 def finding(code: str) -> Any:
-    result = outbox.examine(outbox.look(), Thresholds(), [])
+    result = undelivered.examine(undelivered.look(), Thresholds(), [])
     return next((found for found in result.findings if found.code == code), None)
 
 

@@ -16,9 +16,9 @@ from django.test.utils import CaptureQueriesContext
 from tests.builders import NOON, make_event, make_user
 from tests.sites import make_calls
 from usage_tracking import outbox, places
-from usage_tracking.health import Finding, Result, Thresholds, activity, diagnose, outbox
+from usage_tracking.health import Finding, Result, Thresholds, activity, diagnose, undelivered
 from usage_tracking.health.findings import failed, manage, ok
-from usage_tracking.health.outbox import Waiting
+from usage_tracking.health.undelivered import Waiting
 from usage_tracking.outbox import Outbox
 
 PROBLEM = Finding("problem", "drift", "It drifts.", "Mend it.")
@@ -53,10 +53,10 @@ def test_command_names_the_database_where_it_is_not_the_default():
 
 class TestLook:
     def test_site_without_an_outbox_has_nothing_to_look_at(self, db):
-        assert outbox.look() == Waiting(None)
+        assert undelivered.look() == Waiting(None)
 
     def test_outbox_that_nobody_used_is_empty(self, box):
-        assert outbox.look() == Waiting(box)
+        assert undelivered.look() == Waiting(box)
         assert not box.exists()
 
     def test_files_of_living_and_dead_processes_are_told_apart(self, box):
@@ -66,7 +66,7 @@ class TestLook:
         dead.put(make_event())
         dead.close()
 
-        found = outbox.look()
+        found = undelivered.look()
         assert replace(found, left_for=0) == Waiting(
             box, events=4, oldest=NOON, orphans=1, orphaned=1
         )
@@ -80,7 +80,7 @@ class TestLook:
         _, old, _ = sorted(box.glob("*.jsonl"))
         os.utime(old, (0, 1_000_000_000))
 
-        found = outbox.look()
+        found = undelivered.look()
 
         assert found.oldest == NOON - timedelta(minutes=5)
         assert found.left_for > 700_000_000
@@ -96,14 +96,14 @@ class TestLook:
             with subtests.test(repr(first)):
                 path.write_bytes(header + first)
 
-                assert outbox.look().oldest is None
+                assert undelivered.look().oldest is None
 
     def test_looking_leaves_the_file_to_whoever_delivers_it(self, box):
         dead = Outbox(box)
         dead.put(make_event())
         dead.close()
 
-        outbox.look()
+        undelivered.look()
 
         assert outbox.get().adopt_orphans() == 1
 
@@ -115,13 +115,13 @@ class TestLook:
         other.close()
 
         (path,) = box.glob("*.jsonl")
-        assert outbox.look() == Waiting(box, elsewhere=((path.name, "another"),))
+        assert undelivered.look() == Waiting(box, elsewhere=((path.name, "another"),))
 
     def test_dead_letters_are_counted_with_the_first_reason(self, box):
         outbox.get().bury(make_event(), "first")
         outbox.get().bury(make_event(), "second")
 
-        assert outbox.look() == Waiting(box, dead=2, reason="first")
+        assert undelivered.look() == Waiting(box, dead=2, reason="first")
 
 
 @pytest.mark.server

@@ -86,9 +86,7 @@ def now(user: User | None = None, **changes: Any) -> Any:
 
 
 def make_calls(*users: User | None) -> None:
-    AIUsageLog.objects.bulk_create(
-        make_log(user=user, created_at=timezone.now()) for user in related_users
-    )
+    AIUsageLog.objects.bulk_create(make_log(user=user, created_at=timezone.now()) for user in users)
 
 
 def owners() -> list[Any]:
@@ -275,7 +273,7 @@ class TestDeletion:
                 CaptureQueriesContext(connections["usage"]) as there,
                 CaptureQueriesContext(connections["default"]) as here,
             ):
-                related_users.delete()
+                users.delete()
             looks = [q for q in here if any(name in q["sql"] for name in catalogs)]
             return len(there), len(looks)
 

@@ -11,7 +11,7 @@ from functools import partial
 from django.db import DatabaseError
 
 from ..errors import was_stopped
-from . import activity, outbox, probe, site, transports
+from . import activity, probe, site, transports, undelivered
 from .findings import CANNOT_RUN, Finding, Result, Thresholds, failed, manage, problem
 
 __all__ = ["CANNOT_RUN", "Finding", "Result", "Thresholds", "diagnose"]
@@ -31,7 +31,7 @@ def diagnose(
     `user` is a username or a key; without it a superuser is taken, else an active user.
     """
     limits = limits or Thresholds()
-    before = outbox.look()  # before delivery of our own takes over what others have left
+    before = undelivered.look()  # before delivery of our own takes over what others have left
     reachable = site.models(using)
     yield reachable
     if reachable.cannot_run:
@@ -49,7 +49,7 @@ def diagnose(
             lambda: site.settings(using),
             transports.transports,
             lambda: transports.sdks(leave_out=not sdks),
-            lambda: outbox.examine(before, limits, site.outbox_settings(using)),
+            lambda: undelivered.examine(before, limits, site.outbox_settings(using)),
             lambda: activity.drift(using, repair=repair),
             lambda: activity.recent(using, limits),
             lambda: activity.shares(using, limits),

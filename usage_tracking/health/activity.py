@@ -12,6 +12,7 @@ from django.utils import timezone
 from .. import conf, daily, errors, places, related_users
 from ..capture import selftest
 from ..events import UNKNOWN
+from ..log import shown_user
 from ..models import AIUsageLog
 from .findings import Finding, Result, Thresholds, manage, note, ok, problem, warning
 

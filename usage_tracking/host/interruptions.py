@@ -14,8 +14,9 @@ from traceback import walk_tb
 from types import CodeType
 from typing import Any
 
+_PACKAGE = __name__.partition(".")[0]
 #: Where classes are defined that a line of ours may raise, or a C function that it calls.
-_OURS = sys.stdlib_module_names | {"asgiref", "django", "psycopg", "psycopg2", __package__}
+_OURS = sys.stdlib_module_names | {"asgiref", "django", "psycopg", "psycopg2", _PACKAGE}
 
 
 def by_signal(error: BaseException) -> bool:
@@ -32,7 +33,7 @@ def from_outside(error: BaseException) -> bool:
     module = ""
     for frame, _ in walk_tb(error.__traceback__):
         module = str(frame.f_globals.get("__name__", ""))
-    is_put_here = _root(module) == __package__ and _root(type(error).__module__) not in _OURS
+    is_put_here = _root(module) == _PACKAGE and _root(type(error).__module__) not in _OURS
     return is_put_here or by_signal(error)
 
 

@@ -39,7 +39,8 @@ class Command(UsageCommand):
             type=renaming,
             default=[],
             metavar="OLD=NEW",
-            help=f"what a column of another name is; NEW is one of {', '.join(legacy_import.FIELDS)}",
+            help="what a column of another name is; NEW is one of "
+            + ", ".join(legacy_import.FIELDS),
         )
         parser.add_argument(
             "--daily", metavar="TABLE", help="the site's own daily table, to compare with"
