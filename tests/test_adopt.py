@@ -11,12 +11,12 @@ import pytest
 
 from tests.builders import make_event, make_user
 from tests.commands import run_command
-from usage_tracking import dead_letters, outbox, segments
+from usage_tracking import outbox
 from usage_tracking.health import undelivered
 from usage_tracking.health.findings import Thresholds
 from usage_tracking.host import files
 from usage_tracking.models import AIUsageLog
-from usage_tracking.outbox import Others, Outbox
+from usage_tracking.outbox import Others, Outbox, dead_letters, segments
 
 pytestmark = pytest.mark.django_db
 

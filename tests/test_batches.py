@@ -12,12 +12,12 @@ import pytest
 from django.db import DatabaseError, connection
 
 from tests.builders import make_event
-from usage_tracking import batches, outbox
-from usage_tracking.delivery import delivery
+from usage_tracking import outbox
+from usage_tracking.delivery import batches, delivery
+from usage_tracking.delivery.writer import Stored, store
 from usage_tracking.events import utc_now
 from usage_tracking.models import AIUsageLog
 from usage_tracking.outbox import Outbox
-from usage_tracking.storage import Stored, store
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

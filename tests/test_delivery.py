@@ -41,18 +41,18 @@ from tests.commands import run_command
 from tests.ledger import assert_in_step, read_days
 from tests.threads import run_in_threads
 from tests.waiting import PATIENCE, join, wait_for, wait_until
-from usage_tracking import ai_usage, batches, outbox, recorder, storage, track_ai_usage
+from usage_tracking import ai_usage, outbox, recorder, track_ai_usage
 from usage_tracking import delivery as delivery_module
 from usage_tracking.attribution import scope
 from usage_tracking.attribution.scope import Attribution, Call, Unit
 from usage_tracking.attribution.users import Pending
-from usage_tracking.delivery import Delivered, Delivery, delivery
+from usage_tracking.delivery import Delivered, Delivery, batches, delivery, writer
+from usage_tracking.delivery.writer import Stored
 from usage_tracking.events import Usage, UsageEvent, utc_now
 from usage_tracking.models import AIUsageLog, AIUsageTracking
 from usage_tracking.outbox import Outbox
 from usage_tracking.pricing import table
 from usage_tracking.recorder import record_manually
-from usage_tracking.storage import Stored
 
 pytestmark = pytest.mark.django_db
 
@@ -962,7 +962,7 @@ class TestThread:
         self, site, impatient, caplog, monkeypatch
     ):
         caplog.set_level("INFO", logger="ai_usage_tracker")
-        monkeypatch.setattr(storage, "LOCK_TIMEOUT", "1ms")
+        monkeypatch.setattr(writer, "LOCK_TIMEOUT", "1ms")
         delays = note_delays(monkeypatch)
         user = make_user()
         save_log(user=user, section="first")
@@ -984,7 +984,7 @@ class TestThread:
         self, site, impatient, caplog, monkeypatch
     ):
         caplog.set_level("INFO", logger="ai_usage_tracker")
-        monkeypatch.setattr(storage, "LOCK_TIMEOUT", "1ms")
+        monkeypatch.setattr(writer, "LOCK_TIMEOUT", "1ms")
         failed, released = release_when_a_try_has_failed(monkeypatch)
         user = make_user()
         save_log(user=user, section="first")
@@ -1256,7 +1256,7 @@ class TestFlush:
     @pytest.mark.postgres
     @pytest.mark.django_db(transaction=True)
     def test_lock_that_another_transaction_holds_for_a_moment_is_no_error(self, box, monkeypatch):
-        monkeypatch.setattr(storage, "LOCK_TIMEOUT", "1ms")
+        monkeypatch.setattr(writer, "LOCK_TIMEOUT", "1ms")
         failed, released = release_when_a_try_has_failed(monkeypatch)
         user = make_user()
         save_log(user=user, section="first")
@@ -1279,7 +1279,7 @@ class TestFlush:
     @pytest.mark.postgres
     @pytest.mark.django_db(transaction=True)
     def test_lock_that_stays_is_an_error_and_the_calls_wait(self, box, monkeypatch):
-        monkeypatch.setattr(storage, "LOCK_TIMEOUT", "1ms")
+        monkeypatch.setattr(writer, "LOCK_TIMEOUT", "1ms")
         delays = note_delays(monkeypatch)
         user = make_user()
         save_log(user=user)

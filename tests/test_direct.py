@@ -28,14 +28,13 @@ from tests.threads import run_in_threads
 from usage_tracking import (
     AIUsageTracker,
     ai_usage,
-    direct,
     outbox,
     recorder,
     track_ai_usage,
     track_ai_usage_safe,
 )
 from usage_tracking.attribution.scope import attribution
-from usage_tracking.delivery import Delivery, delivery
+from usage_tracking.delivery import Delivery, delivery, direct
 from usage_tracking.events import UsageEvent
 from usage_tracking.models import AIUsageLog, AIUsageTracking
 from usage_tracking.outbox import Outbox

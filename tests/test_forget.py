@@ -16,11 +16,11 @@ from tests.commands import run_command
 from tests.sites import manage
 from tests.threads import run_in_threads
 from tests.waiting import wait_until
-from usage_tracking import dead_letters, outbox
+from usage_tracking import outbox
 from usage_tracking.delivery import delivery
 from usage_tracking.events import utc_now
 from usage_tracking.models import AIUsageLog
-from usage_tracking.outbox import Others, Outbox
+from usage_tracking.outbox import Others, Outbox, dead_letters
 
 pytestmark = pytest.mark.django_db
 

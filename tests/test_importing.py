@@ -15,9 +15,9 @@ from django.db import DataError, OperationalError, connection
 from tests.builders import NOON, make_user
 from tests.commands import run_command
 from tests.ledger import assert_in_step
+from usage_tracking.delivery.writer import store
 from usage_tracking.maintenance import daily_rows, legacy_import
 from usage_tracking.models import AIUsageLog, AIUsageTracking
-from usage_tracking.storage import store
 
 pytestmark = pytest.mark.django_db
 

@@ -21,10 +21,10 @@ from tests.threads import blocks_another, run_in_threads
 from tests.waiting import wait_for, wait_until
 from usage_tracking import daily, outbox, reports
 from usage_tracking.days import day_of
+from usage_tracking.delivery.writer import store
 from usage_tracking.host import stdio
 from usage_tracking.maintenance import privacy
 from usage_tracking.models import AIUsageLog, AIUsageTracking
-from usage_tracking.storage import store
 
 pytestmark = pytest.mark.django_db
 

@@ -32,7 +32,7 @@ def test_log_by_months_works_like_the_one_table(tmp_path: Path, empty_database_u
         from usage_tracking import daily
         from usage_tracking.events import uuid7
         from usage_tracking.models import AIUsageLog, AIUsageTracking
-        from usage_tracking.storage import store
+        from usage_tracking.delivery.writer import store
 
         def execute(sql):
             with connection.cursor() as cursor:

@@ -26,9 +26,9 @@ from tests.ledger import Day, assert_in_step, read_days
 from tests.threads import blocks_another, run_in_threads
 from tests.waiting import join, wait_until
 from usage_tracking import receivers
+from usage_tracking.delivery.writer import store
 from usage_tracking.events import UsageEvent
 from usage_tracking.models import AIUsageLog, AIUsageTracking
-from usage_tracking.storage import store
 
 pytestmark = pytest.mark.django_db
 

@@ -22,12 +22,12 @@ from tests.children import run_python
 from tests.ledger import Day, assert_in_step, read_days
 from tests.threads import blocks_another, run_in_threads
 from tests.waiting import join, wait_until
-from usage_tracking import daily, outbox, storage
-from usage_tracking.delivery import Delivered, Delivery
+from usage_tracking import daily, outbox
+from usage_tracking.delivery import Delivered, Delivery, writer
+from usage_tracking.delivery.writer import Stored, store
 from usage_tracking.events import Usage, UsageEvent, uuid7
 from usage_tracking.models import AIUsageLog, AIUsageTracking
 from usage_tracking.outbox import Outbox
-from usage_tracking.storage import Stored, store
 
 pytestmark = pytest.mark.django_db
 
@@ -577,7 +577,7 @@ class TestUser:
     @pytest.mark.parametrize("names", [("ada", "bob"), ("bob", "ada")], ids=" ".join)
     def test_batch_takes_its_daily_rows_in_one_order_amended_or_new(self, names, monkeypatch):
         """Or two deliveries would wait for each other."""
-        monkeypatch.setattr(storage, "LOCK_TIMEOUT", "1h")
+        monkeypatch.setattr(writer, "LOCK_TIMEOUT", "1h")
         first, second = make_user("ada"), make_user("bob")
         users = {"ada": first, "bob": second}
         logged = make_event()
@@ -737,7 +737,7 @@ class TestUser:
             from usage_tracking import daily, track_ai_usage
             from usage_tracking.events import UsageEvent, utc_now, uuid7
             from usage_tracking.models import AIUsageLog, AIUsageTracking
-            from usage_tracking.storage import Stored, store
+            from usage_tracking.delivery.writer import Stored, store
 
             def event(user):
                 return UsageEvent(id=uuid7(utc_now()), created_at=utc_now(), section="chat",
@@ -793,7 +793,7 @@ class TestSiteWithoutTimeZones:
             from usage_tracking import daily, track_ai_usage
             from usage_tracking.events import UsageEvent, uuid7
             from usage_tracking.models import AIUsageLog, AIUsageTracking, today
-            from usage_tracking.storage import Stored, store
+            from usage_tracking.delivery.writer import Stored, store
 
             noon = dt.datetime(2026, 3, 14, 16, 30, tzinfo=dt.UTC)
             user = User.objects.create(username="ada")

@@ -159,7 +159,7 @@ def test_delivery_never_fails_the_deletion_of_a_user(
         from tests.threads import run_in_threads
         from usage_tracking import daily
         from usage_tracking.models import AIUsageLog, AIUsageTracking
-        from usage_tracking.storage import store
+        from usage_tracking.delivery.writer import store
 
         call_command("makemigrations", "members", verbosity=0)
         call_command("migrate", verbosity=0)

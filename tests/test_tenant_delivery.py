@@ -18,8 +18,8 @@ from tests.builders import make_event
 from tests.commands import run_command
 from usage_tracking import ai_usage, outbox, places, recorder
 from usage_tracking import delivery as module
-from usage_tracking.batches import Batch
 from usage_tracking.delivery import delivery
+from usage_tracking.delivery.batches import Batch
 from usage_tracking.events import Usage, utc_now
 from usage_tracking.middleware import AIUsageMiddleware
 from usage_tracking.models import AIUsageLog

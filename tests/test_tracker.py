@@ -23,10 +23,10 @@ from usage_tracking import (
     AIUsageTracker,
     ai_usage,
     log_ai_usage,
-    reads,
     track_ai_usage,
     track_ai_usage_safe,
 )
+from usage_tracking.delivery import reads
 from usage_tracking.models import AIUsageLog, AIUsageTracking
 
 pytestmark = pytest.mark.django_db

@@ -12,9 +12,9 @@ from freezegun import freeze_time
 from tests.builders import NOON, make_event, make_user, refuse_section
 from usage_tracking import AIUsageTracker, outbox, track_ai_usage, track_ai_usage_safe
 from usage_tracking.delivery import Delivery
+from usage_tracking.delivery.log_lines import committed
+from usage_tracking.delivery.writer import store
 from usage_tracking.models import AIUsageLog
-from usage_tracking.storage import store
-from usage_tracking.tracklog import committed
 
 pytestmark = pytest.mark.django_db
 

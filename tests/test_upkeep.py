@@ -35,9 +35,9 @@ from tests.test_daily import (
 )
 from tests.threads import run_in_threads
 from usage_tracking import daily
+from usage_tracking.delivery.writer import store
 from usage_tracking.maintenance import daily_rows
 from usage_tracking.models import AIUsageLog, AIUsageTracking
-from usage_tracking.storage import store
 
 pytestmark = pytest.mark.django_db
 

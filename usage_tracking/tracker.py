@@ -12,12 +12,13 @@ from typing import Any, Self
 from django.db import DatabaseError, connections, transaction
 from django.utils import timezone
 
-from . import conf, daily, direct, outbox, places, reads, recorder, tracklog
+from . import conf, daily, outbox, places, recorder
 from .attribution.scope import attribution
 from .attribution.users import Owner, on_event_loop, owner_of
 from .blocks import ai_usage
 from .days import day_of
-from .delivery import delivery
+from .delivery import delivery, direct, log_lines, reads
+from .delivery.writer import metadata_of, moment_of
 from .errors import contain
 from .events import MAX_COUNT, Usage, UsageEvent
 from .host import forks
@@ -26,7 +27,6 @@ from .models import AIUsageLog, AIUsageTracking, today
 from .pricing import price
 from .redaction import clean_text
 from .related_users import with_users
-from .storage import metadata_of, moment_of
 
 Tracked = tuple[AIUsageLog, AIUsageTracking]
 
@@ -120,7 +120,7 @@ def _track(
     prompt_tokens = _valid_count("prompt_tokens", prompt_tokens)
     completion_tokens = _valid_count("completion_tokens", completion_tokens)
     response_time_ms = _valid_count("response_time_ms", response_time_ms)
-    tracklog.started(
+    log_lines.started(
         shown_user(owner.id, owner.username),
         section,
         prompt_tokens,

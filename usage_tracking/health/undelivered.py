@@ -10,10 +10,11 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
 
-from .. import conf, outbox, segments
+from .. import conf, outbox
 from ..delivery import ORPHANS_EVERY, TIMER
 from ..events import UsageEvent, utc_now
 from ..host import files
+from ..outbox import segments
 from .findings import Finding, Result, Thresholds, note, ok, problem, warning
 from .locks import locks
 from .probe import FLUSH

@@ -1,7 +1,7 @@
 """Brings the rows of a site's own tracking tables over, as often as one likes.
 
 The id of a new row is made of the old table's name and the old key: what is there already is left
-as it is. Rows go the way of all events, through `storage.store`.
+as it is. Rows go the way of all events, through `writer.store`.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from django.utils.dateparse import parse_date, parse_datetime
 
 from .. import conf, daily, places
 from ..days import day_of
+from ..delivery.writer import store
 from ..events import MANUAL, MAX_COST, MAX_COUNT, Usage, UsageEvent, named_uuid7
 from ..models import AIUsageLog, AIUsageTracking
 from ..pricing import price
-from ..storage import store
 
 BATCH = 500
 #: Times to try a batch again whose rows somebody holds.

@@ -9,11 +9,12 @@ from django.contrib.auth import get_user_model
 from django.core.exceptions import ValidationError
 from django.core.management.base import CommandError
 
-from usage_tracking import checks, outbox, places, segments
+from usage_tracking import checks, outbox, places
 from usage_tracking.delivery import delivery
 from usage_tracking.maintenance import privacy
 from usage_tracking.management.arguments import add_database, database, explained
 from usage_tracking.management.base import UsageCommand
+from usage_tracking.outbox import segments
 
 
 class Command(UsageCommand):

@@ -15,10 +15,10 @@ from typing import Any
 from django.db import connections, transaction
 from django.db.backends.signals import connection_created
 
-from . import outbox, recorder
-from .errors import contained
-from .host.test_runs import running_test
-from .models import AIUsageLog, AIUsageTracking
+from .. import outbox, recorder
+from ..errors import contained
+from ..host.test_runs import running_test
+from ..models import AIUsageLog, AIUsageTracking
 
 #: Delivers what waits; registered by delivery.
 deliver: Callable[[], None] | None = None
@@ -89,7 +89,7 @@ class Uncommitted:
 
 def connect() -> None:
     """Watches every connection that is opened while Django's test environment is set up."""
-    connection_created.connect(_created, dispatch_uid="usage_tracking.reads")
+    connection_created.connect(_created, dispatch_uid="usage_tracking.delivery.reads")
 
 
 def watch() -> None:

@@ -19,13 +19,13 @@ from django.db import connections, transaction
 from django.db.models import QuerySet
 from django.utils import timezone
 
-from . import daily, places, related_users, sql
-from .days import day_of
-from .errors import contained
-from .events import ENDING, MAX_USERNAME, UsageEvent, utc_now
-from .models import AIUsageLog, AIUsageTracking
-from .pricing import price
-from .related_users import LOCK_TIMEOUT
+from .. import daily, places, related_users, sql
+from ..days import day_of
+from ..errors import contained
+from ..events import ENDING, MAX_USERNAME, UsageEvent, utc_now
+from ..models import AIUsageLog, AIUsageTracking
+from ..pricing import price
+from ..related_users import LOCK_TIMEOUT
 
 #: An event whose user is not in the database (yet) is put off for so long, then kept without.
 PATIENCE = dt.timedelta(minutes=10)

@@ -9,7 +9,6 @@ connection. In a site's own tests whoever reads the usage tables delivers: see `
 from __future__ import annotations
 
 import asyncio
-import atexit
 import contextvars
 import queue
 import random
@@ -24,25 +23,23 @@ from typing import Any, Protocol
 from uuid import UUID
 from weakref import ref
 
-from django.core.signals import request_finished
 from django.db import OperationalError, connections, transaction
 from django.db import close_old_connections as renew_connections
-from django.utils.timezone import get_default_timezone
 
-from . import conf, outbox, places, pricing, reads, recorder
-from .attribution import scope
-from .attribution.scope import open_units
-from .attribution.users import on_event_loop
+from .. import conf, outbox, places, pricing, recorder
+from ..attribution import scope
+from ..attribution.scope import open_units
+from ..attribution.users import on_event_loop
+from ..blocks import WAIT
+from ..errors import contained
+from ..events import UsageEvent, utc_now
+from ..host.interruptions import from_outside
+from ..log import logger, one_line
+from ..redaction import clean_error
+from ..related_users import LOCK_TIMEOUT
+from . import reads
 from .batches import Batch, concerns_all, is_contention
-from .blocks import WAIT
-from .errors import contained
-from .events import UsageEvent, utc_now
-from .host import files
-from .host.interruptions import from_outside
-from .log import logger, one_line
-from .redaction import clean_error
-from .related_users import LOCK_TIMEOUT
-from .storage import PATIENCE
+from .writer import PATIENCE
 
 BATCH = 500
 #: Seconds after which an event is delivered though no moment came.
@@ -683,9 +680,6 @@ def _first_reported(error: BaseException) -> int:
     return CONTENDED if is_contention(error) else 1
 
 
-delivery = Delivery()
-
-
 def _is_alive(reference: ref[Any]) -> bool:
     return reference() is not None
 
@@ -710,32 +704,3 @@ def _loss(connection: Any) -> Callable[[], bool]:
         return reads.uncommitted(connection)
     block = connection.atomic_blocks[-1]
     return lambda: block not in connection.atomic_blocks
-
-
-def connect() -> None:
-    """Makes delivery listen; called once, when Django is ready."""
-    outbox.listener = delivery
-    # Where the system has no time zones, those of the package tzdata are imported. A zone that
-    # does not exist is reported by the checks.
-    for zone in (conf.day_timezone, get_default_timezone):
-        with suppress(Exception):
-            zone()
-    reads.deliver = delivery.before_read
-    reads.connect()
-    request_finished.connect(_request_finished, dispatch_uid="usage_tracking.delivery")
-    try:
-        from django.tasks.signals import task_finished  # Django 6.0
-    except ImportError:
-        pass
-    else:
-        task_finished.connect(_request_finished, dispatch_uid="usage_tracking.delivery")
-
-
-def _request_finished(**_: object) -> None:
-    # Inline delivery has its own moments, before the response is sent.
-    if not outbox.inline():
-        delivery.moment()
-
-
-files.after_fork(delivery.after_fork)
-atexit.register(delivery.stop)

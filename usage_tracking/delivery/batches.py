@@ -21,10 +21,10 @@ from django.db import (
     connections,
 )
 
-from . import reads, tracklog
-from .events import UsageEvent
-from .host.interruptions import from_outside
-from .storage import store
+from ..events import UsageEvent
+from ..host.interruptions import from_outside
+from . import log_lines, reads
+from .writer import store
 
 #: Classes of SQLSTATE that speak of the values of a row, of what a trigger raises, and of a view's
 #: check. https://www.postgresql.org/docs/current/errcodes-appendix.html
@@ -48,7 +48,7 @@ class Batch:
     """What became of a batch that is stored in one database."""
 
     using: str
-    #: See `storage.store`.
+    #: See `writer.store`.
     patience: timedelta
     written: int = 0
     #: Events that have to wait for their user.
@@ -73,7 +73,7 @@ class Batch:
         self.refused += [(event, _reason(error)) for event, error in self._doubtful]
 
     def _store(self, events: list[UsageEvent], *, again: bool = False) -> None:
-        tracklog.storing(events)
+        log_lines.storing(events)
         try:
             stored = store(events, using=self.using, patience=self.patience)
         except Exception as error:
@@ -100,7 +100,7 @@ class Batch:
         self._stored += len(events)
         self.written += len(stored.rows)
         self.put_off += stored.put_off
-        reads.when_committed(connections[self.using], partial(tracklog.committed, stored))
+        reads.when_committed(connections[self.using], partial(log_lines.committed, stored))
 
 
 def _reason(error: Exception) -> str:

@@ -8,9 +8,10 @@ from functools import partial
 
 from django.db import DatabaseError, IntegrityError, OperationalError, connections
 
-from . import outbox, reads, tracklog
-from .events import UsageEvent
-from .storage import Stored, store
+from .. import outbox
+from ..events import UsageEvent
+from . import log_lines, reads
+from .writer import Stored, store
 
 #: How often a write is tried that another transaction stands in the way of. On PostgreSQL each try
 #: waits 300 ms for a lock and then gives way, so that of two transactions that wait for each other
@@ -31,12 +32,12 @@ def write(event: UsageEvent, *, using: str) -> None:
     """
     connection = connections[using]
     within = reads.in_transaction(connection)
-    tracklog.storing([event])
+    log_lines.storing([event])
     with reads.unwatched(connection):
         stored = _store(event, using, tries=1 if within else TRIES)
     # Not before: if the caller's transaction is rolled back, the outbox has all that is left.
     reads.when_committed(connection, partial(outbox.get().overtake, event))
-    reads.when_committed(connection, partial(tracklog.committed, stored))
+    reads.when_committed(connection, partial(log_lines.committed, stored))
 
 
 def _store(event: UsageEvent, using: str, *, tries: int) -> Stored:

@@ -9,10 +9,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from . import places
-from .events import UsageEvent, utc_now
-from .host import files
-from .redaction import REDACTED
+from .. import places
+from ..events import UsageEvent, utc_now
+from ..host import files
+from ..redaction import REDACTED
 from .segments import Belongs, databases, make_directory, without_user
 
 FILE = "dead.jsonl"

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import logging
 
-from .days import day_of
-from .events import UsageEvent
-from .log import logger, one_line, shown_user
-from .storage import Stored
+from ..days import day_of
+from ..events import UsageEvent
+from ..log import logger, one_line, shown_user
+from .writer import Stored
 
 
 def started(

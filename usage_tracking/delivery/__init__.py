@@ -1,0 +1,43 @@
+"""Delivery: moves events from the outbox into the database."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+from django.core.signals import request_finished
+from django.utils.timezone import get_default_timezone
+
+from .. import conf, outbox
+from ..host import files
+from . import reads
+from .worker import Delivery
+
+delivery = Delivery()
+
+
+def connect() -> None:
+    """Makes delivery listen; called once, when Django is ready."""
+    outbox.listener = delivery
+    # Where the system has no time zones, those of the package tzdata are imported. A zone that
+    # does not exist is reported by the checks.
+    for zone in (conf.day_timezone, get_default_timezone):
+        with suppress(Exception):
+            zone()
+    reads.deliver = delivery.before_read
+    reads.connect()
+    request_finished.connect(_request_finished, dispatch_uid="usage_tracking.delivery")
+    try:
+        from django.tasks.signals import task_finished  # Django 6.0
+    except ImportError:
+        pass
+    else:
+        task_finished.connect(_request_finished, dispatch_uid="usage_tracking.delivery")
+
+
+def _request_finished(**_: object) -> None:
+    # Inline delivery has its own moments, before the response is sent.
+    if not outbox.inline():
+        delivery.moment()
+
+
+files.after_fork(delivery.after_fork)
