@@ -68,7 +68,7 @@ class TestOtherDatabase:
 
     def test_file_takes_no_room_from_the_calls_of_this_site(self, box, moved, monkeypatch):
         assert box.size() == 0
-        monkeypatch.setattr(outbox, "CAPACITY", 1000)
+        monkeypatch.setattr(outbox.limits, "CAPACITY", 1000)
         with moved.open("ab") as file:
             file.write(b"x" * 2000)
 

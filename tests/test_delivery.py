@@ -42,11 +42,11 @@ from tests.ledger import assert_in_step, read_days
 from tests.threads import run_in_threads
 from tests.waiting import PATIENCE, join, wait_for, wait_until
 from usage_tracking import ai_usage, outbox, recorder, track_ai_usage
-from usage_tracking import delivery as delivery_module
 from usage_tracking.attribution import scope
 from usage_tracking.attribution.scope import Attribution, Call, Unit
 from usage_tracking.attribution.users import Pending
-from usage_tracking.delivery import Delivered, Delivery, batches, delivery, writer
+from usage_tracking.delivery import Delivery, batches, delivery, worker, writer
+from usage_tracking.delivery.worker import Delivered
 from usage_tracking.delivery.writer import Stored
 from usage_tracking.events import Usage, UsageEvent, utc_now
 from usage_tracking.models import AIUsageLog, AIUsageTracking
@@ -80,8 +80,8 @@ def box(tmp_path: Path, settings: Any, monkeypatch: pytest.MonkeyPatch) -> Outbo
 @pytest.fixture
 def site(box: Outbox, transactional_db: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Outbox]:
     """A site that is not under test, whose thread delivers: at moments, and never by the timer."""
-    monkeypatch.setattr(delivery_module, "TIMER", HOUR)
-    monkeypatch.setattr(delivery_module, "EXIT", PATIENCE)
+    monkeypatch.setattr(worker, "TIMER", HOUR)
+    monkeypatch.setattr(worker, "EXIT", PATIENCE)
     delivery.after_fork()  # as new, whatever was delivered inline before
     yield box
     end_of_process()
@@ -98,7 +98,7 @@ def end_of_process() -> None:
 def impatient(site: Outbox, monkeypatch: pytest.MonkeyPatch) -> None:
     """Seconds become hundredths."""
     for name in ("TIMER", "IDLE", "ORPHANS_EVERY", "LONGEST_BACK_OFF"):
-        monkeypatch.setattr(delivery_module, name, 0.05)
+        monkeypatch.setattr(worker, name, 0.05)
 
 
 class Cycles:
@@ -484,7 +484,7 @@ class TestDeliver:
         assert_in_step()
 
     def test_more_than_a_batch_is_written(self, box, monkeypatch):
-        monkeypatch.setattr(delivery_module, "BATCH", 4)
+        monkeypatch.setattr(worker, "BATCH", 4)
         user = make_user()
         for _ in range(11):
             box.put(make_event(user=user))
@@ -507,7 +507,7 @@ class TestDeliver:
         assert Delivery().deliver() == Delivered(written=2, adopted=2)
 
     def test_more_orphans_than_are_taken_over_at_once_are_written(self, box, tmp_path, monkeypatch):
-        monkeypatch.setattr(outbox, "ADOPTED", 2)
+        monkeypatch.setattr(outbox.limits, "ADOPTED", 2)
         for _ in range(5):
             dead = Outbox(tmp_path / "outbox")
             dead.put(make_event())
@@ -547,7 +547,7 @@ class TestDeliver:
         assert_in_step()
 
     def test_many_amendments_are_written(self, box, monkeypatch):
-        monkeypatch.setattr(outbox, "REVISIONS", 3)
+        monkeypatch.setattr(outbox.limits, "REVISIONS", 3)
         user = make_user()
         events = [make_event(user=user) for _ in range(10)]
         mine = Delivery()
@@ -596,7 +596,7 @@ class TestDeliver:
         if not has_disk:
             (tmp_path / "outbox").write_text("a file where the directory would be")
         caplog.set_level(logging.INFO, "ai_usage_tracker")
-        monkeypatch.setattr(delivery_module, "BATCH", batch)
+        monkeypatch.setattr(worker, "BATCH", batch)
         ada, unit = make_user("ada"), Unit()
         unit.begin()
         event = make_event(unit=unit.id, created_at=utc_now())
@@ -614,7 +614,7 @@ class TestDeliver:
         assert box.is_empty()
 
     @pytest.mark.parametrize(
-        ("module", "name"), [(delivery_module, "open_units"), (recorder, "_unresolved")]
+        ("module", "name"), [(worker, "open_units"), (recorder, "_unresolved")]
     )
     def test_unit_that_ends_between_two_looks_at_its_event_leaves_it_unwritten(
         self, box, monkeypatch, module, name
@@ -717,7 +717,7 @@ class TestThread:
         assert AIUsageLog.objects.get().user == user
 
     def test_block_outside_a_request_sees_its_rows(self, site, monkeypatch):
-        monkeypatch.setattr("usage_tracking.blocks.WAIT", PATIENCE)
+        monkeypatch.setattr("usage_tracking.outbox.WAIT", PATIENCE)
 
         with ai_usage("chat", user=make_user()) as usage:
             usage.record(prompt_tokens=1)
@@ -758,7 +758,7 @@ class TestThread:
         wait_for_rows("orphan")
 
     def test_process_without_calls_has_no_thread(self, site, tmp_path, monkeypatch):
-        monkeypatch.setattr(delivery_module, "ORPHANS_EVERY", 0.0)
+        monkeypatch.setattr(worker, "ORPHANS_EVERY", 0.0)
         living = Outbox(tmp_path / "outbox")
         living.put(make_event())
 
@@ -772,13 +772,13 @@ class TestThread:
         self, site, tmp_path, monkeypatch
     ):
         now = 1000.0
-        monkeypatch.setattr(delivery_module, "time", SimpleNamespace(monotonic=lambda: now))
+        monkeypatch.setattr(worker, "time", SimpleNamespace(monotonic=lambda: now))
         request_finished.send(sender=None)
         dead = Outbox(tmp_path / "outbox")
         dead.put(make_event(section="orphan"))
         dead.close()
 
-        now += delivery_module.ORPHANS_EVERY - 0.1
+        now += worker.ORPHANS_EVERY - 0.1
         request_finished.send(sender=None)
         assert THREAD not in {thread.name for thread in threading.enumerate()}, "not yet"
         now += 0.1
@@ -790,8 +790,8 @@ class TestThread:
     def test_more_orphans_than_are_taken_over_at_once_are_written_soon(
         self, site, tmp_path, monkeypatch
     ):
-        monkeypatch.setattr(outbox, "ADOPTED", 2)
-        monkeypatch.setattr(delivery_module, "ORPHANS_EVERY", HOUR)
+        monkeypatch.setattr(outbox.limits, "ADOPTED", 2)
+        monkeypatch.setattr(worker, "ORPHANS_EVERY", HOUR)
         for _ in range(5):
             dead = Outbox(tmp_path / "outbox")
             dead.put(make_event(section="orphan"))
@@ -852,7 +852,7 @@ class TestThread:
         assert (log.total_tokens, log.cost) == (230, None)
 
     def test_exit_beside_a_caller_that_waits(self, site, monkeypatch):
-        monkeypatch.setattr(delivery_module, "EXIT", HOUR)
+        monkeypatch.setattr(worker, "EXIT", HOUR)
         busy, free = threading.Event(), threading.Event()
 
         def store_slowly(*_: object, **__: object) -> Stored:
@@ -1094,9 +1094,9 @@ class TestThread:
             def store(*args: Any, **options: Any) -> Stored:
                 with connection.cursor() as cursor:
                     patiences.append(cursor.execute("PRAGMA busy_timeout").fetchone()[0])
-                return delivery_module_store(*args, **options)
+                return worker_store(*args, **options)
 
-            delivery_module_store = batches.store
+            worker_store = batches.store
             monkeypatch.setattr(batches, "store", store)
             User.objects.count()  # makes the connection
             other = connection.get_new_connection(connection.get_connection_params())
@@ -1117,7 +1117,7 @@ class TestThread:
                 other.close()
 
             assert "locked" in warnings(caplog)[0]
-            assert set(patiences) == {1000 * delivery_module.WAIT}
+            assert set(patiences) == {1000 * worker.WAIT}
             wait_for_rows("chat")
 
         def test_callers_may_come_while_the_others_are_looked_at(self, monkeypatch):
@@ -1133,7 +1133,7 @@ class TestThread:
                     self.latest.append(Caller())
                     return self.latest[-1]
 
-            monkeypatch.setattr(delivery_module, "connections", Connections())
+            monkeypatch.setattr(worker, "connections", Connections())
             monkeypatch.setattr(Delivery, "_start", lambda self: None)
             mine = Delivery()
             ended = threading.Event()
@@ -1158,7 +1158,7 @@ class TestThread:
 
         def test_open_request_is_never_disturbed(self, impatient, cycles, monkeypatch):
             # However long it takes to look twice: a request that is open for long is let be.
-            monkeypatch.setattr(delivery_module, "HOLD", HOUR)
+            monkeypatch.setattr(worker, "HOLD", HOUR)
             unit = Unit()
             unit.begin()
             outbox.put(make_event())
@@ -1312,7 +1312,7 @@ def note_delays(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         delays.append(failures)
         return 0.0
 
-    monkeypatch.setattr(delivery_module, "_delay", delay)
+    monkeypatch.setattr(worker, "_delay", delay)
     return delays
 
 
@@ -1327,7 +1327,7 @@ def release_when_a_try_has_failed(
         wait_for(released, awaited="the end of the transaction")
         return 0.0
 
-    monkeypatch.setattr(delivery_module, "_delay", delay)
+    monkeypatch.setattr(worker, "_delay", delay)
     return failed, released
 
 

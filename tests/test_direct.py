@@ -53,7 +53,7 @@ def box(tmp_path: Any, settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterat
     settings.AI_USAGE_RAISE_ERRORS = False
     monkeypatch.setattr(outbox, "inline", lambda: False)
     monkeypatch.setattr(Delivery, "_start", lambda self: None)
-    monkeypatch.setattr("usage_tracking.blocks.WAIT", 0.0)  # nobody would answer
+    monkeypatch.setattr("usage_tracking.outbox.WAIT", 0.0)  # nobody would answer
     delivery.after_fork()  # as new
     yield outbox.get()
     delivery.after_fork()

@@ -772,8 +772,8 @@ class TestFullDisk:
 
     @pytest.fixture
     def _small(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(outbox, "CAPACITY", 4000)
-        monkeypatch.setattr(outbox, "_UNCHECKED", 0)
+        monkeypatch.setattr(outbox.limits, "CAPACITY", 4000)
+        monkeypatch.setattr(outbox.limits, "UNCHECKED", 0)
 
     @pytest.mark.usefixtures("_small")
     def test_full_outbox_drops_and_says_how_many(self, directory, caplog):
@@ -822,7 +822,7 @@ class TestFullDisk:
         box.close()
 
     def test_full_memory_drops_the_oldest_and_says_how_many(self, monkeypatch, caplog):
-        monkeypatch.setattr(outbox, "MEMORY_CAPACITY", 3)
+        monkeypatch.setattr(outbox.limits, "MEMORY_CAPACITY", 3)
         box = Outbox(None)
         events = [make_event() for _ in range(5)]
 
@@ -914,16 +914,16 @@ class TestDeadLetters:
         box.put(make_event())
         box.bury(make_event(), "no")
         drain(box)
-        monkeypatch.setattr(outbox, "CAPACITY", 10)
-        monkeypatch.setattr(outbox, "_UNCHECKED", 0)
+        monkeypatch.setattr(outbox.limits, "CAPACITY", 10)
+        monkeypatch.setattr(outbox.limits, "UNCHECKED", 0)
 
         box.retry_dead_letters()
 
         assert len(box.dead_letters()) + len(drain(box)) == 1
 
     def test_letters_never_keep_the_others_out(self, box, monkeypatch):
-        monkeypatch.setattr(outbox, "CAPACITY", 3000)
-        monkeypatch.setattr(outbox, "_UNCHECKED", 0)
+        monkeypatch.setattr(outbox.limits, "CAPACITY", 3000)
+        monkeypatch.setattr(outbox.limits, "UNCHECKED", 0)
         for _ in range(20):
             box.bury(make_event(), "no")
         kept, dropped = len(box.dead_letters()), box.dropped
@@ -1041,8 +1041,8 @@ class TestDescriptors:
         assert successor.unreadable == 0
 
     def test_long_outage_makes_several_files_of_bounded_number(self, box, directory, monkeypatch):
-        monkeypatch.setattr(outbox, "SEGMENT", 2000)
-        monkeypatch.setattr(outbox, "ADOPTED", 3)
+        monkeypatch.setattr(outbox.limits, "SEGMENT", 2000)
+        monkeypatch.setattr(outbox.limits, "ADOPTED", 3)
         events = [make_event() for _ in range(100)]
 
         for event in events:
@@ -1285,7 +1285,8 @@ class TestDescriptors:
             from pathlib import Path
             from django.db import OperationalError
             from tests.builders import make_event
-            from usage_tracking import batches, delivery, outbox
+            from usage_tracking import delivery, outbox
+            from usage_tracking.delivery import batches
             from usage_tracking.events import utc_now
             from usage_tracking.models import AIUsageLog
 
@@ -1362,7 +1363,7 @@ class TestDescriptors:
         assert printed == ""
 
     def test_memory_that_overflows_under_a_delivery_loses_only_the_oldest(self, monkeypatch):
-        monkeypatch.setattr(outbox, "MEMORY_CAPACITY", 3)
+        monkeypatch.setattr(outbox.limits, "MEMORY_CAPACITY", 3)
         box = Outbox(None)
         events = [make_event() for _ in range(5)]
         for event in events[:3]:
@@ -1527,8 +1528,8 @@ class Interleavings(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.patch = pytest.MonkeyPatch()
-        self.patch.setattr(outbox, "ADOPTED", 3)
-        self.patch.setattr(outbox, "SEGMENT", 1500)
+        self.patch.setattr(outbox.limits, "ADOPTED", 3)
+        self.patch.setattr(outbox.limits, "SEGMENT", 1500)
         self.faults = Faults()
         self.faults.install(self.patch)
         self.directory = tempfile.mkdtemp()
@@ -1625,7 +1626,7 @@ class Interleavings(RuleBasedStateMachine):
 
     @invariant()
     def open_files_are_few(self) -> None:
-        assert open_files(self.path, self.box) <= outbox.ADOPTED + 1
+        assert open_files(self.path, self.box) <= outbox.limits.ADOPTED + 1
 
     def on_disk(self) -> set[UUID]:
         return {

@@ -17,8 +17,8 @@ from django.utils.functional import SimpleLazyObject
 from tests.builders import make_event
 from tests.commands import run_command
 from usage_tracking import ai_usage, outbox, places, recorder
-from usage_tracking import delivery as module
 from usage_tracking.delivery import delivery
+from usage_tracking.delivery import worker as module
 from usage_tracking.delivery.batches import Batch
 from usage_tracking.events import Usage, utc_now
 from usage_tracking.middleware import AIUsageMiddleware
@@ -112,7 +112,7 @@ def test_database_without_tables_waits_and_is_not_asked_all_the_time(box, monkey
     assert len([line for line in caplog.messages if "Delivery to" in line]) == 1
     assert len(box.segments()) == 2  # for a later look
     assert not box.has_orphans()
-    monkeypatch.setattr(outbox, "LEFT_FOR", -1.0)
+    monkeypatch.setattr(outbox.limits, "SET_ASIDE_FOR", -1.0)
     monkeypatch.setattr(delivery, "_away", {})
     connections["two"].connect()
     migrate("two")
@@ -154,14 +154,14 @@ def test_server_that_is_away_leaves_everything_in_its_place(box, monkeypatch):
 @pytest.mark.parametrize("is_full", [True, False])
 def test_what_cannot_be_left_or_deferred_on_disk_stays(box, monkeypatch, is_full):
     box.put(event := at("two"))
-    append = outbox.Segment.append
+    append = outbox.segments.Segment.append
 
     def refuse(segment: Any, line: bytes) -> None:
         if is_full:
             raise OSError(28, "No space left on device")
         append(segment, line)
 
-    monkeypatch.setattr(outbox.Segment, "append", refuse)
+    monkeypatch.setattr(outbox.segments.Segment, "append", refuse)
 
     assert delivery.deliver().left == 1
     box.defer([event])

@@ -22,7 +22,7 @@ from django.test import AsyncRequestFactory, RequestFactory
 from tests.builders import capture
 from tests.providers import until
 from tests.told import attributed, rows
-from usage_tracking import ai_usage, asgi, blocks, conf, outbox
+from usage_tracking import ai_usage, asgi, conf, outbox
 from usage_tracking.attribution.scope import Steps, current, open_units
 from usage_tracking.attribution.users import Connection
 from usage_tracking.connections import Visit
@@ -38,7 +38,7 @@ def _live(tmp_path: Path, settings: Any, monkeypatch: pytest.MonkeyPatch) -> Ite
     """A site that is not under test: an outbox on disk, and a thread that delivers."""
     settings.AI_USAGE_WAIT = 60  # longer than any machine takes
     settings.AI_USAGE_OUTBOX = tmp_path / "outbox"
-    monkeypatch.setattr(blocks, "WAIT", 0.0)  # of every block
+    monkeypatch.setattr(outbox, "WAIT", 0.0)  # of every block
     monkeypatch.setattr(outbox, "inline", lambda: False)
     delivery.after_fork()  # a thread of its own
     yield

@@ -23,8 +23,8 @@ __all__ = [
 # Imported when first used: this package is imported while Django loads its apps, before models.
 _HOMES = {
     "ai_usage": "blocks",
-    "ai_section": "scope",
-    "propagate": "scope",
+    "ai_section": "attribution.scope",
+    "propagate": "attribution.scope",
     "AIUsageTracker": "tracker",
     "log_ai_usage": "tracker",
     "track_ai_usage": "tracker",

@@ -27,9 +27,6 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 #: After so many uses without a single call a block is taken for one whose calls we cannot see.
 SILENT_USES = 20
-#: Seconds for which the end of an outermost block waits for its rows: a script sees them at once.
-#: The way there and back included, it is to be 50 ms at most.
-WAIT = 0.04
 #: SDKs that speak gRPC, which no transport hook sees.
 UNSEEN_SDKS = ("google.generativeai", "vertexai", "xai_sdk")
 
@@ -303,7 +300,7 @@ class ai_usage:
         self._resolve_routed(opened)
         wait = self._close(opened)
         if wait is not None:
-            outbox.moment(wait=max(WAIT, wait))
+            outbox.moment(wait=max(outbox.WAIT, wait))
 
     @contained
     def _close(self, opened: Opened | None) -> float | None:

@@ -14,11 +14,12 @@ class PatienceConfig(AppConfig):
     label = "patience"
 
     def ready(self) -> None:
-        from usage_tracking import delivery
+        from usage_tracking import outbox
         from usage_tracking.attribution import scope
+        from usage_tracking.delivery import worker
 
-        delivery.EXIT = PATIENCE
-        delivery.WAIT = PATIENCE  # for SQLite's lock, while callers wait
+        worker.EXIT = PATIENCE
+        outbox.WAIT = PATIENCE  # for SQLite's lock, while callers wait
         scope._GATE = PATIENCE
         if seconds := os.environ.get("ORPHANS_EVERY"):
-            delivery.ORPHANS_EVERY = float(seconds)
+            worker.ORPHANS_EVERY = float(seconds)

@@ -30,11 +30,11 @@ from .. import conf, outbox, places, pricing, recorder
 from ..attribution import scope
 from ..attribution.scope import open_units
 from ..attribution.users import on_event_loop
-from ..blocks import WAIT
 from ..errors import contained
 from ..events import UsageEvent, utc_now
 from ..host.interruptions import from_outside
 from ..log import logger, one_line
+from ..outbox import limits
 from ..redaction import clean_error
 from ..related_users import LOCK_TIMEOUT
 from . import reads
@@ -437,7 +437,7 @@ class Delivery:
         if outbox.inline() or (now < self._not_before and not self._stopping):
             return False
         if now >= self._next_orphans:
-            full = box.adopt_orphans() >= outbox.ADOPTED
+            full = box.adopt_orphans() >= limits.ADOPTED
             self._next_orphans = now + ORPHANS_EVERY
             if full:  # there may be more
                 self._next_orphans = now
@@ -484,7 +484,7 @@ class Delivery:
     def _give_way(self) -> None:
         """Shortens how long our SQLite connection waits for a lock: units wait for us meanwhile."""
         with connections[self.alias()].cursor() as cursor:
-            cursor.execute(f"PRAGMA busy_timeout = {WAIT * 1000:.0f}")
+            cursor.execute(f"PRAGMA busy_timeout = {outbox.WAIT * 1000:.0f}")
 
     def _back_off(self, error: BaseException) -> None:
         self._failures += 1

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from .. import conf, outbox
-from ..delivery import ORPHANS_EVERY, TIMER
+from ..delivery.worker import ORPHANS_EVERY, TIMER
 from ..events import UsageEvent, utc_now
 from ..host import files
 from ..outbox import segments

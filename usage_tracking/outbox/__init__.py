@@ -16,6 +16,13 @@ from ..host.test_runs import running_test
 from ..log import logger
 from .box import Outbox
 
+__all__ = ["Outbox"]
+
+
+#: Seconds for which the end of an outermost block waits for its rows: a script sees them at once.
+#: The way there and back included, it is to be 50 ms at most.
+WAIT = 0.04
+
 
 class Listener(Protocol):
     """What the outbox tells of its life; delivery registers itself as one."""

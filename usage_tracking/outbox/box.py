@@ -28,27 +28,13 @@ from ..host import files
 from ..host.interruptions import from_outside
 from ..log import logger, one_line
 from ..redaction import clean_error
-from . import dead_letters, segments
+from . import dead_letters, limits, segments
 from .dead_letters import DeadLetter
 from .segments import Belongs, Segment
 
-CAPACITY = 64 * 1024 * 1024
-MEMORY_CAPACITY = 10_000
-#: How much may be written before the size of the directory is looked at again.
-_UNCHECKED = 1024 * 1024
 _COMPLAIN_EVERY = 60.0
 #: Lines of events that are no longer deferred which their segment may hold.
 _SLACK = 100
-#: The number of amended events whose latest revision is remembered.
-REVISIONS = 10_000
-#: How many segments may wait at a time, each of them an open file, beside the current one.
-ADOPTED = 16
-#: Bytes after which a process starts a new segment, so that delivery frees room piece by piece.
-SEGMENT = 4 * 1024 * 1024
-
-
-#: Seconds after which events that were left are tried again, by this process.
-LEFT_FOR = 45.0
 
 
 class Others(NamedTuple):
@@ -127,7 +113,7 @@ class Outbox:
         self._doubtful: list[tuple[Callable[[], bool], UsageEvent]] = []
         #: By event id: the lowest revision that is not left out.
         self._revisions: dict[UUID, int] = {}
-        self._unchecked = _UNCHECKED
+        self._unchecked = limits.UNCHECKED
         self._full = False
         self._checked_at = 0.0
         self._complained_at = -_COMPLAIN_EVERY
@@ -236,7 +222,7 @@ class Outbox:
     def defer(self, events: Iterable[UsageEvent]) -> None:
         """Keeps events of the batch that was yielded last until `hold` lets them go."""
         for event in events:
-            if self.directory is None or len(self._deferred) >= MEMORY_CAPACITY:
+            if self.directory is None or len(self._deferred) >= limits.MEMORY_CAPACITY:
                 self.put(event, accepted=True)
                 continue
             with self._lock:
@@ -316,7 +302,7 @@ class Outbox:
 
     def _leave(self, event: UsageEvent, directory: Path) -> bool:
         try:
-            if self._left_in is not None and self._left_in.size >= SEGMENT:
+            if self._left_in is not None and self._left_in.size >= limits.SEGMENT:
                 files.close(self._left_in.fd)
                 self._left_in = None
             if self._left_in is None:
@@ -330,14 +316,17 @@ class Outbox:
         return True
 
     def adopt_orphans(self) -> int:
-        """Takes over segments whose owners are dead, at most ADOPTED at a time; says how many."""
+        """Take over segments whose owners are dead; return how many.
+
+        Each is an open file until it is delivered, so no more than `limits.ADOPTED` wait.
+        """
         if self.directory is None:
             return 0
         self._leftover = {path for path in self._leftover if not files.remove(path)}
         headers, passed_over = segments.headers(), self._passed_over()
         adopted = 0
         for path in self.segments():
-            if len(self._waiting) >= ADOPTED:
+            if len(self._waiting) >= limits.ADOPTED:
                 break  # each is an open file of the host's process until it is delivered
             if path in passed_over:
                 continue
@@ -363,7 +352,7 @@ class Outbox:
 
     def _passed_over(self) -> set[Path]:
         """Files that are not to be taken over (yet)."""
-        oldest = time.monotonic() - LEFT_FOR
+        oldest = time.monotonic() - limits.SET_ASIDE_FOR
         self._left = {path: since for path, since in self._left.items() if since > oldest}
         return self._leftover | set(self._left)
 
@@ -464,8 +453,8 @@ class Outbox:
         if self.directory is None:
             return
         try:
-            if not dead_letters.add(self.directory, event, reason, capacity=CAPACITY):
-                self._drop(f"{dead_letters.FILE} is full ({CAPACITY} bytes)")
+            if not dead_letters.add(self.directory, event, reason, capacity=limits.CAPACITY):
+                self._drop(f"{dead_letters.FILE} is full ({limits.CAPACITY} bytes)")
         except OSError as error:
             self._complain(f"cannot write {dead_letters.FILE}: {error}; the event waits")
             self.leave([event])
@@ -556,9 +545,9 @@ class Outbox:
     def _write(self, line: _Line, directory: Path) -> None:
         try:
             if not line.accepted and not self._has_room(len(line.data)):
-                self._drop(f"the outbox is full ({CAPACITY} bytes)")
+                self._drop(f"the outbox is full ({limits.CAPACITY} bytes)")
                 return
-            if self._current is not None and self._current.size >= SEGMENT:
+            if self._current is not None and self._current.size >= limits.SEGMENT:
                 self._detach()
             if self._current is None:
                 segments.make_directory(directory)
@@ -576,7 +565,7 @@ class Outbox:
     def _detach(self) -> Segment | None:
         """Move the current segment to those that wait, unless they are too many."""
         current = self._current
-        if current is None or len(self._waiting) >= ADOPTED:
+        if current is None or len(self._waiting) >= limits.ADOPTED:
             return None
         # A garbage collection meanwhile may put an event, and so detach it too.
         if current not in self._waiting:
@@ -602,19 +591,19 @@ class Outbox:
     def _has_room(self, length: int) -> bool:
         self._unchecked += length
         # Once full, look again every second; until then after every megabyte of our own.
-        if self._unchecked > _UNCHECKED or (
+        if self._unchecked > limits.UNCHECKED or (
             self._full and time.monotonic() - self._checked_at > 1.0
         ):
-            self._full = self.size() + length > CAPACITY
+            self._full = self.size() + length > limits.CAPACITY
             self._unchecked = 0
             self._checked_at = time.monotonic()
         return not self._full
 
     def _remember(self, event: UsageEvent) -> None:
         with self._lock:
-            if len(self._memory) >= MEMORY_CAPACITY:
+            if len(self._memory) >= limits.MEMORY_CAPACITY:
                 self._memory.popleft()
-                self._drop(f"more than {MEMORY_CAPACITY} events in memory")
+                self._drop(f"more than {limits.MEMORY_CAPACITY} events in memory")
             self._memory.append(event)
             self._remember_revision(event)
 
@@ -674,5 +663,5 @@ class Outbox:
         with self._lock:
             known = self._revisions.get(event.id, 0)
             self._revisions[event.id] = max(known, revision or event.revision)
-            while len(self._revisions) > REVISIONS:
+            while len(self._revisions) > limits.REVISIONS:
                 self._revisions.pop(next(iter(self._revisions)))

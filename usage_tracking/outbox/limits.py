@@ -1,0 +1,16 @@
+"""How much the outbox holds."""
+
+#: Bytes that may wait on disk, for all processes of the site.
+CAPACITY = 64 * 1024 * 1024
+#: Events that wait in the memory of a process.
+MEMORY_CAPACITY = 10_000
+#: Bytes after which a process starts a new segment, so that delivery frees room piece by piece.
+SEGMENT = 4 * 1024 * 1024
+#: Segments that wait at a time, each of them an open file, beside the current one.
+ADOPTED = 16
+#: Amended events whose latest revision is remembered.
+REVISIONS = 10_000
+#: Bytes that may be written before the size of the directory is looked at again.
+UNCHECKED = 1024 * 1024
+#: Seconds after which this process tries the events again that it set aside.
+SET_ASIDE_FOR = 45.0
