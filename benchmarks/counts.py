@@ -169,7 +169,7 @@ def written_past_the_orm(alice: User) -> Row:
 
 
 def new(user: User | None, **changes: Any) -> Any:
-    from tests.builders import make_log
+    from tests.support.builders import make_log
     from usage_tracking.events import utc_now
 
     return make_log(user=user, created_at=utc_now(), **changes)

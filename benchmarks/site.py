@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import django
 
-from tests.environment import DIRECTORY_VARIABLE
+from tests.support.environment import DIRECTORY_VARIABLE
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User

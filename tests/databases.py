@@ -29,7 +29,7 @@ from urllib.parse import quote, urlsplit
 
 import pytest
 
-from tests.environment import DIRECTORY_VARIABLE, DRIVER_VARIABLE
+from tests.support.environment import DIRECTORY_VARIABLE, DRIVER_VARIABLE
 
 POSTGRES_SCHEMES = {"postgres", "postgresql", "psql", "pgsql"}
 DRIVERS = ("psycopg", "psycopg2")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from tests.children import ROOT
+from tests.support.children import ROOT
 
 #: As docs/scaling.md has it.
 (GUIDE,) = re.findall(

@@ -10,7 +10,7 @@ from typing import Any
 import django
 import environ
 
-from tests.environment import DIRECTORY_VARIABLE, choose_driver
+from tests.support.environment import DIRECTORY_VARIABLE, choose_driver
 
 choose_driver()
 

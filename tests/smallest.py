@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 from textwrap import dedent
 
-from tests.children import ROOT
-from tests.waiting import run
+from tests.support.children import ROOT
+from tests.support.waiting import run
 
 SETTINGS = """
 import environ

@@ -16,8 +16,8 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from freezegun import freeze_time
 
-from tests.builders import NOON, make_superuser, make_user, save_log
-from tests.ledger import assert_in_step
+from tests.support.builders import NOON, make_superuser, make_user, save_log
+from tests.support.ledger import assert_in_step
 from usage_tracking.admin import changelist
 from usage_tracking.admin.base import ReadOnlyAdmin
 from usage_tracking.models import AIUsageLog, AIUsageTracking

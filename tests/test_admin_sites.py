@@ -8,7 +8,7 @@ from textwrap import dedent, indent
 
 import pytest
 
-from tests.children import ROOT, run_python
+from tests.support.children import ROOT, run_python
 
 URLS = """
 from django.contrib import admin

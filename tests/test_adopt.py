@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from tests.builders import make_event, make_user
-from tests.commands import run_command
+from tests.support.builders import make_event, make_user
+from tests.support.commands import run_command
 from usage_tracking import outbox
 from usage_tracking.health import undelivered
 from usage_tracking.health.findings import Thresholds

@@ -12,9 +12,9 @@ from asgiref.testing import ApplicationCommunicator
 from django.contrib.auth.models import AnonymousUser, User
 from pytest_django import Settings
 
-from tests.builders import capture, make_user
-from tests.told import attributed, rows
-from tests.waiting import PATIENCE
+from tests.support.builders import capture, make_user
+from tests.support.told import attributed, rows
+from tests.support.waiting import PATIENCE
 from usage_tracking import ai_section, ai_usage, errors, outbox
 from usage_tracking.asgi import AIUsageASGIMiddleware
 from usage_tracking.attribution import scope

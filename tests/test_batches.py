@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from django.db import DatabaseError, connection
 
-from tests.builders import make_event
+from tests.support.builders import make_event
 from usage_tracking import outbox
 from usage_tracking.delivery import batches, delivery
 from usage_tracking.delivery.writer import Stored, store

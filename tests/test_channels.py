@@ -14,10 +14,10 @@ from django.contrib.auth.models import AnonymousUser, User
 from django.utils.functional import SimpleLazyObject
 from pytest_django import Settings
 
-from tests.builders import capture, make_user
-from tests.providers import join
-from tests.told import attributed, rows
-from tests.waiting import PATIENCE
+from tests.support.builders import capture, make_user
+from tests.support.providers import join
+from tests.support.told import attributed, rows
+from tests.support.waiting import PATIENCE
 from usage_tracking import ai_section, ai_usage, outbox, track_ai_usage
 from usage_tracking.asgi import AIUsageASGIMiddleware
 from usage_tracking.attribution import scope

@@ -12,8 +12,8 @@ from django.core.checks import CheckMessage
 from django.db import connection
 from django.test import override_settings
 
-from tests.children import run_python
-from tests.commands import run_command
+from tests.support.children import run_python
+from tests.support.commands import run_command
 from usage_tracking import checks, conf, outbox
 from usage_tracking.middleware import AIUsageMiddleware
 

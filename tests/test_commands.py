@@ -13,12 +13,12 @@ from pathlib import Path
 import pytest
 from django.core.management import load_command_class
 
-from tests import waiting
-from tests.children import ROOT
-from tests.commands import Ended
-from tests.sites import manage
 from tests.smallest import BROWSABLE_API, make_smallest_site
-from tests.waiting import finish
+from tests.support import waiting
+from tests.support.children import ROOT
+from tests.support.commands import Ended
+from tests.support.sites import manage
+from tests.support.waiting import finish
 
 COMMANDS = tuple(
     sorted(

@@ -11,7 +11,7 @@ import pytest
 from django.test import override_settings
 from django.utils import timezone
 
-from tests.children import run_python
+from tests.support.children import run_python
 from usage_tracking import conf
 from usage_tracking.days import day_of
 

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.waiting import PATIENCE, finish, run, wait_until
+from tests.support.waiting import PATIENCE, finish, run, wait_until
 
 ROOT = Path(__file__).parent.parent
 SECRET = re.compile(r"secret|password|token|api_?key", re.IGNORECASE)

@@ -28,10 +28,10 @@ from pydantic import BaseModel
 from pytest_django import Settings
 
 from project.stub import StubProvider
-from tests import providers
-from tests.cases import check_each
-from tests.providers import join, wait_for
-from tests.told import assert_told_alike, attributed, forget, only_row, rows
+from tests.support import providers
+from tests.support.cases import check_each
+from tests.support.providers import join, wait_for
+from tests.support.told import assert_told_alike, attributed, forget, only_row, rows
 from tests.views import aask, aask_for_stream, ask, ask_for_stream
 from usage_tracking import ai_usage, blocks, errors, outbox
 from usage_tracking.attribution import scope

@@ -26,9 +26,9 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from tests.builders import NOON, make_log, make_user, rolled_back, save_log
-from tests.ledger import Day, Ledger, assert_in_step, read_days
-from tests.threads import run_in_threads
+from tests.support.builders import NOON, make_log, make_user, rolled_back, save_log
+from tests.support.ledger import Day, Ledger, assert_in_step, read_days
+from tests.support.threads import run_in_threads
 from usage_tracking import daily
 from usage_tracking.models import AIUsageLog, AIUsageTracking
 

@@ -20,8 +20,8 @@ from django.urls import include, path, reverse
 from django.utils import translation
 from freezegun import freeze_time
 
-from tests.builders import NOON, make_superuser, make_user, save_log
-from tests.samples import save_season
+from tests.support.builders import NOON, make_superuser, make_user, save_log
+from tests.support.samples import save_season
 from usage_tracking.admin import AIUsageLogAdmin
 from usage_tracking.models import AIUsageLog
 

@@ -27,7 +27,7 @@ from freezegun import freeze_time
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.builders import (
+from tests.support.builders import (
     NOON,
     accept_section,
     make_event,
@@ -36,11 +36,11 @@ from tests.builders import (
     rolled_back,
     save_log,
 )
-from tests.children import run_python
-from tests.commands import run_command
-from tests.ledger import assert_in_step, read_days
-from tests.threads import run_in_threads
-from tests.waiting import PATIENCE, join, wait_for, wait_until
+from tests.support.children import run_python
+from tests.support.commands import run_command
+from tests.support.ledger import assert_in_step, read_days
+from tests.support.threads import run_in_threads
+from tests.support.waiting import PATIENCE, join, wait_for, wait_until
 from usage_tracking import ai_usage, outbox, recorder, track_ai_usage
 from usage_tracking.attribution import scope
 from usage_tracking.attribution.scope import Attribution, Call, Unit

@@ -24,12 +24,12 @@ from django.db import DatabaseError, connection
 from django.test import override_settings
 from rest_framework.exceptions import APIException
 
-from tests.builders import accept_section, make_event, make_user, refuse_section
-from tests.children import make_site
-from tests.commands import Ended, run_command
-from tests.ledger import assert_in_step
-from tests.sites import make_calls, manage, tables
-from tests.told import without_capture
+from tests.support.builders import accept_section, make_event, make_user, refuse_section
+from tests.support.children import make_site
+from tests.support.commands import Ended, run_command
+from tests.support.ledger import assert_in_step
+from tests.support.sites import make_calls, manage, tables
+from tests.support.told import without_capture
 from usage_tracking import errors, outbox
 from usage_tracking.capture import selftest
 from usage_tracking.delivery import delivery

@@ -14,7 +14,7 @@ from django.db import DatabaseError, connection, transaction
 from django.test.utils import CaptureQueriesContext
 
 from tests.api.conftest import LOGS, client_of, get, post
-from tests.builders import (
+from tests.support.builders import (
     accept_section,
     capture,
     make_event,
@@ -22,9 +22,9 @@ from tests.builders import (
     refuse_section,
     rolled_back,
 )
-from tests.children import run_python
-from tests.ledger import assert_in_step
-from tests.threads import run_in_threads
+from tests.support.children import run_python
+from tests.support.ledger import assert_in_step
+from tests.support.threads import run_in_threads
 from usage_tracking import (
     AIUsageTracker,
     ai_usage,

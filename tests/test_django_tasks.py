@@ -8,8 +8,8 @@ import django
 import pytest
 
 from project.stub import StubProvider
-from tests.children import run_python
-from tests.sites import manage
+from tests.support.children import run_python
+from tests.support.sites import manage
 
 MODULE = "django.tasks" if django.VERSION >= (6, 0) else "django_tasks"
 #: The package's own tasks are an app; Django's are not.

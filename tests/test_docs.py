@@ -15,9 +15,9 @@ import pytest
 from django.core.management import get_commands, load_command_class
 from django.db import connection, transaction
 
-from tests.children import ROOT
-from tests.commands import run_command
-from tests.sites import make_calls
+from tests.support.children import ROOT
+from tests.support.commands import run_command
+from tests.support.sites import make_calls
 from usage_tracking import errors
 from usage_tracking.health import Thresholds
 from usage_tracking.management.commands.diagnose_ai_usage import THRESHOLDS

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.builders import NOON, make_event
+from tests.support.builders import NOON, make_event
 from usage_tracking.events import MAX_COUNT, Usage, UsageEvent, utc_now, uuid7
 
 PROPERTY = settings(

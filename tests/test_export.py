@@ -21,7 +21,7 @@ from django.test import AsyncClient, Client
 from django.test.utils import CaptureQueriesContext
 from openpyxl import load_workbook
 
-from tests.builders import NOON, make_log, make_user, save_log
+from tests.support.builders import NOON, make_log, make_user, save_log
 from usage_tracking.contrib import import_export
 from usage_tracking.models import AIUsageLog
 

@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 from django.db import transaction
 
-from tests.builders import accept_section, make_event, make_user, refuse_section
-from tests.children import make_site
-from tests.commands import run_command
-from tests.sites import manage
-from tests.threads import run_in_threads
-from tests.waiting import wait_until
+from tests.support.builders import accept_section, make_event, make_user, refuse_section
+from tests.support.children import make_site
+from tests.support.commands import run_command
+from tests.support.sites import manage
+from tests.support.threads import run_in_threads
+from tests.support.waiting import wait_until
 from usage_tracking import outbox
 from usage_tracking.delivery import delivery
 from usage_tracking.events import utc_now

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.children import run_python
+from tests.support.children import run_python
 
 pytest.importorskip("gevent")  # optional, as it is for a site
 pytestmark = pytest.mark.process

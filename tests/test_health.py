@@ -13,8 +13,8 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from tests.builders import NOON, make_event, make_user
-from tests.sites import make_calls
+from tests.support.builders import NOON, make_event, make_user
+from tests.support.sites import make_calls
 from usage_tracking import outbox, places
 from usage_tracking.health import Finding, Result, Thresholds, activity, diagnose, undelivered
 from usage_tracking.health.findings import failed, manage, ok

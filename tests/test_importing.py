@@ -12,9 +12,9 @@ import pytest
 from django.contrib.auth.models import User
 from django.db import DataError, OperationalError, connection
 
-from tests.builders import NOON, make_user
-from tests.commands import run_command
-from tests.ledger import assert_in_step
+from tests.support.builders import NOON, make_user
+from tests.support.commands import run_command
+from tests.support.ledger import assert_in_step
 from usage_tracking.delivery.writer import store
 from usage_tracking.maintenance import daily_rows, legacy_import
 from usage_tracking.models import AIUsageLog, AIUsageTracking

@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
-from tests.sites import manage
 from tests.smallest import make_smallest_site
-from tests.waiting import PATIENCE, run
+from tests.support.sites import manage
+from tests.support.waiting import PATIENCE, run
 
 pytestmark = [pytest.mark.process, pytest.mark.one_driver]
 

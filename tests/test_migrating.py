@@ -17,9 +17,9 @@ from django.db import connection, models
 from django.db.migrations import Migration, operations
 from django.db.migrations.state import ProjectState
 
-from tests.builders import make_user
-from tests.children import make_site
-from tests.waiting import run
+from tests.support.builders import make_user
+from tests.support.children import make_site
+from tests.support.waiting import run
 from usage_tracking import migrating
 
 pytestmark = pytest.mark.one_driver

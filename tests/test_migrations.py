@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from django.db import connection
 
-from tests.children import run_python
+from tests.support.children import run_python
 
 CREATE = """
 from django.core.management import CommandError, call_command

@@ -19,9 +19,9 @@ from django.test import override_settings
 from django.utils import timezone
 from freezegun import freeze_time
 
-from tests.builders import NOON, make_log, make_user, rolled_back, save_log
-from tests.ledger import Day, assert_in_step, read_days
-from tests.threads import run_in_threads
+from tests.support.builders import NOON, make_log, make_user, rolled_back, save_log
+from tests.support.ledger import Day, assert_in_step, read_days
+from tests.support.threads import run_in_threads
 from usage_tracking.models import AIUsageLog, AIUsageTracking, new_id, today
 
 pytestmark = pytest.mark.django_db

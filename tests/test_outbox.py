@@ -24,10 +24,10 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
-from tests.builders import NOON, make_event
-from tests.children import make_site, run_python
-from tests.threads import run_in_threads
-from tests.waiting import awaiting_output, run, wait_until
+from tests.support.builders import NOON, make_event
+from tests.support.children import make_site, run_python
+from tests.support.threads import run_in_threads
+from tests.support.waiting import awaiting_output, run, wait_until
 from usage_tracking import outbox, places
 from usage_tracking.events import UsageEvent
 from usage_tracking.host import files
@@ -515,7 +515,7 @@ class TestOrphans:
         code = (
             "import sys, time, django; django.setup()\n"
             "from pathlib import Path\n"
-            "from tests.builders import make_event\n"
+            "from tests.support.builders import make_event\n"
             "from usage_tracking.outbox import Outbox\n"
             "box = Outbox(Path(sys.argv[1]))\n"
             "while True:\n"
@@ -561,7 +561,7 @@ class TestForks:
             import os
             from django.conf import settings
             from pathlib import Path
-            from tests.builders import make_event
+            from tests.support.builders import make_event
             from usage_tracking import outbox
 
             box, directory = outbox.get(), Path(settings.AI_USAGE_OUTBOX)
@@ -595,7 +595,7 @@ class TestForks:
             tmp_path,
             """
             import ctypes, os
-            from tests.builders import make_event
+            from tests.support.builders import make_event
             from usage_tracking import outbox
 
             box = outbox.get()
@@ -619,7 +619,7 @@ class TestForks:
             tmp_path,
             """
             import os
-            from tests.builders import make_event
+            from tests.support.builders import make_event
             from usage_tracking import outbox
 
             outbox.get().put(make_event())
@@ -640,7 +640,7 @@ class TestForks:
         code = """
         import os, signal, time
         import django; django.setup()
-        from tests.builders import make_event
+        from tests.support.builders import make_event
         from usage_tracking import outbox
 
         outbox.get().put(make_event(section="parent"))
@@ -715,7 +715,7 @@ class TestFullDisk:
             """
             import logging, resource, signal
             from pathlib import Path
-            from tests.builders import make_event
+            from tests.support.builders import make_event
             from usage_tracking.outbox import Outbox
 
             logging.basicConfig(format="%(levelname)s %(message)s")
@@ -748,7 +748,7 @@ class TestFullDisk:
             """
             import logging, resource, signal
             from pathlib import Path
-            from tests.builders import make_event
+            from tests.support.builders import make_event
             from usage_tracking.outbox import Outbox
 
             logging.getLogger("ai_usage_tracker").handlers = [logging.NullHandler()]
@@ -1284,7 +1284,7 @@ class TestDescriptors:
             import os, resource
             from pathlib import Path
             from django.db import OperationalError
-            from tests.builders import make_event
+            from tests.support.builders import make_event
             from usage_tracking import delivery, outbox
             from usage_tracking.delivery import batches
             from usage_tracking.events import utc_now
@@ -1318,8 +1318,8 @@ class TestDescriptors:
             tmp_path,
             """
             import logging, os, resource
-            from tests.builders import make_event
-            from tests.waiting import PATIENCE, wait_until
+            from tests.support.builders import make_event
+            from tests.support.waiting import PATIENCE, wait_until
             from usage_tracking import outbox
             from usage_tracking.delivery import delivery
             from usage_tracking.events import utc_now

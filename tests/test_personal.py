@@ -13,12 +13,12 @@ from django.core.management import call_command
 from django.db import transaction
 from freezegun import freeze_time
 
-from tests.builders import NOON, make_event, make_user, save_log
-from tests.commands import run_command
-from tests.sites import tables
+from tests.support.builders import NOON, make_event, make_user, save_log
+from tests.support.commands import run_command
+from tests.support.sites import tables
+from tests.support.threads import blocks_another, run_in_threads
+from tests.support.waiting import wait_for, wait_until
 from tests.test_daily import DAY
-from tests.threads import blocks_another, run_in_threads
-from tests.waiting import wait_for, wait_until
 from usage_tracking import daily, outbox, reports
 from usage_tracking.days import day_of
 from usage_tracking.delivery.writer import store

@@ -1,4 +1,4 @@
-"""Sites on platforms without `fcntl`, forks and `pread`: simulated, see tests/platforms.py."""
+"""Sites on platforms without `fcntl`, forks and `pread`, as tests/support/platforms.py simulates them."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from textwrap import dedent
 import pytest
 
 from project.stub import StubProvider
-from tests.children import ROOT
-from tests.platforms import NO_LOCKS, PLATFORMS, WINDOWS
 from tests.smallest import make_smallest_site
+from tests.support.children import ROOT
+from tests.support.platforms import NO_LOCKS, PLATFORMS, WINDOWS
+from tests.support.waiting import awaiting_output
 from tests.test_smallest_site import CALL, python
-from tests.waiting import awaiting_output
 
 pytestmark = [
     pytest.mark.process,
@@ -27,7 +27,7 @@ pytestmark = [
 SETUP = """
 import django
 django.setup()
-from tests.builders import make_event
+from tests.support.builders import make_event
 from usage_tracking import outbox
 from usage_tracking.delivery import delivery
 from usage_tracking.events import utc_now

@@ -11,7 +11,7 @@ from genai_prices import calc_price
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.builders import NOON, make_event
+from tests.support.builders import NOON, make_event
 from usage_tracking.events import UsageEvent
 from usage_tracking.pricing import price
 

@@ -16,7 +16,7 @@ from genai_prices.units import UnitRegistry
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.builders import NOON
+from tests.support.builders import NOON
 from tools import prices as tool
 from usage_tracking.pricing import table
 

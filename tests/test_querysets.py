@@ -14,8 +14,8 @@ from django.db import IntegrityError, NotSupportedError, transaction
 from django.db.models import Case, Count, F, OuterRef, Subquery, Value, When
 from django.db.models.functions import Now
 
-from tests.builders import NOON, make_log, make_user, rolled_back, save_log
-from tests.ledger import Day, assert_in_step, read_days
+from tests.support.builders import NOON, make_log, make_user, rolled_back, save_log
+from tests.support.ledger import Day, assert_in_step, read_days
 from usage_tracking.days import day_of
 from usage_tracking.models import AIUsageLog, AIUsageTracking
 

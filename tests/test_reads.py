@@ -16,10 +16,17 @@ from django.db.models import Sum
 from django.test import SimpleTestCase, TestCase, TransactionTestCase
 from django.test.utils import CaptureQueriesContext
 
-from tests.builders import capture, make_event, make_user, refuse_section, rolled_back, save_log
-from tests.commands import run_command
-from tests.ledger import assert_in_step
-from tests.threads import run_in_threads
+from tests.support.builders import (
+    capture,
+    make_event,
+    make_user,
+    refuse_section,
+    rolled_back,
+    save_log,
+)
+from tests.support.commands import run_command
+from tests.support.ledger import assert_in_step
+from tests.support.threads import run_in_threads
 from usage_tracking import ai_usage, outbox, track_ai_usage
 from usage_tracking.attribution.scope import Unit
 from usage_tracking.models import AIUsageLog, AIUsageTracking
@@ -302,7 +309,7 @@ def test_classes_of_tests_see_their_own_calls_only(
 
 
 def test_connections_of_a_site_are_not_watched(tmp_path: Any, database_url: str) -> None:
-    from tests.children import run_python
+    from tests.support.children import run_python
 
     printed = run_python(
         tmp_path,

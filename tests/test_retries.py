@@ -20,10 +20,10 @@ from django.urls import path
 from pytest_django import Settings
 
 from project.stub import StubProvider
-from tests import providers
-from tests.builders import make_user
-from tests.ledger import assert_in_step
-from tests.told import attributed, rows
+from tests.support import providers
+from tests.support.builders import make_user
+from tests.support.ledger import assert_in_step
+from tests.support.told import attributed, rows
 from tests.views import MODEL
 from usage_tracking import ai_usage, recorder, track_ai_usage
 from usage_tracking.models import AIUsageLog

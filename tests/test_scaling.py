@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.children import ROOT, run_python
+from tests.support.children import ROOT, run_python
 
 SCALING = (ROOT / "docs" / "scaling.md").read_text()
 CUT, MONTH = re.findall(r"^```sql\n(.*?)^```", SCALING, re.DOTALL | re.MULTILINE)
@@ -28,7 +28,7 @@ def test_log_by_months_works_like_the_one_table(tmp_path: Path, empty_database_u
         from django.db import connection
         from freezegun import freeze_time
         call_command("migrate", verbosity=0)
-        from tests.builders import make_event, save_log
+        from tests.support.builders import make_event, save_log
         from usage_tracking import daily
         from usage_tracking.events import uuid7
         from usage_tracking.models import AIUsageLog, AIUsageTracking

@@ -19,7 +19,7 @@ from django.test import RequestFactory
 from django.utils.functional import SimpleLazyObject
 from pytest_django import Settings
 
-from tests.cases import check_each
+from tests.support.cases import check_each
 from usage_tracking import ai_section, ai_usage, errors, propagate
 from usage_tracking.attribution import scope, users
 from usage_tracking.attribution.scope import (

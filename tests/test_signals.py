@@ -20,11 +20,18 @@ from django.db.models.signals import ModelSignal, post_delete, post_save, pre_sa
 from django.test import override_settings
 from django.test.utils import CaptureQueriesContext
 
-from tests.builders import NOON, make_event, make_log, make_user, rolled_back, save_log
-from tests.children import run_python
-from tests.ledger import Day, assert_in_step, read_days
-from tests.threads import blocks_another, run_in_threads
-from tests.waiting import join, wait_until
+from tests.support.builders import (
+    NOON,
+    make_event,
+    make_log,
+    make_user,
+    rolled_back,
+    save_log,
+)
+from tests.support.children import run_python
+from tests.support.ledger import Day, assert_in_step, read_days
+from tests.support.threads import blocks_another, run_in_threads
+from tests.support.waiting import join, wait_until
 from usage_tracking import receivers
 from usage_tracking.delivery.writer import store
 from usage_tracking.events import UsageEvent

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from project.stub import StubProvider
-from tests.sites import manage
 from tests.smallest import BROWSABLE_API, CALL, SITES, make_smallest_site, python
+from tests.support.sites import manage
 
 pytestmark = [pytest.mark.process, pytest.mark.one_database]
 

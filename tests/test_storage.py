@@ -17,11 +17,18 @@ from django.db import DatabaseError, OperationalError, connection, transaction
 from django.test.utils import CaptureQueriesContext
 from freezegun import freeze_time
 
-from tests.builders import NOON, accept_section, make_event, make_user, refuse_section, save_log
-from tests.children import run_python
-from tests.ledger import Day, assert_in_step, read_days
-from tests.threads import blocks_another, run_in_threads
-from tests.waiting import join, wait_until
+from tests.support.builders import (
+    NOON,
+    accept_section,
+    make_event,
+    make_user,
+    refuse_section,
+    save_log,
+)
+from tests.support.children import run_python
+from tests.support.ledger import Day, assert_in_step, read_days
+from tests.support.threads import blocks_another, run_in_threads
+from tests.support.waiting import join, wait_until
 from usage_tracking import daily, outbox
 from usage_tracking.delivery import Delivered, Delivery, writer
 from usage_tracking.delivery.writer import Stored, store

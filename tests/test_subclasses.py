@@ -7,7 +7,7 @@ from textwrap import dedent
 
 import pytest
 
-from tests.children import run_python
+from tests.support.children import run_python
 
 #: A user model with a table of its own beside that of its parent.
 PARENT = """
@@ -155,8 +155,8 @@ def test_delivery_never_fails_the_deletion_of_a_user(
         from django.contrib.auth import get_user_model
         from django.core.management import call_command
         from django.db import connection
-        from tests.builders import NOON, make_event
-        from tests.threads import run_in_threads
+        from tests.support.builders import NOON, make_event
+        from tests.support.threads import run_in_threads
         from usage_tracking import daily
         from usage_tracking.models import AIUsageLog, AIUsageTracking
         from usage_tracking.delivery.writer import store

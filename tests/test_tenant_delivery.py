@@ -14,8 +14,8 @@ from django.http import HttpResponse
 from django.test import RequestFactory
 from django.utils.functional import SimpleLazyObject
 
-from tests.builders import make_event
-from tests.commands import run_command
+from tests.support.builders import make_event
+from tests.support.commands import run_command
 from usage_tracking import ai_usage, outbox, places, recorder
 from usage_tracking.delivery import delivery
 from usage_tracking.delivery import worker as module

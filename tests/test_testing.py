@@ -12,10 +12,10 @@ from textwrap import dedent
 
 import pytest
 
-from tests.builders import capture, make_event, make_user
-from tests.children import ROOT
-from tests.threads import run_in_threads
-from tests.waiting import run
+from tests.support.builders import capture, make_event, make_user
+from tests.support.children import ROOT
+from tests.support.threads import run_in_threads
+from tests.support.waiting import run
 from usage_tracking import AIUsageTracker, ai_usage, outbox, recorder, track_ai_usage
 from usage_tracking.attribution.scope import attribution
 from usage_tracking.testing import captured_ai_usage

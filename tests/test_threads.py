@@ -22,11 +22,11 @@ from django.test import Client
 from django.urls import path
 from pytest_django import Settings
 
-from tests import providers
-from tests.cases import check_each
-from tests.children import run_python
-from tests.providers import LIMIT, join, wait_for
-from tests.told import attributed, only_row, rows
+from tests.support import providers
+from tests.support.cases import check_each
+from tests.support.children import run_python
+from tests.support.providers import LIMIT, join, wait_for
+from tests.support.told import attributed, only_row, rows
 from tests.views import ask
 from usage_tracking import ai_usage, propagate
 from usage_tracking.attribution import scope, threads

@@ -17,8 +17,8 @@ from django.utils.functional import SimpleLazyObject
 from freezegun import freeze_time
 
 import usage_tracking
-from tests.builders import NOON, capture, make_user, rolled_back
-from tests.ledger import assert_in_step, read_days
+from tests.support.builders import NOON, capture, make_user, rolled_back
+from tests.support.ledger import assert_in_step, read_days
 from usage_tracking import (
     AIUsageTracker,
     ai_usage,

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from freezegun import freeze_time
 
-from tests.builders import NOON, make_event, make_user, refuse_section
+from tests.support.builders import NOON, make_event, make_user, refuse_section
 from usage_tracking import AIUsageTracker, outbox, track_ai_usage, track_ai_usage_safe
 from usage_tracking.delivery import Delivery
 from usage_tracking.delivery.log_lines import committed

@@ -18,9 +18,10 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import invariant, rule, run_state_machine_as_test
 
-from tests.builders import NOON, make_event, make_log, make_user, save_log
-from tests.commands import run_command
-from tests.ledger import Ledger, assert_in_step, read_days
+from tests.support.builders import NOON, make_event, make_log, make_user, save_log
+from tests.support.commands import run_command
+from tests.support.ledger import Ledger, assert_in_step, read_days
+from tests.support.threads import run_in_threads
 from tests.test_daily import (
     DAY,
     MOMENTS,
@@ -33,7 +34,6 @@ from tests.test_daily import (
     changes,
     insert_past_the_orm,
 )
-from tests.threads import run_in_threads
 from usage_tracking import daily
 from usage_tracking.delivery.writer import store
 from usage_tracking.maintenance import daily_rows

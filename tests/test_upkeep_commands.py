@@ -13,8 +13,8 @@ from django.core.management import call_command
 from django.db import DatabaseError
 from freezegun import freeze_time
 
-from tests.builders import NOON, make_log, make_user, save_log
-from tests.commands import run_command
+from tests.support.builders import NOON, make_log, make_user, save_log
+from tests.support.commands import run_command
 from tests.test_daily import DAY, TODAY, insert_past_the_orm
 from usage_tracking import daily
 from usage_tracking.delivery import Delivery

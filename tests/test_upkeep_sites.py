@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.children import make_site, run_python
-from tests.sites import manage
+from tests.support.children import make_site, run_python
+from tests.support.sites import manage
 
 
 def test_commands_work_on_another_database(tmp_path: Path, empty_database_url: str):
@@ -61,7 +61,7 @@ def test_job_for_django_extensions_delivers_and_mends(tmp_path: Path, empty_data
         call_command("migrate", verbosity=0)
         from usage_tracking import outbox
         from usage_tracking.models import AIUsageLog, AIUsageTracking
-        from tests.builders import make_event
+        from tests.support.builders import make_event
         from usage_tracking import daily
         user = User.objects.create(username="ada")
         box = outbox.Outbox(outbox.get().directory)
@@ -99,8 +99,8 @@ def test_ctrl_c_at_any_moment_leaves_no_drift_and_the_next_run_goes_on(
         from django.core.management import call_command
         from django.contrib.auth.models import User
         call_command("migrate", verbosity=0)
-        from tests.builders import make_log
-        from tests.interrupts import interrupt
+        from tests.support.builders import make_log
+        from tests.support.interrupts import interrupt
         from usage_tracking import daily, importing, upkeep
         from usage_tracking.models import AIUsageLog, AIUsageTracking
         from django.db import connection
@@ -148,8 +148,8 @@ def test_control_c_in_diagnose_rebuild_and_flush_leaves_nothing_behind(
         from django.core.management import call_command
         from django.contrib.auth.models import User
         call_command("migrate", verbosity=0)
-        from tests.builders import make_event, make_log
-        from tests.interrupts import interrupt
+        from tests.support.builders import make_event, make_log
+        from tests.support.interrupts import interrupt
         from usage_tracking import daily, outbox
         from usage_tracking.models import AIUsageLog, AIUsageTracking
 

@@ -19,10 +19,10 @@ from django.db import DatabaseError
 from django.test import override_settings
 from freezegun import freeze_time
 
-from tests.builders import NOON, make_event, make_user, save_log
-from tests.children import ROOT, hear_control_c, make_site, run_python
-from tests.commands import run_command
-from tests.waiting import awaiting_output, finish, run
+from tests.support.builders import NOON, make_event, make_user, save_log
+from tests.support.children import ROOT, hear_control_c, make_site, run_python
+from tests.support.commands import run_command
+from tests.support.waiting import awaiting_output, finish, run
 from usage_tracking import outbox, reports
 from usage_tracking.management import day_tables
 

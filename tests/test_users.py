@@ -23,10 +23,10 @@ from django.http import HttpRequest, HttpResponse
 from django.test import Client, RequestFactory
 from django.utils.functional import LazyObject, SimpleLazyObject
 
-from tests.builders import capture
-from tests.children import ROOT
-from tests.told import attributed, only_row
-from tests.waiting import run
+from tests.support.builders import capture
+from tests.support.children import ROOT
+from tests.support.told import attributed, only_row
+from tests.support.waiting import run
 from usage_tracking import ai_usage, blocks, outbox, recorder
 from usage_tracking.attribution import users
 from usage_tracking.attribution.scope import attribution

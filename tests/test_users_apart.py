@@ -19,9 +19,16 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from django.utils.functional import SimpleLazyObject
 
-from tests.builders import capture, make_event, make_log, make_superuser, make_user, rolled_back
-from tests.commands import run_command
 from tests.routers import Router, ShortRouter
+from tests.support.builders import (
+    capture,
+    make_event,
+    make_log,
+    make_superuser,
+    make_user,
+    rolled_back,
+)
+from tests.support.commands import run_command
 from usage_tracking import outbox, places, related_users, track_ai_usage
 from usage_tracking.attribution.scope import attribution
 from usage_tracking.delivery import delivery

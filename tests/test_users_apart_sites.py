@@ -9,8 +9,8 @@ import pytest
 
 from project.stub import StubProvider
 from tests.routers import GUIDE
-from tests.sites import manage
 from tests.smallest import CALL, make_smallest_site, python
+from tests.support.sites import manage
 
 pytestmark = [
     pytest.mark.process,

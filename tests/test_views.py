@@ -13,7 +13,7 @@ from django.test import RequestFactory
 from django.test.utils import CaptureQueriesContext
 from freezegun import freeze_time
 
-from tests.builders import NOON, make_user, save_log
+from tests.support.builders import NOON, make_user, save_log
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("march")]
 

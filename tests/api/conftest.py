@@ -10,7 +10,7 @@ from rest_framework.test import APIClient
 # REST framework's throttles take `time.time` when imported, which must not be a frozen one.
 from rest_framework.throttling import BaseThrottle as BaseThrottle
 
-from tests.builders import make_user
+from tests.support.builders import make_user
 
 API = "/api/v1/ai/"
 LOGS = f"{API}usage/logs/"

@@ -27,7 +27,7 @@ def main() -> int:
     from rest_framework.authtoken.models import Token
 
     from project.chat.demo.site import Site
-    from tests.builders import make_log
+    from tests.support.builders import make_log
 
     user, _ = User.objects.get_or_create(username="fuzz", is_superuser=True)
     token, _ = Token.objects.get_or_create(user=user)

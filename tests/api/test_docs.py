@@ -13,8 +13,8 @@ from django.contrib.auth.models import User
 from django.utils import timezone
 from rest_framework.authtoken.models import Token
 
-from tests.builders import save_log
-from tests.children import ROOT
+from tests.support.builders import save_log
+from tests.support.children import ROOT
 from usage_tracking.models import AIUsageLog
 
 pytestmark = pytest.mark.process

@@ -12,7 +12,7 @@ from rest_framework.authtoken.models import Token
 from rest_framework.test import APIClient
 
 from tests.api.conftest import GLOBAL, GLOBAL_LOG_STATS, LOG_STATS, LOGS, get, post
-from tests.builders import NOON, make_user, rolled_back, save_log
+from tests.support.builders import NOON, make_user, rolled_back, save_log
 
 pytestmark = pytest.mark.django_db
 

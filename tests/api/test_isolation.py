@@ -13,7 +13,7 @@ from rest_framework.authtoken.models import Token
 from rest_framework.test import APIClient
 
 from tests.api.conftest import GLOBAL, GLOBAL_LOG_STATS, LOG_STATS, LOGS, OWN, client_of, get, post
-from tests.builders import NOON, make_user, save_log
+from tests.support.builders import NOON, make_user, save_log
 from usage_tracking.models import AIUsageLog
 
 pytestmark = pytest.mark.django_db

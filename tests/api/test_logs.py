@@ -15,7 +15,7 @@ from django.test import override_settings
 from freezegun import freeze_time
 
 from tests.api.conftest import LOGS, client_of, get, post
-from tests.builders import NOON, make_log, save_log
+from tests.support.builders import NOON, make_log, save_log
 from usage_tracking import daily
 from usage_tracking.models import AIUsageLog, AIUsageTracking
 

@@ -14,7 +14,7 @@ import pytest
 from django.core.management import call_command
 from django.test import override_settings
 
-from tests.children import ROOT
+from tests.support.children import ROOT
 
 pytest.importorskip("drf_spectacular")  # the session `floor` of noxfile.py goes without
 

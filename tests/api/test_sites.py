@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.children import run_python
+from tests.support.children import run_python
 
 CUSTOM_USER = """
 AUTH_USER_MODEL = "customuser.User"

@@ -16,9 +16,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.api.conftest import GLOBAL_LOG_STATS, GLOBAL_STATS, LOG_STATS, STATS, client_of, get
-from tests.builders import NOON, make_log, make_user, rolled_back, save_log
 from tests.reports.calls import UNHURRIED, Call, calls, save
 from tests.reports.test_period import PLACES
+from tests.support.builders import NOON, make_log, make_user, rolled_back, save_log
 from usage_tracking.models import AIUsageLog
 
 pytestmark = pytest.mark.django_db

@@ -11,8 +11,8 @@ import pytest
 from django.contrib.auth.models import Permission
 
 from tests.browser.conftest import PHONE, Browse
-from tests.builders import make_superuser, make_user, save_log
-from tests.samples import save_season
+from tests.support.builders import make_superuser, make_user, save_log
+from tests.support.samples import save_season
 from usage_tracking.models import AIUsageLog
 
 pytestmark = pytest.mark.django_db(transaction=True)

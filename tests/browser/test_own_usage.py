@@ -9,7 +9,7 @@ from django.contrib.auth.models import User
 from django.utils import timezone
 
 from tests.browser.conftest import PHONE, Browse
-from tests.samples import save_season
+from tests.support.samples import save_season
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

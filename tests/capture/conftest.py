@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.providers import dead_stub, one_certificate, own_stub, provider, stub, user
+from tests.support.providers import dead_stub, one_certificate, own_stub, provider, stub, user
 
-pytest.register_assert_rewrite("tests.told")
+pytest.register_assert_rewrite("tests.support.told")
 
 _HERE = Path(__file__).parent
 

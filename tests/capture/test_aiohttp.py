@@ -33,9 +33,16 @@ from tests.capture.test_transports import (
     encoded,
     quick,
 )
-from tests.cases import check_each
-from tests.providers import LIMIT, until
-from tests.told import assert_told_alike, attributed, forget, only_row, rows, without_capture
+from tests.support.cases import check_each
+from tests.support.providers import LIMIT, until
+from tests.support.told import (
+    assert_told_alike,
+    attributed,
+    forget,
+    only_row,
+    rows,
+    without_capture,
+)
 from usage_tracking import ai_usage, pricing
 from usage_tracking.capture.aiohttp import _Content
 

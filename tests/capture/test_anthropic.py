@@ -15,9 +15,9 @@ from asgiref.sync import async_to_sync
 from django.contrib.auth.models import User
 
 from project.stub import StubProvider
-from tests.cases import check_each
-from tests.providers import LIMIT
-from tests.told import (
+from tests.support.cases import check_each
+from tests.support.providers import LIMIT
+from tests.support.told import (
     assert_told_alike,
     attributed,
     forget,

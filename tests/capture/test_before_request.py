@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.children import run_python
+from tests.support.children import run_python
 
 pytestmark = [pytest.mark.process]
 

@@ -35,8 +35,15 @@ from tests.capture.test_transports import (
     encoded,
     quick,
 )
-from tests.cases import check_each
-from tests.told import attributed, forget, leaves_a_socket, only_row, rows, without_capture
+from tests.support.cases import check_each
+from tests.support.told import (
+    attributed,
+    forget,
+    leaves_a_socket,
+    only_row,
+    rows,
+    without_capture,
+)
 from usage_tracking import ai_usage, pricing
 
 pytestmark = [pytest.mark.django_db, pytest.mark.server]

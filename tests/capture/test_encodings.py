@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.capture.test_transports import encoded, quick
-from tests.cases import check_each
+from tests.support.cases import check_each
 from usage_tracking.capture import encodings, exchange
 from usage_tracking.capture.encodings import Decode, UndecodableError, decoder
 from usage_tracking.events import UsageEvent

@@ -6,7 +6,7 @@ from itertools import product
 
 from django.test import override_settings
 
-from tests.cases import check_each
+from tests.support.cases import check_each
 from usage_tracking.capture import endpoints
 from usage_tracking.capture.endpoints import Endpoint, provider_of, recognise
 from usage_tracking.formats import READERS

@@ -17,9 +17,9 @@ from google import genai
 from google.genai import errors
 
 from project.stub import StubProvider
-from tests.cases import check_each
-from tests.providers import LIMIT
-from tests.told import (
+from tests.support.cases import check_each
+from tests.support.providers import LIMIT
+from tests.support.told import (
     assert_told_alike,
     attributed,
     forget,

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from tests.builders import make_event
 from tests.capture import test_faults as faults
+from tests.support.builders import make_event
 from usage_tracking import errors, outbox
 from usage_tracking.attribution import scope
 from usage_tracking.capture import encodings

@@ -19,9 +19,9 @@ from django.contrib.auth.models import User
 from django.db import connections
 
 from project.stub import StubProvider
-from tests.cases import check_each
-from tests.providers import LIMIT, until
-from tests.told import (
+from tests.support.cases import check_each
+from tests.support.providers import LIMIT, until
+from tests.support.told import (
     assert_told_alike,
     attributed,
     by_row,

@@ -37,8 +37,8 @@ from pytest_django import Settings
 from requests.adapters import HTTPAdapter
 
 from project.stub import StubProvider
-from tests.cases import check_each
-from tests.told import (
+from tests.support.cases import check_each
+from tests.support.told import (
     assert_told_alike,
     attributed,
     by_row,

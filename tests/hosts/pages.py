@@ -14,8 +14,8 @@ from django.db import connection, transaction
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.urls import path
 
+from tests.support.waiting import wait_for
 from tests.views import aask, aask_for_stream, ask, ask_for_stream
-from tests.waiting import wait_for
 from usage_tracking.delivery import delivery
 
 ASKED: Any = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "Hello"}]}

@@ -18,8 +18,8 @@ from django.test import Client
 from project.stub import StubProvider
 from tests.processes import conftest as processes
 from tests.scenarios.servers import Server
-from tests.told import attributed, rows
-from tests.waiting import PATIENCE, wait_until
+from tests.support.told import attributed, rows
+from tests.support.waiting import PATIENCE, wait_until
 
 stub, site = processes.stub, processes.site
 pytestmark = [pytest.mark.costly, pytest.mark.server, pytest.mark.process]

@@ -11,8 +11,8 @@ from django.test import Client
 from tests.hosts import test_hosts as hosts
 from tests.processes import conftest as processes
 from tests.scenarios.servers import Server
-from tests.told import attributed, rows
-from tests.waiting import PATIENCE, wait_until
+from tests.support.told import attributed, rows
+from tests.support.waiting import PATIENCE, wait_until
 
 pytest.importorskip("channels")  # optional, as it is for a site
 

@@ -13,7 +13,7 @@ import httpx
 from kombu.transport import TRANSPORT_ALIASES, filesystem
 from kombu.utils.json import dumps
 
-from tests.environment import DIRECTORY_VARIABLE
+from tests.support.environment import DIRECTORY_VARIABLE
 
 
 class _Channel(filesystem.Channel):

@@ -12,8 +12,8 @@ import pytest
 from django.contrib.auth.models import User
 
 from project.stub import StubProvider
-from tests.environment import DIRECTORY_VARIABLE
-from tests.waiting import finish
+from tests.support.environment import DIRECTORY_VARIABLE
+from tests.support.waiting import finish
 
 Start = Callable[..., "Child"]
 

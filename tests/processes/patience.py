@@ -6,7 +6,7 @@ import os
 
 from django.apps import AppConfig
 
-from tests.waiting import PATIENCE
+from tests.support.waiting import PATIENCE
 
 
 class PatienceConfig(AppConfig):

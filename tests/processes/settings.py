@@ -6,7 +6,7 @@ import json
 import os
 
 from tests.settings import *
-from tests.waiting import PATIENCE
+from tests.support.waiting import PATIENCE
 
 # As a site has it that never heard of transaction modes.
 if os.environ.get("DEFERRED"):

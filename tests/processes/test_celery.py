@@ -26,7 +26,7 @@ from tests.processes.celery_app import (
 )
 from tests.processes.conftest import Child, Start
 from tests.processes.test_durability import assert_in_step, flush
-from tests.waiting import finish, wait_until
+from tests.support.waiting import finish, wait_until
 from usage_tracking import ai_usage
 from usage_tracking.models import AIUsageLog
 

@@ -14,7 +14,7 @@ from django.contrib.auth.models import User
 from project.stub import StubProvider
 from tests.databases import LocalPostgres
 from tests.processes.conftest import Child, Start, environment
-from tests.waiting import awaiting_output, wait_until
+from tests.support.waiting import awaiting_output, wait_until
 from usage_tracking import daily
 from usage_tracking.models import AIUsageLog, AIUsageTracking
 

@@ -24,7 +24,7 @@ from project.chat.demo.launch import child_environment
 from project.chat.demo.record import Sums
 from project.chat.demo.visits import VISITS, Visit, Visited
 from project.stub import Served
-from tests.waiting import PATIENCE, awaiting_output, finish, run
+from tests.support.waiting import PATIENCE, awaiting_output, finish, run
 from usage_tracking.models import AIUsageLog
 
 ROOT = Path(__file__).parents[2]

@@ -12,7 +12,7 @@ from typing import Any
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
-from tests.builders import make_log
+from tests.support.builders import make_log
 from usage_tracking.models import AIUsageLog
 from usage_tracking.reports import Figures
 

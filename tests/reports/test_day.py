@@ -11,8 +11,15 @@ from django.test import override_settings
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.builders import NOON, make_event, make_log, make_user, rolled_back, save_log
 from tests.reports.calls import UNHURRIED, Call, add_up, calls, group, save
+from tests.support.builders import (
+    NOON,
+    make_event,
+    make_log,
+    make_user,
+    rolled_back,
+    save_log,
+)
 from usage_tracking import outbox, reports
 from usage_tracking.models import AIUsageLog
 from usage_tracking.reports import Backlog, Figures, NotFound

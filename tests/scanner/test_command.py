@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 from django.test import override_settings
 
-from tests.builders import make_log
-from tests.commands import run_command
 from tests.scanner.trees import write_tree
+from tests.support.builders import make_log
+from tests.support.commands import run_command
 
 ASK = (
     "from openai import OpenAI\n\n\ndef view(request):\n"
@@ -86,7 +86,7 @@ def test_extra_data_of_the_settings(tmp_path):
 @pytest.mark.django_db
 def test_views_of_the_section_map_are_covered():
     """The demo names the section of one view in its settings alone."""
-    from tests.children import ROOT
+    from tests.support.children import ROOT
 
     with override_settings(
         ROOT_URLCONF="project.urls", AI_USAGE_SECTION_MAP={"chat:web_knowledge": "web_knowledge"}

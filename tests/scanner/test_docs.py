@@ -6,8 +6,8 @@ import re
 import shlex
 import tomllib
 
-from tests.children import ROOT
 from tests.scanner.trees import scan_tree, write_tree
+from tests.support.children import ROOT
 from usage_tracking.scanner import __main__ as scanner
 from usage_tracking.scanner import report
 

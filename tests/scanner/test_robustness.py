@@ -8,8 +8,8 @@ import sys
 
 import pytest
 
-from tests.children import ROOT
 from tests.scanner.trees import scan_tree, write_tree
+from tests.support.children import ROOT
 from usage_tracking.scanner import CannotScanError, CatalogError, Options, scan
 
 ASK = "import openai\nopenai.chat.completions.create(model='m', messages=[])\n"

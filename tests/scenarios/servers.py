@@ -13,7 +13,7 @@ from contextlib import suppress
 from importlib.util import find_spec
 from types import TracebackType
 
-from tests.waiting import PATIENCE, wait_until
+from tests.support.waiting import PATIENCE, wait_until
 
 GUNICORN = (
     *("-m", "gunicorn", "tests.scenarios.wsgi", "--bind", "fd://{fd}", "--no-control-socket"),

@@ -21,8 +21,8 @@ from rest_framework.authentication import BaseAuthentication
 from rest_framework.decorators import api_view, authentication_classes
 from rest_framework.response import Response
 
+from tests.support.waiting import wait_until
 from tests.views import aask, aask_for_stream, ask, ask_for_stream
-from tests.waiting import wait_until
 from usage_tracking import ai_section, ai_usage
 from usage_tracking.attribution import scope
 

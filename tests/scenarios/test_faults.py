@@ -32,8 +32,8 @@ from tests.scenarios import clock
 from tests.scenarios.conftest import Outcome, environment
 from tests.scenarios.servers import Server
 from tests.scenarios.visits import Load
-from tests.threads import blocks_another
-from tests.waiting import PATIENCE, wait_until
+from tests.support.threads import blocks_another
+from tests.support.waiting import PATIENCE, wait_until
 from usage_tracking import daily
 from usage_tracking.models import AIUsageLog, AIUsageTracking
 

@@ -18,7 +18,7 @@ from tests.scenarios.conftest import Outcome
 from tests.scenarios.servers import SERVERS, Server
 from tests.scenarios.site import CALLS, SECTIONS
 from tests.scenarios.visits import Visit, Visited, visit_all
-from tests.waiting import wait_until
+from tests.support.waiting import wait_until
 from usage_tracking import daily
 from usage_tracking.models import AIUsageLog, AIUsageTracking
 

@@ -12,7 +12,7 @@ from itertools import count
 import httpx
 
 from tests.scenarios.servers import Server
-from tests.waiting import PATIENCE, join, wait_until
+from tests.support.waiting import PATIENCE, join, wait_until
 
 
 @dataclass(frozen=True)

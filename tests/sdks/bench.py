@@ -14,8 +14,8 @@ from asgiref.sync import async_to_sync
 from django.contrib.auth.models import User
 
 from project.stub import StubProvider
-from tests import told
 from tests.sdks.results import Result
+from tests.support import told
 from usage_tracking import ai_usage
 from usage_tracking.capture import exchange
 

@@ -12,10 +12,10 @@ from django.contrib.auth.models import User
 from pytest_django import Settings
 
 from project.stub import StubProvider
-from tests.providers import one_certificate, provider, user
 from tests.sdks.results import Result
+from tests.support.providers import one_certificate, provider, user
 
-pytest.register_assert_rewrite("tests.told", "tests.sdks.bench")
+pytest.register_assert_rewrite("tests.support.told", "tests.sdks.bench")
 
 from tests.sdks.bench import Bench  # noqa: E402 -- after its asserts are to be rewritten
 

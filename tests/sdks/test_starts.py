@@ -19,10 +19,10 @@ from django.contrib.auth.models import User
 from django.test import Client
 
 from project.stub import StubProvider
-from tests import told
-from tests.environment import DIRECTORY_VARIABLE
 from tests.scenarios.servers import Server
-from tests.waiting import PATIENCE, wait_until
+from tests.support import told
+from tests.support.environment import DIRECTORY_VARIABLE
+from tests.support.waiting import PATIENCE, wait_until
 
 pytestmark = [pytest.mark.costly, pytest.mark.server, pytest.mark.process]
 

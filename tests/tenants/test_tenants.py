@@ -22,12 +22,12 @@ from typing import Any
 import pytest
 
 from project.stub import StubProvider
-from tests.children import ROOT, make_site
 from tests.processes import conftest as processes
 from tests.processes.conftest import environment
 from tests.scenarios.servers import GUNICORN, SERVERS, Server
-from tests.sites import manage
-from tests.waiting import PATIENCE, run, wait_until
+from tests.support.children import ROOT, make_site
+from tests.support.sites import manage
+from tests.support.waiting import PATIENCE, run, wait_until
 
 stub = processes.stub
 pytestmark = [pytest.mark.server, pytest.mark.process, pytest.mark.costly]
@@ -224,7 +224,7 @@ User.objects.create(username="user of {name}")
 CALL_AND_DIE = """
 import os
 from django.contrib.auth.models import User
-from tests.builders import make_event
+from tests.support.builders import make_event
 from usage_tracking import outbox
 from usage_tracking.events import utc_now
 outbox.get().put(

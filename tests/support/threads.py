@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from django.db import connection, connections
 
-from tests.waiting import PATIENCE, join
+from tests.support.waiting import PATIENCE, join
 
 
 def run_in_threads(*functions: Callable[[], object]) -> None:

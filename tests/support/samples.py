@@ -8,7 +8,7 @@ from decimal import Decimal
 
 from django.contrib.auth.models import User
 
-from tests.builders import make_log
+from tests.support.builders import make_log
 from usage_tracking.models import AIUsageLog
 
 #: Section, its share of the calls, and the model it mostly asks, with USD per million tokens.

@@ -8,9 +8,9 @@ import sys
 from pathlib import Path
 from textwrap import dedent
 
-from tests.waiting import run
+from tests.support.waiting import run
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parent.parent.parent
 
 
 def run_python(

@@ -12,10 +12,10 @@ from typing import Any
 from django.contrib.auth.models import User
 from django.utils import timezone
 
-from tests.builders import make_log
-from tests.children import ROOT
-from tests.commands import Ended
-from tests.waiting import run
+from tests.support.builders import make_log
+from tests.support.children import ROOT
+from tests.support.commands import Ended
+from tests.support.waiting import run
 from usage_tracking.events import REPORTED
 from usage_tracking.models import AIUsageLog, AIUsageTracking
 
