@@ -78,14 +78,14 @@ FLOOR_TESTS = (
     "tests/test_checks.py",
     "tests/test_daily.py",
     "tests/test_dashboard.py",
-    "tests/test_delivery.py",
+    "tests/delivery/test_worker.py",
     "tests/test_export.py",
     "tests/test_middleware.py",
     "tests/test_migrations.py",
     "tests/test_models.py",
     "tests/test_querysets.py",
-    "tests/test_storage.py",
-    "tests/test_threads.py",
+    "tests/delivery/test_writer.py",
+    "tests/attribution/test_threads.py",
     "tests/test_views.py",
 )
 

@@ -13,7 +13,7 @@ from django.contrib.auth.models import AnonymousUser, User
 from pytest_django import Settings
 
 from tests.support.builders import capture, make_user
-from tests.support.told import attributed, rows
+from tests.support.comparison import attributed, rows
 from tests.support.waiting import PATIENCE
 from usage_tracking import ai_section, ai_usage, errors, outbox
 from usage_tracking.asgi import AIUsageASGIMiddleware

@@ -15,8 +15,8 @@ from django.utils.functional import SimpleLazyObject
 from pytest_django import Settings
 
 from tests.support.builders import capture, make_user
+from tests.support.comparison import attributed, rows
 from tests.support.providers import join
-from tests.support.told import attributed, rows
 from tests.support.waiting import PATIENCE
 from usage_tracking import ai_section, ai_usage, outbox, track_ai_usage
 from usage_tracking.asgi import AIUsageASGIMiddleware

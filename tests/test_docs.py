@@ -89,7 +89,7 @@ def test_commands_run(
     monkeypatch.setattr(errors, "failures", Counter())  # those of other tests in this process
     make_calls(django_user_model.objects.create_superuser("john_doe"))
 
-    # The SDKs take seconds each time; tests/test_diagnose.py tries them.
+    # The SDKs take seconds each time; tests/health/test_diagnose.py tries them.
     skip = {"diagnose_ai_usage": ["--skip-sdks"]}
     commands = {
         (name, *skip.get(name, []), *(a for a in arguments if a != "--skip-sdks"))

@@ -50,8 +50,8 @@ from rest_framework.response import Response
 from project.stub import StubProvider
 from tests.support import providers
 from tests.support.cases import check_each
+from tests.support.comparison import assert_told_alike, attributed, forget, only_row, rows
 from tests.support.providers import LIMIT, join, wait_for
-from tests.support.told import assert_told_alike, attributed, forget, only_row, rows
 from tests.views import aask, aask_for_stream, ask, ask_for_stream
 from usage_tracking import ai_usage, errors, middleware, track_ai_usage
 from usage_tracking.attribution import scope

@@ -22,7 +22,7 @@ from pytest_django import Settings
 
 from project.stub import StubProvider
 from tests.support import providers
-from tests.support.told import attributed, only_row, rows
+from tests.support.comparison import attributed, only_row, rows
 from tests.views import aask, ask
 from usage_tracking import AIUsageTracker, ai_usage, recorder, track_ai_usage
 from usage_tracking.attribution import scope

@@ -22,8 +22,8 @@ from pytest_django import Settings
 from project.stub import StubProvider
 from tests.support import providers
 from tests.support.builders import make_user
+from tests.support.comparison import attributed, rows
 from tests.support.ledger import assert_in_step
-from tests.support.told import attributed, rows
 from tests.views import MODEL
 from usage_tracking import ai_usage, recorder, track_ai_usage
 from usage_tracking.models import AIUsageLog

@@ -34,8 +34,7 @@ from tests.capture.test_transports import (
     quick,
 )
 from tests.support.cases import check_each
-from tests.support.providers import LIMIT, until
-from tests.support.told import (
+from tests.support.comparison import (
     assert_told_alike,
     attributed,
     forget,
@@ -43,6 +42,7 @@ from tests.support.told import (
     rows,
     without_capture,
 )
+from tests.support.providers import LIMIT, until
 from usage_tracking import ai_usage, pricing
 from usage_tracking.capture.aiohttp import _Content
 

@@ -16,8 +16,7 @@ from django.contrib.auth.models import User
 
 from project.stub import StubProvider
 from tests.support.cases import check_each
-from tests.support.providers import LIMIT
-from tests.support.told import (
+from tests.support.comparison import (
     assert_told_alike,
     attributed,
     forget,
@@ -27,6 +26,7 @@ from tests.support.told import (
     steady,
     without_capture,
 )
+from tests.support.providers import LIMIT
 from usage_tracking import ai_usage
 
 pytestmark = pytest.mark.django_db

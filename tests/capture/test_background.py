@@ -12,8 +12,8 @@ import pytest
 from django.contrib.auth.models import User
 
 from project.stub import StubProvider
+from tests.support.comparison import attributed, only_row, rows
 from tests.support.ledger import assert_in_step
-from tests.support.told import attributed, only_row, rows
 from usage_tracking import ai_usage
 
 pytestmark = pytest.mark.django_db

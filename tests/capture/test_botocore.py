@@ -36,7 +36,7 @@ from tests.capture.test_transports import (
     quick,
 )
 from tests.support.cases import check_each
-from tests.support.told import (
+from tests.support.comparison import (
     attributed,
     forget,
     leaves_a_socket,

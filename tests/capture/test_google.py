@@ -18,8 +18,7 @@ from google.genai import errors
 
 from project.stub import StubProvider
 from tests.support.cases import check_each
-from tests.support.providers import LIMIT
-from tests.support.told import (
+from tests.support.comparison import (
     assert_told_alike,
     attributed,
     forget,
@@ -29,6 +28,7 @@ from tests.support.told import (
     steady,
     without_capture,
 )
+from tests.support.providers import LIMIT
 from usage_tracking import ai_usage
 
 pytestmark = pytest.mark.django_db

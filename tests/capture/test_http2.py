@@ -18,7 +18,7 @@ from asgiref.sync import async_to_sync
 from django.test import override_settings
 
 from tests.capture.test_transports import ASKED, EVENTS, SSE_TYPE
-from tests.support.told import only_row, rows
+from tests.support.comparison import only_row, rows
 from usage_tracking import ai_usage
 
 pytestmark = pytest.mark.django_db

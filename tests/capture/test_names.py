@@ -9,7 +9,7 @@ import pytest
 from django.contrib.auth.models import User
 
 from tests.capture.test_transports import ANSWER, ASKED, URL
-from tests.support.told import only_row
+from tests.support.comparison import only_row
 from usage_tracking import ai_usage, recorder
 from usage_tracking.attribution.scope import Call
 from usage_tracking.events import Usage

@@ -20,8 +20,7 @@ from django.db import connections
 
 from project.stub import StubProvider
 from tests.support.cases import check_each
-from tests.support.providers import LIMIT, until
-from tests.support.told import (
+from tests.support.comparison import (
     assert_told_alike,
     attributed,
     by_row,
@@ -33,6 +32,7 @@ from tests.support.told import (
     steady,
     without_capture,
 )
+from tests.support.providers import LIMIT, until
 from usage_tracking import ai_usage
 from usage_tracking.capture import exchange
 from usage_tracking.models import AIUsageLog

@@ -11,7 +11,7 @@ import pytest
 import requests
 from pytest_django import Settings
 
-from tests.support.told import rows, without_capture
+from tests.support.comparison import rows, without_capture
 from usage_tracking import ai_usage, capture
 from usage_tracking.capture import selftest
 

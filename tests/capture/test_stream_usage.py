@@ -21,7 +21,7 @@ from pytest_django import Settings
 from project.stub import StubProvider
 from tests.capture.test_transports import ANSWER, ASKED, SSE_TYPE, URL, Canned, quick, session
 from tests.support.cases import check_each
-from tests.support.told import assert_told_alike, forget, only_row, rows
+from tests.support.comparison import assert_told_alike, forget, only_row, rows
 from usage_tracking import ai_usage
 from usage_tracking.capture import include_usage
 from usage_tracking.capture.encodings import decoder

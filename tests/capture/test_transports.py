@@ -38,7 +38,7 @@ from requests.adapters import HTTPAdapter
 
 from project.stub import StubProvider
 from tests.support.cases import check_each
-from tests.support.told import (
+from tests.support.comparison import (
     assert_told_alike,
     attributed,
     by_row,

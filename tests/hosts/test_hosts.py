@@ -18,7 +18,7 @@ from django.test import Client
 from project.stub import StubProvider
 from tests.processes import conftest as processes
 from tests.scenarios.servers import Server
-from tests.support.told import attributed, rows
+from tests.support.comparison import attributed, rows
 from tests.support.waiting import PATIENCE, wait_until
 
 stub, site = processes.stub, processes.site

@@ -11,7 +11,7 @@ from django.test import Client
 from tests.hosts import test_hosts as hosts
 from tests.processes import conftest as processes
 from tests.scenarios.servers import Server
-from tests.support.told import attributed, rows
+from tests.support.comparison import attributed, rows
 from tests.support.waiting import PATIENCE, wait_until
 
 pytest.importorskip("channels")  # optional, as it is for a site

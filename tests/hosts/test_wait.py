@@ -17,8 +17,8 @@ from django.db import connection
 from tests.hosts.test_hosts import cookie, env, locked, site, stub, visit
 from tests.processes.conftest import Start, start
 from tests.scenarios.servers import Server
+from tests.support.comparison import attributed, rows
 from tests.support.threads import blocks_another
-from tests.support.told import attributed, rows
 from tests.support.waiting import PATIENCE, wait_until
 from usage_tracking.models import AIUsageLog
 

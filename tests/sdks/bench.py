@@ -15,7 +15,7 @@ from django.contrib.auth.models import User
 
 from project.stub import StubProvider
 from tests.sdks.results import Result
-from tests.support import told
+from tests.support import comparison
 from usage_tracking import ai_usage
 from usage_tracking.capture import exchange
 
@@ -62,19 +62,19 @@ class Bench:
     def check(self, way: Way, order: str = "") -> None:
         """One call: its rows tell what was served, and its answer is what it is without us."""
         prompt = f"Why is the sky blue? [stub {order}]"
-        with told.without_capture():
+        with comparison.without_capture():
             untouched = self._ask(way, prompt)
         self._start_afresh()
         answer = self._ask(way, prompt)
 
-        rows = told.rows()
+        rows = comparison.rows()
         journal = self._stub.journal
         self._note(way, captured=_alike(rows, journal))
         assert steady(answer) == steady(untouched)
         assert [(served.status, served.completed) for served in journal] == [(200, True)]
-        told.assert_told_alike(rows, journal)
+        comparison.assert_told_alike(rows, journal)
         assert len(rows) == 1
-        assert told.attributed(rows[0]) == (self._user.get_username(), SECTION)
+        assert comparison.attributed(rows[0]) == (self._user.get_username(), SECTION)
         assert rows[0].error_message is None
         assert "partial" not in rows[0].metadata
         assert "unknown" not in rows[0].metadata or journal[0].prompt_tokens is None
@@ -82,7 +82,7 @@ class Bench:
     def check_refusal(self, way: Way) -> None:
         """A call that the provider refuses: a row that says so, and the SDK's own error."""
         prompt = "Why is the sky blue? [stub status=400]"
-        with told.without_capture(), pytest.raises(Exception) as untouched:  # noqa: PT011
+        with comparison.without_capture(), pytest.raises(Exception) as untouched:  # noqa: PT011
             self._ask(way, prompt)
         self._start_afresh()
         with pytest.raises(Exception) as raised:  # noqa: PT011
@@ -90,11 +90,11 @@ class Bench:
 
         # botocore makes the classes of its errors anew for each session.
         assert repr(raised.type) == repr(untouched.type)
-        told.assert_told_alike(told.rows(), self._stub.journal)
-        row = told.only_row()
+        comparison.assert_told_alike(comparison.rows(), self._stub.journal)
+        row = comparison.only_row()
         assert not row.success
         assert row.error_message
-        assert told.attributed(row) == (self._user.get_username(), SECTION)
+        assert comparison.attributed(row) == (self._user.get_username(), SECTION)
 
     def _ask(self, way: Way, prompt: str) -> Any:
         async def main() -> Any:
@@ -107,7 +107,7 @@ class Bench:
             return way.call(self._stub, prompt)
 
     def _start_afresh(self) -> None:
-        assert not told.rows(), "recorded while nothing was captured"
+        assert not comparison.rows(), "recorded while nothing was captured"
         assert self._stub.journal, "the SDK did not call the stub"
         self._stub.clear()
         self._carriers.clear()
@@ -146,7 +146,7 @@ def steady(value: Any) -> Any:
     """An SDK's answer as plain data, without what is new in every answer."""
     if isinstance(value, dict):
         kept = {name: item for name, item in value.items() if name not in _CHANCE}
-        return {name: steady(item) for name, item in told.steady(kept).items()}
+        return {name: steady(item) for name, item in comparison.steady(kept).items()}
     if isinstance(value, list):
         return [steady(item) for item in value]
     return value
@@ -154,7 +154,7 @@ def steady(value: Any) -> Any:
 
 def _alike(rows: Sequence[Any], journal: Sequence[Any]) -> bool:
     try:
-        told.assert_told_alike(rows, journal)
+        comparison.assert_told_alike(rows, journal)
     except AssertionError:
         return False
     return bool(rows)

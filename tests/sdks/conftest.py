@@ -15,7 +15,7 @@ from project.stub import StubProvider
 from tests.sdks.results import Result
 from tests.support.providers import one_certificate, provider, user
 
-pytest.register_assert_rewrite("tests.support.told", "tests.sdks.bench")
+pytest.register_assert_rewrite("tests.support.comparison", "tests.sdks.bench")
 
 from tests.sdks.bench import Bench  # noqa: E402 -- after its asserts are to be rewritten
 

@@ -20,7 +20,7 @@ from django.test import Client
 
 from project.stub import StubProvider
 from tests.scenarios.servers import Server
-from tests.support import told
+from tests.support import comparison
 from tests.support.environment import DIRECTORY_VARIABLE
 from tests.support.waiting import PATIENCE, wait_until
 
@@ -71,7 +71,7 @@ def test_first_calls_of_each_start_are_answered_and_recorded(
     starts = pytestconfig.getoption("starts")
 
     for number in range(starts):
-        told.forget()
+        comparison.forget()
         stub.clear()
         with (
             Server("uvicorn", site | {"SDK": sdk}) as server,
@@ -80,10 +80,12 @@ def test_first_calls_of_each_start_are_answered_and_recorded(
             # The socket listens from the beginning: they are the first that the server sees.
             answers = list(visitors.map(lambda page: visit(server, page, cookie), PAGES))
             wait_until(
-                lambda: len(told.rows()) >= len(stub.journal), awaited="the rows", seen=server.log
+                lambda: len(comparison.rows()) >= len(stub.journal),
+                awaited="the rows",
+                seen=server.log,
             )
-        told.assert_told_alike(told.rows(), stub.journal)
-        assert {told.attributed(row)[0] for row in told.rows()} <= {"ada"}
+        comparison.assert_told_alike(comparison.rows(), stub.journal)
+        assert {comparison.attributed(row)[0] for row in comparison.rows()} <= {"ada"}
         failed += [f"start {number}: {answer}" for answer in answers if answer != "200"]
     assert failed == [], f"{len(failed)} of {starts * len(PAGES)} first calls failed"
 

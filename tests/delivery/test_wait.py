@@ -20,8 +20,8 @@ from django.http import HttpRequest, HttpResponse
 from django.test import AsyncRequestFactory, RequestFactory
 
 from tests.support.builders import capture
+from tests.support.comparison import attributed, rows
 from tests.support.providers import until
-from tests.support.told import attributed, rows
 from usage_tracking import ai_usage, asgi, conf, outbox
 from usage_tracking.attribution.scope import Steps, current, open_units
 from usage_tracking.attribution.users import Connection

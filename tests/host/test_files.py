@@ -1,4 +1,4 @@
-"""Locks and offsets as each platform has them; whole sites are in tests/test_platforms.py."""
+"""Locks and offsets as each platform has them; whole sites are in tests/host/test_platforms.py."""
 
 from __future__ import annotations
 

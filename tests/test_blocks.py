@@ -30,8 +30,8 @@ from pytest_django import Settings
 from project.stub import StubProvider
 from tests.support import providers
 from tests.support.cases import check_each
+from tests.support.comparison import assert_told_alike, attributed, forget, only_row, rows
 from tests.support.providers import join, wait_for
-from tests.support.told import assert_told_alike, attributed, forget, only_row, rows
 from tests.views import aask, aask_for_stream, ask, ask_for_stream
 from usage_tracking import ai_usage, blocks, errors, outbox
 from usage_tracking.attribution import scope

@@ -25,7 +25,7 @@ from django.utils.functional import LazyObject, SimpleLazyObject
 
 from tests.support.builders import capture
 from tests.support.children import ROOT
-from tests.support.told import attributed, only_row
+from tests.support.comparison import attributed, only_row
 from tests.support.waiting import run
 from usage_tracking import ai_usage, blocks, outbox, recorder
 from usage_tracking.attribution import users

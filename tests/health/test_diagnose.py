@@ -27,9 +27,9 @@ from rest_framework.exceptions import APIException
 from tests.support.builders import accept_section, make_event, make_user, refuse_section
 from tests.support.children import make_site
 from tests.support.commands import Ended, run_command
+from tests.support.comparison import without_capture
 from tests.support.ledger import assert_in_step
 from tests.support.sites import make_calls, manage, tables
-from tests.support.told import without_capture
 from usage_tracking import errors, outbox
 from usage_tracking.capture import selftest
 from usage_tracking.delivery import delivery

@@ -1,4 +1,4 @@
-"""Sites on platforms without `fcntl`, forks and `pread`, as tests/support/platforms.py simulates them."""
+"""Sites without `fcntl`, forks and `pread`, as tests/support/platforms.py simulates them."""
 
 from __future__ import annotations
 

@@ -25,8 +25,8 @@ from pytest_django import Settings
 from tests.support import providers
 from tests.support.cases import check_each
 from tests.support.children import run_python
+from tests.support.comparison import attributed, only_row, rows
 from tests.support.providers import LIMIT, join, wait_for
-from tests.support.told import attributed, only_row, rows
 from tests.views import ask
 from usage_tracking import ai_usage, propagate
 from usage_tracking.attribution import scope, threads
