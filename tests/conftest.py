@@ -15,7 +15,7 @@ from django.http import HttpResponse
 from pytest_django import DjangoDbBlocker
 
 from tests.databases import names_postgres
-from usage_tracking.host.hosting import PLATFORMS
+from usage_tracking.system.hosting import PLATFORMS
 
 # Or the checks would warn of the machine that the tests run on.
 for _platform in PLATFORMS:

@@ -19,9 +19,9 @@ from django.db import connections, router
 from django.utils.module_loading import import_string
 
 from . import capture, conf, outbox, places
-from .host import files, hosting
 from .models import AIUsageLog
 from .pricing import PRICE_KINDS, rate_of
+from .system import files, hosting
 
 MIDDLEWARE = "usage_tracking.middleware.AIUsageMiddleware"
 #: Of the checks that connect to no database: what this app's own commands wait for. Those of

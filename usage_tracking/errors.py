@@ -8,9 +8,9 @@ from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
 from . import conf
-from .host.interruptions import from_outside
 from .log import logger, one_line
 from .redaction import clean_error
+from .system.interruptions import from_outside
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -19,8 +19,8 @@ from django.db.models.signals import post_delete, pre_delete
 from . import conf, daily, places, related_users
 from .errors import contained
 from .fields import is_beside_users
-from .host import forks
 from .models import AIUsageLog, AIUsageTracking
+from .system import forks
 
 _BEFORE = "_ai_usage_before"
 

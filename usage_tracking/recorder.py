@@ -18,10 +18,10 @@ from .attribution.scope import Attempt, Attribution, Call, Scope, Unit, attribut
 from .attribution.users import Owner, on_event_loop, owner_of, resolve_at, resolve_here
 from .errors import contain, contained
 from .events import ENDING, MANUAL, UNKNOWN, Usage, UsageEvent, utc_now, uuid7
-from .host import files
 from .log import logger, one_line, shown_user
 from .places import NOWHERE, Place, here
 from .redaction import clean_metadata, clean_name
+from .system import files
 
 #: How long a call made outside every open unit waits for a manual record to join it, in seconds.
 JOINABLE = 60.0

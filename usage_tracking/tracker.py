@@ -21,12 +21,12 @@ from .delivery import delivery, direct, log_lines, reads
 from .delivery.writer import metadata_of, moment_of
 from .errors import contain
 from .events import MAX_COUNT, Usage, UsageEvent
-from .host import forks
 from .log import logger, shown_user
 from .models import AIUsageLog, AIUsageTracking, today
 from .pricing import price
 from .redaction import clean_text
 from .related_users import with_users
+from .system import forks
 
 Tracked = tuple[AIUsageLog, AIUsageTracking]
 

@@ -31,10 +31,10 @@ from usage_tracking import ai_usage, blocks, outbox, recorder
 from usage_tracking.attribution import users
 from usage_tracking.attribution.scope import attribution
 from usage_tracking.attribution.users import Owner, Pending
-from usage_tracking.host import forks
 from usage_tracking.middleware import AIUsageMiddleware
 from usage_tracking.models import AIUsageLog
 from usage_tracking.places import NOWHERE
+from usage_tracking.system import forks
 
 URL = "https://api.openai.com/v1/chat/completions"
 EVENTS = b'data: {"choices": [{"delta": {"content": "Hi"}}]}\n\n' * 3

@@ -17,8 +17,8 @@ from tests.support.builders import make_event
 from usage_tracking import errors, outbox
 from usage_tracking.attribution import scope
 from usage_tracking.capture import encodings
-from usage_tracking.host import files
-from usage_tracking.host.interruptions import by_signal, from_outside
+from usage_tracking.system import files
+from usage_tracking.system.interruptions import by_signal, from_outside
 
 pytestmark = pytest.mark.server
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from usage_tracking.health import locks
-from usage_tracking.host import files
+from usage_tracking.system import files
 
 pytestmark = pytest.mark.process
 

@@ -22,9 +22,9 @@ from tests.test_daily import DAY
 from usage_tracking import daily, outbox, reports
 from usage_tracking.days import day_of
 from usage_tracking.delivery.writer import store
-from usage_tracking.host import stdio
 from usage_tracking.maintenance import privacy
 from usage_tracking.models import AIUsageLog, AIUsageTracking
+from usage_tracking.system import stdio
 
 pytestmark = pytest.mark.django_db
 

@@ -14,9 +14,9 @@ from tests.support.commands import run_command
 from usage_tracking import outbox
 from usage_tracking.health import undelivered
 from usage_tracking.health.findings import Thresholds
-from usage_tracking.host import files
 from usage_tracking.models import AIUsageLog
 from usage_tracking.outbox import Others, Outbox, dead_letters, segments
+from usage_tracking.system import files
 
 pytestmark = pytest.mark.django_db
 

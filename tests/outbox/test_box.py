@@ -30,10 +30,10 @@ from tests.support.threads import run_in_threads
 from tests.support.waiting import awaiting_output, run, wait_until
 from usage_tracking import outbox, places
 from usage_tracking.events import UsageEvent
-from usage_tracking.host import files
 from usage_tracking.outbox import Outbox
 from usage_tracking.outbox.dead_letters import DeadLetter
 from usage_tracking.outbox.segments import Segment, paths
+from usage_tracking.system import files
 
 
 def nothing(event: UsageEvent) -> bool:

@@ -10,7 +10,7 @@ NO_LOCKS = """
 # These ask for what is hidden below.
 import fcntl, multiprocessing, os, random, subprocess, sys
 
-assert "usage_tracking.host.files" not in sys.modules, "it would keep what it has seen"
+assert "usage_tracking.system.files" not in sys.modules, "it would keep what it has seen"
 posix_fcntl = fcntl
 sys.modules["fcntl"] = None
 for name in ("fork", "pread", "pwrite", "register_at_fork", "O_CLOEXEC"):
@@ -68,7 +68,7 @@ os.open = open_binary
 os.rename, os.unlink = unless_open(os.rename), unless_open(os.unlink)
 # Only for us: others take it for a sign that they are on Windows.
 sys.modules["msvcrt"] = msvcrt
-import usage_tracking.host.files
+import usage_tracking.system.files
 del sys.modules["msvcrt"]
 """
 )

@@ -22,11 +22,11 @@ from django.http import HttpRequest
 
 from .. import conf
 from ..errors import contained
-from ..host import files
-from ..host.test_runs import running_test
 from ..log import logger
 from ..places import NOWHERE, Place, has_many, here
 from ..redaction import clean_metadata
+from ..system import files
+from ..system.test_runs import running_test
 from .users import Connection, Owner, Pending, loaded, owner_of
 
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ import wrapt
 
 from .. import conf
 from ..errors import contained
-from ..host.patching import patch, unpatch
+from ..system.patching import patch, unpatch
 from .scope import Scope, Steps, context_of, current, propagate
 
 #: What each way of handing a job to a `multiprocessing.pool.ThreadPool` ends in.

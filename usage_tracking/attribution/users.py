@@ -24,9 +24,9 @@ from django.utils.module_loading import import_string
 
 from .. import conf, places
 from ..errors import contained
-from ..host import forks
 from ..log import logger, one_line
 from ..places import Place
+from ..system import forks
 
 
 @dataclass(frozen=True, slots=True)

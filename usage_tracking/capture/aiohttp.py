@@ -15,7 +15,7 @@ from typing import Any
 import wrapt
 
 from ..errors import contained
-from ..host.patching import is_patched, patch, unpatch
+from ..system.patching import is_patched, patch, unpatch
 from .exchange import Exchange, begin
 from .sending import awrap
 

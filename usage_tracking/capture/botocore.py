@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ..errors import contained
-from ..host.patching import is_patched, patch, unpatch
+from ..system.patching import is_patched, patch, unpatch
 from .exchange import Exchange, begin
 from .sending import wrap
 from .urllib3 import tee

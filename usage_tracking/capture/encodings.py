@@ -15,7 +15,7 @@ from importlib import import_module
 from itertools import chain
 from typing import Any
 
-from ..host.interruptions import by_signal
+from ..system.interruptions import by_signal
 
 #: Takes a piece of the body, gives it decoded in pieces of bounded size.
 Decode = Callable[[bytes], Iterator[bytes]]

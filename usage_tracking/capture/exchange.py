@@ -23,8 +23,8 @@ from ..events import UNKNOWN, Usage, UsageEvent, named_uuid7, utc_now, uuid7
 from ..formats import READERS
 from ..formats.reader import Reader, error_text, text
 from ..formats.streams import JSONArray, Splitter, is_binary, splitter_for
-from ..host.test_runs import running_test
 from ..redaction import clean_name, clean_text
+from ..system.test_runs import running_test
 from .encodings import Decode, UndecodableError, decoder
 from .endpoints import Endpoint, recognise
 from .include_usage import Hiding, Question, question

@@ -12,7 +12,7 @@ from types import ModuleType
 from typing import Any
 
 from ..errors import contained
-from ..host.patching import is_patched, patch, unpatch
+from ..system.patching import is_patched, patch, unpatch
 from .exchange import Exchange, begin
 from .include_usage import Hiding, Question
 from .sending import awrap, wrap

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import wrapt
 
 from ..errors import contained
-from ..host.patching import is_patched, patch, unpatch
+from ..system.patching import is_patched, patch, unpatch
 from .exchange import Exchange, begin
 from .include_usage import Hiding, Question
 from .sending import wrap

@@ -21,7 +21,7 @@ from usage_tracking.attribution.scope import Steps
 from usage_tracking.attribution.users import Connection
 from usage_tracking.connections import Visit
 from usage_tracking.errors import contained
-from usage_tracking.host.patching import patch
+from usage_tracking.system.patching import patch
 
 
 def connect(module: ModuleType) -> None:

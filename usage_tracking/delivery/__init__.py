@@ -8,7 +8,7 @@ from django.core.signals import request_finished
 from django.utils.timezone import get_default_timezone
 
 from .. import conf, outbox
-from ..host import files
+from ..system import files
 from . import reads
 from .worker import Delivery
 

@@ -22,7 +22,7 @@ from django.db import (
 )
 
 from ..events import UsageEvent
-from ..host.interruptions import from_outside
+from ..system.interruptions import from_outside
 from . import log_lines, reads
 from .writer import store
 

@@ -17,8 +17,8 @@ from django.db.backends.signals import connection_created
 
 from .. import outbox, recorder
 from ..errors import contained
-from ..host.test_runs import running_test
 from ..models import AIUsageLog, AIUsageTracking
+from ..system.test_runs import running_test
 
 #: Delivers what waits; registered by delivery.
 deliver: Callable[[], None] | None = None

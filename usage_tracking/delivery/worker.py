@@ -32,11 +32,11 @@ from ..attribution.scope import open_units
 from ..attribution.users import on_event_loop
 from ..errors import contained
 from ..events import UsageEvent, utc_now
-from ..host.interruptions import from_outside
 from ..log import logger, one_line
 from ..outbox import limits
 from ..redaction import clean_error
 from ..related_users import LOCK_TIMEOUT
+from ..system.interruptions import from_outside
 from . import reads
 from .batches import Batch, concerns_all, is_contention
 from .writer import PATIENCE

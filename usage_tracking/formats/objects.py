@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from ..host.interruptions import by_signal
+from ..system.interruptions import by_signal
 
 #: Levels of an answer above which everything that counts stands.
 _DEPTH = 6

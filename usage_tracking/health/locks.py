@@ -7,7 +7,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from ..host import files
+from ..system import files
 from .findings import Finding, note, ok, problem
 
 #: Locks the file of the second argument as the module of the first does. Exits with 0 if it has

@@ -17,8 +17,8 @@ from django.test import RequestFactory
 from django.urls import URLPattern, get_resolver
 
 from .. import conf, places
-from ..host.patching import is_patched
 from ..models import AIUsageLog, AIUsageTracking
+from ..system.patching import is_patched
 from .findings import Finding, Result, failed, manage, note, ok, problem, warning
 
 API = "usage_tracking.api"

@@ -13,8 +13,8 @@ from typing import NamedTuple
 from .. import conf, outbox
 from ..delivery.worker import ORPHANS_EVERY, TIMER
 from ..events import UsageEvent, utc_now
-from ..host import files
 from ..outbox import segments
+from ..system import files
 from .findings import Finding, Result, Thresholds, note, ok, problem, warning
 from .locks import locks
 from .probe import FLUSH

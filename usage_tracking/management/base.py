@@ -7,7 +7,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, OutputWrapper, SystemCheckError
 
-from usage_tracking.host import stdio
+from usage_tracking.system import stdio
 
 #: Exit codes beside 0 (all is well) and 1 (there are findings).
 CANNOT_RUN = 2

@@ -11,9 +11,9 @@ from django.core.signals import setting_changed
 from .. import conf
 from ..errors import contained
 from ..events import UsageEvent
-from ..host import files
-from ..host.test_runs import running_test
 from ..log import logger
+from ..system import files
+from ..system.test_runs import running_test
 from .box import Outbox
 
 __all__ = ["Outbox"]

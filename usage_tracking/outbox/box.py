@@ -24,10 +24,10 @@ from uuid import UUID
 
 from .. import places
 from ..events import UsageEvent
-from ..host import files
-from ..host.interruptions import from_outside
 from ..log import logger, one_line
 from ..redaction import clean_error
+from ..system import files
+from ..system.interruptions import from_outside
 from . import dead_letters, limits, segments
 from .dead_letters import DeadLetter
 from .segments import Belongs, Segment

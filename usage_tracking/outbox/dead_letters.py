@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 
 from .. import places
 from ..events import UsageEvent, utc_now
-from ..host import files
 from ..redaction import REDACTED
+from ..system import files
 from .segments import Belongs, databases, make_directory, without_user
 
 FILE = "dead.jsonl"

@@ -19,7 +19,7 @@ from django.db import connections
 
 from .. import places
 from ..events import utc_now, uuid7
-from ..host import files
+from ..system import files
 
 _SUFFIX, _NEW = ".jsonl", ".new"
 #: How many new files in a row other processes may lock first.

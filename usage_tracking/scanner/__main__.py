@@ -7,7 +7,7 @@ from argparse import ArgumentParser
 from collections.abc import Sequence
 from functools import partial
 
-from ..host import stdio
+from ..system import stdio
 from . import cli
 
 

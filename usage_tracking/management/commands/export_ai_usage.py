@@ -9,10 +9,10 @@ from django.core import serializers
 from django.core.management.base import CommandError
 
 from usage_tracking import checks, reports
-from usage_tracking.host import stdio
 from usage_tracking.maintenance import privacy
 from usage_tracking.management.arguments import add_database, database, explained
 from usage_tracking.management.base import UsageCommand
+from usage_tracking.system import stdio
 
 
 class Command(UsageCommand):

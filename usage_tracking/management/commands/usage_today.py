@@ -14,11 +14,11 @@ from django.utils import timezone
 
 from usage_tracking import checks, reports
 from usage_tracking.errors import was_stopped
-from usage_tracking.host import stdio
 from usage_tracking.management import day_tables
 from usage_tracking.management.base import UsageCommand
 from usage_tracking.management.tables import plain
 from usage_tracking.models import AIUsageLog
+from usage_tracking.system import stdio
 
 from ...days import day_of
 

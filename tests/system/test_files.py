@@ -1,4 +1,4 @@
-"""Locks and offsets as each platform has them; whole sites are in tests/host/test_platforms.py."""
+"""Locks and offsets as each platform has them; whole sites are in tests/system/test_platforms.py."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from usage_tracking.host import files
+from usage_tracking.system import files
 
 
 @pytest.fixture

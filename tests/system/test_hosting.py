@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from usage_tracking import checks, outbox
-from usage_tracking.host import hosting
+from usage_tracking.system import hosting
 
 LAMBDA = {"AWS_LAMBDA_FUNCTION_NAME": "site"}
 POD = {"KUBERNETES_SERVICE_HOST": "10.0.0.1"}

@@ -139,13 +139,13 @@ def test_new_file_that_another_process_locks_first_is_given_up_on_windows(tmp_pa
         rename(source, target)
         if not taken:
             other = os.open(target, os.O_RDWR | os.O_BINARY)
-            usage_tracking.host.files.lock(other)
+            usage_tracking.system.files.lock(other)
             taken.append(other)
     os.rename = rename
 
     put()
     print(len(box.segments()), delivery.deliver().written)
-    usage_tracking.host.files.close(taken[0])
+    usage_tracking.system.files.close(taken[0])
     print(delivery.deliver().written, len(box.segments()))
     """
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import wrapt
 
-from usage_tracking.host.patching import is_patched, patch, unpatch
+from usage_tracking.system.patching import is_patched, patch, unpatch
 
 
 class Base:
