@@ -17,6 +17,9 @@ from pytest_django import DjangoDbBlocker
 from tests.databases import names_postgres
 from usage_tracking.system.hosting import PLATFORMS
 
+# Before the first test module imports it.
+pytest.register_assert_rewrite("tests.support.comparison")
+
 # Or the checks would warn of the machine that the tests run on.
 for _platform in PLATFORMS:
     os.environ.pop(_platform.variable, None)

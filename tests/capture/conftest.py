@@ -6,8 +6,6 @@ import pytest
 
 from tests.support.providers import dead_stub, one_certificate, own_stub, provider, stub, user
 
-pytest.register_assert_rewrite("tests.support.comparison")
-
 _HERE = Path(__file__).parent
 
 

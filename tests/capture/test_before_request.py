@@ -59,7 +59,8 @@ class Watched:
 def watch_locks():
     names = []
     for module in [m for n, m in sys.modules.items() if n.partition(".")[0] == "usage_tracking"]:
-        objects = [o for o in vars(module).values() if type(o).__module__ == module.__name__]
+        values = vars(module).values()
+        objects = [o for o in values if type(o).__module__.startswith("usage_tracking.")]
         for owner in (module, *objects):
             for name, value in list(getattr(owner, "__dict__", {}).items()):
                 if isinstance(value, (type(threading.Lock()), type(threading.RLock()))):

@@ -62,7 +62,7 @@ ADA = User(pk=7, username="ada")
 #: What stands between the host and our contained functions. These only call the original, call
 #: what is contained, and set context variables.
 SHELLS = {
-    "patching.py": {"_Patch.__init__.<locals>.call", "_Patch.__init__.<locals>.acall"},
+    "system/patching.py": {"_Patch.__init__.<locals>.call", "_Patch.__init__.<locals>.acall"},
     "capture/sending.py": {
         "wrap.<locals>.send",
         "awrap.<locals>.send",
@@ -123,14 +123,14 @@ SHELLS = {
             )
         ),
     },
-    "bodies.py": {
+    "attribution/streams.py": {
         "hold_stream.<locals>.close",
         "_StreamSteps.__next__",
         "_StreamSteps.__del__",
         "_AsyncStreamSteps.__anext__",
         "_AsyncStreamSteps.__del__",
     },
-    "context.py": {
+    "blocks.py": {
         "ai_usage.__init__",
         "ai_usage.__enter__",
         "ai_usage.__exit__",
@@ -154,12 +154,13 @@ SHELLS = {
         "_stepped",
         "_is_outermost",
     },
-    "delivery.py": {"Delivery.moment"},
-    "outbox.py": {"moment", "wake"},
+    "delivery/worker.py": {"Delivery.moment"},
+    "outbox/__init__.py": {"moment", "wake"},
     # Only a test changes settings while calls are made.
     "conf.py": {"_forget"},
     "capture/endpoints.py": {"_forget"},
-    "errors.py": {"contain", "contained.<locals>.inner", "one_line"},
+    "errors.py": {"contain", "contained.<locals>.inner"},
+    "log.py": {"one_line"},
     # Asks the response objects of SDKs for what they hold.
     "formats/objects.py": {"_attempt", "<lambda>"},
     "middleware.py": {
@@ -169,7 +170,7 @@ SHELLS = {
         "_hold.<locals>.<lambda>",
         "_hold.<locals>.adone",
     },
-    "scope.py": {
+    "attribution/scope.py": {
         "Steps.__init__",
         "Steps.__enter__",
         "Steps.__exit__",
@@ -181,7 +182,7 @@ SHELLS = {
         "_Propagated.__init__",
         "_Propagated.__call__",
     },
-    "threads.py": {
+    "attribution/threads.py": {
         "_start_in_scope.<locals>.start_in_scope",
         "_start_in_scope.<locals>.start_in_scope.<locals>.run_in_scope",
         "_submit_in_scope.<locals>.submit_in_scope",
@@ -194,7 +195,14 @@ SAFE = re.compile(
     r"|recorder\.finish\(|\b_end\(scope|\b_end_here\(scope|self\._close\(opened\)"
 )
 #: Reached only on other threads of a site, or inside its own containment there.
-ELSEWHERE = {"storage.py", "daily.py", "models.py", "querysets.py", "signals.py", "tracklog.py"}
+ELSEWHERE = {
+    "delivery/writer.py",
+    "delivery/log_lines.py",
+    "daily.py",
+    "models.py",
+    "querysets.py",
+    "receivers.py",
+}
 
 
 class BoomError(Exception):

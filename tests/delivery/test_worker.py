@@ -1117,7 +1117,7 @@ class TestThread:
                 other.close()
 
             assert "locked" in warnings(caplog)[0]
-            assert set(patiences) == {1000 * worker.WAIT}
+            assert set(patiences) == {1000 * outbox.WAIT}
             wait_for_rows("chat")
 
         def test_callers_may_come_while_the_others_are_looked_at(self, monkeypatch):

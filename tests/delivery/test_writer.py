@@ -30,7 +30,8 @@ from tests.support.ledger import Day, assert_in_step, read_days
 from tests.support.threads import blocks_another, run_in_threads
 from tests.support.waiting import join, wait_until
 from usage_tracking import daily, outbox
-from usage_tracking.delivery import Delivered, Delivery, writer
+from usage_tracking.delivery import Delivery, writer
+from usage_tracking.delivery.worker import Delivered
 from usage_tracking.delivery.writer import Stored, store
 from usage_tracking.events import Usage, UsageEvent, uuid7
 from usage_tracking.models import AIUsageLog, AIUsageTracking

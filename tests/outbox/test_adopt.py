@@ -15,7 +15,8 @@ from usage_tracking import outbox
 from usage_tracking.health import undelivered
 from usage_tracking.health.findings import Thresholds
 from usage_tracking.models import AIUsageLog
-from usage_tracking.outbox import Others, Outbox, dead_letters, segments
+from usage_tracking.outbox import Outbox, dead_letters, segments
+from usage_tracking.outbox.box import Others
 from usage_tracking.system import files
 
 pytestmark = pytest.mark.django_db

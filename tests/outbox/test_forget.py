@@ -20,7 +20,8 @@ from usage_tracking import outbox
 from usage_tracking.delivery import delivery
 from usage_tracking.events import utc_now
 from usage_tracking.models import AIUsageLog
-from usage_tracking.outbox import Others, Outbox, dead_letters
+from usage_tracking.outbox import Outbox, dead_letters
+from usage_tracking.outbox.box import Others
 
 pytestmark = pytest.mark.django_db
 

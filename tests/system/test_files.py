@@ -1,4 +1,4 @@
-"""Locks and offsets as each platform has them; whole sites are in tests/system/test_platforms.py."""
+"""Locks and offsets as each platform has them; tests/system/test_platforms.py runs whole sites."""
 
 from __future__ import annotations
 
