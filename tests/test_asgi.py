@@ -159,7 +159,7 @@ def test_end_of_a_message_wakes_delivery(ada: User, monkeypatch: pytest.MonkeyPa
     with monkeypatch.context() as patched:
         patched.setattr(outbox, "inline", lambda: False)
         patched.setattr(outbox, "listener", None)
-        patched.setattr(outbox, "moment", lambda **_: woken.append(len(made)))
+        patched.setattr(outbox, "wake", lambda **_: woken.append(len(made)))
         talk(AIUsageASGIMiddleware(counting), "one", "two", user=ada)
 
     assert woken == [1, 2, 3, 3]

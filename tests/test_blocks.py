@@ -35,7 +35,7 @@ from tests.support.providers import join, wait_for
 from tests.views import aask, aask_for_stream, ask, ask_for_stream
 from usage_tracking import ai_usage, blocks, errors, outbox
 from usage_tracking.attribution import scope
-from usage_tracking.delivery import delivery
+from usage_tracking.delivery import listener
 
 one_certificate, provider = providers.one_certificate, providers.provider
 stub, user = providers.stub, providers.user
@@ -396,7 +396,7 @@ class TestDecorator:
         next(generator)
         del generator
         gc.collect()
-        outbox.moment()
+        outbox.wake()
 
         assert only_row().section == "chat"
         assert scope.open_units == {}
@@ -992,7 +992,7 @@ def test_error_at_the_end_of_a_block_does_not_reach_the_site(
         [
             (ai_usage, "_mind_silence"),
             (blocks.recorder, "_await_users"),
-            (delivery, "_delivers_at_moments"),
+            (listener, "_delivers_at_wakeups"),
         ],
     )
 

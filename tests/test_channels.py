@@ -428,7 +428,7 @@ def test_end_of_a_message_wakes_delivery(ada: User, monkeypatch: pytest.MonkeyPa
     with monkeypatch.context() as patched:
         patched.setattr(outbox, "inline", lambda: False)
         patched.setattr(outbox, "listener", None)
-        patched.setattr(outbox, "moment", lambda **_: woken.append(len(made)))
+        patched.setattr(outbox, "wake", lambda **_: woken.append(len(made)))
         talk(Counting, ada, messages=2)
 
     # The first time at the end of `connect`, the last time at that of `disconnect`.

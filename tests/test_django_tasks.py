@@ -124,7 +124,8 @@ def test_task_that_runs_at_once_belongs_to_the_code_that_enqueued_it(site):
         from django.contrib.auth.models import User
         call_command("migrate", verbosity=0)
         import shop_tasks
-        from usage_tracking import ai_usage, scope
+        from usage_tracking import ai_usage
+        from usage_tracking.attribution import scope
         shop_tasks.ask.enqueue("nobody's")
         user = User.objects.create(username="ada")
         with ai_usage(section="chat", user=user) as usage:

@@ -60,7 +60,7 @@ with ai_usage(section="chat") as usage:
     usage.record(
         model_name="gpt-4o", provider="openai", prompt_tokens=1000, completion_tokens=100
     )
-delivery.moment(wait={PATIENCE})
+delivery.wake(wait={PATIENCE})
 modules = sorted(sys.modules)
 rows = [] if "unmigrated" in sys.argv else list(AIUsageLog.objects.values_list("cost", flat=True))
 print(json.dumps([by_thread, modules, [str(cost.normalize()) for cost in rows]]))
@@ -191,7 +191,7 @@ response.close()
 from usage_tracking.delivery import delivery
 from usage_tracking.models import AIUsageLog
 
-delivery.moment(wait={PATIENCE})
+delivery.wake(wait={PATIENCE})
 print(json.dumps([by_thread, AIUsageLog.objects.get().user.username]))
 """
 LOG_IN = """

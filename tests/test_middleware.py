@@ -1216,7 +1216,7 @@ def test_error_of_ours_after_the_view_does_not_reach_the_site(
         check,
         [
             (middleware.recorder, "_await_users"),
-            (middleware.outbox, "moment"),
+            (middleware.outbox, "wake"),
             (middleware, "hold_stream"),
         ],
     )

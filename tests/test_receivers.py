@@ -438,13 +438,13 @@ class TestDeletedUsers:
             known.amended(prompt_tokens=7),
             make_event(user=bob),
         ]
-        put_off: list[UsageEvent] = []
+        deferred: list[UsageEvent] = []
         statements = 0
 
         def deliver() -> None:
             stored = store(batch, using="default")
             assert batch[3].id in {row.event.id for row in stored.rows}, "bob's need not wait"
-            put_off.extend(stored.put_off)
+            deferred.extend(stored.deferred)
 
         def interrupted(execute: Any, *args: Any) -> Any:
             nonlocal statements
@@ -457,7 +457,7 @@ class TestDeletedUsers:
             ada.delete()
 
         # Their user is gone by now: they are kept without.
-        assert store(put_off, using="default").put_off == []
+        assert store(deferred, using="default").deferred == []
         interrupted_once = statements > before
         assert AIUsageLog.objects.get(pk=known.id).prompt_tokens == (7 if interrupted_once else 150)
         bob.delete()
@@ -469,16 +469,16 @@ class TestDeletedUsers:
         user = make_user()
         save_log(user=user)
         event = make_event(user=user)
-        put_off: list[UsageEvent] = []
+        deferred: list[UsageEvent] = []
 
         def deliver() -> None:
-            put_off.extend(store([event], using="default").put_off)
+            deferred.extend(store([event], using="default").deferred)
 
         with rolled_back():
             User.objects.filter(pk=user.pk).delete()
             run_in_threads(deliver)
-        assert put_off == [event]
-        store(put_off, using="default")
+        assert deferred == [event]
+        store(deferred, using="default")
 
         assert [log.user for log in AIUsageLog.objects.all()] == [user, user]
         assert_in_step()
@@ -548,7 +548,7 @@ class TestDeletedUsers:
     def try_to_store(batch: list[UsageEvent]) -> list[UsageEvent]:
         """As delivery does; gives what has to be tried again."""
         try:
-            return store(batch, using="default").put_off
+            return store(batch, using="default").deferred
         except OperationalError:
             return batch
 

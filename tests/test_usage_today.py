@@ -195,7 +195,7 @@ class TestText:
         monkeypatch.setattr(outbox, "inline", lambda: False)
         monkeypatch.setattr(outbox, "get", lambda: box)
         box.put(make_event())
-        box.bury(make_event(), "refused")
+        box.dead_letter(make_event(), "refused")
 
         ended = run_command("usage_today")
 

@@ -36,7 +36,7 @@ from usage_tracking.events import utc_now
 from usage_tracking.health import activity, site
 from usage_tracking.middleware import AIUsageMiddleware
 from usage_tracking.models import AIUsageLog, AIUsageTracking
-from usage_tracking.outbox import Outbox
+from usage_tracking.outbox import MemoryOutbox
 from usage_tracking.recorder import record
 from usage_tracking.reports import daily_rows_report, find_user, period_report
 
@@ -81,10 +81,10 @@ def apart(
 
 
 @pytest.fixture
-def box(tmp_path: Path, settings: Any, monkeypatch: pytest.MonkeyPatch) -> Outbox:
+def box(tmp_path: Path, settings: Any, monkeypatch: pytest.MonkeyPatch) -> MemoryOutbox:
     settings.AI_USAGE_OUTBOX = tmp_path / "outbox"
     monkeypatch.setattr(outbox, "inline", lambda: False)
-    monkeypatch.setattr(delivery, "_start", lambda: None)
+    monkeypatch.setattr(delivery._worker, "start", lambda: None)
     return outbox.get()
 
 
@@ -184,7 +184,7 @@ class TestDelivery:
 
         done = delivery.deliver()
 
-        assert (done.written, done.put_off) == (1, 1)
+        assert (done.written, done.deferred) == (1, 1)
         assert owners() == [None]
         assert days() == {}
 
@@ -197,10 +197,10 @@ class TestDelivery:
 
     def test_user_who_is_not_there_yet_is_waited_for(self, box, monkeypatch):
         box.put(now(user_id="77", username="late"))
-        assert delivery.deliver().put_off == 1
+        assert delivery.deliver().deferred == 1
 
         make_user("late", pk=77)
-        monkeypatch.setattr(delivery, "_put_off", {})
+        monkeypatch.setattr(delivery._deliverer, "_tried", {})
         assert delivery.deliver().written == 1
         assert owners() == [77]
 
@@ -242,7 +242,7 @@ class TestDelivery:
         try:
             with other.cursor() as cursor:
                 cursor.execute("BEGIN; SELECT * FROM ai_usage_tracking FOR UPDATE")
-            assert delivery.deliver().put_off == 1
+            assert delivery.deliver().deferred == 1
         finally:
             other.close()
 
@@ -402,7 +402,7 @@ class TestExplicit:
             assert log.is_preview
 
         assert owners() == []
-        assert delivery.deliver().put_off == 1
+        assert delivery.deliver().deferred == 1
 
     def test_signup_that_is_rolled_back_leaves_nothing_to_the_next(self):
         """As if its key were given away again; without an outbox."""

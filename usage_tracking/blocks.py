@@ -300,7 +300,7 @@ class ai_usage:
         self._resolve_routed(opened)
         wait = self._close(opened)
         if wait is not None:
-            outbox.moment(wait=max(outbox.WAIT, wait))
+            outbox.wake(wait=max(outbox.WAIT, wait))
 
     @contained
     def _close(self, opened: Opened | None) -> float | None:
@@ -328,7 +328,7 @@ class ai_usage:
             finally:
                 wait = self._close(opened)
             if wait is not None:
-                await outbox.amoment(wait=wait)
+                await outbox.awake(wait=wait)
         except Exception as error:  # noqa: BLE001 -- see errors.contained
             contain(error, "ai_usage.__aexit__")
 

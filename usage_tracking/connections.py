@@ -66,6 +66,6 @@ async def finish(scope: Scope) -> None:
         finally:
             recorder.finish(scope.unit)
         recorder.catch_up()
-        await outbox.amoment(wait=scope.unit.wait())
+        await outbox.awake(wait=scope.unit.wait())
     except Exception as error:  # noqa: BLE001 -- see errors.contained
         contain(error, "connections.finish")

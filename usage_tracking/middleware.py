@@ -98,7 +98,7 @@ def _finish(scope: Scope, response: HttpResponseBase | None = None) -> None:
     Called more than once where a stream ends and is closed afterwards.
     """
     if wait := _end_here(scope, response):
-        outbox.moment(wait=wait)
+        outbox.wake(wait=wait)
 
 
 @contained
@@ -110,7 +110,7 @@ def _end_here(scope: Scope, response: HttpResponseBase | None) -> float:
     finally:
         has_calls = _end(scope, response)
     if has_calls and outbox.inline():
-        outbox.moment()
+        outbox.wake()
     return scope.unit.wait() if has_calls else 0.0
 
 
@@ -122,9 +122,9 @@ async def _afinish(scope: Scope, response: HttpResponseBase | None = None) -> No
         finally:
             has_calls = _end(scope, response)
         if has_calls and outbox.inline():
-            await sync_to_async(outbox.moment)()
+            await sync_to_async(outbox.wake)()
         elif has_calls and (wait := scope.unit.wait()):
-            await outbox.amoment(wait=wait)
+            await outbox.awake(wait=wait)
     except Exception as error:  # noqa: BLE001 -- see errors.contained
         contain(error, "AIUsageMiddleware")
 

@@ -275,7 +275,7 @@ def later(action: Callable[[], object]) -> None:
     A finalizer may run in the middle of anything, a statement of the database driver included.
     """
     _postponed.put(action)
-    outbox.wake()
+    outbox.nudge()
 
 
 @contained

@@ -17,7 +17,7 @@ from .attribution.scope import attribution
 from .attribution.users import Owner, on_event_loop, owner_of
 from .blocks import ai_usage
 from .days import day_of
-from .delivery import delivery, direct, log_lines, reads
+from .delivery import direct, log_lines, reads
 from .delivery.writer import metadata_of, moment_of
 from .errors import contain
 from .events import MAX_COUNT, Usage, UsageEvent
@@ -134,7 +134,7 @@ def _track(
     if home == places.NOWHERE and scope is not None and scope.thread != threading.get_ident():
         home = None  # a thread of a pool belongs to no tenant, the request behind it may
     place = attributed.place if home is None else home
-    using = places.alias_of(place.database) or delivery.alias()
+    using = places.alias_of(place.database) or places.own()
     with places.active(using, place.tenant):
         writes = conf.enabled() and not on_event_loop() and (within or _is_free(using))
         # Asked before the call is recorded: inline, it may stand in the row right after.
@@ -155,7 +155,7 @@ def _track(
         if not writes:
             return _preview(event, user, before)
         if outbox.inline():
-            outbox.moment()  # of what waits for the end of a transaction
+            outbox.wake()  # of what waits for the end of a transaction
         log, day = _saved(event, using)
         if log is None or day is None:
             preview = _preview(event, user, before)

@@ -21,7 +21,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar
 from gevent.greenlet import Greenlet
 from django.contrib.auth.models import User
-from usage_tracking import ai_usage, propagate, scope
+from usage_tracking import ai_usage, propagate
+from usage_tracking.attribution import scope
 
 theirs = ContextVar("theirs", default="nothing")
 ADA = User(pk=7, username="ada")
@@ -143,7 +144,7 @@ with ai_usage(section="chat", user=ADA):
 
 def test_uninstall_gives_gevent_back(tmp_path: Path) -> None:
     code = """
-from usage_tracking import threads
+from usage_tracking.attribution import threads
 for install in (threads.uninstall, threads.install):
     install()
     with ai_usage(section="chat", user=ADA):

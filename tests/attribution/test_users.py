@@ -87,7 +87,7 @@ def test_stream_freed_inside_a_statement_makes_no_query_there(lazy: Any) -> None
             assert len(inside) == 1
             assert not is_loaded(lazy)
             assert usage.calls == 1
-        outbox.moment()
+        outbox.wake()
 
     assert attributed(only_row()) == ("ada", "chat")
     assert only_row().metadata["unknown"] == "body never read"

@@ -58,14 +58,17 @@ class Watched:
 
 def watch_locks():
     names = []
-    for module in [m for n, m in sys.modules.items() if n.partition(".")[0] == "usage_tracking"]:
-        values = vars(module).values()
-        objects = [o for o in values if type(o).__module__.startswith("usage_tracking.")]
-        for owner in (module, *objects):
-            for name, value in list(getattr(owner, "__dict__", {}).items()):
-                if isinstance(value, (type(threading.Lock()), type(threading.RLock()))):
-                    setattr(owner, name, Watched(value, name))
-                    names.append(name)
+    owners = [m for n, m in sys.modules.items() if n.partition(".")[0] == "usage_tracking"]
+    seen = set()
+    while owners:
+        owner = owners.pop()
+        for name, value in list(getattr(owner, "__dict__", {}).items()):
+            if isinstance(value, (type(threading.Lock()), type(threading.RLock()))):
+                setattr(owner, name, Watched(value, name))
+                names.append(name)
+            elif type(value).__module__.startswith("usage_tracking.") and id(value) not in seen:
+                seen.add(id(value))
+                owners.append(value)
     return names
 
 def original(*args, **options):

@@ -154,8 +154,9 @@ SHELLS = {
         "_stepped",
         "_is_outermost",
     },
-    "delivery/worker.py": {"Delivery.moment"},
-    "outbox/__init__.py": {"moment", "wake"},
+    "delivery/listener.py": {"Delivery.nudge", "Delivery.wake"},
+    "delivery/worker.py": {"Worker.nudge"},
+    "outbox/__init__.py": {"nudge", "wake"},
     # Only a test changes settings while calls are made.
     "conf.py": {"_forget"},
     "capture/endpoints.py": {"_forget"},

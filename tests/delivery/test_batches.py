@@ -17,13 +17,13 @@ from usage_tracking.delivery import batches, delivery
 from usage_tracking.delivery.writer import Stored, store
 from usage_tracking.events import utc_now
 from usage_tracking.models import AIUsageLog
-from usage_tracking.outbox import Outbox
+from usage_tracking.outbox import MemoryOutbox
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.fixture
-def box(tmp_path: Path, settings: Any, monkeypatch: pytest.MonkeyPatch) -> Outbox:
+def box(tmp_path: Path, settings: Any, monkeypatch: pytest.MonkeyPatch) -> MemoryOutbox:
     settings.AI_USAGE_OUTBOX = tmp_path / "outbox"
     monkeypatch.setattr(outbox, "inline", lambda: False)
     return outbox.get()
@@ -100,7 +100,7 @@ def test_refused_event_goes_to_the_dead_letters_and_blocks_no_other(box, fault):
     with FAULTS[fault]():
         done = delivery.deliver()
 
-    assert (done.written, done.buried) == (4, 1)
+    assert (done.written, done.dead_lettered) == (4, 1)
     assert AIUsageLog.objects.count() == 4
     (letter,) = box.dead_letters()
     assert letter.event["section"] == "poison"
@@ -113,7 +113,7 @@ def test_event_that_is_refused_alone_goes_to_the_dead_letters(box, fault):
     box.put(make_event(section="poison"))
 
     with FAULTS[fault]():
-        assert delivery.deliver().buried == 1
+        assert delivery.deliver().dead_lettered == 1
 
     assert box.is_empty()
 

@@ -35,6 +35,7 @@ from usage_tracking import (
 )
 from usage_tracking.attribution.scope import attribution
 from usage_tracking.delivery import Delivery, delivery, direct
+from usage_tracking.delivery.worker import Worker
 from usage_tracking.events import UsageEvent
 from usage_tracking.models import AIUsageLog, AIUsageTracking
 from usage_tracking.outbox import Outbox
@@ -52,7 +53,7 @@ def box(tmp_path: Any, settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterat
     settings.AI_USAGE_OUTBOX = tmp_path / "outbox"
     settings.AI_USAGE_RAISE_ERRORS = False
     monkeypatch.setattr(outbox, "inline", lambda: False)
-    monkeypatch.setattr(Delivery, "_start", lambda self: None)
+    monkeypatch.setattr(Worker, "start", lambda self: None)
     monkeypatch.setattr("usage_tracking.outbox.WAIT", 0.0)  # nobody would answer
     delivery.after_fork()  # as new
     yield outbox.get()
@@ -242,9 +243,7 @@ class TestPreviews:
         assert_in_step()
 
     @pytest.mark.postgres  # on SQLite such a site cannot even migrate
-    @pytest.mark.parametrize(
-        "deliver", ["outbox.moment(wait=180)", "call_command('flush_ai_usage')"]
-    )
+    @pytest.mark.parametrize("deliver", ["outbox.wake(wait=180)", "call_command('flush_ai_usage')"])
     def test_site_without_autocommit_gets_its_rows(self, tmp_path, database_url, deliver: str):
         printed = run_python(
             tmp_path,
@@ -383,8 +382,8 @@ def test_lock_that_is_released_in_time_costs_no_call(monkeypatch: pytest.MonkeyP
 
         def store_and_release(*args: Any, **options: Any) -> Any:
             stored = store(*args, **options)
-            if stored.put_off:
-                passed_over.extend(stored.put_off)
+            if stored.deferred:
+                passed_over.extend(stored.deferred)
                 release()
             return stored
 

@@ -114,7 +114,7 @@ class TestRead:
             capture(section="chat")
             usage.record(prompt_tokens=7)
             assert (usage.calls, usage.cost is None) == (2, False)
-            outbox.moment()
+            outbox.wake()
 
         assert AIUsageTracking.objects.get().total_requests == 2
 

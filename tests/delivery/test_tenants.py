@@ -18,8 +18,8 @@ from tests.support.builders import make_event
 from tests.support.commands import run_command
 from usage_tracking import ai_usage, outbox, places, recorder
 from usage_tracking.delivery import delivery
-from usage_tracking.delivery import worker as module
 from usage_tracking.delivery.batches import Batch
+from usage_tracking.delivery.writer import PATIENCE
 from usage_tracking.events import Usage, utc_now
 from usage_tracking.middleware import AIUsageMiddleware
 from usage_tracking.models import AIUsageLog
@@ -61,9 +61,9 @@ def box(
     migrate("one")
     settings.AI_USAGE_OUTBOX = tmp_path / "outbox"
     monkeypatch.setattr(outbox, "inline", lambda: False)
-    monkeypatch.setattr(delivery, "_away", {})
-    monkeypatch.setattr(delivery, "_has_tenants", False)
-    monkeypatch.setattr(delivery, "_start", lambda: None)
+    monkeypatch.setattr(delivery._deliverer, "_away", {})
+    monkeypatch.setattr(delivery._deliverer, "_has_tenants", False)
+    monkeypatch.setattr(delivery._worker, "start", lambda: None)
     yield outbox.get()
     for name in ("one", "two"):
         connections[name].close()
@@ -107,13 +107,13 @@ def test_database_without_tables_waits_and_is_not_asked_all_the_time(box, monkey
     box.put(at("two"))
     again = delivery.deliver()
 
-    assert (done.written, done.left, again.left) == (1, 1, 1)
+    assert (done.written, done.set_aside, again.set_aside) == (1, 1, 1)
     assert tried.count("two") == 1
     assert len([line for line in caplog.messages if "Delivery to" in line]) == 1
     assert len(box.segments()) == 2  # for a later look
     assert not box.has_orphans()
     monkeypatch.setattr(outbox.limits, "SET_ASIDE_FOR", -1.0)
-    monkeypatch.setattr(delivery, "_away", {})
+    monkeypatch.setattr(delivery._deliverer, "_away", {})
     connections["two"].connect()
     migrate("two")
     assert delivery.deliver().written == 2
@@ -121,14 +121,14 @@ def test_database_without_tables_waits_and_is_not_asked_all_the_time(box, monkey
 
 
 def test_database_that_the_site_has_no_more_keeps_its_events_as_dead_letters(box, monkeypatch):
-    old = at("one", created_at=utc_now() - 2 * module.PATIENCE)
+    old = at("one", created_at=utc_now() - 2 * PATIENCE)
     for event in (old, at("one"), make_event(created_at=utc_now())):
         box.put(event)
     monkeypatch.delitem(connections.settings, "one")
 
     done = delivery.deliver()
 
-    assert (done.written, done.left, done.buried) == (1, 1, 1)
+    assert (done.written, done.set_aside, done.dead_lettered) == (1, 1, 1)
     (letter,) = box.dead_letters()
     assert letter.event["id"] == old.id.hex
     assert letter.reason.endswith("is not in DATABASES.")
@@ -163,7 +163,7 @@ def test_what_cannot_be_left_or_deferred_on_disk_stays(box, monkeypatch, is_full
 
     monkeypatch.setattr(outbox.segments.Segment, "append", refuse)
 
-    assert delivery.deliver().left == 1
+    assert delivery.deliver().set_aside == 1
     box.defer([event])
     monkeypatch.undo()
 

@@ -94,9 +94,9 @@ def test_loop_goes_on_while_a_view_waits(user: User) -> None:
         return HttpResponse()
 
     async def visits() -> None:
-        with delivery._one_at_a_time:
+        with delivery._deliverer._one_at_a_time:
             waiting = asyncio.create_task(AIUsageMiddleware(view)(AsyncRequestFactory().get("/")))
-            await until(lambda: delivery._thread, "the thread that delivers")
+            await until(lambda: delivery._worker._thread, "the thread that delivers")
             assert not waiting.done()
         await waiting
 
@@ -162,13 +162,13 @@ def test_unit_without_a_call_does_not_wait_for_others(
     user: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     waits: list[float] = []
-    moment = outbox.moment
+    moment = outbox.wake
 
     def note(*, wait: float = 0.0) -> None:
         waits.append(wait)
         moment(wait=wait)
 
-    monkeypatch.setattr(outbox, "moment", note)
+    monkeypatch.setattr(outbox, "wake", note)
     with ai_usage(section="chat"):
         capture()
         AIUsageMiddleware(lambda _: HttpResponse())(RequestFactory().get("/"))
@@ -188,7 +188,7 @@ def test_unit_does_not_wait_for_a_thread_that_cannot_start(
         patch.setattr(threading.Thread, "start", refuse)
         with ai_usage(section="chat", user=user):
             capture()
-        assert delivery._thread is None
+        assert delivery._worker._thread is None
     with ai_usage(section="chat", user=user):
         capture()
 

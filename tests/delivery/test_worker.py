@@ -45,12 +45,21 @@ from usage_tracking import ai_usage, outbox, recorder, track_ai_usage
 from usage_tracking.attribution import scope
 from usage_tracking.attribution.scope import Attribution, Call, Unit
 from usage_tracking.attribution.users import Pending
-from usage_tracking.delivery import Delivery, batches, delivery, worker, writer
-from usage_tracking.delivery.worker import Delivered
+from usage_tracking.delivery import (
+    Delivery,
+    batches,
+    deliverer,
+    delivery,
+    listener,
+    sqlite,
+    worker,
+    writer,
+)
+from usage_tracking.delivery.deliverer import Delivered, Deliverer
 from usage_tracking.delivery.writer import Stored
 from usage_tracking.events import Usage, UsageEvent, utc_now
 from usage_tracking.models import AIUsageLog, AIUsageTracking
-from usage_tracking.outbox import Outbox
+from usage_tracking.outbox import MemoryOutbox, Outbox
 from usage_tracking.pricing import table
 from usage_tracking.recorder import record_manually
 
@@ -70,7 +79,7 @@ def wait_for_rows(*expected: str) -> None:
 
 
 @pytest.fixture
-def box(tmp_path: Path, settings: Any, monkeypatch: pytest.MonkeyPatch) -> Outbox:
+def box(tmp_path: Path, settings: Any, monkeypatch: pytest.MonkeyPatch) -> MemoryOutbox:
     """The outbox of a site that is not under test: files, and delivery by somebody else."""
     settings.AI_USAGE_OUTBOX = tmp_path / "outbox"
     monkeypatch.setattr(outbox, "inline", lambda: False)
@@ -78,7 +87,9 @@ def box(tmp_path: Path, settings: Any, monkeypatch: pytest.MonkeyPatch) -> Outbo
 
 
 @pytest.fixture
-def site(box: Outbox, transactional_db: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Outbox]:
+def site(
+    box: MemoryOutbox, transactional_db: None, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[MemoryOutbox]:
     """A site that is not under test, whose thread delivers: at moments, and never by the timer."""
     monkeypatch.setattr(worker, "TIMER", HOUR)
     monkeypatch.setattr(worker, "EXIT", PATIENCE)
@@ -95,10 +106,11 @@ def end_of_process() -> None:
 
 
 @pytest.fixture
-def impatient(site: Outbox, monkeypatch: pytest.MonkeyPatch) -> None:
+def impatient(site: MemoryOutbox, monkeypatch: pytest.MonkeyPatch) -> None:
     """Seconds become hundredths."""
-    for name in ("TIMER", "IDLE", "ORPHANS_EVERY", "LONGEST_BACK_OFF"):
+    for name in ("TIMER", "IDLE", "ORPHANS_EVERY"):
         monkeypatch.setattr(worker, name, 0.05)
+    monkeypatch.setattr(deliverer, "LONGEST_BACK_OFF", 0.05)
 
 
 class Cycles:
@@ -106,14 +118,14 @@ class Cycles:
 
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
         self.ended: list[bool] = []
-        cycle = Delivery._deliver_in_thread
+        cycle = worker.Worker._cycle
 
-        def note(mine: Delivery) -> bool:
+        def note(mine: worker.Worker) -> bool:
             found = cycle(mine)
             self.ended.append(found)
             return found
 
-        patch.setattr(Delivery, "_deliver_in_thread", note)
+        patch.setattr(worker.Worker, "_cycle", note)
 
     def wait_for_two(self) -> None:
         """Until one that began after this has ended."""
@@ -484,7 +496,7 @@ class TestDeliver:
         assert_in_step()
 
     def test_more_than_a_batch_is_written(self, box, monkeypatch):
-        monkeypatch.setattr(worker, "BATCH", 4)
+        monkeypatch.setattr(deliverer, "BATCH", 4)
         user = make_user()
         for _ in range(11):
             box.put(make_event(user=user))
@@ -556,7 +568,7 @@ class TestDeliver:
                 box.put(event if turn == "first" else event.amended(section="amended"))
             mine.deliver()
 
-        assert len(box._revisions) == 3, "a site that never restarts runs out of memory"
+        assert len(box._revisions._lowest) == 3, "a site that never restarts runs out of memory"
         assert set(sections()) == {"amended"}
         assert AIUsageTracking.objects.get().total_requests == 10
         assert_in_step()
@@ -596,7 +608,7 @@ class TestDeliver:
         if not has_disk:
             (tmp_path / "outbox").write_text("a file where the directory would be")
         caplog.set_level(logging.INFO, "ai_usage_tracker")
-        monkeypatch.setattr(worker, "BATCH", batch)
+        monkeypatch.setattr(deliverer, "BATCH", batch)
         ada, unit = make_user("ada"), Unit()
         unit.begin()
         event = make_event(unit=unit.id, created_at=utc_now())
@@ -614,7 +626,7 @@ class TestDeliver:
         assert box.is_empty()
 
     @pytest.mark.parametrize(
-        ("module", "name"), [(worker, "open_units"), (recorder, "_unresolved")]
+        ("module", "name"), [(deliverer, "open_units"), (recorder, "_unresolved")]
     )
     def test_unit_that_ends_between_two_looks_at_its_event_leaves_it_unwritten(
         self, box, monkeypatch, module, name
@@ -637,7 +649,7 @@ class TestDeliver:
         monkeypatch.setattr(recorder, "_unresolved", {})
         monkeypatch.setattr(module, name, Looked(getattr(module, name)))
 
-        events = [event for batch in box.batches(500, Delivery()._hold) for event in batch]
+        events = [event for batch in box.batches(500, Deliverer()._defers) for event in batch]
 
         unit.end()
         assert not events, "its user is yet to be resolved"
@@ -666,7 +678,7 @@ class TestDeliver:
             User.objects.all().delete()
             mine = Delivery()
 
-            assert mine.deliver() == Delivered(put_off=1)
+            assert mine.deliver() == Delivered(deferred=1)
             user.save(force_insert=True)
             assert mine.deliver() == Delivered(), "not all the time"
             clock.tick(6)
@@ -690,7 +702,7 @@ class TestDeliver:
 
     def test_put_off_event_survives_the_process(self, box, tmp_path):
         box.put(make_event(user_id="999999", username="ghost", created_at=utc_now()))
-        assert Delivery().deliver() == Delivered(put_off=1)
+        assert Delivery().deliver() == Delivered(deferred=1)
         box.close()
 
         successor = Outbox(tmp_path / "outbox")
@@ -712,7 +724,7 @@ class TestThread:
         user = make_user()
         outbox.put(make_event(user=user))
 
-        outbox.moment(wait=PATIENCE)
+        outbox.wake(wait=PATIENCE)
 
         assert AIUsageLog.objects.get().user == user
 
@@ -734,7 +746,7 @@ class TestThread:
         with rolled_back():
             track_ai_usage(user, "chat", 150, 80)
 
-        outbox.moment(wait=PATIENCE)
+        outbox.wake(wait=PATIENCE)
 
         assert sections() == ["chat"]
         assert_in_step()
@@ -828,7 +840,7 @@ class TestThread:
     def test_exit_without_a_call_waits_for_nobody(self, site):
         delivery.stop()
 
-        assert delivery._moments.empty()
+        assert delivery._worker._wakeups.empty()
 
     def test_moment_starts_the_thread_for_what_waits(self, site):
         site.put(make_event())
@@ -846,7 +858,7 @@ class TestThread:
         table.find.cache_clear()
         outbox.put(make_event())
 
-        outbox.moment(wait=PATIENCE)
+        outbox.wake(wait=PATIENCE)
 
         log = AIUsageLog.objects.get()
         assert (log.total_tokens, log.cost) == (230, None)
@@ -866,16 +878,16 @@ class TestThread:
         wait_for(busy, awaited="the thread that delivers")
         answers: list[bool | None] = []
         caller = threading.Thread(
-            target=lambda: answers.append(delivery.moment(wait=HOUR)), daemon=True
+            target=lambda: answers.append(delivery.wake(wait=HOUR)), daemon=True
         )
         exit = threading.Thread(target=delivery.stop, daemon=True)
         try:
             for number, thread in enumerate((caller, exit), 1):
                 thread.start()
                 wait_until(
-                    lambda number=number: delivery._moments.qsize() == number,
+                    lambda number=number: delivery._worker._wakeups.qsize() == number,
                     awaited=f"{number} that wait for the thread",
-                    seen=delivery._moments.qsize,
+                    seen=delivery._worker._wakeups.qsize,
                 )
         finally:
             free.set()
@@ -888,7 +900,7 @@ class TestThread:
         end_of_process()
 
         outbox.put(make_event())
-        outbox.moment(wait=PATIENCE)
+        outbox.wake(wait=PATIENCE)
 
         assert AIUsageLog.objects.count() == 2
 
@@ -901,13 +913,13 @@ class TestThread:
             outbox.put(make_event())
         assert caplog.messages == ["[TRACK_WARNING] No thread for delivery: can't start new thread"]
 
-        outbox.moment(wait=PATIENCE)
+        outbox.wake(wait=PATIENCE)
 
         assert AIUsageLog.objects.count() == 1
 
     def test_moment_without_an_event_starts_nothing(self, site):
         request_finished.send(sender=None)
-        outbox.moment(wait=PATIENCE)
+        outbox.wake(wait=PATIENCE)
 
         assert THREAD not in {thread.name for thread in threading.enumerate()}
 
@@ -919,7 +931,7 @@ class TestThread:
 
         wait_until(site.is_empty, awaited="an empty outbox", seen=sections)
         outbox.put(make_event(user=user))
-        outbox.moment(wait=PATIENCE)
+        outbox.wake(wait=PATIENCE)
 
         assert AIUsageTracking.objects.get().total_requests == 31
         assert_in_step()
@@ -933,13 +945,13 @@ class TestThread:
         try:
             for _ in range(3):
                 outbox.put(make_event(user=user))
-            outbox.moment(wait=PATIENCE)
+            outbox.wake(wait=PATIENCE)
             wait_until(
                 lambda: len(warnings(caplog)) >= 3,
                 awaited="three deliveries that fail",
                 seen=lambda: caplog.messages,
             )
-            assert delivery.moment(wait=PATIENCE) is False, "the caller waited"
+            assert delivery.wake(wait=PATIENCE) is False, "the caller waited"
         finally:
             rename("out_of_the_way", "ai_usage_log")
 
@@ -1004,7 +1016,7 @@ class TestThread:
         locked.__cause__ = DriverError("55P03")
         mine = Delivery()
         for error in (locked, DatabaseError("no such table"), DatabaseError("no such table")):
-            mine._back_off(error)
+            mine._worker._back_off(error)
 
         logged = [record for record in caplog.records if record.levelno == logging.WARNING]
         assert [bool(record.exc_info) for record in logged] == [True, False]
@@ -1028,7 +1040,7 @@ class TestThread:
     @pytest.mark.postgres
     def test_broken_connection_is_renewed(self, site, impatient):
         outbox.put(make_event())
-        outbox.moment(wait=PATIENCE)
+        outbox.wake(wait=PATIENCE)
         with connection.cursor() as cursor:
             cursor.execute(f"SELECT pg_terminate_backend(pid) {OTHERS}")
 
@@ -1041,7 +1053,7 @@ class TestThread:
 
         with django_assert_num_queries(0):
             outbox.put(event)
-            outbox.moment(wait=PATIENCE)
+            outbox.wake(wait=PATIENCE)
             request_finished.send(sender=None)
 
     def test_tracked_call_inside_a_transaction_writes_nothing_there(self, site):
@@ -1053,7 +1065,7 @@ class TestThread:
 
         assert {query["sql"].split()[0] for query in queries} <= {"SELECT", "SAVEPOINT", "RELEASE"}
         assert (log._state.adding, day.total_requests, day.total_tokens) == (True, 2, 233)
-        outbox.moment(wait=PATIENCE)
+        outbox.wake(wait=PATIENCE)
         assert AIUsageTracking.objects.get().total_tokens == 233
         assert_in_step()
 
@@ -1062,7 +1074,7 @@ class TestThread:
         """SQLite's default, under which a second writer makes the site's own write fail."""
 
         @pytest.fixture(autouse=True)
-        def _deferred(self, site: Outbox, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+        def _deferred(self, site: MemoryOutbox, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
             connection.close()
             monkeypatch.delitem(
                 connection.settings_dict["OPTIONS"], "transaction_mode", raising=False
@@ -1075,7 +1087,7 @@ class TestThread:
             with transaction.atomic():
                 User.objects.count()
                 track_ai_usage(user, "chat", 150, 80)
-                outbox.moment(wait=PATIENCE)
+                outbox.wake(wait=PATIENCE)
                 cycles.wait_for_two()  # the timer comes, and lets it be
                 user.first_name = "Ada"
                 user.save()
@@ -1104,7 +1116,7 @@ class TestThread:
             try:
                 outbox.put(make_event())
                 for failures in (1, 2, 3):
-                    outbox.moment()
+                    outbox.wake()
                     wait_until(
                         lambda failures=failures: len(warnings(caplog)) >= failures,
                         awaited=f"{failures} deliveries that give way",
@@ -1133,8 +1145,8 @@ class TestThread:
                     self.latest.append(Caller())
                     return self.latest[-1]
 
-            monkeypatch.setattr(worker, "connections", Connections())
-            monkeypatch.setattr(Delivery, "_start", lambda self: None)
+            monkeypatch.setattr(listener, "connections", Connections())
+            monkeypatch.setattr(worker.Worker, "start", lambda self: None)
             mine = Delivery()
             ended = threading.Event()
             interval = sys.getswitchinterval()
@@ -1149,7 +1161,7 @@ class TestThread:
 
             def look() -> None:
                 while not ended.is_set():
-                    mine._must_wait_for_callers()
+                    mine._worker.callers.may_fail()
 
             try:
                 run_in_threads(come, look)
@@ -1158,7 +1170,7 @@ class TestThread:
 
         def test_open_request_is_never_disturbed(self, impatient, cycles, monkeypatch):
             # However long it takes to look twice: a request that is open for long is let be.
-            monkeypatch.setattr(worker, "HOLD", HOUR)
+            monkeypatch.setattr(sqlite, "DEFERRED_FOR", HOUR)
             unit = Unit()
             unit.begin()
             outbox.put(make_event())
@@ -1312,7 +1324,7 @@ def note_delays(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         delays.append(failures)
         return 0.0
 
-    monkeypatch.setattr(worker, "_delay", delay)
+    monkeypatch.setattr(deliverer, "delay", delay)
     return delays
 
 
@@ -1327,7 +1339,7 @@ def release_when_a_try_has_failed(
         wait_for(released, awaited="the end of the transaction")
         return 0.0
 
-    monkeypatch.setattr(worker, "_delay", delay)
+    monkeypatch.setattr(deliverer, "delay", delay)
     return failed, released
 
 

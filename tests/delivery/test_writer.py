@@ -31,11 +31,11 @@ from tests.support.threads import blocks_another, run_in_threads
 from tests.support.waiting import join, wait_until
 from usage_tracking import daily, outbox
 from usage_tracking.delivery import Delivery, writer
-from usage_tracking.delivery.worker import Delivered
+from usage_tracking.delivery.deliverer import Delivered
 from usage_tracking.delivery.writer import Stored, store
 from usage_tracking.events import Usage, UsageEvent, uuid7
 from usage_tracking.models import AIUsageLog, AIUsageTracking
-from usage_tracking.outbox import Outbox
+from usage_tracking.outbox import MemoryOutbox
 
 pytestmark = pytest.mark.django_db
 
@@ -293,7 +293,7 @@ class TestOnce:
 
         again = store(batch, using="default")
 
-        assert (again.rows, again.totals, again.put_off) == ([], {}, [])
+        assert (again.rows, again.totals, again.deferred) == ([], {}, [])
         assert AIUsageLog.objects.count() == 3
         assert read_days() == days
         assert_in_step()
@@ -461,7 +461,7 @@ class TestUser:
 
         stored = store([event], using="default")
 
-        assert (stored.rows, stored.put_off) == ([], [event])
+        assert (stored.rows, stored.deferred) == ([], [event])
         assert not AIUsageLog.objects.exists()
 
     def test_amendment_waits_for_its_user(self):
@@ -469,11 +469,11 @@ class TestUser:
         store([event], using="default")
         amended = event.amended(user_id="999", username="grace")
 
-        assert store([amended], using="default").put_off == [amended]
+        assert store([amended], using="default").deferred == [amended]
         assert AIUsageLog.objects.get().user is None
 
         grace = make_user("grace", pk=999)
-        assert store([amended], using="default").put_off == []
+        assert store([amended], using="default").deferred == []
         assert AIUsageLog.objects.get().user == grace
         assert_in_step()
 
@@ -481,12 +481,12 @@ class TestUser:
         user = make_user()
         event = make_event(user=user)
         User.objects.all().delete()
-        assert store([event], using="default").put_off == [event]
+        assert store([event], using="default").deferred == [event]
 
         user.save(force_insert=True)
         stored = store([event], using="default")
 
-        assert (len(stored.rows), stored.put_off) == (1, [])
+        assert (len(stored.rows), stored.deferred) == (1, [])
         assert AIUsageLog.objects.get().user == user
         assert_in_step()
 
@@ -500,7 +500,7 @@ class TestUser:
         with freeze_time(NOON + age):
             result = store([event], using="default")
 
-        assert (len(result.rows), len(result.put_off)) == ((1, 0) if stored else (0, 1))
+        assert (len(result.rows), len(result.deferred)) == ((1, 0) if stored else (0, 1))
         if stored:
             assert result.rows[0].user_id is None
             assert AIUsageLog.objects.get().user is None
@@ -513,7 +513,7 @@ class TestUser:
         stored = store([make_event(user=user), missing, make_event()], using="default")
 
         assert len(stored.rows) == 2
-        assert stored.put_off == [missing]
+        assert stored.deferred == [missing]
         assert_in_step()
 
     def test_event_of_a_deleted_user_is_kept_without_owner(self):
@@ -552,8 +552,8 @@ class TestUser:
                 User.objects.select_for_update(nowait=True).get(pk=bob.pk)
             (result,) = results
             assert {row.event.id for row in result.rows} == {batch[1].id, batch[2].id}
-            assert {event.id for event in result.put_off} == {locked.id, named.id}
-            store(result.put_off, using="default")
+            assert {event.id for event in result.deferred} == {locked.id, named.id}
+            store(result.deferred, using="default")
 
         assert set(AIUsageLog.objects.filter(user=ada).values_list("pk", flat=True)) == {
             locked.id,
@@ -574,8 +574,8 @@ class TestUser:
             AIUsageTracking.objects.select_for_update().get(user=ada)
             AIUsageLog.objects.select_for_update().get(pk=events[1].id)
             run_in_threads(lambda: results.append(store(amended, using="default")))
-        assert {event.id for event in results[0].put_off} == {event.id for event in events[:2]}
-        store(results[0].put_off, using="default")
+        assert {event.id for event in results[0].deferred} == {event.id for event in events[:2]}
+        store(results[0].deferred, using="default")
 
         assert {log.section for log in AIUsageLog.objects.all()} == {"other"}
         assert_in_step()
@@ -636,7 +636,7 @@ class TestUser:
         user = make_user("ada")
         event = make_event(user_id=str(user.pk), username="rolled-back")
 
-        assert store([event], using="default").put_off == [event]
+        assert store([event], using="default").deferred == [event]
         with freeze_time(NOON + 11 * MINUTE):
             store([event], using="default")
 
@@ -755,7 +755,7 @@ class TestUser:
             ada = User.objects.create(email="ada@example.com")
             ghost = User(email="ghost@example.com")
             stored = store([event(ada), event(ada), event(ghost)], using="default")
-            print(len(stored.rows), len(stored.put_off))
+            print(len(stored.rows), len(stored.deferred))
             row = AIUsageTracking.objects.get()
             print(row.user == ada, row.total_requests, row.total_tokens)
             log, row = track_ai_usage(ada, "chat", 1, 2)
@@ -900,7 +900,7 @@ class TestRefused:
     """What the database refuses is set aside, and the rest goes through."""
 
     @pytest.fixture
-    def box(self, tmp_path: Path, settings: Any, monkeypatch: pytest.MonkeyPatch) -> Outbox:
+    def box(self, tmp_path: Path, settings: Any, monkeypatch: pytest.MonkeyPatch) -> MemoryOutbox:
         settings.AI_USAGE_OUTBOX = tmp_path / "outbox"
         monkeypatch.setattr(outbox, "inline", lambda: False)
         refuse_section("poison")
@@ -918,7 +918,7 @@ class TestRefused:
 
         delivered = Delivery().deliver()
 
-        assert delivered == Delivered(written=10 - len(places), buried=len(places))
+        assert delivered == Delivered(written=10 - len(places), dead_lettered=len(places))
         letters = box.dead_letters()
         assert {UUID(letter.event["id"]) for letter in letters} == {
             event.id for event in events if event.section == "poison"
@@ -958,7 +958,7 @@ class TestRefused:
         Delivery().deliver()
 
         box.retry_dead_letters()
-        assert Delivery().deliver() == Delivered(buried=1)
+        assert Delivery().deliver() == Delivered(dead_lettered=1)
 
         assert len(box.dead_letters()) == 1
 
@@ -977,7 +977,7 @@ class TestRefused:
         box.put(make_event(**changes))
         box.put(make_event())
 
-        assert Delivery().deliver() == Delivered(written=1, buried=1)
+        assert Delivery().deliver() == Delivered(written=1, dead_lettered=1)
 
     @pytest.mark.parametrize(
         "line",

@@ -503,7 +503,7 @@ class TestBrokenSite:
 
     def test_delivery_does_not_come(self, healthy, monkeypatch):
         monkeypatch.setattr(probe, "WAIT", 0.0)
-        monkeypatch.setattr(delivery, "_deliver", lambda *_, **__: True)
+        monkeypatch.setattr(delivery._deliverer, "deliver", lambda *_, **__: True)
 
         assert problems() == [
             (
@@ -600,7 +600,7 @@ class TestBrokenSite:
 
     @pytest.mark.process  # of the test of locks
     def test_there_are_dead_letters(self, live):
-        Outbox(live).bury(make_event(), "IntegrityError: no")
+        Outbox(live).dead_letter(make_event(), "IntegrityError: no")
 
         assert problems() == [
             (

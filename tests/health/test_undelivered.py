@@ -118,8 +118,8 @@ class TestLook:
         assert undelivered.look() == Waiting(box, elsewhere=((path.name, "another"),))
 
     def test_dead_letters_are_counted_with_the_first_reason(self, box):
-        outbox.get().bury(make_event(), "first")
-        outbox.get().bury(make_event(), "second")
+        outbox.get().dead_letter(make_event(), "first")
+        outbox.get().dead_letter(make_event(), "second")
 
         assert undelivered.look() == Waiting(box, dead=2, reason="first")
 

@@ -149,7 +149,7 @@ def test_row_is_there_when_a_block_has_ended(env: dict[str, str], start: Start, 
 import asyncio
 from asgiref.sync import sync_to_async
 from tests.views import aask, ask
-from usage_tracking import ai_usage, context
+from usage_tracking import ai_usage, outbox
 from usage_tracking.models import AIUsageLog
 
 context.WAIT = 0.0  # of every block

@@ -36,7 +36,7 @@ def _today() -> Any:
 
 
 @pytest.fixture
-def box(tmp_path: Path, settings: Any, monkeypatch: pytest.MonkeyPatch) -> outbox.Outbox:
+def box(tmp_path: Path, settings: Any, monkeypatch: pytest.MonkeyPatch) -> outbox.MemoryOutbox:
     settings.AI_USAGE_OUTBOX = tmp_path / "outbox"
     monkeypatch.setattr(outbox, "inline", lambda: False)
     return outbox.get()

@@ -101,7 +101,8 @@ def test_ctrl_c_at_any_moment_leaves_no_drift_and_the_next_run_goes_on(
         call_command("migrate", verbosity=0)
         from tests.support.builders import make_log
         from tests.support.interrupts import interrupt
-        from usage_tracking import daily, importing, upkeep
+        from usage_tracking import daily
+        from usage_tracking.maintenance import daily_rows, legacy_import
         from usage_tracking.models import AIUsageLog, AIUsageTracking
         from django.db import connection
 

@@ -15,21 +15,21 @@ from usage_tracking import outbox
 from usage_tracking.health import undelivered
 from usage_tracking.health.findings import Thresholds
 from usage_tracking.models import AIUsageLog
-from usage_tracking.outbox import Outbox, dead_letters, segments
-from usage_tracking.outbox.box import Others
+from usage_tracking.outbox import MemoryOutbox, Outbox, dead_letters, segments
+from usage_tracking.outbox.memory import Others
 from usage_tracking.system import files
 
 pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture
-def box(tmp_path: Path, settings: Any, monkeypatch: pytest.MonkeyPatch) -> Outbox:
+def box(tmp_path: Path, settings: Any, monkeypatch: pytest.MonkeyPatch) -> MemoryOutbox:
     settings.AI_USAGE_OUTBOX = tmp_path / "outbox"
     monkeypatch.setattr(outbox, "inline", lambda: False)
     return outbox.get()
 
 
-def leave(box: Outbox, *events: Any, header: bytes | None = None) -> Path:
+def leave(box: MemoryOutbox, *events: Any, header: bytes | None = None) -> Path:
     """The file of a dead process, of another database if `header` is given."""
     assert box.directory is not None
     before = set(segments.paths(box.directory))
@@ -48,7 +48,7 @@ MOVED = json.dumps({"outbox": 2, "database": "postgresql at old.example.com"}).e
 
 
 @pytest.fixture
-def moved(box: Outbox) -> Path:
+def moved(box: MemoryOutbox) -> Path:
     return leave(box, make_event(), make_event(), header=MOVED)
 
 
@@ -200,7 +200,7 @@ class TestOtherSystemUser:
         assert "every system user may write" in finding("outbox_unreadable").text
 
     def test_dead_letters_of_a_stranger_are_not_tried_again(self, box):
-        box.bury(make_event(), "no")
+        box.dead_letter(make_event(), "no")
         os.chown(box.directory / dead_letters.FILE, self.NOBODY, -1)
 
         code, _, err = run_command("flush_ai_usage", "--retry-dead")
@@ -211,7 +211,7 @@ class TestOtherSystemUser:
 
     def test_superuser_takes_no_dead_letters_from_the_site(self, box):
         for section in ("chat", "other"):
-            box.bury(make_event(section=section), "no")
+            box.dead_letter(make_event(section=section), "no")
         path = box.directory / dead_letters.FILE
         for each in (path, path.parent):
             os.chown(each, self.NOBODY, -1)

@@ -30,7 +30,7 @@ from tests.support.threads import run_in_threads
 from tests.support.waiting import awaiting_output, run, wait_until
 from usage_tracking import outbox, places
 from usage_tracking.events import UsageEvent
-from usage_tracking.outbox import Outbox
+from usage_tracking.outbox import MemoryOutbox, Outbox
 from usage_tracking.outbox.dead_letters import DeadLetter
 from usage_tracking.outbox.segments import Segment, paths
 from usage_tracking.system import files
@@ -41,7 +41,7 @@ def nothing(event: UsageEvent) -> bool:
 
 
 def drain(
-    box: Outbox, limit: int = 500, hold: Callable[[UsageEvent], bool] = nothing
+    box: MemoryOutbox, limit: int = 500, hold: Callable[[UsageEvent], bool] = nothing
 ) -> list[UsageEvent]:
     """Everything that is ready, taken for stored."""
     return [event for batch in box.batches(limit, hold) for event in batch]
@@ -69,15 +69,14 @@ def crash(box: Outbox, directory: Path) -> Callable[[], Outbox]:
 
     def crash() -> Outbox:
         box.close()
-        box.directory = None
         return Outbox(directory)
 
     return crash
 
 
 @pytest.fixture(params=["disk", "memory"])
-def any_box(request: pytest.FixtureRequest, directory: Path) -> Iterator[Outbox]:
-    box = Outbox(directory if request.param == "disk" else None)
+def any_box(request: pytest.FixtureRequest, directory: Path) -> Iterator[MemoryOutbox]:
+    box = Outbox(directory) if request.param == "disk" else MemoryOutbox()
     yield box
     box.close()
 
@@ -193,7 +192,7 @@ class TestBatches:
         assert (out.id, out.section, out.success, out.revision) == (event.id, "other", False, 2)
 
     def test_clear_forgets_what_is_in_memory(self):
-        box = Outbox(None)
+        box = MemoryOutbox()
         box.put(make_event())
 
         box.clear()
@@ -506,9 +505,9 @@ class TestOrphans:
         assert box.size() == 0
 
     def test_outbox_in_memory_has_no_orphans(self):
-        assert Outbox(None).adopt_orphans() == 0
-        assert sum(Outbox(None).other_segments()) == 0
-        assert Outbox(None).size() == 0
+        assert MemoryOutbox().adopt_orphans() == 0
+        assert sum(MemoryOutbox().other_segments()) == 0
+        assert MemoryOutbox().size() == 0
 
     @pytest.mark.process
     def test_killed_process_loses_nothing(self, directory, tmp_path, database_url):
@@ -823,7 +822,7 @@ class TestFullDisk:
 
     def test_full_memory_drops_the_oldest_and_says_how_many(self, monkeypatch, caplog):
         monkeypatch.setattr(outbox.limits, "MEMORY_CAPACITY", 3)
-        box = Outbox(None)
+        box = MemoryOutbox()
         events = [make_event() for _ in range(5)]
 
         for event in events:
@@ -841,14 +840,14 @@ class TestDeadLetters:
         event = make_event()
         box.put(make_event())
 
-        box.bury(event, "DataError: too long")
+        box.dead_letter(event, "DataError: too long")
 
         (letter,) = box.dead_letters()
         assert letter == DeadLetter(json.loads(event.to_json()), "DataError: too long")
 
     def test_file_is_the_owners_alone(self, box, directory):
         box.put(make_event())
-        box.bury(make_event(), "no")
+        box.dead_letter(make_event(), "no")
 
         assert (directory / "dead.jsonl").stat().st_mode & 0o777 == 0o600
 
@@ -856,7 +855,7 @@ class TestDeadLetters:
         box.put(make_event())
         drain(box)
 
-        box.bury(make_event(), "no")
+        box.dead_letter(make_event(), "no")
 
         assert box.is_empty()
         assert box.adopt_orphans() == 0
@@ -864,7 +863,7 @@ class TestDeadLetters:
         assert drain(box) == []
 
     def test_buried_event_before_any_was_put_is_kept(self, box):
-        box.bury(make_event(), "no")
+        box.dead_letter(make_event(), "no")
 
         assert len(box.dead_letters()) == 1
 
@@ -872,7 +871,7 @@ class TestDeadLetters:
         event = make_event()
         box.put(event)
 
-        box.bury(event, "no\n[TRACK_COMPLETE] forged")
+        box.dead_letter(event, "no\n[TRACK_COMPLETE] forged")
 
         assert caplog.messages == [
             f"[TRACK_ERROR] The database refuses event {event.id}: "
@@ -884,7 +883,7 @@ class TestDeadLetters:
         box.put(make_event())
         drain(box)
         for event in events:
-            box.bury(event, "no")
+            box.dead_letter(event, "no")
 
         assert box.retry_dead_letters() == 3
 
@@ -894,7 +893,7 @@ class TestDeadLetters:
 
     def test_letters_of_another_database_and_garbage_stay(self, box, directory):
         box.put(make_event())
-        box.bury(make_event(), "no")
+        box.dead_letter(make_event(), "no")
         path = directory / "dead.jsonl"
         foreign = json.dumps(json.loads(path.read_text()) | {"database": "another"})
         path.write_text(f"{path.read_text()}{foreign}\ngarbage\n[]\n")
@@ -907,12 +906,12 @@ class TestDeadLetters:
 
     def test_retry_without_letters_does_nothing(self, box):
         assert box.retry_dead_letters() == 0
-        assert Outbox(None).retry_dead_letters() == 0
-        assert Outbox(None).dead_letters() == []
+        assert MemoryOutbox().retry_dead_letters() == 0
+        assert MemoryOutbox().dead_letters() == []
 
     def test_retry_into_a_full_outbox_loses_no_letter(self, box, monkeypatch):
         box.put(make_event())
-        box.bury(make_event(), "no")
+        box.dead_letter(make_event(), "no")
         drain(box)
         monkeypatch.setattr(outbox.limits, "CAPACITY", 10)
         monkeypatch.setattr(outbox.limits, "UNCHECKED", 0)
@@ -925,7 +924,7 @@ class TestDeadLetters:
         monkeypatch.setattr(outbox.limits, "CAPACITY", 3000)
         monkeypatch.setattr(outbox.limits, "UNCHECKED", 0)
         for _ in range(20):
-            box.bury(make_event(), "no")
+            box.dead_letter(make_event(), "no")
         kept, dropped = len(box.dead_letters()), box.dropped
         event = make_event()
 
@@ -939,13 +938,13 @@ class TestDeadLetters:
         (tmp_path / "file").write_text("no directory")
         box = Outbox(tmp_path / "file" / "outbox")
 
-        box.bury(make_event(), "no")
+        box.dead_letter(make_event(), "no")
 
         assert caplog.messages[1].startswith("[TRACK_ERROR] Outbox: cannot write dead.jsonl: ")
         assert box.dead_letters() == []
 
 
-def open_files(directory: Path, box: Outbox) -> int:
+def open_files(directory: Path, box: MemoryOutbox) -> int:
     """How many descriptors of this process point into the directory, also at removed files."""
     if not Path("/proc/self/fd").is_dir():
         return len(box._waiting) + (box._current is not None)
@@ -1195,7 +1194,7 @@ class TestDescriptors:
     def test_refused_event_waits_while_there_are_no_descriptors(self, box, faults):
         event = make_event()
         faults.no_descriptors = True
-        box.bury(event, "no")
+        box.dead_letter(event, "no")
         faults.no_descriptors = False
 
         assert box.dead_letters() == []
@@ -1204,9 +1203,9 @@ class TestDescriptors:
     def test_full_disk_loses_no_refused_event_and_spoils_no_later_dead_letter(self, box, faults):
         box.put(first := make_event())
         faults.disk_is_full = True
-        box.bury(refused := make_event(), "no")
+        box.dead_letter(refused := make_event(), "no")
         faults.disk_is_full = False
-        box.bury(make_event(), "no")
+        box.dead_letter(make_event(), "no")
 
         assert len(box.dead_letters()) == 1
         assert box.unreadable == 0
@@ -1331,7 +1330,7 @@ class TestDescriptors:
             logging.getLogger("ai_usage_tracker").handlers = [logging.NullHandler()]
             orphan = outbox.Outbox(outbox.get().directory)
             put()
-            outbox.moment()
+            outbox.wake()
             wait_until(AIUsageLog.objects.count, awaited="the thread and its connection")
             orphan.put(make_event(created_at=utc_now()))
             orphan.close()
@@ -1343,16 +1342,16 @@ class TestDescriptors:
             except OSError:
                 pass
             put()
-            delivery._next_orphans = 0
-            delivery.moment(wait=PATIENCE)  # a whole cycle of the thread
+            delivery._worker._next_orphans = 0
+            delivery.wake(wait=PATIENCE)  # a whole cycle of the thread
             put()
             for descriptor in taken:
                 os.close(descriptor)
             put()
-            delivery._next_orphans = 0
+            delivery._worker._next_orphans = 0
 
             def recovered():
-                delivery.moment()
+                delivery.wake()
                 return AIUsageLog.objects.count() == 5 and not outbox.get().segments()
 
             wait_until(recovered, awaited="all calls", seen=AIUsageLog.objects.count)
@@ -1364,7 +1363,7 @@ class TestDescriptors:
 
     def test_memory_that_overflows_under_a_delivery_loses_only_the_oldest(self, monkeypatch):
         monkeypatch.setattr(outbox.limits, "MEMORY_CAPACITY", 3)
-        box = Outbox(None)
+        box = MemoryOutbox()
         events = [make_event() for _ in range(5)]
         for event in events[:3]:
             box.put(event)
@@ -1454,7 +1453,7 @@ class TestListener:
 
         outbox.expect()
         outbox.put(event)
-        outbox.moment(wait=10)
+        outbox.wake(wait=10)
 
         assert drain(outbox.get()) == [event]
 
@@ -1657,7 +1656,7 @@ def test_any_order_of_puts_failures_faults_and_deaths_loses_and_doubles_nothing(
 
 
 def fail_at(
-    box: Outbox, *, batch: int, limit: int = 500, hold: Callable[[UsageEvent], bool] = nothing
+    box: MemoryOutbox, *, batch: int, limit: int = 500, hold: Callable[[UsageEvent], bool] = nothing
 ) -> None:
     """Takes batches and stores all before number `batch`, at which the database goes away."""
     for number, _ in enumerate(box.batches(limit, hold), 1):

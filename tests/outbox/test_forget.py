@@ -20,8 +20,8 @@ from usage_tracking import outbox
 from usage_tracking.delivery import delivery
 from usage_tracking.events import utc_now
 from usage_tracking.models import AIUsageLog
-from usage_tracking.outbox import Outbox, dead_letters
-from usage_tracking.outbox.box import Others
+from usage_tracking.outbox import MemoryOutbox, Outbox, dead_letters
+from usage_tracking.outbox.memory import Others
 
 pytestmark = pytest.mark.django_db
 
@@ -32,14 +32,14 @@ def directory(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def box(directory: Path, settings: Any, monkeypatch: pytest.MonkeyPatch) -> Outbox:
+def box(directory: Path, settings: Any, monkeypatch: pytest.MonkeyPatch) -> MemoryOutbox:
     settings.AI_USAGE_OUTBOX = directory
     monkeypatch.setattr(outbox, "inline", lambda: False)
     return outbox.get()
 
 
 @pytest.fixture
-def living(directory: Path, box: Outbox) -> Iterator[Outbox]:
+def living(directory: Path, box: MemoryOutbox) -> Iterator[MemoryOutbox]:
     """The outbox of another process that lives."""
     other = Outbox(directory)
     yield other
@@ -50,7 +50,7 @@ def content(directory: Path) -> str:
     return "".join(path.read_text() for path in directory.glob("*.jsonl"))
 
 
-def drain(box: Outbox) -> list[Any]:
+def drain(box: MemoryOutbox) -> list[Any]:
     return [event for batch in box.batches(100, lambda event: False) for event in batch]
 
 

@@ -260,7 +260,7 @@ class TestBacklog:
         box = outbox.Outbox(tmp_path)
         monkeypatch.setattr(outbox, "get", lambda: box)
         box.put(make_event())
-        box.bury(make_event(), "refused")
+        box.dead_letter(make_event(), "refused")
 
         (waiting,) = box.segments()
         assert reports.backlog() == Backlog(bytes=waiting.stat().st_size, files=1, dead_letters=1)

@@ -157,7 +157,7 @@ def test_refused_events_are_set_aside_and_come_back(tmp_path, site, platform):
     code = """
     put()
     for reason in ("one", "two"):
-        box.bury(make_event(created_at=utc_now()), reason)
+        box.dead_letter(make_event(created_at=utc_now()), reason)
     print([letter.reason for letter in box.dead_letters()], box.retry_dead_letters())
     print(delivery.deliver().written, box.dead_letters())
     """

@@ -284,8 +284,8 @@ from usage_tracking import outbox
 from usage_tracking.recorder import record_manually
 from usage_tracking.events import Usage
 from usage_tracking.attribution.users import owner_of
-from usage_tracking.delivery import Delivery
-Delivery._start = lambda self: None
+from usage_tracking.delivery.worker import Worker
+Worker.start = lambda self: None
 def ask():
     record_manually(usage=Usage(prompt_tokens=1), section="nobody")
 for name in ("one", "two"):

@@ -49,7 +49,7 @@ def end(task_id: str) -> None:
     """Close the scope of a task and deliver its calls; wait for that as AI_USAGE_WAIT says."""
     wait = _close(task_id)
     if wait is not None:
-        outbox.moment(wait=wait)
+        outbox.wake(wait=wait)
 
 
 @contained

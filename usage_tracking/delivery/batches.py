@@ -52,7 +52,7 @@ class Batch:
     patience: timedelta
     written: int = 0
     #: Events that have to wait for their user.
-    put_off: list[UsageEvent] = field(default_factory=list)
+    deferred: list[UsageEvent] = field(default_factory=list)
     #: Events that the database refuses, each with the reason.
     refused: list[tuple[UsageEvent, str]] = field(default_factory=list)
     _stored: int = 0
@@ -99,7 +99,7 @@ class Batch:
             return
         self._stored += len(events)
         self.written += len(stored.rows)
-        self.put_off += stored.put_off
+        self.deferred += stored.deferred
         reads.when_committed(connections[self.using], partial(log_lines.committed, stored))
 
 

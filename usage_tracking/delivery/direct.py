@@ -36,7 +36,7 @@ def write(event: UsageEvent, *, using: str) -> None:
     with reads.unwatched(connection):
         stored = _store(event, using, tries=1 if within else TRIES)
     # Not before: if the caller's transaction is rolled back, the outbox has all that is left.
-    reads.when_committed(connection, partial(outbox.get().overtake, event))
+    reads.when_committed(connection, partial(outbox.get().supersede, event))
     reads.when_committed(connection, partial(log_lines.committed, stored))
 
 
@@ -44,7 +44,7 @@ def _store(event: UsageEvent, using: str, *, tries: int) -> Stored:
     for left in reversed(range(tries)):
         try:
             stored = store([event], using=using, patience=timedelta.min)
-            if not stored.put_off:
+            if not stored.deferred:
                 return stored
             if not left:
                 raise OperationalError(

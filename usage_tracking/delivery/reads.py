@@ -126,6 +126,19 @@ def hidden(connection: Any) -> Iterator[None]:
         connection.execute_wrappers, connection.force_debug_cursor = wrappers, forced
 
 
+def loss(connection: Any) -> Callable[[], bool]:
+    """Return what says later whether rows that were written in a transaction may be lost.
+
+    On a site nothing says how a block has ended: the rows are written again, and ids absorb it.
+    """
+    if not connection.atomic_blocks:
+        return lambda: autocommits(connection)
+    if outbox.in_test():
+        return uncommitted(connection)
+    block = connection.atomic_blocks[-1]
+    return lambda: block not in connection.atomic_blocks
+
+
 def uncommitted(connection: Any) -> Callable[[], bool]:
     """Says, when asked later, whether rows that were written just now are lost again.
 

@@ -27,7 +27,7 @@ from ..models import AIUsageLog, AIUsageTracking
 from ..pricing import price
 from ..related_users import LOCK_TIMEOUT
 
-#: An event whose user is not in the database (yet) is put off for so long, then kept without.
+#: An event whose user is not in the database (yet) is deferred for so long, then kept without.
 PATIENCE = dt.timedelta(minutes=10)
 
 
@@ -49,20 +49,20 @@ class Stored:
     rows: list[Row] = field(default_factory=list)
     totals: dict[daily.Key, daily.Totals] = field(default_factory=dict)
     #: Events whose user is not in the database, or is locked; try again later.
-    put_off: list[UsageEvent] = field(default_factory=list)
+    deferred: list[UsageEvent] = field(default_factory=list)
 
 
 def store(events: Iterable[UsageEvent], *, using: str, patience: dt.timedelta = PATIENCE) -> Stored:
     """Inserts the logs that are not there yet and adds exactly those to the daily rows.
 
-    An event whose user is not there is put off until it is older than `patience`, and one whose
+    An event whose user is not there is deferred until it is older than `patience`, and one whose
     user is locked until the lock is gone. Raises what the database raises; then nothing was
     written.
     """
     rows = _prepare(events, patience)
     stored = Stored()
     if apart := places.users_are_apart():
-        rows, stored.put_off = _of_known_users(rows, using)
+        rows, stored.deferred = _of_known_users(rows, using)
     # Inside a transaction of the site's own our locks and settings would outlast the delivery.
     locking = connections[using].vendor == "postgresql" and not connections[using].in_atomic_block
     with transaction.atomic(using=using):
@@ -73,8 +73,8 @@ def store(events: Iterable[UsageEvent], *, using: str, patience: dt.timedelta = 
         amended: dict[daily.Key, daily.Sums] = {}
         if len(inserted) < len(rows):
             rest = [row for row in rows if row.event.id not in inserted]
-            put_off, amended = _amend_or_put_off(rest, using, locking=locking)
-            stored.put_off += put_off
+            deferred, amended = _amend_or_defer(rest, using, locking=locking)
+            stored.deferred += deferred
         inserts = daily.merge(
             (
                 (row.user_id, row.day),
@@ -122,10 +122,10 @@ def _prepare(events: Iterable[UsageEvent], patience: dt.timedelta) -> list[Row]:
 def _of_known_users(rows: list[Row], using: str) -> tuple[list[Row], list[UsageEvent]]:
     """Split the rows by whether their user exists in another database, by key and username.
 
-    Return the rows to write, without the user if that is given up, and the events to put off.
+    Return the rows to write, without the user if that is given up, and the events to defer.
     """
     names = related_users.usernames({row.user_id for row in rows} - {None}, using=using)
-    known, put_off = [], []
+    known, deferred = [], []
     for row in rows:
         username = _known_username(row.event)
         is_there = row.user_id in names and username in (None, names[row.user_id])
@@ -134,8 +134,8 @@ def _of_known_users(rows: list[Row], using: str) -> tuple[list[Row], list[UsageE
         elif row.give_up:
             known.append(row._replace(user_id=None))
         else:
-            put_off.append(row.event)
-    return known, put_off
+            deferred.append(row.event)
+    return known, deferred
 
 
 @contained
@@ -354,12 +354,12 @@ def metadata_of(event: UsageEvent) -> dict[str, Any]:
     return metadata
 
 
-def _amend_or_put_off(
+def _amend_or_defer(
     rows: list[Row], using: str, *, locking: bool
 ) -> tuple[list[UsageEvent], dict[daily.Key, daily.Sums]]:
-    """Of rows that were not inserted: amends those that were there before, puts off the others.
+    """Of rows that were not inserted: amends those that were there before, defers the others.
 
-    An amendment is put off as well while its user is not there, and while another transaction has
+    An amendment is deferred as well while its user is not there, and while another transaction has
     locked the log, or a user or a daily row that it would change. Returns the events that were put
     off, and what the daily rows have to grow by.
     """
@@ -371,12 +371,12 @@ def _amend_or_put_off(
     there = {
         log_id: rest for log_id, *rest in locked.values_list("pk", "metadata", "user_id", "day")
     }
-    put_off = []
+    deferred = []
     amendments: dict[UUID, dict[str, Any]] = {}
     for row in rows:
         event = row.event
         if event.id not in there:
-            put_off.append(event)
+            deferred.append(event)
         elif event.revision:
             metadata, *owners, day = there[event.id]
             names = [name for name in ENDING if name != "cache_write_tokens"]
@@ -390,11 +390,11 @@ def _amend_or_put_off(
                         changes["user_id"] = row.user_id
                         owners.append(row.user_id)
                     elif not row.give_up:
-                        put_off.append(event)
+                        deferred.append(event)
                         continue
             keys = {(owner, day) for owner in owners if owner is not None}
             if locking and keys and _lock(keys, using) != keys:
-                put_off.append(row.event)
+                deferred.append(row.event)
                 continue
             changes |= {name: getattr(event, name) for name in names}
             changes |= {"cost": row.cost, "error_message": event.error_message or None}
@@ -403,7 +403,7 @@ def _amend_or_put_off(
     before = daily.of_logs(amended)
     for log_id, changes in amendments.items():
         logs.filter(pk=log_id).update(**changes)
-    return put_off, daily.difference(before, daily.of_logs(amended))
+    return deferred, daily.difference(before, daily.of_logs(amended))
 
 
 def _exists(row: Row, using: str) -> bool:

@@ -129,7 +129,7 @@ def _wait_for(event: UsageEvent, using: str, seconds: float) -> AIUsageLog | Non
         log = AIUsageLog.objects.using(using).filter(pk=event.id).first()
         if log is not None or time.monotonic() > deadline or _refusal(event):
             return log
-        if not delivery.moment(wait=0.05):
+        if not delivery.wake(wait=0.05):
             time.sleep(0.05)
 
 

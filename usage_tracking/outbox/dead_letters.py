@@ -13,7 +13,7 @@ from .. import places
 from ..events import UsageEvent, utc_now
 from ..redaction import REDACTED
 from ..system import files
-from .segments import Belongs, databases, make_directory, without_user
+from .segments import Belongs, databases, line_without_user, make_directory
 
 FILE = "dead.jsonl"
 
@@ -115,7 +115,7 @@ def forget(directory: Path, belongs: Belongs) -> int:
                 letter = json.loads(line)
                 event, username = letter["event"], letter["event"].get("username") or ""
                 if letter["database"] in own and (
-                    anonymous := without_user(json.dumps(event).encode(), belongs)
+                    anonymous := line_without_user(json.dumps(event).encode(), belongs)
                 ):
                     # The database's own words repeat the row, from the second line on.
                     reason = letter["reason"].partition("\n")[0]

@@ -18,7 +18,7 @@ from typing import Self
 from django.db import connections
 
 from .. import places
-from ..events import utc_now, uuid7
+from ..events import UsageEvent, utc_now, uuid7
 from ..system import files
 
 _SUFFIX, _NEW = ".jsonl", ".new"
@@ -89,6 +89,11 @@ def _files(directory: Path, suffix: str) -> list[Path]:
         return []
 
 
+def line_of(event: UsageEvent) -> bytes:
+    """Return the line that stands for an event in a segment."""
+    return event.to_json().encode() + b"\n"
+
+
 class Segment:
     """A locked file of events and how far it has been delivered."""
 
@@ -156,7 +161,7 @@ class Segment:
         files.write_at(self.fd, line, self.size)
         self.size += len(line)
 
-    def mend(self) -> bool:
+    def truncate(self) -> bool:
         """Cut off what a failed `append` left; False if the file can no longer be changed."""
         try:
             os.ftruncate(self.fd, self.size)
@@ -335,7 +340,7 @@ def forget(path: Path, headers: Iterable[bytes], belongs: Belongs) -> int:
             return 0
         forgotten, offset = 0, 0
         for line in content.splitlines(keepends=True):
-            if anonymous := without_user(line, belongs):
+            if anonymous := line_without_user(line, belongs):
                 # One write a line, in the page cache at once: a reader sees the one or the other.
                 files.write_at(fd, anonymous.ljust(len(line.rstrip(b"\n"))), offset)
                 forgotten += 1
@@ -345,7 +350,7 @@ def forget(path: Path, headers: Iterable[bytes], belongs: Belongs) -> int:
         files.close(fd)
 
 
-def without_user(line: bytes, belongs: Belongs) -> bytes | None:
+def line_without_user(line: bytes, belongs: Belongs) -> bytes | None:
     """The line of an event without its user, never longer; None if it is not that user's."""
     try:
         event = json.loads(line)

@@ -51,7 +51,7 @@ class Command(UsageCommand):
         add_database(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:
-        if database(options) != (alias := delivery.alias()):
+        if database(options) != (alias := places.own()):
             raise CommandError(
                 f"Calls are delivered into the database {alias!r}, which the site's routers name; "
                 "what waits belongs to it.",
@@ -85,7 +85,7 @@ class Command(UsageCommand):
             "{} refused calls tried again": retried or None,
             "{} calls delivered": done.written,
             "{} files of dead processes taken over": done.adopted or None,
-            "{} calls wait for their user to be saved or unlocked": done.put_off or None,
+            "{} calls wait for their user to be saved or unlocked": done.deferred or None,
             "{} files belong to living processes, which deliver them": others.living or None,
             "{} files belong to other databases; flush them with the settings that name those, or "
             "take them over: flush_ai_usage --adopt --all": others.elsewhere or None,
@@ -96,20 +96,20 @@ class Command(UsageCommand):
             for text, count in lines.items():
                 if count is not None:
                     self.stdout.write(text.format(count))
-        if done.left:
+        if done.set_aside:
             raise CommandError(
-                f"{done.left} calls wait: the database or the schema of their tenant is away; the "
-                "log says why",
+                f"{done.set_aside} calls wait: the database or the schema of their tenant is away; "
+                "the log says why",
                 returncode=1,
             )
-        if done.buried:
+        if done.dead_lettered:
             raise CommandError(
-                f"{done.buried} calls were refused by the database; see dead letters in "
+                f"{done.dead_lettered} calls were refused by the database; see dead letters in "
                 f"{os.fspath(box.directory) if box.directory else 'memory'}",
                 returncode=1,
             )
 
-    def _adopt(self, box: outbox.Outbox, options: dict[str, Any]) -> int:
+    def _adopt(self, box: outbox.MemoryOutbox, options: dict[str, Any]) -> int:
         """Take over the files that the command line names; returns how many."""
         if options["adopt"] is None:
             if options["all"]:
@@ -143,7 +143,7 @@ def _find(directory: Path, name: str) -> Path:
 
 def _matcher(wanted: str) -> Any:
     """Says of a user id and username whether they are the one that is `wanted`."""
-    users: Any = get_user_model()._base_manager.using(places.users_of(delivery.alias()))
+    users: Any = get_user_model()._base_manager.using(places.users_of(places.own()))
     kind, _, value = wanted.partition("=")
     if kind not in ("pk", "username"):
         kind, value = "", wanted
