@@ -417,7 +417,7 @@ settings.configure(
 )
 django.setup()
 from django.db import connection
-from usage_tracking import forks
+from usage_tracking.system import forks
 connection.ensure_connection()
 assert not forks.is_inherited(connection)
 if not (child := os.fork()):

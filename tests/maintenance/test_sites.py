@@ -106,8 +106,8 @@ def test_ctrl_c_at_any_moment_leaves_no_drift_and_the_next_run_goes_on(
         from usage_tracking.models import AIUsageLog, AIUsageTracking
         from django.db import connection
 
-        upkeep.prune = functools.partial(upkeep.prune, batch=20)
-        importing.BATCH = 20
+        daily_rows.prune = functools.partial(daily_rows.prune, batch=20)
+        legacy_import.BATCH = 20
         user = User.objects.create(username="ada")
         logs = AIUsageLog.objects.bulk_create([make_log(user=user) for _ in range(1000)])
         with connection.cursor() as cursor:
