@@ -297,9 +297,9 @@ class TestJson:
         assert report["top_users"][2]["username"] is None
         assert report["users"] == 2
 
-    def test_keys_are_those_of_the_readme(self, calls):
-        readme = (ROOT / "README.md").read_text()
-        _, documented = readme.split("`--json` has the keys", 1)
+    def test_keys_are_those_of_the_docs(self, calls):
+        page = (ROOT / "docs" / "commands.md").read_text()
+        _, documented = page.split("`--json` has the keys", 1)
         top, figures, *_ = re.findall(r"`([^`]+)`", documented)
         report = json.loads(run_command("usage_today", "--json").out)
 
