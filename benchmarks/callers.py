@@ -56,7 +56,7 @@ class Holdups:
         self._watch(ai_usage, "__exit__")
         self._watch(middleware, "_open")
         self._watch(middleware, "_finish")
-        self._watch(delivery, "moment")
+        self._watch(delivery, "wake")
 
     def of(self, work: Callable[[], object]) -> float:
         """What `work` was held up in all."""

@@ -251,7 +251,7 @@ def before_request(rounds: int) -> Before:
     from django.utils.functional import SimpleLazyObject
 
     from usage_tracking import ai_usage, capture
-    from usage_tracking.attribution import scope
+    from usage_tracking.attribution import resolve, scope
     from usage_tracking.capture import endpoints, exchange, httpx
 
     capture.install(["httpx2"])
@@ -266,7 +266,7 @@ def before_request(rounds: int) -> Before:
     parts: dict[str, Callable[[], object]] = {
         "whole": lambda: httpx._begin("httpx2", httpx2.Request, None, request),
         "recognise": lambda: endpoints.recognise(*target),
-        "attribution": scope.attribution,
+        "attribution": resolve.attribution,
         "exchange": lambda: exchange.Exchange(endpoint, b""),
     }
     unit = scope.Unit(django_request)

@@ -33,16 +33,17 @@ from tests.support.cases import check_each
 from tests.support.comparison import assert_told_alike, attributed, forget, only_row, rows
 from tests.support.providers import join, wait_for
 from tests.views import aask, aask_for_stream, ask, ask_for_stream
-from usage_tracking import ai_usage, blocks, errors, outbox
-from usage_tracking.attribution import scope
+from usage_tracking import ai_usage, block_warnings, blocks, errors, outbox
+from usage_tracking.attribution import resolve, scope
 from usage_tracking.delivery import listener
+from usage_tracking.recorder import pending_users
 
 one_certificate, provider = providers.one_certificate, providers.provider
 stub, user = providers.stub, providers.user
 
 
 def section() -> str:
-    return scope.attribution().section
+    return resolve.attribution().section
 
 
 @pytest.fixture(autouse=True)
@@ -180,7 +181,7 @@ class TestBlock:
 
     def test_wrong_metadata_is_left_out(self) -> None:
         with ai_usage(section="chat", metadata="nonsense"):  # type: ignore[arg-type]
-            assert scope.attribution().metadata == {}
+            assert resolve.attribution().metadata == {}
 
     def test_section_of_any_length_is_cut_to_the_column(self) -> None:
         with ai_usage(section="s" * 100):
@@ -748,7 +749,7 @@ class TestHandle:
         self, settings: Settings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
     ) -> None:
         settings.AI_USAGE_RAISE_ERRORS = False
-        monkeypatch.setattr(blocks.recorder, "record_manually", lambda **values: 1 / 0)
+        monkeypatch.setattr(blocks.recorder, "record_manually", lambda *_, **__: 1 / 0)
         before = errors.failures["UsageHandle.record"]
         with ai_usage(section="chat") as usage:
             usage.record(prompt_tokens=5)
@@ -776,8 +777,8 @@ class TestSilence:
 
     @pytest.fixture(autouse=True)
     def _fresh(self, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-        monkeypatch.setattr(blocks, "_uses", {})
-        for name in blocks.UNSEEN_SDKS:
+        monkeypatch.setattr(block_warnings, "_uses", {})
+        for name in block_warnings.UNSEEN_SDKS:
             monkeypatch.delitem(sys.modules, name, raising=False)
         caplog.set_level(logging.WARNING, logger="ai_usage_tracker")
 
@@ -990,8 +991,8 @@ def test_error_at_the_end_of_a_block_does_not_reach_the_site(
     check_each(
         check,
         [
-            (ai_usage, "_mind_silence"),
-            (blocks.recorder, "_await_users"),
+            (blocks.recorder, "catch_up"),
+            (pending_users, "await_users"),
             (listener, "_delivers_at_wakeups"),
         ],
     )

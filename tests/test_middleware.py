@@ -53,9 +53,10 @@ from tests.support.cases import check_each
 from tests.support.comparison import assert_told_alike, attributed, forget, only_row, rows
 from tests.support.providers import LIMIT, join, wait_for
 from tests.views import aask, aask_for_stream, ask, ask_for_stream
-from usage_tracking import ai_usage, errors, middleware, track_ai_usage
+from usage_tracking import ai_usage, errors, middleware, outbox, track_ai_usage
 from usage_tracking.attribution import scope
 from usage_tracking.middleware import AIUsageMiddleware
+from usage_tracking.recorder import pending_users
 
 one_certificate, provider = providers.one_certificate, providers.provider
 stub, user = providers.stub, providers.user
@@ -1215,9 +1216,9 @@ def test_error_of_ours_after_the_view_does_not_reach_the_site(
     check_each(
         check,
         [
-            (middleware.recorder, "_await_users"),
-            (middleware.outbox, "wake"),
-            (middleware, "hold_stream"),
+            (pending_users, "await_users"),
+            (outbox, "wake"),
+            (middleware, "keep_scope_in_stream"),
         ],
     )
 

@@ -14,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from usage_tracking import places
-from usage_tracking.attribution.scope import Scope, Unit, attribution, enter, leave
+from usage_tracking.attribution.resolve import attribution
+from usage_tracking.attribution.scope import Scope, Unit, enter, leave
 from usage_tracking.places import NOWHERE, Place, here
 
 

@@ -17,8 +17,8 @@ from pytest_django import Settings
 
 import usage_tracking
 from project.stub import StubProvider
-from tests.providers import one_certificate, provider, stub
-from tests.told import assert_told_alike
+from tests.support.comparison import assert_told_alike
+from tests.support.providers import one_certificate, provider, stub
 from usage_tracking import conf
 from usage_tracking.capture import TRANSPORTS
 from usage_tracking.formats import READERS

@@ -28,6 +28,7 @@ from usage_tracking import AIUsageTracker, ai_usage, recorder, track_ai_usage
 from usage_tracking.attribution import scope
 from usage_tracking.events import UsageEvent, utc_now, uuid7
 from usage_tracking.models import AIUsageTracking
+from usage_tracking.recorder import joining
 
 one_certificate, provider = providers.one_certificate, providers.provider
 stub, user = providers.stub, providers.user
@@ -490,7 +491,7 @@ class TestNotJoined:
     ) -> None:
         mock(known(50, 30))
         now = time.monotonic()
-        monkeypatch.setattr(recorder.time, "monotonic", lambda: now + recorder.JOINABLE + 1)
+        monkeypatch.setattr(joining.time, "monotonic", lambda: now + joining.JOINABLE + 1)
         track_ai_usage(user, "chat", 50, 30)
 
         assert len(rows()) == 2
@@ -500,7 +501,7 @@ class TestNotJoined:
     ) -> None:
         mock(known(50, 30))
         now = time.monotonic()
-        monkeypatch.setattr(recorder.time, "monotonic", lambda: now + recorder.JOINABLE - 1)
+        monkeypatch.setattr(joining.time, "monotonic", lambda: now + joining.JOINABLE - 1)
         track_ai_usage(user, "chat", 50, 30)
 
         assert attributed(only_row()) == ("ada", "chat")

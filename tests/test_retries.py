@@ -25,8 +25,9 @@ from tests.support.builders import make_user
 from tests.support.comparison import attributed, rows
 from tests.support.ledger import assert_in_step
 from tests.views import MODEL
-from usage_tracking import ai_usage, recorder, track_ai_usage
+from usage_tracking import ai_usage, track_ai_usage
 from usage_tracking.models import AIUsageLog
+from usage_tracking.recorder import joining
 
 one_certificate, provider = providers.one_certificate, providers.provider
 stub, user = providers.stub, providers.user
@@ -218,7 +219,7 @@ class TestLeftAlone:
     ) -> None:
         ask()
         with ai_usage(section="chat"):
-            monkeypatch.setattr(recorder, "JOINABLE", -1.0)
+            monkeypatch.setattr(joining, "JOINABLE", -1.0)
             ask(TWICE + "!")
             track_ai_usage(user, "chat")
 

@@ -17,7 +17,7 @@ from tests.support.children import ROOT
 from tests.support.threads import run_in_threads
 from tests.support.waiting import run
 from usage_tracking import AIUsageTracker, ai_usage, outbox, recorder, track_ai_usage
-from usage_tracking.attribution.scope import attribution
+from usage_tracking.attribution.resolve import attribution
 from usage_tracking.testing import captured_ai_usage
 
 SETTINGS = """

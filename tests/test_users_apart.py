@@ -30,7 +30,7 @@ from tests.support.builders import (
 )
 from tests.support.commands import run_command
 from usage_tracking import outbox, places, related_users, track_ai_usage
-from usage_tracking.attribution.scope import attribution
+from usage_tracking.attribution.resolve import attribution
 from usage_tracking.delivery import delivery
 from usage_tracking.events import utc_now
 from usage_tracking.health import activity, site

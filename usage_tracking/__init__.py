@@ -6,7 +6,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .attribution.scope import ai_section, propagate
+    from .attribution.propagation import propagate
+    from .attribution.resolve import ai_section
     from .blocks import ai_usage
     from .tracker import AIUsageTracker, log_ai_usage, track_ai_usage, track_ai_usage_safe
 
@@ -23,8 +24,8 @@ __all__ = [
 # Imported when first used: this package is imported while Django loads its apps, before models.
 _HOMES = {
     "ai_usage": "blocks",
-    "ai_section": "attribution.scope",
-    "propagate": "attribution.scope",
+    "ai_section": "attribution.resolve",
+    "propagate": "attribution.propagation",
     "AIUsageTracker": "tracker",
     "log_ai_usage": "tracker",
     "track_ai_usage": "tracker",

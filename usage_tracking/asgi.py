@@ -11,8 +11,9 @@ from . import conf
 from .attribution import users
 from .attribution.scope import Scope, Steps, Unit
 from .attribution.users import Connection
-from .connections import Visit, finish
+from .connections import Visit
 from .errors import contained
+from .recorder import units
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -60,14 +61,14 @@ class AIUsageASGIMiddleware:
         async def send_delivered(message: Message) -> None:
             is_last = message["type"] == "http.response.body" and not message.get("more_body")
             if is_last and conf.wait():
-                await finish(opened)
+                await _finish(opened)
             await send(message)
 
         try:
             with Steps(opened):
                 await self.app(scope, receive, send_delivered)
         finally:
-            await finish(opened)
+            await _finish(opened)
 
     async def _conversation(
         self, scope: MutableMapping[str, Any], receive: Receive, send: Send
@@ -101,6 +102,11 @@ def outside(send: Send) -> Send:
             await send(message)
 
     return send_outside
+
+
+async def _finish(scope: Scope) -> None:
+    scope.closed = True
+    await units.afinish(scope.unit)
 
 
 @contained

@@ -7,33 +7,26 @@ import inspect
 import sys
 from collections.abc import Callable, Mapping
 from decimal import Decimal
+from functools import partial
 from math import isfinite
 from types import TracebackType
 from typing import Any, TypeVar, cast
 
-from . import conf, outbox, recorder
+from . import block_warnings, outbox, recorder
+from .attribution.resolve import view_section
 from .attribution.scope import Scope, Steps, Unit, current, enter, leave
-from .attribution.streams import hold_stream
+from .attribution.stepping import astepped, stepped
+from .attribution.streams import keep_scope_in_stream
 from .attribution.users import is_user, named
 from .errors import contain, contained
 from .events import Usage, UsageEvent
 from .formats import read_response
 from .formats.reader import Reader
-from .log import logger
 from .pricing import price
+from .recorder import pending_users, units
 from .redaction import clean_text
 
 F = TypeVar("F", bound=Callable[..., Any])
-
-#: After so many uses without a single call a block is taken for one whose calls we cannot see.
-SILENT_USES = 20
-#: SDKs that speak gRPC, which no transport hook sees.
-UNSEEN_SDKS = ("google.generativeai", "vertexai", "xai_sdk")
-
-#: Uses of each block by file and line; a negative number says that it is settled.
-_uses: dict[tuple[str, int], int] = {}
-#: Blocks by file and line whose user cannot be one.
-_warned_of_user: set[tuple[str, int]] = set()
 
 
 class UsageHandle:
@@ -102,16 +95,18 @@ class UsageHandle:
             )
             with Steps(self._scope):  # it is a call of this block, wherever it is told
                 recorder.record_manually(
-                    usage=usage,
-                    model_name=model_name or read.model,
-                    provider=provider,
-                    operation=read.operation,
+                    UsageEvent.manual(
+                        usage=usage,
+                        model_name=model_name or read.model,
+                        provider=provider,
+                        operation=read.operation,
+                        response_time_ms=_whole(response_time_ms),
+                        success=success and not read.error,
+                        error_message=error_message or read.error or "",
+                        facts=read.facts,
+                        metadata=metadata,
+                    ),
                     response_id=read.response_id,
-                    response_time_ms=_whole(response_time_ms),
-                    success=success and not read.error,
-                    error_message=error_message or read.error or "",
-                    facts=read.facts,
-                    metadata=metadata,
                 )
         except Exception as error:  # noqa: BLE001 -- the site's call has succeeded
             contain(error, "UsageHandle.record")
@@ -196,13 +191,13 @@ class ai_usage:
         opened = self._left()
         if opened.scope is not None:
             leave(opened.scope)
-        await self._aclose(opened)
+        await self._aend(opened)
 
     def __call__(self, function: F) -> F:
         if inspect.isasyncgenfunction(function):
-            return cast(F, self._asyncgen(function))
+            return cast(F, astepped(function, self._open, _steps, self._aend))
         if inspect.isgeneratorfunction(function):
-            return cast(F, self._generator(function))
+            return cast(F, stepped(function, self._open, _steps, self._end, self._drop))
         if inspect.iscoroutinefunction(function):
 
             @functools.wraps(function)
@@ -219,7 +214,7 @@ class ai_usage:
                 with _steps(opened):
                     result = function(*args, **kwargs)
             finally:
-                if not inspect.iscoroutine(result) and not self._hold(result, opened):
+                if not inspect.iscoroutine(result) and not self._keeps_scope(result, opened):
                     self._end(opened)
             # An asynchronous class-based view is a plain function that returns a coroutine.
             return self._awaited(result, opened) if inspect.iscoroutine(result) else result
@@ -233,8 +228,8 @@ class ai_usage:
                 result = await coroutine
             return result
         finally:
-            if not self._hold(result, opened):
-                await self._aclose(opened)
+            if not self._keeps_scope(result, opened):
+                await self._aend(opened)
 
     def _left(self) -> Opened:
         """What this block was entered with here: one block may be shared by threads and tasks."""
@@ -252,7 +247,7 @@ class ai_usage:
         section = clean_text(self._section, 50) if self._section else None
         user = named(self._user)
         if user is not None and not is_user(user):
-            self._warn_of_user(user)
+            block_warnings.warn_of_user(self._site, user)
         metadata = self._metadata if isinstance(self._metadata, Mapping) else None
         handle = UsageHandle()
         home = None
@@ -263,7 +258,7 @@ class ai_usage:
             unit = Unit(within=parent.unit.within if parent is not None else None)
             if parent is not None:
                 # A thread that outlived its request: its unit is over, its attribution is not.
-                section = section or parent.section or parent.unit.view_section() or None
+                section = section or parent.section or view_section(parent.unit) or None
                 if user is None:
                     user, home = parent.user or parent.unit.request, parent.home
         scope = Scope(
@@ -280,7 +275,7 @@ class ai_usage:
         return Opened(scope, handle)
 
     @contained
-    def _hold(self, result: Any, opened: Opened | None) -> bool:
+    def _keeps_scope(self, result: Any, opened: Opened | None) -> bool:
         """Keeps the scope for the body of a streaming response that a view returned."""
         if opened is None or opened.scope is None:
             return False
@@ -289,149 +284,53 @@ class ai_usage:
             self._end(opened)
 
         async def adone() -> None:
-            await self._aclose(opened)
+            await self._aend(opened)
 
         if _is_outermost(opened.scope):
             unit = opened.scope.unit
-            return hold_stream(result, opened.scope, done, adone, lambda: recorder.finish(unit))
-        return hold_stream(result, opened.scope, done, adone)
+            return keep_scope_in_stream(
+                result, opened.scope, done, adone, lambda: pending_users.end(unit)
+            )
+        return keep_scope_in_stream(result, opened.scope, done, adone)
 
     def _end(self, opened: Opened | None) -> None:
-        self._resolve_routed(opened)
-        wait = self._close(opened)
-        if wait is not None:
-            outbox.wake(wait=max(outbox.WAIT, wait))
-
-    @contained
-    def _close(self, opened: Opened | None) -> float | None:
-        """End one use of the block; return the seconds to wait, None unless it is the outermost."""
-        if opened is None or opened.scope is None or opened.is_settled():
-            return None
-        unit = opened.scope.unit
-        is_outermost = _is_outermost(opened.scope)
-        if is_outermost:
-            recorder.finish(unit)
-            recorder.catch_up()
-        self._mind_silence(opened.handle)
-        return unit.wait() if is_outermost else None
-
-    @contained
-    def _resolve_routed(self, opened: Opened | None) -> None:
-        if opened is not None and opened.scope is not None and _is_outermost(opened.scope):
-            recorder.resolve_routed(opened.scope.unit)
-
-    async def _aclose(self, opened: Opened | None) -> None:
-        try:
-            try:
-                if opened is not None and opened.scope is not None and _is_outermost(opened.scope):
-                    await recorder.aresolve_routed(opened.scope.unit)
-            finally:
-                wait = self._close(opened)
-            if wait is not None:
-                await outbox.awake(wait=wait)
-        except Exception as error:  # noqa: BLE001 -- see errors.contained
-            contain(error, "ai_usage.__aexit__")
-
-    def _warn_of_user(self, user: Any) -> None:
-        """Warn once of a block whose `user` cannot be one."""
-        if self._site in _warned_of_user or not conf.enabled():
+        """End one use of the block, and its unit of work if it is the outermost."""
+        if opened is None or opened.scope is None or opened.is_over():
             return
-        _warned_of_user.add(self._site)
-        logger.warning(
-            "[TRACK_WARNING] The user of the ai_usage block at %s:%d must be a saved user, a "
-            "primary key or a username, not of type %s; its calls are unattributed.",
-            *self._site,
-            type(user).__name__,
-        )
+        if _is_outermost(opened.scope):
+            units.finish(opened.scope.unit, patience=outbox.WAIT)
+        block_warnings.note_use(self._site, opened.handle)
 
-    def _mind_silence(self, handle: UsageHandle) -> None:
-        """Warns once of a block in which no call is ever seen."""
-        uses = _uses.get(self._site, 0)
-        if uses < 0:
+    async def _aend(self, opened: Opened | None) -> None:
+        if opened is None or opened.scope is None or opened.is_over():
             return
-        if handle.calls:
-            _uses[self._site] = -1
-            return
-        _uses[self._site] = uses + 1
-        unseen = next((name for name in UNSEEN_SDKS if name in sys.modules), None)
-        if uses + 1 < SILENT_USES and not unseen:
-            return
-        _uses[self._site] = -1
-        if not conf.enabled():
-            return
-        logger.warning(
-            "[TRACK_WARNING] No AI call was seen in the ai_usage block at %s:%d (%d uses%s). "
-            "If it makes calls, record them: with ai_usage(...) as usage: usage.record(response)",
-            *self._site,
-            uses + 1,
-            f"; {unseen} is imported, whose transport cannot be captured" if unseen else "",
-        )
+        if _is_outermost(opened.scope):
+            await units.afinish(opened.scope.unit)
+        block_warnings.note_use(self._site, opened.handle)
 
-    def _generator(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        @functools.wraps(function)
-        def run(*args: Any, **kwargs: Any) -> Any:
-            opened = self._open()
-            try:
-                result = yield from _stepped(function(*args, **kwargs), _steps(opened))
-            except GeneratorExit:
-                # It may be freed just now, in the middle of anything.
-                recorder.later(lambda: self._close(opened))
-                if opened is not None and opened.scope and _is_outermost(opened.scope):
-                    recorder.finish(opened.scope.unit)
-                raise
-            except BaseException:
-                self._end(opened)
-                raise
-            self._end(opened)
-            return result
-
-        return run
-
-    def _asyncgen(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        @functools.wraps(function)
-        async def run(*args: Any, **kwargs: Any) -> Any:
-            opened = self._open()
-            steps = _steps(opened)
-            generator = function(*args, **kwargs)
-            step, argument = generator.asend, None
-            try:
-                while True:
-                    try:
-                        with steps:
-                            item = await step(argument)
-                    except StopAsyncIteration:
-                        return
-                    try:
-                        argument = yield item
-                        step = generator.asend
-                    except GeneratorExit:
-                        with steps:
-                            await generator.aclose()
-                        raise
-                    except BaseException as error:  # noqa: BLE001 -- handed to the generator
-                        step, argument = generator.athrow, error
-            finally:
-                await self._aclose(opened)
-
-        return run
+    def _drop(self, opened: Opened | None) -> None:
+        """End one use of the block in a finalizer, which may run in the middle of anything."""
+        recorder.later(partial(self._end, opened))
+        if opened is not None and opened.scope and _is_outermost(opened.scope):
+            pending_users.end(opened.scope.unit)
 
 
 class Opened:
     """One use of a block. `scope` is None where ours failed: the block then does nothing."""
 
-    __slots__ = ("_settled", "handle", "scope")
+    __slots__ = ("_is_over", "handle", "scope")
 
     def __init__(self, scope: Scope | None, handle: UsageHandle) -> None:
         self.scope = scope
         self.handle = handle
-        self._settled = False
+        self._is_over = False
 
-    def is_settled(self) -> bool:
-        """False the first time it is asked: a stream both ends and is closed."""
-        settled, self._settled = self._settled, True
+    def is_over(self) -> bool:
+        """Return False the first time it is asked: a stream both ends and is closed."""
+        is_over, self._is_over = self._is_over, True
         if self.scope is not None:
             self.scope.closed = True
-        return settled
+        return is_over
 
 
 def _steps(opened: Opened | None) -> Steps:
@@ -447,23 +346,3 @@ def _whole(milliseconds: Any) -> Any:
 def _is_outermost(scope: Scope) -> bool:
     parent = scope.parent
     return scope.unit.open and (parent is None or parent.unit is not scope.unit)
-
-
-def _stepped(generator: Any, steps: Steps) -> Any:
-    """`yield from generator` with each step taken in a scope (PEP 380 spelt out)."""
-    step, argument = generator.send, None
-    while True:
-        try:
-            with steps:
-                item = step(argument)
-        except StopIteration as end:
-            return end.value
-        try:
-            argument = yield item
-            step = generator.send
-        except GeneratorExit:
-            with steps:
-                generator.close()
-            raise
-        except BaseException as error:  # noqa: BLE001 -- handed to the generator
-            step, argument = generator.throw, error

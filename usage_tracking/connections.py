@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from . import outbox, recorder
 from .attribution.scope import Scope, Unit, current, enter, leave
 from .attribution.users import Connection
-from .errors import contain, contained
+from .errors import contained
+from .recorder import pending_users, units
 
 
 class Visit:
@@ -42,30 +42,17 @@ class Visit:
         if message is None or message.closed:
             return
         contained(leave)(message)
-        await finish(message)
+        message.closed = True  # also if that failed
+        await units.afinish(message.unit)
 
     @contained
     def close(self) -> None:
         """End the connection: five minutes later it speaks for nobody any more."""
         self.scope.closed = True
-        recorder.finish(self.scope.unit)
+        pending_users.end(self.scope.unit)
 
     def _has(self, scope: Scope) -> bool:
         ancestor: Scope | None = scope
         while ancestor is not None and ancestor is not self.scope:
             ancestor = ancestor.parent
         return ancestor is not None
-
-
-async def finish(scope: Scope) -> None:
-    """End the unit of work of a request or a message, and wake delivery."""
-    try:
-        scope.closed = True
-        try:
-            await recorder.aresolve_routed(scope.unit)
-        finally:
-            recorder.finish(scope.unit)
-        recorder.catch_up()
-        await outbox.awake(wait=scope.unit.wait())
-    except Exception as error:  # noqa: BLE001 -- see errors.contained
-        contain(error, "connections.finish")

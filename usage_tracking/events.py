@@ -125,6 +125,12 @@ class UsageEvent:
             metadata=extra, usage_source=source if known else UNKNOWN, cost=cost, **counts, **values
         )
 
+    @classmethod
+    def manual(cls, *, usage: Usage, **values: Any) -> Self:
+        """Return an event of now for a call that the site itself reports; see `create`."""
+        now = utc_now()
+        return cls.create(id=uuid7(now), created_at=now, usage=usage, source=MANUAL, **values)
+
     @property
     def total_tokens(self) -> int:
         """Known tokens; an unknown count adds nothing."""

@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
-from asgiref.sync import iscoroutinefunction, markcoroutinefunction, sync_to_async
+from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.core.exceptions import MiddlewareNotUsed
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
-from . import conf, outbox, recorder
+from . import conf
 from .attribution import users
 from .attribution.scope import Scope, Steps, Unit
-from .attribution.streams import hold_stream
-from .errors import contain, contained
+from .attribution.streams import keep_scope_in_stream
+from .errors import contained
+from .recorder import pending_users, units
 
 
 class AIUsageMiddleware:
@@ -46,13 +47,13 @@ class AIUsageMiddleware:
         if scope is None:
             return self.get_response(request)
         response = None
-        held = False
+        is_kept = False
         try:
             with Steps(scope):
                 response = self.get_response(request)
-            held = bool(_hold(response, scope))
+            is_kept = bool(_keeps_scope(response, scope))
         finally:
-            if not held:
+            if not is_kept:
                 _finish(scope, response)
         return response
 
@@ -62,13 +63,13 @@ class AIUsageMiddleware:
         if scope is None:
             response = await self.get_response(request)
             return cast(HttpResponseBase, response)
-        held = False
+        is_kept = False
         try:
             with Steps(scope):
                 response = await self.get_response(request)
-            held = bool(_hold(response, scope))
+            is_kept = bool(_keeps_scope(response, scope))
         finally:
-            if not held:
+            if not is_kept:
                 await _afinish(scope, response)
         return cast(HttpResponseBase, response)
 
@@ -81,59 +82,27 @@ def _open(request: HttpRequest) -> Scope:
 
 
 @contained
-def _hold(response: Any, scope: Scope) -> bool:
+def _keeps_scope(response: Any, scope: Scope) -> bool:
     """Whether the scope lives on for a streaming body."""
 
     async def adone() -> None:
         await _afinish(scope)
 
-    return hold_stream(
-        response, scope, lambda: _finish(scope), adone, lambda: recorder.finish(scope.unit)
+    return keep_scope_in_stream(
+        response, scope, lambda: _finish(scope), adone, lambda: pending_users.end(scope.unit)
     )
 
 
+# Both are called more than once where a stream ends and is closed afterwards.
+
+
 def _finish(scope: Scope, response: HttpResponseBase | None = None) -> None:
-    """End the unit of work; delivery follows at Django's `request_finished`, or is waited for.
-
-    Called more than once where a stream ends and is closed afterwards.
-    """
-    if wait := _end_here(scope, response):
-        outbox.wake(wait=wait)
-
-
-@contained
-def _end_here(scope: Scope, response: HttpResponseBase | None) -> float:
-    """End the unit of work; return the seconds to wait."""
-    try:
-        if not scope.closed:
-            recorder.resolve_routed(scope.unit)
-    finally:
-        has_calls = _end(scope, response)
-    if has_calls and outbox.inline():
-        outbox.wake()
-    return scope.unit.wait() if has_calls else 0.0
+    if not scope.closed:
+        scope.closed = True
+        units.finish(scope.unit, response)
 
 
 async def _afinish(scope: Scope, response: HttpResponseBase | None = None) -> None:
-    try:
-        try:
-            if not scope.closed:
-                await recorder.aresolve_routed(scope.unit)
-        finally:
-            has_calls = _end(scope, response)
-        if has_calls and outbox.inline():
-            await sync_to_async(outbox.wake)()
-        elif has_calls and (wait := scope.unit.wait()):
-            await outbox.awake(wait=wait)
-    except Exception as error:  # noqa: BLE001 -- see errors.contained
-        contain(error, "AIUsageMiddleware")
-
-
-def _end(scope: Scope, response: HttpResponseBase | None) -> bool:
-    """End the unit of work, the first time; says whether a call was made in it."""
-    if scope.closed:
-        return False
-    scope.closed = True
-    recorder.finish(scope.unit, response)
-    recorder.catch_up()
-    return bool(scope.unit.calls)
+    if not scope.closed:
+        scope.closed = True
+        await units.afinish(scope.unit, response)

@@ -13,7 +13,7 @@ from django.db import DatabaseError, connections, transaction
 from django.utils import timezone
 
 from . import conf, daily, outbox, places, recorder
-from .attribution.scope import attribution
+from .attribution.resolve import attribution
 from .attribution.users import Owner, on_event_loop, owner_of
 from .blocks import ai_usage
 from .days import day_of
@@ -140,15 +140,17 @@ def _track(
         # Asked before the call is recorded: inline, it may stand in the row right after.
         before = _day_so_far(user, using) if not writes else daily.Sums()
         event = recorder.record_manually(
-            usage=Usage(prompt_tokens=prompt_tokens, completion_tokens=completion_tokens),
-            section=section,
+            UsageEvent.manual(
+                usage=Usage(prompt_tokens=prompt_tokens, completion_tokens=completion_tokens),
+                section=section,
+                model_name=model_name or "",
+                response_time_ms=response_time_ms,
+                success=bool(success),
+                error_message=error_message or "",
+                metadata=metadata,
+            ),
             owner=owner,
             home=home,
-            model_name=model_name or "",
-            response_time_ms=response_time_ms,
-            success=bool(success),
-            error_message=error_message or "",
-            metadata=metadata,
             write=partial(direct.write, using=using) if writes else None,
             keep=keep,
         )

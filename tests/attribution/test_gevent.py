@@ -22,13 +22,13 @@ from contextvars import ContextVar
 from gevent.greenlet import Greenlet
 from django.contrib.auth.models import User
 from usage_tracking import ai_usage, propagate
-from usage_tracking.attribution import scope
+from usage_tracking.attribution import resolve, scope
 
 theirs = ContextVar("theirs", default="nothing")
 ADA = User(pk=7, username="ada")
 
 def found(_=None):
-    here = scope.attribution()
+    here = resolve.attribution()
     return (here.owner.username if here.owner else None, here.section, theirs.get())
 
 def in_thread():

@@ -22,16 +22,9 @@ from pytest_django import Settings
 from tests.support.cases import check_each
 from usage_tracking import ai_section, ai_usage, errors, propagate
 from usage_tracking.attribution import scope, users
-from usage_tracking.attribution.scope import (
-    Scope,
-    Steps,
-    Unit,
-    attribution,
-    current,
-    enter,
-    leave,
-)
-from usage_tracking.attribution.streams import hold_stream
+from usage_tracking.attribution.resolve import attribution
+from usage_tracking.attribution.scope import Scope, Steps, Unit, current, enter, leave
+from usage_tracking.attribution.streams import keep_scope_in_stream
 from usage_tracking.attribution.users import Owner
 
 ADA = User(pk=7, username="ada")
@@ -386,7 +379,7 @@ class TestHoldStream:
             raise AssertionError
 
         for response in (HttpResponse("page"), None, "text", object()):
-            assert not hold_stream(response, Scope(Unit()), lambda: None, adone)
+            assert not keep_scope_in_stream(response, Scope(Unit()), lambda: None, adone)
 
 
 class TestTravel:

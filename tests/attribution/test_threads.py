@@ -29,14 +29,14 @@ from tests.support.comparison import attributed, only_row, rows
 from tests.support.providers import LIMIT, join, wait_for
 from tests.views import ask
 from usage_tracking import ai_usage, propagate
-from usage_tracking.attribution import scope, threads
+from usage_tracking.attribution import resolve, scope, threads
 
 one_certificate, provider = providers.one_certificate, providers.provider
 stub, user = providers.stub, providers.user
 
 
 def section() -> str:
-    return scope.attribution().section
+    return resolve.attribution().section
 
 
 def in_thread(function: Callable[[], Any], kind: type[threading.Thread] = threading.Thread) -> Any:
@@ -354,7 +354,7 @@ class TestCalls:
         caplog: pytest.LogCaptureFixture,
     ) -> None:
         """A library's worker that one visitor's request happened to start serves everybody."""
-        monkeypatch.setattr(scope, "_warned_of_outliving", False)
+        monkeypatch.setattr(resolve, "_warned_of_outliving", False)
         go = threading.Event()
         started: list[threading.Thread] = []
 
@@ -428,7 +428,7 @@ class TestThreadPool:
 def test_pool_of_processes_does_not_act_for_the_visitor_who_started_it(tmp_path: Path):
     """Its processes are forks, which inherit all; they live on and serve others."""
     (tmp_path / "jobs.py").write_text(
-        "from usage_tracking.attribution.scope import attribution\n"
+        "from usage_tracking.attribution.resolve import attribution\n"
         "def section(_=None):\n"
         "    return attribution().section\n"
     )
@@ -461,7 +461,7 @@ def test_propagated_job_of_a_pool_of_processes_takes_the_scope_along(
     tmp_path: Path, method: str
 ) -> None:
     (tmp_path / "jobs.py").write_text(
-        "from usage_tracking.attribution.scope import attribution\n"
+        "from usage_tracking.attribution.resolve import attribution\n"
         "def told(_=None):\n"
         "    here = attribution()\n"
         "    name = here.owner.username if here.owner else None\n"

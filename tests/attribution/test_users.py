@@ -27,13 +27,14 @@ from tests.support.builders import capture
 from tests.support.children import ROOT
 from tests.support.comparison import attributed, only_row
 from tests.support.waiting import run
-from usage_tracking import ai_usage, blocks, outbox, recorder
+from usage_tracking import ai_usage, block_warnings, outbox, recorder
 from usage_tracking.attribution import users
-from usage_tracking.attribution.scope import attribution
+from usage_tracking.attribution.resolve import attribution
 from usage_tracking.attribution.users import Owner, Pending
 from usage_tracking.middleware import AIUsageMiddleware
 from usage_tracking.models import AIUsageLog
 from usage_tracking.places import NOWHERE
+from usage_tracking.recorder import pending_users
 from usage_tracking.system import forks
 
 URL = "https://api.openai.com/v1/chat/completions"
@@ -174,7 +175,7 @@ class TestNamed:
     def test_what_cannot_be_a_user_is_said_once(
         self, given: Any, user: User, caplog: pytest.LogCaptureFixture
     ) -> None:
-        blocks._warned_of_user.clear()
+        block_warnings._warned_of_user.clear()
         assert [self.call(given), self.call(given)] == [None, None]
         (message,) = [one.getMessage() for one in caplog.records if "must be" in one.getMessage()]
         assert "test_users.py:" in message
@@ -216,18 +217,18 @@ class TestRequest:
 
     def test_user_is_resolved_after_the_response_is_closed(self, lazy: Any) -> None:
         response = self.visit(lazy)
-        recorder.resolve_users()
+        pending_users.resolve()
         assert not is_loaded(lazy), "while middleware around ours may use the session"
         for closer in response._resource_closers:
             closer()
-        recorder.resolve_users()
+        pending_users.resolve()
         assert is_loaded(lazy)
         assert not recorder.has_work()
 
     def test_response_that_another_one_replaces_frees_the_request(self, lazy: Any) -> None:
         response = self.visit(lazy)
         del response
-        recorder.resolve_users()
+        pending_users.resolve()
         assert is_loaded(lazy)
 
     def test_database_that_fails_is_asked_again(self, user: User) -> None:
@@ -239,27 +240,27 @@ class TestRequest:
             return found
 
         self.visit(SimpleLazyObject(load))
-        recorder.resolve_users()
+        pending_users.resolve()
         assert recorder.has_work()
-        recorder.resolve_users()
+        pending_users.resolve()
         assert (answers, recorder.has_work()) == ([], False)
 
     def test_database_that_fails_for_long_is_given_up(
         self, settings: Any, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         settings.AI_USAGE_RAISE_ERRORS = False
-        monkeypatch.setattr(recorder, "UNRESOLVED_SECONDS", -1.0)
+        monkeypatch.setattr(pending_users, "UNRESOLVED_SECONDS", -1.0)
 
         def load() -> Any:
             raise DatabaseError("away")
 
         self.visit(SimpleLazyObject(load))
-        recorder.resolve_users()
+        pending_users.resolve()
         assert not recorder.has_work()
 
     def test_anonymous_visitor_is_nobody(self, db: None) -> None:
         self.visit(SimpleLazyObject(AnonymousUser))
-        recorder.resolve_users()
+        pending_users.resolve()
         assert not recorder.has_work()
 
 

@@ -48,7 +48,7 @@ from tests.capture.test_transports import (
     Canned,
     session,
 )
-from usage_tracking import ai_usage, blocks, errors, outbox, propagate
+from usage_tracking import ai_usage, block_warnings, errors, outbox, propagate
 from usage_tracking.attribution import scope
 from usage_tracking.capture import include_usage
 from usage_tracking.delivery import delivery
@@ -123,8 +123,14 @@ SHELLS = {
             )
         ),
     },
+    "attribution/stepping.py": {
+        "stepped.<locals>.run",
+        "astepped.<locals>.run",
+        "_yield_from",
+    },
+    "recorder/units.py": {"finish"},
     "attribution/streams.py": {
-        "hold_stream.<locals>.close",
+        "keep_scope_in_stream.<locals>.close",
         "_StreamSteps.__next__",
         "_StreamSteps.__del__",
         "_AsyncStreamSteps.__anext__",
@@ -139,19 +145,18 @@ SHELLS = {
         "ai_usage.__call__.<locals>.run",
         "ai_usage.__call__.<locals>.arun",
         "ai_usage._awaited",
-        "ai_usage._hold.<locals>.done",
-        "ai_usage._hold.<locals>.adone",
+        "ai_usage._keeps_scope.<locals>.done",
+        "ai_usage._keeps_scope.<locals>.adone",
         "ai_usage._left",
         "ai_usage._end",
-        "ai_usage._generator.<locals>.run",
-        "ai_usage._asyncgen.<locals>.run",
+        "ai_usage._aend",
+        "ai_usage._drop",
         "UsageHandle.calls",
         "UsageHandle.cost",
         "UsageHandle.total_tokens",
         "Opened.__init__",
-        "Opened.is_settled",
+        "Opened.is_over",
         "_steps",
-        "_stepped",
         "_is_outermost",
     },
     "delivery/listener.py": {"Delivery.nudge", "Delivery.wake"},
@@ -168,8 +173,8 @@ SHELLS = {
         "_finish",
         "AIUsageMiddleware.__call__",
         "AIUsageMiddleware._acall",
-        "_hold.<locals>.<lambda>",
-        "_hold.<locals>.adone",
+        "_keeps_scope.<locals>.<lambda>",
+        "_keeps_scope.<locals>.adone",
     },
     "attribution/scope.py": {
         "Steps.__init__",
@@ -179,6 +184,8 @@ SHELLS = {
         "current",
         "enter",
         "leave",
+    },
+    "attribution/propagation.py": {
         "propagate",
         "_Propagated.__init__",
         "_Propagated.__call__",
@@ -192,8 +199,8 @@ SHELLS = {
 }
 #: Lines that call only what cannot fail: an entry of a dict, a flag, a lock that is held.
 SAFE = re.compile(
-    r"\bunit\.(begin|end)\(\)|\.is_settled\(\)|_is_outermost\(|gate\.release\(\)|return Opened\("
-    r"|recorder\.finish\(|\b_end\(scope|\b_end_here\(scope|self\._close\(opened\)"
+    r"\bunit\.(begin|end)\(\)|\.is_over\(\)|_is_outermost\(|gate\.release\(\)|return Opened\("
+    r"|pending_users\.end\(|units\.a?finish\("
 )
 #: Reached only on other threads of a site, or inside its own containment there.
 ELSEWHERE = {
@@ -258,7 +265,7 @@ def traced(
             return None
         return None if function in SHELLS.get(file, ()) or file in ELSEWHERE else step
 
-    blocks._uses.clear()  # a block that is silent for long is no longer looked at
+    block_warnings._uses.clear()  # a block that is silent for long is no longer looked at
     before = sys.gettrace()
     sys.settrace(enter)
     try:

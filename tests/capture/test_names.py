@@ -12,7 +12,7 @@ from tests.capture.test_transports import ANSWER, ASKED, URL
 from tests.support.comparison import only_row
 from usage_tracking import ai_usage, recorder
 from usage_tracking.attribution.scope import Call
-from usage_tracking.events import Usage
+from usage_tracking.events import Usage, UsageEvent
 from usage_tracking.redaction import MAX_NAME
 
 pytestmark = pytest.mark.django_db
@@ -55,7 +55,7 @@ def test_manual_record_joins_by_the_id_that_was_cut(remembered: list[Call], user
     with ai_usage(section="chat", user=user):
         post(answer, ASKED)
         recorder.record_manually(
-            usage=Usage(prompt_tokens=7, completion_tokens=8), response_id=LONG
+            UsageEvent.manual(usage=Usage(prompt_tokens=7, completion_tokens=8)), response_id=LONG
         )
 
     assert only_row().total_tokens == 15

@@ -33,7 +33,7 @@ from usage_tracking import (
     track_ai_usage,
     track_ai_usage_safe,
 )
-from usage_tracking.attribution.scope import attribution
+from usage_tracking.attribution.resolve import attribution
 from usage_tracking.delivery import Delivery, delivery, direct
 from usage_tracking.delivery.worker import Worker
 from usage_tracking.events import UsageEvent

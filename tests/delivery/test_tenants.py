@@ -20,7 +20,7 @@ from usage_tracking import ai_usage, outbox, places, recorder
 from usage_tracking.delivery import delivery
 from usage_tracking.delivery.batches import Batch
 from usage_tracking.delivery.writer import PATIENCE
-from usage_tracking.events import Usage, utc_now
+from usage_tracking.events import Usage, UsageEvent, utc_now
 from usage_tracking.middleware import AIUsageMiddleware
 from usage_tracking.models import AIUsageLog
 from usage_tracking.outbox import Outbox
@@ -177,7 +177,7 @@ def test_visitor_of_a_routed_database_is_found_before_the_page_ends(box, router)
 
     def page(request: Any) -> Any:
         with ai_usage(section="chat"):
-            recorder.record_manually(usage=Usage(prompt_tokens=1))
+            recorder.record_manually(UsageEvent.manual(usage=Usage(prompt_tokens=1)))
         return HttpResponse()
 
     request = RequestFactory().get("/")

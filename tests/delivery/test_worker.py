@@ -41,7 +41,7 @@ from tests.support.commands import run_command
 from tests.support.ledger import assert_in_step, read_days
 from tests.support.threads import run_in_threads
 from tests.support.waiting import PATIENCE, join, wait_for, wait_until
-from usage_tracking import ai_usage, outbox, recorder, track_ai_usage
+from usage_tracking import ai_usage, outbox, track_ai_usage
 from usage_tracking.attribution import scope
 from usage_tracking.attribution.scope import Attribution, Call, Unit
 from usage_tracking.attribution.users import Pending
@@ -61,7 +61,7 @@ from usage_tracking.events import Usage, UsageEvent, utc_now
 from usage_tracking.models import AIUsageLog, AIUsageTracking
 from usage_tracking.outbox import MemoryOutbox, Outbox
 from usage_tracking.pricing import table
-from usage_tracking.recorder import record_manually
+from usage_tracking.recorder import pending_users, record_manually
 
 pytestmark = pytest.mark.django_db
 
@@ -368,7 +368,7 @@ class TestInline:
     def test_tests_of_a_site_do_not_see_each_other(self, transactional_db: None):
         def call_on_a_loop() -> None:
             async def call() -> None:
-                record_manually(usage=Usage(prompt_tokens=1), section="loop")
+                record_manually(UsageEvent.manual(usage=Usage(prompt_tokens=1), section="loop"))
 
             async_to_sync(call)()
 
@@ -380,7 +380,9 @@ class TestInline:
                 with rolled_back():
                     track_ai_usage(user, "rolled_back", 1, 1)
                 with rolled_back():
-                    record_manually(usage=Usage(prompt_tokens=1), section="unattributed")
+                    record_manually(
+                        UsageEvent.manual(usage=Usage(prompt_tokens=1), section="unattributed")
+                    )
                 outbox.put(make_event(section="ghost", user_id="999999", username="ghost"))
                 call_on_a_loop()
 
@@ -626,7 +628,7 @@ class TestDeliver:
         assert box.is_empty()
 
     @pytest.mark.parametrize(
-        ("module", "name"), [(deliverer, "open_units"), (recorder, "_unresolved")]
+        ("module", "name"), [(deliverer, "open_units"), (pending_users, "_unresolved")]
     )
     def test_unit_that_ends_between_two_looks_at_its_event_leaves_it_unwritten(
         self, box, monkeypatch, module, name
@@ -637,7 +639,7 @@ class TestDeliver:
             def __contains__(self, key: object) -> bool:
                 found = super().__contains__(key)
                 if unit.open:
-                    recorder.finish(unit)
+                    pending_users.end(unit)
                 return found
 
         unit = Unit()
@@ -646,7 +648,7 @@ class TestDeliver:
         visitor = Pending(SimpleLazyObject(lambda: make_user("ada")))
         unit.remember(Call(event, Attribution(None, visitor, "chat", {}, unit, None), ""))
         box.put(event)
-        monkeypatch.setattr(recorder, "_unresolved", {})
+        monkeypatch.setattr(pending_users, "_unresolved", {})
         monkeypatch.setattr(module, name, Looked(getattr(module, name)))
 
         events = [event for batch in box.batches(500, Deliverer()._defers) for event in batch]

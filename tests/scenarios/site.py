@@ -24,7 +24,7 @@ from rest_framework.response import Response
 from tests.support.waiting import wait_until
 from tests.views import aask, aask_for_stream, ask, ask_for_stream
 from usage_tracking import ai_section, ai_usage
-from usage_tracking.attribution import scope
+from usage_tracking.attribution import resolve
 
 #: How many calls a view makes, where it is not one.
 CALLS = {"fanout": 3, "gather": 3}
@@ -137,7 +137,7 @@ def signup(request: HttpRequest) -> HttpResponse:
 def outlive(request: HttpRequest) -> HttpResponse:
     _ = request.user.pk  # as a view does that has any user in it
     prompt = request.GET["q"]  # uWSGI empties a request that has been answered
-    unit = scope.attribution().unit
+    unit = resolve.attribution().unit
 
     def later() -> None:
         wait_until(lambda: not unit.open, awaited="the end of the request")

@@ -10,7 +10,7 @@ from typing import Any
 from django.contrib.auth.models import User
 from django.db import connection, transaction
 
-from usage_tracking.attribution.scope import attribution
+from usage_tracking.attribution.resolve import attribution
 from usage_tracking.events import REPORTED, UsageEvent, utc_now, uuid7
 from usage_tracking.models import AIUsageLog
 from usage_tracking.recorder import record

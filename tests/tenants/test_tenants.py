@@ -282,16 +282,16 @@ from django.contrib.auth.models import User
 from tests.tenants.routing import active
 from usage_tracking import outbox
 from usage_tracking.recorder import record_manually
-from usage_tracking.events import Usage
+from usage_tracking.events import Usage, UsageEvent
 from usage_tracking.attribution.users import owner_of
 from usage_tracking.delivery.worker import Worker
 Worker.start = lambda self: None
 def ask():
-    record_manually(usage=Usage(prompt_tokens=1), section="nobody")
+    record_manually(UsageEvent.manual(usage=Usage(prompt_tokens=1), section="nobody"))
 for name in ("one", "two"):
     with active(name):
         owner = owner_of(User.objects.get())
-        record_manually(usage=Usage(prompt_tokens=1), section=name, owner=owner)
+        record_manually(UsageEvent.manual(usage=Usage(prompt_tokens=1), section=name), owner=owner)
 os._exit(0)
 """
 

@@ -7,7 +7,6 @@ scopes inside it and remembers its latest calls, so that more can be said of the
 
 from __future__ import annotations
 
-import functools
 import itertools
 import os
 import threading
@@ -16,18 +15,15 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextvars import Context, ContextVar
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
 from django.http import HttpRequest
 
 from .. import conf
-from ..errors import contained
-from ..log import logger
-from ..places import NOWHERE, Place, has_many, here
-from ..redaction import clean_metadata
+from ..places import NOWHERE, Place, here
 from ..system import files
 from ..system.test_runs import running_test
-from .users import Connection, Owner, Pending, loaded, owner_of
+from .users import Connection, Owner, Pending
 
 if TYPE_CHECKING:
     from ..events import UsageEvent
@@ -87,8 +83,8 @@ class Unit:
     """
 
     __slots__ = (
-        *("_section", "began", "calls", "ended", "id", "in_use", "open"),
-        *("pending", "pid", "request", "test", "within"),
+        *("began", "calls", "ended", "id", "in_use", "open"),
+        *("pending", "pid", "request", "test", "view_section", "within"),
     )
 
     def __init__(
@@ -108,7 +104,8 @@ class Unit:
         #: request.
         self.pending: list[Call] = []
         self.in_use = False
-        self._section: str | None = None
+        #: The section that its view asks for, None before it was looked for.
+        self.view_section: str | None = None
 
     def begin(self) -> None:
         self.open = True
@@ -141,20 +138,6 @@ class Unit:
         self.calls.append(call)
         if call.pending is not None:
             self.pending.append(call)
-
-    @contained
-    def view_section(self) -> str:
-        """The section that the view of this unit's request asks for, "" if it asks for none."""
-        if self.request is None:
-            return ""
-        if isinstance(self.request, Connection):
-            return _section_of_view(self.request.view)
-        if self._section is None:
-            match = self.request.resolver_match
-            if match is None:
-                return ""  # a middleware's call, before the view is known
-            self._section = _section_of(match)
-        return self._section
 
 
 #: The open units of this process by id. A fork begins without: its threads are gone.
@@ -239,8 +222,6 @@ class Attribution:
 
 
 _scope: ContextVar[Scope | None] = ContextVar("ai_usage_scope", default=None)
-# Calls outside every scope still belong together where they share a thread or an asyncio task.
-_loose: ContextVar[Unit | None] = ContextVar("ai_usage_loose_unit", default=None)
 
 
 def current() -> Scope | None:
@@ -289,144 +270,3 @@ class Steps:
     def __exit__(self, *_: object) -> None:
         self._mine = _scope.get()
         _scope.set(self._theirs)
-
-
-def propagate(function: F) -> F:
-    """Return `function` so that it runs in the scope that is current now, wherever it is called.
-
-    For threads, executors and callbacks that are not patched, and for the jobs of a process pool.
-    It carries our variable and no other. Pickled, it takes along the user if loaded, the section
-    and the metadata; a process that it reaches by a fork alone has the same scope.
-    """
-    return cast(F, _Propagated(function, _scope.get()))
-
-
-class _Propagated:
-    """A function and the scope that it runs in."""
-
-    def __init__(self, function: Callable[..., Any], scope: Scope | None) -> None:
-        functools.update_wrapper(self, function)
-        self._ai_usage = function, scope
-
-    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
-        function, scope = self._ai_usage
-        with Steps(scope):
-            return function(*args, **kwargs)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        function, scope = self._ai_usage
-        return _unpickled, (function, _sent(scope))
-
-
-@contained
-def _sent(scope: Scope | None) -> dict[str, Any] | None:
-    """What another process is told of `scope`; a user that is not loaded is not looked up."""
-    with Steps(scope):
-        seen = attribution()
-    if seen.scope is None:
-        return None
-    section = seen.scope.section or seen.unit.view_section()
-    return {
-        "section": section,
-        "user": seen.owner,
-        "metadata": clean_metadata(dict(seen.metadata)),
-        "home": seen.scope.home,
-    }
-
-
-def _unpickled(function: Callable[..., Any], sent: dict[str, Any] | None) -> _Propagated:
-    return _Propagated(function, None if sent is None else Scope(Unit(), **sent))
-
-
-def attribution() -> Attribution:
-    """Reads the scope in force, without surprises for the host: see `_owner`."""
-    scope = _scope.get()
-    if scope is None:
-        unit = _loose.get()
-        if unit is None or unit.pid != os.getpid() or unit.test is not running_test():
-            unit = Unit()
-            _loose.set(unit)
-        return Attribution(None, None, conf.default_section(), {}, unit, None, here())
-    unit = scope.unit
-    if unit.is_outlived():
-        return _outlived(unit, scope)
-    source = scope.user if scope.user is not None else unit.request
-    owner, pending = (source is not None and _owner(source, unit)) or (None, None)
-    section = scope.section or unit.view_section() or conf.default_section()
-    # A thread of a pool belongs to no tenant, the request that has given it work does.
-    place, home = here(unit.request), scope.home
-    if place == NOWHERE:
-        place = home
-    if place == NOWHERE and has_many():
-        # Nothing names a tenant but the user, who was loaded after the scope began.
-        place = home = here(unit.request, user=loaded(source))
-    if place.users != home.users or not place.has_users:
-        owner = pending = None  # the same key would be another person there
-    return Attribution(owner, pending, section, scope.metadata, unit, scope, place)
-
-
-def _outlived(unit: Unit, scope: Scope) -> Attribution:
-    """The attribution of a thread that goes on long after its request.
-
-    It may be a worker that serves everybody and was only started by one visitor's request: what
-    it calls is nobody's, rather than that visitor's.
-    """
-    global _warned_of_outliving
-    if not _warned_of_outliving:
-        _warned_of_outliving = True
-        logger.warning(
-            "[TRACK_WARNING] A thread or task makes AI calls %d s after the request that started "
-            "it; they are unattributed. Name their user there: with ai_usage(user=..., "
-            "section=...)",
-            OUTLIVE,
-        )
-    return Attribution(None, None, conf.default_section(), {}, unit, None, here())
-
-
-_warned_of_outliving = False
-
-
-@contained
-def _owner(source: Any, unit: Unit) -> tuple[Owner | None, Pending | None]:
-    """Return the user if somebody has loaded it, else the pending one; see `recorder.finish`.
-
-    The request to the provider must not wait for a query. A forked process leaves the user of its
-    parent's request alone: to load it would take the parent's connections.
-    """
-    user = loaded(source)
-    if isinstance(user, Pending):
-        return None, user.during(unit.request) if unit.pid == os.getpid() else None
-    return owner_of(user), None
-
-
-def ai_section(section: str) -> Callable[[F], F]:
-    """Decorates a view, or the class of one or of a consumer, whose AI calls go to `section`."""
-
-    def mark(view: F) -> F:
-        cast(Any, view).ai_section = section
-        return view
-
-    return mark
-
-
-def _section_of(match: Any) -> str:
-    namespaces = [":".join(match.namespaces[:n]) for n in range(len(match.namespaces), 0, -1)]
-    return _section_of_view(match.func, match.view_name, *namespaces)
-
-
-def _section_of_view(function: Any, *names: str) -> str:
-    """The section of a view, a consumer or an ASGI application; `names` are those of its URL."""
-    if function is None:
-        return ""
-    view = next(filter(None, (getattr(function, name, None) for name in _CLASSES)), function)
-    section = getattr(view, "ai_section", "") or getattr(function, "ai_section", "")
-    if section:
-        return str(section)
-    if not hasattr(view, "__qualname__"):
-        view = type(view)  # an application that is an object
-    path = f"{getattr(view, '__module__', '')}.{getattr(view, '__qualname__', '')}"
-    return conf.mapped_section(path, *names)
-
-
-#: Where the function that serves a class-based view, one of REST framework or a consumer names it.
-_CLASSES = ("view_class", "cls", "consumer_class")

@@ -9,7 +9,7 @@ from ..log import logger
 from .scope import Scope, Steps
 
 
-def hold_stream(
+def keep_scope_in_stream(
     response: Any,
     scope: Scope,
     done: Callable[[], None],

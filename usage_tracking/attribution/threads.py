@@ -22,7 +22,8 @@ import wrapt
 from .. import conf
 from ..errors import contained
 from ..system.patching import patch, unpatch
-from .scope import Scope, Steps, context_of, current, propagate
+from .propagation import propagate
+from .scope import Scope, Steps, context_of, current
 
 #: What each way of handing a job to a `multiprocessing.pool.ThreadPool` ends in.
 _POOL_METHODS = ("apply_async", "_map_async", "imap", "imap_unordered")

@@ -17,7 +17,8 @@ from functools import partial
 from typing import Any
 
 from .. import conf, outbox, recorder
-from ..attribution.scope import Attempt, attribution
+from ..attribution.resolve import attribution
+from ..attribution.scope import Attempt
 from ..errors import contain, contained
 from ..events import UNKNOWN, Usage, UsageEvent, named_uuid7, utc_now, uuid7
 from ..formats import READERS

@@ -14,7 +14,7 @@ import threading
 from types import ModuleType
 from typing import Any, cast
 
-from usage_tracking.attribution.scope import attribution
+from usage_tracking.attribution.resolve import attribution, view_section
 from usage_tracking.attribution.users import Owner, resolve_here
 from usage_tracking.delivery import delivery
 from usage_tracking.errors import contained
@@ -51,7 +51,7 @@ def _send(headers: dict[str, Any], **_: Any) -> None:
     here = attribution()
     if here.scope is not None:
         sent: dict[str, Any] = {
-            "section": here.scope.section or here.unit.view_section(),
+            "section": here.scope.section or view_section(here.unit),
             "metadata": clean_metadata(_without_task(here.metadata)),
         }
         # The worker will not have the request: this is the only moment to look the user up.

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from usage_tracking import conf, outbox, recorder
+from usage_tracking import conf
 from usage_tracking.attribution.scope import Scope, Unit, enter, leave
 from usage_tracking.attribution.users import Owner
 from usage_tracking.errors import contained
 from usage_tracking.places import Place
+from usage_tracking.recorder import units
 
 _scopes: dict[str, Scope] = {}
 
@@ -47,20 +48,9 @@ def begin(
 
 def end(task_id: str) -> None:
     """Close the scope of a task and deliver its calls; wait for that as AI_USAGE_WAIT says."""
-    wait = _close(task_id)
-    if wait is not None:
-        outbox.wake(wait=wait)
-
-
-@contained
-def _close(task_id: str) -> float | None:
-    """Return the seconds to wait, None if the task ran inside a unit of work that goes on."""
     scope = _scopes.pop(task_id, None)
     if scope is None:
-        return None
-    leave(scope)
-    if scope.parent is not None:
-        return None
-    recorder.finish(scope.unit)
-    recorder.catch_up()
-    return scope.unit.wait()
+        return
+    contained(leave)(scope)
+    if scope.parent is None:  # else it ran inside a unit of work that goes on
+        units.finish(scope.unit)

@@ -20,6 +20,7 @@ from ..attribution.scope import open_units
 from ..attribution.users import on_event_loop
 from ..events import UsageEvent, utc_now
 from ..log import logger, one_line
+from ..recorder import pending_users
 from ..redaction import clean_error
 from ..related_users import LOCK_TIMEOUT
 from ..system.interruptions import from_outside
@@ -181,7 +182,7 @@ class Deliverer:
             age = (utc_now() - event.created_at).total_seconds() - event.response_time_ms / 1000
             if age < sqlite.DEFERRED_FOR:
                 return True
-        if recorder.is_unresolved(event):
+        if pending_users.is_unresolved(event):
             return True
         tried = self._tried.get(event.id)
         return tried is not None and time.monotonic() - tried < RETRY_MISSING_USER
@@ -313,15 +314,15 @@ def _by_place(events: Iterable[UsageEvent]) -> dict[_At, list[UsageEvent]]:
 
 def _resolve_users(using: str, *, patient: bool) -> None:
     """Resolve the users of calls; do not wait for a table that another transaction has locked."""
-    if not recorder.has_unresolved():
+    if not pending_users.exist():
         return
     if not patient or connections[using].vendor != "postgresql":
-        recorder.resolve_users()
+        pending_users.resolve()
         return
     with transaction.atomic(using=using):
         with connections[using].cursor() as cursor:
             cursor.execute("SELECT set_config('lock_timeout', %s, true)", [LOCK_TIMEOUT])
-        recorder.resolve_users()
+        pending_users.resolve()
 
 
 def _reads_from_outside(unit: str) -> bool:

@@ -20,7 +20,7 @@ from django.db import router, transaction
 from django.utils import timezone
 
 from .. import conf, outbox
-from ..attribution.scope import attribution
+from ..attribution.resolve import attribution
 from ..blocks import ai_usage
 from ..capture import selftest
 from ..delivery import delivery

@@ -1,0 +1,41 @@
+"""What is learned of a call after its event was stored: each time a new revision of the event."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from .. import conf, outbox
+from ..attribution.scope import Call
+from ..attribution.users import Owner
+from ..events import UsageEvent
+
+#: Called with each event and each new revision of one: see `testing`.
+listeners: list[Callable[[UsageEvent], None]] = []
+
+
+def put(event: UsageEvent, *, is_written: bool = False) -> None:
+    """Store an event in the outbox, unless it is written to the database already."""
+    if not conf.enabled():
+        return
+    for see in tuple(listeners):
+        see(event)
+    if not is_written:
+        outbox.put(event)
+
+
+def amend(call: Call, **changes: Any) -> None:
+    """Change the event of a call and store the new revision."""
+    before = call.event
+    call.event = before.amended(**changes)
+    if call.scope is not None:
+        for observer in call.scope.observers():
+            observer.amended(before, call.event)
+    put(call.event)
+
+
+def attribute(call: Call, owner: Owner | None) -> None:
+    """Give a call the user that was pending; None if there is none."""
+    call.pending = None
+    if owner is not None and call.event.user_id is None:
+        amend(call, user_id=owner.id, username=owner.username)

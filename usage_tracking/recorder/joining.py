@@ -1,0 +1,129 @@
+"""Which captured call a manual record is about, and what it adds to that call."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from ..attribution.scope import Attempt, Attribution, Call, Scope, Unit
+from ..attribution.users import Owner
+from ..events import MANUAL, UNKNOWN, UsageEvent
+from ..redaction import clean_metadata
+
+#: Seconds for which a call made outside every open unit waits for a manual record to join it.
+JOINABLE = 60.0
+
+
+def find(attributed: Attribution, reported: UsageEvent, response_id: str) -> Call | None:
+    """Return the newest captured call of the unit that `reported` is about."""
+    unit, block = attributed.unit, attributed.scope
+    oldest = 0.0 if unit.open else time.monotonic() - JOINABLE
+    for call in reversed(unit.calls):
+        if call.joined or call.at < oldest or _place(call.event) != _place(reported):
+            continue
+        if _is_about(reported, call, response_id, in_block=_is_inside(call.scope, block)):
+            return call
+    return None
+
+
+def changes(captured: UsageEvent, reported: UsageEvent, owner: Owner | None) -> dict[str, Any]:
+    """Return what `reported` changes in `captured`.
+
+    The wire is believed; what only the site knows is added.
+    """
+    found: dict[str, Any] = {
+        "section": reported.section or captured.section,
+        "provider": _known(captured.provider) or reported.provider or captured.provider,
+        "model_name": captured.model_name or reported.model_name,
+        "operation": captured.operation or reported.operation,
+        "response_time_ms": captured.response_time_ms or reported.response_time_ms,
+        "success": captured.success and reported.success,
+        "error_message": captured.error_message or reported.error_message,
+        "metadata": clean_metadata({**captured.metadata, **reported.metadata}),
+    }
+    if owner is not None:
+        found |= {"user_id": owner.id, "username": owner.username}
+    if not captured.usage.known and (reported.prompt_tokens or reported.completion_tokens):
+        found |= {
+            "prompt_tokens": reported.prompt_tokens,
+            "completion_tokens": reported.completion_tokens,
+            "cached_tokens": reported.cached_tokens,
+            "cache_write_tokens": reported.cache_write_tokens,
+            "reasoning_tokens": reported.reasoning_tokens,
+            "cost": reported.cost,
+            "usage_source": MANUAL,
+        }
+    return found
+
+
+def failed_attempts(call: Call, unit: Unit) -> list[Call]:
+    """Return the failed attempts that the SDK has repeated as `call`, the latest first.
+
+    These are the ones that its SDK has repeated inside of a single call, and says so. What a loop
+    of the site repeats is left alone: the same request may come from the next user of a thread.
+    """
+    calls = list(unit.calls)
+    found: list[Call] = []
+    later = call
+    for earlier in reversed(calls[: calls.index(call)]):
+        if later.attempt is None:
+            break
+        if earlier.attempt is None or earlier.attempt.worker != later.attempt.worker:
+            continue
+        if not _is_repeated(earlier, earlier.attempt, later, later.attempt):
+            break
+        found.append(earlier)
+        later = earlier
+    return found
+
+
+def _is_repeated(failed: Call, attempt: Attempt, call: Call, again: Attempt) -> bool:
+    if failed.joined or failed.event.success or call.at - failed.at > JOINABLE:
+        return False
+    if (attempt.key, attempt.asked) != (again.key, again.asked):
+        return False
+    if _place(failed.event) != _place(call.event):
+        return False
+    if again.number is None or attempt.number is None:
+        return again.number is attempt.number and bool(again.key)
+    return again.number == attempt.number + 1
+
+
+def _place(event: UsageEvent) -> tuple[str, str]:
+    return event.database, event.schema
+
+
+def _is_inside(scope: Scope | None, block: Scope | None) -> bool:
+    while scope is not None and scope is not block:
+        scope = scope.parent
+    return scope is block or block is None
+
+
+def _is_about(reported: UsageEvent, call: Call, response_id: str, *, in_block: bool) -> bool:
+    if response_id and call.response_id:
+        return response_id == call.response_id
+    captured = call.event
+    # 0/0 is what a hand-written tracker passes when it knows nothing.
+    has_tokens = bool(reported.prompt_tokens or reported.completion_tokens)
+    if captured.usage.known and has_tokens:
+        return _agree(reported.prompt_tokens, captured.prompt_tokens) and _agree(
+            reported.completion_tokens, captured.completion_tokens
+        )
+    if not in_block or (has_tokens and reported.success and not captured.success):
+        return False  # the call of another block, or the failed attempt before the reported one
+    return _may_be(reported.provider, _known(captured.provider)) and _may_be(
+        reported.model_name, captured.model_name
+    )
+
+
+def _agree(reported: int | None, captured: int | None) -> bool:
+    return reported is None or reported == (captured or 0)
+
+
+def _known(provider: str) -> str:
+    return "" if provider == UNKNOWN else provider
+
+
+def _may_be(reported: str, captured: str) -> bool:
+    """Return whether two names may mean the same: one is unknown, or a dated variant of it."""
+    return not reported or not captured or reported in captured or captured in reported
