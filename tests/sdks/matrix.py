@@ -1,7 +1,7 @@
-"""The table of docs/sdks.md, from what the sessions of noxfile.py have tried.
+"""Generate the table of docs/sdks.md from the results of the SDK sessions in noxfile.py.
 
-python -m tests.sdks.matrix           writes it
-python -m tests.sdks.matrix --check   fails if it is not what was tried
+python -m tests.sdks.matrix           write the table
+python -m tests.sdks.matrix --check   fail if the table does not match the results
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / ".nox" / "sdk-results"
 REQUIREMENTS = ROOT / "tests" / "sdks" / "requirements"
 DOCS = ROOT / "docs" / "sdks.md"
-BEGIN = "<!-- What follows is written by `make docs-sdks`. -->\n"
-END = "<!-- What was written by `make docs-sdks` ends here. -->\n"
+BEGIN = "<!-- `make docs-sdks` generates the table below. -->\n"
+END = "<!-- End of the table that `make docs-sdks` generates. -->\n"
 
 HEAD = """\
 | SDK | version | sync over | async over | calls | streamed | captured |
@@ -29,17 +29,18 @@ HEAD = """\
 
 
 def read_results() -> list[Result]:
-    """What every session tried; a session that left nothing is an error, not a gap."""
+    """Return the results of all sessions. A session without results is an error."""
     results: list[Result] = []
     for requirements in sorted(REQUIREMENTS.glob("*.txt")):
         path = RESULTS / f"{requirements.stem}.json"
         if not path.exists():
-            raise SystemExit(f"Session {requirements.stem} has no results: run `make test-sdks`.")
+            raise SystemExit(f"Session {requirements.stem} has no results. Run `make test-sdks`.")
         results += [Result(**result) for result in json.loads(path.read_text())]
     return results
 
 
 def table(results: Iterable[Result]) -> str:
+    """Return the Markdown table, with one line per release of an SDK."""
     groups: dict[tuple[str, str], list[Result]] = {}
     for result in results:
         groups.setdefault((result.sdk, result.version), []).append(result)
@@ -48,11 +49,11 @@ def table(results: Iterable[Result]) -> str:
 
 
 def page(text: str, generated: str) -> str:
-    """`text` with what stands between the markers replaced."""
+    """Return `text` with `generated` between the markers."""
     before, begin, rest = text.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not (begin and end):
-        raise SystemExit(f"{DOCS.name} has lost the markers of its table.")
+        raise SystemExit(f"{DOCS.name} has no markers for the table.")
     return f"{before}{BEGIN}\n{generated}\n{END}{after}"
 
 
@@ -85,24 +86,24 @@ def _calls(results: Iterable[Result]) -> str:
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.sdks.matrix", description=__doc__)
-    parser.add_argument("--check", action="store_true", help="write nothing, compare")
+    parser.add_argument("--check", action="store_true", help="compare only, write nothing")
     options = parser.parse_args(argv)
-    is_there = DOCS.read_text()
-    tried = page(is_there, table(read_results()))
+    current = DOCS.read_text()
+    generated = page(current, table(read_results()))
     if not options.check:
-        DOCS.write_text(tried)
+        DOCS.write_text(generated)
         return 0
-    if is_there == tried:
+    if current == generated:
         return 0
     sys.stdout.writelines(
         difflib.unified_diff(
-            is_there.splitlines(keepends=True),
-            tried.splitlines(keepends=True),
+            current.splitlines(keepends=True),
+            generated.splitlines(keepends=True),
             "docs/sdks.md",
-            "what was tried",
+            "results",
         )
     )
-    print("docs/sdks.md is not what was tried: run `make docs-sdks`.", file=sys.stderr)
+    print("docs/sdks.md does not match the results. Run `make docs-sdks`.", file=sys.stderr)
     return 1
 
 
