@@ -1,1 +1,1 @@
-"""The demo site: a small Django project that uses `usage_tracking` the way a real one would."""
+"""Demo site: a small Django project that uses `usage_tracking` as a real site does."""

@@ -1,3 +1,5 @@
+"""ASGI entry point of the demo site."""
+
 from __future__ import annotations
 
 import os
@@ -7,5 +9,5 @@ from django.core.asgi import get_asgi_application
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "project.settings")
 
-# As in wsgi.py: static files without another server.
+# Serves static files too: see wsgi.py.
 application = ASGIStaticFilesHandler(get_asgi_application())

@@ -1,4 +1,4 @@
-"""How clients of the API log in."""
+"""Authentication of API clients."""
 
 from __future__ import annotations
 
@@ -6,6 +6,6 @@ from rest_framework.authentication import TokenAuthentication
 
 
 class BearerAuthentication(TokenAuthentication):
-    """`Authorization: Bearer <token>`, as most clients send it."""
+    """Authenticate the header `Authorization: Bearer <token>`, which most clients send."""
 
     keyword = "Bearer"

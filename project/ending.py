@@ -1,3 +1,5 @@
+"""Waiting for Ctrl-C or SIGTERM."""
+
 from __future__ import annotations
 
 import signal
@@ -7,21 +9,22 @@ from types import FrameType
 
 
 class EndSignal:
-    """Ctrl-C or SIGTERM, from the moment this is made on.
+    """Handle Ctrl-C and SIGTERM in this process, starting when an instance is created.
 
-    Both stay harmless afterwards: a second one does not cut the end short. A flag and not a
-    `threading.Event`, whose lock hangs a handler that interrupts another one.
+    The handlers stay installed, so that a second signal does not interrupt the shutdown. They set a
+    flag, not a `threading.Event`, because the lock of an Event hangs a handler that interrupts
+    another one.
     """
 
     def __init__(self) -> None:
-        self._came = False
+        self._received = False
         for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, self._note)
+            signal.signal(number, self._receive)
 
     def wait(self, is_needed: Callable[[], bool] = lambda: True) -> None:
-        """Returns when the signal has come, or soon after `is_needed` is no longer true."""
-        while not self._came and is_needed():
+        """Return when a signal arrives, or shortly after `is_needed` returns False."""
+        while not self._received and is_needed():
             time.sleep(0.2)
 
-    def _note(self, number: int, frame: FrameType | None) -> None:
-        self._came = True
+    def _receive(self, number: int, frame: FrameType | None) -> None:
+        self._received = True

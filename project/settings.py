@@ -1,6 +1,6 @@
-"""Settings of the demo site. Everything that differs between machines comes from the environment.
+"""Settings of the demo site, read from environment variables.
 
-The defaults are for development on one machine; with DEBUG off, SECRET_KEY has none.
+The defaults suit development on one machine. Without DEBUG, SECRET_KEY has no default.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ DEBUG = env.bool("DEBUG", default=True)
 SECRET_KEY = env("SECRET_KEY", default="")
 if not SECRET_KEY:
     if not DEBUG:
-        raise ImproperlyConfigured("Set SECRET_KEY in the environment: DEBUG is off.")
-    SECRET_KEY = "for development only"  # noqa: S105 - and for nothing else
+        raise ImproperlyConfigured("SECRET_KEY must be set in the environment if DEBUG is off.")
+    SECRET_KEY = "for development only"  # noqa: S105 - refused without DEBUG
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
 CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
 
@@ -71,13 +71,13 @@ TEMPLATES = [
 ]
 
 DATABASES = {"default": env.db("DATABASE_URL", default=f"sqlite:///{BASE_DIR}/db.sqlite3")}
-# On for every view: what a view does is undone when it raises. Its AI calls are not, they cost.
+# Rolls back what a view wrote if it raises. Its AI calls stay recorded, because they cost money.
 DATABASES["default"]["ATOMIC_REQUESTS"] = env.bool("ATOMIC_REQUESTS", default=True)
 if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
     DATABASES["default"]["OPTIONS"] = {
         "timeout": 20,
-        # A transaction that reads first and writes later would else meet "database is locked"
-        # at once, without waiting: https://docs.djangoproject.com/en/5.2/ref/databases/#sqlite-notes
+        # Without it, a transaction that reads before it writes can fail at once with "database is
+        # locked": https://docs.djangoproject.com/en/5.2/ref/databases/#sqlite-notes
         "transaction_mode": "IMMEDIATE",
         "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
     }
@@ -101,7 +101,7 @@ TIME_ZONE = env("TIME_ZONE", default="UTC")
 USE_TZ = True
 STATIC_URL = "static/"
 
-# The terminal, or a file that LOG_FILE names.
+# Logs to the terminal, or to the file LOG_FILE.
 LOG_FILE = env("LOG_FILE", default="")
 LOGGING = {
     "version": 1,
@@ -137,8 +137,8 @@ SPECTACULAR_SETTINGS = {
     "SERVE_INCLUDE_SCHEMA": False,
 }
 
-# The AI providers. Without anything in the environment they are the stub on this machine
-# (`python -m project.stub`), which takes any key; a provider's own key goes to its own URL only.
+# The AI providers. The default is the stub on this machine (`python -m project.stub`), which
+# accepts any key. A provider's real key is only sent to the URL that is set for that provider.
 AI_PROVIDER_URL = env("AI_PROVIDER_URL", default="http://127.0.0.1:9100")
 OPENAI_URL = env("OPENAI_BASE_URL", default="")
 ANTHROPIC_URL = env("ANTHROPIC_BASE_URL", default="")
@@ -150,7 +150,7 @@ OPENAI_URL = OPENAI_URL or f"{AI_PROVIDER_URL}/openai/v1"
 ANTHROPIC_URL = ANTHROPIC_URL or f"{AI_PROVIDER_URL}/anthropic"
 GEMINI_URL = GEMINI_URL or f"{AI_PROVIDER_URL}/google"
 
-# The stub is a gateway: it speaks three providers' formats at an address of its own.
+# The stub is a gateway: it serves the wire formats of three providers at its own address.
 AI_USAGE_GATEWAYS = {
     f"{urlsplit(AI_PROVIDER_URL).netloc}/{provider}": provider
     for provider in ("openai", "anthropic", "google")

@@ -1,1 +1,1 @@
-"""A site that talks to language models in every way that sites do."""
+"""Chat app that calls language models in all the ways that sites do."""

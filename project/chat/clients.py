@@ -1,7 +1,7 @@
-"""The providers' SDKs, pointed where the settings say.
+"""Clients of the providers' SDKs, configured from the settings.
 
-They are imported when they are first needed: together they take seconds, and most management
-commands need none of them.
+Each SDK is imported on first use: importing all of them takes seconds, and most management commands
+need none of them.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def openai_client() -> OpenAI:
 
 
 def async_openai_client() -> AsyncOpenAI:
-    """A new one each time: its connections belong to the event loop that opened them."""
+    """Return a new client: its connections belong to the event loop that opened them."""
     from openai import AsyncOpenAI
 
     return AsyncOpenAI(base_url=_setting("OPENAI_URL"), api_key=_setting("OPENAI_KEY"))
@@ -54,6 +54,6 @@ def gemini_client() -> Gemini:
 
 
 def _setting(name: str) -> str:
-    # By name, for the type checker knows the settings of the tests only.
+    # By name, because the type checker only knows the settings of the tests.
     value: str = getattr(settings, name)
     return value

@@ -1,4 +1,4 @@
-"""What the visitor asked, and the plain way to have it answered."""
+"""Read the visitor's question, and send it to each provider."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ MAX_QUESTION = 2000
 
 
 def question_in(request: HttpRequest) -> str:
+    """Return the field `question` of the form, truncated. Raises BadRequest if it is empty."""
     question = request.POST.get("question", "").strip()
     if not question:
-        raise BadRequest("Ask something: the field 'question' is empty.")
+        raise BadRequest("The field 'question' must not be empty.")
     return question[:MAX_QUESTION]
 
 

@@ -1,4 +1,4 @@
-"""The pages: the chat, whose answers stream, and a page for visitors that nobody knows."""
+"""Pages: the chat with streamed answers, the usage page, and a page for anonymous visitors."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def answer(request: HttpRequest) -> StreamingHttpResponse:
 @require_POST
 @login_required
 def answer_uncounted(request: HttpRequest) -> StreamingHttpResponse:
-    """The commonest stream there is: nobody asked for the usage, so the provider tells none."""
+    """Stream without `include_usage`, as most code does: the provider reports no usage."""
     with ai_usage(section="chat"):
         chunks = openai_client().chat.completions.create(
             model=CHAT_MODEL,
@@ -49,7 +49,7 @@ def answer_uncounted(request: HttpRequest) -> StreamingHttpResponse:
 @require_safe
 @login_required
 def usage(request: HttpRequest) -> HttpResponse:
-    """What the visitor has used: all of it is the template tag's."""
+    """Show the visitor's own usage, with the template tag only."""
     return render(request, "chat/usage.html")
 
 
@@ -63,7 +63,7 @@ def welcome(request: HttpRequest) -> HttpResponse:
 
 @ai_usage(section="chat")
 def _answer(question: str) -> Iterator[str]:
-    """Runs after the view has returned, while the server sends: the decorator still holds."""
+    """Stream after the view has returned. The decorator still applies."""
     chunks = openai_client().chat.completions.create(
         model=CHAT_MODEL,
         messages=[{"role": "user", "content": question}],
@@ -77,6 +77,6 @@ def _answer(question: str) -> Iterator[str]:
 
 def _text_stream(pieces: Iterator[str]) -> StreamingHttpResponse:
     response = StreamingHttpResponse(pieces, content_type="text/plain; charset=utf-8")
-    # A proxy in front (nginx) would else collect the whole answer first.
+    # Keeps nginx from buffering the whole answer.
     response["X-Accel-Buffering"] = "no"
     return response

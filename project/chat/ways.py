@@ -1,7 +1,7 @@
-"""Ways in which the code of a site comes to call a model; each answers in JSON.
+"""Views that call a model in different ways, and return JSON.
 
-Between them they show every way to name a section, every transport, and what happens when the
-view, its transaction or the provider fails.
+Together they show every way to name a section, and what happens if the view, its transaction or the
+provider fails.
 """
 
 from __future__ import annotations
@@ -32,34 +32,34 @@ WAYS = {
     "intent": "Async view",
     "draft": "OpenAI Responses",
     "compare": "Three providers at once, in threads",
-    "retried": "Provider fails once, the SDK tries again",
+    "retried": "Provider fails once, SDK retries",
     "campaign": "View raises after the call",
-    "rehearsal": "Own transaction rolls back",
-    "hand_written": "Hand-written tracking",
+    "rehearsal": "View rolls back its own transaction",
+    "hand_written": "Explicit tracking",
     "web_knowledge": "Section from the settings",
 }
 
 
 class CampaignCancelledError(Exception):
-    """What the marketing department changed its mind about."""
+    """Raised by the view `campaign` to fail after its AI call."""
 
 
 class _RehearsalOverError(Exception):
-    """Rolls a rehearsal back."""
+    """Rolls back the transaction of the view `rehearsal`."""
 
 
 @require_POST
 @login_required
 @ai_section("session_memory")
 def summary(request: HttpRequest) -> JsonResponse:
-    """The section is said once, for the whole view."""
+    """Name the section for the whole view."""
     return _answer(ask_anthropic(question_in(request), system="Summarise in one sentence."))
 
 
 @require_POST
 @login_required
 def recommend(request: HttpRequest) -> JsonResponse:
-    """The section is said for a block."""
+    """Name the section for a block."""
     with ai_usage(section="product_recommendation", metadata={"shelf": "spring"}):
         return _answer(ask_gemini(question_in(request)))
 
@@ -71,10 +71,10 @@ def similar(request: HttpRequest) -> JsonResponse:
     texts = question_in(request).split(";")
     answer = openai_client().embeddings.create(model=EMBEDDING_MODEL, input=texts)
     numbers = len(answer.data[0].embedding)
-    return _answer(f"{len(answer.data)} text(s), each of them now {numbers} numbers.")
+    return _answer(f"Embedded {len(answer.data)} text(s) as vectors of {numbers} numbers.")
 
 
-# Django refuses ATOMIC_REQUESTS for async views.
+# Django does not allow ATOMIC_REQUESTS for async views.
 @transaction.non_atomic_requests
 @require_POST
 @login_required
@@ -90,7 +90,7 @@ async def intent(request: HttpRequest) -> JsonResponse:
 @login_required
 @ai_section("prompt_generation")
 def draft(request: HttpRequest) -> JsonResponse:
-    """A provider's refusal is an answer too; the failed call is recorded as such."""
+    """Handle a provider's error. The call is recorded as failed."""
     from openai import APIError
 
     try:
@@ -106,7 +106,7 @@ def draft(request: HttpRequest) -> JsonResponse:
 @login_required
 @ai_section("knowledge_qa")
 def compare(request: HttpRequest) -> JsonResponse:
-    """Threads know the visitor and the section of the view that started them."""
+    """Call from threads, which inherit the user and section of the view."""
     question = question_in(request)
     with ThreadPoolExecutor() as pool:
         asked = [pool.submit(ask, question) for ask in (ask_openai, ask_anthropic, ask_gemini)]
@@ -117,7 +117,7 @@ def compare(request: HttpRequest) -> JsonResponse:
 @login_required
 @ai_section("rag_pipeline")
 def retried(request: HttpRequest) -> JsonResponse:
-    """One answer, two requests to the provider: both are recorded, for both cost time or money."""
+    """Let the SDK retry. Both requests are recorded, because each costs time or money."""
     return _answer(ask_openai(f"{question_in(request)} [stub status=500 times=1]"))
 
 
@@ -125,10 +125,10 @@ def retried(request: HttpRequest) -> JsonResponse:
 @login_required
 @ai_section("marketing_workflow")
 def campaign(request: HttpRequest) -> JsonResponse:
-    """ATOMIC_REQUESTS undoes what this view wrote; what it spent stays spent."""
+    """Raise after the call. ATOMIC_REQUESTS rolls back the write; the call stays recorded."""
     _rename(request, "Campaigner")
     ask_openai(question_in(request))
-    raise CampaignCancelledError("The campaign was cancelled after the model had answered.")
+    raise CampaignCancelledError("The campaign was cancelled after the model answered.")
 
 
 @require_POST
@@ -148,7 +148,7 @@ def rehearsal(request: HttpRequest) -> JsonResponse:
 @require_POST
 @login_required
 def hand_written(request: HttpRequest) -> JsonResponse:
-    """What sites did before: call, then track. The two are joined into one row."""
+    """Track by hand after the call. Both records are joined into one row."""
     started = time.monotonic()
     completion = openai_client().chat.completions.create(
         model=CHAT_MODEL, messages=[{"role": "user", "content": question_in(request)}]
@@ -169,16 +169,16 @@ def hand_written(request: HttpRequest) -> JsonResponse:
 @require_POST
 @login_required
 def web_knowledge(request: HttpRequest) -> JsonResponse:
-    """Not a word about tracking here: AI_USAGE_SECTION_MAP names the section of this view."""
+    """Use no tracking code: AI_USAGE_SECTION_MAP names the section of this view."""
     return _answer(ask_gemini(question_in(request)))
 
 
 @require_POST
 @login_required
 def shortcut(request: HttpRequest) -> JsonResponse:
-    """Left without a section on purpose: `find_uninstrumented` is to find it.
+    """Name no section, so that `find_uninstrumented` reports this call.
 
-    The call is captured, as any is, and lands in the default section.
+    The call is captured and gets the default section.
     """
     response = openai_client().responses.create(model=DRAFT_MODEL, input=question_in(request))
     return _answer(response.output_text)
@@ -189,5 +189,5 @@ def _answer(text: str) -> JsonResponse:
 
 
 def _rename(request: HttpRequest, last_name: str) -> None:
-    """Some write of the site's own, to be rolled back."""
+    """Write something that is rolled back."""
     User.objects.filter(username=request.user.get_username()).update(last_name=last_name)

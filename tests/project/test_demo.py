@@ -77,7 +77,7 @@ def test_demo_proves_that_all_is_recorded_again_and_again(demo, tmp_path):
     ended = demo()
 
     assert ended.returncode == 1
-    assert "already has a user 'alice' who is not the demo's" in ended.stderr
+    assert "already has a user 'alice' that the demo did not create" in ended.stderr
 
 
 @pytest.mark.costly
@@ -142,7 +142,7 @@ def served_demo(environment: dict[str, str]) -> Iterator[tuple[subprocess.Popen[
                     seen.append(line)
                     if found := re.search(r"(http://127\.0\.0\.1:\d+)/chat/", line):
                         url = found[1]
-                    if "Ctrl-C ends" in line:
+                    if "Press Ctrl-C" in line:
                         break
             assert url, "".join(seen)
             yield process, url, "".join(seen)
@@ -262,8 +262,8 @@ class TestProof:
 
         assert not finding.holds
         assert [difference.split(":")[0] for difference in finding.differences] == [
-            "served, but not recorded",
-            "recorded, but not served",
+            "served but not recorded",
+            "recorded but not served",
         ]
 
     def test_call_recorded_twice_does_not_hold(self):
@@ -328,11 +328,11 @@ class TestProof:
 
 
 class TestRecord:
-    def test_wait_until_ends_when_it_is_done_or_patience_ends(self):
+    def test_wait_until_ends_when_it_is_done_or_time_is_up(self):
         answers = iter([False, True])
 
-        assert record.wait_until(lambda: next(answers), patience=PATIENCE)
-        assert not record.wait_until(lambda: False, patience=0)
+        assert record.wait_until(lambda: next(answers), timeout=PATIENCE)
+        assert not record.wait_until(lambda: False, timeout=0)
 
 
 class TestReport:

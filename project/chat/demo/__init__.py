@@ -1,10 +1,11 @@
-"""`python manage.py demo`: a provider, a site and its visitors, and the proof that all is recorded.
+"""Modules of `python manage.py demo`, which verifies that every AI call of a site is recorded.
 
-launch      starts the provider, then the rest in a child process whose settings know it
-accounts    the users
-site        the site on a real HTTP server
-visits      what the visitors do
-record      what the package wrote about it
-proof       compares that with the provider's journal
-report      all of it as text
+launch       start the stub provider, and the site in a child process
+accounts     create the users
+site         serve the site over HTTP
+visits       simulate the visitors
+record       read the rows and daily rows that usage_tracking wrote
+proof        compare them with the provider's journal
+performance  run the site, the visitors and the comparison
+report       format the results as text
 """

@@ -1,4 +1,4 @@
-"""The demo's users, with passwords that everybody knows."""
+"""Users of the demo, with public passwords."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ _DOMAIN = "demo.invalid"
 
 
 class ForeignUserError(Exception):
-    """A user of that name is in the database, but the demo did not make them."""
+    """The database has a user of this name that the demo did not create."""
 
 
 def create_accounts(*, with_admin: bool) -> list[User]:
-    """Users whose password is their name; those of an earlier demo are used again."""
+    """Return the demo's users, whose password is their name. Reuses those of an earlier demo."""
     users = [_account(name) for name in VISITORS]
     if with_admin:
         users.append(_account(ADMIN, is_staff=True, is_superuser=True))
@@ -23,7 +23,7 @@ def create_accounts(*, with_admin: bool) -> list[User]:
 
 
 def token_of(name: str) -> str:
-    """The token with which that user asks the API."""
+    """Return the API token of this user."""
     token, _ = Token.objects.get_or_create(user=User.objects.get(username=name))
     return str(token.key)
 
@@ -36,9 +36,9 @@ def _account(name: str, **rights: bool) -> User:
         user.set_password(name)
         user.save()
     elif user.email != email:
-        # DATABASE_URL may name a database that people work with.
+        # DATABASE_URL may name a database in real use.
         raise ForeignUserError(
-            f"The database already has a user '{name}' who is not the demo's. "
-            "Point DATABASE_URL at another database, or unset it."
+            f"The database already has a user '{name}' that the demo did not create. "
+            "Set DATABASE_URL to another database, or unset it."
         )
     return user

@@ -1,7 +1,7 @@
-"""The demo's outer process: the stub provider, and a child that has the site in it.
+"""Parent process of the demo: runs the stub provider, and the site in a child process.
 
-Settings are read once, when Django starts. The provider must have its address before that, so the
-site runs in a child whose environment says it, as a deployment would.
+Django reads settings once, at startup, and they need the address of the provider. So the site runs
+in a child process whose environment contains the address, as in a deployment.
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ from types import FrameType
 
 from project.stub import StubProvider
 
-# Visible in a browser, and still quick enough when nobody looks.
+# Seconds between stream events: visible in a browser, or as short as possible.
 _PACE_WATCHED = 0.03
 _PACE = 0.002
 _SECONDS_TO_END = 10
-# A real provider must never be asked, and paid, by a demo.
+# The demo must never call, and pay, a real provider.
 _REAL_PROVIDERS = ("OPENAI_BASE_URL", "ANTHROPIC_BASE_URL", "GEMINI_BASE_URL")
 
 
 def run_demo(directory: Path, arguments: list[str], *, watched: bool) -> int:
-    """The exit code of the child `manage.py demo --provider URL …`."""
+    """Run `manage.py demo --provider URL …` in a child process and return its exit code."""
     with StubProvider(pace=_PACE_WATCHED if watched else _PACE) as stub:
         environment = child_environment(os.environ, directory, stub.url)
-        # Each demo has a log of its own.
+        # Each demo starts with an empty log file.
         Path(environment["LOG_FILE"]).unlink(missing_ok=True)
         command = [sys.executable, sys.argv[0], "demo", "--provider", stub.url, *arguments]
-        child = subprocess.Popen(command, env=environment)  # noqa: S603 - ourselves
+        child = subprocess.Popen(command, env=environment)  # noqa: S603 - our own command
         with _ended_together(child):
             return child.wait()
 
@@ -40,6 +40,7 @@ def run_demo(directory: Path, arguments: list[str], *, watched: bool) -> int:
 def child_environment(
     environment: Mapping[str, str], directory: Path, provider_url: str
 ) -> dict[str, str]:
+    """Return `environment` without real providers, and with the stub's address."""
     given = {name: value for name, value in environment.items() if name not in _REAL_PROVIDERS}
     local = "127.0.0.1,localhost"
     proxied = (environment.get(name) for name in ("NO_PROXY", "no_proxy"))
@@ -49,7 +50,7 @@ def child_environment(
         "LOG_FILE": f"{directory}/demo.log",
         **given,
         "AI_PROVIDER_URL": provider_url,
-        # A proxy of the network knows nothing of servers on this machine.
+        # A network proxy cannot reach servers on this machine.
         "NO_PROXY": without_proxy,
         "no_proxy": without_proxy,
     }
@@ -57,7 +58,7 @@ def child_environment(
 
 @contextmanager
 def _ended_together(child: subprocess.Popen[bytes]) -> Iterator[None]:
-    """Ctrl-C reaches both processes by itself; anything else that ends us must end the child."""
+    """End the child process when this one ends. Ctrl-C reaches both processes without help."""
 
     def pass_on(signum: int, frame: FrameType | None) -> None:
         child.terminate()

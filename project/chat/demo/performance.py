@@ -1,4 +1,4 @@
-"""The demo's inner process: the site, its visitors, and what came of it."""
+"""Child process of the demo: runs the site and its visitors, and compares the results."""
 
 from __future__ import annotations
 
@@ -16,31 +16,34 @@ from project.stub import Served
 from project.stub.remote import fetch_journal
 from usage_tracking.models import AIUsageLog
 
-_PATIENCE = 15.0
+_TIMEOUT = 15.0
 
 
 @dataclass(frozen=True)
 class Performance:
+    """Results of one run of the demo."""
+
     visited: Sequence[Visited]
-    seconds: float  # of the visits
+    seconds: float  # duration of the visits
     journal: Sequence[Served]
     logs: Sequence[AIUsageLog]
-    days: Days  # what the daily rows grew by
+    days: Days  # increase of the daily rows
     findings: Sequence[Finding]
 
     @property
     def proven(self) -> bool:
+        """Whether every comparison succeeded."""
         return all(finding.holds for finding in self.findings)
 
 
 def perform(site_url: str, provider_url: str) -> Performance:
-    """Lets the visitors in, waits for the record, and compares it with the provider's journal."""
+    """Run the visits, wait for the rows, and compare them with the provider's journal."""
     began, days_before = timezone.now(), record.sums_of_days()
     started = time.monotonic()
     visited = make_visits(site_url)
     seconds = time.monotonic() - started
     journal = fetch_journal(provider_url)
-    logs = record.wait_for_logs(began, len(journal), patience=_PATIENCE)
+    logs = record.wait_for_logs(began, len(journal), timeout=_TIMEOUT)
     days = record.grown(days_before, record.sums_of_days())
     findings = (
         proof.compare_calls(journal, logs, VISITS),

@@ -1,4 +1,4 @@
-"""Whether what was recorded is what the provider served, call by call."""
+"""Compare what was recorded with what the provider served, call by call."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _ROLLED_BACK = "marketing_workflow"  # the section of the views that roll back
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at: it is as `text` says, or there are differences."""
+    """Result of one comparison: `text` holds, unless there are differences."""
 
     text: str
     differences: tuple[str, ...] = ()
@@ -30,7 +30,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Call:
-    """What the provider and the record must agree on."""
+    """Values that the provider's journal and the recorded row must have in common."""
 
     user: str
     section: str
@@ -42,7 +42,7 @@ class Call:
 
     def __str__(self) -> str:
         return (
-            f"{self.user or 'nobody'}, {self.section}, {self.provider}, {self.model}, "
+            f"{self.user or 'no user'}, {self.section}, {self.provider}, {self.model}, "
             f"tokens {self.prompt_tokens} + {self.completion_tokens}, "
             f"{'ok' if self.success else 'failed'}"
         )
@@ -51,80 +51,81 @@ class Call:
 def compare_calls(
     journal: Sequence[Served], logs: Sequence[AIUsageLog], visits: Sequence[Visit]
 ) -> Finding:
-    """One row per provider request, with the provider's own figures and the visitor's name."""
+    """Compare each request to the provider with one row: user, section, model and tokens."""
     served = Counter(_served_call(entry, visits) for entry in journal)
     recorded = Counter(_recorded_call(log) for log in logs)
     prompt = sum(entry.prompt_tokens or 0 for entry in journal)
     completion = sum(entry.completion_tokens or 0 for entry in journal)
     return _finding(
         f"{len(journal)} provider requests served, {len(logs)} rows recorded",
-        [f"served, but not recorded: {call}" for call in (served - recorded).elements()]
-        + [f"recorded, but not served: {call}" for call in (recorded - served).elements()],
+        [f"served but not recorded: {call}" for call in (served - recorded).elements()]
+        + [f"recorded but not served: {call}" for call in (recorded - served).elements()],
         f"tokens {prompt:,} + {completion:,} equal what the provider counted",
     )
 
 
 def compare_response_ids(journal: Sequence[Served], logs: Sequence[AIUsageLog]) -> Finding:
-    """Beyond equal figures: each answer itself is found again by the provider's id for it."""
+    """Check that a row has the provider's id of each response."""
     kept = {value for log in logs for value in log.metadata.values() if isinstance(value, str)}
-    told = [entry.response_id for entry in journal if entry.response_id]
+    served = [entry.response_id for entry in journal if entry.response_id]
     return _finding(
-        f"{len(told)} answers had an id of the provider's",
-        [f"no row has {response_id}" for response_id in told if response_id not in kept],
-        "a row has each of them",
+        f"{len(served)} responses had a provider's id",
+        [f"no row has {response_id}" for response_id in served if response_id not in kept],
+        "each id is in a row",
     )
 
 
 def compare_days(daily: Days, summed: Days) -> Finding:
+    """Compare the increase of the daily rows with the sums of the recorded calls."""
     return _finding(
-        f"{len(daily)} daily rows grew",
+        f"{len(daily)} daily rows increased",
         [
-            f"user {user} on {day}: grew by {daily.get((user, day))}, "
-            f"the calls add up to {summed.get((user, day))}"
+            f"user {user} on {day}: increased by {daily.get((user, day))}, "
+            f"but the sum of the calls is {summed.get((user, day))}"
             for user, day in sorted(daily.keys() | summed.keys(), key=str)
             if daily.get((user, day)) != summed.get((user, day))
         ],
-        "by exactly the sum of their users' calls",
+        "each by exactly the sum of its user's calls",
     )
 
 
 def compare_answers(visited: Sequence[Visited]) -> Finding:
-    """The site did its work, or failed where it was told to."""
+    """Check the HTTP status of every page, including the pages that must fail."""
     failing = sum(each.status >= 400 for each in visited)
     return _finding(
-        f"{len(visited)} pages answered, {failing} of them with an error",
+        f"{len(visited)} pages responded, {failing} of them with an error",
         [
-            f"{each.visit.user or 'nobody'} at {each.visit.view}: HTTP {each.status}, "
+            f"{each.visit.user or 'anonymous'} at {each.visit.view}: HTTP {each.status}, "
             f"not {each.visit.status}"
             for each in visited
             if each.status != each.visit.status
         ],
-        "each as it should",
+        "as expected",
     )
 
 
 def compare_rollbacks(logs: Sequence[AIUsageLog], visits: Sequence[Visit]) -> Finding:
-    """Two views write a name and roll back; the rows of their calls must be there all the same."""
+    """Check that the rollback of two views undid their change and kept the rows of their calls."""
     made = sum(visit.section == _ROLLED_BACK for visit in visits)
     kept = sum(log.section == _ROLLED_BACK for log in logs)
     renamed = User.objects.filter(last_name__in=("Campaigner", "Rehearsing"))
     return _finding(
-        f"{made} views rolled back what they wrote",
-        [f"{user.username} is called {user.last_name} now" for user in renamed]
-        + ([f"they made {made} AI calls, and {kept} rows are there"] if made != kept else []),
-        "the rows of their AI calls are there",
+        f"{made} views rolled back their changes",
+        [f"the last name of {user.username} is now {user.last_name}" for user in renamed]
+        + ([f"they made {made} AI calls, but there are {kept} rows"] if made != kept else []),
+        "the rows of their AI calls were kept",
     )
 
 
 def _served_call(entry: Served, visits: Sequence[Visit]) -> Call:
-    # The embedding view asks for each part of a question; the stub joins them by line.
+    # The embedding view splits the question into texts; the stub joins them with newlines.
     prompt = entry.prompt.replace("\n", ";")
     visit = next((visit for visit in visits if visit.question in prompt), None)
     return Call(
         user=visit.user if visit else "(no visit)",
         section=visit.section if visit else "(no visit)",
         provider=entry.provider,
-        # An answer that names no model, such as an error, leaves the one that was asked for.
+        # A response without a model, such as an error: the row has the requested model.
         model=entry.model or entry.requested_model,
         prompt_tokens=entry.prompt_tokens,
         completion_tokens=entry.completion_tokens,

@@ -1,4 +1,4 @@
-"""What `usage_tracking` wrote: one row per call, and one per user and day."""
+"""Read what `usage_tracking` wrote: rows and daily rows."""
 
 from __future__ import annotations
 
@@ -12,12 +12,14 @@ from typing import Any
 from usage_tracking.models import AIUsageLog, AIUsageTracking
 
 _POLL = 0.05
-# A row too many would come after the last one that is expected.
-_SETTLE = 0.3
+# After the last expected row, to notice rows that should not exist.
+_EXTRA_WAIT = 0.3
 
 
 @dataclass(frozen=True)
 class Sums:
+    """Totals of calls."""
+
     requests: int = 0
     failed: int = 0
     prompt_tokens: int = 0
@@ -44,19 +46,21 @@ Days = dict[tuple[Any, date], Sums]
 
 
 def logs_since(moment: datetime) -> list[AIUsageLog]:
+    """Return the rows since `moment`, oldest first."""
     logs = AIUsageLog.objects.filter(created_at__gte=moment).select_related("user")
     return list(logs.order_by("created_at", "pk"))
 
 
-def wait_for_logs(moment: datetime, number: int, *, patience: float) -> list[AIUsageLog]:
-    """The logs since `moment`, as soon as there are `number` of them, or when patience ends."""
-    wait_until(lambda: len(logs_since(moment)) >= number, patience=patience)
-    time.sleep(_SETTLE)
+def wait_for_logs(moment: datetime, number: int, *, timeout: float) -> list[AIUsageLog]:
+    """Wait until there are `number` rows since `moment`, for at most `timeout` seconds."""
+    wait_until(lambda: len(logs_since(moment)) >= number, timeout=timeout)
+    time.sleep(_EXTRA_WAIT)
     return logs_since(moment)
 
 
-def wait_until(done: Callable[[], bool], *, patience: float) -> bool:
-    deadline = time.monotonic() + patience
+def wait_until(done: Callable[[], bool], *, timeout: float) -> bool:
+    """Return whether `done` became true within `timeout` seconds."""
+    deadline = time.monotonic() + timeout
     while not done():
         if time.monotonic() > deadline:
             return False
@@ -65,7 +69,7 @@ def wait_until(done: Callable[[], bool], *, patience: float) -> bool:
 
 
 def sums_of_days() -> Days:
-    """The daily rows as they stand."""
+    """Return the current daily rows."""
     return {
         (daily.user_id, daily.date): Sums(
             daily.total_requests,
@@ -78,7 +82,7 @@ def sums_of_days() -> Days:
 
 
 def sums_of_logs(logs: Iterable[AIUsageLog]) -> Days:
-    """What the logs of known users add up to, by user and day."""
+    """Sum the rows that have a user, by user and day."""
     sums: Days = defaultdict(Sums)
     for log in logs:
         if log.user_id is not None:
@@ -89,5 +93,6 @@ def sums_of_logs(logs: Iterable[AIUsageLog]) -> Days:
 
 
 def grown(before: Days, after: Days) -> Days:
+    """Return the increase from `before` to `after`, without unchanged daily rows."""
     differences = {key: sums - before.get(key, Sums()) for key, sums in after.items()}
     return {key: sums for key, sums in differences.items() if sums != Sums()}

@@ -1,4 +1,4 @@
-"""The demo's results as text."""
+"""Format the results of the demo as text."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from project.chat.demo.record import Days
 from usage_tracking.models import AIUsageLog, AIUsageTracking
 
 _UNKNOWN = "-"
-_SHOWN = 20  # differences of one kind; more would not help
+_SHOWN = 20  # differences of one kind; more would not help to find the cause
 _CALLS = ("TIME", "USER", "SECTION", "PROVIDER", "MODEL", "PROMPT", "COMPL.", "COST $", "MS", "")
 _DAYS = ("USER", "DAY", "CALLS", "FAILED", "PROMPT", "COMPL.", "COST $", "MS AVG.")
 
 
 def calls_table(logs: Iterable[AIUsageLog]) -> str:
-    """One line per call, visitor by visitor."""
+    """Return a table of all calls, sorted by user."""
     lines = sorted(logs, key=lambda log: (_name(log), log.created_at, log.pk))
     rows = [
         (
@@ -40,22 +40,22 @@ def calls_table(logs: Iterable[AIUsageLog]) -> str:
 
 
 def calls_notes(logs: Sequence[AIUsageLog]) -> list[str]:
-    """What the dashes in the table mean; nothing unknown is shown as 0."""
+    """Explain the dashes in the table. Unknown values are never shown as 0."""
     uncounted = sum(log.success and log.usage_source == "unknown" for log in logs)
     failed = sum(not log.success for log in logs)
-    nobody = sum(log.user_id is None for log in logs)
+    anonymous = sum(log.user_id is None for log in logs)
     notes = []
     if uncounted:
-        notes.append(f"{uncounted} answered without a count: the stream was not asked for usage")
+        notes.append(f"{uncounted} without token counts: the stream did not request its usage")
     if failed:
-        notes.append(f"{failed} failed: the provider said so, and charged nothing")
-    if nobody:
-        notes.append(f"{nobody} by nobody: the visitor was not logged in")
+        notes.append(f"{failed} failed: the provider returned an error and charged nothing")
+    if anonymous:
+        notes.append(f"{anonymous} without a user: the visitor was not logged in")
     return notes
 
 
 def days_table(days: Days) -> str:
-    """The totals of the users who were here, as AIUsageTracking has them."""
+    """Return a table of the daily rows that `days` names."""
     users = {user for user, _ in days}
     dates = {day for _, day in days}
     totals = AIUsageTracking.objects.filter(user__in=users, date__in=dates).select_related("user")
@@ -76,6 +76,7 @@ def days_table(days: Days) -> str:
 
 
 def finding_lines(findings: Iterable[Finding]) -> Iterator[str]:
+    """Yield one line per finding, followed by its first differences."""
     for finding in findings:
         yield f"{'✅' if finding.holds else '❌'} {finding.text}"
         for difference in finding.differences[:_SHOWN]:
@@ -85,7 +86,7 @@ def finding_lines(findings: Iterable[Finding]) -> Iterator[str]:
 
 
 def sample_log_line(path: Path, *words: str) -> str:
-    """The package's own words from the first line of the log that has all of `words`."""
+    """Return the first log line that contains all `words`, from the first word on; "" if none."""
     if not path.is_file():
         return ""
     lines = path.read_text(encoding="utf-8").splitlines()
@@ -117,5 +118,5 @@ def _count(number: int | None) -> str:
 
 
 def _money(amount: Decimal | None) -> str:
-    # An embedding costs less than a millionth of a dollar, which is not 0.
+    # An embedding costs less than a millionth of a dollar, but not 0.
     return _UNKNOWN if amount is None else f"{amount:.8f}"

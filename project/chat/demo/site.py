@@ -1,4 +1,4 @@
-"""This site on a threaded HTTP server of 127.0.0.1, in this process."""
+"""Serve this site with a threaded HTTP server on 127.0.0.1, in this process."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from project.wsgi import application
 
 
 class Site:
+    """Context manager that serves the site. Port 0 takes any free port."""
+
     def __init__(self, port: int = 0) -> None:
         self._server = _Server(("127.0.0.1", port), WSGIRequestHandler)
         self._server.set_app(application)
@@ -42,7 +44,7 @@ class _Server(ThreadedWSGIServer):
     daemon_threads = True
 
     def server_bind(self) -> None:
-        # Without the resolver's name for this machine, which can take seconds to find.
+        # HTTPServer would resolve the name of this machine, which can take seconds.
         TCPServer.server_bind(self)
         self.server_name = str(self.server_address[0])
         self.server_port = int(self.server_address[1])

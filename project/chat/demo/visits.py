@@ -1,4 +1,4 @@
-"""What the visitors do: every visit goes through HTTP, login and CSRF like a browser's."""
+"""Simulate the visitors: every visit uses HTTP, login and CSRF, as a browser does."""
 
 from __future__ import annotations
 
@@ -15,15 +15,19 @@ from django.urls import reverse
 
 @dataclass(frozen=True)
 class Visit:
-    user: str  # empty: nobody is logged in
+    """One page that a visitor opens, and the expected results."""
+
+    user: str  # empty: not logged in
     view: str
-    question: str  # names its calls in the provider's journal, so no two visits ask the same
-    section: str  # what the calls must be recorded under
-    status: int = 200  # what the site must answer
+    question: str  # unique, because it identifies the visit's calls in the provider's journal
+    section: str  # expected section of the calls
+    status: int = 200  # expected HTTP status
 
 
 @dataclass(frozen=True)
 class Visited:
+    """Response to a visit."""
+
     visit: Visit
     status: int
     seconds: float
@@ -45,7 +49,7 @@ VISITS = (
     Visit("bob", "rehearsal", "Words for our spring campaign", "marketing_workflow"),
     Visit("bob", "web_knowledge", "Who invented the teapot? [stub reasoning=25]", "web_knowledge"),
     Visit("carol", "answer", "Tell me about Tōkyō in one line, please", "chat"),
-    Visit("carol", "answer_uncounted", "A stream that nobody counts", "chat"),
+    Visit("carol", "answer_uncounted", "A stream without token counts", "chat"),
     Visit("carol", "campaign", "Words for our summer campaign", "marketing_workflow", 500),
     Visit("carol", "draft", "A letter to the mayor [stub status=400]", "prompt_generation", 502),
     Visit("carol", "summary", "I asked for a letter [stub cached=200]", "session_memory"),
@@ -54,7 +58,7 @@ VISITS = (
 
 
 def make_visits(site_url: str, visits: Iterable[Visit] = VISITS) -> list[Visited]:
-    """All visitors at the same time; each of them does one thing after the other."""
+    """Run all visitors in parallel. Each visitor makes its visits one after another."""
     by_user = [list(group) for _, group in groupby(visits, key=attrgetter("user"))]
     with ThreadPoolExecutor(len(by_user), thread_name_prefix="visitor") as pool:
         running = [pool.submit(_session, site_url, own) for own in by_user]
@@ -74,7 +78,7 @@ def _log_in(browser: httpx.Client, name: str) -> None:
     form = {"username": name, "password": name, "csrfmiddlewaretoken": browser.cookies["csrftoken"]}
     answer = browser.post(address, data=form)
     if answer.status_code != httpx.codes.FOUND:
-        raise RuntimeError(f"The site did not let {name} in: HTTP {answer.status_code}")
+        raise RuntimeError(f"Login of {name} failed: HTTP {answer.status_code}")
     browser.get(reverse("chat:page")).raise_for_status()
 
 

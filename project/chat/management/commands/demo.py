@@ -27,20 +27,20 @@ if TYPE_CHECKING:
 
 class Command(BaseCommand):
     help = (
-        "Shows the whole way of an AI call on this machine: a stub provider, this site, three "
-        "users and the real SDKs; then proves that what was recorded is what was served. "
-        "Needs no key and no network. Uses demo.sqlite3, or the database of DATABASE_URL."
+        "Runs this site with a stub provider, three users and the real SDKs, and verifies that "
+        "every AI call is recorded as the provider served it. Needs no API key and no network. "
+        "Uses demo.sqlite3, or the database of DATABASE_URL."
     )
     requires_system_checks = []
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument(
-            "--serve", action="store_true", help="stay up for a browser afterwards, until Ctrl-C"
+            "--serve", action="store_true", help="serve the site afterwards, until Ctrl-C"
         )
         parser.add_argument(
             "--port", type=int, default=0, help="port of the site (default: any free one)"
         )
-        # Says that this is the child process, whose settings know the provider.
+        # Marks the child process, whose settings contain the provider's address.
         parser.add_argument("--provider", default="", help=SUPPRESS)
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -59,7 +59,7 @@ class Command(BaseCommand):
             raise SystemExit(code)
 
     def _perform(self, provider: str, *, port: int, serve: bool) -> int:
-        # Imported here, for the parent needs neither the site nor an HTTP client.
+        # Imported here, because the parent needs neither the site nor an HTTP client.
         from project.chat.demo.performance import perform
         from project.chat.demo.site import Site
 
@@ -68,41 +68,41 @@ class Command(BaseCommand):
         with Site(port) as site:
             self._introduce(provider, site.url)
             performance = perform(site.url, provider)
-            self._tell(performance)
+            self._report(performance)
             if serve:
                 self._stay_up(site.url)
         return 0 if performance.proven else 1
 
     def _introduce(self, provider: str, site: str) -> None:
         database = connection.settings_dict["NAME"]
-        self._heading("A site that talks to language models")
+        self._heading("A site that calls language models")
         self._facts(
-            ("provider", f"{provider}  a stub for OpenAI, Anthropic and Gemini; no key, no bill"),
-            ("site", f"{site}  this project, on a threaded server, under ATOMIC_REQUESTS"),
+            ("provider", f"{provider}  a stub for OpenAI, Anthropic and Gemini; no key, no cost"),
+            ("site", f"{site}  this project, on a threaded server, with ATOMIC_REQUESTS"),
             ("database", f"{connection.display_name}, {database}"),
-            ("visitors", f"{', '.join(VISITORS)} and someone who is not logged in"),
+            ("visitors", f"{', '.join(VISITORS)} and one who is not logged in"),
         )
 
-    def _tell(self, performance: Performance) -> None:
+    def _report(self, performance: Performance) -> None:
         from project.chat.demo import report
 
         self.stdout.write(
-            f"\nThey opened {len(performance.visited)} pages in {performance.seconds:.1f} s, "
-            "all at the same time."
+            f"\nThe visitors opened {len(performance.visited)} pages in "
+            f"{performance.seconds:.1f} s, in parallel."
         )
-        self._heading("What was recorded")
+        self._heading("Recorded calls")
         self.stdout.write(report.calls_table(performance.logs))
         for note in report.calls_notes(performance.logs):
             self.stdout.write(f"  · {note}")
-        self._heading("The day of each user so far")
+        self._heading("Daily rows")
         self.stdout.write(report.days_table(performance.days))
         log_file = os.environ["LOG_FILE"]
         sample = report.sample_log_line(Path(log_file), "[TRACK_COMPLETE]", VISITORS[0])
         if sample:
-            self._heading("In the log, of each call")
+            self._heading("The log has one such line per call")
             self.stdout.write(sample)
-            self.stdout.write(f"  · the other lines are in {log_file}")
-        self._heading("Is it true?")
+            self.stdout.write(f"  · see {log_file} for the other lines")
+        self._heading("Verification")
         for line in report.finding_lines(performance.findings):
             self.stdout.write(line)
 
@@ -110,18 +110,20 @@ class Command(BaseCommand):
         end = EndSignal()
         logins = ", ".join(f"{name} / {name}" for name in VISITORS)
         stats = reverse("ai_usage_api:global-log-stats")
-        self._heading("Now it is your turn")
+        self._heading("Try it yourself")
         self._facts(
             ("chat", f"{site}{reverse('chat:page')}  log in as {logins}"),
-            ("usage", f"{site}{reverse('chat:usage')}  what each of them has used"),
+            ("usage", f"{site}{reverse('chat:usage')}  each user's own usage"),
             ("admin", f"{site}{reverse('admin:index')}  log in as {ADMIN} / {ADMIN}"),
             ("dashboard", f"{site}{reverse('admin:usage_tracking_dashboard')}"),
-            ("API", f"{site}{reverse('ai_usage_api:logs')}  as docs/api.md has it, for {ADMIN}:"),
+            ("API", f"{site}{reverse('ai_usage_api:logs')}  see docs/api.md; as {ADMIN}:"),
             ("", f"curl -H 'Authorization: Bearer {token_of(ADMIN)}' {site}{stats}"),
         )
-        self.stdout.write("These are demo accounts with public passwords. Ctrl-C ends the demo.")
+        self.stdout.write(
+            "The passwords of these demo accounts are public. Press Ctrl-C to end the demo."
+        )
         self.stdout.flush()
-        # The provider lives in the parent: without it there is no demo, however it died.
+        # The provider runs in the parent process. Without it, the demo must end.
         parent = os.getppid()
         end.wait(is_needed=lambda: os.getppid() == parent)
         self.stdout.write("\nThe demo has ended.")

@@ -12,7 +12,7 @@ function say(kind, text) {
   return line;
 }
 
-// A streamed answer is shown piece by piece, as the server sends it.
+// Show a streamed answer while the server sends it.
 async function showStream(response, line) {
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
   for (;;) {
@@ -39,7 +39,7 @@ form.addEventListener("submit", async (event) => {
     } else if (response.ok) {
       await showStream(response, line);
     } else {
-      line.textContent = `The site answered ${response.status}. The call to the model is recorded all the same.`;
+      line.textContent = `The site returned ${response.status}. The call to the model is recorded anyway.`;
     }
     line.classList.toggle("trouble", !response.ok);
     form.elements.question.value = "";
