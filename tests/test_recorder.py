@@ -175,7 +175,7 @@ class TestJoined:
         self, unit: Callable[..., None], user: User
     ) -> None:
         def work() -> None:
-            with pytest.raises(Exception, match="told to answer 500"):
+            with pytest.raises(Exception, match="requested status 500"):
                 ask("Hello [stub status=500]")
             track_ai_usage(user, "chat", success=False, error_message="the provider is down")
 

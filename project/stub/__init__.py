@@ -1,9 +1,8 @@
-"""A provider that lives on this machine.
+"""Stub of AI providers for the demo and the tests.
 
-It speaks the wire formats of OpenAI, Anthropic, Gemini and of those in `endpoints.py` over real
-HTTP, so that the real SDKs can be driven without a key, a network or a bill, and it keeps a journal
-of what it served: the truth that a usage tracker is measured against. Only the standard library is
-used.
+It serves the wire formats of OpenAI, Anthropic, Gemini and the other providers in `endpoints.py`
+over HTTP, so that real SDKs work without a key, a network or costs. It keeps a journal of what it
+served, with which recorded calls are compared. It uses only the standard library.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""`python -m project.stub --port 9100`: the stub provider as a program."""
+"""Run the stub provider: `python -m project.stub --port 9100`."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from project.stub.server import StubProvider
 
 
 def main(argv: list[str] | None = None) -> int:
+    """Serve until Ctrl-C or SIGTERM."""
     parser = argparse.ArgumentParser(prog="python -m project.stub", description=__doc__)
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
     parser.add_argument("--port", type=int, default=9100, help="0 takes any free port")
     parser.add_argument("--pace", type=float, default=0.0, help="seconds between stream events")
-    parser.add_argument("--keep", type=int, default=1000, help="requests that the journal keeps")
+    parser.add_argument("--keep", type=int, default=1000, help="number of requests in the journal")
     options = parser.parse_args(argv)
     end = EndSignal()
     stub = StubProvider(options.host, options.port, pace=options.pace, keep=options.keep)
@@ -24,8 +25,8 @@ def main(argv: list[str] | None = None) -> int:
         print("  OpenAI     base_url =", stub.openai_url)
         print("  Anthropic  base_url =", stub.anthropic_url)
         print("  Gemini     base_url =", stub.google_url)
-        print("  others     below", *(f"/{place}" for place in PROVIDERS))
-        print(f"  what it served: GET {stub.url}/journal   forget it: DELETE", flush=True)
+        print("  others     paths", *(f"/{place}" for place in PROVIDERS))
+        print(f"  journal    GET {stub.url}/journal (DELETE clears it)", flush=True)
         end.wait()
     return 0
 

@@ -34,6 +34,8 @@ _ERROR_TYPES = {
 
 
 class Messages(Endpoint):
+    """Messages, plain and streamed."""
+
     provider = "anthropic"
     operation = "chat"
     pattern = re.compile(r"/anthropic/v1/messages")
@@ -76,7 +78,7 @@ class Messages(Endpoint):
             "delta": {"stop_reason": "end_turn", "stop_sequence": None},
         }
         if not ask.orders.nousage:
-            # Cumulative totals, as everything in these streams: they replace those of the start.
+            # Counts in these streams are cumulative: these replace the counts of the start.
             usage = _usage(ask, _input_tokens(ask))
             del usage["cache_creation"], usage["service_tier"]
             last["usage"] = usage
@@ -95,7 +97,7 @@ class Messages(Endpoint):
         return f"invalid x-api-key: {key}"
 
     def garbage(self, question: Question) -> bytes:
-        # Events without a name are ignored by the SDK, broken or not.
+        # The SDK ignores events without a name, even broken ones.
         name = b"event: message_start\n" if question.stream else b""
         return name + super().garbage(question)
 
@@ -103,9 +105,9 @@ class Messages(Endpoint):
         message = self._message(ask, [], None)
         if ask.orders.nousage:
             return _event({"type": "message_start", "message": message}, Counts())
-        told = _input_tokens(ask) - ask.orders.grow
-        # The output count here is a placeholder: the model has not written anything yet.
-        message["usage"] = {**_usage(ask, told), "output_tokens": 1}
+        initial = _input_tokens(ask) - ask.orders.grow
+        # The output count is a placeholder: the model has not written anything yet.
+        message["usage"] = {**_usage(ask, initial), "output_tokens": 1}
         message["usage"].pop("output_tokens_details", None)
         reports = Counts(
             prompt=ask.prompt_tokens - ask.orders.grow,
@@ -131,7 +133,7 @@ class Messages(Endpoint):
 
 
 def _input_tokens(ask: Ask) -> int:
-    """Anthropic counts what went through the cache apart from the rest of the input."""
+    """Return the input tokens without cache reads and writes, which Anthropic counts separately."""
     return ask.prompt_tokens - ask.orders.cached - ask.orders.cache_write
 
 

@@ -1,7 +1,7 @@
-"""What the stub's assistant says, and how many tokens it claims that cost.
+"""Answers of the stub, and their token counts.
 
-Everything is a function of the prompt alone: the same question has the same answer and the same
-price in every run, and different questions differ.
+Both depend only on the prompt and its directives: the same question has the same answer and counts
+in every run, and different questions differ.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ _TOPIC_CHARACTERS = 60
 
 
 def answer_to(prompt: str, orders: Orders) -> str:
+    """Return the answer to `prompt`."""
     if orders.words:
         return " ".join(islice(cycle(_FILLER), orders.words))
     seed = _seed(prompt)
@@ -49,23 +50,23 @@ def answer_to(prompt: str, orders: Orders) -> str:
 
 
 def prompt_tokens(prompt: str, orders: Orders) -> int:
-    """The total, cache reads and writes included."""
+    """Return all prompt tokens, including cache reads and writes."""
     if orders.usage:
         return orders.usage[0]
-    # A little noise that depends on the text: calls of the same length are still told apart.
+    # The seed adds an offset, so that prompts of the same length have different counts.
     fresh = len(_WORD.findall(without_orders(prompt))) + 7 + _seed(prompt) % 11
     return fresh + orders.cached + orders.cache_write + orders.grow
 
 
 def completion_tokens(prompt: str, answer: str, orders: Orders) -> int:
-    """The total, reasoning included."""
+    """Return all completion tokens, including reasoning."""
     if orders.usage:
         return orders.usage[1]
     return len(_WORD.findall(answer)) + _seed(prompt) // 11 % 7 + orders.reasoning
 
 
 def pieces(answer: str) -> Iterator[str]:
-    """The answer as a model streams it: a word or three at a time."""
+    """Split the answer as a model streams it: one to three words at a time."""
     words = re.findall(r"\S+\s*", answer)
     sizes = cycle((1, 3, 2))
     at = 0
@@ -76,6 +77,7 @@ def pieces(answer: str) -> Iterator[str]:
 
 
 def embedding_of(text: str, dimensions: int) -> list[float]:
+    """Return a unit vector that depends only on `text`."""
     numbers = random.Random(_seed(text))  # noqa: S311 - repeatable, not secret
     vector = [numbers.uniform(-1, 1) for _ in range(dimensions)]
     length = sum(number * number for number in vector) ** 0.5 or 1.0

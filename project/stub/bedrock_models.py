@@ -1,4 +1,4 @@
-"""What model families say through Bedrock's `invoke`: Anthropic, Llama, Titan's vectors, Cohere.
+"""Bodies of Bedrock's `invoke` by model family: Anthropic, Llama, Titan embeddings, Cohere.
 
 Shapes: https://docs.aws.amazon.com/bedrock/latest/userguide/model-parameters.html
 """
@@ -17,15 +17,19 @@ from project.stub.wire import Json, conversation, counts, make_id, required
 
 
 class Family(ABC):
+    """Request and answer bodies of one model family."""
+
     @abstractmethod
     def read(self, body: Json) -> tuple[str, str]:
-        """All the text, and the text in which orders are looked for."""
+        """Return all the text, and the part of it that is searched for directives."""
 
     @abstractmethod
-    def body(self, ask: Ask) -> Json: ...
+    def body(self, ask: Ask) -> Json:
+        """Return the body of a plain answer."""
 
     @abstractmethod
-    def events(self, ask: Ask) -> Iterator[Json]: ...
+    def events(self, ask: Ask) -> Iterator[Json]:
+        """Yield the events of a streamed answer."""
 
     def answered_model(self, requested: str) -> str:
         return ""
@@ -46,7 +50,7 @@ class Anthropic(Family):
         return conversation(body.get("system"), required(body, "messages", list))
 
     def answered_model(self, requested: str) -> str:
-        # Without region, provider and version.
+        # Remove region, provider and version.
         return re.sub(r"^(?:[a-z]+\.)?anthropic\.|-v\d+(?::\d+)?$", "", requested)
 
     def response_id(self) -> str:
@@ -112,13 +116,13 @@ class Llama(_OfPrompt):
         return self._answer(ask, ask.text, ask.prompt_tokens, ask.completion_tokens, "stop")
 
     def events(self, ask: Ask) -> Iterator[Json]:
-        """Only the first event counts the prompt; all of them count what is written so far."""
-        told: int | None = ask.prompt_tokens
+        """Count the prompt in the first event only, and the tokens so far in every event."""
+        prompt: int | None = ask.prompt_tokens
         pieces = list(assistant.pieces(ask.text))
         for at, piece in enumerate(pieces):
-            yield self._answer(ask, piece, told, ask.completion_tokens * at // len(pieces))
-            told = None
-        yield self._answer(ask, "", told, ask.completion_tokens, "stop")
+            yield self._answer(ask, piece, prompt, ask.completion_tokens * at // len(pieces))
+            prompt = None
+        yield self._answer(ask, "", prompt, ask.completion_tokens, "stop")
 
     @staticmethod
     def _answer(
@@ -131,7 +135,7 @@ class Llama(_OfPrompt):
 
 
 class Command(_OfPrompt):
-    """Cohere's Command says no counts itself."""
+    """Cohere's Command, whose bodies contain no counts."""
 
     def body(self, ask: Ask) -> Json:
         generation = {"id": str(uuid4()), "text": ask.text, "finish_reason": "COMPLETE"}
@@ -169,4 +173,5 @@ _FAMILIES: dict[str, Family] = {
 
 
 def family_of(model: str) -> Family:
+    """Return the family of a Bedrock model id; Cohere's Command if none matches."""
     return next((family for name, family in _FAMILIES.items() if name in model), Command())

@@ -1,4 +1,4 @@
-"""Amazon Bedrock: converse, and invoke with each model family's own bodies.
+"""Amazon Bedrock: converse, and invoke with the bodies of each model family.
 
 Shapes: https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_Converse.html,
 …/API_runtime_ConverseStream.html, …/API_runtime_InvokeModel.html,
@@ -60,14 +60,14 @@ class _Bedrock(Endpoint):
 
     def unsupported(self, orders: Orders) -> str:
         if orders.gzip:
-            return "[stub gzip] is not for Bedrock: it never compresses"
+            return "[stub gzip] is not supported for Bedrock, which never compresses"
         if orders.reasoning:
-            return "[stub reasoning] is not counted by Bedrock"
+            return "[stub reasoning] is not supported for Bedrock, which does not count it"
         return super().unsupported(orders)
 
 
 class Converse(_Bedrock):
-    """One shape for all models. The model is named in the path alone."""
+    """One format for all models. Only the path names the model."""
 
     pattern = re.compile(r"/bedrock/model/(?P<model>[^/]+)/converse(?P<stream>-stream)?")
 
@@ -105,7 +105,7 @@ class Converse(_Bedrock):
     def _usage(ask: Ask) -> Json:
         orders = ask.orders
         usage = {
-            # Apart from what went through the cache, as with Anthropic.
+            # Without cache reads and writes, as with Anthropic.
             "inputTokens": ask.prompt_tokens - orders.cached - orders.cache_write,
             "outputTokens": ask.completion_tokens,
             "totalTokens": ask.prompt_tokens + ask.completion_tokens,
@@ -124,7 +124,7 @@ class Converse(_Bedrock):
 
 
 class Invoke(_Bedrock):
-    """The bodies are the model family's own; the counts stand in the headers beside them."""
+    """Bodies depend on the model family. Headers contain the counts."""
 
     pattern = re.compile(
         r"/bedrock/model/(?P<model>[^/]+)/invoke(?P<stream>-with-response-stream)?"
@@ -147,10 +147,10 @@ class Invoke(_Bedrock):
         if ask.orders.nousage:
             return headers
         headers["X-Amzn-Bedrock-Invocation-Latency"] = "7"
-        told = self._counts(ask)
-        headers["X-Amzn-Bedrock-Input-Token-Count"] = str(told.prompt)
-        if told.completion is not None:
-            headers["X-Amzn-Bedrock-Output-Token-Count"] = str(told.completion)
+        reported = self._counts(ask)
+        headers["X-Amzn-Bedrock-Input-Token-Count"] = str(reported.prompt)
+        if reported.completion is not None:
+            headers["X-Amzn-Bedrock-Output-Token-Count"] = str(reported.completion)
         return headers
 
     def plain(self, ask: Ask) -> Part:
@@ -171,7 +171,7 @@ class Invoke(_Bedrock):
 
     def unsupported(self, orders: Orders) -> str:
         if orders.cached or orders.cache_write:
-            return "[stub cached, cache_write] are for converse only"
+            return "[stub cached, cache_write] are supported for converse only"
         return super().unsupported(orders)
 
     @staticmethod
@@ -188,5 +188,7 @@ class Invoke(_Bedrock):
 
 
 class InvokeEmbeddings(Invoke):
+    """Embeddings of Titan, through invoke."""
+
     operation = "embeddings"
     pattern = re.compile(r"/bedrock/model/(?P<model>amazon\.titan-embed[^/]+)/invoke(?P<stream>)")

@@ -1,4 +1,4 @@
-"""Cohere: chat (v2, and v1 which older code still calls), embed, rerank.
+"""Cohere: chat (v2, and v1 for older code), embed, rerank.
 
 Shapes: https://docs.cohere.com/reference/chat, …/chat-stream, …/embed, …/rerank and, for v1,
 https://docs.cohere.com/v1/reference/chat
@@ -27,7 +27,7 @@ from project.stub.wire import (
     texts_of,
 )
 
-#: What Cohere's own preamble takes of the context; it is counted, but not billed.
+#: Tokens of Cohere's own preamble, which Cohere counts but does not bill.
 PREAMBLE = 60
 
 
@@ -41,7 +41,7 @@ class _Cohere(Endpoint):
         return {"x-debug-trace-id": make_id("", 32), "x-endpoint-monthly-call-limit": "1000"}
 
     def answered_model(self, requested: str) -> str:
-        return ""  # no answer of Cohere's names one
+        return ""  # Cohere's answers do not name the model
 
     def error(self, status: int, message: str) -> Json:
         return {"id": str(uuid4()), "message": message}
@@ -51,11 +51,13 @@ class _Cohere(Endpoint):
 
     def unsupported(self, orders: Orders) -> str:
         if orders.cache_write or orders.reasoning:
-            return "[stub cache_write, reasoning] are not for Cohere"
+            return "[stub cache_write, reasoning] are not supported for Cohere"
         return super().unsupported(orders)
 
 
 class Chat(_Cohere):
+    """Chat v2, plain and streamed."""
+
     operation = "chat"
     pattern = re.compile(r"/cohere/v2/chat")
 
@@ -94,6 +96,8 @@ class Chat(_Cohere):
 
 
 class ChatV1(_Cohere):
+    """Chat v1, plain and streamed as lines of JSON."""
+
     operation = "chat"
     pattern = re.compile(r"/cohere/v1/chat")
     stream_type = "application/stream+json"
@@ -140,11 +144,11 @@ class ChatV1(_Cohere):
 
 
 class _WithMeta(PlainEndpoint, _Cohere):
-    """What is billed stands in `meta.billed_units`."""
+    """`meta.billed_units` contains the billed units."""
 
     def unsupported(self, orders: Orders) -> str:
         if orders.cached:
-            return f"[stub cached] has no meaning for {self.operation}"
+            return f"[stub cached] is not supported for {self.operation}"
         return super().unsupported(orders)
 
     @staticmethod
@@ -154,6 +158,8 @@ class _WithMeta(PlainEndpoint, _Cohere):
 
 
 class Embed(_WithMeta):
+    """Embeddings, with input tokens only."""
+
     operation = "embeddings"
     pattern = re.compile(r"/cohere/v[12]/embed")
 
@@ -178,6 +184,8 @@ class Embed(_WithMeta):
 
 
 class Rerank(_WithMeta):
+    """Rerank, without token counts."""
+
     operation = "rerank"
     pattern = re.compile(r"/cohere/v[12]/rerank")
 
@@ -192,7 +200,7 @@ class Rerank(_WithMeta):
             {"index": index, "relevance_score": round(0.9 / (index + 1), 4)}
             for index in range(len(documents))
         ]
-        # Billed by the search, not by the token.
+        # Billed per search, not per token.
         meta = self._meta(ask, {"search_units": 1})
         return Part(compact({"id": ask.response_id, "results": results, "meta": meta}), Counts())
 

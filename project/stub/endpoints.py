@@ -1,4 +1,4 @@
-"""All that the stub speaks."""
+"""All endpoints of the stub."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from project.stub.openai_responses import (
 )
 from project.stub.wire import Endpoint
 
-#: First part of the path → provider, in the names that genai-prices uses where it knows one.
+#: First path segment → provider, with the names of genai-prices where it has one.
 PROVIDERS = {
     "openai": "openai",
     "anthropic": "anthropic",
@@ -36,7 +36,7 @@ PROVIDERS = {
 
 
 def make_endpoints() -> tuple[Endpoint, ...]:
-    """New ones for each server: what one was told to do in the background is its own affair."""
+    """Return new endpoints. Each server has its own background responses."""
     background = Background()
     return (
         openai_wire.ChatCompletions(),

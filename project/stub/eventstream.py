@@ -1,4 +1,4 @@
-"""AWS event streams: binary frames with two checksums, which botocore verifies.
+"""Encode AWS event streams: binary frames with two checksums, which botocore verifies.
 
 https://docs.aws.amazon.com/transcribe/latest/dg/event-stream.html
 """
@@ -14,10 +14,12 @@ _STRING = 7
 
 
 def event_frame(kind: str, value: object) -> bytes:
+    """Return a frame with an event of type `kind`."""
     return _frame({":event-type": kind, **_JSON, ":message-type": "event"}, compact(value))
 
 
 def exception_frame(kind: str, value: object) -> bytes:
+    """Return a frame with an exception of type `kind`."""
     return _frame({":exception-type": kind, **_JSON, ":message-type": "exception"}, compact(value))
 
 
@@ -26,7 +28,7 @@ _JSON = {":content-type": "application/json"}
 
 def _frame(headers: dict[str, str], payload: bytes) -> bytes:
     head = b"".join(_header(name, value) for name, value in headers.items())
-    # The lengths count the frame itself: prelude and its checksum, headers, payload, checksum.
+    # Total length: prelude with its checksum (12), headers, payload, checksum (4).
     prelude = struct.pack(">II", 12 + len(head) + len(payload) + 4, len(head))
     frame = prelude + _checksum(prelude) + head + payload
     return frame + _checksum(frame)

@@ -1,4 +1,4 @@
-"""The values that pass between the HTTP server and the wire formats."""
+"""Values that the HTTP server and the wire formats exchange."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from project.stub.orders import Orders
 
 @dataclass(frozen=True)
 class Served:
-    """One provider request as the stub served it: the truth that tests compare with.
+    """One request as the stub served it, with which tests compare recorded calls.
 
-    Counts have OpenTelemetry's meaning: the prompt includes cache reads and writes, the
-    completion includes reasoning. They are what the answer reported up to where it got, and
-    `None` where it reported nothing; a placeholder (Anthropic's `message_start`) is no report.
+    Counts have OpenTelemetry's meaning: the prompt includes cache reads and writes, the completion
+    includes reasoning. They are the counts that the answer reported before it ended, or `None` if
+    it reported none. A placeholder (in Anthropic's `message_start`) does not count as a report.
     """
 
     number: int
     path: str
     provider: str
     operation: str
-    model: str  # the name in the answer; empty when the answer named none
+    model: str  # as in the answer; empty if the answer named none
     requested_model: str
     response_id: str
     prompt_tokens: int | None
@@ -33,15 +33,15 @@ class Served:
     streamed: bool
     status: int
     prompt: str
-    body: bytes  # what went over the wire after de-chunking, still compressed if it was
+    body: bytes  # as sent, without chunk framing, still compressed
     completed: bool  # the whole answer was written
-    failed: bool = False  # the status, the body or the stream told of an error
-    cost: float | None = None  # in USD, where the answer named it
+    failed: bool = False  # the status, the body or the stream reported an error
+    cost: float | None = None  # in USD, if the answer reported it
 
 
 @dataclass(frozen=True)
 class Counts:
-    """What an answer reports; `None` is not reported."""
+    """Counts in an answer; `None` means not reported."""
 
     prompt: int | None = None
     completion: int | None = None
@@ -53,19 +53,19 @@ class Counts:
 
 @dataclass(frozen=True)
 class Question:
-    """A provider's request body, read."""
+    """A parsed request."""
 
     model: str
     prompt: str
     stream: bool
     body: dict[str, Any]
-    spoken: str  # the part of the prompt that directives are looked for in
-    response_id: str = ""  # that of an answer which was begun by an earlier request
+    spoken: str  # the part of the prompt that is searched for directives
+    response_id: str = ""  # of an answer that an earlier request started
 
 
 @dataclass(frozen=True)
 class Ask:
-    """A question with everything that its answer needs."""
+    """A question with everything needed to answer it."""
 
     question: Question
     orders: Orders
@@ -83,7 +83,7 @@ class Ask:
 
 @dataclass(frozen=True)
 class Part:
-    """Bytes that leave together (a stream event or a whole plain body), and what they tell."""
+    """A stream event or a whole plain body, and the counts that it reports."""
 
     data: bytes
     reports: Counts | None = None
@@ -92,6 +92,8 @@ class Part:
 
 @dataclass(frozen=True)
 class Reply:
+    """Status, headers and parts of a response."""
+
     status: int
     content_type: str
     parts: Iterable[Part]

@@ -37,7 +37,7 @@ _STATUSES = {
     503: "UNAVAILABLE",
     504: "DEADLINE_EXCEEDED",
 }
-_AS_SSE = "_alt_sse"  # where `read` leaves what the query string asked for
+_AS_SSE = "_alt_sse"  # body key under which `read` stores the query parameter
 
 
 class _Google(Endpoint):
@@ -55,11 +55,13 @@ class _Google(Endpoint):
 
     def unsupported(self, orders: Orders) -> str:
         if orders.cache_write:
-            return "[stub cache_write] is for Anthropic and OpenAI only"
+            return "[stub cache_write] is supported for Anthropic and OpenAI only"
         return super().unsupported(orders)
 
 
 class GenerateContent(_Google):
+    """GenerateContent, plain and streamed."""
+
     operation = "generate_content"
     pattern = re.compile(
         r"/google/v1(?:beta|alpha)?/models/(?P<model>[^/:]+):(?P<stream>streamG|g)enerateContent"
@@ -94,7 +96,7 @@ class GenerateContent(_Google):
         return Part(pretty(answer) + b"\n", _counts(ask, ask.completion_tokens))
 
     def stream(self, ask: Ask) -> Iterator[Part]:
-        """Every chunk carries the counts so far; without `alt=sse` they are one JSON array."""
+        """Report the counts so far in every chunk. Without `alt=sse`, chunks are a JSON array."""
         pieces = list(assistant.pieces(ask.text))
         for at, piece in enumerate(pieces, 1):
             last = at == len(pieces)
@@ -116,7 +118,7 @@ class GenerateContent(_Google):
     @staticmethod
     def _framed(ask: Ask, value: Json, *, first: bool, last: bool) -> bytes:
         if ask.body[_AS_SSE]:
-            # Google ends its lines with CRLF.
+            # Google ends lines with CRLF.
             return sse(value).replace(b"\n\n", b"\r\n\r\n")
         return (b"[" if first else b",\r\n") + pretty(value) + (b"\n]\n" if last else b"\n")
 
@@ -132,7 +134,7 @@ class GenerateContent(_Google):
 
 
 class EmbedContent(PlainEndpoint, _Google):
-    """One content, or a batch of them; the SDK sends batches."""
+    """Embed one content, or a batch as the SDK sends it."""
 
     operation = "embeddings"
     pattern = re.compile(
@@ -163,11 +165,11 @@ class EmbedContent(PlainEndpoint, _Google):
         return Part(pretty(answer), Counts(prompt=ask.prompt_tokens))
 
     def answered_model(self, requested: str) -> str:
-        return ""  # the answer names none
+        return ""  # the answer does not name the model
 
     def unsupported(self, orders: Orders) -> str:
         if orders.cached or orders.reasoning:
-            return "[stub cached, reasoning] have no meaning for embeddings"
+            return "[stub cached, reasoning] are not supported for embeddings"
         return super().unsupported(orders)
 
     @staticmethod
@@ -188,7 +190,7 @@ def _usage(ask: Ask, written: int) -> Json:
     orders = ask.orders
     usage: Json = {
         "promptTokenCount": ask.prompt_tokens,
-        # The candidates exclude the thoughts, unlike the other providers' completion counts.
+        # Without thoughts, unlike the completion counts of other providers.
         "candidatesTokenCount": written - orders.reasoning,
         "totalTokenCount": ask.prompt_tokens + written,
         "promptTokensDetails": [{"modality": "TEXT", "tokenCount": ask.prompt_tokens}],

@@ -1,4 +1,4 @@
-"""What was served so far, safe to read while more is being served."""
+"""Thread-safe journal of served requests."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from project.stub.exchange import Counts, Part, Question, Reply, Served
 
 
 class Entry:
-    """One exchange while it lasts.
+    """One request in progress.
 
-    It is told of bytes *before* they are written: a client that has read the last of them finds
-    the journal complete, without a race.
+    Bytes are noted *before* they are sent, so that the journal is complete when a client has read
+    the last of them.
     """
 
     def __init__(self, number: int, path: str, provider: str, operation: str) -> None:
@@ -27,26 +27,31 @@ class Entry:
         self._body = bytearray()
 
     def asked(self, question: Question) -> None:
+        """Note the parsed request."""
         with self._lock:
             self._requested_model, self._prompt = question.model, question.prompt
 
     def answering(self, reply: Reply) -> None:
+        """Note the response before it is sent."""
         with self._lock:
             self._status, self._streamed = reply.status, reply.streamed
             self._model, self._response_id = reply.model, reply.response_id
             self._failed = reply.status >= 400
 
     def writing(self, wire: bytes, part: Part) -> None:
+        """Note bytes and their counts before they are sent."""
         with self._lock:
             self._body += wire
             self._counts = part.reports or self._counts
             self._failed = self._failed or part.failed
 
     def completed(self, *, completed: bool) -> None:
+        """Note whether the whole response is sent."""
         with self._lock:
             self._completed = completed
 
     def served(self) -> Served:
+        """Return the current state."""
         with self._lock:
             counts = self._counts
             return Served(
@@ -73,6 +78,8 @@ class Entry:
 
 
 class Journal:
+    """All requests, or the last `keep` of them."""
+
     def __init__(self, keep: int | None = None) -> None:
         self._lock = threading.Lock()
         self._numbers = count(1)
@@ -80,18 +87,20 @@ class Journal:
         self._asked: Counter[tuple[str, str]] = Counter()
 
     def open(self, path: str, provider: str, operation: str) -> Entry:
+        """Add an entry for a new request."""
         with self._lock:
             entry = Entry(next(self._numbers), path, provider, operation)
             self._entries.append(entry)
             return entry
 
     def times_asked(self, path: str, prompt: str) -> int:
-        """How often this prompt came here, this time included."""
+        """Count this request, and return how often this path received this prompt."""
         with self._lock:
             self._asked[path, prompt] += 1
             return self._asked[path, prompt]
 
     def served(self) -> list[Served]:
+        """Return the entries, oldest first."""
         with self._lock:
             entries = list(self._entries)
         return [entry.served() for entry in entries]

@@ -1,4 +1,4 @@
-"""Ollama: chat, generate and embed of a model on one's own machine.
+"""Ollama: chat, generate and embed.
 
 Shapes: https://docs.ollama.com/api/chat, …/generate, …/embed
 """
@@ -31,7 +31,7 @@ class _Ollama(Endpoint):
     stream_type = "application/x-ndjson"
 
     def response_id(self) -> str:
-        return ""  # it has none
+        return ""  # Ollama has no response ids
 
     def headers(self) -> dict[str, str]:
         return {}
@@ -47,7 +47,7 @@ class _Ollama(Endpoint):
 
     def unsupported(self, orders: Orders) -> str:
         if orders.cached or orders.cache_write or orders.reasoning:
-            return "[stub cached, cache_write, reasoning] are not counted by Ollama"
+            return "[stub cached, cache_write, reasoning] are not supported for Ollama"
         return super().unsupported(orders)
 
 
@@ -79,17 +79,19 @@ class _Generating(_Ollama):
 
     @abstractmethod
     def _says(self, text: str) -> Json:
-        """What a line of the answer says of a piece of text."""
+        """Return the fields of a line that contain `text`."""
 
 
 class Chat(_Generating):
+    """Chat, plain and streamed."""
+
     operation = "chat"
     pattern = re.compile(r"/ollama/api/chat")
 
     def read(self, body: Json, match: re.Match[str], query: dict[str, list[str]]) -> Question:
         model = required(body, "model", str)
         prompt, spoken = conversation(None, required(body, "messages", list))
-        # Ollama streams unless it is told not to.
+        # Ollama streams by default.
         return Question(model, prompt, body.get("stream") is not False, body, spoken)
 
     def _says(self, text: str) -> Json:
@@ -97,6 +99,8 @@ class Chat(_Generating):
 
 
 class Generate(_Generating):
+    """Generate, plain and streamed."""
+
     operation = "text_completion"
     pattern = re.compile(r"/ollama/api/generate")
 
@@ -110,6 +114,8 @@ class Generate(_Generating):
 
 
 class Embed(PlainEndpoint, _Ollama):
+    """Embeddings of one or several texts."""
+
     operation = "embeddings"
     pattern = re.compile(r"/ollama/api/embed")
 

@@ -1,4 +1,4 @@
-"""Those who speak like OpenAI, each with an accent: Mistral, Groq, OpenRouter, Hugging Face.
+"""OpenAI-compatible providers and their differences: Mistral, Groq, OpenRouter, Hugging Face.
 
 Shapes: https://docs.mistral.ai/api, https://console.groq.com/docs/api-reference,
 https://openrouter.ai/docs/use-cases/usage-accounting,
@@ -14,13 +14,13 @@ from typing import ClassVar
 
 from project.stub import assistant
 from project.stub.exchange import Ask, Counts, Part
-from project.stub.openai_wire import DONE, ChatCompletions, Embeddings, tells_usage
+from project.stub.openai_wire import DONE, ChatCompletions, Embeddings, reports_usage
 from project.stub.orders import Orders
 from project.stub.wire import Json, compact, counts, listed, make_id, sse
 
 
 class _ChatLike(ChatCompletions):
-    """Chat completions with nothing in them but what everybody has."""
+    """Chat completions with the fields that all compatible providers have."""
 
     models: ClassVar[dict[str, str]] = {}
 
@@ -32,7 +32,7 @@ class _ChatLike(ChatCompletions):
 
     def unsupported(self, orders: Orders) -> str:
         if orders.cached or orders.cache_write or orders.reasoning:
-            return "[stub cached, cache_write, reasoning] are not for this provider"
+            return "[stub cached, cache_write, reasoning] are not supported for this provider"
         return super().unsupported(orders)
 
     @staticmethod
@@ -68,6 +68,8 @@ class _ChatLike(ChatCompletions):
 
 
 class MistralChat(_ChatLike):
+    """Mistral chat completions."""
+
     provider = "mistral"
     pattern = re.compile(r"/mistral/v1/chat/completions")
 
@@ -75,7 +77,7 @@ class MistralChat(_ChatLike):
         return make_id("", 32)
 
     def stream(self, ask: Ask) -> Iterator[Part]:
-        """The chunk that says why it ended has the usage, asked for or not."""
+        """Always report the usage, in the chunk with the finish reason."""
         yield self._chunk(ask, {"role": "assistant", "content": ""})
         for piece in assistant.pieces(ask.text):
             yield self._chunk(ask, {"content": piece})
@@ -96,6 +98,8 @@ class MistralChat(_ChatLike):
 
 
 class MistralEmbeddings(Embeddings):
+    """Mistral embeddings."""
+
     provider = "mistral"
     pattern = re.compile(r"/mistral/v1/embeddings")
     models: ClassVar[dict[str, str]] = {}
@@ -129,22 +133,24 @@ class MistralEmbeddings(Embeddings):
 
 
 class GroqChat(_ChatLike):
+    """Groq chat completions."""
+
     provider = "groq"
     pattern = re.compile(r"/groq/openai/v1/chat/completions")
 
     def stream(self, ask: Ask) -> Iterator[Part]:
-        """The last chunk tells the usage in `x_groq`, which every stream has."""
+        """Always report the usage, in the field `x_groq` of the last chunk."""
         request_id = make_id("req_", 26)
         first = self._chunk_data(ask, {"role": "assistant", "content": ""})
         yield Part(sse({**first, "x_groq": {"id": request_id}}))
         for piece in assistant.pieces(ask.text):
             yield self._chunk(ask, {"content": piece})
         last = self._chunk_data(ask, {}, "stop")
-        told: Json = {} if ask.orders.nousage else {"usage": self._usage(ask)}
-        yield Part(sse({**last, "x_groq": {"id": request_id, **told}}), self._counts(ask))
-        if tells_usage(ask):
-            usage = {**self._envelope(ask, "chat.completion.chunk", []), **told}
-            yield Part(sse(usage), self._counts(ask))
+        usage: Json = {} if ask.orders.nousage else {"usage": self._usage(ask)}
+        yield Part(sse({**last, "x_groq": {"id": request_id, **usage}}), self._counts(ask))
+        if reports_usage(ask):
+            chunk = {**self._envelope(ask, "chat.completion.chunk", []), **usage}
+            yield Part(sse(chunk), self._counts(ask))
         yield Part(DONE)
 
     def stream_error(self, ask: Ask, message: str) -> Iterator[Part]:
@@ -156,7 +162,7 @@ class GroqChat(_ChatLike):
 
 
 class OpenRouterChat(_ChatLike):
-    """A gateway to many providers that says what a call cost."""
+    """A gateway to many providers, which reports the cost of a call."""
 
     provider = "openrouter"
     pattern = re.compile(r"/openrouter/api/v1/chat/completions")
@@ -165,7 +171,7 @@ class OpenRouterChat(_ChatLike):
         return make_id("gen-", 24)
 
     def stream(self, ask: Ask) -> Iterator[Part]:
-        # A comment keeps the connection open while the provider thinks.
+        # A comment that keeps the connection open while the provider works.
         yield Part(b": OPENROUTER PROCESSING\n\n")
         for piece in assistant.pieces(ask.text):
             yield self._chunk(ask, {"role": "assistant", "content": piece})
@@ -185,12 +191,12 @@ class OpenRouterChat(_ChatLike):
         return {**super()._usage(ask), "cost": cost, "is_byok": False, "cost_details": details}
 
     def _counts(self, ask: Ask) -> Counts:
-        told = super()._counts(ask)
-        return told if ask.orders.nousage else replace(told, cost=_cost(ask))
+        reported = super()._counts(ask)
+        return reported if ask.orders.nousage else replace(reported, cost=_cost(ask))
 
 
 class HuggingFaceChat(_ChatLike):
-    """The router in front of Hugging Face's inference providers."""
+    """The router of Hugging Face's inference providers."""
 
     provider = "huggingface"
     pattern = re.compile(r"/hf/v1/chat/completions")

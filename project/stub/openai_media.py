@@ -1,4 +1,4 @@
-"""OpenAI: images and transcriptions, which count tokens too.
+"""OpenAI: images and transcriptions.
 
 Shapes: https://platform.openai.com/docs/api-reference/images and …/audio
 """
@@ -28,18 +28,20 @@ class _Media(OpenAIEndpoint):
         return ""
 
     def answered_model(self, requested: str) -> str:
-        return ""  # the answers name none
+        return ""  # the answers do not name the model
 
     def stream_error(self, ask: Ask, message: str) -> Iterator[Part]:
         yield Part(sse({"type": "error", **self.error(500, message)}, "error"), failed=True)
 
     def unsupported(self, orders: Orders) -> str:
         if orders.cached or orders.cache_write or orders.reasoning:
-            return "[stub cached, cache_write, reasoning] have no meaning for media"
+            return "[stub cached, cache_write, reasoning] are not supported for media"
         return super().unsupported(orders)
 
 
 class Images(_Media):
+    """Image generation, plain and streamed."""
+
     operation = "image_generation"
     pattern = re.compile(r"/openai/v1/images/generations")
 
@@ -83,7 +85,7 @@ class Images(_Media):
 
 
 class Transcriptions(_Media):
-    """A form with a file; its `prompt` field can hold orders."""
+    """A form with a file. Its field `prompt` can contain directives."""
 
     operation = "transcription"
     pattern = re.compile(r"/openai/v1/audio/transcriptions")
@@ -99,7 +101,7 @@ class Transcriptions(_Media):
 
     def plain(self, ask: Ask) -> Part:
         if self._by_duration(ask):
-            # Whisper is billed by the second: there are no tokens to tell of.
+            # Whisper is billed per second and reports no tokens.
             usage: Json = {"type": "duration", "seconds": len(ask.body["file"]) // 1000 + 1}
         else:
             usage = self._usage(ask)

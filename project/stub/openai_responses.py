@@ -1,4 +1,4 @@
-"""OpenAI: Responses, also those that are worked on in the background and asked for later.
+"""OpenAI: Responses, including background responses that a client retrieves later.
 
 Shapes: https://platform.openai.com/docs/api-reference/responses and …/guides/background
 """
@@ -27,7 +27,7 @@ from project.stub.wire import (
 
 
 class Background:
-    """The responses that were promised and how far they have come."""
+    """Background responses and their states."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -36,19 +36,21 @@ class Background:
         self._polls: dict[str, int] = {}
 
     def promise(self, ask: Ask) -> None:
+        """Queue a response."""
         with self._lock:
             self._asks[ask.response_id] = ask
             self._states[ask.response_id] = "queued"
             self._polls[ask.response_id] = ask.orders.queued
 
     def find(self, response_id: str) -> Ask:
+        """Return the question of a response. Raises MissingError if there is none."""
         with self._lock:
             if response_id not in self._asks:
                 raise MissingError(f"Response with id '{response_id}' not found.")
             return self._asks[response_id]
 
     def poll(self, response_id: str) -> str:
-        """The state that somebody who asks is told; each asking brings the end nearer."""
+        """Return the state, which becomes "completed" after `queued` polls."""
         with self._lock:
             if self._states[response_id] == "queued":
                 if self._polls[response_id] == 0:
@@ -57,7 +59,7 @@ class Background:
             return self._states[response_id]
 
     def cancel(self, response_id: str) -> str:
-        """What is completed stays so."""
+        """Cancel a queued response, and return the state."""
         with self._lock:
             if self._states[response_id] == "queued":
                 self._states[response_id] = "cancelled"
@@ -65,6 +67,8 @@ class Background:
 
 
 class Responses(OpenAIEndpoint):
+    """Create a response: plain, streamed or in the background."""
+
     operation = "chat"
     pattern = re.compile(r"/openai/v1/responses")
 
@@ -88,7 +92,7 @@ class Responses(OpenAIEndpoint):
         return _in_state(ask, "completed")
 
     def stream(self, ask: Ask) -> Iterator[Part]:
-        if ask.body.get("background") is True:  # a stream that is left can be asked for later
+        if ask.body.get("background") is True:  # a client can retrieve it after leaving the stream
             self._background.promise(ask)
         return self._numbered(self._events(ask))
 
@@ -131,6 +135,8 @@ class Responses(OpenAIEndpoint):
 
 
 class RetrieveResponse(PlainEndpoint, OpenAIEndpoint):
+    """Poll a background response."""
+
     operation = "chat"
     method = "GET"
     pattern = re.compile(r"/openai/v1/responses/(?P<id>[^/]+)")
@@ -139,7 +145,7 @@ class RetrieveResponse(PlainEndpoint, OpenAIEndpoint):
         self._background = background
 
     def read(self, body: Json, match: re.Match[str], query: dict[str, list[str]]) -> Question:
-        # What is asked for has no model but the one of the promise.
+        # The request names no model: take that of the original request.
         ask = self._background.find(match["id"])
         return replace(ask.question, model=ask.model, response_id=ask.response_id, stream=False)
 
@@ -150,13 +156,15 @@ class RetrieveResponse(PlainEndpoint, OpenAIEndpoint):
         return self._in_state(ask, self._background.poll(ask.response_id))
 
     def _in_state(self, ask: Ask, status: str) -> Part:
-        # Made when it was promised, not when it is asked for.
+        # Keeps the time of the original request.
         return _in_state(
             replace(ask, created=self._background.find(ask.response_id).created), status
         )
 
 
 class CancelResponse(RetrieveResponse):
+    """Cancel a background response."""
+
     method = "POST"
     pattern = re.compile(r"/openai/v1/responses/(?P<id>[^/]+)/cancel")
 

@@ -38,6 +38,8 @@ _ERROR_TYPES = {
 
 
 class OpenAIEndpoint(Endpoint):
+    """Models, headers and errors of OpenAI."""
+
     provider = "openai"
     models: ClassVar[dict[str, str]] = {
         "gpt-4o": "gpt-4o-2024-08-06",
@@ -72,6 +74,8 @@ class OpenAIEndpoint(Endpoint):
 
 
 class ChatCompletions(OpenAIEndpoint):
+    """Chat completions, plain and streamed."""
+
     operation = "chat"
     pattern = re.compile(r"/openai/v1/chat/completions")
 
@@ -100,7 +104,7 @@ class ChatCompletions(OpenAIEndpoint):
         for piece in assistant.pieces(ask.text):
             yield self._chunk(ask, {"content": piece})
         yield self._chunk(ask, {}, "stop")
-        if tells_usage(ask):
+        if reports_usage(ask):
             answer = self._envelope(ask, "chat.completion.chunk", [])
             answer["usage"] = self._usage(ask)
             yield Part(sse(answer), self._counts(ask))
@@ -117,7 +121,7 @@ class ChatCompletions(OpenAIEndpoint):
             "finish_reason": finish_reason,
         }
         answer = self._envelope(ask, "chat.completion.chunk", [choice])
-        if tells_usage(ask):
+        if reports_usage(ask):
             answer["usage"] = None
         answer["obfuscation"] = make_id("", 8)
         return Part(sse(answer))
@@ -146,7 +150,7 @@ class ChatCompletions(OpenAIEndpoint):
 
 
 class Completions(OpenAIEndpoint):
-    """The legacy endpoint; some servers of open models have no other."""
+    """The legacy endpoint. Some servers of open models have only this one."""
 
     operation = "text_completion"
     pattern = re.compile(r"/openai/v1/completions")
@@ -172,7 +176,7 @@ class Completions(OpenAIEndpoint):
         for piece in assistant.pieces(ask.text):
             yield Part(sse(self._answer(ask, piece)))
         yield Part(sse(self._answer(ask, "", "stop")))
-        if tells_usage(ask):
+        if reports_usage(ask):
             answer = {**self._answer(ask, ""), "choices": [], "usage": chat_usage(ask)}
             yield Part(sse(answer), chat_counts(ask))
         yield Part(DONE)
@@ -193,6 +197,8 @@ class Completions(OpenAIEndpoint):
 
 
 class Embeddings(PlainEndpoint, OpenAIEndpoint):
+    """Embeddings of one or several texts."""
+
     operation = "embeddings"
     pattern = re.compile(r"/openai/v1/embeddings")
     _sizes: ClassVar[dict[str, int]] = {"text-embedding-3-large": 3072}
@@ -204,7 +210,7 @@ class Embeddings(PlainEndpoint, OpenAIEndpoint):
         return Question(model, prompt, stream=False, body=body, spoken=prompt)
 
     def response_id(self) -> str:
-        return ""  # embeddings have none
+        return ""  # embeddings have no response id
 
     def plain(self, ask: Ask) -> Part:
         wanted = ask.body.get("dimensions")
@@ -227,18 +233,19 @@ class Embeddings(PlainEndpoint, OpenAIEndpoint):
 
     def unsupported(self, orders: Orders) -> str:
         if orders.cached or orders.cache_write or orders.reasoning:
-            return "[stub cached, cache_write, reasoning] have no meaning for embeddings"
+            return "[stub cached, cache_write, reasoning] are not supported for embeddings"
         return super().unsupported(orders)
 
 
-def tells_usage(ask: Ask) -> bool:
-    """Whether the usage ends this stream: only if that was asked for."""
+def reports_usage(ask: Ask) -> bool:
+    """Return whether a last chunk reports the usage: only if the request asks for it."""
     options = ask.body.get("stream_options")
     asked = isinstance(options, dict) and options.get("include_usage") is True
     return asked and not ask.orders.nousage
 
 
 def chat_usage(ask: Ask) -> Json:
+    """Return the field `usage`."""
     orders = ask.orders
     details = {"cached_tokens": orders.cached, "audio_tokens": 0}
     if orders.cache_write:
@@ -258,6 +265,7 @@ def chat_usage(ask: Ask) -> Json:
 
 
 def chat_counts(ask: Ask) -> Counts:
+    """Return the counts that `chat_usage` reports."""
     orders = ask.orders
     return counts(
         ask,
@@ -268,6 +276,7 @@ def chat_counts(ask: Ask) -> Counts:
 
 
 def vector_of(text: str, size: int, *, as_base64: bool) -> str | list[float]:
+    """Return the embedding as numbers, or as base64 of 32-bit floats."""
     vector = assistant.embedding_of(text, size)
     if as_base64:
         return base64.b64encode(struct.pack(f"<{size}f", *vector)).decode()

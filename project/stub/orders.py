@@ -1,6 +1,6 @@
-"""Behaviour on demand: directives such as `[stub status=429 times=2]` in the text of a prompt.
+"""Directives in the text of a prompt, such as `[stub status=429 times=2]`.
 
-A test or a demo page can thus ask for trouble through any SDK, without another channel.
+With them, a test or a demo page can request an error or special counts through any SDK.
 """
 
 from __future__ import annotations
@@ -14,34 +14,35 @@ _DIRECTIVE = re.compile(r"\[stub\b([^\]]*)\]")
 
 
 class BadOrderError(ValueError):
-    """The prompt holds a directive that the stub does not understand."""
+    """The prompt contains a directive that the stub does not support."""
 
 
 @dataclass(frozen=True)
 class Orders:
-    """What one prompt asks of the stub."""
+    """Directives of one prompt."""
 
-    status: int | None = None  # fail with this HTTP status and the provider's own error body
-    times: int | None = None  # misbehave only for the first N requests with this same prompt
+    status: int | None = None  # fail with this HTTP status and the provider's error body
+    times: int | None = None  # misbehave only for the first N requests with this prompt
     delay: float = 0.0  # seconds to wait before the headers
     pace: float | None = None  # seconds to wait between the events of a stream
-    cut: int | None = None  # drop the connection after N stream events, or in a plain body
+    cut: int | None = None  # drop the connection after N stream events, or within a plain body
     gzip: bool = False  # Content-Encoding: gzip; streams are flushed event by event
-    garbage: bool = False  # 200 with a body that nobody can parse
-    nousage: bool = False  # leave the usage out of the answer
-    error_in_stream: bool = False  # 200, then an error told inside the body
-    cached: int = 0  # prompt tokens that were read from a cache
-    cache_write: int = 0  # prompt tokens that were written to a cache
-    reasoning: int = 0  # completion tokens that were spent on thinking
-    grow: int = 0  # Anthropic: prompt tokens that only the end of the stream tells of
-    fragments: bool = False  # send tiny pieces that cut lines and characters
-    leak: str = ""  # an error whose message echoes this API key
-    usage: tuple[int, int] | None = None  # force the totals: usage=PROMPT/COMPLETION
-    words: int = 0  # answer with this many words
-    queued: int = 1  # OpenAI: how often a response in the background is found still at work
+    garbage: bool = False  # 200 with a body that cannot be parsed
+    nousage: bool = False  # omit the usage
+    error_in_stream: bool = False  # 200, then an error in the body
+    cached: int = 0  # prompt tokens read from the cache
+    cache_write: int = 0  # prompt tokens written to the cache
+    reasoning: int = 0  # completion tokens used for reasoning
+    grow: int = 0  # Anthropic: prompt tokens that only the end of the stream reports
+    fragments: bool = False  # send tiny pieces that split lines and characters
+    leak: str = ""  # an error whose message contains this API key
+    usage: tuple[int, int] | None = None  # use these totals: usage=PROMPT/COMPLETION
+    words: int = 0  # length of the answer
+    queued: int = 1  # OpenAI: polls before a background response is completed
 
 
 def find_orders(text: str) -> Orders:
+    """Parse the directives in `text`. Raises BadOrderError."""
     given: dict[str, Any] = {}
     for directive in _DIRECTIVE.finditer(text):
         for word in directive[1].split():
@@ -51,21 +52,22 @@ def find_orders(text: str) -> Orders:
 
 
 def without_orders(text: str) -> str:
+    """Remove the directives from `text`."""
     return _DIRECTIVE.sub("", text).strip()
 
 
 def _parsed(name: str, value: str | None) -> Any:
     if name in _FLAGS:
         if value is not None:
-            raise BadOrderError(f"[stub {name}] takes no value, not {value!r}")
+            raise BadOrderError(f"[stub {name}] must have no value, not {value!r}")
         return True
     if name not in _VALUES:
         known = ", ".join(field.name for field in fields(Orders))
-        raise BadOrderError(f"[stub {name}] is not known; known are: {known}")
+        raise BadOrderError(f"[stub {name}] must be one of: {known}")
     try:
         return _VALUES[name](value or "")
     except ValueError:
-        raise BadOrderError(f"[stub {name}={value or ''}] has no usable value") from None
+        raise BadOrderError(f"[stub {name}={value or ''}] has an invalid value") from None
 
 
 def _checked(orders: Orders) -> Orders:
@@ -74,9 +76,13 @@ def _checked(orders: Orders) -> Orders:
     if orders.usage:
         prompt, completion = orders.usage
         if orders.cached + orders.cache_write + orders.grow > prompt:
-            raise BadOrderError(f"[stub usage] {prompt} prompt tokens cannot hold the cached ones")
+            raise BadOrderError(
+                f"[stub usage] {prompt} prompt tokens are fewer than the cached ones"
+            )
         if orders.reasoning > completion:
-            raise BadOrderError(f"[stub usage] {completion} tokens cannot hold the reasoning ones")
+            raise BadOrderError(
+                f"[stub usage] {completion} tokens are fewer than the reasoning tokens"
+            )
     return orders
 
 

@@ -1,4 +1,4 @@
-"""Reading the journal of a stub that runs in another process."""
+"""Read the journal of a stub in another process."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from project.stub.exchange import Served
 
 
 def fetch_journal(url: str) -> list[Served]:
-    # urllib, because a program that watches httpx or requests must not see this.
-    with urlopen(f"{url}/journal", timeout=10) as response:  # noqa: S310 - the stub's own address
+    """Return the journal of the stub at `url`."""
+    # With urllib, because hooks on httpx or requests must not see this request.
+    with urlopen(f"{url}/journal", timeout=10) as response:  # noqa: S310 - address of the stub
         entries = json.load(response)
     return [Served(**{**entry, "body": b64decode(entry["body"])}) for entry in entries]

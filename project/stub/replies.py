@@ -1,4 +1,4 @@
-"""From a question to a reply: what a well-behaved provider would say, or what was ordered."""
+"""Build the reply to a question, as a provider sends it or as directives demand."""
 
 from __future__ import annotations
 
@@ -11,18 +11,19 @@ from project.stub.exchange import Ask, Part, Question, Reply
 from project.stub.orders import BadOrderError, Orders, find_orders
 from project.stub.wire import Endpoint, compact
 
-# Real providers name a pause with these; a short one keeps tests of retries short.
+# For these, providers send a pause; a short one keeps tests of retries short.
 _RETRYABLE = frozenset({408, 409, 429, 500, 502, 503, 504, 529})
 _EVENTS_BEFORE_ERROR = 5
 _MESSAGES = {
     401: "Incorrect API key provided.",
     404: "The requested model does not exist or you do not have access to it.",
-    429: "Rate limit reached: the stub was told to answer 429. Please try again in 20ms.",
+    429: "Rate limit reached: a directive requested status 429. Please try again in 20ms.",
     529: "Overloaded",
 }
 
 
 def orders_of(endpoint: Endpoint, question: Question, times_asked: int) -> Orders:
+    """Return the directives that apply now. Raises BadOrderError if one is not supported."""
     orders = find_orders(question.spoken)
     complaint = endpoint.unsupported(orders)
     if complaint:
@@ -33,10 +34,11 @@ def orders_of(endpoint: Endpoint, question: Question, times_asked: int) -> Order
 
 
 def reply_to(endpoint: Endpoint, question: Question, orders: Orders) -> Reply:
+    """Return the reply, whose parts are built while they are sent."""
     if orders.leak:
         return error_reply(endpoint, orders.status or 401, endpoint.key_error(orders.leak))
     if orders.status:
-        message = _MESSAGES.get(orders.status, f"The stub was told to answer {orders.status}.")
+        message = _MESSAGES.get(orders.status, f"A directive requested status {orders.status}.")
         return error_reply(endpoint, orders.status, message)
     ask = _ask(endpoint, question, orders)
     reply = Reply(
@@ -54,6 +56,7 @@ def reply_to(endpoint: Endpoint, question: Question, orders: Orders) -> Reply:
 
 
 def error_reply(endpoint: Endpoint, status: int, message: str) -> Reply:
+    """Return an error in the provider's format."""
     headers = endpoint.error_headers(status)
     if status in _RETRYABLE:
         headers["retry-after-ms"] = "20"
@@ -77,7 +80,7 @@ def _ask(endpoint: Endpoint, question: Question, orders: Orders) -> Ask:
 
 def _parts(endpoint: Endpoint, ask: Ask) -> Iterator[Part]:
     orders, question = ask.orders, ask.question
-    trouble = "The server had an error while processing your request."
+    message = "The server had an error while processing your request."
     if orders.garbage:
         yield Part(endpoint.garbage(question))
     elif not orders.error_in_stream:
@@ -85,9 +88,9 @@ def _parts(endpoint: Endpoint, ask: Ask) -> Iterator[Part]:
     elif question.stream:
         started = list(endpoint.stream(ask))[:-2]
         yield from started[:_EVENTS_BEFORE_ERROR]
-        yield from endpoint.stream_error(ask, trouble)
+        yield from endpoint.stream_error(ask, message)
     else:
-        yield Part(compact(endpoint.error(500, trouble)), failed=True)
+        yield Part(compact(endpoint.error(500, message)), failed=True)
 
 
 def _well_behaved(orders: Orders) -> Orders:

@@ -1,4 +1,4 @@
-"""The bodies of requests: by length or in chunks; JSON, or the forms that files are sent in."""
+"""Read request bodies: with a length or chunked, JSON or multipart forms."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from project.stub.wire import BadRequestError
 
 
 class UnreadableError(ValueError):
-    """Where a request's body ends cannot be told: its connection is of no use any more."""
+    """The end of the body is unknown, so the connection cannot be reused."""
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
@@ -22,16 +22,20 @@ class UnreadableError(ValueError):
 
 
 def read_body(headers: Message, stream: BufferedIOBase) -> bytes:
+    """Return the body. Raises UnreadableError."""
     if headers.get("Transfer-Encoding", "").strip().lower() == "chunked":
         return b"".join(_chunks(stream))
     length = headers.get("Content-Length", "")
     if not length.isdigit():
-        raise UnreadableError(411, "The stub needs a Content-Length, or chunks.")
+        raise UnreadableError(411, "The request must have a Content-Length or a chunked body.")
     return stream.read(int(length))
 
 
 def object_of(body: bytes, content_type: str) -> dict[str, Any]:
-    """The fields of a request; files of a form are bytes, and no body at all has no fields."""
+    """Return the fields of the body. Files are bytes; an empty body has no fields.
+
+    Raises BadRequestError.
+    """
     if content_type.startswith("multipart/form-data"):
         return _form(body, content_type)
     if not body:
@@ -47,12 +51,12 @@ def object_of(body: bytes, content_type: str) -> dict[str, Any]:
 
 def _chunks(stream: BufferedIOBase) -> Iterator[bytes]:
     while True:
-        # The size may have extensions after it: https://www.rfc-editor.org/rfc/rfc9112#section-7.1
+        # Extensions may follow the size: https://www.rfc-editor.org/rfc/rfc9112#section-7.1
         line = stream.readline(1024).partition(b";")[0].strip()
         try:
             size = int(line, 16)
         except ValueError:
-            raise UnreadableError(400, "The chunks of the body are malformed.") from None
+            raise UnreadableError(400, "The chunked body is malformed.") from None
         if size == 0:
             while stream.readline(8192).strip():
                 pass  # trailers
@@ -62,7 +66,7 @@ def _chunks(stream: BufferedIOBase) -> Iterator[bytes]:
 
 
 def _form(body: bytes, content_type: str) -> dict[str, Any]:
-    # A form is a MIME message without its head.
+    # A form is a MIME message without its header.
     message = BytesParser(policy=HTTP).parsebytes(
         b"Content-Type: " + content_type.encode() + b"\r\n\r\n" + body
     )

@@ -1,4 +1,4 @@
-"""The HTTP side of the stub: sockets, chunks, compression, broken connections."""
+"""HTTP server of the stub: sockets, chunks, compression, broken connections."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _FRAGMENT_SIZES = (1, 2, 7, 3, 1, 5)
 
 
 class StubProvider:
-    """The stub on 127.0.0.1, in threads of this process.
+    """Run the stub on 127.0.0.1, in threads of this process.
 
     with StubProvider() as stub:
         client = OpenAI(base_url=stub.openai_url, api_key="anything")
@@ -44,7 +44,14 @@ class StubProvider:
         pace: float = 0.0,
         keep: int | None = None,
     ) -> None:
-        """`pace`: seconds between stream events; `keep`: how many requests are remembered."""
+        """Configure the stub; `start()` or `with` starts it.
+
+        Args:
+            host: Address to listen on.
+            port: Port; 0 takes any free port.
+            pace: Seconds between stream events.
+            keep: Number of requests in the journal; None keeps all.
+        """
         self._address = (host, port)
         self._pace = pace
         self._journal = Journal(keep)
@@ -85,7 +92,7 @@ class StubProvider:
 
     @property
     def host_port(self) -> str:
-        # Known after stop() too: a test of an unreachable provider needs an address to fail at.
+        """Host and port, also after `stop()`, for tests of an unreachable provider."""
         if self._bound is None:
             raise RuntimeError("The stub provider has not been started.")
         return f"{self._bound[0]}:{self._bound[1]}"
@@ -108,14 +115,16 @@ class StubProvider:
 
     @property
     def gateways(self) -> dict[str, str]:
-        """What `AI_USAGE_GATEWAYS` has to say of a site that talks to this stub."""
+        """Value of `AI_USAGE_GATEWAYS` for a site that uses this stub."""
         return {f"{self.host_port}/{prefix}": name for prefix, name in PROVIDERS.items()}
 
     @property
     def journal(self) -> list[Served]:
+        """Served requests, oldest first."""
         return self._journal.served()
 
     def clear(self) -> None:
+        """Clear the journal."""
         self._journal.clear()
 
 
@@ -133,7 +142,7 @@ class _Server(ThreadingHTTPServer):
         super().__init__(address, _Handler)
 
     def server_bind(self) -> None:
-        # HTTPServer asks the resolver for this machine's name here, which can take seconds.
+        # HTTPServer would resolve the name of this machine, which can take seconds.
         TCPServer.server_bind(self)
         self.server_name, self.server_port = str(self.server_address[0]), self.server_address[1]
 
@@ -148,7 +157,7 @@ class _Server(ThreadingHTTPServer):
         super().shutdown_request(request)
 
     def hang_up(self) -> None:
-        """End the kept-alive connections, or a stopped stub would go on answering."""
+        """Close kept-alive connections; otherwise a stopped stub would still answer."""
         self.ended.set()
         with self._lock:
             connections = list(self._connections)
@@ -156,7 +165,7 @@ class _Server(ThreadingHTTPServer):
             _drop(connection)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that went away is ordinary business; anything else is shown as usual."""
+        """Ignore clients that disconnected, and print other errors."""
         if not isinstance(sys.exception(), OSError):
             super().handle_error(request, client_address)
 
@@ -173,7 +182,7 @@ class _Handler(BaseHTTPRequestHandler):
         elif path == "/":
             self._send_json(200, {"status": "ok", "journal": "/journal"})
         elif not self._serve(b""):
-            self._send_json(404, {"error": {"message": f"The stub has no page {path}"}})
+            self._send_json(404, {"error": {"message": f"The stub has no page at {path}"}})
 
     def do_DELETE(self) -> None:
         path = urlsplit(self.path).path
@@ -195,7 +204,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._send_json(404, {"error": {"message": f"The stub has no API at {path}"}})
 
     def _serve(self, body: bytes) -> bool:
-        """Answers as the provider whose path it is; False if it is nobody's."""
+        """Answer as the provider of this path; return False if no provider has it."""
         address = urlsplit(self.path)
         found = _find(self.server.endpoints, self.command, address.path)
         if found is None:
@@ -217,7 +226,7 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             self._answer(entry, reply, orders)
         except OSError:
-            # The client went away in the middle; the journal says how far it got.
+            # The client disconnected; the journal has what was sent.
             entry.completed(completed=False)
             self.close_connection = True
         return True
@@ -226,12 +235,12 @@ class _Handler(BaseHTTPRequestHandler):
         return "StubProvider"
 
     def log_message(self, format: str, *args: object) -> None:
-        """Say nothing: the journal is the log."""
+        """Print nothing, because the journal is the log."""
 
     def _answer(self, entry: Entry, reply: Reply, orders: Orders) -> None:
         if orders.delay:
             self.server.ended.wait(orders.delay)
-            if self._client_has_gone():
+            if self._client_disconnected():
                 self.close_connection = True
                 return
         if reply.streamed or orders.fragments:
@@ -262,12 +271,12 @@ class _Handler(BaseHTTPRequestHandler):
                 break
             if number and pace:
                 self.server.ended.wait(pace)
-            if self._client_has_gone():
+            if self._client_disconnected():
                 self.close_connection = True
                 return
             wire = _compressed(compressor, part.data, last=last) if compressor else part.data
             entry.writing(wire, part)
-            # Said before the bytes leave: see `Entry`. An order to cut at the end still cuts.
+            # Noted before the bytes are sent: see `Entry`. `cut` applies at the end too.
             whole = last and orders.cut is None
             entry.completed(completed=whole)
             self._write_chunks(wire, fragments=orders.fragments, end=whole)
@@ -277,13 +286,13 @@ class _Handler(BaseHTTPRequestHandler):
     def _write_chunks(self, wire: bytes, *, fragments: bool, end: bool) -> None:
         pieces = [_chunk(piece) for piece in (_fragments(wire) if fragments else (wire,))]
         if end:
-            # It leaves with the last bytes: many clients hang up as soon as they have read those.
+            # Sent with the last bytes, because many clients disconnect after reading those.
             pieces[-1] += b"0\r\n\r\n"
         try:
             for piece in pieces:
                 self.wfile.write(piece)
         except OSError:
-            # Nor do they wait for the checksum that ends a compressed stream.
+            # They do not wait for the checksum of a compressed stream either.
             if not (end and fragments):
                 raise
             self.close_connection = True
@@ -311,7 +320,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.close_connection = True
         _drop(self.connection)
 
-    def _client_has_gone(self) -> bool:
+    def _client_disconnected(self) -> bool:
         try:
             return not self.connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
         except BlockingIOError:
@@ -328,18 +337,18 @@ def _find(
 
 
 def _with_last(parts: Iterable[Part]) -> Iterator[tuple[Part, bool]]:
-    """Each part, and whether it is the last; one look ahead."""
-    held: Part | None = None
+    """Yield each part, and whether it is the last."""
+    previous: Part | None = None
     for part in parts:
-        if held:
-            yield held, False
-        held = part
-    if held:
-        yield held, True
+        if previous:
+            yield previous, False
+        previous = part
+    if previous:
+        yield previous, True
 
 
 def _compressed(compressor: zlib._Compress, data: bytes, *, last: bool) -> bytes:
-    # Flushed event by event, as a provider's proxy does: the client need not wait.
+    # Flushed after every event, as a provider's proxy does, so that the client does not wait.
     flush = zlib.Z_FINISH if last else zlib.Z_SYNC_FLUSH
     return compressor.compress(data) + compressor.flush(flush)
 
@@ -360,7 +369,7 @@ def _drop(connection: socket.socket) -> None:
     try:
         connection.shutdown(socket.SHUT_RDWR)
     except OSError:
-        return  # it is gone already
+        return  # already closed
 
 
 def _as_json(served: Served) -> dict[str, Any]:

@@ -594,18 +594,18 @@ class TestTrouble:
         assert not only(stub).completed
         assert waits.seconds == [0.02]
 
-    def test_order_that_is_not_understood_is_refused(self, stub, openai_client):
+    def test_unknown_directive_is_refused(self, stub, openai_client):
         complaints = [
-            ("stauts=429", "known are: status, times"),
+            ("stauts=429", "must be one of: status, times"),
             ("status=200", "from 400 to 599"),
-            ("status=many", "no usable value"),
-            ("status", "no usable value"),
-            ("delay=100", "no usable value"),
-            ("leak=", "no usable value"),
-            ("gzip=1", "takes no value"),
-            ("usage=1", "no usable value"),
-            ("usage=1/1 cached=2", "cannot hold"),
-            ("usage=9/1 reasoning=2", "cannot hold"),
+            ("status=many", "an invalid value"),
+            ("status", "an invalid value"),
+            ("delay=100", "an invalid value"),
+            ("leak=", "an invalid value"),
+            ("gzip=1", "must have no value"),
+            ("usage=1", "an invalid value"),
+            ("usage=1/1 cached=2", "are fewer than"),
+            ("usage=9/1 reasoning=2", "are fewer than"),
             ("grow=3", "Anthropic only"),
         ]
         for order, complaint in complaints:
@@ -615,10 +615,10 @@ class TestTrouble:
 
             assert only(stub).status == 400, order
 
-    def test_order_without_meaning_for_the_format_is_refused(
+    def test_directive_that_the_format_does_not_support_is_refused(
         self, stub, openai_client, google_client
     ):
-        with pytest.raises(openai.BadRequestError, match="no meaning"):
+        with pytest.raises(openai.BadRequestError, match="not supported for embeddings"):
             openai_client.embeddings.create(model="text-embedding-3-small", input="[stub cached=3]")
         with pytest.raises(google_errors.ClientError, match="cache_write"):
             google_client.models.generate_content(
