@@ -1,11 +1,12 @@
-"""The admin's pages on a big log: SQL statements, blocks of the database read, milliseconds.
+"""Measure the admin's pages on a large log: SQL statements, database blocks, milliseconds.
 
     DATABASE_URL=postgresql://... python -m benchmarks.admin_pages [--rows N ...]
 
-Fills the tables with N calls of 90 days and 1,000 users for each N, and opens each page as a member
-of the staff who is no superuser. Blocks are those that EXPLAIN (ANALYZE, BUFFERS) tells of every
-SELECT of the page (8 KiB each, found in memory or not), and so PostgreSQL's. The tables are emptied
-first, so the database must be one that may be.
+For each N, fills the tables with N calls of 90 days and 1,000 users, and opens each page as a staff
+user who is not a superuser. Blocks are those that PostgreSQL's EXPLAIN (ANALYZE, BUFFERS) reports
+for every SELECT of the page (8 KiB each, cached or not).
+
+This empties the usage tables of the database first.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ ROWS = "/admin/usage_tracking/aiusagetracking/"
 
 
 def pages() -> dict[str, str]:
+    """Return the name and URL of each page."""
     import datetime as dt
 
     from usage_tracking.models import AIUsageLog, today
@@ -75,7 +77,7 @@ def main() -> None:
 
 
 def baseline() -> tuple[int, float]:
-    """One grouped query of the past 30 days, which every report of them has to cost."""
+    """Measure one grouped query of the past 30 days, for comparison."""
     import datetime as dt
 
     from django.db.models import Count, Sum
@@ -93,7 +95,7 @@ def baseline() -> tuple[int, float]:
 
 
 def measure(url: str) -> tuple[int, int, float]:
-    """The statements of the page, the blocks they read, and the ms of the run in the middle."""
+    """Return the statements of a page, the blocks they read, and the median ms."""
     client = viewer()
     timed = [open_page(client, url) for _ in range(ROUNDS)]
     statements = timed[0][0]
@@ -102,10 +104,11 @@ def measure(url: str) -> tuple[int, int, float]:
 
 
 def viewer() -> Any:
+    """Return a staff user who can view both tables."""
     from django.contrib.auth.models import Permission, User
     from django.test import Client
 
-    # One of those who made the calls, for the own page.
+    # A user with calls, for the page of their own usage.
     user = User.objects.get(pk=7)
     user.is_staff = True
     user.save()
@@ -118,6 +121,7 @@ def viewer() -> Any:
 
 
 def open_page(client: Any, url: str) -> tuple[list[tuple[str, Any]], float]:
+    """Return the statements of a page, and its ms."""
     from django.db import connection
 
     statements: list[tuple[str, Any]] = []
@@ -136,6 +140,7 @@ def open_page(client: Any, url: str) -> tuple[list[tuple[str, Any]], float]:
 
 
 def blocks_of(sql: str, params: Any) -> int:
+    """Return the blocks that a SELECT reads."""
     from django.db import connection
 
     if connection.vendor != "postgresql" or not sql.lstrip("( ").upper().startswith(

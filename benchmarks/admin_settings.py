@@ -1,4 +1,4 @@
-"""The bare site of the benchmarks with the admin in it."""
+"""Settings of the minimal benchmark site with the admin."""
 
 from __future__ import annotations
 

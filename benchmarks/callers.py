@@ -1,4 +1,4 @@
-"""Callers whom something may befall, and what of theirs is found afterwards."""
+"""Code that makes calls during a fault, and reads what was recorded."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ FORK: Any = multiprocessing.get_context("fork")
 
 
 def ready() -> None:
-    """Does at once what each caller's process does once; no connection may come along."""
+    """Run the one-time work of a caller's process, before it is forked without connections."""
     from django.db import connections
     from openai import OpenAI
 
     from usage_tracking import pricing
 
-    _ = OpenAI(api_key="none").chat.completions  # imported only now
+    _ = OpenAI(api_key="none").chat.completions  # imports it, too
     pricing.warm_up()
     connections.close_all()
 
 
 def call(user: object) -> str:
-    """One call in a block of its own; gives the answer's id when the block is over."""
+    """Make one call in a block, and return the id of the answer."""
     from tests.views import ask
     from usage_tracking import ai_usage
 
@@ -35,7 +35,7 @@ def call(user: object) -> str:
 
 
 def found() -> list[str]:
-    """The answers that became rows, after all that waits is delivered."""
+    """Deliver all events, and return the ids of the answers that have rows."""
     from usage_tracking.delivery import delivery
     from usage_tracking.models import AIUsageLog
 
@@ -44,7 +44,7 @@ def found() -> list[str]:
 
 
 class Holdups:
-    """How long our code held each caller up, in ms, at every place where it is called."""
+    """Measures the ms that callers spend in this package."""
 
     def __init__(self) -> None:
         from usage_tracking import ai_usage, middleware, outbox
@@ -59,7 +59,7 @@ class Holdups:
         self._watch(delivery, "wake")
 
     def of(self, work: Callable[[], object]) -> float:
-        """What `work` was held up in all."""
+        """Return the ms that `work` spent in this package."""
         self._mine.ms = 0.0
         work()
         return float(self._mine.ms)

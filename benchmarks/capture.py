@@ -1,10 +1,10 @@
-"""CPU that capture adds to a call over real HTTP, before delivery.
+"""Measure the CPU time that capture adds to a call over HTTP, before delivery.
 
     python -m benchmarks.capture [--rounds N] [--only NAME]
 
-The same calls are made with the hooks and without, in turn, in one process; the ratio is what
-counts. First the real SDKs, then each transport bare: one plain call, and one stream of some
-hundred events with its usage.
+Makes the same calls with and without hooks, alternately, in one process. The ratio is the result.
+Measures the real SDKs, then each transport alone, each with a plain call and with a stream of some
+hundred events and its usage.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ STREAM = {
     "stream": True,
     "stream_options": {"include_usage": True},
 }
-#: In µs, and against the SDK alone.
+#: Targets in µs, and as a ratio to the SDK alone.
 TARGETS = {"plain": 60, "stream": 300}
 RATIO = 1.2
 BEFORE = 20
@@ -38,7 +38,7 @@ Call = Callable[[], None]
 
 @dataclass(frozen=True)
 class Before:
-    """CPU in µs between the site's call of a hooked `send` and the library's own, by part."""
+    """CPU in µs between the site's call of a hooked `send` and the library's method, by part."""
 
     parts: dict[str, float]
 
@@ -52,7 +52,7 @@ class Before:
 
 @dataclass(frozen=True)
 class Compared:
-    """CPU of a call without us, what is added to it, both in µs, and the ratio."""
+    """CPU in µs of a call without this app, and the added CPU."""
 
     alone: float
     added: float
@@ -68,6 +68,7 @@ class Compared:
 
 
 def main() -> None:
+    """Print a line for each SDK and transport."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--rounds", type=int, default=30)
     parser.add_argument("--only", default="", help="part of a name")
@@ -106,6 +107,7 @@ def measure(part: float = FULL) -> Iterator[Row]:
 
 
 def compare_all(only: str, rounds: int) -> Iterator[tuple[str, str, Compared]]:
+    """Yield name, kind and result of each SDK and transport."""
     with stub() as host_port, site():
         from usage_tracking import outbox
 
@@ -121,6 +123,7 @@ def compare_all(only: str, rounds: int) -> Iterator[tuple[str, str, Compared]]:
 
 
 def ways(base: str, runner: asyncio.Runner) -> dict[str, Callable[[], tuple[Call, Call]]]:
+    """Return, by name, functions that create a plain and a streamed call."""
     return {
         "openai SDK (httpx2)": lambda: openai_sdk(base),
         "httpx2": lambda: through_httpx("httpx2", base),
@@ -245,7 +248,7 @@ def through_botocore(base: str) -> tuple[Call, Call]:
 
 
 def before_request(rounds: int) -> Before:
-    """In a request whose user nobody has loaded, inside a block with a section."""
+    """Measure inside a block with a section, in a request whose user is not loaded."""
     import httpx2
     from django.http import HttpRequest
     from django.utils.functional import SimpleLazyObject
@@ -272,12 +275,12 @@ def before_request(rounds: int) -> Before:
     unit = scope.Unit(django_request)
     with scope.Steps(scope.Scope(unit)), ai_usage(section="chat"):
         if parts["whole"]() is None:
-            raise RuntimeError("the request is no AI call")
+            raise RuntimeError("the request is not an AI call")
         spent = {
             name: statistics.median(cpu(part, 1000) for _ in range(rounds))
             for name, part in parts.items()
         }
-    spent["exchange"] -= spent["attribution"]  # which it calls
+    spent["exchange"] -= spent["attribution"]  # which it includes
     return Before(spent)
 
 
@@ -288,6 +291,7 @@ def count_events(url: str) -> int:
 
 
 def compare(call: Call, rounds: int, events: int) -> Compared:
+    """Measure a call with and without hooks, alternately."""
     from usage_tracking import ai_usage, capture
 
     capture.install(list(capture.TRANSPORTS))
@@ -309,7 +313,7 @@ def compare(call: Call, rounds: int, events: int) -> Compared:
 
 
 def cpu(call: Callable[[], object], calls: int = CALLS) -> float:
-    """CPU per call in µs."""
+    """Return the CPU per call, in µs."""
     started = time.process_time()
     for _ in range(calls):
         call()

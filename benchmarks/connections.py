@@ -1,4 +1,4 @@
-"""Connections that a process opens for its AI calls, and when it lets go of them.
+"""Count the connections that a process opens for its AI calls, and time when it closes them.
 
 DATABASE_URL=postgresql://... python -m benchmarks.connections
 """
@@ -14,7 +14,7 @@ from benchmarks.table import FULL, Row, left_out, print_rows
 
 OPEN = "connections more in a process that makes AI calls (8 threads)"
 CLOSED = "seconds until an idle one is closed, with CONN_MAX_AGE = None"
-#: Thirty seconds idle, and the time until the thread looks again.
+#: Thirty idle seconds, and the time until the thread checks again.
 LATEST = 40
 
 
@@ -22,7 +22,7 @@ def measure(part: float = FULL) -> Iterator[Row]:
     with web_site() as alice:
         from django.db import connection
 
-        # With Django's default, which is 0, delivery closes its own after every cycle.
+        # With Django's default 0, delivery closes its connection after every cycle.
         connection.settings_dict["CONN_MAX_AGE"] = None
         before = backends()
         most = 0
@@ -55,7 +55,7 @@ def make_calls(user: object) -> None:
 
 
 def backends() -> set[int]:
-    """The server's processes, one per connection to our database."""
+    """Return the PIDs of the server's processes, one per connection to this database."""
     from django.db import connection
 
     with connection.cursor() as cursor:

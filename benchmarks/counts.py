@@ -1,4 +1,4 @@
-"""What has to be right whatever the site does: rollbacks, calls told twice, writes past us.
+"""Count rows after rollbacks, calls recorded twice, and writes that bypass the tracker.
 
 python -m benchmarks.counts
 """
@@ -21,7 +21,7 @@ def measure(part: float = FULL) -> Iterator[Row]:
     times = scaled(20, part, 2)
     with web_site() as alice:
         yield rolled_back(alice, times)
-        yield told_twice(alice, times)
+        yield recorded_twice(alice, times)
         yield written_past_the_tracker(alice)
         yield written_past_the_orm(alice)
 
@@ -73,10 +73,10 @@ def rolled_back(alice: User, times: int) -> Row:
 
 
 class Gone(Exception):
-    """Takes the transaction along."""
+    """Rolls back the transaction."""
 
 
-def told_twice(alice: User, times: int) -> Row:
+def recorded_twice(alice: User, times: int) -> Row:
     from django.test import Client
 
     from tests.views import ask

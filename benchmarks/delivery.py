@@ -1,11 +1,12 @@
-"""Delivery of a backlog against the least that PostgreSQL could be asked to do.
+"""Compare the delivery of a backlog with the minimal work for PostgreSQL.
 
     DATABASE_URL=postgresql://... python -m benchmarks.delivery
 
-The other side is psycopg2's `execute_values` of 500 rows into a table with the same indexes and
-one grouped upsert per batch, from tuples that are ready; ours begins with the outbox's file and
-prices every event. Needs psycopg2 and a database whose tables may be emptied; on SQLite only the
-statements of a batch are counted.
+The minimal work is psycopg2's `execute_values` of 500 rows into a table with the same indexes, and
+one grouped upsert per batch, from prepared tuples. Delivery starts with the outbox file and prices
+every event. On SQLite, only the statements of a batch are counted.
+
+This needs psycopg2, and empties the usage tables of the database.
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ def measure(part: float = FULL) -> Iterator[Row]:
 
 
 def batch() -> Row:
+    """Count the statements of a batch."""
     executed = {}
     for events in (1, BATCH):
         deliver = fill(events)
@@ -57,7 +59,7 @@ def batch() -> Row:
 
 
 def throughput(events: int, rounds: int) -> Row:
-    """Of a backlog, in rounds of both; the one in the middle counts."""
+    """Return the median ratio of several rounds."""
     ratios = []
     for _ in range(rounds):
         bare = timed(bare_inserts(events))
@@ -73,6 +75,7 @@ def throughput(events: int, rounds: int) -> Row:
 
 
 def timed(run: Callable[[], None]) -> float:
+    """Return the seconds that `run` takes on empty tables."""
     from django.db import connection
 
     with connection.cursor() as cursor:
@@ -84,7 +87,7 @@ def timed(run: Callable[[], None]) -> float:
 
 
 def fill(events: int) -> Callable[[], None]:
-    """Fills the outbox; the run that is returned delivers it."""
+    """Fill the outbox, and return a function that delivers it."""
     from usage_tracking import outbox
     from usage_tracking.delivery import delivery
     from usage_tracking.events import Usage, UsageEvent, utc_now, uuid7
@@ -122,7 +125,7 @@ def fill(events: int) -> Callable[[], None]:
 
 
 def bare_inserts(events: int) -> Callable[[], None]:
-    """Makes the rows ready; the run that is returned writes them."""
+    """Prepare the rows, and return a function that writes them."""
     import psycopg2
     from django.db import connection
 

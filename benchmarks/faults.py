@@ -1,4 +1,4 @@
-"""What is lost, doubled or noticed when processes are killed, and when the tables are locked.
+"""Count lost and duplicate calls when processes are killed and when tables are locked.
 
 python -m benchmarks.faults
 """
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 LOST = "acknowledged calls lost; doubled; errors callers saw"
 HELD_UP = "longest that our code held a caller up: in requests; at the end of blocks"
-#: In ms.
+#: Milliseconds.
 TARGET = 50
 
 
@@ -36,11 +36,11 @@ def measure(part: float = FULL) -> Iterator[Row]:
             with tables_locked():
                 time.sleep(seconds)
             time.sleep(min(seconds, 2))
-        yield from told("tables locked for 5 s", those)
+        yield from results("tables locked for 5 s", those)
 
 
 def killed(alice: User, times: int) -> Row:
-    """Children make calls until they are killed with SIGKILL, each at a moment of its own."""
+    """Kill child processes with SIGKILL at random times while they make calls."""
     from usage_tracking import daily
 
     chance = random.Random(20261125)
@@ -48,15 +48,15 @@ def killed(alice: User, times: int) -> Row:
     ready()
     for _ in range(times):
         reading, writing = os.pipe()
-        child = FORK.Process(target=call_and_tell, args=(alice, writing))
+        child = FORK.Process(target=call_and_report, args=(alice, writing))
         child.start()
         os.close(writing)
-        with os.fdopen(reading) as told:
+        with os.fdopen(reading) as output:
             for _ in range(chance.randrange(1, 20)):
-                acknowledged.add(told.readline().strip())
+                acknowledged.add(output.readline().strip())
             time.sleep(chance.random() / 50)
             child.kill()
-            acknowledged.update(line.strip() for line in told)
+            acknowledged.update(line.strip() for line in output)
         child.join()
     rows = found()
     lost, doubled = len(acknowledged - set(rows)), len(rows) - len(set(rows))
@@ -69,14 +69,15 @@ def killed(alice: User, times: int) -> Row:
     )
 
 
-def call_and_tell(user: object, writing: int) -> None:
+def call_and_report(user: object, writing: int) -> None:
+    """Make calls forever, and write the id of each answer to a pipe."""
     while True:
         os.write(writing, f"{call(user)}\n".encode())
 
 
 @contextmanager
 def tables_locked() -> Iterator[None]:
-    """Both tables for nobody else; SQLite can only lock all there are, against writers."""
+    """Lock both tables exclusively; on SQLite, lock the database against writers."""
     from django.db import connection, transaction
 
     with transaction.atomic():
@@ -89,19 +90,19 @@ def tables_locked() -> Iterator[None]:
 
 
 class Callers:
-    """Threads of this process: some make requests, some use blocks; none touches the database."""
+    """Threads that make requests or use blocks, without using the database themselves."""
 
     def __init__(self, user: User) -> None:
         self.acknowledged: list[str] = []
         self.errors: list[Exception] = []
-        #: "bare" waits are none of ours: what the machine makes of 50 ms in the same moments.
+        #: "bare": duration of a plain wait of 50 ms at the same time, for comparison.
         self.ms: dict[str, list[float]] = {"requests": [], "blocks": [], "bare": []}
         self._user, self._holdups = user, Holdups()
         self._over = threading.Event()
         self._threads = [
-            threading.Thread(target=self._come_again, args=(kind,))
+            threading.Thread(target=self._call_repeatedly, args=(kind,))
             for kind in ("requests", "blocks", "blocks")
-        ] + [threading.Thread(target=self._wait_again)]
+        ] + [threading.Thread(target=self._wait_repeatedly)]
 
     def start(self) -> None:
         for thread in self._threads:
@@ -112,7 +113,7 @@ class Callers:
         for thread in self._threads:
             thread.join()
 
-    def _come_again(self, kind: str) -> None:
+    def _call_repeatedly(self, kind: str) -> None:
         from django.test import Client
 
         client: Any = Client()
@@ -124,15 +125,15 @@ class Callers:
                 self.acknowledged.append(call(self._user))
 
         work()  # imports and connects
-        while True:  # once at least, however short the fault
+        while True:  # at least once, however short the fault
             try:
                 self.ms[kind].append(self._holdups.of(work))
-            except Exception as error:  # noqa: BLE001 -- what is looked for
+            except Exception as error:  # noqa: BLE001 -- it is counted
                 self.errors.append(error)
             if self._over.is_set():
                 return
 
-    def _wait_again(self) -> None:
+    def _wait_repeatedly(self) -> None:
         event = threading.Event()
         while True:
             started = time.perf_counter()
@@ -152,7 +153,8 @@ def callers(user: User) -> Iterator[Callers]:
         those.stop()
 
 
-def told(fault: str, those: Callers) -> Iterator[Row]:
+def results(fault: str, those: Callers) -> Iterator[Row]:
+    """Yield the rows for a fault: what was lost, and how long callers waited."""
     rows = found()
     lost, doubled = len(set(those.acknowledged) - set(rows)), len(rows) - len(set(rows))
     errors, calls = len(those.errors), len(those.acknowledged)

@@ -1,4 +1,4 @@
-"""Seconds from the end of a call until its row can be read by others.
+"""Measure the seconds from the end of a call until its row is visible to other connections.
 
 python -m benchmarks.latency
 """
@@ -19,7 +19,7 @@ BUSY = ("event → row on a busy site", "≤ 1 s")
 LOOSE = ("event → row of a call outside of every scope", "≤ 10 s")
 ORPHAN = ("event → row of a killed process, while another one lives", "≤ 60 s")
 
-#: Dies between the outbox and the delivery.
+#: Dies after the event is in the outbox and before delivery.
 KILLED = """
 import os, signal, django
 django.setup()
@@ -33,14 +33,14 @@ with ai_usage(section="chat"):
 
 def measure(part: float = FULL) -> Iterator[Row]:
     with web_site():
-        visit()  # connects, reads the prices, looks for orphans
-        seen(1, patience=30)
+        visit()  # connects, loads the prices, looks for orphans
+        seen(1, timeout=30)
         if part < FULL:
             orphan = None
         else:
-            # Straight after this process has looked: no orphan waits longer.
+            # The worst case: this process has just looked for orphans.
             subprocess.run([sys.executable, "-c", KILLED], check=False)
-            orphan = seen(1, patience=150)[0]
+            orphan = seen(1, timeout=150)[0]
         waits = busy(scaled(400, part, 10))
         yield Row(
             *BUSY,
@@ -57,10 +57,10 @@ def measure(part: float = FULL) -> Iterator[Row]:
 
 
 def busy(requests: int) -> list[float]:
-    """Visitors two at a time; the shortest wait first."""
+    """Return the waits of two visitors at a time, shortest first."""
     with ThreadPoolExecutor(2) as executor:
         visits = [executor.submit(visit) for _ in range(requests)]
-        waits = seen(requests, patience=120)
+        waits = seen(requests, timeout=120)
     for one in visits:
         one.result()
     return sorted(waits)
@@ -75,15 +75,15 @@ def visit() -> None:
 _known: set[object] = set()
 
 
-def seen(number: int, patience: float) -> list[float]:
-    """The waits in seconds of the next rows that appear, so many of them."""
+def seen(number: int, timeout: float) -> list[float]:
+    """Return the waits, in seconds, of the next `number` rows."""
     from usage_tracking.models import AIUsageLog
 
     waits: list[float] = []
-    deadline = time.monotonic() + patience
+    deadline = time.monotonic() + timeout
     while len(waits) < number:
         if time.monotonic() > deadline:
-            raise RuntimeError(f"{len(waits)} of {number} rows within {patience} s")
+            raise RuntimeError(f"{len(waits)} of {number} rows within {timeout} s")
         rows = list(AIUsageLog.objects.values_list("id", "created_at", "response_time_ms"))
         now = datetime.now(UTC)
         for pk, began, ms in rows:
@@ -98,7 +98,7 @@ def call_without_scope() -> float:
     from tests.views import ask
 
     ask()
-    return seen(1, patience=60)[0]
+    return seen(1, timeout=60)[0]
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Transactions of the site and ours: who waits for whom, and "database is locked" on SQLite.
+"""Measure waits between the site's transactions and delivery, and SQLite's "database is locked".
 
 python -m benchmarks.locks
 """
@@ -35,7 +35,7 @@ def measure(part: float = FULL) -> Iterator[Row]:
 
 
 def held_transaction(alice: User, seconds: float) -> Row:
-    """One caller keeps the transaction open in which it has recorded calls; others come."""
+    """Measure requests while another caller keeps a transaction with recorded calls open."""
     from django.db import connection, transaction
     from django.test import Client
 
@@ -51,7 +51,7 @@ def held_transaction(alice: User, seconds: float) -> Row:
             over.wait()
         connection.close()
 
-    # A login writes, for which it would have to wait on SQLite, with us or without.
+    # Log in before: on SQLite, a login would wait for the transaction even without this app.
     client = Client()
     client.force_login(alice)
     visits(client, 0)
@@ -75,7 +75,7 @@ def held_transaction(alice: User, seconds: float) -> Row:
 
 
 def visits(client: Any, seconds: float) -> list[float]:
-    """Requests that call the provider, for so long; ms of each."""
+    """Make requests with a call for some seconds, and return the ms of each."""
     times: list[float] = []
     until = time.monotonic() + seconds
     while time.monotonic() < until or not times:
@@ -90,11 +90,11 @@ def middle(times: list[float]) -> float:
 
 
 def locked(requests: int) -> Iterator[Row]:
-    """Views that read, call and write in one transaction.
+    """Count "database is locked" in views that read, call and write in one transaction.
 
-    In the default mode they take turns, or the site's own writers would meet without us: what is
-    locked then is locked by us. A process knows nothing of the transactions of others, which is
-    why the documentation recommends IMMEDIATE where there are several: that row promises nothing.
+    In the default mode, the views take turns. Otherwise the site's own writers would lock each
+    other, also without this app. A process does not know the transactions of other processes. So
+    the row with several processes is not a promise, and the docs recommend IMMEDIATE for them.
     """
     for what, mode, come, promised in (
         ("IMMEDIATE, 4 processes at once", "IMMEDIATE", in_processes, True),
@@ -128,16 +128,16 @@ def transaction_mode(mode: str | None) -> Iterator[None]:
 def in_processes(requests: int, turns: str | None) -> int:
     ready()
     with FORK.Pool(AT_ONCE) as pool:
-        return sum(pool.map(partial(come_again, turns), [requests] * AT_ONCE, chunksize=1))
+        return sum(pool.map(partial(request_repeatedly, turns), [requests] * AT_ONCE, chunksize=1))
 
 
 def in_threads(requests: int, turns: str | None) -> int:
     with ThreadPoolExecutor(AT_ONCE) as executor:
-        return sum(executor.map(partial(come_again, turns), [requests] * AT_ONCE))
+        return sum(executor.map(partial(request_repeatedly, turns), [requests] * AT_ONCE))
 
 
-def come_again(turns: str | None, requests: int) -> int:
-    """How many of the requests fail because the database is locked."""
+def request_repeatedly(turns: str | None, requests: int) -> int:
+    """Return how many requests fail because the database is locked."""
     from django.db import OperationalError, connection
     from django.test import Client
 

@@ -1,4 +1,4 @@
-"""What is lost, doubled or noticed when PostgreSQL is away for ten seconds: a server of our own.
+"""Count lost and duplicate calls when a private PostgreSQL server is down for ten seconds.
 
 python -m benchmarks.outage
 """
@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator
 
 from benchmarks.callers import ready
-from benchmarks.faults import HELD_UP, LOST, TARGET, callers, told
+from benchmarks.faults import HELD_UP, LOST, TARGET, callers, results
 from benchmarks.site import web_site
 from benchmarks.table import FULL, Row, left_out, print_rows
 from tests.databases import LocalPostgres
@@ -34,7 +34,7 @@ def measure(part: float = FULL) -> Iterator[Row]:
                 time.sleep(10)
                 server.start()
                 time.sleep(2)
-            yield from told(FAULT, those)
+            yield from results(FAULT, those)
     finally:
         server.remove()
 

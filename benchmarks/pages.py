@@ -1,11 +1,12 @@
-"""The pages of the API on a big log: SQL statements and the blocks they read.
+"""Measure the pages of the API on a large log: SQL statements and the blocks they read.
 
     DATABASE_URL=postgresql://... python -m benchmarks.pages [--rows N N ...]
 
-Fills the tables with N calls of 90 days and 1,000 users, asks for each page over HTTP, and has
-PostgreSQL explain the statements it ran (EXPLAIN (ANALYZE, BUFFERS): blocks found in memory or
-read). A page that adds up is held against one grouped query over the same rows. The tables are
-emptied first, so the database must be one that may be.
+Fills the tables with N calls of 90 days and 1,000 users, requests each page over HTTP, and runs its
+statements with PostgreSQL's EXPLAIN (ANALYZE, BUFFERS), which counts blocks, cached or not. Pages
+with totals are compared with one grouped query over the same rows.
+
+This empties the usage tables of the database first.
 """
 
 from __future__ import annotations
@@ -24,17 +25,19 @@ from benchmarks.table import FULL, Row, scaled
 
 USERS = 1_000
 DAYS = 90
-#: Makes as many calls as most; and one call of forty.
+#: A typical user, and one who makes every fortieth call.
 TYPICAL, HEAVY = 2, 1
 STATEMENTS, TARGET = 3, 2.0
 
 
 @dataclass(frozen=True)
 class Page:
+    """A page of the API, and the user who requests it."""
+
     name: str
     path: str
     user: int
-    #: The rows that one grouped query is to add up; None if the page adds nothing up.
+    #: Days that the grouped query covers; None if the page has no totals.
     days: int | None = None
     of_all: bool = False
 
@@ -67,7 +70,7 @@ def main() -> None:
         from django.db import connection
 
         if connection.vendor != "postgresql":
-            parser.error("DATABASE_URL must name a PostgreSQL database: it counts the blocks")
+            parser.error("DATABASE_URL must name a PostgreSQL database, which counts the blocks")
         for rows in options.rows:
             fill(rows, USERS, DAYS)
             print(f"\n{rows:,} calls of {DAYS} days and {USERS:,} users")
@@ -104,10 +107,12 @@ def measure(part: float = FULL) -> Iterator[Row]:
 
 @dataclass(frozen=True)
 class Asked:
+    """Cost of a page."""
+
     statements: int
     seconds: float
     blocks: int
-    #: Blocks of one grouped query; None if the page adds nothing up.
+    #: Blocks of the grouped query; None if the page has no totals.
     grouped: int | None
 
     @property
@@ -115,12 +120,12 @@ class Asked:
         return self.blocks / (self.grouped or 1)
 
     def __str__(self) -> str:
-        told = f"{self.statements:3} {self.seconds * 1000:6.0f} {self.blocks:8,}"
-        return told + (f"  {self.grouped:8,}  {self.ratio:.2f} x" if self.grouped else "")
+        cost = f"{self.statements:3} {self.seconds * 1000:6.0f} {self.blocks:8,}"
+        return cost + (f"  {self.grouped:8,}  {self.ratio:.2f} x" if self.grouped else "")
 
 
 def ask(page: Page) -> Asked:
-    """Asks twice: for the statements, and for the seconds when all is warm."""
+    """Request a page twice: for its statements, and for its seconds with warm caches."""
     from django.contrib.auth.models import User
     from rest_framework.test import APIClient
 
@@ -142,7 +147,7 @@ def ask(page: Page) -> Asked:
 
 
 def read(sql: str, parameters: Any) -> int:
-    """How many blocks the statement takes, from memory or from the disk."""
+    """Return how many blocks the statement reads, from memory or disk."""
     from django.db import connection
 
     with connection.cursor() as cursor:
@@ -154,7 +159,7 @@ def read(sql: str, parameters: Any) -> int:
 
 
 def grouped_query(page: Page) -> tuple[str, tuple[Any, ...]]:
-    """The plainest way to add up the same rows by day and section."""
+    """Return one query that sums the same rows by day and section."""
     from usage_tracking.models import today
 
     whose = "" if page.of_all else " AND user_id = %s"

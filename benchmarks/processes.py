@@ -1,4 +1,4 @@
-"""Eight processes that make calls for one user: what the daily row lacks, and deadlocks.
+"""Count missing calls and deadlocks when eight processes make calls for one user.
 
 python -m benchmarks.processes
 """
@@ -47,7 +47,7 @@ def make_calls(user: object, calls: int) -> None:
 
 
 def deadlocks() -> int:
-    """As the server counts them, a moment late; SQLite has none."""
+    """Return the deadlocks that the server counts, with a short delay; SQLite has none."""
     from django.db import connection
 
     if connection.vendor != "postgresql":

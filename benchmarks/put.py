@@ -1,4 +1,4 @@
-"""Time of `outbox.put`: in one process, and in eight at once.
+"""Measure the time of `outbox.put` in one process, and in eight at once.
 
 python -m benchmarks.put
 """
@@ -32,7 +32,7 @@ def measure(part: float = FULL) -> Iterator[Row]:
 
 
 def puts(number: int) -> list[float]:
-    """Microseconds of each."""
+    """Return the µs of each `put`."""
     from usage_tracking import outbox
     from usage_tracking.events import Usage, UsageEvent, utc_now, uuid7
 

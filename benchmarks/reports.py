@@ -1,10 +1,11 @@
-"""Commands that read, on a big log: seconds and SQL statements.
+"""Measure the commands that read, on a large log: seconds and SQL statements.
 
     DATABASE_URL=postgresql://... python -m benchmarks.reports [--rows N]
 
-Fills the tables with N calls of 30 days, 500 users, 8 sections and 6 models, today's among them,
-and runs each command against them. Without DATABASE_URL on SQLite. The tables are emptied first,
-so the database must be one that may be.
+Fills the tables with N calls of 30 days including today, 500 users, 8 sections and 6 models, and
+runs each command. Without DATABASE_URL, it uses SQLite.
+
+This empties the usage tables of the database first.
 """
 
 from __future__ import annotations
@@ -20,19 +21,19 @@ from benchmarks.site import site
 
 USERS = 500
 DAYS = 30
-#: What is measured; each is a command line.
+#: Command lines to measure.
 COMMANDS = (
     ("usage_today",),
     ("usage_today", "--section", "chat"),
     ("usage_today", "--user", "user2"),
     ("usage_today", "--json"),
-    # With its real call through every transport, and the whole way of one into the database.
+    # Includes a real call through every transport, and the delivery of one call.
     ("diagnose_ai_usage", "--skip-sdks"),
 )
 
-# Numbers that look like chance and are not: the same rows every time, on both databases. `n` is the
-# number of the call; a prime's multiples spread it over users, sections and minutes. User 1 makes
-# every fortieth call.
+# Pseudo-random, but the same rows every time and on both databases. `n` is the number of the call.
+# Multiples of primes spread the calls over users, sections and times. User 1 makes every fortieth
+# call.
 PICK = """
 SELECT
     {id} AS id,
@@ -102,6 +103,7 @@ def main() -> None:
 
 
 def fill(rows: int, users: int = USERS, days: int = DAYS) -> None:
+    """Empty the usage tables, and fill them with `rows` calls."""
     from django.contrib.auth.models import User
     from django.core.management import call_command
     from django.db import connection
@@ -112,7 +114,7 @@ def fill(rows: int, users: int = USERS, days: int = DAYS) -> None:
     vendor = POSTGRES if connection.vendor == "postgresql" else SQLITE
     parts = {name: text.format(rows=rows, days=days) for name, text in vendor.items()}
     with connection.cursor() as cursor:
-        # A table that is emptied by DELETE keeps its blocks.
+        # After DELETE, a table would keep its blocks.
         empty = "TRUNCATE" if connection.vendor == "postgresql" else "DELETE FROM"
         cursor.execute(f"{empty} ai_usage_tracking")
         cursor.execute(f"{empty} ai_usage_log")
@@ -121,17 +123,18 @@ def fill(rows: int, users: int = USERS, days: int = DAYS) -> None:
         )
         cursor.execute(f"INSERT INTO ai_usage_log ({COLUMNS}) {PICK.format(users=users, **parts)}")
         daily.rebuild()
-        # What autovacuum does in its own time.
+        # Autovacuum would do this later.
         cursor.execute("VACUUM ANALYZE" if connection.vendor == "postgresql" else "ANALYZE")
 
 
 def measure(command: tuple[str, ...], rounds: int) -> tuple[int, float]:
-    """The statements of one run, and the seconds of the one in the middle."""
+    """Return the statements of one run, and the median seconds."""
     timed = sorted(run(command) for _ in range(rounds))
     return timed[0][0], statistics.median(seconds for _, seconds in timed)
 
 
 def run(command: tuple[str, ...]) -> tuple[int, float]:
+    """Return the statements and seconds of one run."""
     from django.core.management import CommandError, call_command
     from django.db import connection
 
@@ -143,7 +146,7 @@ def run(command: tuple[str, ...]) -> tuple[int, float]:
         return execute(*arguments)
 
     started = time.perf_counter()
-    # The benchmark's site has no middleware, which diagnose finds, with exit code 1.
+    # diagnose_ai_usage exits with 1, because this site has no middleware.
     with connection.execute_wrapper(count), suppress(CommandError):
         call_command(*command, stdout=StringIO(), stderr=StringIO())
     return statements, time.perf_counter() - started

@@ -1,10 +1,10 @@
-"""The table of what the package promises: each target beside what was measured.
+"""Print a table of the package's targets and the measured values.
 
     python -m benchmarks.run [--only TEXT] [--quick] [--markdown FILE]
 
-Measures on SQLite and on a private PostgreSQL, each module of `benchmarks` that is named below in a
-process of its own. Ends with exit code 1 if a count is wrong (calls lost, rows doubled, statements
-too many); of times, which differ from machine to machine, it only says so.
+Runs each module in `MEASURES` in a separate process, on SQLite and on a private PostgreSQL server.
+Exits with 1 if a count misses its target (lost calls, duplicate rows, too many statements). Times
+depend on the machine; if one misses its target, the table shows it, and the exit code stays 0.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ from tests.databases import LocalPostgres
 SQLITE, POSTGRES, ONCE = "SQLite", "PostgreSQL", "once"
 T = TypeVar("T")
 
-#: The modules, in the order of the table, and on which databases each is run. What no database
-#: takes part in is measured once.
+#: Modules in the order of the table, and the databases on which each runs. Modules without a
+#: database run once.
 MEASURES: dict[str, tuple[str, ...]] = {
     "capture": (ONCE,),
     "put": (ONCE,),
@@ -50,23 +50,24 @@ MEASURES: dict[str, tuple[str, ...]] = {
     "stream": (ONCE,),
     "setup": (ONCE,),
 }
-#: The table replaces what stands between them in the file of --markdown.
+#: Markers in the file of --markdown. The table replaces the text between them.
 BEGIN, END = "<!-- measured -->\n", "<!-- /measured -->\n"
 
 
 def main(argv: list[str] | None = None) -> int:
+    """Print or write the table, and return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.run")
-    parser.add_argument("--only", default="", help="part of the name of a module")
+    parser.add_argument("--only", default="", help="run only modules whose name contains this")
     parser.add_argument(
-        "--quick", action="store_true", help="a tenth of everything, without the long waits"
+        "--quick", action="store_true", help="run a tenth of everything, without the long waits"
     )
-    parser.add_argument("--markdown", type=Path, help="file whose table is to be replaced")
+    parser.add_argument("--markdown", type=Path, help="file in which to replace the table")
     options = parser.parse_args(argv)
     names = [name for name in MEASURES if options.only in name]
     if not names:
-        parser.error(f"--only {options.only}: no such module; there are {', '.join(MEASURES)}")
+        parser.error(f"--only must be part of one of {', '.join(MEASURES)}, not {options.only!r}")
     if options.markdown and (options.only or options.quick):
-        parser.error("--markdown is for the whole table")
+        parser.error("--markdown cannot be combined with --only or --quick")
     part = QUICK if options.quick else FULL
     server = LocalPostgres()
     try:
@@ -87,10 +88,10 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def measure(name: str, url: str, part: float) -> list[Row]:
-    """The rows of a module, on the database of that URL or, without one, on an SQLite."""
+    """Run a module on the database of `url`, or on SQLite if `url` is empty."""
     try:
-        return in_process_of_its_own(rows_of, name, url, part)
-    except Exception:  # noqa: BLE001 -- the others are to be measured all the same
+        return in_separate_process(rows_of, name, url, part)
+    except Exception:  # noqa: BLE001 -- the other modules still run
         traceback.print_exc()
         return [Row(f"benchmarks.{name}", "a figure", "an error", met=False, invariant=True)]
 
@@ -101,9 +102,9 @@ def rows_of(name: str, url: str, part: float) -> list[Row]:
 
 
 def environment(urls: Mapping[str, str]) -> str:
-    """What it is measured with."""
+    """Describe the versions and the machine."""
     databases = (
-        f"{name} {in_process_of_its_own(version, urls[name])}" for name in (SQLITE, POSTGRES)
+        f"{name} {in_separate_process(version, urls[name])}" for name in (SQLITE, POSTGRES)
     )
     return ", ".join(
         (
@@ -130,15 +131,15 @@ def use_database(url: str) -> None:
         os.environ["DATABASE_URL"] = url
 
 
-def in_process_of_its_own(function: Callable[..., T], *arguments: object) -> T:
-    # Started anew and not forked: each sets Django up for itself.
+def in_separate_process(function: Callable[..., T], *arguments: object) -> T:
+    # Spawned, not forked, because each process sets up Django.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, mp_context=context) as executor:
         return executor.submit(function, *arguments).result()
 
 
 class Table:
-    """Rows by what they measure; each has a column for either database."""
+    """Rows by name, with a column for each database."""
 
     def __init__(self, environment: str) -> None:
         self.environment = environment
@@ -156,7 +157,7 @@ class Table:
         )
 
     def __str__(self) -> str:
-        """In Markdown."""
+        """Return the table in Markdown."""
         lines = [
             self.environment,
             "",
@@ -172,12 +173,12 @@ class Table:
                     for column in (SQLITE, POSTGRES)
                 ]
             target = next(iter(by_column.values())).target
-            lines.append(f"| {' | '.join((what, target, *measured, told(by_column)))} |")
+            lines.append(f"| {' | '.join((what, target, *measured, status(by_column)))} |")
         return "\n".join(lines) + "\n"
 
 
-def told(by_column: Mapping[str, Row]) -> str:
-    """Whether a row's target is met."""
+def status(by_column: Mapping[str, Row]) -> str:
+    """Return whether a row's target is met, as text."""
     missed = [column for column, row in by_column.items() if row.met is False]
     if not missed:
         return "left out" if all(row.met is None for row in by_column.values()) else "yes"
@@ -187,10 +188,11 @@ def told(by_column: Mapping[str, Row]) -> str:
 
 
 def replace(file: Path, table: str) -> None:
+    """Replace the table between the markers in `file`."""
     before, begin, rest = file.read_text().partition(BEGIN)
     _, end, after = rest.partition(END)
     if not begin or not end:
-        raise SystemExit(f"{file} lacks the lines {BEGIN.strip()} and {END.strip()}")
+        raise SystemExit(f"{file} must contain the lines {BEGIN.strip()} and {END.strip()}")
     file.write_text(f"{before}{begin}{table}{end}{after}")
 
 

@@ -1,8 +1,8 @@
-"""What a scan costs: `python -m benchmarks.scanner [PATH…]`.
+"""Measure the cost of a scan: `python -m benchmarks.scanner [PATH…]`.
 
-Without paths it reads all Python that this interpreter has: the standard library and everything
-installed, Django and the SDKs among it. Lines per second, peak memory, how both grow with the
-number of files, and the second scan, which the cache answers.
+Without paths, it scans the standard library and all installed packages, including Django and the
+SDKs. Measures lines per second and peak memory for several numbers of files, and a second scan from
+the cache.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def main() -> None:
 
 
 def _gather(roots: list[str], target: Path) -> list[Path]:
-    """Copies of the files, below directories that a scan does not skip."""
+    """Copy the files into directories that a scan does not skip."""
     names = []
     for number, root in enumerate(roots):
         for file in sorted(Path(root).rglob("*.py")):
@@ -61,7 +61,7 @@ def _copy_file(source: Path, target: Path) -> None:
 
 
 def _run(path: Path, cache: Path | None) -> float:
-    """One scan in a process of its own, whose peak is its own."""
+    """Scan in a separate process, which has its own peak memory."""
     context = multiprocessing.get_context("spawn")
     parent, child = context.Pipe(duplex=False)
     process = context.Process(target=_measure, args=(child, str(path), cache))

@@ -1,4 +1,4 @@
-"""A bare site for the benchmarks; DATABASE_URL names its database, SITE_DIRECTORY its place."""
+"""Settings of a minimal site, with DATABASE_URL and the directory SITE_DIRECTORY."""
 
 from __future__ import annotations
 

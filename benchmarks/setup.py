@@ -1,4 +1,4 @@
-"""What the app adds to `django.setup()`, as whole processes in turn.
+"""Measure the time that the app adds to `django.setup()`, in alternating processes.
 
 python -m benchmarks.setup
 """
@@ -22,7 +22,7 @@ CODE = (
 
 def measure(part: float = FULL) -> Iterator[Row]:
     with tempfile.TemporaryDirectory() as cache:
-        # Compiled code is cached, as on any site, whatever this shell says of it.
+        # Python caches compiled code, as on a real site, whatever the environment says.
         os.environ["PYTHONPYCACHEPREFIX"] = cache
         os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
         seconds(), seconds(without_us=True)
@@ -39,6 +39,7 @@ def measure(part: float = FULL) -> Iterator[Row]:
 
 
 def seconds(*, without_us: bool = False) -> float:
+    """Return the seconds of `django.setup()` in a new process."""
     env = os.environ | {"DJANGO_SETTINGS_MODULE": "benchmarks.settings"}
     if without_us:
         env["WITHOUT_US"] = "yes"

@@ -1,4 +1,4 @@
-"""Sets a benchmark's site up: a directory of its own, the stub in a process of its own."""
+"""Set up a benchmark's site: a temporary directory, and the stub in a separate process."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def site(settings: str = "benchmarks.settings") -> Iterator[None]:
-    """Django is set up inside, with an outbox in a directory that goes away."""
+    """Set up Django, with an outbox in a temporary directory."""
     with tempfile.TemporaryDirectory() as directory:
         os.environ |= {
             "SITE_DIRECTORY": directory,
@@ -33,7 +33,7 @@ def site(settings: str = "benchmarks.settings") -> Iterator[None]:
 
 @contextmanager
 def web_site() -> Iterator[User]:
-    """A site with visitors, whose database is emptied; gives alice, who is one of them."""
+    """Set up a site with visitors and an emptied database, and yield the visitor alice."""
     with stub(), site("benchmarks.web_settings"):
         from django.contrib.auth.models import User
         from django.core.management import call_command
@@ -58,7 +58,7 @@ def empty_tables() -> None:
 
 @contextmanager
 def statements() -> Iterator[list[tuple[str, Any]]]:
-    """The statements that this thread's connection executes inside, with their parameters."""
+    """Collect the statements of this thread's connection, with their parameters."""
     from django.db import connection
 
     noted: list[tuple[str, Any]] = []
@@ -73,7 +73,7 @@ def statements() -> Iterator[list[tuple[str, Any]]]:
 
 @contextmanager
 def stub() -> Iterator[str]:
-    """The stub provider in a process of its own, so that its CPU is not ours; gives host:port."""
+    """Run the stub in a separate process, so that its CPU is not measured. Yields host:port."""
     command = [sys.executable, "-m", "project.stub", "--port", "0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:

@@ -1,4 +1,4 @@
-"""SQL that AI calls add to a request, on the connection of its view.
+"""Count the SQL statements that AI calls add to a request, on the view's connection.
 
 python -m benchmarks.statements
 """
@@ -17,14 +17,14 @@ def measure(part: float = FULL) -> Iterator[Row]:
     with web_site() as alice:
         from django.test import Client
 
-        nobody, visitor = Client(), Client()
+        anonymous, visitor = Client(), Client()
         visitor.force_login(alice)
-        for client in (nobody, visitor):
+        for client in (anonymous, visitor):
             added(client, "n=1", "n=0")  # imports, caches
         by_calls = [
             added(client, f"n={calls}{load}", f"n=0{load}")
             for calls in (1, most)
-            for client, load in ((nobody, ""), (visitor, "&load"))
+            for client, load in ((anonymous, ""), (visitor, "&load"))
         ]
         unloaded = [added(visitor, f"n={calls}", "n=0") for calls in (1, most)]
     yield Row(
@@ -37,6 +37,7 @@ def measure(part: float = FULL) -> Iterator[Row]:
 
 
 def added(client: Any, query: str, without: str) -> int:
+    """Return the statements of one request minus those of another."""
     return asked(client, query) - asked(client, without)
 
 

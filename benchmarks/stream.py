@@ -1,4 +1,4 @@
-"""Memory that capture holds while a stream of 10 MB passes.
+"""Measure the memory of capture during a stream of 10 MB.
 
 python -m benchmarks.stream
 """
@@ -13,8 +13,8 @@ from benchmarks.site import web_site
 from benchmarks.table import FULL, Row, print_rows
 
 SIZE = 10_000_000
-#: In kB: what is needed for the chunk that is looked at, and what twice the stream may add to it,
-#: which is nothing but chunks that happen to be bigger.
+#: kB for the current chunk, and kB that a stream of twice the size may add, because its chunks may
+#: be larger.
 TARGET, GROWTH = 256, 64
 
 
@@ -35,7 +35,7 @@ def measure(part: float = FULL) -> Iterator[Row]:
 
 
 def added(words: int) -> float:
-    """What capture adds to the most that is held, in kB."""
+    """Return the peak memory that capture adds, in kB."""
     from usage_tracking import ai_usage, capture
 
     capture.uninstall()
@@ -50,14 +50,14 @@ def added(words: int) -> float:
 
 
 def length_of_event() -> int:
-    """Bytes of the event in which the stub sends a word."""
+    """Return the bytes of an event with one word."""
     _, ten = peak(10)
     _, thousand = peak(1000)
     return (thousand - ten) // 990
 
 
 def peak(words: int) -> tuple[int, int]:
-    """The most bytes that Python held while such a stream was read, and the stream's length."""
+    """Return Python's peak memory while reading a stream, and the stream's length, in bytes."""
     import httpx2
 
     body = {

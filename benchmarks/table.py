@@ -1,4 +1,4 @@
-"""A row of the table that `benchmarks.run` prints, and the table."""
+"""Rows of the table that `benchmarks.run` prints."""
 
 from __future__ import annotations
 
@@ -10,30 +10,30 @@ FULL, QUICK = 1.0, 0.1
 
 @dataclass(frozen=True)
 class Row:
-    """What was measured, beside its target."""
+    """A measured value and its target."""
 
     what: str
     target: str
     measured: str
-    #: None if it was left out.
+    #: None if it was not measured.
     met: bool | None
-    #: A count that has to be right on every machine, which no time is.
+    #: A count that must meet its target on every machine, unlike a time.
     invariant: bool = False
 
     def __str__(self) -> str:
-        return f"{self.what}: {self.measured} (target {self.target}){_SAID[self.met]}"
+        return f"{self.what}: {self.measured} (target {self.target}){_SUFFIXES[self.met]}"
 
 
-_SAID = {True: "", False: "  NOT MET", None: ""}
+_SUFFIXES = {True: "", False: "  NOT MET", None: ""}
 
 
 def left_out(what: str, target: str) -> Row:
-    """For what takes long whatever the size."""
+    """Return a row that was not measured, because it takes long at any size."""
     return Row(what, target, "left out", met=None)
 
 
 def scaled(number: int, part: float, least: int = 1) -> int:
-    """`part` of what a full run does, and no less than `least`."""
+    """Return `part` of the number of a full run, at least `least`."""
     return max(least, round(number * part))
 
 

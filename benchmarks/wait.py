@@ -1,4 +1,4 @@
-"""What `AI_USAGE_WAIT` adds to a page, on real servers and a PostgreSQL of our own.
+"""Measure what `AI_USAGE_WAIT` adds to a page, with real servers and a private PostgreSQL.
 
 python -m benchmarks.wait
 """
@@ -19,7 +19,7 @@ from tests.scenarios.servers import Server
 
 WAIT = 0.25
 ADDED = (f"AI_USAGE_WAIT = {WAIT}: added to a page, median", "≤ 5 ms")
-#: Of the slowest page, beside the slowest without it.
+#: Milliseconds that the slowest page may take longer than the slowest without the setting.
 LONGEST = 1000 * WAIT + 50
 AWAY = (f"AI_USAGE_WAIT = {WAIT}, database away: added to the slowest page", f"≤ {LONGEST:.0f} ms")
 LOCKED = (f"AI_USAGE_WAIT = {WAIT}, log locked: added to the slowest page", f"≤ {LONGEST:.0f} ms")
@@ -36,12 +36,12 @@ def measure(part: float = FULL) -> Iterator[Row]:
             with (
                 Server("gunicorn gthread", settings) as plain,
                 Server("gunicorn gthread", settings | {"SITE_WAIT": str(WAIT)}) as waiting,
-                # On a kept connection acknowledgements that TCP delays are most of the time.
+                # On a kept connection, TCP's delayed acknowledgements take most of the time.
                 httpx.Client(timeout=60, headers={"Connection": "close"}) as http,
             ):
 
                 def visits(number: int) -> tuple[list[float], list[float]]:
-                    """In ms, turn and turn about."""
+                    """Visit both servers alternately, and return the ms of each visit."""
                     taken: tuple[list[float], list[float]] = ([], [])
                     for _ in range(number):
                         for server, ms in zip((plain, waiting), taken, strict=True):
@@ -72,8 +72,8 @@ def measure(part: float = FULL) -> Iterator[Row]:
 
 def _slowest(name: tuple[str, str], without: list[float], with_wait: list[float]) -> Row:
     added = max(with_wait) - max(without)
-    told = f"{added:.0f} ms ({max(without):.0f} → {max(with_wait):.0f} ms)"
-    return Row(*name, told, met=added <= LONGEST)
+    measured = f"{added:.0f} ms ({max(without):.0f} → {max(with_wait):.0f} ms)"
+    return Row(*name, measured, met=added <= LONGEST)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A site with visitors: views in transactions, sessions, the API, and the stub as its provider."""
+"""Settings of a site with transactions, sessions, the API and the stub provider."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ ROOT_URLCONF = "benchmarks.web_urls"
 OPENAI_URL = f"http://{os.environ['STUB']}/openai/v1"
 DATABASES["default"]["ATOMIC_REQUESTS"] = True
 if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
-    # As the documentation recommends it.
+    # As the documentation recommends.
     DATABASES["default"]["OPTIONS"] = {
         "timeout": 20,
         "transaction_mode": "IMMEDIATE",

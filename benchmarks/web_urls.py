@@ -1,4 +1,4 @@
-"""Views that make AI calls, and the API; every view is in a transaction unless it says not."""
+"""Views that make AI calls, and the API. Views run in a transaction by default."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from usage_tracking import track_ai_usage
 
 
 def calls(request: HttpRequest) -> HttpResponse:
-    """`?n=3` calls the provider three times; with `&load` after it has looked at its user."""
+    """Call the provider `n` times, after loading the user if the query has `load`."""
     if "load" in request.GET:
         _ = request.user.pk
     return HttpResponse(" ".join(ask().id for _ in range(int(request.GET["n"]))))
@@ -20,16 +20,18 @@ def calls(request: HttpRequest) -> HttpResponse:
 
 @transaction.non_atomic_requests
 def free(request: HttpRequest) -> HttpResponse:
-    """Touches no database, so that it can be visited while there is none."""
+    """Make a call without using the database, so that it works during an outage."""
     return HttpResponse(ask().id)
 
 
 def raising(request: HttpRequest) -> HttpResponse:
+    """Make a call, then raise."""
     ask()
-    raise RuntimeError("the site's own mistake")
+    raise RuntimeError("an error of the site")
 
 
 def rollback(request: HttpRequest) -> HttpResponse:
+    """Make a call in a transaction that rolls back."""
     with transaction.atomic():
         ask()
         transaction.set_rollback(True)
@@ -37,6 +39,7 @@ def rollback(request: HttpRequest) -> HttpResponse:
 
 
 def read_call_write(request: HttpRequest) -> HttpResponse:
+    """Read, make a call and write in one transaction."""
     user = User.objects.get(username="alice")
     ask()
     User.objects.filter(pk=user.pk).update(first_name=str(request.GET["n"]))
@@ -44,7 +47,7 @@ def read_call_write(request: HttpRequest) -> HttpResponse:
 
 
 def handwritten(request: HttpRequest) -> HttpResponse:
-    """What sites have that recorded their calls by hand before."""
+    """Make a call and also record it by hand."""
     answer = ask()
     track_ai_usage(
         request.user,

@@ -31,14 +31,14 @@ def documented() -> list[str]:
     return [line.split("|")[1].strip() for line in lines if line.startswith("| ")]
 
 
-def test_unknown_name_is_an_error_that_tells_the_known(
+def test_unknown_name_is_an_error_that_lists_the_names(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     with pytest.raises(SystemExit) as ended:
         run.main(["--only", "nothing of the kind"])
 
     assert ended.value.code == 2
-    assert "no such module; there are capture, put, " in capsys.readouterr().err
+    assert "--only must be part of one of capture, put, " in capsys.readouterr().err
 
 
 def test_table_says_what_is_not_met_and_on_which_database() -> None:

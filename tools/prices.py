@@ -1,8 +1,8 @@
 """Write the price table of the package from the data of genai-prices: `make prices`.
 
-The table has what a price depends on: how to find the provider and the model, the prices by unit,
-size, date, time of the day and facts of the call, and which units there are.
-`usage_tracking.pricing.table` reads it and describes its format.
+The table contains everything that a price depends on: how to find the provider and the model; the
+prices by unit, size, date, time of day and attributes of the call; and the list of units.
+`usage_tracking.pricing.table` reads the table and describes its format.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from genai_prices.units import UnitRegistry
 
 from usage_tracking.pricing.table import PATH
 
-#: Groq bills at least so many seconds of audio. genai-prices has this in its code, not in its data.
+#: Minimum seconds of audio that Groq bills. genai-prices has this in its code, not in its data.
 #: https://groq.com/pricing
 _LEAST_SECONDS = dict.fromkeys(
     [("groq", "whisper-large-v3"), ("groq", "whisper-large-v3-turbo")], 10
@@ -29,11 +29,12 @@ _UNITS = UnitRegistry(unit_data)
 
 
 def main() -> None:
+    """Write the table."""
     PATH.write_text(table(), encoding="utf-8")
 
 
 def table() -> str:
-    """The table as JSON, with a line for each model, so that a new release can be reviewed."""
+    """Return the table as JSON, with one line per model, so that changes can be reviewed."""
     package = distribution("genai-prices")
     head = {
         "source": {
@@ -89,7 +90,7 @@ def _model(provider: types.Provider, model: types.ModelInfo) -> dict[str, Any]:
 
 
 def _clause(clause: Any) -> Any:
-    """A text for `equals`, a list for `or`, an object with one key for any other."""
+    """Return a string for `equals`, a list for `or`, and an object with one key otherwise."""
     match clause:
         case None:
             return None
@@ -149,7 +150,7 @@ def _without_none(**values: Any) -> dict[str, Any]:
 
 
 def _opened(value: dict[str, Any], name: str, items: list[str]) -> str:
-    """The JSON of `value` with the list `items`, JSON already, added as `name`: a line for each."""
+    """Return `value` as JSON, with the list `name` of encoded `items`, one per line."""
     lines = ",\n".join(items)
     return f'{_dump(value)[:-1]},"{name}":[\n{lines}\n]}}'
 
