@@ -1,15 +1,15 @@
-"""What needs an environment of its own: the SDKs, the support matrix, the audit.
+"""Sessions that need a separate environment: SDKs, the support matrix, the audit.
 
-    make test-sdks                                     all SDKs, and docs/sdks.md against them
-    make test-sdks ARGS="--session httpx -- -k groq"   some
+    make test-sdks                                     all SDKs; compares docs/sdks.md
+    make test-sdks ARGS="--session httpx -- -k groq"   some SDKs
     make test-matrix                                   each Python with each Django on each database
-    make test-matrix ARGS="--tags psycopg2"            some: a tag is a database
-    make test-matrix ARGS="--session floor"            the oldest of everything
-    make audit                                         known holes in what is pinned
+    make test-matrix ARGS="--tags psycopg2"            one database, which is a tag
+    make test-matrix ARGS="--session floor"            the oldest supported releases
+    make audit                                         known vulnerabilities in pinned packages
 
-Each session of the SDKs has its own pinned releases: one's release cannot break another's tests.
-What cannot live together has a session of its own: openai 2 and 3, and google-genai with and
-without aiohttp, which its async client takes as soon as it is installed.
+Each SDK session pins its own releases, so that a release cannot break the tests of another session.
+SDKs that cannot be installed together have separate sessions: openai 2 and 3, and google-genai with
+and without aiohttp, which its async client uses whenever it is installed.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ nox.options.default_venv_backend = "uv"
 nox.options.error_on_missing_interpreters = True
 
 REQUIREMENTS = Path("tests/sdks/requirements")
-#: Where sessions leave what they tried, for `python -m tests.sdks.matrix`.
+#: Results of the sessions, for `python -m tests.sdks.matrix`.
 RESULTS = Path(".nox/sdk-results")
 
 MODULES = {
@@ -53,13 +53,13 @@ MODULES = {
 }
 nox.options.sessions = list(MODULES)
 
-#: The support matrix of the README: Django's releases, and the Pythons that each runs on. The
-#: oldest Django is that of the session `floor`.
+#: The support matrix of the README: Django release → Python versions. The session `floor` tests the
+#: oldest Django.
 SUPPORTED = {
     "5.2": ("3.11", "3.12", "3.13"),
     "6.1": ("3.12", "3.13"),
 }
-#: Processes of tests; the Makefile has such a variable too.
+#: Number of test processes, as in the Makefile.
 WORKERS = os.environ.get("WORKERS", "logical")
 _POSTGRES = ("-m=not (browser or costly or one_driver)", "--database=postgres")
 DATABASES = {
@@ -68,7 +68,7 @@ DATABASES = {
     "psycopg2": (*_POSTGRES, "--driver=psycopg2", "--only-database-tests"),
 }
 
-#: What an old Django, REST framework, django-filter or wrapt can break.
+#: Tests that an old Django, REST framework, django-filter or wrapt can break.
 FLOOR_TESTS = (
     "tests/api",
     "tests/capture/test_aiohttp.py",
@@ -99,8 +99,8 @@ def _try(session: nox.Session) -> None:
         "-m",
         "pytest",
         "--ds=tests.sdks.settings",
-        # Several SDKs leave connections to the garbage collector, or call what is deprecated, with
-        # and without us: that is theirs, and no release that does so is to fail here.
+        # Several SDKs leave connections to the garbage collector or use deprecated functions, with
+        # and without this app. Such a release must not fail here.
         "-W",
         "ignore",
         f"--sdk-results={results}",
@@ -111,23 +111,23 @@ def _try(session: nox.Session) -> None:
 
 @nox.session
 def httpx(session: nox.Session) -> None:
-    """All that sends with httpx, httpx2 or botocore."""
+    """Test SDKs that send with httpx, httpx2 or botocore."""
     _try(session)
 
 
 @nox.session
 def aiohttp(session: nox.Session) -> None:
-    """All that takes aiohttp if it is there."""
+    """Test SDKs that use aiohttp if it is installed."""
     _try(session)
 
 
 @nox.session
 def openai2(session: nox.Session) -> None:
-    """The openai SDK before it moved to httpx2."""
+    """Test the openai SDK before its move to httpx2."""
     _try(session)
 
 
-@nox.session(venv_params=["--seed"])  # with pip, which tests of the packaging call
+@nox.session(venv_params=["--seed"])  # with pip, which the packaging tests call
 @nox.parametrize("database", [nox.param(name, id=name, tags=[name]) for name in DATABASES])
 @nox.parametrize(
     ("python", "django"),
@@ -138,7 +138,7 @@ def openai2(session: nox.Session) -> None:
     ],
 )
 def tests(session: nox.Session, django: str, database: str) -> None:
-    """The tests with one Python and one Django, on one database."""
+    """Run the tests with one Python and one Django, on one database."""
     session.install("-r", "requirements.txt")
     session.install(f"Django~={django}.0")
     session.run(
@@ -149,10 +149,10 @@ def tests(session: nox.Session, django: str, database: str) -> None:
 
 @nox.session(python="3.11", tags=["sqlite"])
 def floor(session: nox.Session) -> None:
-    """The oldest releases that pyproject.toml allows, on SQLite, without drf-spectacular."""
+    """Test the oldest releases that pyproject.toml allows, on SQLite, without drf-spectacular."""
     session.install("-r", "requirements.txt")
     session.install(
-        "--upgrade",  # downwards too: what is installed would do
+        "--upgrade",  # also downgrades; otherwise installed releases are kept
         "--resolution=lowest-direct",
         *("-r", "pyproject.toml"),
         *(f"--extra={extra}" for extra in ("api", "celery", "export", "rich")),
@@ -166,12 +166,12 @@ def floor(session: nox.Session) -> None:
 
 @nox.session
 def audit(session: nox.Session) -> None:
-    """Known vulnerabilities (PyPI's advisories) in what is pinned, the SDKs' sessions included."""
+    """Find known vulnerabilities (PyPI advisories) in all pinned packages, including the SDKs."""
     session.install("pip-audit>=2.10,<3")
     for path in (Path("requirements.txt"), *sorted(REQUIREMENTS.glob("*.txt"))):
         session.run(
             "pip-audit",
-            "--strict",  # what cannot be looked up is not taken for sound
+            "--strict",  # fail if a package cannot be looked up
             "--no-deps",
             "--disable-pip",
             "--progress-spinner=off",
@@ -181,7 +181,7 @@ def audit(session: nox.Session) -> None:
 
 @nox.session(venv_backend="none")
 def lock(session: nox.Session) -> None:
-    """Pins the newest releases that the .in files allow, on every system we test on."""
+    """Pin the newest releases that the .in files allow, for all platforms."""
     for name in MODULES:
         session.run(
             sys.executable,
