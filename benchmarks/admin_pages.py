@@ -60,6 +60,7 @@ def pages() -> dict[str, str]:
 
 
 def main() -> None:
+    """Print a line per page."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--rows", type=int, nargs="+", default=[100_000, 1_000_000])
     options = parser.parse_args()

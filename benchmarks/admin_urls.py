@@ -1,3 +1,5 @@
+"""URLs of the benchmark site with the admin."""
+
 from __future__ import annotations
 
 from django.contrib import admin

@@ -44,6 +44,7 @@ class Before:
 
     @property
     def whole(self) -> float:
+        """Total CPU in µs."""
         return self.parts["whole"]
 
     def __str__(self) -> str:
@@ -81,6 +82,7 @@ def main() -> None:
 
 
 def measure(part: float = FULL) -> Iterator[Row]:
+    """Yield the rows of this benchmark."""
     alone = 0.0
     for name, kind, compared in compare_all("openai SDK", scaled(20, part, 3)):
         alone = alone or compared.alone
@@ -136,6 +138,7 @@ def ways(base: str, runner: asyncio.Runner) -> dict[str, Callable[[], tuple[Call
 
 
 def openai_sdk(base: str) -> tuple[Call, Call]:
+    """Create a plain and a streamed call with the openai SDK."""
     from openai import OpenAI
 
     client: Any = OpenAI(base_url=base, api_key="none")
@@ -151,6 +154,7 @@ def openai_sdk(base: str) -> tuple[Call, Call]:
 
 
 def through_httpx(package: str, base: str) -> tuple[Call, Call]:
+    """Create a plain and a streamed call with httpx or httpx2."""
     from importlib import import_module
 
     client = import_module(package).Client()
@@ -167,6 +171,7 @@ def through_httpx(package: str, base: str) -> tuple[Call, Call]:
 
 
 def through_httpx_async(base: str, runner: asyncio.Runner) -> tuple[Call, Call]:
+    """Create a plain and a streamed call with httpx2's async client."""
     import httpx2
 
     client = httpx2.AsyncClient()
@@ -183,6 +188,7 @@ def through_httpx_async(base: str, runner: asyncio.Runner) -> tuple[Call, Call]:
 
 
 def through_requests(base: str) -> tuple[Call, Call]:
+    """Create a plain and a streamed call with requests."""
     import requests
 
     session = requests.Session()
@@ -201,6 +207,7 @@ def through_requests(base: str) -> tuple[Call, Call]:
 
 
 def through_aiohttp(base: str, runner: asyncio.Runner) -> tuple[Call, Call]:
+    """Create a plain and a streamed call with aiohttp."""
     import aiohttp
 
     async def open_session() -> aiohttp.ClientSession:
@@ -221,6 +228,7 @@ def through_aiohttp(base: str, runner: asyncio.Runner) -> tuple[Call, Call]:
 
 
 def through_botocore(base: str) -> tuple[Call, Call]:
+    """Create a plain and a streamed call with botocore."""
     import json
 
     from botocore.awsrequest import AWSRequest
@@ -285,6 +293,7 @@ def before_request(rounds: int) -> Before:
 
 
 def count_events(url: str) -> int:
+    """Return the number of events in a stream."""
     import requests
 
     return requests.post(url, json=STREAM, timeout=10).content.count(b"data: ")

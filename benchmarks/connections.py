@@ -19,6 +19,7 @@ LATEST = 40
 
 
 def measure(part: float = FULL) -> Iterator[Row]:
+    """Yield the rows of this benchmark."""
     with web_site() as alice:
         from django.db import connection
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 
 def measure(part: float = FULL) -> Iterator[Row]:
+    """Yield the rows of this benchmark."""
     times = scaled(20, part, 2)
     with web_site() as alice:
         yield rolled_back(alice, times)
@@ -27,6 +28,7 @@ def measure(part: float = FULL) -> Iterator[Row]:
 
 
 def rolled_back(alice: User, times: int) -> Row:
+    """Count the rows of calls in code that is rolled back."""
     from django.db import transaction
     from django.test import Client
 
@@ -77,6 +79,7 @@ class Gone(Exception):
 
 
 def recorded_twice(alice: User, times: int) -> Row:
+    """Count the rows of calls that are captured and recorded by hand."""
     from django.test import Client
 
     from tests.views import ask
@@ -100,6 +103,7 @@ def recorded_twice(alice: User, times: int) -> Row:
 
 
 def written_past_the_tracker(alice: User) -> Row:
+    """Check the daily rows after writes through the ORM and the API."""
     from django.contrib.auth.models import User
 
     from usage_tracking import daily
@@ -141,6 +145,7 @@ def written_past_the_tracker(alice: User) -> Row:
 
 
 def written_past_the_orm(alice: User) -> Row:
+    """Check that drift finds raw SQL writes, and that rebuild fixes the daily rows."""
     from django.db import connection
 
     from usage_tracking import daily
@@ -169,6 +174,7 @@ def written_past_the_orm(alice: User) -> Row:
 
 
 def new(user: User | None, **changes: Any) -> Any:
+    """Return an unsaved row."""
     from tests.support.builders import make_log
     from usage_tracking.events import utc_now
 
@@ -176,6 +182,7 @@ def new(user: User | None, **changes: Any) -> Any:
 
 
 def post(user: User) -> None:
+    """Record a call with the API."""
     from rest_framework.test import APIClient
 
     client = APIClient()

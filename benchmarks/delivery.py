@@ -27,6 +27,7 @@ USERS = 200
 
 
 def measure(part: float = FULL) -> Iterator[Row]:
+    """Yield the rows of this benchmark."""
     with site():
         from django.contrib.auth.models import User
         from django.core.management import call_command
@@ -141,6 +142,7 @@ def bare_inserts(events: int) -> Callable[[], None]:
 
 
 def write_bare(raw: Any, rows: list[tuple[Any, ...]]) -> None:
+    """Write a batch with two statements."""
     from psycopg2.extras import execute_values
 
     with raw, raw.cursor() as cursor:
@@ -178,6 +180,7 @@ def write_bare(raw: Any, rows: list[tuple[Any, ...]]) -> None:
 
 
 def bare_rows(events: int) -> list[tuple[Any, ...]]:
+    """Return rows as tuples, ready to insert."""
     chance = random.Random(1)
     now = dt.datetime.now(dt.UTC)
     first = int(now.timestamp() * 1000) << 80

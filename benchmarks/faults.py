@@ -27,6 +27,7 @@ TARGET = 50
 
 
 def measure(part: float = FULL) -> Iterator[Row]:
+    """Yield the rows of this benchmark."""
     with web_site() as alice:
         yield killed(alice, scaled(300, part, 3))
         empty_tables()
@@ -145,6 +146,7 @@ class Callers:
 
 @contextmanager
 def callers(user: User) -> Iterator[Callers]:
+    """Run callers in the background."""
     those = Callers(user)
     those.start()
     try:
@@ -177,6 +179,7 @@ def results(fault: str, those: Callers) -> Iterator[Row]:
 
 
 def middle(ordered: list[float]) -> float:
+    """Return the median of sorted numbers."""
     return ordered[len(ordered) // 2]
 
 

@@ -32,6 +32,7 @@ with ai_usage(section="chat"):
 
 
 def measure(part: float = FULL) -> Iterator[Row]:
+    """Yield the rows of this benchmark."""
     with web_site():
         visit()  # connects, loads the prices, looks for orphans
         seen(1, timeout=30)
@@ -67,6 +68,7 @@ def busy(requests: int) -> list[float]:
 
 
 def visit() -> None:
+    """Visit a page that makes a call."""
     from django.test import Client
 
     Client().get("/free/")
@@ -95,6 +97,7 @@ def seen(number: int, timeout: float) -> list[float]:
 
 
 def call_without_scope() -> float:
+    """Make a call outside of every scope, and return its wait in seconds."""
     from tests.views import ask
 
     ask()

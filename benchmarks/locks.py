@@ -26,6 +26,7 @@ AT_ONCE = 4
 
 
 def measure(part: float = FULL) -> Iterator[Row]:
+    """Yield the rows of this benchmark."""
     with web_site() as alice:
         from django.db import connection
 
@@ -86,6 +87,7 @@ def visits(client: Any, seconds: float) -> list[float]:
 
 
 def middle(times: list[float]) -> float:
+    """Return the median."""
     return sorted(times)[len(times) // 2]
 
 
@@ -114,6 +116,7 @@ def locked(requests: int) -> Iterator[Row]:
 
 @contextmanager
 def transaction_mode(mode: str | None) -> Iterator[None]:
+    """Set SQLite's transaction mode."""
     from django.db import connection
 
     connection.close()
@@ -126,12 +129,14 @@ def transaction_mode(mode: str | None) -> Iterator[None]:
 
 
 def in_processes(requests: int, turns: str | None) -> int:
+    """Run the requests in processes, and return the number of errors."""
     ready()
     with FORK.Pool(AT_ONCE) as pool:
         return sum(pool.map(partial(request_repeatedly, turns), [requests] * AT_ONCE, chunksize=1))
 
 
 def in_threads(requests: int, turns: str | None) -> int:
+    """Run the requests in threads, and return the number of errors."""
     with ThreadPoolExecutor(AT_ONCE) as executor:
         return sum(executor.map(partial(request_repeatedly, turns), [requests] * AT_ONCE))
 

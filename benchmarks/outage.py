@@ -19,6 +19,7 @@ FAULT = "database away for 10 s"
 
 
 def measure(part: float = FULL) -> Iterator[Row]:
+    """Yield the rows of this benchmark."""
     if part < FULL:
         yield left_out(f"{FAULT}: {LOST}", "0; 0; 0")
         yield left_out(f"{FAULT}: {HELD_UP}", f"≤ {TARGET} ms")

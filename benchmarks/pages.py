@@ -62,6 +62,7 @@ PAGES = (
 
 
 def main() -> None:
+    """Print a line per page. Exits with an error if a page misses its target."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--rows", type=int, nargs="+", default=[100_000, 1_000_000])
     options = parser.parse_args()
@@ -85,6 +86,7 @@ def main() -> None:
 
 
 def measure(part: float = FULL) -> Iterator[Row]:
+    """Yield the rows of this benchmark."""
     rows = scaled(1_000_000, part)
     with site():
         fill(rows, USERS, DAYS)
@@ -117,6 +119,7 @@ class Asked:
 
     @property
     def ratio(self) -> float:
+        """Blocks of the page per block of the grouped query."""
         return self.blocks / (self.grouped or 1)
 
     def __str__(self) -> str:

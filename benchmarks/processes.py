@@ -15,6 +15,7 @@ PROCESSES = 8
 
 
 def measure(part: float = FULL) -> Iterator[Row]:
+    """Yield the rows of this benchmark."""
     calls = scaled(200, part, 5)
     with web_site() as alice:
         from usage_tracking.models import AIUsageTracking

@@ -15,6 +15,7 @@ from benchmarks.table import FULL, Row, print_rows, scaled
 
 
 def measure(part: float = FULL) -> Iterator[Row]:
+    """Yield the rows of this benchmark."""
     number = scaled(5000, part, 50)
     with site():
         alone = statistics.median(puts(number))

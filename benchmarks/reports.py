@@ -84,6 +84,7 @@ COLUMNS = (
 
 
 def main() -> None:
+    """Print a line per command."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--rounds", type=int, default=5)

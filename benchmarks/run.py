@@ -97,6 +97,7 @@ def measure(name: str, url: str, part: float) -> list[Row]:
 
 
 def rows_of(name: str, url: str, part: float) -> list[Row]:
+    """Return the rows of a module, in the current process."""
     use_database(url)
     return list(importlib.import_module(f"benchmarks.{name}").measure(part))
 
@@ -118,6 +119,7 @@ def environment(urls: Mapping[str, str]) -> str:
 
 
 def version(url: str) -> str:
+    """Return the version of the database server."""
     use_database(url)
     with site():
         from django.db import connection
@@ -126,12 +128,14 @@ def version(url: str) -> str:
 
 
 def use_database(url: str) -> None:
+    """Set DATABASE_URL for the benchmark site."""
     os.environ.pop("DATABASE_URL", None)
     if url:
         os.environ["DATABASE_URL"] = url
 
 
 def in_separate_process(function: Callable[..., T], *arguments: object) -> T:
+    """Call `function` in a new process, and return its result."""
     # Spawned, not forked, because each process sets up Django.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, mp_context=context) as executor:
@@ -146,10 +150,12 @@ class Table:
         self.rows: dict[str, dict[str, Row]] = {}
 
     def add(self, rows: Iterable[Row], column: str) -> None:
+        """Add rows, measured on the database `column`."""
         for row in rows:
             self.rows.setdefault(row.what, {})[column] = row
 
     def exit_code(self) -> int:
+        """Return 1 if a count misses its target, else 0."""
         return any(
             row.invariant and row.met is False
             for by_column in self.rows.values()

@@ -21,6 +21,7 @@ CODE = (
 
 
 def measure(part: float = FULL) -> Iterator[Row]:
+    """Yield the rows of this benchmark."""
     with tempfile.TemporaryDirectory() as cache:
         # Python caches compiled code, as on a real site, whatever the environment says.
         os.environ["PYTHONPYCACHEPREFIX"] = cache

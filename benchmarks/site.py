@@ -49,6 +49,7 @@ def web_site() -> Iterator[User]:
 
 
 def empty_tables() -> None:
+    """Delete all rows and daily rows."""
     from django.db import connection
 
     with connection.cursor() as cursor:

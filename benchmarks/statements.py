@@ -13,6 +13,7 @@ from benchmarks.table import FULL, Row, print_rows, scaled
 
 
 def measure(part: float = FULL) -> Iterator[Row]:
+    """Yield the rows of this benchmark."""
     most = scaled(20, part, 2)
     with web_site() as alice:
         from django.test import Client
@@ -42,6 +43,7 @@ def added(client: Any, query: str, without: str) -> int:
 
 
 def asked(client: Any, query: str) -> int:
+    """Return the number of statements of one request."""
     with statements() as noted:
         client.get(f"/calls/?{query}")
     return len(noted)

@@ -19,6 +19,7 @@ TARGET, GROWTH = 256, 64
 
 
 def measure(part: float = FULL) -> Iterator[Row]:
+    """Yield the rows of this benchmark."""
     with web_site():
         from usage_tracking import outbox
 

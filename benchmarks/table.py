@@ -38,5 +38,6 @@ def scaled(number: int, part: float, least: int = 1) -> int:
 
 
 def print_rows(rows: Iterable[Row]) -> None:
+    """Print each row as soon as it is measured."""
     for row in rows:
         print(row, flush=True)

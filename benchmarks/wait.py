@@ -26,6 +26,7 @@ LOCKED = (f"AI_USAGE_WAIT = {WAIT}, log locked: added to the slowest page", f"â‰
 
 
 def measure(part: float = FULL) -> Iterator[Row]:
+    """Yield the rows of this benchmark."""
     database = LocalPostgres()
     try:
         os.environ["DATABASE_URL"] = database.url

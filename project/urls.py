@@ -1,3 +1,5 @@
+"""URLs of the demo site."""
+
 from __future__ import annotations
 
 from django.contrib import admin

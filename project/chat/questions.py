@@ -26,6 +26,7 @@ def question_in(request: HttpRequest) -> str:
 
 
 def ask_openai(question: str) -> str:
+    """Return OpenAI's answer."""
     completion = openai_client().chat.completions.create(
         model=CHAT_MODEL, messages=[{"role": "user", "content": question}]
     )
@@ -33,6 +34,7 @@ def ask_openai(question: str) -> str:
 
 
 def ask_anthropic(question: str, system: str = "Be brief.") -> str:
+    """Return Anthropic's answer."""
     message = anthropic_client().messages.create(
         model=CLAUDE_MODEL,
         max_tokens=500,
@@ -43,5 +45,6 @@ def ask_anthropic(question: str, system: str = "Be brief.") -> str:
 
 
 def ask_gemini(question: str) -> str:
+    """Return Gemini's answer."""
     answer = gemini_client().models.generate_content(model=GEMINI_MODEL, contents=question)
     return answer.text or ""

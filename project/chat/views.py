@@ -21,6 +21,7 @@ _ANONYMOUS_TOPIC = "what this site is about"
 @require_safe
 @login_required
 def page(request: HttpRequest) -> HttpResponse:
+    """Show the chat."""
     ways = [("Stream from OpenAI", reverse("chat:answer"))]
     ways += [(label, reverse(f"chat:{name}")) for name, label in WAYS.items()]
     return render(request, "chat/page.html", {"ways": ways})
@@ -29,6 +30,7 @@ def page(request: HttpRequest) -> HttpResponse:
 @require_POST
 @login_required
 def answer(request: HttpRequest) -> StreamingHttpResponse:
+    """Stream an answer from OpenAI, with usage."""
     return _text_stream(_answer(question_in(request)))
 
 
@@ -55,6 +57,7 @@ def usage(request: HttpRequest) -> HttpResponse:
 
 @require_safe
 def welcome(request: HttpRequest) -> HttpResponse:
+    """Call OpenAI for an anonymous visitor."""
     topic = request.GET.get("topic", _ANONYMOUS_TOPIC)[:200]
     with ai_usage(section="web_knowledge"):
         greeting = ask_openai(f"Welcome a new visitor who wonders about {topic}.")

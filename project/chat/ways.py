@@ -68,6 +68,7 @@ def recommend(request: HttpRequest) -> JsonResponse:
 @login_required
 @ai_section("embedding_generation")
 def similar(request: HttpRequest) -> JsonResponse:
+    """Create embeddings."""
     texts = question_in(request).split(";")
     answer = openai_client().embeddings.create(model=EMBEDDING_MODEL, input=texts)
     numbers = len(answer.data[0].embedding)
@@ -79,6 +80,7 @@ def similar(request: HttpRequest) -> JsonResponse:
 @require_POST
 @login_required
 async def intent(request: HttpRequest) -> JsonResponse:
+    """Call from an async view."""
     async with ai_usage(section="intent_detection"), async_openai_client() as client:
         completion = await client.chat.completions.create(
             model=CHAT_MODEL, messages=[{"role": "user", "content": question_in(request)}]
@@ -135,6 +137,7 @@ def campaign(request: HttpRequest) -> JsonResponse:
 @login_required
 @ai_section("marketing_workflow")
 def rehearsal(request: HttpRequest) -> JsonResponse:
+    """Roll back the view's own transaction after the call. The call stays recorded."""
     answer = ""
     try:
         with transaction.atomic():

@@ -32,12 +32,15 @@ class Family(ABC):
         """Yield the events of a streamed answer."""
 
     def answered_model(self, requested: str) -> str:
+        """Return the model that the answer names; "" if it names none."""
         return ""
 
     def response_id(self) -> str:
+        """Return a new id for an answer; "" if the format has none."""
         return ""
 
     def counts(self, ask: Ask) -> Counts:
+        """Return the counts that an answer reports."""
         return counts(ask)
 
 
@@ -112,6 +115,8 @@ class _OfPrompt(Family):
 
 
 class Llama(_OfPrompt):
+    """Meta's Llama."""
+
     def body(self, ask: Ask) -> Json:
         return self._answer(ask, ask.text, ask.prompt_tokens, ask.completion_tokens, "stop")
 
@@ -148,6 +153,8 @@ class Command(_OfPrompt):
 
 
 class TitanEmbeddings(Family):
+    """Amazon's Titan, for embeddings."""
+
     def read(self, body: Json) -> tuple[str, str]:
         text = required(body, "inputText", str)
         return text, text

@@ -59,6 +59,7 @@ class StubProvider:
         self._bound: tuple[str, int] | None = None
 
     def start(self) -> Self:
+        """Start the server in a thread."""
         if self._server is None:
             self._server = _Server(self._address, self._journal, self._pace)
             host, port = self._server.server_address[:2]
@@ -73,6 +74,7 @@ class StubProvider:
         return self
 
     def stop(self) -> None:
+        """Stop the server, and close its connections."""
         if self._server is not None:
             self._server.shutdown()
             self._server.hang_up()

@@ -25,6 +25,7 @@ class Finding:
 
     @property
     def holds(self) -> bool:
+        """Whether there are no differences."""
         return not self.differences
 
 

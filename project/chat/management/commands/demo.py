@@ -1,3 +1,5 @@
+"""The command `manage.py demo`."""
+
 from __future__ import annotations
 
 import os
