@@ -93,7 +93,7 @@ def measure(part: float = FULL) -> Iterator[Row]:
             met=compared.added <= TARGETS[kind],
         )
         yield Row(
-            f"the same, against the SDK alone, {kind}",
+            f"CPU relative to the SDK alone, {kind}",
             f"≤ {RATIO} x",
             f"{compared.ratio:.2f} x of {compared.alone:.0f} µs",
             met=compared.ratio <= RATIO,
@@ -101,9 +101,9 @@ def measure(part: float = FULL) -> Iterator[Row]:
     with site():
         before = before_request(scaled(20, part, 3)).whole
     yield Row(
-        "CPU of our part before the request goes out, httpx2",
+        "CPU of this app before the request is sent, httpx2",
         f"≤ {BEFORE} µs",
-        f"{before:.0f} µs, {before / alone:.1%} of the SDK's own",
+        f"{before:.0f} µs, {before / alone:.1%} of the SDK's CPU",
         met=before <= BEFORE,
     )
 

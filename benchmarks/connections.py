@@ -12,8 +12,8 @@ from concurrent.futures import ThreadPoolExecutor
 from benchmarks.site import web_site
 from benchmarks.table import FULL, Row, left_out, print_rows
 
-OPEN = "connections more in a process that makes AI calls (8 threads)"
-CLOSED = "seconds until an idle one is closed, with CONN_MAX_AGE = None"
+OPEN = "additional connections of a process that makes AI calls (8 threads)"
+CLOSED = "seconds until an idle connection is closed, with CONN_MAX_AGE = None"
 #: Thirty idle seconds, and the time until the thread checks again.
 LATEST = 40
 

@@ -66,7 +66,7 @@ def rolled_back(alice: User, times: int) -> Row:
             way()
     made, rows = times * len(ways), len(found())
     return Row(
-        "rows kept when view, task, block or hand-written code is rolled back",
+        "rows kept after a rollback of a view, task, block or explicit tracking code",
         "all",
         f"{rows} of {made}",
         met=rows == made,
@@ -94,7 +94,7 @@ def recorded_twice(alice: User, times: int) -> Row:
         track_ai_usage(alice, "chat", usage.prompt_tokens, usage.completion_tokens)
     calls, rows = 2 * times, len(found())
     return Row(
-        "rows per call of hand-written call-then-track code, with capture on",
+        "rows per call that is captured and also tracked by hand",
         "1",
         f"{rows / calls:.2f} ({rows} of {calls})",
         met=rows == calls,
@@ -135,9 +135,9 @@ def written_past_the_tracker(alice: User) -> Row:
         way()
         in_step += daily.drift() == {}
     return Row(
-        "writes past the tracker: create, bulk_create, save, update, update(user), delete, "
+        "daily rows match the log after create, bulk_create, save, update, update(user), delete, "
         "queryset delete, POST",
-        "8 of 8 in step",
+        "8 of 8",
         f"{in_step} of {len(ways)}",
         met=in_step == len(ways),
         invariant=True,
@@ -165,7 +165,7 @@ def written_past_the_orm(alice: User) -> Row:
         daily.rebuild()
         found_and_mended += drift_was_found and daily.drift() == {}
     return Row(
-        "raw SQL (update, delete), deleted daily rows: found by drift and mended by rebuild",
+        "raw SQL (update, delete) and deleted daily rows: differences found and rebuilt",
         "all",
         f"{found_and_mended} of 3",
         met=found_and_mended == 3,

@@ -68,8 +68,8 @@ def throughput(events: int, rounds: int) -> Row:
         ratios.append((bare / ours, events / ours))
     ratio, rate = sorted(ratios)[rounds // 2]
     return Row(
-        f"delivery of a backlog of 100,000 against execute_values of {BATCH} rows + upsert",
-        "≥ 40 % of bare",
+        f"speed of delivering 100,000 calls, relative to execute_values of {BATCH} rows + upsert",
+        "≥ 40 %",
         f"{ratio:.0%} ({rate:,.0f} rows/s, {events:,} events)",
         met=ratio >= 0.4,
     )

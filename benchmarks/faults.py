@@ -20,8 +20,8 @@ from benchmarks.table import FULL, Row, print_rows, scaled
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
-LOST = "acknowledged calls lost; doubled; errors callers saw"
-HELD_UP = "longest that our code held a caller up: in requests; at the end of blocks"
+LOST = "acknowledged calls lost; duplicated; errors for callers"
+HELD_UP = "longest time that a caller was held up: in requests; at the end of blocks"
 #: Milliseconds.
 TARGET = 50
 
@@ -62,7 +62,7 @@ def killed(alice: User, times: int) -> Row:
     rows = found()
     lost, doubled = len(acknowledged - set(rows)), len(rows) - len(set(rows))
     return Row(
-        "kill -9 at any moment: acknowledged calls lost; doubled",
+        "kill -9 at any time: acknowledged calls lost; duplicated",
         "0; 0",
         f"{lost}; {doubled} of {len(acknowledged):,} ({times} killed)",
         met=not lost and not doubled and daily.drift() == {},
@@ -173,7 +173,7 @@ def results(fault: str, those: Callers) -> Iterator[Row]:
         f"≤ {TARGET} ms",
         f"{requests[-1]:.1f} ms; {blocks[-1]:.1f} ms "
         f"(medians {middle(requests):.2f}, {middle(blocks):.2f}; "
-        f"a bare wait of 50 ms: up to {bare[-1]:.1f})",
+        f"a plain wait of 50 ms: up to {bare[-1]:.1f})",
         met=max(requests[-1], blocks[-1]) <= TARGET,
     )
 

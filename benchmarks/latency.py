@@ -16,8 +16,8 @@ from benchmarks.site import web_site
 from benchmarks.table import FULL, Row, left_out, print_rows, scaled
 
 BUSY = ("event → row on a busy site", "≤ 1 s")
-LOOSE = ("event → row of a call outside of every scope", "≤ 10 s")
-ORPHAN = ("event → row of a killed process, while another one lives", "≤ 60 s")
+LOOSE = ("event → row of a call outside of requests, tasks and blocks", "≤ 10 s")
+ORPHAN = ("event → row of a killed process, while another process is alive", "≤ 60 s")
 
 #: Dies after the event is in the outbox and before delivery.
 KILLED = """
@@ -45,7 +45,7 @@ def measure(part: float = FULL) -> Iterator[Row]:
         waits = busy(scaled(400, part, 10))
         yield Row(
             *BUSY,
-            f"median {waits[len(waits) // 2]:.2f} s, slowest of {len(waits)} {waits[-1]:.2f} s",
+            f"median {waits[len(waits) // 2]:.2f} s, slowest of {len(waits)}: {waits[-1]:.2f} s",
             met=waits[-1] <= 1,
         )
         if orphan is None:
@@ -54,7 +54,7 @@ def measure(part: float = FULL) -> Iterator[Row]:
             return
         loose = call_without_scope()
         yield Row(*LOOSE, f"{loose:.1f} s", met=loose <= 10)
-        yield Row(*ORPHAN, f"{orphan:.1f} s, straight after a look", met=orphan <= 60)
+        yield Row(*ORPHAN, f"{orphan:.1f} s, right after a check for orphans", met=orphan <= 60)
 
 
 def busy(requests: int) -> list[float]:

@@ -67,7 +67,7 @@ def held_transaction(alice: User, seconds: float) -> Row:
         holder.result()
     median, slowest = (pick(held) - pick(without) for pick in (middle, max))
     return Row(
-        "a caller holds its transaction for 1 s: requests of the same user wait longer by",
+        "a caller keeps a transaction open for 1 s: added wait for requests of the same user",
         "< 50 ms",
         f"median {median:+.1f} ms, slowest {slowest:+.1f} ms "
         f"({len(held)} requests, median {middle(held):.1f} ms)",

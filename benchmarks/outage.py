@@ -15,7 +15,7 @@ from benchmarks.site import web_site
 from benchmarks.table import FULL, Row, left_out, print_rows
 from tests.databases import LocalPostgres
 
-FAULT = "database away for 10 s"
+FAULT = "database down for 10 s"
 
 
 def measure(part: float = FULL) -> Iterator[Row]:

@@ -187,7 +187,7 @@ def status(by_column: Mapping[str, Row]) -> str:
     """Return whether a row's target is met, as text."""
     missed = [column for column, row in by_column.items() if row.met is False]
     if not missed:
-        return "left out" if all(row.met is None for row in by_column.values()) else "yes"
+        return "not measured" if all(row.met is None for row in by_column.values()) else "yes"
     if len(missed) == len(by_column):
         return "**not met**"
     return f"**not met** on {missed[0]}"

@@ -27,7 +27,7 @@ def measure(part: float = FULL) -> Iterator[Row]:
         words = int(SIZE * part) // length_of_event()
         once, twice = added(words), added(2 * words)
     yield Row(
-        "memory held while a stream of 10 MB, of 20 MB passes (peak with capture, less that "
+        "memory that capture adds during a stream of 10 MB, of 20 MB (peak with, minus peak "
         "without)",
         f"≤ {TARGET} kB, about the same for both",
         f"{once:+.0f} kB, {twice:+.0f} kB",

@@ -29,7 +29,7 @@ _SUFFIXES = {True: "", False: "  NOT MET", None: ""}
 
 def left_out(what: str, target: str) -> Row:
     """Return a row that was not measured, because it takes long at any size."""
-    return Row(what, target, "left out", met=None)
+    return Row(what, target, "not measured", met=None)
 
 
 def scaled(number: int, part: float, least: int = 1) -> int:

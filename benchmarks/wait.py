@@ -21,7 +21,7 @@ WAIT = 0.25
 ADDED = (f"AI_USAGE_WAIT = {WAIT}: added to a page, median", "≤ 5 ms")
 #: Milliseconds that the slowest page may take longer than the slowest without the setting.
 LONGEST = 1000 * WAIT + 50
-AWAY = (f"AI_USAGE_WAIT = {WAIT}, database away: added to the slowest page", f"≤ {LONGEST:.0f} ms")
+AWAY = (f"AI_USAGE_WAIT = {WAIT}, database down: added to the slowest page", f"≤ {LONGEST:.0f} ms")
 LOCKED = (f"AI_USAGE_WAIT = {WAIT}, log locked: added to the slowest page", f"≤ {LONGEST:.0f} ms")
 
 
