@@ -346,7 +346,7 @@ print(AIUsageTracking.objects.get(user__username="bob").failed_requests, "failed
 print(AIUsageLog.objects.count(), AIUsageTracking.objects.count())
 """,
 )
-AGREE = "all daily totals are as in old_ai_usage_tracking\n"
+AGREE = "all daily totals match old_ai_usage_tracking\n"
 TEST: Step = command("test -v 0")
 
 
@@ -380,15 +380,15 @@ def test_guide_works_with_data_on_a_fresh_database_and_backwards(
     assert old_tables(renamed) == without_names(before)
     assert renamed["ai_usage_log"][0] == renamed["ai_usage_tracking"][0] == []
     assert "No changes detected" in printed
-    assert f"31 rows read, 31 would be imported, 0 there already\n{AGREE}" in printed
-    assert f"31 rows read, 31 imported, 0 there already\n{AGREE}" in printed
-    assert "0 daily rows are out of step\n" in printed
+    assert f"31 rows read, 31 would be imported, 0 exist already\n{AGREE}" in printed
+    assert f"31 rows read, 31 imported, 0 exist already\n{AGREE}" in printed
+    assert "0 daily rows do not match AIUsageLog\n" in printed
     assert (
         "bob rag 401: key [redacted] {'api_key': '[redacted]'} 2026-03-14T12:00:00+00:00\n"
         "1 failed\n31 8\n"
     ) in printed
     assert "No migrations to apply" in printed
-    assert f"31 rows read, 0 imported, 31 there already\n{AGREE}" in printed
+    assert f"31 rows read, 0 imported, 31 exist already\n{AGREE}" in printed
 
     site.write(f"{label}/tests.py", OWN_TESTS)
     fresh = new_database_url()
@@ -493,7 +493,7 @@ def test_tables_without_a_model(tmp_path: Path, new_database_url: Callable[[], s
     assert "usage_tracking cannot create ai_usage_log: a table of this name exists. Ren" in said
     (renamed,) = dumps(printed)
     assert old_tables(renamed) == without_names(before)
-    assert f"31 rows read, 31 imported, 0 there already\n{AGREE}" in printed
+    assert f"31 rows read, 31 imported, 0 exist already\n{AGREE}" in printed
     assert "\n31 8\n" in printed
     site.run(command("migrate"), database=new_database_url())
 
@@ -554,7 +554,7 @@ class TestOtherOrders:
         )
         (after,) = dumps(printed)
         assert after == before
-        assert f"31 rows read, 0 imported, 31 there already\n{AGREE}" in printed
+        assert f"31 rows read, 0 imported, 31 exist already\n{AGREE}" in printed
         assert "\n31 8\n" in printed
         site.run(command("migrate"), database=new_database_url())
 

@@ -1225,19 +1225,19 @@ class TestFlush:
         refuse_section("poison")
 
         refused = (
-            f"1 calls were refused by the database; see dead letters in {tmp_path / 'outbox'}\n"
+            f"1 calls were refused by the database; see the dead letters in {tmp_path / 'outbox'}\n"
         )
         assert run_command("flush_ai_usage") == (1, "1 calls delivered\n", refused)
         assert run_command("flush_ai_usage") == (0, "0 calls delivered\n", "")
         assert run_command("flush_ai_usage", "--retry-dead") == (
             1,
-            "1 refused calls tried again\n0 calls delivered\n",
+            "1 refused calls retried\n0 calls delivered\n",
             refused,
         )
         accept_section("poison")
         assert run_command("flush_ai_usage", "--retry-dead") == (
             0,
-            "1 refused calls tried again\n1 calls delivered\n",
+            "1 refused calls retried\n1 calls delivered\n",
             "",
         )
         assert sections() == ["chat", "poison"]
@@ -1250,7 +1250,7 @@ class TestFlush:
         assert run_command("flush_ai_usage") == (
             1,
             "0 calls delivered\n",
-            "1 calls were refused by the database; see dead letters in memory\n",
+            "1 calls were refused by the database; see the dead letters in memory\n",
         )
 
     def test_database_that_is_away_is_an_error_and_the_calls_wait(self, box):
@@ -1264,7 +1264,7 @@ class TestFlush:
 
         assert (code, out) == (2, "")
         assert err.startswith("Delivery failed: ")
-        assert err.endswith(". What is not delivered waits.\n")
+        assert err.endswith(". Undelivered calls stay in the outbox.\n")
         assert run_command("flush_ai_usage") == (0, "1 calls delivered\n", "")
 
     @pytest.mark.postgres

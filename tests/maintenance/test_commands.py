@@ -18,7 +18,7 @@ from tests.support.commands import run_command
 from tests.test_daily import DAY, TODAY, insert_past_the_orm
 from usage_tracking import daily
 from usage_tracking.delivery import Delivery
-from usage_tracking.maintenance import daily_rows, legacy_import
+from usage_tracking.maintenance import daily_rows, legacy_import, prune
 from usage_tracking.models import AIUsageLog, AIUsageTracking
 
 pytestmark = pytest.mark.django_db
@@ -41,13 +41,13 @@ class Terminal(StringIO):
 
 
 class TestRebuild:
-    def test_nothing_to_mend(self):
-        assert run_command("rebuild_ai_usage") == (0, "0 daily rows mended\n", "")
+    def test_nothing_to_rebuild(self):
+        assert run_command("rebuild_ai_usage") == (0, "0 daily rows rebuilt\n", "")
         save_log(user=make_user())
-        assert run_command("rebuild_ai_usage") == (0, "0 daily rows mended\n", "")
+        assert run_command("rebuild_ai_usage") == (0, "0 daily rows rebuilt\n", "")
         assert run_command("rebuild_ai_usage", "--dry-run") == (
             0,
-            "0 daily rows are out of step\n",
+            "0 daily rows do not match AIUsageLog\n",
             "",
         )
 
@@ -58,18 +58,18 @@ class TestRebuild:
         for _ in range(2):
             assert run_command("rebuild_ai_usage", "--dry-run") == (
                 1,
-                f"2026-03-14  ada ({user.pk}): {FIELDS}\n1 daily rows are out of step\n",
-                "1 daily rows are out of step with their logs; "
-                "`rebuild_ai_usage` without --dry-run mends them\n",
+                f"2026-03-14  ada ({user.pk}): {FIELDS}\n1 daily rows do not match AIUsageLog\n",
+                "1 daily rows do not match AIUsageLog; to rebuild them, "
+                "run `rebuild_ai_usage` without --dry-run\n",
             )
 
-    def test_differences_are_mended_and_listed(self):
+    def test_differences_are_rebuilt_and_listed(self):
         user = make_user()
         insert_past_the_orm(make_log(user=user))
 
         assert run_command("rebuild_ai_usage") == (
             0,
-            f"2026-03-14  ada ({user.pk}): {FIELDS}\n1 daily rows mended\n",
+            f"2026-03-14  ada ({user.pk}): {FIELDS}\n1 daily rows rebuilt\n",
             "",
         )
         assert daily.drift() == {}
@@ -118,8 +118,8 @@ class TestRebuild:
         assert run_command("rebuild_ai_usage", "--from", "2026-02-02") == (
             2,
             "",
-            "The logs up to 2026-02-02 were pruned; only their daily rows know what they counted. "
-            "Begin with 2026-02-03.\n",
+            "The rows up to 2026-02-02 were pruned, so only their daily rows hold the totals. "
+            "Start with 2026-02-03.\n",
         )
         assert run_command("rebuild_ai_usage", "--from", "2026-02-03").code == 0
         assert run_command("rebuild_ai_usage").code == 0
@@ -127,9 +127,9 @@ class TestRebuild:
 
     def test_wrong_arguments_are_refused(self, subtests):
         for arguments, code, error in (
-            ("--from 14.3.2026", 1, "'14.3.2026' is no date (YYYY-MM-DD)"),
+            ("--from 14.3.2026", 1, "'14.3.2026' is not a valid date (YYYY-MM-DD)"),
             ("--from 2026-03-14 --to 2026-03-13", 2, "is before --from"),
-            ("--database nowhere", 1, "invalid choice: 'nowhere'"),
+            ("--database nowhere", 2, "There is no database 'nowhere'."),
         ):
             with subtests.test(arguments):
                 ended = run_command("rebuild_ai_usage", *arguments.split())
@@ -147,29 +147,29 @@ class TestPrune:
             save_log(user=None, created_at=NOON - age * DAY, cost=Decimal("1.25"))
         return user
 
-    def test_old_logs_are_removed_and_the_figures_said(self, user):
+    def test_old_rows_are_removed_and_the_totals_printed(self, user):
         assert run_command("prune_ai_usage", "--keep-days", "2") == (
             0,
-            "2 logs of days before 2026-03-12 removed\n"
-            "2 calls without a user (460 tokens, $2.50) are kept: only their logs count them\n",
+            "2 rows of days before 2026-03-12 removed\n"
+            "2 calls without a user (460 tokens, $2.50) are kept: no daily row counts them\n",
             "",
         )
         assert AIUsageTracking.objects.count() == 5
         assert AIUsageLog.objects.filter(user=user).count() == 3
         assert AIUsageLog.objects.filter(user=None).count() == 5
 
-    def test_unattributed_logs_go_when_asked_for(self, user):
+    def test_unattributed_rows_are_removed_on_request(self, user):
         assert run_command("prune_ai_usage", "--keep-days", "2", "--unattributed").out == (
-            "4 logs of days before 2026-03-12 removed\n"
-            "2 calls without a user (460 tokens, $2.50) among them have left the global figures\n"
+            "4 rows of days before 2026-03-12 removed\n"
+            "2 calls without a user (460 tokens, $2.50) among them are lost from the global figures\n"
         )
         assert AIUsageLog.objects.filter(user=None).count() == 3
 
     @pytest.mark.parametrize(
         ("arguments", "first", "second"),
         [
-            ([], "2 logs", "are kept: only their logs count them"),
-            (["--unattributed"], "4 logs", "among them would leave the global figures"),
+            ([], "2 rows", "are kept: no daily row counts them"),
+            (["--unattributed"], "4 rows", "among them would be lost from the global figures"),
         ],
     )
     def test_dry_run_says_the_same_and_removes_nothing(self, user, arguments, first, second):
@@ -184,18 +184,18 @@ class TestPrune:
         assert AIUsageLog.objects.count() == 10
         assert daily.horizon() is None
 
-    def test_rows_out_of_step_are_mended_first_and_that_is_said(self, user):
+    def test_daily_rows_that_do_not_match_are_rebuilt_first(self, user):
         insert_past_the_orm(make_log(user=user, created_at=NOON - 4 * DAY))
 
         out = run_command("prune_ai_usage", "--keep-days", "3").out
 
-        assert out.splitlines()[1] == "1 daily rows were out of step and were mended first"
+        assert out.splitlines()[1] == "1 daily rows did not match and were rebuilt first"
         assert AIUsageTracking.objects.get(date=TODAY - 4 * DAY).total_requests == 2
 
     def test_stopped_by_the_operator_it_says_what_is_done_and_goes_on_next_time(
         self, user, monkeypatch: pytest.MonkeyPatch
     ):
-        real = daily_rows._prune_some
+        real = prune._prune_batch
         calls = iter([real, real])
 
         def interrupted(*arguments: Any) -> Any:
@@ -205,14 +205,14 @@ class TestPrune:
                 raise KeyboardInterrupt from None
 
         with monkeypatch.context() as patch:
-            patch.setattr(daily_rows, "_prune_some", interrupted)
+            patch.setattr(prune, "_prune_batch", interrupted)
             ended = run_command("prune_ai_usage", "--keep-days", "1")
 
         assert ended.code == 130
-        assert ended.out.startswith("1 logs of days before 2026-03-13 removed\n")
-        assert ended.err == "Stopped. What is removed so far is whole; run it again to go on.\n"
+        assert ended.out.startswith("1 rows of days before 2026-03-13 removed\n")
+        assert ended.err == "Stopped. Completed batches stay removed; run it again.\n"
         assert daily.drift() == {}
-        assert run_command("prune_ai_usage", "--keep-days", "1").out.startswith("2 logs ")
+        assert run_command("prune_ai_usage", "--keep-days", "1").out.startswith("2 rows ")
 
     def test_days_to_keep_are_a_whole_number(self, subtests):
         for number in ("-1", "1.5", "many", "999999999", "²"):
@@ -238,8 +238,8 @@ class TestAll:
     ):
         at: dict[tuple[str, ...], tuple[Any, str]] = {
             ("rebuild_ai_usage",): (daily_rows, "span"),
-            ("prune_ai_usage", "--keep-days", "1"): (daily_rows, "prunable"),
-            ("import_ai_usage", "--from", "old"): (legacy_import, "look_at"),
+            ("prune_ai_usage", "--keep-days", "1"): (prune, "prunable"),
+            ("import_ai_usage", "--from", "old"): (legacy_import, "inspect"),
             ("flush_ai_usage",): (Delivery, "deliver"),
         }
         errors = ((KeyboardInterrupt(), 130), (DatabaseError("gone\nDETAIL"), 2))
@@ -263,12 +263,12 @@ class TestAll:
             finally:
                 raise DatabaseError("the connection is lost")
 
-        monkeypatch.setattr(daily_rows, "prunable", fail)
+        monkeypatch.setattr(prune, "prunable", fail)
         monkeypatch.setattr(Delivery, "deliver", fail)
 
         for command, undone in (
             (("prune_ai_usage", "--keep-days", "1"), "Nothing was removed."),
-            (("flush_ai_usage",), "What is not delivered waits."),
+            (("flush_ai_usage",), "Undelivered calls stay in the outbox."),
         ):
             with subtests.test(" ".join(command)):
                 assert run_command(*command) == (130, "", f"Stopped. {undone}\n")

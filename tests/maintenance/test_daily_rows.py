@@ -36,14 +36,14 @@ from tests.test_daily import (
 )
 from usage_tracking import daily
 from usage_tracking.delivery.writer import store
-from usage_tracking.maintenance import daily_rows
+from usage_tracking.maintenance import daily_rows, prune
 from usage_tracking.models import AIUsageLog, AIUsageTracking
 
 pytestmark = pytest.mark.django_db
 
 
-def prune(before: dt.date, **options: Any) -> int:
-    return sum(step.removed for step in daily_rows.prune(before, using="default", **options))
+def pruned(before: dt.date, **options: Any) -> int:
+    return sum(batch.removed for batch in prune.prune(before, using="default", **options))
 
 
 def deliver(user: User | None, **values: Any) -> None:
@@ -68,7 +68,7 @@ class TestPrune:
             save_log(user=user, created_at=NOON - age * DAY)
         before = read_days()
 
-        assert prune(TODAY - DAY) == 2
+        assert pruned(TODAY - DAY) == 2
 
         assert sorted(AIUsageLog.objects.values_list("day", flat=True)) == [TODAY - DAY, TODAY]
         assert read_days() == before
@@ -78,20 +78,20 @@ class TestPrune:
     def test_late_call_of_a_pruned_day_is_added_and_survives_a_rebuild(self):
         ada, bob = make_user("ada"), make_user("bob")
         save_log(user=ada)
-        prune(TODAY + DAY)
+        pruned(TODAY + DAY)
 
         deliver(ada)
         deliver(bob)
 
         assert {key[0]: day.requests for key, day in read_days().items()} == {ada.pk: 2, bob.pk: 1}
         assert daily.rebuild() == {}
-        assert prune(TODAY + DAY) == 2
+        assert pruned(TODAY + DAY) == 2
         assert {key[0]: day.requests for key, day in read_days().items()} == {ada.pk: 2, bob.pk: 1}
 
     def test_backdated_log_does_not_open_pruned_days_again(self):
         ada, bob = make_user("ada"), make_user("bob")
         save_log(user=ada)
-        prune(TODAY + DAY)
+        pruned(TODAY + DAY)
 
         save_log(user=bob, created_at=NOON - 40 * DAY)
         save_log(user=None, created_at=NOON - 40 * DAY)
@@ -104,29 +104,29 @@ class TestPrune:
             save_log(user=user)
         before = read_days()
 
-        steps = daily_rows.prune(TODAY + DAY, using="default", batch=2)
-        assert sum(step.removed for step in islice(steps, 2)) == 4
-        steps.close()
+        batches = prune.prune(TODAY + DAY, using="default", batch=2)
+        assert sum(batch.removed for batch in islice(batches, 2)) == 4
+        batches.close()
 
         assert daily.rebuild() == {}
-        assert prune(TODAY + DAY) == 2
+        assert pruned(TODAY + DAY) == 2
         assert read_days() == before
 
     def test_what_raw_sql_wrote_is_counted_before_it_goes(self):
         user = make_user()
         insert_past_the_orm(make_log(user=user))
 
-        (step,) = daily_rows.prune(TODAY + DAY, using="default")
+        (batch,) = prune.prune(TODAY + DAY, using="default")
 
-        assert list(step.mended) == [(user.pk, TODAY)]
+        assert list(batch.rebuilt) == [(user.pk, TODAY)]
         assert read_days()[user.pk, TODAY].requests == 1
 
     def test_logs_without_user_stay_unless_asked_for(self):
         save_log(user=None)
 
-        assert prune(TODAY + DAY) == 0
+        assert pruned(TODAY + DAY) == 0
         assert AIUsageLog.objects.count() == 1
-        assert prune(TODAY + DAY, unattributed=True) == 1
+        assert pruned(TODAY + DAY, unattributed=True) == 1
         assert AIUsageLog.objects.count() == 0
 
     def test_days_end_at_midnight_of_the_configured_zone(self, settings):
@@ -136,7 +136,7 @@ class TestPrune:
             save_log(user=user, created_at=NOON.replace(hour=hour))
 
         with freeze_time(NOON.replace(hour=16)):
-            old = daily_rows.prunable(0, using="default")
+            old = prune.prunable(0, using="default")
 
         assert old.before == TODAY + DAY
         assert old.days == {TODAY: 1}
@@ -146,7 +146,7 @@ class TestPrune:
         AIUsageLog.objects.bulk_create(make_log(user=user) for _ in range(50))
 
         with django_assert_max_num_queries(1 + 10 + 8):
-            assert prune(TODAY + DAY) == 50
+            assert pruned(TODAY + DAY) == 50
 
     @pytest.mark.postgres
     @pytest.mark.django_db(transaction=True)
@@ -169,7 +169,7 @@ class TestPrune:
 
         def prune_all() -> None:
             for _ in range(4):
-                prune(TODAY + DAY, batch=7)
+                pruned(TODAY + DAY, batch=7)
 
         def rebuild() -> None:
             for _ in range(15):
@@ -208,13 +208,13 @@ class TestRebuild:
         assert sum(day.requests for day in read_days().values()) == 40 + 80
         assert_in_step()
 
-    def test_stretches_cover_the_days_once(self):
+    def test_periods_cover_the_days_once(self):
         found = list(daily_rows.rebuild(TODAY - 70 * DAY, TODAY, using="default"))
 
-        assert [(s.end - s.start).days for s in found] == [30, 30, 8]
+        assert [(p.end - p.start).days for p in found] == [30, 30, 8]
         assert (found[0].start, found[-1].end) == (TODAY - 70 * DAY, TODAY)
 
-    def test_every_stretch_is_mended(self):
+    def test_every_period_is_rebuilt(self):
         user = make_user()
         for age in (0, 40, 80):
             insert_past_the_orm(make_log(user=user, created_at=NOON - age * DAY))
@@ -222,18 +222,21 @@ class TestRebuild:
 
         assert days == (TODAY - 80 * DAY, TODAY)
         assert (
-            sum(len(s.found) for s in daily_rows.rebuild(*days, using="default", dry_run=True)) == 3
+            sum(
+                len(p.differences) for p in daily_rows.rebuild(*days, using="default", dry_run=True)
+            )
+            == 3
         )
         assert AIUsageTracking.objects.count() == 0
-        assert sum(len(s.found) for s in daily_rows.rebuild(*days, using="default")) == 3
+        assert sum(len(p.differences) for p in daily_rows.rebuild(*days, using="default")) == 3
         assert daily.drift() == {}
 
     def test_days_past_the_horizon_are_refused(self):
         save_log(user=make_user())
-        prune(TODAY + DAY)
+        pruned(TODAY + DAY)
 
         for bounds in ({"start": TODAY}, {"end": TODAY}, {"start": TODAY - DAY}):
-            with pytest.raises(daily_rows.PastHorizon, match="Begin with 2026-03-15"):
+            with pytest.raises(daily_rows.PrunedDaysError, match="Start with 2026-03-15"):
                 daily_rows.span(using="default", **bounds)
         assert daily_rows.span(using="default") is None
 
@@ -252,7 +255,7 @@ class Upkeep(Writes):
         unattributed=st.booleans(),
     )
     def prune(self, before: dt.date, batch: int, steps: int | None, unattributed: bool) -> None:
-        work = daily_rows.prune(before, using="default", unattributed=unattributed, batch=batch)
+        work = prune.prune(before, using="default", unattributed=unattributed, batch=batch)
         list(islice(work, steps))
         left = set(AIUsageLog.objects.values_list("pk", flat=True))
         gone = [self.logs.pop(pk) for pk in self.logs.keys() - left]

@@ -16,7 +16,7 @@ from tests.support.builders import NOON, make_user
 from tests.support.commands import run_command
 from tests.support.ledger import assert_in_step
 from usage_tracking.delivery.writer import store
-from usage_tracking.maintenance import daily_rows, legacy_import
+from usage_tracking.maintenance import legacy_import, prune
 from usage_tracking.models import AIUsageLog, AIUsageTracking
 
 pytestmark = pytest.mark.django_db
@@ -87,7 +87,7 @@ def test_row_comes_over_whole():
         model_name="gpt-4o",
     )
 
-    assert run() == (0, "1 rows read, 1 imported, 0 there already\n", "")
+    assert run() == (0, "1 rows read, 1 imported, 0 exist already\n", "")
 
     log = AIUsageLog.objects.get()
     assert (log.user, log.section, log.total_tokens) == (user, "chat", 230)
@@ -104,7 +104,7 @@ def test_second_run_adds_nothing_but_what_is_new():
     run()
     insert(id=2)
 
-    assert run() == (0, "2 rows read, 1 imported, 1 there already\n", "")
+    assert run() == (0, "2 rows read, 1 imported, 1 exist already\n", "")
     assert AIUsageLog.objects.count() == 2
 
 
@@ -120,7 +120,7 @@ def test_same_key_of_another_table_is_another_call():
 def test_dry_run_writes_nothing():
     insert(user_id=make_user().pk)
 
-    assert run("--dry-run") == (0, "1 rows read, 1 would be imported, 0 there already\n", "")
+    assert run("--dry-run") == (0, "1 rows read, 1 would be imported, 0 exist already\n", "")
     assert AIUsageLog.objects.count() == AIUsageTracking.objects.count() == 0
 
 
@@ -128,8 +128,8 @@ def test_row_of_a_vanished_user_is_kept_without_user():
     insert(user_id=987654)
 
     assert run().out == (
-        "1 rows read, 1 imported, 0 there already\n"
-        "1 rows are kept without user: theirs is gone, or was never known\n"
+        "1 rows read, 1 imported, 0 exist already\n"
+        "1 rows are kept without user: their user is deleted or unknown\n"
     )
     assert AIUsageLog.objects.get().user is None
 
@@ -137,14 +137,17 @@ def test_row_of_a_vanished_user_is_kept_without_user():
 def test_bad_rows_are_listed_with_the_reason_and_left_out():
     ancient = "1066-10-14T00:00:00Z"
     bad: list[tuple[dict[str, Any], str]] = [
-        ({"prompt_tokens": -5}, "prompt_tokens is -5, no count"),
-        ({"completion_tokens": 10**13}, "completion_tokens is 10000000000000, no count"),
-        ({"response_time_ms": -1.0}, "response_time_ms is -1.0, no count"),
-        ({"success": None}, "success is None"),
-        ({"created_at": None}, "created_at is None"),
-        ({"created_at": "yesterday"}, "created_at is 'yesterday'"),
+        ({"prompt_tokens": -5}, "prompt_tokens must be from 0 to 1000000000000, not -5"),
+        (
+            {"completion_tokens": 10**13},
+            "completion_tokens must be from 0 to 1000000000000, not 10000000000000",
+        ),
+        ({"response_time_ms": -1.0}, "response_time_ms must be from 0 to 1000000000000, not -1.0"),
+        ({"success": None}, "success must be a boolean, not None"),
+        ({"created_at": None}, "created_at must be a date and time, not None"),
+        ({"created_at": "yesterday"}, "created_at must be a date and time, not 'yesterday'"),
         ({"created_at": "2026-02-30T00:00:00Z"}, "day is out of range for month"),
-        ({"created_at": ancient}, f"created_at is '{ancient}', no moment of an AI call"),
+        ({"created_at": ancient}, f"created_at must be between 1971 and 9998, not '{ancient}'"),
     ]
     insert()
     for number, (changes, _) in enumerate(bad, 2):
@@ -152,9 +155,9 @@ def test_bad_rows_are_listed_with_the_reason_and_left_out():
 
     code, out, err = run()
 
-    assert (code, err) == (1, "8 rows left out, 0 daily totals differ\n")
+    assert (code, err) == (1, "8 rows skipped, 0 daily totals differ\n")
     first, title, *lines = out.splitlines()
-    assert (first, title) == ("9 rows read, 1 imported, 0 there already", "8 bad rows left out:")
+    assert (first, title) == ("9 rows read, 1 imported, 0 exist already", "8 bad rows skipped:")
     assert len(lines) == len(bad)
     assert [
         (line, reason)
@@ -174,7 +177,7 @@ def test_rows_with_uuids_for_keys_are_read_in_pages(monkeypatch: pytest.MonkeyPa
     for _ in range(7):
         execute("INSERT INTO keyed VALUES (%s, 1, 2, %s)", uuid4().hex, NOON.isoformat())
 
-    for told in ("7 rows read, 7 imported, 0 there", "7 rows read, 0 imported, 7 there"):
+    for told in ("7 rows read, 7 imported, 0 exist", "7 rows read, 0 imported, 7 exist"):
         assert run_command("import_ai_usage", "--from", "keyed").out.startswith(told)
 
 
@@ -190,7 +193,7 @@ def test_row_that_the_database_refuses_is_left_out_alone(monkeypatch: pytest.Mon
         insert(id=number, prompt_tokens=10 + number, total_tokens=90 + number)
 
     assert run().out == (
-        "7 rows read, 6 imported, 0 there already\n1 bad rows left out:\n  3: unlucky\n"
+        "7 rows read, 6 imported, 0 exist already\n1 bad rows skipped:\n  3: unlucky\n"
     )
 
 
@@ -213,7 +216,7 @@ def test_many_bad_rows_are_all_listed_with_v_2():
     for number in range(30):
         insert(id=number, prompt_tokens=-1)
 
-    assert run()[1].splitlines()[-1] == "  and 10 more, listed with -v 2"
+    assert run()[1].splitlines()[-1] == "  and 10 more; list them with -v 2"
     assert run_command("import_ai_usage", "--from", "old_log", verbosity=2).out.count("-1") == 30
 
 
@@ -266,7 +269,7 @@ def test_unknown_tokens_stay_unknown():
 def test_other_total_is_said():
     insert(total_tokens=1)
 
-    assert "1 rows have another total than prompt + completion; ours is that sum\n" in run()[1]
+    assert "1 rows have a total that is not prompt + completion; that sum is stored\n" in run()[1]
 
 
 def test_columns_can_have_other_names():
@@ -291,8 +294,8 @@ def test_columns_can_have_other_names():
 
     assert ended == (
         0,
-        "1 rows read, 1 imported, 0 there already\n"
-        "1 rows are kept without user: theirs is gone, or was never known\n",
+        "1 rows read, 1 imported, 0 exist already\n"
+        "1 rows are kept without user: their user is deleted or unknown\n",
         "",
     )
     log = AIUsageLog.objects.get()
@@ -301,16 +304,16 @@ def test_columns_can_have_other_names():
 
 def test_what_cannot_be_read_is_refused(subtests: pytest.Subtests):
     for arguments, error in (
-        ("nowhere", "there is no table nowhere in the database 'default'"),
+        ("nowhere", "There is no table nowhere in the database 'default'"),
         (
             "ai_usage_log",
             "--from must be the old table, not ai_usage_log, which is a table of usage_",
         ),
-        ("old_log --map x=cost", "old_log has no column x: id, "),
-        ("old_log --map section=mood", "no field mood; there are id, "),
-        ("old_log --map section", "Error: argument --map: 'section' is not"),
+        ("old_log --map x=cost", "old_log has no column x. It has: id, "),
+        ("old_log --map section=mood", "There is no field mood. Choose from: id, "),
+        ("old_log --map section", "Error: argument --map: must be OLD=NEW, not 'section'"),
         ("old_day", "old_day has no column id, created_at, prompt_tokens, completion"),
-        ("old_log --daily nowhere", "there is no table nowhere"),
+        ("old_log --daily nowhere", "There is no table nowhere"),
         ("old_log --daily old_log", "old_log has no column date"),
     ):
         with subtests.test(arguments):
@@ -328,7 +331,7 @@ class TestDaily:
 
         for arguments in (["--dry-run"], [], []):
             code, out, _ = run("--daily", "old_day", *arguments)
-            assert (code, out.splitlines()[-1]) == (0, "all daily totals are as in old_day")
+            assert (code, out.splitlines()[-1]) == (0, "all daily totals match old_day")
 
     @pytest.mark.parametrize("arguments", [["--dry-run"], []])
     def test_differences_are_listed(self, arguments):
@@ -345,18 +348,18 @@ class TestDaily:
             f"  2026-03-13  ada ({user.pk}): total_requests 1 there, 0 here, "
             "total_tokens 5 there, 0 here",
         ]
-        assert (code, err) == (1, "0 rows left out, 2 daily totals differ\n")
+        assert (code, err) == (1, "0 rows skipped, 2 daily totals differ\n")
 
 
 def test_rows_of_pruned_days_are_not_counted_again():
     user = make_user()
     insert(user_id=user.pk)
     run()
-    list(daily_rows.prune(NOON.date() + dt.timedelta(days=1), using="default"))
+    list(prune.prune(NOON.date() + dt.timedelta(days=1), using="default"))
 
     assert run()[1] == (
-        "1 rows read, 0 imported, 0 there already\n"
-        "1 rows left out: the logs of their days were pruned, the daily rows count them\n"
+        "1 rows read, 0 imported, 0 exist already\n"
+        "1 rows skipped: the rows of their days were pruned, the daily rows include them\n"
     )
     assert AIUsageTracking.objects.get().total_requests == 1
 

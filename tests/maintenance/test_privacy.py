@@ -141,7 +141,7 @@ class TestErase:
         assert run_command("erase_ai_usage", "--user", "ada") == (
             0,
             "5 calls kept without their user, 5 daily rows removed, "
-            "0 lines of the outbox kept without their user\n",
+            "0 outbox lines kept without their user\n",
             "",
         )
 
@@ -171,13 +171,13 @@ class TestErase:
         save_log(user=ada, created_at=NOON - 5 * DAY, cost=Decimal("1.25"))
         save_log(user=ada)
         call_command("prune_ai_usage", "--keep-days", "2", verbosity=0)
-        lost = "1 calls (230 tokens, $1.25) whose logs were pruned"
+        lost = "1 calls (230 tokens, $1.25) whose rows were pruned"
 
         dry = run_command("erase_ai_usage", "--user", "ada", "--dry-run")
         ended = run_command("erase_ai_usage", "--user", "ada")
 
-        assert dry.out.endswith(f"{lost} would leave the global figures\n")
-        assert ended.out.endswith(f"{lost} have left the global figures\n")
+        assert dry.out.endswith(f"{lost} would be lost from the global figures\n")
+        assert ended.out.endswith(f"{lost} are lost from the global figures\n")
         assert AIUsageTracking.objects.count() == 0
         assert daily.drift() == {}
 
@@ -187,7 +187,7 @@ class TestErase:
 
         ended = run_command("erase_ai_usage", "--user", "ada")
 
-        assert ended.out.endswith("1 lines of the outbox kept without their user\n")
+        assert ended.out.endswith("1 outbox lines kept without their user\n")
         assert run_command("flush_ai_usage").out == "1 calls delivered\n"
         assert AIUsageLog.objects.get().user is None
 
@@ -206,7 +206,7 @@ class TestErase:
         assert run_command("erase_ai_usage", "--user", "ada") == (
             2,
             "",
-            "There is no user 'ada'. Of one who is deleted already: flush_ai_usage --forget\n",
+            "There is no user 'ada'. For a deleted user, run: flush_ai_usage --forget\n",
         )
 
     def test_nothing_to_erase(self):
@@ -214,5 +214,5 @@ class TestErase:
         assert run_command("erase_ai_usage", "--user", "ada", verbosity=0) == (0, "", "")
         assert run_command("erase_ai_usage", "--user", "ada").out == (
             "0 calls kept without their user, 0 daily rows removed, "
-            "0 lines of the outbox kept without their user\n"
+            "0 outbox lines kept without their user\n"
         )

@@ -46,9 +46,9 @@ def test_commands_work_on_another_database(tmp_path: Path, empty_database_url: s
     )
 
     assert re.sub("before [0-9-]+", "before TODAY", printed) == (
-        "2026-01-02  ada (1): total_tokens +3\n1 daily rows mended\n"
-        "1 rows read, 1 imported, 0 there already\n"
-        "2 logs of days before TODAY removed\n18\n"
+        "2026-01-02  ada (1): total_tokens +3\n1 daily rows rebuilt\n"
+        "1 rows read, 1 imported, 0 exist already\n"
+        "2 rows of days before TODAY removed\n18\n"
     )
 
 
@@ -102,11 +102,11 @@ def test_ctrl_c_at_any_moment_leaves_no_drift_and_the_next_run_goes_on(
         from tests.support.builders import make_log
         from tests.support.interrupts import interrupt
         from usage_tracking import daily
-        from usage_tracking.maintenance import daily_rows, legacy_import
+        from usage_tracking.maintenance import legacy_import, prune
         from usage_tracking.models import AIUsageLog, AIUsageTracking
         from django.db import connection
 
-        daily_rows.prune = functools.partial(daily_rows.prune, batch=20)
+        prune.prune = functools.partial(prune.prune, batch=20)
         legacy_import.BATCH = 20
         user = User.objects.create(username="ada")
         logs = AIUsageLog.objects.bulk_create([make_log(user=user) for _ in range(1000)])

@@ -103,8 +103,8 @@ class TestOtherDatabase:
         ("arguments", "error"),
         [
             (["--all"], "--all needs --adopt\n"),
-            (["--adopt"], "--adopt takes either names of files, or --all\n"),
-            (["--adopt", "a", "--all"], "--adopt takes either names of files, or --all\n"),
+            (["--adopt"], "--adopt takes either file names or --all\n"),
+            (["--adopt", "a", "--all"], "--adopt takes either file names or --all\n"),
         ],
     )
     def test_command_says_how_it_is_called(self, box, arguments, error):

@@ -62,7 +62,7 @@ def test_what_waits_is_kept_without_the_user(box, by):
 
     assert run_command("flush_ai_usage", "--forget", "ada" if by == "name" else str(ada.pk)) == (
         0,
-        "2 lines of the outbox kept without their user\n3 calls delivered\n",
+        "2 outbox lines kept without their user\n3 calls delivered\n",
         "",
     )
     assert sorted(str(log.user) for log in AIUsageLog.objects.all()) == ["None", "None", "bob"]
@@ -141,7 +141,7 @@ def test_dead_letters_lose_the_user_and_the_words_of_the_database(box, directory
 
     assert (code, out) == (
         0,
-        "1 lines of the outbox kept without their user\n0 calls delivered\n",
+        "1 outbox lines kept without their user\n0 calls delivered\n",
     )
     first, second = box.dead_letters()
     assert "ada.lovelace" not in content(directory)
@@ -162,10 +162,10 @@ def test_files_of_other_databases_are_left_alone_and_told_apart(box, living, dir
     living.put(make_event())
 
     assert run_command("flush_ai_usage", "--forget", "ada").out == (
-        "0 lines of the outbox kept without their user\n0 calls delivered\n"
+        "0 outbox lines kept without their user\n0 calls delivered\n"
         "1 files belong to living processes, which deliver them\n"
-        "1 files belong to other databases; flush them with the settings that name those, or take "
-        "them over: flush_ai_usage --adopt --all\n"
+        "1 files belong to other databases; flush them with the settings of those databases, or "
+        "take them over: flush_ai_usage --adopt --all\n"
     )
     assert "ada" in path.read_text()
     assert box.other_segments() == Others(living=1, elsewhere=1)
@@ -182,8 +182,8 @@ def test_name_that_is_another_ones_key_must_be_told_apart(box):
     assert ended == (
         2,
         "",
-        f"{one.pk} is the username of one user and the key of another: "
-        f"say username={one.pk} or pk={one.pk}\n",
+        f"{one.pk} is the username of one user and the primary key of another: "
+        f"use username={one.pk} or pk={one.pk}\n",
     )
     assert run_command("flush_ai_usage", "--forget", f"username={one.pk}").code == 0
     assert [str(user) for user in AIUsageLog.objects.values_list("user__username", flat=True)] in (
@@ -233,6 +233,6 @@ def test_another_database_is_refused(tmp_path: Path):
     assert manage("flush_ai_usage", "--database", "other", env=env, directory=tmp_path) == (
         2,
         "",
-        "CommandError: Calls are delivered into the database 'default', which the site's routers "
-        "name; what waits belongs to it.\n",
+        "CommandError: Calls are delivered to the database 'default', which DATABASE_ROUTERS "
+        "choose. The calls in the outbox belong to it.\n",
     )

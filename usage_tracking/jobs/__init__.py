@@ -1,0 +1,1 @@
+"""Jobs of django-extensions, for `manage.py runjobs`."""

@@ -1,0 +1,1 @@
+"""The work behind the commands that rebuild, prune, erase, export and import."""

@@ -1,7 +1,7 @@
-"""Brings the rows of a site's own tracking tables over, as often as one likes.
+"""Import the rows of a site's own tracking tables. The import can be repeated.
 
-The id of a new row is made of the old table's name and the old key: what is there already is left
-as it is. Rows go the way of all events, through `writer.store`.
+The id of a new row is derived from the old table's name and the old key, so a row that exists
+already is left unchanged. The rows are written by `writer.store`, as all events are.
 """
 
 from __future__ import annotations
@@ -28,11 +28,12 @@ from ..events import MANUAL, MAX_COST, MAX_COUNT, Usage, UsageEvent, named_uuid7
 from ..models import AIUsageLog, AIUsageTracking
 from ..pricing import price
 
+#: Rows per transaction.
 BATCH = 500
-#: Times to try a batch again whose rows somebody holds.
+#: How often to try a batch while another transaction locks its rows.
 TRIES = 20
 
-#: What may be read of an old table; `--map` gives these names to its columns.
+#: The fields to read from an old table; `--map` maps its columns to these names.
 FIELDS = (
     "id",
     "created_at",
@@ -56,42 +57,46 @@ _REQUIRED = ("id", "created_at", "prompt_tokens", "completion_tokens")
 _COUNTS = ("prompt_tokens", "completion_tokens", "cached_tokens", "reasoning_tokens")
 
 
-class Unusable(ValueError):
-    """The old table cannot be read as asked for."""
+class UnusableTableError(ValueError):
+    """The old table does not exist or lacks a column."""
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A table and what its columns are to us."""
+    """An old table and the meaning of its columns."""
 
     table: str
-    #: Our field → its column.
+    #: Field → column.
     columns: dict[str, str]
-    left_out: tuple[str, ...]
+    #: Columns that are not read.
+    skipped: tuple[str, ...]
+    #: Number of rows.
     rows: int
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
-    """What became of some rows."""
+class ImportedBatch:
+    """The result of one batch, as numbers of rows."""
 
     read: int
     imported: int
-    there: int
+    #: Imported by an earlier run.
+    existing: int
+    #: Imported without user.
     without_user: int
-    #: Of days whose logs were pruned since: the daily rows count them already.
+    #: Skipped because the rows of their days were pruned; the daily rows include them already.
     pruned: int
-    #: Whose old total is another than prompt + completion.
+    #: The old total is not prompt + completion.
     other_total: int
-    #: Old key → why it was left out.
+    #: Old key → why the row was skipped.
     bad: dict[Any, str]
-    #: What the rows add up to.
+    #: What the rows add to the daily rows.
     sums: dict[daily.Key, daily.Sums]
 
 
 @dataclass(slots=True)
-class _Read:
-    """Rows on their way."""
+class _Parsed:
+    """The events of a page of rows, by old key."""
 
     events: dict[Any, UsageEvent] = field(default_factory=dict)
     bad: dict[Any, str] = field(default_factory=dict)
@@ -99,67 +104,81 @@ class _Read:
     pruned: int = 0
 
 
-def look_at(table: str, renamed: Mapping[str, str], *, using: str) -> Source:
-    """How `table` will be read; `renamed` maps its columns to FIELDS. Raises Unusable."""
+def inspect(table: str, renamed: Mapping[str, str], *, using: str) -> Source:
+    """Map the columns of `table` to fields.
+
+    Args:
+        renamed: Column → one of `FIELDS`. Other columns are read if they have the name of a field.
+
+    Raises:
+        UnusableTableError: There is no such table or column, or a required field has no column.
+    """
     if table in (AIUsageLog._meta.db_table, AIUsageTracking._meta.db_table):
-        raise Unusable(
+        raise UnusableTableError(
             f"--from must be the old table, not {table}, which is a table of usage_tracking. "
-            "Rename the old one first: docs/migrating.md"
+            "Rename the old table first: see docs/migrating.md"
         )
     existing = _columns(table, using)
     if unknown := sorted({*renamed} - {*existing}):
-        raise Unusable(f"{table} has no column {', '.join(unknown)}: {', '.join(existing)}")
+        raise UnusableTableError(
+            f"{table} has no column {', '.join(unknown)}. It has: {', '.join(existing)}"
+        )
     if unknown := sorted({*renamed.values()} - {*FIELDS}):
-        raise Unusable(f"no field {', '.join(unknown)}; there are {', '.join(FIELDS)}")
+        raise UnusableTableError(
+            f"There is no field {', '.join(unknown)}. Choose from: {', '.join(FIELDS)}"
+        )
     columns = {name: name for name in existing if name in FIELDS and name not in renamed}
     columns |= {new: old for old, new in renamed.items()}
     if lacking := [name for name in _REQUIRED if name not in columns]:
-        raise Unusable(
-            f"{table} has no column {', '.join(lacking)}; if they have other names there, give "
+        raise UnusableTableError(
+            f"{table} has no column {', '.join(lacking)}. If the column has another name, use "
             + " ".join(f"--map COLUMN={name}" for name in lacking)
         )
-    left_out = tuple(name for name in existing if name not in columns.values())
+    skipped = tuple(name for name in existing if name not in columns.values())
     with connections[using].cursor() as cursor:
         cursor.execute(f"SELECT COUNT(*) FROM {_quote(table, using)}")
         (rows,) = cursor.fetchone()
-    return Source(table, columns, left_out, rows)
+    return Source(table, columns, skipped, rows)
 
 
-def bring_over(source: Source, *, using: str, dry_run: bool = False) -> Iterator[Batch]:
-    """Imports the rows in the order of their keys, each batch in a transaction of its own."""
+def import_rows(source: Source, *, using: str, dry_run: bool = False) -> Iterator[ImportedBatch]:
+    """Import the rows in the order of their keys, with one transaction per batch."""
     for rows in _pages(source, using):
-        read = _read(source, rows, using)
-        _leave_out_pruned(read, using)
-        ids = [event.id for event in read.events.values()]
+        parsed = _parse(source, rows, using)
+        _skip_pruned(parsed, using)
+        ids = [event.id for event in parsed.events.values()]
         found = AIUsageLog.objects.using(using).filter(pk__in=ids).values_list("pk", flat=True)
-        new = {key: e for key, e in read.events.items() if e.id not in set(found)}
+        new = {key: e for key, e in parsed.events.items() if e.id not in set(found)}
         if not dry_run:
-            read.bad |= _store(new, using)
-        imported = [event for key, event in new.items() if key not in read.bad]
-        yield Batch(
+            parsed.bad |= _store(new, using)
+        imported = [event for key, event in new.items() if key not in parsed.bad]
+        yield ImportedBatch(
             read=len(rows),
             imported=len(imported),
-            there=len(read.events) - len(new),
+            existing=len(parsed.events) - len(new),
             without_user=sum(event.user_id is None for event in imported),
-            pruned=read.pruned,
-            other_total=read.other_total,
-            bad=read.bad,
-            sums=_add_up(e for key, e in read.events.items() if key not in read.bad),
+            pruned=parsed.pruned,
+            other_total=parsed.other_total,
+            bad=parsed.bad,
+            sums=_sums(e for key, e in parsed.events.items() if key not in parsed.bad),
         )
 
 
-#: User and day → field → what the old daily table has, and what ours has.
+#: User and day → field → the value in the old daily table, and ours.
 Differences = dict[daily.Key, dict[str, tuple[Any, Any]]]
 
 
 def compare(table: str, ours: Mapping[daily.Key, daily.Sums] | None, *, using: str) -> Differences:
-    """Where the old daily table says other than `ours`, or than our own if that is None.
+    """Compare the old daily table with `ours`, or with the daily rows if that is None.
 
-    Only columns that both have are compared. Raises Unusable.
+    Only columns that both tables have are compared.
+
+    Raises:
+        UnusableTableError: There is no such table, or it has no `user_id` or `date`.
     """
     existing = _columns(table, using)
     if lacking := [name for name in ("user_id", "date") if name not in existing]:
-        raise Unusable(f"{table} has no column {', '.join(lacking)}")
+        raise UnusableTableError(f"{table} has no column {', '.join(lacking)}")
     names = [name for name in daily.Sums._fields if name in existing]
     selected = ", ".join(_quote(name, using) for name in ("user_id", "date", *names))
     with connections[using].cursor() as cursor:
@@ -192,7 +211,7 @@ def _columns(table: str, using: str) -> list[str]:
     connection = connections[using]
     with connection.cursor() as cursor:
         if table not in connection.introspection.table_names(cursor, include_views=True):
-            raise Unusable(f"there is no table {table} in the database {using!r}")
+            raise UnusableTableError(f"There is no table {table} in the database {using!r}")
         return [
             column.name for column in connection.introspection.get_table_description(cursor, table)
         ]
@@ -203,7 +222,7 @@ def _quote(name: str, using: str) -> str:
 
 
 def _pages(source: Source, using: str) -> Iterator[list[dict[str, Any]]]:
-    """By key instead of by a long query: nothing is held while the rows are written."""
+    """Read page by page, so that no query stays open while the rows are written."""
     key = _quote(source.columns["id"], using)
     selected = ", ".join(_quote(column, using) for column in source.columns.values())
     select = f"SELECT {selected} FROM {_quote(source.table, using)}"
@@ -219,31 +238,31 @@ def _pages(source: Source, using: str) -> Iterator[list[dict[str, Any]]]:
         last = [rows[-1]["id"]]
 
 
-def _read(source: Source, rows: list[dict[str, Any]], using: str) -> _Read:
+def _parse(source: Source, rows: list[dict[str, Any]], using: str) -> _Parsed:
     keys = {_user_key(row.get("user_id")) for row in rows} - {None}
     user: Any = get_user_model()
     users = user._base_manager.using(places.users_of(using)).in_bulk(keys)
-    read = _Read()
+    parsed = _Parsed()
     for row in rows:
         try:
             event = _event(source, row, users, using)
         except (ValueError, InvalidOperation, OverflowError) as error:
-            read.bad[row["id"]] = str(error)
+            parsed.bad[row["id"]] = str(error)
             continue
-        read.events[row["id"]] = event
+        parsed.events[row["id"]] = event
         total = row.get("total_tokens")
-        read.other_total += total is not None and total != event.total_tokens
-    return read
+        parsed.other_total += total is not None and total != event.total_tokens
+    return parsed
 
 
 def _event(
     source: Source, row: Mapping[str, Any], users: Mapping[Any, Any], using: str
 ) -> UsageEvent:
-    created_at = _moment(row["created_at"], using)
+    created_at = _created_at(row["created_at"], using)
     user = users.get(_user_key(row.get("user_id")))
     success = row.get("success", True)
     if success not in (True, False):
-        raise ValueError(f"success is {success!r}")
+        raise ValueError(f"success must be a boolean, not {success!r}")
     return UsageEvent.create(
         id=named_uuid7(created_at, f"{source.table}:{row['id']}"),
         created_at=created_at,
@@ -265,24 +284,23 @@ def _event(
 
 
 def _user_key(value: Any) -> Any:
-    """The key as the ORM gives it; None for what cannot be one of today's user model."""
+    """Return the primary key as the ORM has it; None if it is not valid for the user model."""
     try:
         return None if value is None else get_user_model()._meta.pk.to_python(value)
     except ValidationError:
         return None
 
 
-def _moment(value: Any, using: str) -> dt.datetime:
-    moment = value if isinstance(value, dt.datetime) else parse_datetime(str(value or ""))
-    if moment is None:
-        raise ValueError(f"created_at is {value!r}")
-    if timezone.is_naive(moment):
-        # As Django stores them: without USE_TZ in TIME_ZONE, else in the connection's zone.
-        zone = connections[using].timezone or timezone.get_default_timezone()
-        moment = timezone.make_aware(moment, zone)
-    if not 1970 < moment.year < 9999:
-        raise ValueError(f"created_at is {value!r}, no moment of an AI call")
-    return moment.astimezone(dt.UTC)
+def _created_at(value: Any, using: str) -> dt.datetime:
+    at = value if isinstance(value, dt.datetime) else parse_datetime(str(value or ""))
+    if at is None:
+        raise ValueError(f"created_at must be a date and time, not {value!r}")
+    if timezone.is_naive(at):
+        # As Django stores it: without USE_TZ in TIME_ZONE, else in the connection's time zone.
+        at = timezone.make_aware(at, connections[using].timezone or timezone.get_default_timezone())
+    if not 1970 < at.year < 9999:
+        raise ValueError(f"created_at must be between 1971 and 9998, not {value!r}")
+    return at.astimezone(dt.UTC)
 
 
 def _count(name: str, value: Any) -> int | None:
@@ -290,7 +308,7 @@ def _count(name: str, value: Any) -> int | None:
         return None
     number = Decimal(str(value)).to_integral_value()
     if not number.is_finite() or not 0 <= number <= MAX_COUNT:
-        raise ValueError(f"{name} is {value!r}, no count")
+        raise ValueError(f"{name} must be from 0 to {MAX_COUNT}, not {value!r}")
     return int(number)
 
 
@@ -299,7 +317,7 @@ def _cost(value: Any) -> Decimal | None:
         return None
     cost = Decimal(str(value))
     if not (cost.is_finite() and 0 <= cost < MAX_COST):
-        raise ValueError(f"cost is {value!r}")
+        raise ValueError(f"cost must be at least 0 and less than {MAX_COST}, not {value!r}")
     return cost
 
 
@@ -312,23 +330,23 @@ def _metadata(value: Any) -> Any:
     return {"metadata": value}
 
 
-def _leave_out_pruned(read: _Read, using: str) -> None:
-    days = {day_of(event.created_at) for event in read.events.values()}
+def _skip_pruned(parsed: _Parsed, using: str) -> None:
+    days = {day_of(event.created_at) for event in parsed.events.values()}
     rows = AIUsageTracking.objects.using(using).filter(logs_pruned=True, date__in=days)
     pruned = set(rows.values_list("user_id", "date"))
-    for key, event in list(read.events.items()):
+    for key, event in list(parsed.events.items()):
         if (_user_key(event.user_id), day_of(event.created_at)) in pruned:
-            del read.events[key]
-            read.pruned += 1
+            del parsed.events[key]
+            parsed.pruned += 1
 
 
 def _store(events: Mapping[Any, UsageEvent], using: str) -> dict[Any, str]:
-    """Writes them; gives those that the database refuses, with its reason."""
+    """Write the events; return those that the database refuses, by old key, with its reason."""
     if not events:
         return {}
     for attempt in range(1, TRIES + 1):
         try:
-            # Whoever is not there now will not come: these users are old.
+            # No patience: a user of an old row that does not exist now will not be created.
             store(events.values(), using=using, patience=dt.timedelta.min)
         except (DataError, IntegrityError) as error:
             if len(events) == 1:
@@ -336,7 +354,7 @@ def _store(events: Mapping[Any, UsageEvent], using: str) -> dict[Any, str]:
             items = list(events.items())
             middle = len(items) // 2
             return _store(dict(items[:middle]), using) | _store(dict(items[middle:]), using)
-        except OperationalError:  # somebody holds a row: `store` gives way to the site
+        except OperationalError:  # another transaction locks a row: `store` does not block it
             if attempt == TRIES:
                 raise
             time.sleep(0.1)
@@ -345,7 +363,7 @@ def _store(events: Mapping[Any, UsageEvent], using: str) -> dict[Any, str]:
     return {}
 
 
-def _add_up(events: Iterator[UsageEvent]) -> dict[daily.Key, daily.Sums]:
+def _sums(events: Iterator[UsageEvent]) -> dict[daily.Key, daily.Sums]:
     return daily.merge(
         (
             (_user_key(event.user_id), day_of(event.created_at)),

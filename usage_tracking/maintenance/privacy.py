@@ -1,4 +1,4 @@
-"""What is stored of one user: to be handed out, and to be taken off."""
+"""Export and erase what is stored about one user."""
 
 from __future__ import annotations
 
@@ -14,40 +14,41 @@ from django.db.models.functions import Coalesce
 from .. import daily
 from ..models import AIUsageLog, AIUsageTracking
 
-#: Logs changed in one transaction.
+#: Rows changed in one transaction.
 BATCH = 1000
 
 
 @dataclass(frozen=True, slots=True)
-class Stored:
-    """How much is stored of a user."""
+class UserDataCounts:
+    """How much is stored about a user."""
 
-    logs: int
-    days: int
-    #: What only the daily rows know, because the logs were pruned.
+    rows: int
+    daily_rows: int
+    #: Totals that only the daily rows hold, because the rows were pruned.
     pruned_calls: int
     pruned_tokens: int
+    #: USD.
     pruned_cost: Decimal
 
 
-def rows_of(user: Any, *, using: str) -> Generator[AIUsageLog | AIUsageTracking]:
-    """Every log and every daily row of `user`, oldest first, read as they are asked for."""
-    logs = AIUsageLog.objects.using(using).filter(user=user).order_by("created_at", "pk")
-    yield from logs.iterator()
-    yield from _days(user, using).order_by("date").iterator()
+def user_data(user: Any, *, using: str) -> Generator[AIUsageLog | AIUsageTracking]:
+    """Yield every row and then every daily row of `user`, oldest first, without loading all."""
+    rows = AIUsageLog.objects.using(using).filter(user=user).order_by("created_at", "pk")
+    yield from rows.iterator()
+    yield from _daily_rows(user, using).order_by("date").iterator()
 
 
-def stored(user: Any, *, using: str) -> Stored:
-    """What `erase` would take off."""
-    days = _days(user, using)
-    pruned = days.filter(_without_logs(using), logs_pruned=True).aggregate(
+def count_user_data(user: Any, *, using: str) -> UserDataCounts:
+    """Count what `erase` would change or remove."""
+    daily_rows = _daily_rows(user, using)
+    pruned = daily_rows.filter(_without_rows(using), logs_pruned=True).aggregate(
         calls=Coalesce(Sum("total_requests"), 0),
         tokens=Coalesce(Sum("total_tokens"), 0),
         cost=Coalesce(Sum("total_cost"), Decimal(0)),
     )
-    return Stored(
+    return UserDataCounts(
         AIUsageLog.objects.using(using).filter(user=user).count(),
-        days.count(),
+        daily_rows.count(),
         pruned["calls"],
         pruned["tokens"],
         pruned["cost"],
@@ -55,38 +56,38 @@ def stored(user: Any, *, using: str) -> Stored:
 
 
 def erase(user: Any, *, using: str) -> Iterator[int]:
-    """Takes `user` off the logs, step by step, and removes the daily rows; says how many logs.
+    """Remove `user` from the rows, then remove the daily rows; yield the row count of each batch.
 
-    A log keeps what it counts, and so do all figures that are not by user; error message and
-    metadata, which may name a person, go. Daily rows whose logs were pruned go as they would with
-    the user, and take with them what only they know. Each step is a transaction; whoever stops in
-    between goes on by calling again.
+    A row keeps its tokens and its cost, so all figures that are not by user stay. Its error
+    message and metadata, which may identify a person, are removed. Daily rows whose rows were
+    pruned are removed too, as they are when the user is deleted, and their totals are lost. Each
+    step is a transaction. If the caller stops early, the next call continues.
     """
-    logs = AIUsageLog.objects.using(using).filter(user=user)
-    while pks := list(logs.order_by("pk").values_list("pk", flat=True)[:BATCH]):
+    rows = AIUsageLog.objects.using(using).filter(user=user)
+    while pks := list(rows.order_by("pk").values_list("pk", flat=True)[:BATCH]):
         chosen = AIUsageLog.objects.using(using).filter(pk__in=pks, user=user)
         yield chosen.update(user=None, error_message="", metadata={})
     with transaction.atomic(using=using):
         daily.begin_upkeep(using)
-        # Locked by a statement before: the DELETE then sees the logs of each delivery that has
-        # changed one of these rows.
-        days = _days(user, using).order_by("date").select_for_update()
-        locked = list(days.values_list("pk", flat=True))
-        # A call that came in meanwhile keeps its day.
-        _days(user, using).filter(_without_logs(using), pk__in=locked).delete()
+        # Lock in a statement of its own: the DELETE then sees the rows of every delivery that has
+        # changed one of these daily rows.
+        daily_rows = _daily_rows(user, using).order_by("date").select_for_update()
+        locked = list(daily_rows.values_list("pk", flat=True))
+        # A day with a call that arrived in the meantime stays.
+        _daily_rows(user, using).filter(_without_rows(using), pk__in=locked).delete()
 
 
-def is_of(user: Any) -> Callable[[str, str], bool]:
-    """Says of an event's user id and username whether they are those of `user`."""
+def matcher(user: Any) -> Callable[[str, str], bool]:
+    """Return a function (user id, username of an event) → whether they identify `user`."""
     key, name = str(user.pk), user.get_username()
     return lambda user_id, username: user_id == key or (not user_id and username == name)
 
 
-def _days(user: Any, using: str) -> QuerySet[AIUsageTracking]:
+def _daily_rows(user: Any, using: str) -> QuerySet[AIUsageTracking]:
     return AIUsageTracking.objects.using(using).filter(user=user)
 
 
-def _without_logs(using: str) -> Q:
-    """Is true of the daily rows of which no log is left."""
-    logs = AIUsageLog.objects.using(using).filter(user=OuterRef("user"), day=OuterRef("date"))
-    return Q(~Exists(logs))
+def _without_rows(using: str) -> Q:
+    """Select the daily rows that have no row left."""
+    rows = AIUsageLog.objects.using(using).filter(user=OuterRef("user"), day=OuterRef("date"))
+    return Q(~Exists(rows))

@@ -1,4 +1,4 @@
-"""What the commands of this package share: arguments, and progress on a terminal."""
+"""Arguments, error messages and the progress bar that the commands share."""
 
 from __future__ import annotations
 
@@ -9,38 +9,73 @@ from contextlib import contextmanager
 from typing import Any
 
 from django.core.management.base import CommandError
-from django.db import DEFAULT_DB_ALIAS, DatabaseError, connections, router
+from django.db import DatabaseError, connections, router
 
+from usage_tracking import reports
 from usage_tracking.errors import was_stopped
 from usage_tracking.models import AIUsageLog
+
+from .base import CANNOT_RUN, INTERRUPTED
 
 _WIDTH = 30
 
 
 def add_database(parser: ArgumentParser) -> None:
+    """Add `--database`, for `database_alias`."""
     parser.add_argument(
         "--database",
-        choices=tuple(connections),
-        help="the database of the tables (default: the one that the site's routers name)",
+        metavar="ALIAS",
+        help="database of the AI usage tables (default: the one that DATABASE_ROUTERS choose)",
     )
 
 
-def database(options: dict[str, Any]) -> str:
-    return options["database"] or router.db_for_write(AIUsageLog) or DEFAULT_DB_ALIAS
+def database_alias(options: dict[str, Any], *, for_reading: bool = False) -> str:
+    """Return the alias of `--database`, or else the one that the routers choose.
+
+    Raises:
+        CommandError: There is no database with this alias.
+    """
+    chosen = router.db_for_read if for_reading else router.db_for_write
+    alias: str = options["database"] or chosen(AIUsageLog)
+    if alias not in connections:
+        raise CommandError(f"There is no database {alias!r}.", returncode=CANNOT_RUN)
+    return alias
+
+
+def add_user(parser: ArgumentParser, text: str, *, required: bool = False) -> None:
+    """Add `--user` with the help `text`, for `find_user`."""
+    parser.add_argument("--user", metavar="NAME|ID", required=required, help=text)
+
+
+def find_user(options: dict[str, Any], *, using: str, hint: str = "") -> Any:
+    """Return the user of `--user`.
+
+    Raises:
+        CommandError: No user, or more than one, has this username or primary key. The message
+            ends with `hint`.
+    """
+    try:
+        return reports.find_user(options["user"], using=using)
+    except reports.NotFound as error:
+        raise CommandError(f"{error} {hint}".rstrip(), returncode=CANNOT_RUN) from error
 
 
 def day(text: str) -> dt.date:
+    """Parse YYYY-MM-DD, for argparse."""
     try:
-        return dt.date.fromisoformat(text)
+        parsed = dt.datetime.strptime(text, "%Y-%m-%d").date()  # noqa: DTZ007 -- no time in it
     except ValueError:
-        raise ArgumentTypeError(f"{text!r} is no date (YYYY-MM-DD)") from None
+        parsed = dt.date.min
+    if parsed == dt.date.min:  # reports also read the day before
+        raise ArgumentTypeError(f"{text!r} is not a valid date (YYYY-MM-DD)")
+    return parsed
 
 
 def whole_number(highest: int) -> Callable[[str], int]:
-    """The argparse type of numbers from 0 to `highest`."""
+    """Return an argparse type that accepts numbers from 0 to `highest`."""
 
     def parse(text: str) -> int:
-        # int() refuses thousands of digits with an error of its own.
+        # int() raises another error for thousands of digits.
         number = int(text) if text.isascii() and text.isdigit() and len(text) < 20 else -1
         if not 0 <= number <= highest:
             raise ArgumentTypeError(f"must be a whole number from 0 to {highest}, not {text!r}")
@@ -50,21 +85,26 @@ def whole_number(highest: int) -> Callable[[str], int]:
 
 
 @contextmanager
-def explained(doing: str, undone: str) -> Iterator[None]:
-    """Says what a failure or Ctrl-C of the operator leaves behind, instead of a traceback."""
+def explained(action: str, outcome: str) -> Iterator[None]:
+    """Replace the traceback of a database error or Ctrl-C in the block with a message.
+
+    Args:
+        action: The subject of the message: "... failed: ...".
+        outcome: One or more sentences on what the failure leaves behind.
+    """
     try:
         yield
     except DatabaseError as error:
         if was_stopped(error):
-            raise CommandError(f"Stopped. {undone}", returncode=130) from None
+            raise CommandError(f"Stopped. {outcome}", returncode=INTERRUPTED) from None
         text = str(error).strip().partition("\n")[0]
-        raise CommandError(f"{doing} failed: {text}. {undone}", returncode=2) from error
+        raise CommandError(f"{action} failed: {text}. {outcome}", returncode=CANNOT_RUN) from error
     except KeyboardInterrupt:
-        raise CommandError(f"Stopped. {undone}", returncode=130) from None
+        raise CommandError(f"Stopped. {outcome}", returncode=INTERRUPTED) from None
 
 
 class Progress:
-    """A bar on a terminal; nothing in a pipe, a file or at verbosity 0."""
+    """A bar on a terminal; nothing in a pipe, in a file or at verbosity 0."""
 
     def __init__(self, stderr: Any, total: int, options: dict[str, Any]) -> None:
         self._out, self._total, self._done = stderr, total, 0
@@ -78,9 +118,10 @@ class Progress:
             self._write("\r\x1b[K")
 
     def advance(self, count: int) -> None:
+        """Move the bar by `count` of the total."""
         self._done += count
         if self._shown:
-            # More may come than was counted: the site goes on.
+            # Live traffic may add to what was counted at the start.
             share = min(self._done / self._total, 1)
             bar = ("#" * round(_WIDTH * share)).ljust(_WIDTH, ".")
             self._write(f"\r{bar} {share:4.0%} {self._done}/{self._total}")

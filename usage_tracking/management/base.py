@@ -1,4 +1,4 @@
-"""What every command of this package does the same."""
+"""The base class of the commands, and their exit codes."""
 
 from __future__ import annotations
 
@@ -9,16 +9,17 @@ from django.core.management.base import BaseCommand, OutputWrapper, SystemCheckE
 
 from usage_tracking.system import stdio
 
-#: Exit codes beside 0 (all is well) and 1 (there are findings).
+#: Exit codes beside 0 (success) and 1 (the command found something).
 CANNOT_RUN = 2
-#: What a shell reports of a program that Ctrl-C ended.
+#: What a shell reports for a program that Ctrl-C ended.
 INTERRUPTED = 130
 
 
 class UsageCommand(BaseCommand):
-    """A command whose exit code does not depend on whether its output is read to the end."""
+    """A command whose exit code does not change if its reader closes the pipe early."""
 
     def run_from_argv(self, argv: list[str]) -> None:
+        """Run the command; exit with 130 on Ctrl-C and with 2 if the output cannot be written."""
         try:
             with stdio.guarded():
                 style = self.stderr.style_func
@@ -34,6 +35,7 @@ class UsageCommand(BaseCommand):
             sys.exit(CANNOT_RUN)
 
     def check(self, *args: Any, **kwargs: Any) -> None:
+        """Run the system checks; a failure exits with 2."""
         try:
             super().check(*args, **kwargs)
         except SystemCheckError as error:

@@ -32,7 +32,7 @@ def finish(unit: Unit, response: HttpResponseBase | None = None, *, patience: fl
     if wait := max(patience, wait):
         outbox.wake(wait=wait)
     else:
-        contained(outbox.wake)()
+        _wake()
 
 
 async def afinish(unit: Unit, response: HttpResponseBase | None = None) -> None:
@@ -58,6 +58,11 @@ def close(unit: Unit, response: HttpResponseBase | None = None) -> None:
     finally:
         pending_users.end(unit, response)
     catch_up()
+
+
+@contained
+def _wake() -> None:
+    outbox.wake()
 
 
 @contained

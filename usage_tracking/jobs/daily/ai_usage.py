@@ -1,3 +1,5 @@
+"""The daily job."""
+
 from __future__ import annotations
 
 from django_extensions.management.jobs import DailyJob
@@ -6,7 +8,10 @@ from usage_tracking.maintenance import daily_rows
 
 
 class Job(DailyJob):
-    help = "Mends daily rows of AI usage that raw SQL has put out of step, and logs which."
+    """Rebuild daily rows."""
+
+    help = "Rebuild daily rows of AI usage that do not match AIUsageLog, and log each one."
 
     def execute(self) -> None:
-        daily_rows.mend()
+        """Rebuild every daily row that differs."""
+        daily_rows.rebuild_all()

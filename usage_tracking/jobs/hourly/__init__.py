@@ -1,0 +1,1 @@
+"""Jobs for `manage.py runjobs hourly`."""

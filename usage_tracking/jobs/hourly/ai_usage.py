@@ -1,3 +1,5 @@
+"""The hourly job."""
+
 from __future__ import annotations
 
 from django.core.management import call_command
@@ -5,7 +7,10 @@ from django_extensions.management.jobs import HourlyJob
 
 
 class Job(HourlyJob):
-    help = "Delivers the AI calls that wait in the outbox; for a site with no living process."
+    """Deliver the outbox."""
+
+    help = "Deliver the AI calls in the outbox, for a site that may have no living process."
 
     def execute(self) -> None:
+        """Run `flush_ai_usage`."""
         call_command("flush_ai_usage")

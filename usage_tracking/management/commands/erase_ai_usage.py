@@ -1,3 +1,5 @@
+"""The `erase_ai_usage` command."""
+
 from __future__ import annotations
 
 from argparse import ArgumentParser
@@ -5,63 +7,75 @@ from typing import Any
 
 from django.core.management.base import CommandError
 
-from usage_tracking import checks, outbox, reports
+from usage_tracking import checks, outbox
 from usage_tracking.maintenance import privacy
-from usage_tracking.management.arguments import Progress, add_database, database, explained
-from usage_tracking.management.base import UsageCommand
+from usage_tracking.management.arguments import (
+    Progress,
+    add_database,
+    add_user,
+    database_alias,
+    explained,
+    find_user,
+)
+from usage_tracking.management.base import CANNOT_RUN, UsageCommand
 
 
 class Command(UsageCommand):
+    """Remove a user from all AI usage."""
+
     help = (
-        "Takes a user off all AI usage, for a request of erasure: calls are kept without user, "
-        "error message and metadata, and so every figure that is not by user stays as it is; the "
-        "daily rows of the user are removed. Also takes the user off what waits in the outbox of "
-        "this machine: run it on every machine that has one. Calls that the user makes afterwards "
-        "are recorded again."
+        "Remove a user from all AI usage, for an erasure request. Calls are "
+        "kept without user, error message and metadata, so every figure that is not by user "
+        "stays. The user's daily rows are removed. The command also removes the user from the "
+        "calls in the outbox of this machine: run it on every machine that has an outbox. Calls "
+        "that the user makes afterwards are recorded again."
     )
     requires_system_checks = [checks.TAG]
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--user", required=True, metavar="NAME|ID", help="whose")
-        parser.add_argument("--dry-run", action="store_true", help="say what would go, only")
+        """Define the options."""
+        add_user(parser, "the user to erase", required=True)
+        parser.add_argument(
+            "--dry-run", action="store_true", help="only show what would be removed"
+        )
         add_database(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:
-        using = database(options)
-        with explained("Erasing", "What is erased so far stays so; run it again to go on."):
-            try:
-                user = reports.find_user(options["user"], using=using)
-            except reports.NotFound as error:
-                hint = "Of one who is deleted already: flush_ai_usage --forget"
-                raise CommandError(f"{error} {hint}", returncode=2) from error
-            stored = privacy.stored(user, using=using)
+        """Erase the user, and report what was changed."""
+        using = database_alias(options)
+        with explained("Erasing", "What was erased stays erased; run it again."):
+            hint = "For a deleted user, run: flush_ai_usage --forget"
+            user = find_user(options, using=using, hint=hint)
+            stored = privacy.count_user_data(user, using=using)
             if options["dry_run"]:
-                told = f"{stored.logs} calls would be kept without their user, "
-                told += f"{stored.days} daily rows removed"
+                result = f"{stored.rows} calls would be kept without their user, "
+                result += f"{stored.daily_rows} daily rows removed"
             else:
-                waiting = _forget(user)
+                lines = _forget(user)
                 erased = 0
-                with Progress(self.stderr, stored.logs, options) as progress:
-                    for step in privacy.erase(user, using=using):
-                        erased += step
-                        progress.advance(step)
-                waiting += _forget(user)
-                told = f"{erased} calls kept without their user, {stored.days} daily rows removed, "
-                told += f"{waiting} lines of the outbox kept without their user"
+                with Progress(self.stderr, stored.rows, options) as progress:
+                    for count in privacy.erase(user, using=using):
+                        erased += count
+                        progress.advance(count)
+                lines += _forget(user)
+                result = f"{erased} calls kept without their user, "
+                result += f"{stored.daily_rows} daily rows removed, "
+                result += f"{lines} outbox lines kept without their user"
         if options["verbosity"]:
-            self.stdout.write(told)
+            self.stdout.write(result)
             if stored.pruned_calls:
-                leave = "would leave" if options["dry_run"] else "have left"
+                lost = "would be lost" if options["dry_run"] else "are lost"
                 self.stdout.write(
                     f"{stored.pruned_calls} calls ({stored.pruned_tokens} tokens, "
-                    f"${stored.pruned_cost:.2f}) whose logs were pruned {leave} the global figures"
+                    f"${stored.pruned_cost:.2f}) whose rows were pruned {lost} from the global "
+                    "figures"
                 )
 
 
 def _forget(user: Any) -> int:
     try:
-        return outbox.get().forget(privacy.is_of(user))
+        return outbox.get().forget(privacy.matcher(user))
     except OSError as error:
         raise CommandError(
-            f"The user could not be taken off everything in the outbox: {error}", returncode=2
+            f"The user cannot be removed from the whole outbox: {error}", returncode=CANNOT_RUN
         ) from error

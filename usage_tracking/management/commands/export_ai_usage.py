@@ -1,3 +1,5 @@
+"""The `export_ai_usage` command."""
+
 from __future__ import annotations
 
 from argparse import ArgumentParser
@@ -6,36 +8,43 @@ from itertools import takewhile
 from typing import Any
 
 from django.core import serializers
-from django.core.management.base import CommandError
 
-from usage_tracking import checks, reports
+from usage_tracking import checks
 from usage_tracking.maintenance import privacy
-from usage_tracking.management.arguments import add_database, database, explained
+from usage_tracking.management.arguments import (
+    add_database,
+    add_user,
+    database_alias,
+    explained,
+    find_user,
+)
 from usage_tracking.management.base import UsageCommand
 from usage_tracking.system import stdio
 
 
 class Command(UsageCommand):
+    """Print everything that is stored about a user."""
+
     help = (
-        "Writes all that is stored of a user, for a request of access: every call and every daily "
-        "row, one JSON object a line, as `dumpdata --format jsonl` writes them."
+        "Print everything that is stored about a user, for an access request: "
+        "every call and every daily row, one JSON object per line, in the format of `dumpdata "
+        "--format jsonl`."
     )
     requires_system_checks = [checks.TAG]
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--user", required=True, metavar="NAME|ID", help="whose")
+        """Define the options."""
+        add_user(parser, "the user to export", required=True)
         add_database(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:
-        using = database(options)
-        with explained("The export", "It is not complete."):
-            try:
-                user = reports.find_user(options["user"], using=using)
-            except reports.NotFound as error:
-                raise CommandError(str(error), returncode=2) from error
+        """Serialize until the end, or until the reader closes the pipe."""
+        using = database_alias(options)
+        with explained("The export", "The output is incomplete."):
+            user = find_user(options, using=using)
             self.stdout.ending = ""
-            # Closed in time, for rows that nobody reads any more hold a cursor of the database.
-            with closing(privacy.rows_of(user, using=using)) as rows:
+            # If the reader leaves early, closing releases the cursor of the database.
+            with closing(privacy.user_data(user, using=using)) as rows:
                 read = takewhile(self._is_read, rows)
                 serializers.serialize("jsonl", read, stream=self.stdout)
 

@@ -1,14 +1,16 @@
+"""The `prune_ai_usage` command."""
+
 from __future__ import annotations
 
 from argparse import ArgumentParser
 from typing import Any
 
 from usage_tracking import checks
-from usage_tracking.maintenance import daily_rows
+from usage_tracking.maintenance import prune
 from usage_tracking.management.arguments import (
     Progress,
     add_database,
-    database,
+    database_alias,
     explained,
     whole_number,
 )
@@ -16,70 +18,71 @@ from usage_tracking.management.base import UsageCommand
 
 
 class Command(UsageCommand):
+    """Remove the rows of old days."""
+
     help = (
-        "Removes the logs (AIUsageLog) of whole days, older than the N days to keep. Their daily "
-        "rows stay, and with them every total per user and day; what is by section, model or "
-        "provider goes with the logs. Calls without a user have no daily row: their logs are "
-        "kept, unless --unattributed asks to remove them too, and then their calls, tokens and "
-        "cost are missing from the global figures. Works in small transactions beside live "
-        "traffic; can be stopped and run again."
+        "Remove the rows (AIUsageLog) of all days before the last N days. The daily rows stay, so "
+        "every total per user and day stays. Figures by section, model or provider are lost with "
+        "the rows. Calls without a user have no daily row, so their rows are kept. With "
+        "--unattributed they are removed too, and their calls, tokens and cost are then missing "
+        "from the global figures. The command works in small transactions beside live traffic. "
+        "You can stop it and run it again."
     )
     requires_system_checks = [checks.TAG]
 
     def add_arguments(self, parser: ArgumentParser) -> None:
+        """Define the options."""
         parser.add_argument(
             "--keep-days",
-            type=whole_number(100_000),  # a date must still come out of it
+            type=whole_number(100_000),  # with more, the subtraction leaves the range of dates
             required=True,
             metavar="N",
-            help="how many days before today keep their logs (days of AI_USAGE_DAY_TIMEZONE)",
+            help="keep the rows of today and of this many days before it (days of "
+            "AI_USAGE_DAY_TIMEZONE)",
         )
         parser.add_argument(
             "--unattributed",
             action="store_true",
-            help="remove calls without a user too, which takes them out of the global figures",
+            help="also remove calls without a user; the global figures lose them",
         )
-        parser.add_argument("--dry-run", action="store_true", help="say what would go, only")
+        parser.add_argument(
+            "--dry-run", action="store_true", help="only show what would be removed"
+        )
         add_database(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:
-        using, unattributed = database(options), options["unattributed"]
-        removed, mended = 0, 0
+        """Prune, and report what was removed even after a failure."""
+        using, unattributed = database_alias(options), options["unattributed"]
+        removed = rebuilt = 0
         with explained("Pruning", "Nothing was removed."):
-            old = daily_rows.prunable(options["keep_days"], using=using)
-        expected = old.logs + (old.unattributed.calls if unattributed else 0)
+            old = prune.prunable(options["keep_days"], using=using)
+        expected = old.rows + (old.unattributed.calls if unattributed else 0)
         try:
             if not options["dry_run"]:
                 with (
-                    explained("Pruning", "What is removed so far is whole; run it again to go on."),
+                    explained("Pruning", "Completed batches stay removed; run it again."),
                     Progress(self.stderr, expected, options) as progress,
                 ):
-                    for step in daily_rows.prune(
-                        old.before, using=using, unattributed=unattributed
-                    ):
-                        removed += step.removed
-                        mended += len(step.mended)
-                        progress.advance(step.removed)
+                    for batch in prune.prune(old.before, using=using, unattributed=unattributed):
+                        removed += batch.removed
+                        rebuilt += len(batch.rebuilt)
+                        progress.advance(batch.removed)
         finally:
             if options["verbosity"]:
-                self._report(old, removed, mended, options)
+                count, verb = (expected, "would be ") if options["dry_run"] else (removed, "")
+                self.stdout.write(f"{count} rows of days before {old.before} {verb}removed")
+                self._report_rest(old.unattributed, rebuilt, options)
 
-    def _report(
-        self, old: daily_rows.Prunable, removed: int, mended: int, options: dict[str, Any]
+    def _report_rest(
+        self, lost: prune.UnattributedTotals, rebuilt: int, options: dict[str, Any]
     ) -> None:
-        lost, unattributed = old.unattributed, options["unattributed"]
-        if options["dry_run"]:
-            count = old.logs + (lost.calls if unattributed else 0)
-            self.stdout.write(f"{count} logs of days before {old.before} would be removed")
-        else:
-            self.stdout.write(f"{removed} logs of days before {old.before} removed")
-        if mended:
-            self.stdout.write(f"{mended} daily rows were out of step and were mended first")
+        if rebuilt:
+            self.stdout.write(f"{rebuilt} daily rows did not match and were rebuilt first")
         if lost.calls:
-            figures = f"{lost.calls} calls without a user ({lost.tokens} tokens, ${lost.cost:.2f})"
-            if not unattributed:
-                self.stdout.write(f"{figures} are kept: only their logs count them")
+            totals = f"{lost.calls} calls without a user ({lost.tokens} tokens, ${lost.cost:.2f})"
+            if not options["unattributed"]:
+                self.stdout.write(f"{totals} are kept: no daily row counts them")
             elif options["dry_run"]:
-                self.stdout.write(f"{figures} among them would leave the global figures")
+                self.stdout.write(f"{totals} among them would be lost from the global figures")
             else:
-                self.stdout.write(f"{figures} among them have left the global figures")
+                self.stdout.write(f"{totals} among them are lost from the global figures")

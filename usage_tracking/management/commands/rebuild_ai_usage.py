@@ -1,5 +1,8 @@
+"""The `rebuild_ai_usage` command."""
+
 from __future__ import annotations
 
+import datetime as dt
 import json
 from argparse import ArgumentParser
 from typing import Any
@@ -11,70 +14,81 @@ from usage_tracking.maintenance import daily_rows
 from usage_tracking.management.arguments import (
     Progress,
     add_database,
-    database,
+    database_alias,
     day,
     explained,
 )
-from usage_tracking.management.base import UsageCommand
+from usage_tracking.management.base import CANNOT_RUN, UsageCommand
 
 
 class Command(UsageCommand):
+    """Rebuild daily rows that differ from the rows."""
+
     help = (
-        "Mends the daily rows (AIUsageTracking) from the logs, where raw SQL has put them out of "
-        "step. Safe beside live traffic. Days whose logs were pruned are never touched. "
-        "Exit code 1: --dry-run has found differences; 2: it cannot be done."
+        "Rebuild the daily rows (AIUsageTracking) that do not match the rows (AIUsageLog), "
+        "for example after raw SQL. Safe beside live traffic. Days whose rows were pruned never "
+        "change. Exit code 1: --dry-run found differences; 2: the command cannot run."
     )
     requires_system_checks = [checks.TAG]
 
     def add_arguments(self, parser: ArgumentParser) -> None:
+        """Define the options."""
         parser.add_argument("--from", dest="start", type=day, metavar="DAY", help="first day")
         parser.add_argument("--to", dest="end", type=day, metavar="DAY", help="last day")
-        parser.add_argument("--dry-run", action="store_true", help="list the differences only")
-        parser.add_argument("--json", action="store_true", help="the same as JSON")
+        parser.add_argument("--dry-run", action="store_true", help="only list the differences")
+        parser.add_argument("--json", action="store_true", help="print JSON")
         add_database(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:
+        """Rebuild, and list what differed."""
         start, end, dry_run = options["start"], options["end"], options["dry_run"]
         if start and end and end < start:
-            raise CommandError(f"--to {end} is before --from {start}", returncode=2)
-        using = database(options)
-        found: dict[daily.Key, daily.Sums] = {}
-        undone = (
-            "Nothing was changed." if dry_run else "What was mended so far stays; run it again."
+            raise CommandError(f"--to {end} is before --from {start}", returncode=CANNOT_RUN)
+        using = database_alias(options)
+        differences: dict[daily.Key, daily.Sums] = {}
+        outcome = (
+            "Nothing was changed." if dry_run else "Completed days stay rebuilt; run it again."
         )
-        with explained("Rebuilding", undone):
+        with explained("Rebuilding", outcome):
             try:
                 days = daily_rows.span(using=using, start=start, end=end)
-            except daily_rows.PastHorizon as error:
-                raise CommandError(str(error), returncode=2) from error
+            except daily_rows.PrunedDaysError as error:
+                raise CommandError(str(error), returncode=CANNOT_RUN) from error
             if days:
                 first, last = days
                 with Progress(self.stderr, (last - first).days + 1, options) as progress:
-                    for stretch in daily_rows.rebuild(first, last, using=using, dry_run=dry_run):
-                        found |= stretch.found
-                        progress.advance((stretch.end - stretch.start).days + 1)
-            names = related_users.usernames({user for user, _ in found}, using=using)
+                    for period in daily_rows.rebuild(first, last, using=using, dry_run=dry_run):
+                        differences |= period.differences
+                        progress.advance((period.end - period.start).days + 1)
+            names = related_users.usernames({user for user, _ in differences}, using=using)
         if options["json"]:
-            self.stdout.write(_as_json(found, names, days, dry_run=dry_run))
+            self.stdout.write(_as_json(differences, names, days, dry_run=dry_run))
         elif options["verbosity"]:
-            for (user, date), sums in sorted(found.items(), key=lambda item: item[0][::-1]):
+            for (user, date), sums in _by_day(differences):
                 fields = ", ".join(
                     f"{name} {value:+}" for name, value in sums._asdict().items() if value
                 )
                 self.stdout.write(f"{date}  {names.get(user, '?')} ({user}): {fields}")
-            self.stdout.write(
-                f"{len(found)} daily rows {'are out of step' if dry_run else 'mended'}"
-            )
-        if dry_run and found:
+            result = "do not match AIUsageLog" if dry_run else "rebuilt"
+            self.stdout.write(f"{len(differences)} daily rows {result}")
+        if dry_run and differences:
             raise CommandError(
-                f"{len(found)} daily rows are out of step with their logs; "
-                "`rebuild_ai_usage` without --dry-run mends them",
+                f"{len(differences)} daily rows do not match AIUsageLog; to rebuild them, "
+                "run `rebuild_ai_usage` without --dry-run",
                 returncode=1,
             )
 
 
+def _by_day(differences: dict[daily.Key, daily.Sums]) -> list[tuple[daily.Key, daily.Sums]]:
+    return sorted(differences.items(), key=lambda item: item[0][::-1])
+
+
 def _as_json(
-    found: dict[daily.Key, daily.Sums], names: dict[Any, str], days: Any, *, dry_run: bool
+    differences: dict[daily.Key, daily.Sums],
+    names: dict[Any, str],
+    days: tuple[dt.date, dt.date] | None,
+    *,
+    dry_run: bool,
 ) -> str:
     return json.dumps(
         {
@@ -85,7 +99,7 @@ def _as_json(
                 {"user": str(user), "username": names.get(user), "day": date.isoformat()}
                 | sums._asdict()
                 | {"total_cost": str(sums.total_cost)}
-                for (user, date), sums in sorted(found.items(), key=lambda item: item[0][::-1])
+                for (user, date), sums in _by_day(differences)
             ],
         },
         indent=2,
