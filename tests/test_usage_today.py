@@ -72,10 +72,10 @@ ada               2       0    1,510  0.003200   1,500          0         0
 bob               1       0      230   unknown     900          0         1
 Unattributed      1       1  unknown   unknown     900          1         1
 
-NOT KNOWN                  CALLS  SHARE  OF THEM FAILED
-Unattributed (no user)         1  25.0%               -
-Unknown usage (no tokens)      1  25.0%               1
-Unpriced (no cost)             2  50.0%               1
+MISSING DATA               CALLS  SHARE  FAILED
+Unattributed (no user)         1  25.0%       -
+Unknown usage (no tokens)      1  25.0%       1
+Unpriced (no cost)             2  50.0%       1
 
 OUTBOX  BYTES WAITING  FILES  DEAD LETTERS
                     0      0             0
@@ -138,7 +138,7 @@ class TestText:
         assert "Calls                             0                 0       -\n" in ended.out
         assert "Average ms                        -                 -       -\n" in ended.out
         assert "SECTION" not in ended.out
-        assert ended.err == "No AI call was recorded in this time.\n"
+        assert ended.err == "No AI call was recorded in this period.\n"
         assert run_command("usage_today", verbosity=0).err == ""
 
     def test_past_day_is_compared_with_a_whole_day(self, calls):
@@ -173,7 +173,7 @@ class TestText:
 
         ended = run_command("usage_today", "--user", str(user.pk))
 
-        assert (ended.code, ended.err) == (0, "No AI call was recorded in this time.\n")
+        assert (ended.code, ended.err) == (0, "No AI call was recorded in this period.\n")
         assert "user ada" in ended.out
 
     def test_more_users_than_lines_are_counted(self, noon):
@@ -202,7 +202,7 @@ class TestText:
         *_, cells = ended.out.splitlines()
         assert cells.split() == [f"{box.size():,}", "1", "1"]
         assert ended.err.endswith(
-            "The database refused 1 calls; `flush_ai_usage --retry-dead` tries them again.\n"
+            "The database refused 1 calls; `flush_ai_usage --retry-dead` retries them.\n"
         )
         box.close()
 
@@ -354,16 +354,16 @@ class TestRefusals:
         "text", ["14.03.2026", "2026-02-30", "yesterday", "", "0001-01-01", "2026-03-14T12:00"]
     )
     def test_malformed_date(self, text: str):
-        with pytest.raises(CommandError, match="is not a date such as 2026-03-14"):
+        with pytest.raises(CommandError, match=r"is not a valid date \(YYYY-MM-DD\)"):
             call_command("usage_today", "--date", text)
 
     @pytest.mark.parametrize("text", ["0", "-1", "nan", "inf", "soon", "1e300"])
     def test_watch_that_is_no_time(self, text: str):
-        with pytest.raises(CommandError, match="is not a number of seconds above 0"):
+        with pytest.raises(CommandError, match="must be seconds above 0, at most 86400"):
             call_command("usage_today", f"--watch={text}")
 
     def test_unknown_database(self):
-        with pytest.raises(CommandError, match="invalid choice: 'elsewhere'"):
+        with pytest.raises(CommandError, match="There is no database 'elsewhere'."):
             call_command("usage_today", "--database", "elsewhere")
 
 
@@ -394,7 +394,7 @@ class TestProcess:
         ended = manage(tmp_path, "--date", "today")
 
         assert (ended.returncode, ended.stdout) == (2, "")
-        assert "'today' is not a date such as 2026-03-14" in ended.stderr
+        assert "'today' is not a valid date (YYYY-MM-DD)" in ended.stderr
 
 
 @pytest.mark.process

@@ -1,37 +1,43 @@
-"""Tables by rich, for a terminal; the cells are those of the plain ones."""
+"""Print tables and coloured lines with rich, if it is installed."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import IO, TYPE_CHECKING
+from collections.abc import Iterable, Sequence
+from typing import IO
 
 from rich import box
 from rich.console import Console
-from rich.table import Table as RichTable
+from rich.table import Table
 from rich.text import Text
 
-if TYPE_CHECKING:
-    from usage_tracking.management.tables import Table
-
-_WIDE = 1000
+#: A terminal then wraps long lines as it wraps plain text. Rich would truncate the numbers.
+_WIDTH = 1000
 
 
-def print_tables(tables: Iterable[Table], out: IO[str]) -> None:
-    """Writes `tables` to `out`, in colour whatever it is: who asks has looked at it."""
-    # A narrow terminal breaks lines as it does those of plain text; rich would cut numbers.
-    console = Console(file=out, force_terminal=True, highlight=False, width=_WIDE)
-    for table in tables:
-        # Text, not str: a model's name with brackets is no markup.
-        grid = RichTable(box=box.SIMPLE_HEAD, header_style="bold")
-        for title in table.titles:
+def print_tables(
+    tables: Iterable[tuple[Sequence[str], Iterable[Sequence[str]]]], out: IO[str]
+) -> None:
+    """Write tables of (titles, rows) to `out`, in colour even if it is not a terminal.
+
+    The first column is aligned to the left, the others to the right.
+    """
+    console = _console(out)
+    for titles, rows in tables:
+        # Text, not str: rich would read brackets in a model name as markup.
+        grid = Table(box=box.SIMPLE_HEAD, header_style="bold")
+        for title in titles:
             grid.add_column(Text(title), justify="right" if grid.columns else "left", no_wrap=True)
-        for row in table.rows:
+        for row in rows:
             grid.add_row(*map(Text, row))
         console.print(grid)
 
 
 def print_lines(lines: Iterable[Iterable[tuple[str, str]]], out: IO[str]) -> None:
-    """Writes lines of (text, style) to `out`, in colour whatever it is."""
-    console = Console(file=out, force_terminal=True, highlight=False, width=_WIDE)
+    """Write lines of (text, style) to `out`, in colour even if it is not a terminal."""
+    console = _console(out)
     for line in lines:
         console.print(Text.assemble(*line), soft_wrap=True)
+
+
+def _console(out: IO[str]) -> Console:
+    return Console(file=out, force_terminal=True, highlight=False, width=_WIDTH)

@@ -1,4 +1,4 @@
-"""A day's report as tables of text."""
+"""Lay out a day's report as tables of text."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _COLUMNS = (
 
 
 def headline(report: DayReport) -> str:
-    """Which calls the tables are about."""
+    """Return one line that names the day, the time zone, the user and the section."""
     until = report.totals.until
     return ", ".join(
         (
@@ -39,7 +39,7 @@ def headline(report: DayReport) -> str:
 
 
 def day_tables(report: DayReport) -> Iterator[Table]:
-    """Totals, breakdowns that have lines, what is not known, and the outbox."""
+    """Yield the totals, the breakdowns that have lines, the missing data and the outbox."""
     yield _totals(report)
     if report.by_section:
         yield _breakdown(
@@ -62,11 +62,11 @@ def day_tables(report: DayReport) -> Iterator[Table]:
                 for line in report.top_users
             ),
         )
-    yield _not_known(report.totals.figures)
-    waiting = report.outbox
+    yield _missing_data(report.totals.figures)
+    outbox = report.outbox
     yield Table(
         ("OUTBOX", "BYTES WAITING", "FILES", "DEAD LETTERS"),
-        (("", f"{waiting.bytes:,}", f"{waiting.files:,}", f"{waiting.dead_letters:,}"),),
+        (("", f"{outbox.bytes:,}", f"{outbox.files:,}", f"{outbox.dead_letters:,}"),),
     )
 
 
@@ -107,14 +107,14 @@ def _totals(report: DayReport) -> Table:
     )
 
 
-def _not_known(figures: Figures) -> Table:
+def _missing_data(figures: Figures) -> Table:
     rows = (
         ("Unattributed (no user)", figures.unattributed, None),
         ("Unknown usage (no tokens)", figures.unknown_usage, figures.failed_unknown_usage),
         ("Unpriced (no cost)", figures.unpriced, figures.failed_unpriced),
     )
     return Table(
-        ("NOT KNOWN", "CALLS", "SHARE", "OF THEM FAILED"),
+        ("MISSING DATA", "CALLS", "SHARE", "FAILED"),
         tuple(
             (
                 name,
@@ -159,23 +159,26 @@ def _model(name: str, provider: str) -> str:
 
 
 def count(number: int | None) -> str:
+    """Format a number of calls or tokens."""
     return _UNKNOWN if number is None else f"{number:,}"
 
 
 def money(amount: Decimal | None) -> str:
+    """Format USD."""
     if amount is None:
         return _UNKNOWN
-    # An embedding costs less than a millionth of a dollar, which is not 0.
+    # An embedding can cost less than a millionth of a dollar, which must not look like 0.
     return "<0.000001" if 0 < amount < Decimal("0.000001") else f"{amount:,.6f}"
 
 
 def average(figures: Figures) -> str:
+    """Format the average response time in ms."""
     average_ms = figures.average_response_time_ms
     return _NONE if average_ms is None else f"{average_ms:,.0f}"
 
 
 def change(now: float | Decimal | None, before: float | Decimal | None) -> str:
-    """By how much `now` is more than `before`, where that can be said."""
+    """Format the change from `before` to `now` in percent; "-" if unknown."""
     if now is None or not before:
         return _NONE
     return f"{float(now) / float(before) - 1:+.1%}"

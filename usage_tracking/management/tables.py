@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class Table:
-    """Cells that are formatted already; all columns but the first are numbers."""
+class Table(NamedTuple):
+    """Formatted cells. The first column is text, the others are numbers."""
 
     titles: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
 
 
 def plain(table: Table) -> Iterator[str]:
-    """The lines of `table`, aligned."""
+    """Yield the lines of `table`, aligned."""
     lines = (table.titles, *table.rows)
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     for first, *numbers in lines:

@@ -1,3 +1,5 @@
+"""The `usage_today` command."""
+
 from __future__ import annotations
 
 import argparse
@@ -9,55 +11,60 @@ from decimal import Decimal
 from typing import Any
 
 from django.core.management.base import CommandError
-from django.db import DatabaseError, connections, router
+from django.db import DatabaseError, connections
 from django.utils import timezone
 
 from usage_tracking import checks, reports
+from usage_tracking.days import day_of
 from usage_tracking.errors import was_stopped
 from usage_tracking.management import day_tables
-from usage_tracking.management.base import UsageCommand
-from usage_tracking.management.tables import plain
+from usage_tracking.management.arguments import (
+    add_database,
+    add_user,
+    database_alias,
+    day,
+)
+from usage_tracking.management.base import CANNOT_RUN, UsageCommand
+from usage_tracking.management.tables import Table, plain
 from usage_tracking.models import AIUsageLog
 from usage_tracking.system import stdio
-
-from ...days import day_of
 
 _CLEAR = "\x1b[2J\x1b[H"
 _LONGEST_WATCH = 86_400.0
 
 
 class Command(UsageCommand):
+    """Show the AI usage of a day."""
+
     help = (
-        "Shows the AI usage of a day: totals against the same time of the day before, sections, "
-        "models, users, what is not known, and what waits in the outbox."
+        "Show the AI usage of a day: totals compared with the day before up to the same time, "
+        "sections, models, users, missing data, and the outbox."
     )
     requires_system_checks = [checks.TAG]
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Define the options."""
         parser.add_argument(
-            "--date", type=_date, metavar="YYYY-MM-DD", help="another day than today"
+            "--date", type=day, metavar="YYYY-MM-DD", help="the day to show (default: today)"
         )
-        parser.add_argument("--user", metavar="NAME|ID", help="only the calls of this user")
-        parser.add_argument("--section", metavar="CODE", help="only the calls of this section")
+        add_user(parser, "show only the calls of this user")
+        parser.add_argument("--section", metavar="CODE", help="show only the calls of this section")
         parser.add_argument(
             "--json",
             action="store_true",
-            help="print JSON: decimals as strings, null for what is unknown",
+            help="print JSON: decimals as strings, null for unknown values",
         )
         parser.add_argument(
             "--watch",
             type=_seconds,
             metavar="SECONDS",
-            help="print it again every so often, until Ctrl-C; with --json one line each",
+            help="repeat at this interval until Ctrl-C; with --json one line per report",
         )
-        parser.add_argument(
-            "--database",
-            choices=tuple(connections),
-            help="the database to read; by default the one that the routers name",
-        )
+        add_database(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:
-        using = options["database"] or router.db_for_read(AIUsageLog)
+        """Print the report once, or repeat it with `--watch`."""
+        using = database_alias(options, for_reading=True)
         try:
             user = section = None
             if options["user"] is not None:
@@ -73,25 +80,25 @@ class Command(UsageCommand):
                     until=now,
                     using=using,
                 )
-                self.show(report, **options)
+                self._show(report, options)
                 if options["watch"] is None or stdio.is_closed(self.stdout):
                     return
-                if not connections[using].in_atomic_block:  # as a caller of ours may be
+                if not connections[using].in_atomic_block:  # `call_command` may run in one
                     connections[using].close_if_unusable_or_obsolete()
                 time.sleep(options["watch"])
         except KeyboardInterrupt:
             if options["watch"] is None:
                 raise
         except reports.NotFound as error:
-            raise CommandError(str(error), returncode=2) from error
+            raise CommandError(str(error), returncode=CANNOT_RUN) from error
         except DatabaseError as error:
             if was_stopped(error):
                 if options["watch"] is None:
                     raise KeyboardInterrupt from error
                 return
-            raise CommandError(_explain(error, using), returncode=2) from error
+            raise CommandError(_explain(error, using), returncode=CANNOT_RUN) from error
 
-    def show(self, report: reports.DayReport, **options: Any) -> None:
+    def _show(self, report: reports.DayReport, options: dict[str, Any]) -> None:
         is_watched = options["watch"] is not None
         if options["json"]:
             indent = None if is_watched else 2
@@ -103,7 +110,7 @@ class Command(UsageCommand):
         if options["verbosity"] > 0:
             self.stdout.write(day_tables.headline(report))
         tables = list(day_tables.day_tables(report))
-        if not (self._is_pretty(**options) and _print_pretty(tables, self.stdout)):
+        if not (self._is_coloured(options) and _print_with_rich(tables, self.stdout)):
             for number, table in enumerate(tables):
                 if number or options["verbosity"] > 0:
                     self.stdout.write("")
@@ -113,14 +120,14 @@ class Command(UsageCommand):
             for hint in _hints(report):
                 self.stderr.write(hint, self.style.NOTICE)
 
-    def _is_pretty(self, **options: Any) -> bool:
+    def _is_coloured(self, options: dict[str, Any]) -> bool:
         if options["no_color"] or os.environ.get("NO_COLOR"):
             return False
         return bool(options["force_color"] or self.stdout.isatty())
 
 
-def _print_pretty(tables: Any, out: Any) -> bool:
-    """By rich, if it is installed."""
+def _print_with_rich(tables: list[Table], out: Any) -> bool:
+    """Print the tables if rich is installed, and return whether it is."""
     try:
         from usage_tracking.contrib.rich import print_tables
     except ImportError:
@@ -132,10 +139,10 @@ def _print_pretty(tables: Any, out: Any) -> bool:
 def _hints(report: reports.DayReport) -> list[str]:
     hints = []
     if not report.totals.figures.calls:
-        hints.append("No AI call was recorded in this time.")
+        hints.append("No AI call was recorded in this period.")
     if letters := report.outbox.dead_letters:
         hints.append(
-            f"The database refused {letters} calls; `flush_ai_usage --retry-dead` tries them again."
+            f"The database refused {letters} calls; `flush_ai_usage --retry-dead` retries them."
         )
     return hints
 
@@ -157,19 +164,9 @@ def _explain(error: DatabaseError, using: str) -> str:
 def _as_json(value: Any) -> str:
     if isinstance(value, Decimal):
         return format(value, "f")
-    if isinstance(value, dt.date):  # a datetime is one
+    if isinstance(value, dt.date):  # includes datetime
         return value.isoformat()
     raise TypeError(value)
-
-
-def _date(text: str) -> dt.date:
-    try:
-        day = dt.datetime.strptime(text, "%Y-%m-%d").date()  # noqa: DTZ007 -- no time in it
-    except ValueError:
-        day = dt.date.min
-    if day == dt.date.min:  # has no day before
-        raise argparse.ArgumentTypeError(f"'{text}' is not a date such as 2026-03-14")
-    return day
 
 
 def _seconds(text: str) -> float:
@@ -179,6 +176,6 @@ def _seconds(text: str) -> float:
         seconds = 0.0
     if not 0 < seconds <= _LONGEST_WATCH:
         raise argparse.ArgumentTypeError(
-            f"'{text}' is not a number of seconds above 0 and up to {_LONGEST_WATCH:.0f}"
+            f"must be seconds above 0, at most {_LONGEST_WATCH:.0f}, not {text!r}"
         )
     return seconds
