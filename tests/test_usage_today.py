@@ -363,7 +363,7 @@ class TestRefusals:
             call_command("usage_today", f"--watch={text}")
 
     def test_unknown_database(self):
-        with pytest.raises(CommandError, match="There is no database 'elsewhere'."):
+        with pytest.raises(CommandError, match=r"There is no database 'elsewhere'\."):
             call_command("usage_today", "--database", "elsewhere")
 
 

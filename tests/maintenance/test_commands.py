@@ -161,7 +161,8 @@ class TestPrune:
     def test_unattributed_rows_are_removed_on_request(self, user):
         assert run_command("prune_ai_usage", "--keep-days", "2", "--unattributed").out == (
             "4 rows of days before 2026-03-12 removed\n"
-            "2 calls without a user (460 tokens, $2.50) among them are lost from the global figures\n"
+            "2 calls without a user (460 tokens, $2.50) among them "
+            "are lost from the global figures\n"
         )
         assert AIUsageLog.objects.filter(user=None).count() == 3
 

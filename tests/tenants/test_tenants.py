@@ -251,7 +251,9 @@ def test_tenant_whose_database_is_away_holds_up_no_other(own_databases: Site) ->
     ended = manage("flush_ai_usage", env=own_databases)
 
     assert (ended.code, ended.out.partition("\n")[0]) == (1, "1 calls delivered"), ended
-    assert "1 calls stay in the outbox: the database or the schema of their tenant is not" in ended.err
+    assert (
+        "1 calls stay in the outbox: the database or the schema of their tenant is not available"
+    ) in ended.err
     python(own_databases, rename.format("away", "ai_usage_log"))
     assert rows(own_databases) == expected(own_databases, {"two": 1})
     flush(own_databases)
