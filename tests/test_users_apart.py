@@ -371,18 +371,16 @@ class TestDeletion:
         rename("away", "ai_usage_log")
 
         assert "TRACK_EXCEPTION" in caplog.text
-        assert diagnosed() == (
-            f"Users of the log missing in the database 'default': 1 (first: {key})"
-        )
-        assert diagnosed(repair=True) == "Removed deleted users from the log: 1"
+        assert diagnosed() == f"1 users in AIUsageLog do not exist in the database 'default': {key}"
+        assert diagnosed(repair=True) == "Deleted users removed from AIUsageLog: 1"
         assert owners() == [bob.pk, None, None, None]
         assert days() == {bob.pk: 1}
-        assert diagnosed() == "All users of the log exist in the database 'default'"
+        assert diagnosed() == "All users in AIUsageLog exist in the database 'default'"
 
     def test_users_of_a_wrong_database_are_not_taken_for_deleted(self, ada):
         User.objects.all()._raw_delete("default")  # type: ignore[attr-defined]
 
-        expected = "No user of the log exists in the database 'default' (missing: 1)"
+        expected = "No user in AIUsageLog exists in the database 'default' (missing: 1)"
         assert diagnosed(repair=True) == expected
         assert days() == {ada.pk: 2}
 

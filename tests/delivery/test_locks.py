@@ -60,7 +60,7 @@ def test_lock_that_is_never_released_is_told(
         os.close(*kept)
 
     assert told.level == "problem"
-    assert told.text == f"A lock on a file in {tmp_path} stays when it is released"
+    assert told.text == f"A lock on a file in {tmp_path} stays after its release"
 
 
 def test_disk_without_locks_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -72,7 +72,7 @@ def test_disk_without_locks_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     told = locks.locks(tmp_path)
 
     assert told.level == "problem"
-    assert told.text == f"No file in {tmp_path} can be locked: [Errno 37] No locks available"
+    assert told.text == f"Files in {tmp_path} cannot be locked: [Errno 37] No locks available"
     assert list(tmp_path.iterdir()) == []
 
 

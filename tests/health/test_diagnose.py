@@ -157,24 +157,24 @@ AI USAGE TRACKING DIAGNOSTIC SCRIPT
   ✅ AIUsageMiddleware is in place
 
 ✓ Test 8: Checking the settings...
-  ✅ The settings are sound
+  ✅ The settings are valid
 
 ✓ Test 9: Checking that every installed transport captures...
 {transports}
 ✓ Test 10: Checking that every installed SDK is captured...
-  - Left out
+  - Skipped
 
 ✓ Test 11: Checking the outbox...
 {outbox_lines}
-✓ Test 12: Checking that daily rows agree with the log...
-  ✅ The daily rows are the sums of the log
+✓ Test 12: Checking that daily rows match AIUsageLog...
+  ✅ The daily rows match AIUsageLog
 
 ✓ Test 13: Checking the activity of the last 24 hours...
   - Calls: 25
   ✅ The last call was recorded at {last}
-  ✅ Tracking itself had no error in this process
+  ✅ Tracking itself had no errors in this process
 
-✓ Test 14: Checking failures and what is not known...
+✓ Test 14: Checking failures and missing data...
   ✅ Failed: 0 of 25 (0.0 %)
   ✅ Without a user: 0 of 25 (0.0 %)
   ✅ Without tokens: 0 of 25 (0.0 %)
@@ -184,7 +184,7 @@ AI USAGE TRACKING DIAGNOSTIC SCRIPT
   ✅ Each of the 2 sections has calls
 
 ✓ Test 16: Checking for unknown hosts...
-  ✅ Every host is a known provider's
+  ✅ All hosts are known providers
 
 ✅ AI Usage Tracking is WORKING!
 """
@@ -216,7 +216,7 @@ class TestHealthySite:
         before = tables()
         lines = (
             f"  ✅ The outbox {live} can be written\n"
-            "  ✅ Locks on files there hold between processes\n"
+            "  ✅ Locks on files in the outbox keep other processes out\n"
             "  ✅ 0 calls wait for the database\n"
         )
 
@@ -274,7 +274,7 @@ class TestHealthySite:
         make_calls(healthy, 15, success=False)
 
         assert findings("failure_rate", "--min-calls", "41") == [
-            ("note", "Failed: 15 of 40 (37.5 %), of too few calls to judge", "")
+            ("note", "Failed: 15 of 40 (37.5 %), too few calls to judge", "")
         ]
 
     @pytest.mark.costly
@@ -316,7 +316,7 @@ class TestUser:
                     (
                         "no_such_user",
                         f"There is no user '{name}'",
-                        "Leave --user out, or give the username or the key of one that exists.",
+                        "Omit --user, or use the username or primary key of an existing user.",
                     )
                 ]
 
@@ -355,7 +355,7 @@ class TestBrokenSite:
         assert findings("jobs_without_user") == [
             (
                 "note",
-                "Jobs of huey, rq, Django's tasks carry no user: name it in the job, "
+                "Jobs of huey, rq, Django's tasks do not pass on the user: set it in the job, "
                 "with ai_usage(user=..., section=...)",
                 "",
             )
@@ -388,7 +388,7 @@ class TestBrokenSite:
 
         assert (level, text.partition(":")[0]) == (
             "warning",
-            "The consumers of Channels are not followed",
+            "The consumers of Channels are not instrumented",
         )
 
     def test_setting_is_misspelt(self, healthy, settings):
@@ -416,11 +416,13 @@ class TestBrokenSite:
         assert problems() == [
             (
                 "no_user",
-                "There is no active user to test with",
+                "There is no active user for the test call",
                 "python manage.py createsuperuser",
             )
         ]
-        assert findings("not_sent") == [("note", "Not sent: there is no user to send it as", "")]
+        assert findings("not_sent") == [
+            ("note", "Not sent: there is no user for the test call", "")
+        ]
 
     def test_it_is_switched_off(self, healthy, settings):
         settings.AI_USAGE_ENABLED = False
@@ -441,7 +443,7 @@ class TestBrokenSite:
                 assert problems() == [
                     (
                         "capture_off",
-                        f"AI_USAGE_CAPTURE is {value!r}: no call is seen",
+                        f"AI_USAGE_CAPTURE is {value!r}: no call is captured",
                         "AI_USAGE_CAPTURE = True",
                     )
                 ]
@@ -490,9 +492,8 @@ class TestBrokenSite:
         assert problems() == [
             (
                 "not_made",
-                "The call to a server on 127.0.0.1 could not be made: "
-                "ConnectionRefusedError: no way",
-                "Let the site connect to 127.0.0.1.",
+                "The call to a server on 127.0.0.1 failed: ConnectionRefusedError: no way",
+                "Allow the site to connect to 127.0.0.1.",
             )
         ]
 
@@ -508,7 +509,7 @@ class TestBrokenSite:
         assert problems() == [
             (
                 "not_delivered",
-                "The call was captured and is not in the database after 0 s; it waits",
+                "The call was captured, but not delivered within 0 s",
                 "python manage.py flush_ai_usage",
             )
         ]
@@ -531,8 +532,8 @@ class TestBrokenSite:
         assert problems() == [
             (
                 "drift",
-                "1 daily rows do not agree with the log, the first of john_doe on "
-                f"{day}: it has 2 requests too many",
+                "1 daily rows do not match AIUsageLog: the first is that of john_doe on "
+                f"{day}, with 2 requests too many",
                 "python manage.py diagnose_ai_usage --repair",
             )
         ]
@@ -542,9 +543,9 @@ class TestBrokenSite:
 
         ((code, text, fix),) = problems()
         assert (code, fix) == ("drift", "python manage.py diagnose_ai_usage --repair")
-        assert text.endswith("it lacks 25 requests")
+        assert text.endswith(", with 25 requests missing")
 
-    def test_repair_mends_and_says_so(self, healthy):
+    def test_repair_rebuilds_and_says_so(self, healthy):
         AIUsageTracking.objects.all().delete()
 
         assert [level for level, _, _ in findings("mended", "--repair")] == ["ok"]
@@ -605,7 +606,7 @@ class TestBrokenSite:
         assert problems() == [
             (
                 "dead_letters",
-                "The database refused 1 calls, the first because: IntegrityError: no",
+                "The database refused 1 calls. First reason: IntegrityError: no",
                 "python manage.py flush_ai_usage --retry-dead",
             )
         ]
@@ -623,7 +624,7 @@ class TestBrokenSite:
         assert problems() == [
             (
                 "silence",
-                f"The log does not grow: no call in the last 1 h, the last at {last_call()}",
+                f"No call was recorded in the last 1 h; the last call was at {last_call()}",
                 'grep -e TRACK_ERROR -e TRACK_EXCEPTION "$LOG_FILE"',
             )
         ]
@@ -692,7 +693,7 @@ class TestBrokenSite:
 
         mount = 'path("api/v1/ai/", include("usage_tracking.api.urls"))'
         assert findings("api_not_mounted") == [
-            ("note", f"The REST API is not mounted, as {mount} would", "")
+            ("note", f"The REST API is not mounted. To mount it: {mount}", "")
         ]
         assert problems(code=0) == []
 
@@ -721,7 +722,7 @@ class TestBrokenSite:
         assert problems() == [
             (
                 "api_not_installed",
-                "The REST API is mounted, and not installed: there is no django_filters",
+                "The REST API is mounted but not installed: django_filters missing",
                 'pip install "django-usage-tracking[api]"',
             )
         ]
@@ -766,19 +767,19 @@ class TestBrokenSite:
         assert findings("unknown_host") == [
             (
                 "warning",
-                "llm.example.com is no known provider's (3 calls)",
+                "llm.example.com is not a known provider (3 calls)",
                 "AI_USAGE_GATEWAYS = {'llm.example.com': 'openai'}",
             ),
             (
                 "warning",
-                "10.0.0.7:8000 is no known provider's (2 calls)",
+                "10.0.0.7:8000 is not a known provider (2 calls)",
                 "AI_USAGE_GATEWAYS['10.0.0.7:8000'] = 'openai'",
             ),
         ]
 
     def test_no_call_was_ever_made(self, user):
         assert findings("never") == [
-            ("warning", "No call was ever recorded", "Make one in the site, then look again.")
+            ("warning", "No call was ever recorded", "Make an AI call in the site, then try again.")
         ]
 
     def test_database_stops_answering(self, healthy, monkeypatch):
@@ -979,10 +980,10 @@ class TestProcess:
 
         assert ended.code == 1, ended
         assert (
-            "  ❌ There is no active user to test with\n"
+            "  ❌ There is no active user for the test call\n"
             "     Fix: python manage.py createsuperuser --database other\n"
         ) in ended.out
-        assert "  ✅ The daily rows are the sums of the log\n" in ended.out
+        assert "  ✅ The daily rows match AIUsageLog\n" in ended.out
 
 
 @contextlib.contextmanager

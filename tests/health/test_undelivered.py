@@ -18,7 +18,7 @@ from tests.support.sites import make_calls
 from usage_tracking import outbox, places
 from usage_tracking.health import Finding, Result, Thresholds, activity, diagnose, undelivered
 from usage_tracking.health.findings import failed, manage, ok
-from usage_tracking.health.undelivered import Waiting
+from usage_tracking.health.undelivered import Snapshot
 from usage_tracking.outbox import Outbox
 
 PROBLEM = Finding("problem", "drift", "It drifts.", "Mend it.")
@@ -51,12 +51,12 @@ def test_command_names_the_database_where_it_is_not_the_default():
     assert manage("migrate", "other") == "python manage.py migrate --database other"
 
 
-class TestLook:
+class TestSnapshot:
     def test_site_without_an_outbox_has_nothing_to_look_at(self, db):
-        assert undelivered.look() == Waiting(None)
+        assert undelivered.snapshot() == Snapshot(None)
 
     def test_outbox_that_nobody_used_is_empty(self, box):
-        assert undelivered.look() == Waiting(box)
+        assert undelivered.snapshot() == Snapshot(box)
         assert not box.exists()
 
     def test_files_of_living_and_dead_processes_are_told_apart(self, box):
@@ -66,10 +66,8 @@ class TestLook:
         dead.put(make_event())
         dead.close()
 
-        found = undelivered.look()
-        assert replace(found, left_for=0) == Waiting(
-            box, events=4, oldest=NOON, orphans=1, orphaned=1
-        )
+        found = undelivered.snapshot()
+        assert replace(found, idle=0) == Snapshot(box, events=4, oldest=NOON, orphans=1, orphaned=1)
         living.close()
 
     def test_ages_are_those_of_the_oldest(self, box):
@@ -80,10 +78,10 @@ class TestLook:
         _, old, _ = sorted(box.glob("*.jsonl"))
         os.utime(old, (0, 1_000_000_000))
 
-        found = undelivered.look()
+        found = undelivered.snapshot()
 
         assert found.oldest == NOON - timedelta(minutes=5)
-        assert found.left_for > 700_000_000
+        assert found.idle > 700_000_000
 
     def test_line_that_cannot_be_read_has_no_age(self, box, subtests):
         dead = Outbox(box)
@@ -96,14 +94,14 @@ class TestLook:
             with subtests.test(repr(first)):
                 path.write_bytes(header + first)
 
-                assert undelivered.look().oldest is None
+                assert undelivered.snapshot().oldest is None
 
     def test_looking_leaves_the_file_to_whoever_delivers_it(self, box):
         dead = Outbox(box)
         dead.put(make_event())
         dead.close()
 
-        undelivered.look()
+        undelivered.snapshot()
 
         assert outbox.get().adopt_orphans() == 1
 
@@ -115,13 +113,13 @@ class TestLook:
         other.close()
 
         (path,) = box.glob("*.jsonl")
-        assert undelivered.look() == Waiting(box, elsewhere=((path.name, "another"),))
+        assert undelivered.snapshot() == Snapshot(box, foreign=((path.name, "another"),))
 
     def test_dead_letters_are_counted_with_the_first_reason(self, box):
         outbox.get().dead_letter(make_event(), "first")
         outbox.get().dead_letter(make_event(), "second")
 
-        assert undelivered.look() == Waiting(box, dead=2, reason="first")
+        assert undelivered.snapshot() == Snapshot(box, dead_letters=2, reason="first")
 
 
 @pytest.mark.server

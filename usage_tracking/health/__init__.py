@@ -1,6 +1,6 @@
-"""Whether tracking works, asked of a live site: a row of tests, each a plain function.
+"""Test on a live site whether tracking works. Each test is a plain function.
 
-Nothing here prints. Every finding has a code for machines and, where something is wrong, its fix.
+Nothing here prints. Every finding has a code for machines and, if something is wrong, a fix.
 """
 
 from __future__ import annotations
@@ -26,30 +26,38 @@ def diagnose(
     sdks: bool = True,
     limits: Thresholds | None = None,
 ) -> Generator[Result, None, None]:
-    """Runs the tests one after the other; ends early where nothing more can be said.
+    """Run the tests one after the other; stop early if the remaining tests cannot run.
 
-    `user` is a username or a key; without it a superuser is taken, else an active user.
+    Args:
+        using: The database alias.
+        user: Username or primary key of the user of the test call. The default is a superuser, or
+            else an active user.
+        keep: Keep the row of the test call.
+        repair: Rebuild daily rows, and remove deleted users from the rows.
+        sdks: Also try every SDK, which takes seconds.
+        limits: The default is `Thresholds()`.
     """
     limits = limits or Thresholds()
-    before = undelivered.look()  # before delivery of our own takes over what others have left
+    # Before the test call, whose delivery takes over the files of dead processes.
+    before = undelivered.snapshot()
     reachable = site.models(using)
     yield reachable
     if reachable.cannot_run:
         return
     try:
-        found, owner = site.find_user(user, using)
+        found, test_user = site.find_user(user, using)
         yield found
         if found.cannot_run:
             return
         yield site.rows(using)
-        yield from _safely(lambda: probe.track(owner, using, keep=keep))
+        yield from _safely(lambda: probe.track(test_user, using, keep=keep))
         rest: tuple[Callable[[], Result], ...] = (
             site.api,
-            lambda: site.middleware(using),
+            site.middleware,
             lambda: site.settings(using),
             transports.transports,
-            lambda: transports.sdks(leave_out=not sdks),
-            lambda: undelivered.examine(before, limits, site.outbox_settings(using)),
+            lambda: transports.sdks(skip=not sdks),
+            lambda: undelivered.examine(before, limits, site.outbox_settings()),
             lambda: activity.drift(using, repair=repair),
             lambda: activity.recent(using, limits),
             lambda: activity.shares(using, limits),
@@ -63,7 +71,7 @@ def diagnose(
             raise KeyboardInterrupt from error
         text = f"The database {using!r} stopped answering: {failed(error)}"
         lost = problem("database_error", text, manage("dbshell", using))
-        yield Result("Asking the database", (lost,))
+        yield Result("Querying the database", (lost,))
 
 
 def _alone(test: Callable[[], Result]) -> tuple[Result]:
@@ -71,7 +79,7 @@ def _alone(test: Callable[[], Result]) -> tuple[Result]:
 
 
 def _safely(run: Callable[[], tuple[Result, ...]]) -> tuple[Result, ...]:
-    """The results of `run`; a setting of a wrong type must not end the tests that would tell it."""
+    """Turn an exception into a finding: a setting of a wrong type must not end the other tests."""
     try:
         return run()
     except DatabaseError:
@@ -79,5 +87,5 @@ def _safely(run: Callable[[], tuple[Result, ...]]) -> tuple[Result, ...]:
     except Exception as error:  # it becomes a finding
         if was_stopped(error):
             raise KeyboardInterrupt from error
-        text = f"The test could not be made: {failed(error)}"
+        text = f"The test failed to run: {failed(error)}"
         return (Result("Testing", (problem("unexpected", text, "python manage.py check"),)),)

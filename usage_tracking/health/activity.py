@@ -1,4 +1,4 @@
-"""What the log says of the last hours, and whether the daily rows agree with it."""
+"""Test the calls of the last hours, and whether the daily rows match the rows."""
 
 from __future__ import annotations
 
@@ -18,41 +18,42 @@ from .findings import Finding, Result, Thresholds, manage, note, ok, problem, wa
 
 
 def drift(using: str, *, repair: bool) -> Result:
-    """Whether the daily rows are the sums of the log; with `repair` they will be."""
+    """Test whether the daily rows are the sums of the rows; with `repair`, rebuild them."""
     findings = (_drift(using, repair=repair), *_deleted(using, repair=repair))
-    return Result("Checking that daily rows agree with the log", findings)
+    return Result("Checking that daily rows match AIUsageLog", findings)
 
 
 def _drift(using: str, *, repair: bool) -> Finding:
     found = daily.rebuild(using=using) if repair else daily.drift(using=using)
     if not found:
-        return ok("in_step", "The daily rows are the sums of the log")
+        return ok("in_step", "The daily rows match AIUsageLog")
     if repair:
-        return ok("mended", f"Mended {len(found)} daily rows, {_first(found, using)}")
+        return ok("mended", f"Rebuilt {len(found)} daily rows: {_first(found, using)}")
     return problem(
         "drift",
-        f"{len(found)} daily rows do not agree with the log, {_first(found, using)}",
+        f"{len(found)} daily rows do not match AIUsageLog: {_first(found, using)}",
         manage("diagnose_ai_usage --repair", using),
     )
 
 
 def _deleted(using: str, *, repair: bool) -> Iterator[Finding]:
-    """Check that the users of the log exist, if they are in another database."""
+    """Test whether the users of the rows exist, if they are in another database."""
     if not places.users_are_apart():
         return
     existing, missing = related_users.existing_and_missing(using=using)
     alias = places.users_of(using)
     if not missing:
-        yield ok("users", f"All users of the log exist in the database {alias!r}")
+        yield ok("users", f"All users in AIUsageLog exist in the database {alias!r}")
     elif not existing:
-        text = f"No user of the log exists in the database {alias!r} (missing: {len(missing)})"
+        text = f"No user in AIUsageLog exists in the database {alias!r} (missing: {len(missing)})"
         yield problem("no_users", text, "Check DATABASE_ROUTERS and the NAME of that database.")
     elif repair:
         related_users.remove(missing, using=using)
-        yield ok("users_removed", f"Removed deleted users from the log: {len(missing)}")
+        yield ok("users_removed", f"Deleted users removed from AIUsageLog: {len(missing)}")
     else:
         keys = ", ".join(map(str, missing[:5]))
-        text = f"Users of the log missing in the database {alias!r}: {len(missing)} (first: {keys})"
+        text = f"{len(missing)} users in AIUsageLog do not exist in the database {alias!r}: {keys}"
+        text += ", ..." if len(missing) > 5 else ""
         yield problem("users_missing", text, manage("diagnose_ai_usage --repair", using))
 
 
@@ -62,36 +63,36 @@ def _first(found: dict[daily.Key, daily.Sums], using: str) -> str:
     name = shown_user(str(user_id), str(username or user_id))
     number = sums.total_requests
     if number:
-        what = f"lacks {number} requests" if number > 0 else f"has {-number} requests too many"
+        what = f"{number} requests missing" if number > 0 else f"{-number} requests too many"
     else:
-        what = f"is {sums.total_tokens:+d} tokens and {sums.total_cost:+.6f} USD behind"
-    return f"the first of {name} on {day}: it {what}"
+        what = f"{sums.total_tokens:+d} tokens and {sums.total_cost:+.6f} USD to add"
+    return f"the first is that of {name} on {day}, with {what}"
 
 
 def recent(using: str, limits: Thresholds) -> Result:
-    """Whether calls come in, and whether tracking itself failed."""
+    """Test whether calls are recorded, and whether tracking itself failed."""
     title = f"Checking the activity of the last {limits.hours:g} hours"
     return Result(title, (*_recent(using, limits), _failures()))
 
 
 def _recent(using: str, limits: Thresholds) -> Iterator[Finding]:
-    logs = _logs(using)
+    rows = _rows(using)
     now = timezone.now()
-    last = logs.order_by("-created_at").values_list("created_at", flat=True).first()
+    last = rows.order_by("-created_at").values_list("created_at", flat=True).first()
     if last is None:
         yield warning(
-            "never", "No call was ever recorded", "Make one in the site, then look again."
+            "never", "No call was ever recorded", "Make an AI call in the site, then try again."
         )
         return
     since = now - dt.timedelta(hours=limits.hours)
-    yield note("calls", f"Calls: {logs.filter(created_at__gte=since).count()}")
+    yield note("calls", f"Calls: {rows.filter(created_at__gte=since).count()}")
     silent_since = now - dt.timedelta(hours=limits.max_silence)
     allowed = f"{limits.max_silence:g} h"
     fix = 'grep -e TRACK_ERROR -e TRACK_EXCEPTION "$LOG_FILE"'
     if last < silent_since:
-        text = f"The log does not grow: no call in the last {allowed}, the last at {last:%F %T}"
+        text = f"No call was recorded in the last {allowed}; the last call was at {last:%F %T}"
         yield problem("silence", text, fix)
-    elif not logs.filter(created_at__gte=silent_since, success=True).exists():
+    elif not rows.filter(created_at__gte=silent_since, success=True).exists():
         yield problem("no_success", f"No call of the last {allowed} succeeded", fix)
     else:
         yield ok("active", f"The last call was recorded at {last:%F %T}")
@@ -100,28 +101,28 @@ def _recent(using: str, limits: Thresholds) -> Iterator[Finding]:
 def _failures() -> Finding:
     counted = errors.failures
     if not counted:
-        return ok("no_errors", "Tracking itself had no error in this process")
+        return ok("no_errors", "Tracking itself had no errors in this process")
     places = ", ".join(f"{where} ({number} times)" for where, number in counted.most_common(5))
     text = f"Tracking itself failed {counted.total()} times in this process: {places}"
     return problem("errors", text, 'grep -A 20 TRACK_EXCEPTION "$LOG_FILE"')
 
 
 def shares(using: str, limits: Thresholds) -> Result:
-    """How many calls failed, and of how many something is not known."""
-    return Result("Checking failures and what is not known", tuple(_shares(using, limits)))
+    """Test how many calls failed or lack data."""
+    return Result("Checking failures and missing data", tuple(_shares(using, limits)))
 
 
 def _shares(using: str, limits: Thresholds) -> Iterator[Finding]:
     since = timezone.now() - dt.timedelta(hours=limits.hours)
     counted = (
-        _logs(using)
+        _rows(using)
         .filter(created_at__gte=since)
         .order_by()
         .aggregate(
             calls=Count("pk"),
             failure_rate=Count("pk", filter=Q(success=False)),
             unattributed=Count("pk", filter=Q(user=None)),
-            # A call that failed has neither tokens nor a cost to report.
+            # A failed call has neither tokens nor a cost.
             unknown=Count("pk", filter=Q(usage_source=UNKNOWN, success=True)),
             unpriced=Count("pk", filter=Q(cost=None, success=True) & ~Q(usage_source=UNKNOWN)),
         )
@@ -134,7 +135,7 @@ def _shares(using: str, limits: Thresholds) -> Iterator[Finding]:
         if share <= limit:
             yield ok(code, text)
         elif calls < limits.min_calls:
-            yield note(code, f"{text}, of too few calls to judge")
+            yield note(code, f"{text}, too few calls to judge")
         else:
             yield problem(code, f"{text}, more than {limit:g} %", fix)
 
@@ -156,13 +157,13 @@ _SHARES = {
 
 
 def sections(using: str) -> Result:
-    """Which sections never produced a log, and which are not declared."""
+    """Test which sections have no calls, and which are not declared."""
     return Result("Checking sections", tuple(_sections(using)))
 
 
 def _sections(using: str) -> Iterator[Finding]:
     known = conf.sections()
-    seen = set(_logs(using).order_by().values_list("section", flat=True).distinct())
+    seen = set(_rows(using).order_by().values_list("section", flat=True).distinct())
     if missing := [code for code in known if code not in seen]:
         yield warning(
             "sections_never_seen",
@@ -181,14 +182,14 @@ def _sections(using: str) -> Iterator[Finding]:
 
 
 def hosts(using: str, limits: Thresholds) -> Result:
-    """Hosts that answered as AI providers do and that no table knows."""
+    """Test whether unknown hosts answered like AI providers."""
     return Result("Checking for unknown hosts", tuple(_hosts(using, limits)))
 
 
 def _hosts(using: str, limits: Thresholds) -> Iterator[Finding]:
     since = timezone.now() - dt.timedelta(hours=limits.hours)
     found = (
-        _logs(using)
+        _rows(using)
         .filter(created_at__gte=since, provider=UNKNOWN, metadata__has_key="host")
         .order_by()
         .values_list("metadata__host")
@@ -200,11 +201,11 @@ def _hosts(using: str, limits: Thresholds) -> Iterator[Finding]:
         entry = f"AI_USAGE_GATEWAYS[{host!r}] = 'openai'"
         fix = entry if started else f"AI_USAGE_GATEWAYS = {{{host!r}: 'openai'}}"
         started = True
-        yield warning("unknown_host", f"{host} is no known provider's ({calls} calls)", fix)
+        yield warning("unknown_host", f"{host} is not a known provider ({calls} calls)", fix)
     if not found:
-        yield ok("hosts", "Every host is a known provider's")
+        yield ok("hosts", "All hosts are known providers")
 
 
-def _logs(using: str) -> Any:
-    """The site's own calls: test calls that were kept are not among them."""
+def _rows(using: str) -> Any:
+    """Return the site's own calls, without test calls that were kept."""
     return AIUsageLog.objects.using(using).exclude(model_name=selftest.MODEL)

@@ -1,4 +1,4 @@
-"""What a test of the site's health finds, and the limits that it is held against."""
+"""The findings of a health test, and the thresholds."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ..log import one_line
 
 Level = Literal["ok", "note", "warning", "problem"]
 
-#: Codes of findings after which nothing more can be said.
+#: Codes of findings after which the remaining tests cannot run.
 CANNOT_RUN = frozenset({"database_error", "not_migrated", "no_such_user"})
 
 
@@ -23,29 +23,31 @@ class Finding:
     #: Stable, for machines.
     code: str
     text: str
-    #: A command or a line of the settings, ready to be pasted; "" if there is nothing to mend.
+    #: A command or a setting to paste, or a sentence; "" if there is nothing to fix.
     fix: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """One test and all that it found."""
+    """One test and its findings."""
 
     title: str
     findings: tuple[Finding, ...]
 
     @property
     def problems(self) -> list[Finding]:
+        """The findings of level "problem"."""
         return [finding for finding in self.findings if finding.level == "problem"]
 
     @property
     def cannot_run(self) -> bool:
+        """Whether the remaining tests cannot run."""
         return any(finding.code in CANNOT_RUN for finding in self.findings)
 
 
 @dataclass(frozen=True, slots=True)
 class Thresholds:
-    """From where on a number is a problem. Shares in percent of the calls of the last `hours`."""
+    """The limits above which a number is a problem. Shares are percent of the last `hours`."""
 
     hours: float = 24.0
     #: Hours without a call.
@@ -54,34 +56,38 @@ class Thresholds:
     max_unattributed: float = 50.0
     max_unknown: float = 20.0
     max_unpriced: float = 20.0
-    #: Calls that wait in the outbox.
+    #: Calls in the outbox.
     max_backlog: int = 1000
-    #: Shares of fewer calls say nothing.
+    #: Shares of fewer calls are not judged.
     min_calls: int = 50
 
 
 def ok(code: str, text: str) -> Finding:
+    """Return a finding of level "ok"."""
     return Finding("ok", code, one_line(text))
 
 
 def note(code: str, text: str) -> Finding:
+    """Return a finding that is neither good nor bad."""
     return Finding("note", code, one_line(text))
 
 
 def warning(code: str, text: str, fix: str = "") -> Finding:
+    """Return a finding that does not change the exit code."""
     return Finding("warning", code, one_line(text), fix)
 
 
 def problem(code: str, text: str, fix: str) -> Finding:
+    """Return a finding that makes the exit code 1, or 2 for a code of `CANNOT_RUN`."""
     return Finding("problem", code, one_line(text), fix)
 
 
 def manage(command: str, using: str) -> str:
-    """A command for the database `using`, as it is typed."""
+    """Return the command line of a management command for the database `using`."""
     other = "" if using == DEFAULT_DB_ALIAS else f" --database {using}"
     return f"python manage.py {command}{other}"
 
 
 def failed(error: Exception) -> str:
-    """An error in one line, for the text of a finding."""
+    """Return an error as one line, for the text of a finding."""
     return f"{type(error).__name__}: {error}".partition("\n")[0].removesuffix(": ")

@@ -1,4 +1,4 @@
-"""Whether a lock on a file holds between two processes, tried."""
+"""Try whether the lock on a file keeps another process out."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from pathlib import Path
 from ..system import files
 from .findings import Finding, note, ok, problem
 
-#: Locks the file of the second argument as the module of the first does. Exits with 0 if it has
-#: the lock and with 3 if it is refused.
+#: Locks the file of the second argument with the module of the first argument, `system.files`.
+#: Exits with 0 if it gets the lock and with 3 if the lock is refused.
 _LOCK = """
 import os, pathlib, runpy, sys
 files = runpy.run_path(sys.argv[1])
@@ -21,9 +21,9 @@ try:
 except OSError:
     sys.exit(3)
 """
-#: Whether the other process has the lock, by its exit code. Every other code is a failure to start.
+#: Exit code → whether the other process got the lock. Any other code is a failure to start.
 _HAS_LOCK = {0: True, 3: False}
-#: Seconds. On a disk of a network a lock may wait for a server that is away.
+#: Seconds. On a network disk a lock may wait for a server that does not answer.
 _LIMIT = 10
 _FIX = "Set AI_USAGE_OUTBOX to a directory on a local disk."
 
@@ -33,26 +33,29 @@ class _UntriedError(Exception):
 
 
 def locks(directory: Path) -> Finding:
-    """Try a lock: it tells that the owner of a file lives, whose calls no other process takes."""
+    """Try a lock on a file in `directory`.
+
+    The outbox depends on it: while a process lives, its lock keeps others from taking its calls.
+    """
     if not files.CAN_LOCK or not sys.executable:
-        return note("locks_untried", "Whether locks on files there hold was not tried")
+        return note("locks_untried", "Locks on files in the outbox were not tested")
     try:
         kept_out, let_in = _try(directory)
     except _UntriedError as error:
-        return note("locks_untried", f"Whether locks on files there hold was not tried: {error}")
+        return note("locks_untried", f"Locks on files in the outbox were not tested: {error}")
     except OSError as error:
-        return problem("locks", f"No file in {directory} can be locked: {error}", _FIX)
+        return problem("locks", f"Files in {directory} cannot be locked: {error}", _FIX)
     if not kept_out:
         text = f"A lock on a file in {directory} does not keep another process out"
         return problem("locks", text, _FIX)
     if not let_in:
-        text = f"A lock on a file in {directory} stays when it is released"
+        text = f"A lock on a file in {directory} stays after its release"
         return problem("locks", text, _FIX)
-    return ok("locks", "Locks on files there hold between processes")
+    return ok("locks", "Locks on files in the outbox keep other processes out")
 
 
 def _try(directory: Path) -> tuple[bool, bool]:
-    """Whether our lock keeps another process out, and lets it in when we release it."""
+    """Return whether our lock keeps another process out, and whether its release lets it in."""
     fd, name = tempfile.mkstemp(prefix=".lock-", dir=directory)
     try:
         try:

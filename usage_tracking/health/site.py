@@ -1,4 +1,4 @@
-"""Whether the site is set up: tables, a user to test with, URLs, middleware, settings."""
+"""Test the setup of the site: tables, a user for the test call, URLs, middleware, settings."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ from typing import Any
 
 from django.conf import settings as django_settings
 from django.contrib.auth import get_user_model
-from django.core.checks import CheckMessage, registry
+from django.core.checks import CheckMessage
 from django.core.exceptions import ImproperlyConfigured, ValidationError
 from django.db import DatabaseError, connections
 from django.db.migrations.executor import MigrationExecutor
 from django.test import RequestFactory
 from django.urls import URLPattern, get_resolver
 
-from .. import conf, places
+from .. import checks, conf, places
 from ..models import AIUsageLog, AIUsageTracking
 from ..system.patching import is_patched
 from .findings import Finding, Result, failed, manage, note, ok, problem, warning
 
 API = "usage_tracking.api"
-#: What its extra brings.
+#: The packages of the extra `api`.
 API_PACKAGES = ("rest_framework", "django_filters")
-_MIDDLEWARE = {"usage_tracking.W002", "usage_tracking.W003"}
+#: Messages that the test of the outbox shows; the test of the settings shows the others.
 _OUTBOX = {"usage_tracking.W004", "usage_tracking.W005", "usage_tracking.W010"}
 
 
 def models(using: str) -> Result:
-    """Whether the database answers and has the tables, with every migration applied."""
+    """Test whether the database answers, has the tables and all migrations."""
     return Result("Checking if models are accessible", (_models(using),))
 
 
@@ -39,7 +39,7 @@ def _models(using: str) -> Finding:
         connection = connections[using]
         with connection.cursor() as cursor:
             tables = set(connection.introspection.table_names(cursor))
-            constraints = _of_users(connection, cursor)
+            constraints = _foreign_keys_to_users(connection, cursor)
         executor = MigrationExecutor(connection)
         ours = [key for key in executor.loader.graph.leaf_nodes() if key[0] == "usage_tracking"]
         missing = [
@@ -61,7 +61,7 @@ def _models(using: str) -> Finding:
             migrate,
         )
     if missing:
-        return problem("migrations", f"Not applied: {', '.join(missing)}", migrate)
+        return problem("migrations", f"Migrations not applied: {', '.join(missing)}", migrate)
     if constraints:
         table, name = constraints[0]
         fix = f"ALTER TABLE {table} DROP CONSTRAINT {name};"
@@ -71,14 +71,16 @@ def _models(using: str) -> Finding:
             f"users in {places.own_users()!r}",
             fix
             if connection.vendor == "postgresql"
-            else "Create the tables again: docs/scaling.md",
+            else "Create the tables again: see docs/scaling.md",
         )
     return ok("models", "Models are accessible")
 
 
-def _of_users(connection: Any, cursor: Any) -> list[tuple[str, str]]:
-    """Return the foreign keys (table, name) to a users' table that is not the site's."""
-    if not places.users_are_apart() or _are_one(connection, connections[places.own_users()]):
+def _foreign_keys_to_users(connection: Any, cursor: Any) -> list[tuple[str, str]]:
+    """Return the foreign keys (table, name) to a table of users that is not the site's."""
+    if not places.users_are_apart():
+        return []
+    if _is_same_database(connection, connections[places.own_users()]):
         return []
     return [
         (model._meta.db_table, name)
@@ -90,8 +92,8 @@ def _of_users(connection: Any, cursor: Any) -> list[tuple[str, str]]:
     ]
 
 
-def _are_one(connection: Any, other: Any) -> bool:
-    """Return whether both connections reach one database, such as directly and by a pooler."""
+def _is_same_database(connection: Any, other: Any) -> bool:
+    """Return whether both connections reach one database, for example one through a pooler."""
     found = []
     for each in (connection, other):
         if each.vendor != "postgresql":
@@ -106,7 +108,10 @@ def _are_one(connection: Any, other: Any) -> bool:
 
 
 def find_user(name: str | None, using: str) -> tuple[Result, Any]:
-    """The user that `name` (username or key) names, else a superuser, else an active user."""
+    """Return the user with the username or primary key `name`, or a default user.
+
+    The default is a superuser, or else an active user.
+    """
     title = "Getting test user"
     model = get_user_model()
     users = model._base_manager.using(places.users_of(using))
@@ -115,20 +120,20 @@ def find_user(name: str | None, using: str) -> tuple[Result, Any]:
         user = users.filter(**{model.USERNAME_FIELD: name}).first() or _by_key(users, name)
         if user is None:
             text = f"There is no user {name!r}"
-            fix = "Leave --user out, or give the username or the key of one that exists."
+            fix = "Omit --user, or use the username or primary key of an existing user."
             return Result(title, (problem("no_such_user", text, fix),)), None
     else:
-        user = _somebody(model, users)
+        user = _default_user(model, users)
     if user is None:
-        text = "There is no active user to test with"
+        text = "There is no active user for the test call"
         return Result(
             title, (problem("no_user", text, manage("createsuperuser", places.users_of(using))),)
         ), None
     return Result(title, (ok("user", f"Using user: {user.get_username()} (ID: {user.pk})"),)), user
 
 
-def _somebody(model: Any, users: Any) -> Any:
-    """A superuser, else an active user; of a user model without such flags anybody."""
+def _default_user(model: Any, users: Any) -> Any:
+    """Return a superuser, or else an active user; any user if the model has no such flags."""
     names = {field.name for field in model._meta.get_fields()}
     flags = [flag for flag in ("is_superuser", "is_active") if flag in names]
     for flag in flags:
@@ -145,7 +150,7 @@ def _by_key(users: Any, name: str) -> Any:
 
 
 def rows(using: str) -> Result:
-    """How many rows there are."""
+    """Count the rows."""
     logs = AIUsageLog.objects.using(using).count()
     days = AIUsageTracking.objects.using(using).count()
     return Result(
@@ -159,7 +164,7 @@ def rows(using: str) -> Result:
 
 
 def api() -> Result:
-    """Whether the endpoints of the REST API are mounted and answer."""
+    """Test whether the endpoints of the REST API are mounted and answer."""
     return Result("Checking API endpoints", tuple(_api()))
 
 
@@ -169,35 +174,32 @@ def _api() -> Iterator[Finding]:
     try:
         urls = _urls(get_resolver(), "/") if urlconf else ()
         patterns = [(path, view) for path, view in urls if _is_ours(view)]
-    except Exception as error:  # noqa: BLE001 -- whatever the site's own modules raise is the finding
+    except Exception as error:  # noqa: BLE001 -- the site's own modules may raise anything
         if isinstance(error, ModuleNotFoundError) and error.name in missing:
-            text = (
-                "The REST API is mounted, and not installed: "
-                f"there is no {' and no '.join(missing)}"
-            )
+            text = f"The REST API is mounted but not installed: {' and '.join(missing)} missing"
             yield problem("api_not_installed", text, 'pip install "django-usage-tracking[api]"')
         else:
             text = f"The URLs of {urlconf} cannot be loaded: {failed(error)}"
             yield problem("urls_broken", text, _CHECK)
         return
-    # Neither is wrong: a site need not have it, whatever else it uses REST framework for.
+    # Not a problem: the API is optional, even if the site uses REST framework.
     if missing:
         yield note("api_not_installed", "The REST API is not installed")
     elif not patterns:
         mount = f'path("api/v1/ai/", include("{API}.urls"))'
-        yield note("api_not_mounted", f"The REST API is not mounted, as {mount} would")
+        yield note("api_not_mounted", f"The REST API is not mounted. To mount it: {mount}")
     for path, view in patterns:
         if "<" in path or "(" in path:
-            continue  # of one row
+            continue  # the endpoint of one row
         try:
             status = view(RequestFactory().get(path)).status_code
-        except Exception as error:  # noqa: BLE001 -- whatever a view of the site's raises is the finding
-            yield problem("api_broken", f"{path} raises {failed(error)}", "python manage.py check")
+        except Exception as error:  # noqa: BLE001 -- the site's code may raise anything
+            yield problem("api_broken", f"{path} raises {failed(error)}", _CHECK)
             continue
         if status < 500:
             yield ok("api", f"{path} answers ({status})")
         else:
-            yield problem("api_broken", f"{path} answers {status}", "python manage.py check")
+            yield problem("api_broken", f"{path} answers {status}", _CHECK)
 
 
 def _urls(resolver: Any, prefix: str) -> Iterator[tuple[str, Callable[..., Any]]]:
@@ -214,16 +216,16 @@ def _is_ours(view: Any) -> bool:
     return str(getattr(kind, "__module__", "")).startswith(API)
 
 
-def middleware(using: str) -> Result:
-    """Whether the middleware is there, and behind the one that knows the user."""
-    found = [_told(message) for message in _messages(using) if message.id in _MIDDLEWARE]
+def middleware() -> Result:
+    """Test whether the middleware is installed, and what runs code without a user."""
+    found = [_finding(message) for message in checks.check_middleware()]
     return Result(
         "Checking the middleware",
-        (*(found or (ok("middleware", "AIUsageMiddleware is in place"),)), *_not_carried()),
+        (*(found or (ok("middleware", "AIUsageMiddleware is in place"),)), *_without_user()),
     )
 
 
-#: What runs a site's code in other processes, or for nobody, by its package.
+#: Task queues that do not pass the user on, by package.
 _QUEUES = {
     "apscheduler": "APScheduler",
     "django_q": "Django Q",
@@ -231,63 +233,59 @@ _QUEUES = {
     "huey": "huey",
     "rq": "rq",
 }
-_AT_ONCE = ("ImmediateBackend", "DummyBackend")
+#: Task backends that run no code in another process.
+_IMMEDIATE = ("ImmediateBackend", "DummyBackend")
 
 
-def _not_carried() -> Iterator[Finding]:
-    """Name what is in use and takes no user and no section along."""
+def _without_user() -> Iterator[Finding]:
+    """Yield what the site uses that does not pass on user and section."""
     queues = [name for package, name in _QUEUES.items() if find_spec(package) is not None]
     tasks = getattr(django_settings, "TASKS", None) or {}
-    if any(not str(task.get("BACKEND", "")).endswith(_AT_ONCE) for task in tasks.values()):
+    if any(not str(task.get("BACKEND", "")).endswith(_IMMEDIATE) for task in tasks.values()):
         queues.append("Django's tasks")
     if queues:
         yield note(
             "jobs_without_user",
-            f"Jobs of {', '.join(queues)} carry no user: name it in the job, "
+            f"Jobs of {', '.join(queues)} do not pass on the user: set it in the job, "
             "with ai_usage(user=..., section=...)",
         )
     if not conf.propagate_threads():
         yield note(
             "threads_without_user",
-            "AI_USAGE_PROPAGATE_THREADS is False: threads and greenlets carry no user, unless by "
-            "propagate(function)",
+            "AI_USAGE_PROPAGATE_THREADS is False: threads and greenlets have no user, unless you "
+            "use propagate(function)",
         )
     consumers = sys.modules.get("channels.consumer")
     if consumers is not None and not is_patched(consumers.AsyncConsumer, "__call__"):
         yield warning(
             "channels_not_followed",
-            "The consumers of Channels are not followed: their calls have no user",
+            "The consumers of Channels are not instrumented: their calls have no user",
             "Restart the site with AI_USAGE_ENABLED = True.",
         )
 
 
 def settings(using: str) -> Result:
-    """What the system checks say of the settings."""
-    messages = [m for m in _messages(using) if m.id not in _MIDDLEWARE | _OUTBOX]
+    """Run the system checks of the settings, the database and the tenants."""
+    messages = [
+        *checks.check_settings(),
+        *checks.check_database(databases=[using]),
+        *(message for message in checks.check_outbox() if message.id not in _OUTBOX),
+        *checks.check_tenants(),
+    ]
     return Result(
         "Checking the settings",
-        tuple(map(_told, messages)) or (ok("settings", "The settings are sound"),),
+        tuple(map(_finding, messages)) or (ok("settings", "The settings are valid"),),
     )
 
 
-def outbox_settings(using: str) -> list[Finding]:
-    """What the system checks say of the outbox."""
-    return [_told(message) for message in _messages(using) if message.id in _OUTBOX]
+def outbox_settings() -> list[Finding]:
+    """Run the system checks of the outbox, for `undelivered.examine`."""
+    return [_finding(message) for message in checks.check_outbox() if message.id in _OUTBOX]
 
 
-def _messages(using: str) -> list[CheckMessage]:
-    """Of our own system checks, which stand above this module: asked for by Django's registry."""
-    return [
-        message
-        for check in registry.registry.get_checks()
-        if check.__module__ == "usage_tracking.checks"
-        for message in check(app_configs=None, databases=[using])
-    ]
-
-
-def _told(message: CheckMessage) -> Finding:
+def _finding(message: CheckMessage) -> Finding:
     code = str(message.id).removeprefix("usage_tracking.").lower()
-    return problem(f"check_{code}", message.msg, message.hint or f"Mend it, then: {_CHECK}")
+    return problem(f"check_{code}", message.msg, message.hint or f"Fix it, then run: {_CHECK}")
 
 
 _CHECK = "python manage.py check"

@@ -1,4 +1,4 @@
-"""Whether the calls of every installed HTTP library and SDK are seen: each is tried."""
+"""Try whether the calls of every installed HTTP library and SDK are captured."""
 
 from __future__ import annotations
 
@@ -8,17 +8,18 @@ from .. import capture, conf
 from ..capture import selftest
 from .findings import Finding, Result, note, ok, problem, warning
 
+#: How `Trial.problem` begins if the library raised an error.
 _NOT_MADE = "the call could not be made"
 
 
 def transports() -> Result:
-    """A call through every HTTP library that is installed."""
+    """Make a call through every installed HTTP library."""
     return Result("Checking that every installed transport captures", tuple(_transports()))
 
 
 def _transports() -> Iterator[Finding]:
     if _is_off():
-        yield note("not_tried", "Not tried: capture is off")
+        yield note("not_tried", "Not tested: capture is off")
         return
     wanted = conf.capture()
     trials = selftest.try_transports()
@@ -29,33 +30,33 @@ def _transports() -> Iterator[Finding]:
             yield warning("transport_left_out", f"{name} is not in AI_USAGE_CAPTURE", fix)
     reasons = {status.transport: status.reason for status in capture.status()}
     tried = [trial for trial in trials if trial.package not in left_out]
-    yield from _told("transport", tried, _pin, reasons)
+    yield from _findings("transport", tried, _pin, reasons)
 
 
 def _pin(trial: selftest.Trial) -> str:
     return f'pip install "{trial.package}<{trial.version}"'
 
 
-def sdks(*, leave_out: bool) -> Result:
-    """A call through every SDK that is installed; seconds, for SDKs are slow to import."""
+def sdks(*, skip: bool) -> Result:
+    """Make a call through every installed SDK. Takes seconds: SDKs are slow to import."""
     title = "Checking that every installed SDK is captured"
-    if leave_out or _is_off():
-        text = "Left out" if leave_out else "Not tried: capture is off"
+    if skip or _is_off():
+        text = "Skipped" if skip else "Not tested: capture is off"
         return Result(title, (note("not_tried", text),))
-    found = _told(
+    found = _findings(
         "sdk",
         selftest.try_sdks(),
         lambda _: "with ai_usage(section=...) as usage: usage.record(response)",
         {},
     )
-    return Result(title, tuple(found) or (note("no_sdk", "No SDK known here is installed"),))
+    return Result(title, tuple(found) or (note("no_sdk", "No supported SDK is installed"),))
 
 
 def _is_off() -> bool:
     return not conf.enabled() or not conf.capture()
 
 
-def _told(
+def _findings(
     kind: str,
     trials: Iterable[selftest.Trial],
     fix: Callable[[selftest.Trial], str],

@@ -1,4 +1,4 @@
-"""What waits in the outbox, and what got stuck there."""
+"""Test the outbox: which calls are in it, and which cannot be delivered."""
 
 from __future__ import annotations
 
@@ -21,61 +21,63 @@ from .probe import FLUSH
 
 
 @dataclass(frozen=True, slots=True)
-class Waiting:
-    """The outbox as it was at one moment."""
+class Snapshot:
+    """The state of the outbox at one time."""
 
-    #: None where events are in memory only.
+    #: None if events are kept in memory only.
     directory: Path | None
-    #: Events on disk, those of living processes included.
+    #: Events on disk, including those of living processes.
     events: int = 0
-    #: When the call of the oldest one began.
+    #: When the call of the oldest event began.
     oldest: datetime | None = None
-    #: Files whose process is dead, and the events in them.
+    #: Files of dead processes, and the events in them.
     orphans: int = 0
     orphaned: int = 0
-    #: Seconds for which the longest left of these files has not been written.
-    left_for: float = 0.0
-    #: Events that the database refused.
-    dead: int = 0
-    #: Of the first of them.
+    #: Seconds since the last write to the orphan that has waited longest.
+    idle: float = 0.0
+    #: Events that the database refused, and the reason for the first of them.
+    dead_letters: int = 0
     reason: str = ""
     #: Events that this process dropped because the outbox was full.
     dropped: int = 0
     #: Why the directory cannot be read.
     unreadable: str = ""
-    #: Files of other databases: their names, and those databases.
-    elsewhere: tuple[tuple[str, str], ...] = ()
-    #: Files that this system user does not read: their names, and why.
+    #: Files of other databases, with the name of the database.
+    foreign: tuple[tuple[str, str], ...] = ()
+    #: Files that this system user does not read, with the reason.
     denied: tuple[tuple[str, str], ...] = ()
 
 
-def look() -> Waiting:
-    """Looks at the outbox without touching it. Ask before delivery takes over the orphans."""
+def snapshot() -> Snapshot:
+    """Look at the outbox without changing it.
+
+    Call this before anything is delivered: delivery takes over the files of dead processes.
+    """
     if outbox.inline() or not conf.enabled():
-        return Waiting(None)
+        return Snapshot(None)
     box = outbox.get()
     if box.directory is None:
-        return Waiting(None, dropped=box.dropped)
+        return Snapshot(None, dropped=box.dropped)
     try:
         paths = segments.paths(box.directory)
     except OSError as error:
-        return Waiting(box.directory, dropped=box.dropped, unreadable=str(error))
+        return Snapshot(box.directory, dropped=box.dropped, unreadable=str(error))
     headers = segments.headers()
     denied = {path: reason for path in paths if (reason := segments.denied(path))}
     ours = [found for path in paths if (found := _read(path, headers))]
     orphans = [file for file in ours if file.is_orphan]
     letters = box.dead_letters()
-    return Waiting(
+    return Snapshot(
         box.directory,
         events=sum(file.events for file in ours),
         oldest=min((file.oldest for file in ours if file.oldest), default=None),
         orphans=len(orphans),
         orphaned=sum(file.events for file in orphans),
-        left_for=max((file.left_for for file in orphans), default=0.0),
-        dead=len(letters),
+        idle=max((file.idle for file in orphans), default=0.0),
+        dead_letters=len(letters),
         reason=letters[0].reason if letters else "",
         dropped=box.dropped,
-        elsewhere=tuple(
+        foreign=tuple(
             (path.name, segments.database_in(path))
             for path in paths
             if path not in denied and segments.is_foreign_orphan(path, headers)
@@ -88,15 +90,16 @@ class _File(NamedTuple):
     events: int
     oldest: datetime | None
     is_orphan: bool
-    left_for: float
+    #: Seconds since the last write.
+    idle: float
 
 
 def _read(path: Path, headers: Container[bytes]) -> _File | None:
-    """None for the file of a site with another database, which is not ours to deliver."""
+    """Return None for a file that belongs to another database."""
     try:
         fd = files.open_file(path, os.O_RDONLY)
     except OSError:
-        return None  # delivered in this very moment
+        return None  # delivered in the meantime
     try:
         header = segments.read_header(fd)
         if header not in headers:
@@ -120,65 +123,74 @@ def _began(line: bytes) -> datetime | None:
     try:
         return UsageEvent.from_json(line).created_at
     except (ValueError, RecursionError):
-        return None  # none there, or damaged
+        return None  # missing or damaged
 
 
-def examine(waiting: Waiting, limits: Thresholds, checks: list[Finding]) -> Result:
-    """What `look` found; `checks` is what the system checks say of the outbox."""
-    sound = all(check.code == "check_w010" for check in checks)
-    return Result("Checking the outbox", (*checks, *_examine(waiting, limits, sound=sound)))
+def examine(before: Snapshot, limits: Thresholds, checks: list[Finding]) -> Result:
+    """Test what `snapshot` found; `checks` are the findings of the system checks on the outbox."""
+    return Result("Checking the outbox", (*checks, *_examine(before, limits, checks)))
 
 
-def _examine(waiting: Waiting, limits: Thresholds, *, sound: bool) -> Iterator[Finding]:
+def _examine(before: Snapshot, limits: Thresholds, checks: list[Finding]) -> Iterator[Finding]:
     if not conf.enabled():
         yield note("outbox_unused", "Not used: AI_USAGE_ENABLED is False")
         return
     if outbox.inline():
         yield note("outbox_inline", "Not used: rows are written on the caller's connection")
         return
-    if waiting.unreadable:
+    if before.unreadable:
         yield problem(
             "outbox_unreadable",
-            f"The outbox {waiting.directory} cannot be read: {waiting.unreadable}",
-            f"As root: chown -R USER {waiting.directory}; chmod 700 {waiting.directory}, where "
-            "USER is the system user that the site runs as",
+            f"The outbox {before.directory} cannot be read: {before.unreadable}",
+            f"As root: chown -R USER {before.directory}; chmod 700 {before.directory}, where "
+            "USER is the system user of the site",
         )
         return
-    if sound:
-        yield ok("outbox", f"The outbox {waiting.directory} can be written")
-    if waiting.directory is not None and waiting.directory.is_dir():
-        yield locks(waiting.directory)
-    since = f", the oldest for {_told(utc_now() - waiting.oldest)}" if waiting.oldest else ""
-    if waiting.events > limits.max_backlog:
-        text = f"{waiting.events} calls wait for the database, more than {limits.max_backlog}"
-        yield problem("backlog", text + since, FLUSH)
-    else:
-        yield ok("backlog", f"{waiting.events} calls wait for the database{since}")
-    if waiting.orphaned:
-        text = f"{waiting.orphaned} calls waited in {waiting.orphans} files of dead processes"
-        if waiting.left_for > ORPHANS_EVERY + TIMER:
-            left_for = _told(timedelta(seconds=waiting.left_for))
-            text += f" for {left_for}: no living process delivered them"
-            yield problem("orphans", text, FLUSH)
-        else:
-            yield note("orphans_young", f"{text}; a living one looks for them once a minute")
-    if waiting.dead:
-        text = f"The database refused {waiting.dead} calls, the first because: {waiting.reason}"
+    if all(check.code == "check_w010" for check in checks):
+        yield ok("outbox", f"The outbox {before.directory} can be written")
+    if before.directory is not None and before.directory.is_dir():
+        yield locks(before.directory)
+    yield _backlog(before, limits)
+    if before.orphaned:
+        yield _orphans(before)
+    yield from _stuck(before)
+
+
+def _backlog(before: Snapshot, limits: Thresholds) -> Finding:
+    since = f", the oldest for {_shown(utc_now() - before.oldest)}" if before.oldest else ""
+    if before.events > limits.max_backlog:
+        text = f"{before.events} calls wait for the database, more than {limits.max_backlog}"
+        return problem("backlog", text + since, FLUSH)
+    return ok("backlog", f"{before.events} calls wait for the database{since}")
+
+
+def _orphans(before: Snapshot) -> Finding:
+    text = f"{before.orphaned} calls waited in {before.orphans} files of dead processes"
+    if before.idle <= ORPHANS_EVERY + TIMER:
+        return note("orphans_young", f"{text}; living processes look for them once a minute")
+    idle = _shown(timedelta(seconds=before.idle))
+    return problem("orphans", f"{text} for {idle}: no living process delivered them", FLUSH)
+
+
+def _stuck(before: Snapshot) -> Iterator[Finding]:
+    """Yield what no process delivers without help."""
+    if before.dead_letters:
+        text = f"The database refused {before.dead_letters} calls. First reason: {before.reason}"
         yield problem("dead_letters", text, f"{FLUSH} --retry-dead")
-    for name, database in waiting.elsewhere:
-        text = f"The file {name} of a dead process holds calls of another database, {database}"
-        yield warning("outbox_elsewhere", text, f"{FLUSH} --adopt {name}, if it was this one")
-    for name, reason in waiting.denied:
-        text = f"The file {name} is not read: {reason}"
+    for name, database in before.foreign:
+        text = f"The file {name} of a dead process has calls of another database, {database}"
+        fix = f"{FLUSH} --adopt {name}, if it is this database under another name"
+        yield warning("outbox_elsewhere", text, fix)
+    for name, reason in before.denied:
         yield problem(
             "outbox_denied",
-            text,
-            f"Run as the owner of the file: {FLUSH}; or chown and chmod 600 it",
+            f"The file {name} is not read: {reason}",
+            f"Run as the owner of the file: {FLUSH}; or chown and chmod 600 the file",
         )
-    if waiting.dropped:
-        text = f"{waiting.dropped} calls were dropped because the outbox was full"
+    if before.dropped:
+        text = f"{before.dropped} calls were dropped because the outbox was full"
         yield problem("dropped", text, FLUSH)
 
 
-def _told(age: timedelta) -> str:
+def _shown(age: timedelta) -> str:
     return str(timedelta(seconds=max(round(age.total_seconds()), 0)))

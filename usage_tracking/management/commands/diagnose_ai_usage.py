@@ -1,3 +1,5 @@
+"""The `diagnose_ai_usage` command."""
+
 from __future__ import annotations
 
 import json
@@ -8,37 +10,43 @@ from math import nan
 from typing import Any
 
 from django.core.management.base import CommandError
-from django.db import connections, router
 
 from usage_tracking.health import Finding, Result, Thresholds, diagnose
-from usage_tracking.management.arguments import whole_number
+from usage_tracking.management.arguments import add_database, add_user, database_alias, whole_number
 from usage_tracking.management.base import CANNOT_RUN, INTERRUPTED, UsageCommand
-from usage_tracking.models import AIUsageLog
 
 RULE = "=" * 50
-#: Ten years, in hours.
+#: The limit of options in hours, about ten years.
 LONGEST = 24 * 3660
 MARKS = {"ok": "✅", "note": "-", "warning": "⚠️", "problem": "❌"}
 
 
 class Command(UsageCommand):
+    """Test whether AI calls are tracked."""
+
     help = (
-        "Says whether AI calls are tracked: sends one the whole way, removes it again, and looks "
-        "at the setup, the outbox, the daily rows and the calls of the last hours. "
-        "Exit code 0: all is well; 1: there are problems; 2: it could not run."
+        "Test whether AI calls are tracked: make a test call and remove it again, and check the "
+        "setup, the outbox, the daily rows and the calls of the last hours. "
+        "Exit code 0: no problems; 1: there are problems; 2: the command cannot run."
     )
-    # What they would stop at is what this command is there to tell.
+    # This command reports what the system checks find.
     requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--user", help="username or key of the user of the test call")
+        """Define the options."""
+        add_user(parser, "the user of the test call (default: a superuser, else an active user)")
         parser.add_argument("--keep", action="store_true", help="keep the row of the test call")
-        parser.add_argument("--repair", action="store_true", help="mend daily rows from the log")
         parser.add_argument(
-            "--skip-sdks", action="store_true", help="leave out the SDKs, which take seconds"
+            "--repair",
+            action="store_true",
+            help="rebuild daily rows that do not match AIUsageLog, and remove deleted users from "
+            "AIUsageLog if users are in another database",
+        )
+        parser.add_argument(
+            "--skip-sdks", action="store_true", help="do not test the SDKs, which takes seconds"
         )
         parser.add_argument("--json", action="store_true", help="print JSON")
-        parser.add_argument("--database", help="alias of the database; default: where logs go")
+        add_database(parser)
         for name, (kind, text) in THRESHOLDS.items():
             default = getattr(Thresholds(), name)
             parser.add_argument(
@@ -50,10 +58,9 @@ class Command(UsageCommand):
             )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        using = options["database"] or router.db_for_write(AIUsageLog)
-        if using not in connections:
-            raise CommandError(f"There is no database {using!r}.", returncode=CANNOT_RUN)
-        # A terminal without emoji shows a question mark; Django's wrapper hides what it writes to.
+        """Run the tests, and fail if there are problems."""
+        using = database_alias(options)
+        # A terminal that has no emoji shows question marks. `OutputWrapper` passes this on.
         if reconfigure := getattr(self.stdout, "reconfigure", None):
             reconfigure(errors="replace")
         results = diagnose(
@@ -65,33 +72,36 @@ class Command(UsageCommand):
             limits=Thresholds(**{name: options[name] for name in THRESHOLDS}),
         )
         try:
-            told = self._json(results, using) if options["json"] else self._text(results, options)
+            if options["json"]:
+                shown = self._show_json(results, using)
+            else:
+                shown = self._show_text(results, options)
         except KeyboardInterrupt:
-            results.close()  # which removes the test call
+            results.close()  # removes the test call
             raise CommandError("Interrupted.", returncode=INTERRUPTED) from None
-        problems = sum(len(result.problems) for result in told)
+        problems = sum(len(result.problems) for result in shown)
         if problems:
-            code = _exit_code(told)
+            code = _exit_code(shown)
             raise CommandError(f"{problems} problem{'s' * (problems > 1)} found.", returncode=code)
 
-    def _text(self, results: Iterable[Result], options: dict[str, Any]) -> list[Result]:
+    def _show_text(self, results: Iterable[Result], options: dict[str, Any]) -> list[Result]:
         quiet = options["verbosity"] == 0
         if not quiet:
             self._write(RULE, "AI USAGE TRACKING DIAGNOSTIC SCRIPT", RULE)
-        told = []
+        shown = []
         for number, result in enumerate(results, 1):
-            told.append(result)
+            shown.append(result)
             if not quiet:
                 self._write("", f"✓ Test {number}: {result.title}...")
             for finding in result.findings:
                 if not quiet:
                     self._line(finding, indent="  ")
-        problems = [finding for result in told for finding in result.problems]
+        problems = [finding for result in shown for finding in result.problems]
         if not quiet:
             self._write("", "❌ Problems:" if problems else "✅ AI Usage Tracking is WORKING!")
         for finding in problems:
             self._line(finding, indent="" if quiet else "  ")
-        return told
+        return shown
 
     def _line(self, finding: Finding, *, indent: str) -> None:
         styles = {"problem": self.style.ERROR, "warning": self.style.WARNING}
@@ -104,9 +114,9 @@ class Command(UsageCommand):
         for line in lines:
             self.stdout.write(line)
 
-    def _json(self, results: Iterable[Result], using: str) -> list[Result]:
-        told = list(results)
-        code = _exit_code(told)
+    def _show_json(self, results: Iterable[Result], using: str) -> list[Result]:
+        shown = list(results)
+        code = _exit_code(shown)
         report = {
             "working": code == 0,
             "exit_code": code,
@@ -114,26 +124,26 @@ class Command(UsageCommand):
             "tests": [
                 {"number": number, "title": result.title, "ok": not result.problems}
                 | {"findings": [asdict(finding) for finding in result.findings]}
-                for number, result in enumerate(told, 1)
+                for number, result in enumerate(shown, 1)
             ],
-            "problems": [asdict(problem) for result in told for problem in result.problems],
+            "problems": [asdict(problem) for result in shown for problem in result.problems],
         }
         self._write(json.dumps(report, indent=2, ensure_ascii=False))
-        return told
+        return shown
 
 
 def _exit_code(results: Iterable[Result]) -> int:
-    told = list(results)
-    if any(result.cannot_run for result in told):
+    shown = list(results)
+    if any(result.cannot_run for result in shown):
         return CANNOT_RUN
-    return int(any(result.problems for result in told))
+    return int(any(result.problems for result in shown))
 
 
 def _number(text: str) -> float:
     try:
         return float(text)
     except ValueError:
-        return nan  # which is in no range
+        return nan  # outside every range
 
 
 def _hours(text: str) -> float:
@@ -150,12 +160,15 @@ def _percent(text: str) -> float:
 
 _COUNT = whole_number(10**9)
 THRESHOLDS: dict[str, tuple[Any, str]] = {
-    "hours": (_hours, "hours whose calls are looked at"),
-    "max_silence": (_hours, "hours without a call that are a problem"),
+    "hours": (_hours, "hours of calls to check"),
+    "max_silence": (
+        _hours,
+        "hours without a call, or without a successful one, before it is a problem",
+    ),
     "max_failure_rate": (_percent, "percent of calls that may fail"),
     "max_unattributed": (_percent, "percent of calls that may have no user"),
-    "max_unknown": (_percent, "percent of calls that may report no tokens"),
+    "max_unknown": (_percent, "percent of calls that may have no tokens"),
     "max_unpriced": (_percent, "percent of calls that may have no price"),
-    "max_backlog": (_COUNT, "calls that may wait in the outbox"),
-    "min_calls": (_COUNT, "calls below which shares are not judged"),
+    "max_backlog": (_COUNT, "calls that may be in the outbox"),
+    "min_calls": (_COUNT, "calls needed to judge the percentages"),
 }
