@@ -47,7 +47,7 @@ SETTINGS: list[tuple[dict[str, Any], tuple[str, str, str | None]]] = [
         {"SECTONS": {}},
         (
             "W001",
-            "The setting AI_USAGE_SECTONS is not known.",
+            "AI_USAGE_SECTONS is not a setting of usage_tracking.",
             "Did you mean AI_USAGE_SECTIONS?",
         ),
     ),
@@ -55,26 +55,26 @@ SETTINGS: list[tuple[dict[str, Any], tuple[str, str, str | None]]] = [
         {"DAY_TIME_ZONE": "UTC"},
         (
             "W001",
-            "The setting AI_USAGE_DAY_TIME_ZONE is not known.",
+            "AI_USAGE_DAY_TIME_ZONE is not a setting of usage_tracking.",
             "Did you mean AI_USAGE_DAY_TIMEZONE?",
         ),
     ),
-    ({"XYZZY": 1}, ("W001", "The setting AI_USAGE_XYZZY is not known.", "Remove it.")),
+    ({"XYZZY": 1}, ("W001", "AI_USAGE_XYZZY is not a setting of usage_tracking.", "Remove it.")),
     (
         {"ENABLED": "yes"},
-        ("E001", "AI_USAGE_ENABLED is 'yes'; it must be of type bool.", None),
+        ("E001", "AI_USAGE_ENABLED must be of type bool, not 'yes'.", None),
     ),
     (
         {"OUTBOX": 7},
-        ("E001", "AI_USAGE_OUTBOX is 7; it must be of type str or Path or NoneType.", None),
+        ("E001", "AI_USAGE_OUTBOX must be of type str or Path or None, not 7.", None),
     ),
     (
         {"SECTIONS": "chat"},
-        ("E001", "AI_USAGE_SECTIONS is 'chat'; it must be of type dict or list or tuple.", None),
+        ("E001", "AI_USAGE_SECTIONS must be of type dict or list or tuple, not 'chat'.", None),
     ),
     (
         {"SECTION_MAP": [("a", "b")]},
-        ("E001", "AI_USAGE_SECTION_MAP is [('a', 'b')]; it must be of type dict.", None),
+        ("E001", "AI_USAGE_SECTION_MAP must be of type dict, not [('a', 'b')].", None),
     ),
     (
         {"SECTIONS": [("chat", "Chat", "too much"), "other"]},
@@ -116,8 +116,8 @@ SETTINGS: list[tuple[dict[str, Any], tuple[str, str, str | None]]] = [
         {"GATEWAYS": {"https://llm.example.com": "openai"}},
         (
             "E005",
-            "AI_USAGE_GATEWAYS has 'https://llm.example.com': 'openai'; it maps "
-            "host[:port][/prefix], without a scheme, to the name of a provider.",
+            "AI_USAGE_GATEWAYS must map host[:port][/prefix], without a scheme, to the name of a "
+            "provider, not 'https://llm.example.com' to 'openai'.",
             'For example {"llm.example.com/openai": "openai"}.',
         ),
     ),
@@ -125,8 +125,8 @@ SETTINGS: list[tuple[dict[str, Any], tuple[str, str, str | None]]] = [
         {"GATEWAYS": {"llm.example.com": None}},
         (
             "E005",
-            "AI_USAGE_GATEWAYS has 'llm.example.com': None; it maps host[:port][/prefix], "
-            "without a scheme, to the name of a provider.",
+            "AI_USAGE_GATEWAYS must map host[:port][/prefix], without a scheme, to the name of a "
+            "provider, not 'llm.example.com' to None.",
             'For example {"llm.example.com/openai": "openai"}.',
         ),
     ),
@@ -134,8 +134,8 @@ SETTINGS: list[tuple[dict[str, Any], tuple[str, str, str | None]]] = [
         {"PRICES": {"gpt-4o": {"inptu": 1}}},
         (
             "E006",
-            "AI_USAGE_PRICES['gpt-4o'] is {'inptu': 1}; it must be a dict of input, output, "
-            "cache_read, cache_write to USD per million tokens.",
+            "AI_USAGE_PRICES['gpt-4o'] must be a dict of input, output, cache_read, cache_write to "
+            "USD per million tokens, not {'inptu': 1}.",
             None,
         ),
     ),
@@ -143,8 +143,8 @@ SETTINGS: list[tuple[dict[str, Any], tuple[str, str, str | None]]] = [
         {"PRICES": {"gpt-4o": 5}},
         (
             "E006",
-            "AI_USAGE_PRICES['gpt-4o'] is 5; it must be a dict of input, output, "
-            "cache_read, cache_write to USD per million tokens.",
+            "AI_USAGE_PRICES['gpt-4o'] must be a dict of input, output, cache_read, cache_write to "
+            "USD per million tokens, not 5.",
             None,
         ),
     ),
@@ -152,7 +152,7 @@ SETTINGS: list[tuple[dict[str, Any], tuple[str, str, str | None]]] = [
         {"DEFAULT_SECTION": "chatt"},
         (
             "W006",
-            "AI_USAGE_DEFAULT_SECTION is 'chatt', which is not in AI_USAGE_SECTIONS.",
+            "AI_USAGE_DEFAULT_SECTION must be in AI_USAGE_SECTIONS, not 'chatt'.",
             "Did you mean 'chat'?",
         ),
     ),
@@ -160,7 +160,7 @@ SETTINGS: list[tuple[dict[str, Any], tuple[str, str, str | None]]] = [
         {"SECTION_MAP": {"shop:page": "xyzzy"}},
         (
             "W006",
-            "AI_USAGE_SECTION_MAP['shop:page'] is 'xyzzy', which is not in AI_USAGE_SECTIONS.",
+            "AI_USAGE_SECTION_MAP['shop:page'] must be in AI_USAGE_SECTIONS, not 'xyzzy'.",
             "Add it there.",
         ),
     ),
@@ -168,7 +168,7 @@ SETTINGS: list[tuple[dict[str, Any], tuple[str, str, str | None]]] = [
         {"CAPTURE": ["htpx"]},
         (
             "W007",
-            "AI_USAGE_CAPTURE names 'htpx', which is no transport.",
+            "AI_USAGE_CAPTURE has 'htpx', which is not a transport.",
             "Did you mean 'httpx'?",
         ),
     ),
@@ -177,15 +177,16 @@ SETTINGS: list[tuple[dict[str, Any], tuple[str, str, str | None]]] = [
         (
             "E012",
             "AI_USAGE_SCANNER_EXTRA: missing.toml is no file and no directory.",
-            "docs/scanner.md says what such a file holds.",
+            "See docs/scanner.md for the format of the file.",
         ),
     ),
     (
         {"SCANNER_TRACKERS": ["billing.bill_tokens"]},
         (
             "E013",
-            "AI_USAGE_SCANNER_TRACKERS has 'billing.bill_tokens', which is no name of a function.",
-            'Without the module: "bill_tokens".',
+            "AI_USAGE_SCANNER_TRACKERS has 'billing.bill_tokens', which is not a valid "
+            "function name.",
+            'Omit the module, for example "bill_tokens".',
         ),
     ),
 ]
@@ -219,7 +220,7 @@ class TestSettings:
                 assert told(checks.check_settings()) == [
                     (
                         "E015",
-                        f"AI_USAGE_WAIT is {seconds!r}; it must be seconds, from 0 to 60.",
+                        f"AI_USAGE_WAIT must be from 0 to 60 seconds, not {seconds!r}.",
                         "AI_USAGE_WAIT = 0.25",
                     )
                 ]
@@ -317,7 +318,8 @@ class TestMiddleware:
             assert told(checks.check_middleware()) == [
                 (
                     "W002",
-                    "AIUsageMiddleware is not in MIDDLEWARE: AI calls of requests have no user.",
+                    "AIUsageMiddleware is not in MIDDLEWARE: AI calls made in requests "
+                    "have no user.",
                     f'Add "{OURS}" after the authentication middleware.',
                 )
             ]
@@ -328,8 +330,8 @@ class TestMiddleware:
                 (
                     "W003",
                     "AIUsageMiddleware is at position 1 of MIDDLEWARE, before "
-                    "AuthenticationMiddleware at 2.",
-                    f'Move "{OURS}" behind it.',
+                    "AuthenticationMiddleware at position 2.",
+                    f'Move "{OURS}" after it.',
                 )
             ]
 
@@ -363,7 +365,7 @@ class TestDatabase:
         assert connection.vendor == "sqlite"
 
         assert told(checks.check_database(databases=["default"])) == [
-            ("E011", "SQLite is 3.34.1; usage_tracking needs 3.35.", None)
+            ("E011", "SQLite must be 3.35 or later, not 3.34.1.", None)
         ]
         assert told(checks.check_database(databases=["other"])) == []
 
@@ -382,8 +384,8 @@ class TestDatabase:
         )
 
         assert (
-            "?: (usage_tracking.E010) The database 'default' is unknown; usage_tracking needs "
-            "PostgreSQL or SQLite."
+            "?: (usage_tracking.E010) The database 'default' must be PostgreSQL or SQLite, not "
+            "unknown."
         ) in printed
 
 
@@ -404,8 +406,9 @@ class TestOutbox:
         assert told(checks.check_outbox()) == [
             (
                 "W004",
-                "Neither AI_USAGE_OUTBOX nor BASE_DIR is set: events die with their process.",
-                "Set AI_USAGE_OUTBOX to a directory that the site may write.",
+                "Neither AI_USAGE_OUTBOX nor BASE_DIR is set: events are lost if their "
+                "process dies.",
+                "Set AI_USAGE_OUTBOX to a directory that the site can write.",
             )
         ]
 
@@ -416,8 +419,9 @@ class TestOutbox:
                 assert told(checks.check_outbox()) == [
                     (
                         "W005",
-                        f"The outbox {path} cannot be written: events die with their process.",
-                        "Set AI_USAGE_OUTBOX to a directory that the site may write.",
+                        f"The outbox {path} cannot be written: events are lost if their "
+                        "process dies.",
+                        "Set AI_USAGE_OUTBOX to a directory that the site can write.",
                     )
                 ]
 
@@ -428,8 +432,8 @@ class TestOutbox:
         assert told(checks.check_outbox()) == [
             (
                 "W008",
-                "The outbox 'outbox' is relative: a server, a worker and a command that start in "
-                "different directories do not find each other's calls.",
+                "AI_USAGE_OUTBOX must be an absolute path, not 'outbox': a server, a worker and a "
+                "command with different working directories use different outboxes.",
                 "AI_USAGE_OUTBOX = BASE_DIR / 'outbox'",
             )
         ]

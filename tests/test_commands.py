@@ -191,7 +191,7 @@ class TestBrokenSite:
                 "AI_USAGE_SECTION_MAP = ['shop']",
                 "",
                 2,
-                "CommandError: AI_USAGE_SECTION_MAP is ['shop']; it must be of type dict.\n",
+                "CommandError: AI_USAGE_SECTION_MAP must be of type dict, not ['shop'].\n",
             ),
         ],
     )
@@ -227,4 +227,4 @@ class TestBrokenSite:
         ended = manage("usage_today", env=env, directory=tmp_path)
 
         assert (ended.code, ended.out) == (2, "")
-        assert "AI_USAGE_SECTIONS is 7" in ended.err
+        assert "AI_USAGE_SECTIONS must be of type dict or list or tuple, not 7." in ended.err

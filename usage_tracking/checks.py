@@ -1,10 +1,10 @@
-"""System checks: what is wrong with the settings, before it costs a call."""
+"""System checks: find wrong settings before a call is lost."""
 
 from __future__ import annotations
 
 import os
 import zoneinfo
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -24,12 +24,13 @@ from .pricing import PRICE_KINDS, rate_of
 from .system import files, hosting
 
 MIDDLEWARE = "usage_tracking.middleware.AIUsageMiddleware"
-#: Of the checks that connect to no database: what this app's own commands wait for. Those of
-#: other apps are not theirs to stop at, and on Django 6.1 some connect to every database.
+#: The tag of the checks that do not connect to a database. The commands of this app run only these:
+#: checks of other apps need not stop them, and on Django 6.1 some connect to every database.
 TAG = "usage_tracking"
 
 
 def register() -> None:
+    """Register the checks with Django."""
     register_check(check_settings, Tags.compatibility, TAG)
     register_check(check_middleware, Tags.compatibility, TAG)
     register_check(check_database, Tags.database)
@@ -38,7 +39,7 @@ def register() -> None:
 
 
 def check_settings(**_: Any) -> list[CheckMessage]:
-    """Unknown names, wrong types, and values that name something that does not exist."""
+    """Check the settings for unknown names, wrong types and names of what does not exist."""
     messages: list[CheckMessage] = []
     wrong = set()
     for name in sorted(name for name in dir(settings) if name.startswith(conf.PREFIX)):
@@ -47,17 +48,17 @@ def check_settings(**_: Any) -> list[CheckMessage]:
             close = get_close_matches(short, conf.SETTINGS, n=1)
             messages.append(
                 Warning(
-                    f"The setting {name} is not known.",
+                    f"{name} is not a setting of usage_tracking.",
                     hint=f"Did you mean {conf.PREFIX}{close[0]}?" if close else "Remove it.",
                     id="usage_tracking.W001",
                 )
             )
         elif not isinstance(value, conf.SETTINGS[short]):
             wrong.add(short)
-            kinds = " or ".join(kind.__name__ for kind in conf.SETTINGS[short])
+            kinds = " or ".join(map(_type_name, conf.SETTINGS[short]))
             messages.append(
                 Error(
-                    f"{name} is {value!r}; it must be of type {kinds}.",
+                    f"{name} must be of type {kinds}, not {value!r}.",
                     id="usage_tracking.E001",
                 )
             )
@@ -78,12 +79,12 @@ def check_settings(**_: Any) -> list[CheckMessage]:
     if not wrong & {"SECTIONS", "DEFAULT_SECTION", "SECTION_MAP"} and not any(
         message.id == "usage_tracking.E002" for message in messages
     ):
-        messages += _check_section_names()
+        messages += _check_section_lists()
     return messages
 
 
 def check_middleware(**_: Any) -> list[CheckMessage]:
-    """Whether the middleware is there, after the one that knows the user."""
+    """Check that the middleware is installed, and after the one that sets the user."""
     if not conf.enabled():
         return []
     from django.contrib.auth.middleware import AuthenticationMiddleware
@@ -95,7 +96,7 @@ def check_middleware(**_: Any) -> list[CheckMessage]:
         try:
             middleware = import_string(path)
         except ImportError:
-            continue  # Django's own start says it better
+            continue  # Django reports it at the start
         if isinstance(middleware, type) and issubclass(middleware, AIUsageMiddleware):
             ours = position
         if isinstance(middleware, type) and issubclass(middleware, AuthenticationMiddleware):
@@ -103,7 +104,7 @@ def check_middleware(**_: Any) -> list[CheckMessage]:
     if ours is None:
         return [
             Warning(
-                "AIUsageMiddleware is not in MIDDLEWARE: AI calls of requests have no user.",
+                "AIUsageMiddleware is not in MIDDLEWARE: AI calls made in requests have no user.",
                 hint=f'Add "{MIDDLEWARE}" after the authentication middleware.',
                 id="usage_tracking.W002",
             )
@@ -112,8 +113,8 @@ def check_middleware(**_: Any) -> list[CheckMessage]:
         return [
             Warning(
                 f"AIUsageMiddleware is at position {ours} of MIDDLEWARE, before "
-                f"AuthenticationMiddleware at {authentication}.",
-                hint=f'Move "{MIDDLEWARE}" behind it.',
+                f"AuthenticationMiddleware at position {authentication}.",
+                hint=f'Move "{MIDDLEWARE}" after it.',
                 id="usage_tracking.W003",
             )
         ]
@@ -121,7 +122,7 @@ def check_middleware(**_: Any) -> list[CheckMessage]:
 
 
 def check_database(databases: Sequence[str] | None = None, **_: Any) -> list[CheckMessage]:
-    """Whether the database can do what delivery asks of it. Run by `check --database`."""
+    """Check that the database supports what delivery uses. Run by `check --database`."""
     alias = router.db_for_write(AIUsageLog)
     if databases is not None and alias not in databases:
         return []
@@ -129,15 +130,14 @@ def check_database(databases: Sequence[str] | None = None, **_: Any) -> list[Che
     if connection.vendor not in {"postgresql", "sqlite"}:
         return [
             Error(
-                f"The database {alias!r} is {connection.vendor}; usage_tracking needs PostgreSQL "
-                "or SQLite.",
+                f"The database {alias!r} must be PostgreSQL or SQLite, not {connection.vendor}.",
                 id="usage_tracking.E010",
             )
         ]
     if connection.vendor == "sqlite" and connection.Database.sqlite_version_info < (3, 35):
         return [
             Error(
-                f"SQLite is {connection.Database.sqlite_version}; usage_tracking needs 3.35.",
+                f"SQLite must be 3.35 or later, not {connection.Database.sqlite_version}.",
                 id="usage_tracking.E011",
             )
         ]
@@ -145,7 +145,7 @@ def check_database(databases: Sequence[str] | None = None, **_: Any) -> list[Che
 
 
 def check_outbox(**_: Any) -> list[CheckMessage]:
-    """Whether events survive the death of a process, and of its disk."""
+    """Check that events survive the end of a process, and the loss of its disk."""
     if not conf.enabled() or outbox.inline():
         return []
     directory = conf.outbox()
@@ -155,7 +155,7 @@ def check_outbox(**_: Any) -> list[CheckMessage]:
 def _check_platform(directory: Path | None) -> Iterator[CheckMessage]:
     if not conf.wait() and (risk := hosting.risk(directory)):
         yield Warning(
-            f"Calls that are not in the database yet may go away with their process: {risk}.",
+            f"Calls that are not in the database yet may be lost with their process: {risk}.",
             hint=hosting.REMEDY,
             id="usage_tracking.W010",
         )
@@ -165,8 +165,9 @@ def _check_directory(directory: Path | None) -> list[CheckMessage]:
     if directory is None:
         return [
             Warning(
-                "Neither AI_USAGE_OUTBOX nor BASE_DIR is set: events die with their process.",
-                hint="Set AI_USAGE_OUTBOX to a directory that the site may write.",
+                "Neither AI_USAGE_OUTBOX nor BASE_DIR is set: events are lost if their process "
+                "dies.",
+                hint="Set AI_USAGE_OUTBOX to a directory that the site can write.",
                 id="usage_tracking.W004",
             )
         ]
@@ -174,8 +175,8 @@ def _check_directory(directory: Path | None) -> list[CheckMessage]:
     if not _is_writable_directory(existing):
         return [
             Warning(
-                f"The outbox {directory} cannot be written: events die with their process.",
-                hint="Set AI_USAGE_OUTBOX to a directory that the site may write.",
+                f"The outbox {directory} cannot be written: events are lost if their process dies.",
+                hint="Set AI_USAGE_OUTBOX to a directory that the site can write.",
                 id="usage_tracking.W005",
             )
         ]
@@ -190,8 +191,8 @@ def _check_directory(directory: Path | None) -> list[CheckMessage]:
     if not directory.is_absolute():
         return [
             Warning(
-                f"The outbox {str(directory)!r} is relative: a server, a worker and a command that "
-                "start in different directories do not find each other's calls.",
+                f"AI_USAGE_OUTBOX must be an absolute path, not {str(directory)!r}: a server, a "
+                "worker and a command with different working directories use different outboxes.",
                 hint=f"AI_USAGE_OUTBOX = BASE_DIR / {str(directory)!r}",
                 id="usage_tracking.W008",
             )
@@ -200,23 +201,23 @@ def _check_directory(directory: Path | None) -> list[CheckMessage]:
 
 
 def check_tenants(**_: Any) -> list[CheckMessage]:
-    """Whether usage has the users of its own tenant beside it, where tenants have schemas."""
+    """Check that tables of users and usage are in the same schema, if tenants have schemas."""
     if not conf.enabled():
         return []
     user_app = apps.get_app_config(get_user_model()._meta.app_label)
     ours = apps.get_app_config(AIUsageLog._meta.app_label)
     for setting, named in _apps_of_tenants():
-        has_users, has_usage = _names(named, user_app), _names(named, ours)
+        has_users, has_usage = _lists(named, user_app), _lists(named, ours)
         apart = places.users_are_apart()
         if has_users and (apart or not has_usage):
-            what, hint = f"and not {ours.name!r}", f"Add {ours.name!r} to {setting}."
+            what, hint = f"but not {ours.name!r}", f"Add {ours.name!r} to {setting}."
             if apart:
-                what = f"and DATABASE_ROUTERS name another database for {ours.name!r}"
-                hint = f"Let DATABASE_ROUTERS name the users' database for {ours.name!r}."
+                what = f"and DATABASE_ROUTERS choose another database for {ours.name!r}"
+                hint = f"Let DATABASE_ROUTERS choose the users' database for {ours.name!r}."
             return [
                 Error(
-                    f"{setting} has {user_app.name!r} {what}: the usage of all tenants would be in "
-                    "one table, where one key stands for many users. Calls are recorded without "
+                    f"{setting} has {user_app.name!r} {what}: the usage of all tenants is in one "
+                    "table, where one primary key means many users. Calls are recorded without "
                     "their user.",
                     hint=hint,
                     id="usage_tracking.E014",
@@ -226,7 +227,7 @@ def check_tenants(**_: Any) -> list[CheckMessage]:
 
 
 def _apps_of_tenants() -> Iterator[tuple[str, Sequence[str]]]:
-    """The apps with tables in each tenant's schema, by the settings that name them.
+    """Yield each setting that lists apps with tables in every tenant's schema, and its value.
 
     https://django-tenants.readthedocs.io/en/latest/install.html
     https://django-pgschemas.readthedocs.io/en/latest/basic/
@@ -245,7 +246,7 @@ def _apps_of_tenants() -> Iterator[tuple[str, Sequence[str]]]:
                 yield f"TENANTS[{name!r}]['APPS']", kind.get("APPS", ())
 
 
-def _names(named: Sequence[str], config: AppConfig) -> bool:
+def _lists(named: Sequence[str], config: AppConfig) -> bool:
     return bool({config.name, f"{type(config).__module__}.{type(config).__name__}"} & set(named))
 
 
@@ -270,16 +271,15 @@ def _check_sections() -> Iterator[CheckMessage]:
             )
 
 
-def _check_section_names() -> Iterator[CheckMessage]:
+def _check_section_lists() -> Iterator[CheckMessage]:
     sections = conf.sections()
     named = {"AI_USAGE_DEFAULT_SECTION": conf.default_section()}
     named |= {f"AI_USAGE_SECTION_MAP[{key!r}]": code for key, code in conf.section_map().items()}
     for place, code in named.items():
         if code not in sections:
-            close = get_close_matches(str(code), sections, n=1)
             yield Warning(
-                f"{place} is {code!r}, which is not in AI_USAGE_SECTIONS.",
-                hint=f"Did you mean {close[0]!r}?" if close else "Add it there.",
+                f"{place} must be in AI_USAGE_SECTIONS, not {code!r}.",
+                hint=_did_you_mean(code, sections) or "Add it there.",
                 id="usage_tracking.W006",
             )
 
@@ -297,10 +297,9 @@ def _check_capture() -> Iterator[CheckMessage]:
         return
     for name in wanted:
         if name not in capture.TRANSPORTS:
-            close = get_close_matches(str(name), capture.TRANSPORTS, n=1)
             yield Warning(
-                f"AI_USAGE_CAPTURE names {name!r}, which is no transport.",
-                hint=f"Did you mean {close[0]!r}?" if close else _choices(capture.TRANSPORTS),
+                f"AI_USAGE_CAPTURE has {name!r}, which is not a transport.",
+                hint=_did_you_mean(name, capture.TRANSPORTS) or _choices(capture.TRANSPORTS),
                 id="usage_tracking.W007",
             )
 
@@ -309,8 +308,8 @@ def _check_gateways() -> Iterator[CheckMessage]:
     for place, provider in conf.gateways().items():
         if "://" in str(place) or not all(isinstance(name, str) for name in (place, provider)):
             yield Error(
-                f"AI_USAGE_GATEWAYS has {place!r}: {provider!r}; it maps host[:port][/prefix], "
-                "without a scheme, to the name of a provider.",
+                "AI_USAGE_GATEWAYS must map host[:port][/prefix], without a scheme, to the name of "
+                f"a provider, not {place!r} to {provider!r}.",
                 hint='For example {"llm.example.com/openai": "openai"}.',
                 id="usage_tracking.E005",
             )
@@ -319,20 +318,19 @@ def _check_gateways() -> Iterator[CheckMessage]:
 def _check_paths() -> Iterator[CheckMessage]:
     if not conf.paths():
         return
-    from .formats import READERS  # a start without such paths need not wait for them
+    from .formats import READERS  # imported only if needed, for a fast start
 
     for path, wire_format in conf.paths().items():
         if wire_format not in READERS:
-            close = get_close_matches(str(wire_format), READERS, n=1)
             yield Error(
-                f"AI_USAGE_PATHS[{path!r}] is {wire_format!r}, which is no wire format.",
-                hint=f"Did you mean {close[0]!r}?" if close else _choices(READERS),
+                f"AI_USAGE_PATHS[{path!r}] must be a wire format, not {wire_format!r}.",
+                hint=_did_you_mean(wire_format, READERS) or _choices(READERS),
                 id="usage_tracking.E007",
             )
         if not str(path).startswith(("/", ":")):
             yield Error(
-                f"AI_USAGE_PATHS has the path {path!r}; it must be how a URL's path ends, from a "
-                "slash or a colon on.",
+                "A path in AI_USAGE_PATHS must be the end of a URL path that starts with a slash "
+                f"or a colon, not {path!r}.",
                 hint='For example {"/llm/answer": "openai.chat"}.',
                 id="usage_tracking.E008",
             )
@@ -341,7 +339,7 @@ def _check_paths() -> Iterator[CheckMessage]:
 def _check_stream_usage() -> Iterator[CheckMessage]:
     if conf.stream_usage() not in {"unknown", "request"}:
         yield Error(
-            f"AI_USAGE_STREAM_USAGE is {conf.stream_usage()!r}; it must be 'unknown' or 'request'.",
+            f"AI_USAGE_STREAM_USAGE must be 'unknown' or 'request', not {conf.stream_usage()!r}.",
             id="usage_tracking.E009",
         )
 
@@ -350,7 +348,7 @@ def _check_wait() -> Iterator[CheckMessage]:
     value = getattr(settings, f"{conf.PREFIX}WAIT", 0)
     if isinstance(value, bool) or not 0 <= value <= conf.LONGEST_WAIT:
         yield Error(
-            f"AI_USAGE_WAIT is {value!r}; it must be seconds, from 0 to {conf.LONGEST_WAIT:.0f}.",
+            f"AI_USAGE_WAIT must be from 0 to {conf.LONGEST_WAIT:.0f} seconds, not {value!r}.",
             hint=hosting.REMEDY,
             id="usage_tracking.E015",
         )
@@ -365,8 +363,8 @@ def _check_prices() -> Iterator[CheckMessage]:
             or any(rate_of(price) is None for price in prices.values())
         ):
             yield Error(
-                f"AI_USAGE_PRICES[{model!r}] is {prices!r}; it must be a dict of "
-                f"{', '.join(PRICE_KINDS)} to USD per million tokens.",
+                f"AI_USAGE_PRICES[{model!r}] must be a dict of {', '.join(PRICE_KINDS)} to USD per "
+                f"million tokens, not {prices!r}.",
                 id="usage_tracking.E006",
             )
 
@@ -374,14 +372,14 @@ def _check_prices() -> Iterator[CheckMessage]:
 def _check_scanner_extra() -> Iterator[CheckMessage]:
     if not conf.scanner_extra():
         return
-    from .scanner.catalog import CatalogError, load  # a start without such files need not wait
+    from .scanner.catalog import CatalogError, load  # imported only if needed, for a fast start
 
     try:
         load(tuple(map(str, conf.scanner_extra())))
     except CatalogError as error:
         yield Error(
             f"AI_USAGE_SCANNER_EXTRA: {error}.",
-            hint="docs/scanner.md says what such a file holds.",
+            hint="See docs/scanner.md for the format of the file.",
             id="usage_tracking.E012",
         )
 
@@ -390,10 +388,19 @@ def _check_scanner_trackers() -> Iterator[CheckMessage]:
     for name in conf.scanner_trackers():
         if not str(name).isidentifier():
             yield Error(
-                f"AI_USAGE_SCANNER_TRACKERS has {name!r}, which is no name of a function.",
-                hint='Without the module: "bill_tokens".',
+                f"AI_USAGE_SCANNER_TRACKERS has {name!r}, which is not a valid function name.",
+                hint='Omit the module, for example "bill_tokens".',
                 id="usage_tracking.E013",
             )
+
+
+def _type_name(kind: type) -> str:
+    return "None" if kind is type(None) else kind.__name__
+
+
+def _did_you_mean(text: object, names: Iterable[str]) -> str:
+    close = get_close_matches(str(text), names, n=1)
+    return f"Did you mean {close[0]!r}?" if close else ""
 
 
 def _choices(names: Mapping[str, Any]) -> str:

@@ -1,7 +1,4 @@
-"""For the tests of a site: the AI calls that a block makes, without a database.
-
-`docs/testing.md` says how to use it.
-"""
+"""Capture AI calls in a site's tests, without a database. See `docs/testing.md`."""
 
 from __future__ import annotations
 
@@ -17,15 +14,15 @@ from .pricing import price
 
 @contextmanager
 def captured_ai_usage() -> Iterator[list[UsageEvent]]:
-    """Yields a list that gets each AI call made in the block, as soon as the call has ended.
+    """Yield a list that receives each AI call made in the block, as soon as the call ends.
 
-    It has the calls of all threads and tasks, whether captured or recorded by hand. The attributes
-    of a call include `section`, `user_id` (text), `username`, `provider`, `model_name`,
+    The list has the calls of all threads and tasks, whether captured or recorded manually. The
+    attributes of a call include `section`, `user_id` (text), `username`, `provider`, `model_name`,
     `prompt_tokens`, `completion_tokens`, `total_tokens`, `cost` (Decimal in USD), `success`,
-    `error_message` and `metadata`; None stands for what is unknown. If more is learned about a call
-    later, the list gets the new version in the place of the old one.
+    `error_message` and `metadata`; None means unknown. If a later event has more data about a
+    call, the new version replaces the old one in the list.
 
-    Needs no database. With `AI_USAGE_ENABLED = False` the list stays empty.
+    This needs no database. With `AI_USAGE_ENABLED = False` the list stays empty.
     """
     calls: list[UsageEvent] = []
 
@@ -33,7 +30,7 @@ def captured_ai_usage() -> Iterator[list[UsageEvent]]:
     def see(event: UsageEvent) -> None:
         position = next((n for n, call in enumerate(calls) if call.id == event.id), None)
         if position is None and event.revision:
-            return  # about a call from before the block
+            return  # an update of a call made before the block
         if position is not None and event.completes:
             event = calls[position].completed(event)
         if event.cost is None:

@@ -328,7 +328,7 @@ class TestBrokenSite:
         assert problems() == [
             (
                 "check_w002",
-                "AIUsageMiddleware is not in MIDDLEWARE: AI calls of requests have no user.",
+                "AIUsageMiddleware is not in MIDDLEWARE: AI calls made in requests have no user.",
                 f'Add "{OURS}" after the authentication middleware.',
             )
         ]
@@ -340,8 +340,8 @@ class TestBrokenSite:
             (
                 "check_w003",
                 "AIUsageMiddleware is at position 0 of MIDDLEWARE, before "
-                "AuthenticationMiddleware at 1.",
-                f'Move "{OURS}" behind it.',
+                "AuthenticationMiddleware at position 1.",
+                f'Move "{OURS}" after it.',
             )
         ]
 
@@ -397,7 +397,7 @@ class TestBrokenSite:
         assert problems() == [
             (
                 "check_w001",
-                "The setting AI_USAGE_GATEWAY is not known.",
+                "AI_USAGE_GATEWAY is not a setting of usage_tracking.",
                 "Did you mean AI_USAGE_GATEWAYS?",
             )
         ]
@@ -558,8 +558,9 @@ class TestBrokenSite:
 
         assert (
             "check_w005",
-            f"The outbox {tmp_path / 'file'} cannot be written: events die with their process.",
-            "Set AI_USAGE_OUTBOX to a directory that the site may write.",
+            f"The outbox {tmp_path / 'file'} cannot be written: events are lost if "
+            "their process dies.",
+            "Set AI_USAGE_OUTBOX to a directory that the site can write.",
         ) in problems()
 
     @pytest.mark.process  # of the test of locks
@@ -807,7 +808,7 @@ class TestOutput:
         assert code == 1
         assert out.endswith(
             "\n❌ Problems:\n"
-            "  ❌ The setting AI_USAGE_GATEWAY is not known.\n"
+            "  ❌ AI_USAGE_GATEWAY is not a setting of usage_tracking.\n"
             "     Fix: Did you mean AI_USAGE_GATEWAYS?\n"
         )
         assert err == "1 problem found.\n"
@@ -819,7 +820,7 @@ class TestOutput:
 
         assert diagnose("-v", "0") == (
             1,
-            "❌ The setting AI_USAGE_GATEWAY is not known.\n"
+            "❌ AI_USAGE_GATEWAY is not a setting of usage_tracking.\n"
             "   Fix: Did you mean AI_USAGE_GATEWAYS?\n",
             "1 problem found.\n",
         )

@@ -80,7 +80,7 @@ def test_platform_and_disk_decide(environ: dict[str, str], directory: str, is_to
 def test_memory_goes_with_the_process_everywhere() -> None:
     assert hosting.risk(None, {}) == ""
     assert hosting.risk(None, POD) == (
-        "this is Kubernetes (KUBERNETES_SERVICE_HOST is set), and they are in memory"
+        "this is Kubernetes (KUBERNETES_SERVICE_HOST is set), and the calls are in memory"
     )
 
 
@@ -104,7 +104,7 @@ def test_check_names_the_line_to_add(
     (told,) = checks.check_outbox()
     assert (told.id, told.msg, told.hint) == (
         "usage_tracking.W010",
-        "Calls that are not in the database yet may go away with their process: this is Heroku "
+        "Calls that are not in the database yet may be lost with their process: this is Heroku "
         f"(DYNO is set), and {tmp_path / 'outbox'} is on a file system of type overlay.",
         "AI_USAGE_WAIT = 0.25",
     )

@@ -1,7 +1,7 @@
-"""Where the site runs: whether its disk, and with it the outbox, outlives a process.
+"""Detect platforms on which the disk, and with it the outbox, may not outlive a process.
 
-On some platforms a process is frozen or removed together with its disk. `AI_USAGE_WAIT` then has
-each call committed to the database before the answer to the visitor ends.
+Some platforms freeze a process, or remove it together with its disk. With `AI_USAGE_WAIT`, each
+call is committed to the database before the response to the visitor ends.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class Platform:
-    """A platform on which a disk may go away with the process that wrote to it."""
+    """A platform that may remove a disk together with the process that wrote to it."""
 
     name: str
-    #: An environment variable that it sets in every process.
+    #: An environment variable that the platform sets in every process.
     variable: str
-    #: Whether its machines have a disk that outlives a process, if one asks for it.
+    #: Whether the site can have a disk that outlives a process.
     has_volumes: bool
 
 
-#: The first whose variable is set. Google and AWS run several of these on one another.
+#: The first platform whose variable is set counts: Google and AWS run some of these on others.
 PLATFORMS = (
-    # Knative's services have it too. https://docs.cloud.google.com/run/docs/container-contract
+    # Also set for services of Knative. https://docs.cloud.google.com/run/docs/container-contract
     Platform("Cloud Run", "K_SERVICE", has_volumes=False),
     Platform("Cloud Run", "CLOUD_RUN_JOB", has_volumes=False),
     # https://docs.cloud.google.com/appengine/docs/standard/python3/runtime
@@ -49,26 +49,26 @@ PLATFORMS = (
     Platform("Kubernetes", "KUBERNETES_SERVICE_HOST", has_volumes=True),
 )
 
-#: The layers and the memory of a container, which go with it.
+#: File systems of container layers and of memory, which are removed with the container.
 _OF_CONTAINER = frozenset({"aufs", "overlay", "ramfs", "rootfs", "squashfs", "tmpfs"})
-#: Disks of other machines.
+#: File systems of other machines.
 _OF_NETWORK = re.compile(r"nfs4?|cifs|smb3|ceph|glusterfs|lustre|fuse\..+")
-#: The setting that has calls committed before the answer ends.
+#: The setting that has calls committed before the response ends.
 REMEDY = "AI_USAGE_WAIT = 0.25"
 _MOUNTS = Path("/proc/self/mountinfo")
 
 
 def risk(directory: Path | None, environ: Mapping[str, str] = os.environ) -> str:
-    """Say why events in `directory` may go away with their process, "" if nothing says so.
+    """Return why events in `directory` may be lost with their process, "" if no reason is known.
 
-    None stands for memory. Knows the platforms of this module only.
+    Only the platforms of this module are known. None stands for memory.
     """
     platform = next((each for each in PLATFORMS if environ.get(each.variable)), None)
     if platform is None:
         return ""
     this_is = f"this is {platform.name} ({platform.variable} is set)"
     if directory is None:
-        return f"{this_is}, and they are in memory"
+        return f"{this_is}, and the calls are in memory"
     filesystem = filesystem_of(directory)
     if platform.has_volumes:
         is_kept = bool(filesystem) and filesystem not in _OF_CONTAINER
@@ -80,12 +80,12 @@ def risk(directory: Path | None, environ: Mapping[str, str] = os.environ) -> str
 
 
 def filesystem_of(directory: Path) -> str:
-    """Return the type of the file system under `directory`, which need not exist yet.
+    """Return the type of the file system of `directory`, which need not exist; "" if unknown.
 
-    "" where the system does not say. https://man7.org/linux/man-pages/man5/proc_pid_mountinfo.5.html
+    https://man7.org/linux/man-pages/man5/proc_pid_mountinfo.5.html
     """
     try:
-        # Names of directories are bytes.
+        # Directory names may be any bytes.
         lines = os.fsdecode(_MOUNTS.read_bytes()).split("\n")
         path = os.path.realpath(directory)
     except OSError:
@@ -97,7 +97,7 @@ def filesystem_of(directory: Path) -> str:
         if len(fields) < 5 or not after:
             continue
         mount = re.sub(r"\\([0-7]{3})", lambda octal: chr(int(octal[1], 8)), fields[4])
-        # Of two on one place the later hides the other.
+        # Of two mounts at one path, the later hides the other.
         if len(mount) >= longest and (path + "/").startswith(mount.rstrip("/") + "/"):
             found, longest = after.split(" ")[0], len(mount)
     return found

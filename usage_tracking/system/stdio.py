@@ -1,4 +1,4 @@
-"""Standard output and error that outlive their reader, as after `| head`."""
+"""Keep a program running if the reader of its output leaves, as after `| head`."""
 
 from __future__ import annotations
 
@@ -14,9 +14,13 @@ from typing import Any, TextIO, cast
 def guarded() -> Iterator[None]:
     """Keep a closed pipe from stopping the program while the block runs.
 
-    Output that cannot be written is dropped, so that the program finishes its work and its exit
-    code says what it found. Raises `OutputError` at the end if the reason was not a closed pipe.
-    Only for a process of our own: a file descriptor that fails leads to `os.devnull` from then on.
+    Output that cannot be written is dropped, so the program finishes its work and keeps its exit
+    code. Use this only in a process of our own: a file descriptor that fails is redirected to
+    `os.devnull` for the rest of the process.
+
+    Raises:
+        OutputError: At the end, if the output could not be written for a reason other than a
+            closed pipe.
     """
     before = sys.stdout, sys.stderr
     sys.stdout, sys.stderr = _guard(before[0]), _guard(before[1])
@@ -33,12 +37,12 @@ def guarded() -> Iterator[None]:
 
 
 def is_closed(stream: Any) -> bool:
-    """Whether the reader of `stream`, guarded and just flushed, has gone."""
+    """Return whether the reader of `stream`, which is guarded and just flushed, has left."""
     return _error(stream) is not None
 
 
 class OutputError(Exception):
-    """The message is for the user of a command."""
+    """The output cannot be written. The message is for the user of a command."""
 
 
 class _Guarded(io.FileIO):
@@ -49,21 +53,21 @@ class _Guarded(io.FileIO):
             return super().write(data)
         except OSError as error:
             self.error = error
-            # Other streams of this descriptor, as those of loggers, would meet the same error.
+            # Other streams of this descriptor, such as those of loggers, would fail too.
             with open(os.devnull, "wb") as nowhere:
                 os.dup2(nowhere.fileno(), self.fileno())
             return super().write(data)
 
 
 def _guard(stream: TextIO | None) -> TextIO:
-    if stream is None:  # its descriptor was closed before the process began
+    if stream is None:  # its descriptor was closed when the process started
         return open(os.devnull, "w")
     with suppress(OSError):
         stream.flush()
     try:
         raw = _Guarded(stream.fileno(), "w", closefd=False)
     except (AttributeError, OSError):
-        return stream  # no file of the operating system
+        return stream  # not a file of the operating system
     standard = cast(io.TextIOWrapper, stream)
     return io.TextIOWrapper(
         io.BufferedWriter(raw),
