@@ -407,7 +407,7 @@ def test_guide_works_with_data_on_a_fresh_database_and_backwards(
     back, again = dumps(printed)
     assert back == before
     assert again == renamed
-    assert "columns of chat_costs left out: mood\n1 rows read, 1 imported" in printed
+    assert "columns of chat_costs skipped: mood\n1 rows read, 1 imported" in printed
     assert "\n32 8\n" in printed
 
     site.drop()
@@ -626,7 +626,7 @@ class TestOtherOrders:
                 f"CommandError: zz_costs.{migration} cannot be applied: its operation "
                 '"[^"]*" changes the table ai_usage_(log|tracking) of usage_tracking. '
                 r'Nothing was migrated. Add run_before = \[\("usage_tracking", "0001_ai_usage"\)\] '
-                "to the migration that gives your own table another name.",
+                "to the migration that renames your own table.",
                 printed,
             )
         site.edit_migration()

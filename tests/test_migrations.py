@@ -81,7 +81,7 @@ with connection.cursor() as cursor:
         assert printed == (
             "usage_tracking cannot create ai_usage_log: a table of this name exists. "
             "Rename it: ALTER TABLE ai_usage_log RENAME TO old_ai_usage_log.\n"
-            "Then migrate again. docs/migrating.md has the steps.\n"
+            "Then migrate again. See docs/migrating.md for the steps.\n"
             "['ai_usage_log']\n['ai_usage_log', 'ai_usage_tracking']\n[(42,)]\n"
         )
 
@@ -121,7 +121,7 @@ print(tables())
                 if sqlite
                 else "Rename it: ALTER INDEX ai_usage_log_day RENAME TO old_ai_usage_log_day."
             ),
-            "Then migrate again. docs/migrating.md has the steps.",
+            "Then migrate again. See docs/migrating.md for the steps.",
             "['ai_usage_log', 'ai_usage_tracking']",
         ]
         assert printed.splitlines() == expected

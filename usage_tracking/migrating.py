@@ -1,8 +1,8 @@
-"""Keep the two tables, and tables of a site's own that have their names, from each other.
+"""Protect the two tables, and a site's own tables of the same names, from each other.
 
-`0001_ai_usage` refuses to run while a name that it needs is taken. Afterwards no migration of
-another app touches the two tables: the old migrations of a site's own tracker, written for its own
-`ai_usage_log`, would drop or alter the new one.
+`0001_ai_usage` refuses to run while a name that it needs is taken. After that, no migration of
+another app may change the two tables. Otherwise the old migrations of a site's own tracker, written
+for its own `ai_usage_log`, would drop or alter the new table.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ LABEL = "usage_tracking"
 FIRST = (LABEL, "0001_ai_usage")
 TABLES = ("ai_usage_log", "ai_usage_tracking")
 RUN_BEFORE = f"run_before = [{FIRST!r}]".replace("'", '"')
-_GUIDE = "docs/migrating.md has the steps."
+_GUIDE = "See docs/migrating.md for the steps."
 
-#: Operations that change no table.
+#: Operations that do not change a table.
 _NO_SQL = (operations.AlterModelOptions, operations.AlterModelManagers)
 
 _TAKEN = {
@@ -42,7 +42,9 @@ _TAKEN = {
         WHERE lower(name) IN ({names}) ORDER BY type = 'index', name
     """,
 }
+#: Attributes of an operation on a model that hold its name.
 _NAMES = ("name", "old_name", "new_name")
+#: PostgreSQL's `pg_class.relkind`: https://www.postgresql.org/docs/current/catalog-pg-class.html
 _KINDS = {
     "r": "table",
     "p": "table",
@@ -57,9 +59,12 @@ _KINDS = {
 
 
 def refuse_taken_names(apps: Any, schema_editor: Any, indexes: Sequence[str]) -> None:
-    """Raise CommandError if a table or an index in the way has the name of one of ours.
+    """Refuse to migrate if a table or an index has the name of one of ours. Changes nothing.
 
-    Only names in the schema that new tables go to are in the way. Nothing is changed.
+    Only names in the schema of new tables count.
+
+    Raises:
+        CommandError: A name is taken. The message explains how to free it.
     """
     connection = schema_editor.connection
     names = [*TABLES, *indexes]
@@ -93,11 +98,13 @@ def _reason(vendor: str, models: dict[str, str], name: str, kind: str, owner: st
 
 
 def protect_tables(*, using: str, plan: Iterable[tuple[Migration, bool]] = (), **_: Any) -> None:
-    """Raise CommandError if a migration of another app would change one of the two tables.
+    """Refuse a plan in which a migration of another app would change one of the two tables.
 
-    The same if one would drop a table of the site's own, with rows, to make way for ours.
+    Also refuse to drop a site's own table that has one of their names, if it has rows. This is a
+    receiver of `pre_migrate`, so nothing has been migrated yet.
 
-    Receives `pre_migrate`, so nothing has been migrated yet.
+    Raises:
+        CommandError: The plan is refused. The message explains how to change it.
     """
     steps = {
         (migration.app_label, migration.name): _Step(migration, backwards)
@@ -153,7 +160,7 @@ def _refuse(
         raise CommandError(
             f"{name} would drop your own table {table}, which has rows, before usage_tracking "
             "creates its table of this name. Nothing was migrated. To keep the rows, do not delete "
-            f"the model; {_GUIDE} To drop them, run `migrate {step.migration.app_label}` first."
+            f"the model. {_GUIDE} To drop them, run `migrate {step.migration.app_label}` first."
         )
 
 
@@ -162,10 +169,10 @@ def _remedy(step: _Step, *, applied: bool) -> str:
         return f"Run `migrate {LABEL} zero` first, which drops the tables of usage_tracking."
     if applied:
         return (
-            "If your own table had this name and you renamed it by SQL, record the migration that "
-            "renames it as applied."
+            "If your own table had this name and you renamed it with SQL, record the migration "
+            "that renames it as applied."
         )
-    return f"Add {RUN_BEFORE} to the migration that gives your own table another name."
+    return f"Add {RUN_BEFORE} to the migration that renames your own table."
 
 
 def _has_rows(connection: Any, table: str) -> bool:
@@ -177,7 +184,7 @@ def _has_rows(connection: Any, table: str) -> bool:
 
 
 def _in_order(loader: MigrationLoader) -> list[Migration]:
-    """All migrations, as Django orders them."""
+    """Return all migrations in the order in which Django applies them."""
     keys = (key for leaf in loader.graph.leaf_nodes() for key in loader.graph.forwards_plan(leaf))
     return [loader.graph.nodes[key] for key in dict.fromkeys(keys)]
 
@@ -185,7 +192,7 @@ def _in_order(loader: MigrationLoader) -> list[Migration]:
 def _touched(
     todo: Iterable[Operation], label: str, state: ProjectState
 ) -> list[tuple[Operation, str, str]]:
-    """The operations on our table names, with model and table; they also change `state`."""
+    """Apply `todo` to `state`; return the operations on our table names, with model and table."""
     found = []
     for operation in todo:
         if isinstance(operation, operations.SeparateDatabaseAndState):
@@ -195,7 +202,7 @@ def _touched(
         before = _tables(state, label)
         operation.state_forwards(label, state)
         after = _tables(state, label)
-        # An operation on a field or an index has that one's `name` beside its `model_name`.
+        # If an operation has a `model_name`, its `name` is that of a field or an index.
         attributes = ("model_name",) if hasattr(operation, "model_name") else _NAMES
         models = [str(getattr(operation, name, "")).lower() for name in attributes]
         if not isinstance(operation, _NO_SQL):
@@ -209,7 +216,7 @@ def _touched(
 
 
 def _tables(state: ProjectState, label: str) -> dict[str, str]:
-    """Model of this app → its table, of those whose tables Django changes."""
+    """Return the models of an app whose tables Django changes, with their tables."""
     return {
         name: model.options.get("db_table") or f"{label}_{name}"
         for (app, name), model in state.models.items()
