@@ -107,8 +107,7 @@ class _Parsed:
 def inspect(table: str, renamed: Mapping[str, str], *, using: str) -> Source:
     """Map the columns of `table` to fields.
 
-    Args:
-        renamed: Column → one of `FIELDS`. Other columns are read if they have the name of a field.
+    `renamed` maps columns to `FIELDS`. Other columns are read if they have the name of a field.
 
     Raises:
         UnusableTableError: There is no such table or column, or a required field has no column.
