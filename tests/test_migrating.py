@@ -725,7 +725,7 @@ class TestRefusals:
         ],
     )
     def test_refusal_says_what_to_do(self, backwards, applied, remedy):
-        step = migrating._Step(Migration("0002_more", "tracking"), backwards, ours=True)
+        step = migrating._PlannedMigration(Migration("0002_more", "tracking"), backwards, ours=True)
 
         with pytest.raises(CommandError, match=remedy) as refused:
             migrating._refuse(step, self.LOG, "ai_usage_log", connection, applied=applied)
@@ -734,7 +734,7 @@ class TestRefusals:
 
     def test_table_with_rows_is_not_dropped(self):
         make_user()
-        step = migrating._Step(Migration("0002_away", "tracking"), backwards=False)
+        step = migrating._PlannedMigration(Migration("0002_away", "tracking"), backwards=False)
         gone = operations.DeleteModel("Log")
 
         with pytest.raises(CommandError, match="would drop your own table auth_user"):

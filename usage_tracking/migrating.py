@@ -106,37 +106,37 @@ def protect_tables(*, using: str, plan: Iterable[tuple[Migration, bool]] = (), *
     Raises:
         CommandError: The plan is refused. The message explains how to change it.
     """
-    steps = {
-        (migration.app_label, migration.name): _Step(migration, backwards)
+    plan_by_key = {
+        (migration.app_label, migration.name): _PlannedMigration(migration, backwards)
         for migration, backwards in plan
     }
-    if all(label == LABEL for label, _name in steps) or not (
+    if all(label == LABEL for label, _name in plan_by_key) or not (
         router.allow_migrate(using, LABEL, model_name="aiusagelog")
     ):
         return
     connection = connections[using]
     loader = MigrationLoader(connection)
     applied = FIRST in loader.applied_migrations
-    if not applied and FIRST not in steps:
+    if not applied and FIRST not in plan_by_key:
         return
     ours = applied
-    for key, step in steps.items():
+    for key, planned in plan_by_key.items():
         if key == FIRST:
-            ours = not step.backwards
-        step.ours = ours
+            ours = not planned.backwards
+        planned.ours = ours
     state = ProjectState(real_apps=loader.unmigrated_apps)
     for migration in _in_order(loader):
         key = migration.app_label, migration.name
-        if key in steps and key[0] != LABEL:
+        if key in plan_by_key and key[0] != LABEL:
             for operation, model, table in _touched(migration.operations, key[0], state):
                 if router.allow_migrate(using, key[0], model_name=model):
-                    _refuse(steps[key], operation, table, connection, applied=applied)
-        elif key in steps or key in loader.applied_migrations:
+                    _refuse(plan_by_key[key], operation, table, connection, applied=applied)
+        elif key in plan_by_key or key in loader.applied_migrations:
             state = migration.mutate_state(state, preserve=False)
 
 
 @dataclass(slots=True)
-class _Step:
+class _PlannedMigration:
     """A migration of the plan."""
 
     migration: Migration
@@ -146,26 +146,26 @@ class _Step:
 
 
 def _refuse(
-    step: _Step, operation: Operation, table: str, connection: Any, *, applied: bool
+    planned: _PlannedMigration, operation: Operation, table: str, connection: Any, *, applied: bool
 ) -> None:
-    name = f"{step.migration.app_label}.{step.migration.name}"
-    if step.ours:
+    name = f"{planned.migration.app_label}.{planned.migration.name}"
+    if planned.ours:
         raise CommandError(
-            f"{name} cannot be {'unapplied' if step.backwards else 'applied'}: its operation "
+            f"{name} cannot be {'unapplied' if planned.backwards else 'applied'}: its operation "
             f'"{operation.describe()}" changes the table {table} of usage_tracking. '
-            f"Nothing was migrated. {_remedy(step, applied=applied)} {_GUIDE}"
+            f"Nothing was migrated. {_remedy(planned, applied=applied)} {_GUIDE}"
         )
-    is_drop = isinstance(operation, operations.DeleteModel) and not step.backwards
+    is_drop = isinstance(operation, operations.DeleteModel) and not planned.backwards
     if is_drop and _has_rows(connection, table):
         raise CommandError(
             f"{name} would drop your own table {table}, which has rows, before usage_tracking "
             "creates its table of this name. Nothing was migrated. To keep the rows, do not delete "
-            f"the model. {_GUIDE} To drop them, run `migrate {step.migration.app_label}` first."
+            f"the model. {_GUIDE} To drop them, run `migrate {planned.migration.app_label}` first."
         )
 
 
-def _remedy(step: _Step, *, applied: bool) -> str:
-    if step.backwards:
+def _remedy(planned: _PlannedMigration, *, applied: bool) -> str:
+    if planned.backwards:
         return f"Run `migrate {LABEL} zero` first, which drops the tables of usage_tracking."
     if applied:
         return (

@@ -162,7 +162,7 @@ class TestPrune:
         assert run_command("prune_ai_usage", "--keep-days", "2", "--unattributed").out == (
             "4 rows of days before 2026-03-12 removed\n"
             "2 calls without a user (460 tokens, $2.50) among them "
-            "are lost from the global figures\n"
+            "are lost from the global totals\n"
         )
         assert AIUsageLog.objects.filter(user=None).count() == 3
 
@@ -170,7 +170,7 @@ class TestPrune:
         ("arguments", "first", "second"),
         [
             ([], "2 rows", "are kept: no daily row counts them"),
-            (["--unattributed"], "4 rows", "among them would be lost from the global figures"),
+            (["--unattributed"], "4 rows", "among them would be lost from the global totals"),
         ],
     )
     def test_dry_run_says_the_same_and_removes_nothing(self, user, arguments, first, second):

@@ -176,8 +176,8 @@ class TestErase:
         dry = run_command("erase_ai_usage", "--user", "ada", "--dry-run")
         ended = run_command("erase_ai_usage", "--user", "ada")
 
-        assert dry.out.endswith(f"{lost} would be lost from the global figures\n")
-        assert ended.out.endswith(f"{lost} are lost from the global figures\n")
+        assert dry.out.endswith(f"{lost} would be lost from the global totals\n")
+        assert ended.out.endswith(f"{lost} are lost from the global totals\n")
         assert AIUsageTracking.objects.count() == 0
         assert daily.drift() == {}
 

@@ -76,23 +76,19 @@ def recent(using: str, limits: Thresholds) -> Result:
 
 
 def _recent(using: str, limits: Thresholds) -> Iterator[Finding]:
-    rows = _rows(using)
-    now = timezone.now()
-    last = rows.order_by("-created_at").values_list("created_at", flat=True).first()
+    last = _rows(using).order_by("-created_at").values_list("created_at", flat=True).first()
     if last is None:
         yield warning(
             "never", "No call was ever recorded", "Make an AI call in the site, then try again."
         )
         return
-    since = now - dt.timedelta(hours=limits.hours)
-    yield note("calls", f"Calls: {rows.filter(created_at__gte=since).count()}")
-    silent_since = now - dt.timedelta(hours=limits.max_silence)
+    yield note("calls", f"Calls: {_rows(using, hours=limits.hours).count()}")
     allowed = f"{limits.max_silence:g} h"
     fix = 'grep -e TRACK_ERROR -e TRACK_EXCEPTION "$LOG_FILE"'
-    if last < silent_since:
+    if last < timezone.now() - dt.timedelta(hours=limits.max_silence):
         text = f"No call was recorded in the last {allowed}; the last call was at {last:%F %T}"
         yield problem("silence", text, fix)
-    elif not rows.filter(created_at__gte=silent_since, success=True).exists():
+    elif not _rows(using, hours=limits.max_silence).filter(success=True).exists():
         yield problem("no_success", f"No call of the last {allowed} succeeded", fix)
     else:
         yield ok("active", f"The last call was recorded at {last:%F %T}")
@@ -113,19 +109,13 @@ def shares(using: str, limits: Thresholds) -> Result:
 
 
 def _shares(using: str, limits: Thresholds) -> Iterator[Finding]:
-    since = timezone.now() - dt.timedelta(hours=limits.hours)
-    counted = (
-        _rows(using)
-        .filter(created_at__gte=since)
-        .order_by()
-        .aggregate(
-            calls=Count("pk"),
-            failure_rate=Count("pk", filter=Q(success=False)),
-            unattributed=Count("pk", filter=Q(user=None)),
-            # A failed call has neither tokens nor a cost.
-            unknown=Count("pk", filter=Q(usage_source=UNKNOWN, success=True)),
-            unpriced=Count("pk", filter=Q(cost=None, success=True) & ~Q(usage_source=UNKNOWN)),
-        )
+    counted = _rows(using, hours=limits.hours).aggregate(
+        calls=Count("pk"),
+        failure_rate=Count("pk", filter=Q(success=False)),
+        unattributed=Count("pk", filter=Q(user=None)),
+        # A failed call has neither tokens nor a cost.
+        unknown=Count("pk", filter=Q(usage_source=UNKNOWN, success=True)),
+        unpriced=Count("pk", filter=Q(cost=None, success=True) & ~Q(usage_source=UNKNOWN)),
     )
     calls = counted.pop("calls")
     for code, number in counted.items():
@@ -163,7 +153,7 @@ def sections(using: str) -> Result:
 
 def _sections(using: str) -> Iterator[Finding]:
     known = conf.sections()
-    seen = set(_rows(using).order_by().values_list("section", flat=True).distinct())
+    seen = set(_rows(using).values_list("section", flat=True).distinct())
     if missing := [code for code in known if code not in seen]:
         yield warning(
             "sections_never_seen",
@@ -187,11 +177,9 @@ def hosts(using: str, limits: Thresholds) -> Result:
 
 
 def _hosts(using: str, limits: Thresholds) -> Iterator[Finding]:
-    since = timezone.now() - dt.timedelta(hours=limits.hours)
     found = (
-        _rows(using)
-        .filter(created_at__gte=since, provider=UNKNOWN, metadata__has_key="host")
-        .order_by()
+        _rows(using, hours=limits.hours)
+        .filter(provider=UNKNOWN, metadata__has_key="host")
         .values_list("metadata__host")
         .annotate(calls=Count("pk"))
         .order_by("-calls")
@@ -206,6 +194,9 @@ def _hosts(using: str, limits: Thresholds) -> Iterator[Finding]:
         yield ok("hosts", "All hosts are known providers")
 
 
-def _rows(using: str) -> Any:
-    """Return the site's own calls, without test calls that were kept."""
-    return AIUsageLog.objects.using(using).exclude(model_name=selftest.MODEL)
+def _rows(using: str, *, hours: float | None = None) -> Any:
+    """Return the site's own calls of the last `hours`, without test calls that were kept."""
+    rows = AIUsageLog.objects.using(using).exclude(model_name=selftest.MODEL).order_by()
+    if hours is None:
+        return rows
+    return rows.filter(created_at__gte=timezone.now() - dt.timedelta(hours=hours))

@@ -58,7 +58,7 @@ def count_user_data(user: Any, *, using: str) -> UserDataCounts:
 def erase(user: Any, *, using: str) -> Iterator[int]:
     """Remove `user` from the rows, then remove the daily rows; yield the row count of each batch.
 
-    A row keeps its tokens and its cost, so all figures that are not by user stay. Its error
+    A row keeps its tokens and its cost, so all totals that are not by user stay. Its error
     message and metadata, which may identify a person, are removed. Daily rows whose rows were
     pruned are removed too, as they are when the user is deleted, and their totals are lost. Each
     step is a transaction. If the caller stops early, the next call continues.

@@ -25,7 +25,7 @@ class Command(UsageCommand):
 
     help = (
         "Remove a user from all AI usage, for an erasure request. Calls are "
-        "kept without user, error message and metadata, so every figure that is not by user "
+        "kept without user, error message and metadata, so every total that is not by user "
         "stays. The user's daily rows are removed. The command also removes the user from the "
         "calls in the outbox of this machine: run it on every machine that has an outbox. Calls "
         "that the user makes afterwards are recorded again."
@@ -68,7 +68,7 @@ class Command(UsageCommand):
                 self.stdout.write(
                     f"{stored.pruned_calls} calls ({stored.pruned_tokens} tokens, "
                     f"${stored.pruned_cost:.2f}) whose rows were pruned {lost} from the global "
-                    "figures"
+                    "totals"
                 )
 
 

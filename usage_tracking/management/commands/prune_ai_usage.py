@@ -22,10 +22,10 @@ class Command(UsageCommand):
 
     help = (
         "Remove the rows (AIUsageLog) of all days before the last N days. The daily rows stay, so "
-        "every total per user and day stays. Figures by section, model or provider are lost with "
+        "every total per user and day stays. Totals by section, model or provider are lost with "
         "the rows. Calls without a user have no daily row, so their rows are kept. With "
         "--unattributed they are removed too, and their calls, tokens and cost are then missing "
-        "from the global figures. The command works in small transactions beside live traffic. "
+        "from the global totals. The command works in small transactions beside live traffic. "
         "You can stop it and run it again."
     )
     requires_system_checks = [checks.TAG]
@@ -43,7 +43,7 @@ class Command(UsageCommand):
         parser.add_argument(
             "--unattributed",
             action="store_true",
-            help="also remove calls without a user; the global figures lose them",
+            help="also remove calls without a user; the global totals lose them",
         )
         parser.add_argument(
             "--dry-run", action="store_true", help="only show what would be removed"
@@ -83,6 +83,6 @@ class Command(UsageCommand):
             if not options["unattributed"]:
                 self.stdout.write(f"{totals} are kept: no daily row counts them")
             elif options["dry_run"]:
-                self.stdout.write(f"{totals} among them would be lost from the global figures")
+                self.stdout.write(f"{totals} among them would be lost from the global totals")
             else:
-                self.stdout.write(f"{totals} among them are lost from the global figures")
+                self.stdout.write(f"{totals} among them are lost from the global totals")
