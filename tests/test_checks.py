@@ -1,4 +1,4 @@
-"""System checks: each as a function, and through `manage.py check`."""
+"""System checks, called as functions and through `manage.py check`."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class SubclassedMiddleware(AIUsageMiddleware):
     pass
 
 
-def told(messages: list[CheckMessage]) -> list[tuple[str, str, str | None]]:
+def shown(messages: list[CheckMessage]) -> list[tuple[str, str, str | None]]:
     return [
         (str(message.id).removeprefix("usage_tracking."), message.msg, message.hint)
         for message in messages
@@ -33,12 +33,12 @@ def told(messages: list[CheckMessage]) -> list[tuple[str, str, str | None]]:
 
 
 def changed(**settings: Any) -> override_settings:
-    """With these settings of ours, named without their prefix."""
+    """Override our settings; the names are without prefix."""
     return override_settings(**{f"AI_USAGE_{name}": value for name, value in settings.items()})
 
 
 @pytest.mark.django_db
-def test_settings_of_the_tests_are_sound():
+def test_settings_of_the_tests_are_valid():
     assert run_command("check") == (0, "System check identified no issues (0 silenced).\n", "")
 
 
@@ -194,10 +194,10 @@ SETTINGS: list[tuple[dict[str, Any], tuple[str, str, str | None]]] = [
 
 class TestSettings:
     @pytest.mark.django_db
-    def test_wrong_setting_is_told_with_its_value(self, subtests):
+    def test_invalid_setting_is_reported_with_its_value(self, subtests):
         for changes, message in SETTINGS:
             with subtests.test(str(changes)), changed(**changes):
-                assert told(checks.check_settings()) == [message]
+                assert shown(checks.check_settings()) == [message]
                 ended = run_command("check")
 
                 code, text, hint = message
@@ -214,10 +214,10 @@ class TestSettings:
                     "System check identified 1 issue (0 silenced).\n",
                 )
 
-    def test_wait_that_is_no_time_is_an_error(self, subtests):
+    def test_invalid_wait_is_an_error(self, subtests):
         for seconds in (-0.1, 61, float("nan"), float("inf"), True):
             with subtests.test(repr(seconds)), changed(WAIT=seconds):
-                assert told(checks.check_settings()) == [
+                assert shown(checks.check_settings()) == [
                     (
                         "E015",
                         f"AI_USAGE_WAIT must be from 0 to 60 seconds, not {seconds!r}.",
@@ -226,27 +226,27 @@ class TestSettings:
                 ]
         for seconds in (0, 0.25, 1, 60):
             with subtests.test(repr(seconds)), changed(WAIT=seconds):
-                assert told(checks.check_settings()) == []
+                assert shown(checks.check_settings()) == []
 
-    def test_rate_that_is_no_amount_is_an_error(self, subtests):
+    def test_invalid_rate_is_an_error(self, subtests):
         for rate in ("cheap", None, -1, float("nan"), float("inf"), True, [1]):
             with subtests.test(repr(rate)), changed(PRICES={"gpt-4o": {"input": rate}}):
-                assert [code for code, _, _ in told(checks.check_settings())] == ["E006"]
+                assert [code for code, _, _ in shown(checks.check_settings())] == ["E006"]
 
-    def test_rate_that_is_an_amount_is_sound(self, subtests):
+    def test_valid_rate(self, subtests):
         for rate in (0, 2, 2.5, "2.5"):
             with subtests.test(repr(rate)), changed(PRICES={"gpt-4o": {"input": rate}}):
-                assert told(checks.check_settings()) == []
+                assert shown(checks.check_settings()) == []
 
-    def test_unknown_transport_without_a_likeness_lists_them(self, settings):
+    def test_unknown_transport_lists_the_choices(self, settings):
         settings.AI_USAGE_CAPTURE = ["carrier pigeon"]
 
-        ((_, _, hint),) = told(checks.check_settings())
+        ((_, _, hint),) = shown(checks.check_settings())
 
         assert hint is not None
         assert hint.startswith("Choose from httpx, httpx2, requests")
 
-    def test_right_setting_is_sound(self, subtests):
+    def test_valid_settings(self, subtests):
         prices = {"input": 1, "output": 2, "cache_read": 0, "cache_write": 3}
         right: list[dict[str, Any]] = [
             {"ENABLED": False},
@@ -264,9 +264,9 @@ class TestSettings:
         ]
         for changes in right:
             with subtests.test(str(changes)), changed(**changes):
-                assert told(checks.check_settings()) == []
+                assert shown(checks.check_settings()) == []
 
-    def test_every_wrong_setting_is_told(self):
+    def test_every_invalid_setting_is_reported(self):
         with override_settings(
             AI_USAGE_SECTIONS=7,
             AI_USAGE_PRICES=7,
@@ -275,7 +275,7 @@ class TestSettings:
             AI_USAGE_DAY_TIMEZONE=7,
             AI_USAGE_XYZZY=7,
         ):
-            assert [code for code, _, _ in told(checks.check_settings())] == [
+            assert [code for code, _, _ in shown(checks.check_settings())] == [
                 "E001",
                 "E001",
                 "E001",
@@ -303,7 +303,7 @@ class TestSettings:
 
 
 class TestMiddleware:
-    def test_right_order_is_sound(self, subtests):
+    def test_right_order(self, subtests):
         for middleware in (
             [AUTHENTICATION, OURS],
             [OURS],
@@ -311,11 +311,11 @@ class TestMiddleware:
             ["no.such.Middleware", AUTHENTICATION, OURS],
         ):
             with subtests.test(str(middleware)), override_settings(MIDDLEWARE=middleware):
-                assert told(checks.check_middleware()) == []
+                assert shown(checks.check_middleware()) == []
 
-    def test_missing_middleware_is_told(self):
+    def test_missing_middleware(self):
         with override_settings(MIDDLEWARE=[AUTHENTICATION]):
-            assert told(checks.check_middleware()) == [
+            assert shown(checks.check_middleware()) == [
                 (
                     "W002",
                     "AIUsageMiddleware is not in MIDDLEWARE: AI calls made in requests "
@@ -324,9 +324,9 @@ class TestMiddleware:
                 )
             ]
 
-    def test_wrong_order_is_told(self):
+    def test_wrong_order(self):
         with override_settings(MIDDLEWARE=["no.such.Middleware", OURS, AUTHENTICATION]):
-            assert told(checks.check_middleware()) == [
+            assert shown(checks.check_middleware()) == [
                 (
                     "W003",
                     "AIUsageMiddleware is at position 1 of MIDDLEWARE, before "
@@ -335,12 +335,12 @@ class TestMiddleware:
                 )
             ]
 
-    def test_site_that_switched_it_off_is_left_alone(self):
+    def test_disabled_site_is_not_checked(self):
         with override_settings(MIDDLEWARE=[], AI_USAGE_ENABLED=False):
-            assert told(checks.check_middleware()) == []
+            assert shown(checks.check_middleware()) == []
 
     @pytest.mark.django_db
-    def test_check_command_tells_it(self):
+    def test_check_command_reports_it(self):
         left = [
             "django.contrib.sessions.middleware.SessionMiddleware",
             AUTHENTICATION,
@@ -354,23 +354,23 @@ class TestMiddleware:
 
 
 class TestDatabase:
-    def test_database_of_the_tests_is_sound(self):
-        assert told(checks.check_database(databases=["default"])) == []
-        assert told(checks.check_database()) == []
+    def test_database_of_the_tests(self):
+        assert shown(checks.check_database(databases=["default"])) == []
+        assert shown(checks.check_database()) == []
 
     @pytest.mark.sqlite
-    def test_old_sqlite_is_told(self, monkeypatch):
+    def test_old_sqlite(self, monkeypatch):
         monkeypatch.setattr(sqlite3.dbapi2, "sqlite_version_info", (3, 34, 1))
         monkeypatch.setattr(sqlite3.dbapi2, "sqlite_version", "3.34.1")
         assert connection.vendor == "sqlite"
 
-        assert told(checks.check_database(databases=["default"])) == [
+        assert shown(checks.check_database(databases=["default"])) == [
             ("E011", "SQLite must be 3.35 or later, not 3.34.1.", None)
         ]
-        assert told(checks.check_database(databases=["other"])) == []
+        assert shown(checks.check_database(databases=["other"])) == []
 
     @pytest.mark.process
-    def test_other_vendor_is_told_by_the_check_command(self, tmp_path):
+    def test_check_command_reports_another_vendor(self, tmp_path):
         printed = run_python(
             tmp_path,
             """
@@ -394,16 +394,16 @@ class TestOutbox:
     def _not_inline(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(outbox, "inline", lambda: False)
 
-    def test_writable_directory_is_sound(self, tmp_path, subtests):
+    def test_writable_directory(self, tmp_path, subtests):
         for directory in (".", "new", "new/and/deep"):
             with subtests.test(directory), changed(OUTBOX=tmp_path / directory):
-                assert told(checks.check_outbox()) == []
+                assert shown(checks.check_outbox()) == []
                 assert list(tmp_path.iterdir()) == []
 
-    def test_missing_directory_is_told(self, settings):
+    def test_missing_directory(self, settings):
         del settings.BASE_DIR
 
-        assert told(checks.check_outbox()) == [
+        assert shown(checks.check_outbox()) == [
             (
                 "W004",
                 "Neither AI_USAGE_OUTBOX nor BASE_DIR is set: events are lost if their "
@@ -412,11 +412,11 @@ class TestOutbox:
             )
         ]
 
-    def test_unwritable_directory_is_told(self, tmp_path, subtests):
+    def test_unwritable_directory(self, tmp_path, subtests):
         (tmp_path / "file").touch()
         for path in (tmp_path / "file", tmp_path / "file" / "below"):
             with subtests.test(path.name), changed(OUTBOX=path):
-                assert told(checks.check_outbox()) == [
+                assert shown(checks.check_outbox()) == [
                     (
                         "W005",
                         f"The outbox {path} cannot be written: events are lost if their "
@@ -425,11 +425,11 @@ class TestOutbox:
                     )
                 ]
 
-    def test_relative_directory_is_told(self, settings, tmp_path, monkeypatch):
+    def test_relative_directory(self, settings, tmp_path, monkeypatch):
         monkeypatch.chdir(tmp_path)
         settings.AI_USAGE_OUTBOX = "outbox"
 
-        assert told(checks.check_outbox()) == [
+        assert shown(checks.check_outbox()) == [
             (
                 "W008",
                 "AI_USAGE_OUTBOX must be an absolute path, not 'outbox': a server, a worker and a "
@@ -438,18 +438,18 @@ class TestOutbox:
             )
         ]
 
-    def test_site_that_switched_it_off_is_left_alone(self, settings):
+    def test_disabled_site_is_not_checked(self, settings):
         del settings.BASE_DIR
         settings.AI_USAGE_ENABLED = False
 
-        assert told(checks.check_outbox()) == []
+        assert shown(checks.check_outbox()) == []
 
-    def test_directory_that_every_system_user_may_write_is_told(self, tmp_path):
+    def test_directory_that_is_writable_by_everyone(self, tmp_path):
         (directory := tmp_path / "outbox").mkdir()
         directory.chmod(0o777)
 
         with changed(OUTBOX=directory):
-            assert told(checks.check_outbox()) == [
+            assert shown(checks.check_outbox()) == [
                 (
                     "W009",
                     f"The outbox {directory} is not read: every system user may write into "
@@ -462,23 +462,23 @@ class TestOutbox:
         monkeypatch.undo()
         del settings.BASE_DIR
 
-        assert told(checks.check_outbox()) == []
+        assert shown(checks.check_outbox()) == []
 
     @pytest.mark.django_db
-    def test_check_command_tells_it(self, settings, tmp_path):
+    def test_check_command_reports_it(self, settings, tmp_path):
         (tmp_path / "file").touch()
         settings.AI_USAGE_OUTBOX = tmp_path / "file"
 
         assert "?: (usage_tracking.W005) The outbox " in run_command("check").err
 
 
-OF_PEOPLE = ["django.contrib.auth", "usage_tracking"]
+USER_APPS = ["django.contrib.auth", "usage_tracking"]
 
 
 @pytest.mark.parametrize(
     ("tenant_apps", "refused"),
     [
-        (OF_PEOPLE, False),
+        (USER_APPS, False),
         (["django.contrib.contenttypes"], False),
         (["usage_tracking"], False),
         (["django.contrib.auth"], True),
@@ -487,16 +487,16 @@ OF_PEOPLE = ["django.contrib.auth", "usage_tracking"]
     ],
 )
 @pytest.mark.parametrize("kind", ["django_tenants", "types of django_tenants", "pgschemas"])
-def test_users_of_tenants_need_usage_beside_them(settings, monkeypatch, kind, tenant_apps, refused):
+def test_tenants_with_users_need_usage(settings, monkeypatch, kind, tenant_apps, refused):
     engine = {"pgschemas": "django_pgschemas.postgresql"}
     databases = {"default": {"ENGINE": engine.get(kind, "django_tenants.postgresql_backend")}}
     monkeypatch.setattr(checks, "connections", SimpleNamespace(settings=databases))
     if kind == "django_tenants":
         settings.TENANT_APPS = tenant_apps
     elif kind == "pgschemas":
-        settings.TENANTS = {"public": {"APPS": OF_PEOPLE}, "default": {"APPS": tenant_apps}}
+        settings.TENANTS = {"public": {"APPS": USER_APPS}, "default": {"APPS": tenant_apps}}
     else:
-        settings.TENANT_TYPES = {"public": {"APPS": OF_PEOPLE}, "shop": {"APPS": tenant_apps}}
+        settings.TENANT_TYPES = {"public": {"APPS": USER_APPS}, "shop": {"APPS": tenant_apps}}
 
     found = checks.check_tenants()
     monkeypatch.setattr(checks.places, "users_are_apart", lambda: True)
@@ -509,5 +509,5 @@ def test_users_of_tenants_need_usage_beside_them(settings, monkeypatch, kind, te
         assert "Add 'usage_tracking' to TENANT" in str(message.hint)
 
 
-def test_sites_without_tenants_have_nothing_to_check():
+def test_site_without_tenants():
     assert checks.check_tenants() == []

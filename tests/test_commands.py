@@ -1,4 +1,4 @@
-"""What all commands do alike: output that nobody reads, arguments that cannot be, broken sites."""
+"""What all commands share: closed pipes, invalid arguments, broken sites."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ COMMANDS = tuple(
         if path.stem != "__init__"
     )
 )
-#: One line of each command that has something to print, and its exit code.
+#: A command line that prints something, for each command, and its exit code.
 LINES = {
     "diagnose_ai_usage --skip-sdks --user nobody": 2,
     "erase_ai_usage --user ada --dry-run": 0,
@@ -44,7 +44,7 @@ LINES = {
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str]]:
-    """A site with a user, whose day is out of step, and a call that nobody tracks."""
+    """A site with a user, a wrong daily row and an untracked call."""
     directory = tmp_path_factory.mktemp("site")
     env = make_smallest_site(directory, f"sqlite:///{directory}/db.sqlite3")
     assert manage("migrate", "-v", "0", env=env, directory=directory).code == 0
@@ -70,7 +70,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str]
 
 
 def run(site: tuple[Path, dict[str, str]], line: str, **streams: object) -> Ended:
-    """The line as a process whose standard streams are pipes, but for those given."""
+    """Run the line in a process; its standard streams are pipes unless given."""
     directory, env = site
     with subprocess.Popen(
         [sys.executable, "-m", "django", *line.format(site=directory).split()],
@@ -85,7 +85,7 @@ def run(site: tuple[Path, dict[str, str]], line: str, **streams: object) -> Ende
 
 @contextmanager
 def pipe_without_reader() -> Iterator[int]:
-    """What a program writes to after `| head` has ended, without the race for who is first."""
+    """Yield a pipe whose reader has left, as after `| head`, without a race."""
     reader, writer = os.pipe()
     os.close(reader)
     try:
@@ -96,11 +96,11 @@ def pipe_without_reader() -> Iterator[int]:
 
 @pytest.mark.process
 class TestOutput:
-    def test_every_command_has_a_line_here(self):
+    def test_every_command_has_a_line(self):
         assert {line.split()[0] for line in LINES} == set(COMMANDS)
 
     @pytest.mark.parametrize("line", LINES)
-    def test_reader_who_leaves_changes_no_exit_code_and_no_message(self, site, line):
+    def test_closed_pipe_changes_no_exit_code_and_no_message(self, site, line):
         with pipe_without_reader() as closed:
             ended = run(site, line, stdout=closed)
 
@@ -108,12 +108,12 @@ class TestOutput:
         for word in ("Traceback", "Exception ignored", "BrokenPipe"):
             assert word not in ended.err
 
-    def test_messages_that_nobody_reads_change_no_exit_code(self, site):
+    def test_closed_stderr_changes_no_exit_code(self, site):
         with pipe_without_reader() as closed:
             assert run(site, "rebuild_ai_usage --dry-run", stdout=closed, stderr=closed).code == 1
             assert run(site, "usage_today --section nowhere", stderr=closed).code == 2
 
-    def test_export_to_a_reader_who_leaves_is_no_error(self, site):
+    def test_export_to_a_closed_pipe_is_no_error(self, site):
         directory, env = site
         command = f"{sys.executable} -m django export_ai_usage --user ada | head -c 1"
         ended = waiting.run(
@@ -122,14 +122,14 @@ class TestOutput:
         assert (ended.returncode, ended.stdout, ended.stderr) == (0, "{", "")
 
     @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full on this system")
-    def test_output_that_cannot_be_written_is_an_error(self, site):
+    def test_unwritable_output_is_an_error(self, site):
         with open("/dev/full", "w") as full:
             ended = run(site, "usage_today", stdout=full)
 
         assert ended.code == 2
         assert ended.err == "The output cannot be written: No space left on device.\n"
 
-    def test_scanner_without_a_site_does_the_same(self, site):
+    def test_scanner_without_a_site_ignores_a_closed_pipe(self, site):
         directory, _ = site
         command = [sys.executable, "-m", "usage_tracking.scanner", str(directory), "--no-cache"]
         with (
@@ -143,23 +143,24 @@ class TestOutput:
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_wrong_value_of_an_argument_is_told_in_words(name, capsys):
+def test_invalid_value_of_an_argument_has_a_message(name, capsys):
     command = load_command_class("usage_tracking", name)
     command._called_from_command_line = True  # or the parser raises
     parser = command.create_parser("manage.py", name)
-    told = {}
+    shown = {}
     for action in parser._actions:
         for text in ("garbage", "", "-1", "9" * 5000, "nan", "\N{ARABIC-INDIC DIGIT ONE}"):
             if action.type is None or not action.option_strings:
                 continue
             with pytest.raises(SystemExit) as ended:
-                # The parser stops at the unknown argument if the value is right.
+                # If the value is valid, the parser stops at the unknown argument.
                 parser.parse_args([f"{action.option_strings[-1]}={text}", "--no-such-argument"])
             assert ended.value.code == 2
-            told[action.dest, text[:9]] = capsys.readouterr().err.splitlines()[-1]
+            shown[action.dest, text[:9]] = capsys.readouterr().err.splitlines()[-1]
 
-    # argparse names the function that converts the value if that has no words of its own.
-    assert not [line for line in told.values() if re.search(r"invalid (?!int\b|choice\b)\w+", line)]
+    # Without a message, argparse prints the name of the function that converts the value.
+    without_message = re.compile(r"invalid (?!int\b|choice\b)\w+")
+    assert not [line for line in shown.values() if without_message.search(line)]
 
 
 NEEDED = (
@@ -185,7 +186,7 @@ class TestBrokenSite:
                 2,
                 f"{NEEDED}SyntaxError: '[' was never closed (smallest_urls.py, line 1)\n",
             ),
-            ("", "import no_such_module", 0, ""),  # nothing needs them
+            ("", "import no_such_module", 0, ""),  # the URLs are not needed
             ("del ROOT_URLCONF; AI_USAGE_SECTION_MAP = {'shop': 'chat'}", "", 0, ""),
             (
                 "AI_USAGE_SECTION_MAP = ['shop']",
@@ -209,7 +210,7 @@ class TestBrokenSite:
         assert (ended.code, ended.err) == (code, err)
 
     @pytest.mark.parametrize("urls", ["import no_such_module", "urlpatterns = ["])
-    def test_diagnose_tells_of_urls_that_cannot_be_loaded(self, tmp_path: Path, urls: str):
+    def test_diagnose_reports_broken_urls(self, tmp_path: Path, urls: str):
         database = f"sqlite:///{tmp_path}/db.sqlite3"
         env = make_smallest_site(tmp_path, database, BROWSABLE_API)
         assert manage("migrate", "-v", "0", env=env, directory=tmp_path).code == 0
@@ -220,7 +221,7 @@ class TestBrokenSite:
         assert "❌ The URLs of smallest_urls cannot be loaded: " in ended.out
         assert (ended.code, ended.err) == (1, "CommandError: 2 problems found.\n")
 
-    def test_settings_that_do_not_check_end_a_command_with_2(self, tmp_path: Path):
+    def test_invalid_settings_exit_with_2(self, tmp_path: Path):
         database = f"sqlite:///{tmp_path}/db.sqlite3"
         env = make_smallest_site(tmp_path, database, "AI_USAGE_SECTIONS = 7\n")
 

@@ -1,4 +1,4 @@
-"""What docker-compose.yml and the Dockerfile promise; and their commands, run without Docker."""
+"""docker-compose.yml and the Dockerfile; their commands run without Docker."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def read_compose() -> dict[str, Any]:
 
 
 def read_dockerfile() -> list[tuple[str, str]]:
-    """The instructions, in order, with their continued lines joined."""
+    """Return the instructions in order, with continued lines joined."""
     text = re.sub(r"^\s*#.*\n", "", (ROOT / "Dockerfile").read_text(), flags=re.MULTILINE)
     lines = re.sub(r"\\\n\s*", "", text).splitlines()
     return [(name, value) for name, _, value in (line.partition(" ") for line in lines) if name]
@@ -39,13 +39,13 @@ def instructions(name: str) -> list[str]:
 
 
 def healthcheck() -> list[str]:
-    """The command of HEALTHCHECK, in its exec form."""
+    """Return the command of HEALTHCHECK, in exec form."""
     (value,) = instructions("HEALTHCHECK")
     return json.loads(value.partition("CMD ")[2])
 
 
 def container_environment(**changes: str) -> dict[str, str]:
-    """The environment of the container `web`, on top of what this machine's Python needs."""
+    """Return the environment of the container `web` and what Python needs on this machine."""
     own = {name: value for name, value in os.environ.items() if name != "DJANGO_SETTINGS_MODULE"}
     (assignments,) = instructions("ENV")
     image = dict(part.split("=", 1) for part in assignments.split())
@@ -55,7 +55,7 @@ def container_environment(**changes: str) -> dict[str, str]:
 
 
 def interpolate(text: str) -> str:
-    """As compose does: ${NAME:-default} and ${NAME:?error}."""
+    """Expand ${NAME:-default} and ${NAME:?error}, as compose does."""
 
     def value(match: re.Match[str]) -> str:
         name, kind, rest = match.groups()
@@ -94,7 +94,7 @@ def test_web_waits_for_the_migration():
     assert "healthcheck" not in web
 
 
-def test_outbox_is_a_volume_that_only_the_sites_user_may_enter():
+def test_outbox_is_a_volume_for_the_sites_user_only():
     services, volumes = read_compose()["services"], read_compose()["volumes"]
     (path,) = json.loads(instructions("VOLUME")[0])
 
@@ -116,14 +116,14 @@ def test_site_runs_without_privileges():
         assert services[name]["security_opt"] == ["no-new-privileges:true"]
 
 
-def test_health_check_needs_nothing_but_python():
+def test_health_check_needs_only_python():
     command = healthcheck()
 
     assert command[0] == "python"
     assert "/healthz" in command[2]
 
 
-def test_stub_provider_listens_where_web_looks_for_it():
+def test_web_uses_the_address_of_the_stub_provider():
     services = read_compose()["services"]
     host, port = interpolate(services["web"]["environment"]["AI_PROVIDER_URL"])[7:].split(":")
 
@@ -150,7 +150,7 @@ def example_lines() -> list[str]:
     return [line for line in lines if line and not line.startswith("#")]
 
 
-def test_image_gets_what_it_copies_and_nothing_else():
+def test_build_context_has_only_what_the_image_copies():
     copied = {value.split()[0] for value in instructions("COPY")}
     ignore = (ROOT / ".dockerignore").read_text().splitlines()
 
@@ -171,7 +171,7 @@ def test_containers_commands_migrate_and_serve(empty_database_url: str, tmp_path
     assert "Applying usage_tracking.0001_ai_usage... OK" in migrated.stdout
 
     with serve(environment, tmp_path / "web.log") as address:
-        # Docker asks again when a busy machine has not answered in time; this test asks once.
+        # Docker retries if a busy machine does not answer in time; this test does not.
         patient = [part.replace("timeout=4", f"timeout={PATIENCE}") for part in healthcheck()]
         check = [part.replace("http://127.0.0.1:8000", address) for part in patient]
         assert check != patient != healthcheck()
@@ -187,7 +187,7 @@ def test_containers_commands_migrate_and_serve(empty_database_url: str, tmp_path
 
 @contextmanager
 def serve(environment: dict[str, str], log: Path) -> Iterator[str]:
-    """The command of the image on a free port; yields its address and ends it in an orderly way."""
+    """Run the command of the image on a free port, yield its address and stop it."""
     command = json.loads(instructions("CMD")[0])
     command[command.index("--bind") + 1] = "127.0.0.1:0"
     with log.open("w") as output:

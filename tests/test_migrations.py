@@ -1,4 +1,4 @@
-"""Migrations: complete whatever the site's settings, and never over a table of the site's own."""
+"""Migrations: complete with any settings, and never change a site's own table."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_settings_need_no_migration(tmp_path: Path, settings: str):
 
 
 class TestTakenNames:
-    def test_foreign_table_is_refused_and_left_alone_and_the_way_out_works(
+    def test_foreign_table_is_refused_and_renaming_it_helps(
         self, tmp_path: Path, empty_database_url: str
     ):
         printed = run_python(
@@ -86,7 +86,7 @@ with connection.cursor() as cursor:
         )
 
     def test_every_taken_name_is_listed(self, tmp_path: Path, empty_database_url: str):
-        """Names of indexes are of the whole schema, on SQLite of the whole file."""
+        """Index names are unique in the schema, on SQLite in the file."""
         printed = run_python(
             tmp_path,
             f"""{CREATE}
@@ -128,7 +128,7 @@ print(tables())
 
     @pytest.mark.postgres
     def test_names_in_another_schema_are_free(self, tmp_path: Path, empty_database_url: str):
-        """Sites with a schema for each customer have `public` in their search path too."""
+        """A site with a schema per customer also has `public` in its search path."""
         printed = run_python(
             tmp_path,
             f"""{CREATE}
@@ -182,7 +182,7 @@ print(tables())
         assert printed.endswith("\n['ai_usage_log', 'ai_usage_tracking']\n")
 
 
-def test_plan_and_sql_can_be_seen_while_names_are_taken(tmp_path: Path, empty_database_url: str):
+def test_plan_and_sql_are_shown_while_names_are_taken(tmp_path: Path, empty_database_url: str):
     printed = run_python(
         tmp_path,
         f"""{CREATE}
@@ -199,7 +199,7 @@ print(tables())
     assert printed.endswith("\n['ai_usage_log']\n")
 
 
-def test_migrations_can_be_undone_and_done_again(tmp_path: Path, empty_database_url: str):
+def test_migrations_are_reversible(tmp_path: Path, empty_database_url: str):
     printed = run_python(
         tmp_path,
         f"""{CREATE}

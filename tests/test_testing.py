@@ -1,4 +1,4 @@
-"""The tests of a site that has just installed the app, run as its developers run them."""
+"""Run the tests of a site that has just installed the app, as its developers do."""
 
 from __future__ import annotations
 
@@ -188,7 +188,7 @@ def test_live_server(live_server):
 
 
 def newcomer(directory: Path, database_url: str, *command: str) -> str:
-    """What the command prints on the site in `directory`, which it makes; it has to succeed."""
+    """Create a site in `directory`, run the command there and return its output."""
     files = {
         "shop/__init__.py": "",
         "shop/settings.py": SETTINGS,
@@ -229,7 +229,7 @@ def test_newcomer_runs_manage_py_test(
 @pytest.mark.server
 @pytest.mark.process
 def test_newcomer_runs_pytest(tmp_path: Path, empty_database_url: str) -> None:
-    # An installed package brings the plugin by its entry point.
+    # An installed package has the plugin through its entry point.
     printed = newcomer(
         tmp_path,
         empty_database_url,
@@ -270,7 +270,7 @@ def test_plugin_costs_a_run_without_django_nothing(tmp_path: Path) -> None:
 
 
 class TestCaptured:
-    def test_calls_are_listed_as_they_end_with_what_is_known_of_them(self):
+    def test_calls_are_listed_as_soon_as_they_end(self):
         with captured_ai_usage() as calls:
             assert calls == []
             capture(model_name="gpt-4o", user_id="7", username="ada")
@@ -284,7 +284,7 @@ class TestCaptured:
         ]
 
     @pytest.mark.django_db
-    def test_what_is_learned_later_takes_its_place(self):
+    def test_later_data_replaces_the_call(self):
         user = make_user()
         with ai_usage("chat"):
             capture(section="before")
@@ -301,7 +301,7 @@ class TestCaptured:
                 assert (calls[0].total_tokens, calls[0].section) == (1080, "rag_pipeline")
 
     @pytest.mark.django_db
-    def test_calls_recorded_by_hand_are_listed(self):
+    def test_manually_recorded_calls_are_listed(self):
         user = make_user()
         with captured_ai_usage() as calls:
             track_ai_usage(user, "chat", 1, 2)
@@ -325,7 +325,7 @@ class TestCaptured:
         assert (len(outer), len(inner)) == (2, 1)
         assert recorder.listeners == []
 
-    def test_switched_off_tracking_lists_nothing(self, settings):
+    def test_disabled_tracking_lists_nothing(self, settings):
         settings.AI_USAGE_ENABLED = False
         with captured_ai_usage() as calls:
             capture()

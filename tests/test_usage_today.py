@@ -95,7 +95,7 @@ def noon():
 
 @pytest.fixture
 def calls(noon: None):
-    """Four calls of today, one of yesterday before noon, one after."""
+    """Four calls of today, one of yesterday before noon and one after."""
     ada, bob = make_user("ada"), make_user("bob")
     save_log(user=ada, cost=Decimal("0.0012"))
     save_log(user=ada, cost=Decimal("0.0020"), prompt_tokens=1200, response_time_ms=2100)
@@ -111,13 +111,13 @@ def shown_on(out: StringIO, **options: Any) -> str:
 
 
 def words(text: str) -> list[str]:
-    """What a reader sees: without colours, lines and spaces."""
+    """Return the words, without colours, lines and spaces."""
     return re.sub(r"\x1b\[[0-9;]*m|─", "", text).split()
 
 
 @pytest.mark.django_db
 class TestText:
-    def test_page_is_that_of_the_readme(self):
+    def test_page_matches_the_readme(self):
         readme = (ROOT / "README.md").read_text()
         (block,) = re.findall(r"```\n(AI usage of .*?)```", readme, re.DOTALL)
 
@@ -131,7 +131,7 @@ class TestText:
 
         assert ended == (0, PAGE.partition("\n\n")[2], "")
 
-    def test_empty_database_has_a_page_and_says_so(self, noon):
+    def test_empty_database_has_a_page_and_a_hint(self, noon):
         ended = run_command("usage_today")
 
         assert ended.code == 0
@@ -151,7 +151,7 @@ class TestText:
         ]
 
     @override_settings(AI_USAGE_DAY_TIMEZONE="Pacific/Kiritimati")
-    def test_today_is_that_of_the_day_time_zone(self, noon):
+    def test_today_is_in_the_day_time_zone(self, noon):
         headline = run_command("usage_today").out.partition("\n")[0]
 
         assert headline == (
@@ -182,7 +182,7 @@ class TestText:
 
         assert "\nTOP 10 OF 12 USERS  CALLS" in run_command("usage_today").out
 
-    def test_names_forge_no_lines(self, noon):
+    def test_names_cannot_add_lines(self, noon):
         save_log(model_name="gpt\x1b[2J\nOUTBOX", section="a\rb", provider="")
 
         out = run_command("usage_today").out
@@ -190,7 +190,7 @@ class TestText:
         assert "gpt\\x1b[2J\\nOUTBOX" in out
         assert "a\\rb" in out
 
-    def test_calls_of_the_outbox_and_dead_letters_are_told(self, noon, tmp_path, monkeypatch):
+    def test_outbox_and_dead_letters_are_counted(self, noon, tmp_path, monkeypatch):
         box = outbox.Outbox(tmp_path)
         monkeypatch.setattr(outbox, "inline", lambda: False)
         monkeypatch.setattr(outbox, "get", lambda: box)
@@ -230,7 +230,7 @@ class TestCells:
 
 @pytest.mark.django_db
 class TestRich:
-    def test_terminal_shows_the_same_figures(self, calls):
+    def test_terminal_shows_the_same_numbers(self, calls):
         shown = shown_on(Terminal())
 
         assert "\x1b[1m" in shown
@@ -259,7 +259,7 @@ class TestRich:
 
         assert shown_on(Terminal()) == PAGE
 
-    def test_colour_can_be_had_in_a_pipe(self, calls):
+    def test_force_color_in_a_pipe(self, calls):
         assert words(shown_on(StringIO(), force_color=True)) == words(PAGE)
 
 
@@ -297,7 +297,7 @@ class TestJson:
         assert report["top_users"][2]["username"] is None
         assert report["users"] == 2
 
-    def test_keys_are_those_of_the_docs(self, calls):
+    def test_keys_match_the_docs(self, calls):
         page = (ROOT / "docs" / "commands.md").read_text()
         _, documented = page.split("`--json` has the keys", 1)
         top, figures, *_ = re.findall(r"`([^`]+)`", documented)
@@ -331,10 +331,10 @@ class TestRefusals:
             "There is no user 'charlote'. Did you mean 'charlotte'?\n",
         )
 
-    def test_empty_user_is_not_everybody(self):
+    def test_empty_user_is_refused(self):
         assert run_command("usage_today", "--user", "").code == 2
 
-    def test_user_that_cannot_be_told(self):
+    def test_ambiguous_user(self):
         user = make_user("ada")
         make_user(str(user.pk))
 
@@ -358,7 +358,7 @@ class TestRefusals:
             call_command("usage_today", "--date", text)
 
     @pytest.mark.parametrize("text", ["0", "-1", "nan", "inf", "soon", "1e300"])
-    def test_watch_that_is_no_time(self, text: str):
+    def test_invalid_interval(self, text: str):
         with pytest.raises(CommandError, match="must be seconds above 0, at most 86400"):
             call_command("usage_today", f"--watch={text}")
 
@@ -370,7 +370,7 @@ class TestRefusals:
 @pytest.mark.process
 @pytest.mark.one_driver
 class TestProcess:
-    """What ends in another code than 1, or must not touch the database of the tests."""
+    """Cases with another exit code than 1, or that must not use the test database."""
 
     def test_database_without_tables(self, tmp_path, empty_database_url: str):
         for arguments in ([], ["--user", "ada"], ["--section", "elsewhere"], ["--watch", "9"]):
@@ -383,14 +383,14 @@ class TestProcess:
                 "run `manage.py migrate --database default`\n",
             )
 
-    def test_database_that_is_away(self, tmp_path):
+    def test_unavailable_database(self, tmp_path):
         ended = manage(tmp_path, DATABASE_URL=f"sqlite:///{tmp_path}/none/db.sqlite3")
 
         assert (ended.returncode, ended.stdout) == (2, "")
         assert ended.stderr.startswith("CommandError: Database 'default' cannot be read: ")
         assert "Traceback" not in ended.stderr
 
-    def test_wrong_argument_ends_with_2(self, tmp_path):
+    def test_invalid_argument_exits_with_2(self, tmp_path):
         ended = manage(tmp_path, "--date", "today")
 
         assert (ended.returncode, ended.stdout) == (2, "")
@@ -436,7 +436,7 @@ class TestDatabase:
     def test_other_database_is_read(self, tmp_path):
         assert self.run(tmp_path, 'show("--database", "other", "--user", "ada")') == "1 ada\n"
 
-    def test_router_names_the_database(self, tmp_path):
+    def test_router_chooses_the_database(self, tmp_path):
         (tmp_path / "routers.py").write_text(
             "class Router:\n"
             "    def db_for_read(self, model, **hints):\n"
@@ -451,7 +451,7 @@ class TestDatabase:
 
 @pytest.mark.django_db
 class TestWatch:
-    def test_it_is_drawn_again_with_the_figures_of_then(self, calls, monkeypatch):
+    def test_report_is_repeated_with_new_numbers(self, calls, monkeypatch):
         def sleep(seconds: float) -> None:
             slept.append(seconds)
             if len(slept) == 2:
@@ -476,7 +476,7 @@ class TestWatch:
         assert shown_on(Terminal(), watch=1, no_color=True) == f"\x1b[2J\x1b[H{PAGE}"
         assert shown_on(StringIO(), watch=1) == PAGE
 
-    def test_json_is_one_line_each(self, calls, monkeypatch):
+    def test_json_is_one_line_per_report(self, calls, monkeypatch):
         def sleep(seconds: float) -> None:
             slept.append(seconds)
             if len(slept) == 2:
@@ -489,7 +489,7 @@ class TestWatch:
 
         assert [json.loads(line)["totals"]["calls"] for line in out.splitlines()] == [4, 4]
 
-    def test_control_c_whose_rollback_fails_too_ends_it_quietly(self, monkeypatch):
+    def test_control_c_with_a_failing_rollback_ends_quietly(self, monkeypatch):
         def interrupt(*_: Any, **__: Any) -> None:
             try:
                 raise KeyboardInterrupt
@@ -501,7 +501,7 @@ class TestWatch:
         assert run_command("usage_today", "--watch", "1") == (0, "", "")
 
     @pytest.mark.process
-    def test_control_c_ends_it_quietly(self, tmp_path, database_url: str):
+    def test_control_c_ends_quietly(self, tmp_path, database_url: str):
         with (
             subprocess.Popen(
                 [sys.executable, "-c", MANAGE, "--watch", "3600", "-v", "0"],
@@ -526,7 +526,7 @@ class TestWatch:
 def manage(
     directory: Path, *arguments: str, **environment: str
 ) -> subprocess.CompletedProcess[str]:
-    """`manage.py usage_today` in a process of its own."""
+    """Run `manage.py usage_today` in a process."""
     return run(
         [sys.executable, "-c", MANAGE, *arguments],
         cwd=directory,

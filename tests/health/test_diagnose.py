@@ -1,4 +1,4 @@
-"""`diagnose_ai_usage`: what it says of healthy sites and of broken ones."""
+"""`diagnose_ai_usage` on healthy and on broken sites."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def user() -> User:
 
 @pytest.fixture
 def healthy(user: User) -> User:
-    """A site whose calls of the last minutes are all that they should be."""
+    """A site whose calls of the last minutes have no problem."""
     make_calls(user)
     make_calls(user, 5, section="other")
     return user
@@ -78,20 +78,20 @@ def healthy(user: User) -> User:
 def box(tmp_path: Path, settings: Any, monkeypatch: pytest.MonkeyPatch) -> Path:
     settings.AI_USAGE_OUTBOX = tmp_path / "outbox"
     monkeypatch.setattr(outbox, "inline", lambda: False)
-    monkeypatch.setattr(probe, "WAIT", 120.0)  # a busy machine is no fault of the site
+    monkeypatch.setattr(probe, "WAIT", 120.0)  # the machine may be busy
     return tmp_path / "outbox"
 
 
 @pytest.fixture
 def live(box: Path, transactional_db: None, healthy: User) -> Iterator[Path]:
-    """A healthy site that is not under test: an outbox on disk, and a thread that delivers."""
+    """A healthy site as in production: an outbox on disk, and a thread that delivers."""
     yield box
     threads = [thread for thread in threading.enumerate() if thread.name == "ai_usage_delivery"]
     delivery.stop()
     for thread in threads:
         thread.join(60)
         assert not thread.is_alive(), "the thread that delivers did not end"
-    delivery.after_fork()  # as new
+    delivery.after_fork()  # reset it
 
 
 def diagnose(*arguments: str) -> Ended:
@@ -99,7 +99,7 @@ def diagnose(*arguments: str) -> Ended:
 
 
 def problems(*arguments: str, code: int = 1) -> list[tuple[str, str, str]]:
-    """What is wrong: code, text and fix of each problem."""
+    """Return code, text and fix of each problem."""
     ended = diagnose("--json", *arguments)
     report = json.loads(ended.out)
     assert (ended.code, report["exit_code"]) == (code, code)
@@ -107,7 +107,7 @@ def problems(*arguments: str, code: int = 1) -> list[tuple[str, str, str]]:
 
 
 def findings(code: str, *arguments: str) -> list[tuple[str, str, str]]:
-    """Level, text and fix of each finding with that code."""
+    """Return level, text and fix of each finding with that code."""
     report = json.loads(diagnose("--json", *arguments).out)
     return [
         (found["level"], found["text"], found["fix"])
@@ -196,7 +196,7 @@ def last_call() -> str:
 
 
 class TestHealthySite:
-    def test_says_so_test_by_test(self, healthy):
+    def test_passes_every_test(self, healthy):
         assert diagnose() == (0, healthy_output(last_call()), "")
 
     def test_leaves_no_trace(self, healthy):
@@ -211,8 +211,8 @@ class TestHealthySite:
 
         assert tables() == [[], []]
 
-    @pytest.mark.process  # of the test of locks
-    def test_live_site_is_left_as_it_was(self, live):
+    @pytest.mark.process  # for the test of locks
+    def test_leaves_no_trace_on_a_live_site(self, live):
         before = tables()
         lines = (
             f"  ✅ The outbox {live} can be written\n"
@@ -225,7 +225,7 @@ class TestHealthySite:
         assert tables() == before
         assert Outbox(live).dead_letters() == []
 
-    def test_keep_leaves_the_test_call_and_nothing_else(self, healthy):
+    def test_keep_leaves_only_the_test_call(self, healthy):
         before, _ = tables()
 
         ended = diagnose("--keep")
@@ -239,7 +239,7 @@ class TestHealthySite:
         diagnose()
         assert AIUsageLog.objects.filter(pk=kept.pk).exists()
 
-    def test_row_of_a_run_that_was_killed_goes_with_the_next(self, healthy):
+    def test_removes_the_row_of_a_killed_run(self, healthy):
         before = tables()
         other = make_user("other")
         make_calls(other, 1, minutes=2, model_name="self-test", metadata={probe.MARK: "remove"})
@@ -248,7 +248,7 @@ class TestHealthySite:
 
         assert tables() == before
 
-    def test_test_call_of_another_run_is_left_alone(self, healthy, monkeypatch):
+    def test_keeps_the_test_call_of_another_run(self, healthy, monkeypatch):
         monkeypatch.setattr(probe, "_IN_USE", dt.timedelta(hours=1))  # a busy machine is slow
         make_calls(healthy, 1, minutes=30, model_name="self-test", metadata={probe.MARK: "remove"})
 
@@ -256,18 +256,18 @@ class TestHealthySite:
 
         assert AIUsageLog.objects.filter(model_name="self-test").count() == 1
 
-    def test_site_that_records_no_unknown_hosts_is_tested_too(self, healthy, settings):
+    def test_site_may_ignore_unknown_hosts(self, healthy, settings):
         settings.AI_USAGE_UNKNOWN_HOSTS = False
 
         assert problems(code=0) == []
         assert findings("tracked") == [("ok", "Tracking successful!", "")]
 
-    def test_calls_within_the_thresholds_are_no_problem(self, healthy):
+    def test_shares_within_the_thresholds_are_ok(self, healthy):
         make_calls(healthy, 1, success=False, cost=None, usage_source=UNKNOWN)
 
         assert problems(code=0) == []
         assert findings("failure_rate") == [("ok", "Failed: 1 of 26 (3.8 %)", "")]
-        # It reports no tokens because it failed, which is told once.
+        # It has no tokens because it failed, so it counts only as a failure.
         assert findings("unknown") == [("ok", "Without tokens: 0 of 26 (0.0 %)", "")]
 
     def test_few_calls_are_not_judged(self, healthy):
@@ -309,7 +309,7 @@ class TestUser:
                     ("ok", f"Using user: ada (ID: {ada.pk})", "")
                 ]
 
-    def test_that_is_not_there_ends_it(self, healthy, subtests):
+    def test_unknown_user_ends_the_run(self, healthy, subtests):
         for name in ("nobody", "99999999", "9" * 30):
             with subtests.test(name):
                 assert problems("--user", name, code=2) == [
@@ -345,7 +345,7 @@ class TestBrokenSite:
             )
         ]
 
-    def test_jobs_of_a_queue_carry_no_user(self, healthy, settings, monkeypatch):
+    def test_queue_does_not_pass_on_the_user(self, healthy, settings, monkeypatch):
         found = site.find_spec
         monkeypatch.setattr(
             site, "find_spec", lambda name: sys if name in {"rq", "huey"} else found(name)
@@ -362,14 +362,14 @@ class TestBrokenSite:
         ]
         assert problems(code=0) == []
 
-    def test_tasks_that_run_at_once_carry_theirs(self, healthy, settings):
+    def test_immediate_tasks_pass_on_the_user(self, healthy, settings):
         settings.TASKS = {
             "default": {"BACKEND": "django.tasks.backends.immediate.ImmediateBackend"}
         }
 
         assert findings("jobs_without_user") == []
 
-    def test_threads_are_left_alone(self, healthy, settings):
+    def test_threads_are_not_instrumented(self, healthy, settings):
         settings.AI_USAGE_PROPAGATE_THREADS = False
 
         ((level, text, _),) = findings("threads_without_user")
@@ -379,7 +379,7 @@ class TestBrokenSite:
             "AI_USAGE_PROPAGATE_THREADS is False",
         )
 
-    def test_consumers_are_not_followed(self, healthy, monkeypatch):
+    def test_consumers_are_not_instrumented(self, healthy, monkeypatch):
         consumers = ModuleType("channels.consumer")
         consumers.AsyncConsumer = type("AsyncConsumer", (), {"__call__": len})
         monkeypatch.setitem(sys.modules, "channels.consumer", consumers)
@@ -402,7 +402,7 @@ class TestBrokenSite:
             )
         ]
 
-    def test_setting_that_cannot_be_used_is_told(self, healthy, settings, subtests):
+    def test_invalid_setting_does_not_end_the_run(self, healthy, settings, subtests):
         settings.AI_USAGE_RAISE_ERRORS = False
 
         with subtests.test("SECTIONS"), override_settings(AI_USAGE_SECTIONS=7):
@@ -424,7 +424,7 @@ class TestBrokenSite:
             ("note", "Not sent: there is no user for the test call", "")
         ]
 
-    def test_it_is_switched_off(self, healthy, settings):
+    def test_tracking_is_disabled(self, healthy, settings):
         settings.AI_USAGE_ENABLED = False
 
         assert problems() == [
@@ -483,7 +483,7 @@ class TestBrokenSite:
 
         assert "no_transport" in codes
 
-    def test_call_cannot_be_made(self, healthy, monkeypatch):
+    def test_call_fails(self, healthy, monkeypatch):
         def refuse() -> str:
             raise ConnectionRefusedError("no way")
 
@@ -502,7 +502,7 @@ class TestBrokenSite:
 
         assert [code for code, _, _ in problems()] == ["not_captured"]
 
-    def test_delivery_does_not_come(self, healthy, monkeypatch):
+    def test_call_is_not_delivered(self, healthy, monkeypatch):
         monkeypatch.setattr(probe, "WAIT", 0.0)
         monkeypatch.setattr(delivery._deliverer, "deliver", lambda *_, **__: True)
 
@@ -515,7 +515,7 @@ class TestBrokenSite:
         ]
         outbox.get().clear()
 
-    @pytest.mark.process  # of the test of locks
+    @pytest.mark.process  # for the test of locks
     def test_database_refuses_the_call(self, live):
         with _refusing("other"):
             found = problems()
@@ -524,7 +524,7 @@ class TestBrokenSite:
             (code, fix) for code, _, fix in found
         }
 
-    def test_raw_sql_made_the_daily_rows_drift(self, healthy):
+    def test_daily_rows_do_not_match(self, healthy):
         with connection.cursor() as cursor:
             cursor.execute("UPDATE ai_usage_tracking SET total_requests = total_requests + 2")
 
@@ -545,7 +545,7 @@ class TestBrokenSite:
         assert (code, fix) == ("drift", "python manage.py diagnose_ai_usage --repair")
         assert text.endswith(", with 25 requests missing")
 
-    def test_repair_rebuilds_and_says_so(self, healthy):
+    def test_repair_rebuilds_daily_rows(self, healthy):
         AIUsageTracking.objects.all().delete()
 
         assert [level for level, _, _ in findings("mended", "--repair")] == ["ok"]
@@ -563,7 +563,7 @@ class TestBrokenSite:
             "Set AI_USAGE_OUTBOX to a directory that the site can write.",
         ) in problems()
 
-    @pytest.mark.process  # of the test of locks
+    @pytest.mark.process  # for the test of locks
     def test_outbox_has_a_backlog(self, live):
         living = Outbox(live)
         for _ in range(3):
@@ -575,8 +575,8 @@ class TestBrokenSite:
         assert re.fullmatch(text + r"[\d]+ days, \d+:\d\d:\d\d", found[1])
         living.close()
 
-    @pytest.mark.process  # of the test of locks
-    def test_dead_processes_left_calls_that_nobody_delivered(self, live):
+    @pytest.mark.process  # for the test of locks
+    def test_dead_processes_left_undelivered_calls(self, live):
         dead = Outbox(live)
         dead.put(make_event())
         dead.close()
@@ -590,17 +590,17 @@ class TestBrokenSite:
             "no living process delivered them",
             text,
         )
-        assert problems(code=0) == []  # its own delivery has taken them over
+        assert problems(code=0) == []  # the test call had them delivered
 
-    @pytest.mark.process  # of the test of locks
-    def test_process_that_died_just_now_is_no_problem(self, live):
+    @pytest.mark.process  # for the test of locks
+    def test_process_died_just_now(self, live):
         dead = Outbox(live)
         dead.put(make_event())
         dead.close()
 
         assert problems(code=0) == []
 
-    @pytest.mark.process  # of the test of locks
+    @pytest.mark.process  # for the test of locks
     def test_there_are_dead_letters(self, live):
         Outbox(live).dead_letter(make_event(), "IntegrityError: no")
 
@@ -612,7 +612,7 @@ class TestBrokenSite:
             )
         ]
 
-    @pytest.mark.process  # of the test of locks
+    @pytest.mark.process  # for the test of locks
     def test_full_outbox_dropped_calls(self, live):
         outbox.get().dropped = 7
 
@@ -680,12 +680,12 @@ class TestBrokenSite:
             ),
         ],
     )
-    def test_share_is_over_its_threshold(self, healthy, code, changes, text, fix):
+    def test_share_exceeds_its_threshold(self, healthy, code, changes, text, fix):
         make_calls(healthy, 75, **changes)
 
-        ((found, said, mends),) = problems()
-        assert (found, said) == (code, text)
-        assert fix in mends
+        ((found_code, found_text, found_fix),) = problems()
+        assert (found_code, found_text) == (code, text)
+        assert fix in found_fix
         option = f"--max-{code.replace('_', '-')}"
         assert problems(option, "75", code=0) == []
 
@@ -837,8 +837,8 @@ class TestOutput:
         }
         assert [test["number"] for test in report["tests"]] == list(range(1, 17))
 
-    def test_bad_arguments_end_it(self, subtests):
-        for arguments, told in (
+    def test_invalid_arguments_are_refused(self, subtests):
+        for arguments, error in (
             (("--hours", "0"), "argument --hours: "),
             (("--hours", "nan"), "argument --hours: "),
             (("--max-silence", "-1"), "argument --max-silence: "),
@@ -851,9 +851,9 @@ class TestOutput:
             with subtests.test(" ".join(arguments)):
                 code, out, err = diagnose(*arguments)
 
-                # `call_command` gives no code to what argparse refuses; see TestProcess.
-                assert (code, out) == (1 if told.startswith("argument") else 2, "")
-                assert told in err
+                # With `call_command`, argparse errors have no code of their own; see TestProcess.
+                assert (code, out) == (1 if error.startswith("argument") else 2, "")
+                assert error in err
 
     def test_control_c_removes_the_test_call(self, healthy, monkeypatch):
         before = tables()
@@ -868,7 +868,9 @@ class TestOutput:
         assert (ended.code, ended.err) == (130, "Interrupted.\n")
         assert tables() == before
 
-    def test_control_c_whose_rollback_fails_too_is_a_stop(self, healthy, monkeypatch, subtests):
+    def test_control_c_with_a_failing_rollback_is_an_interrupt(
+        self, healthy, monkeypatch, subtests
+    ):
         for test, error in (
             ("rows", DatabaseError("the connection is lost")),
             ("settings", DatabaseError("the connection is lost")),
@@ -893,7 +895,7 @@ class TestOutput:
 @pytest.mark.costly
 @pytest.mark.one_driver
 class TestProcess:
-    """As an operator starts it."""
+    """Run the command in a process."""
 
     @pytest.fixture
     def demo(self, tmp_path: Path, database_url: str) -> dict[str, str]:
@@ -916,8 +918,8 @@ class TestProcess:
         assert [path.name for path in (tmp_path / "outbox").iterdir()] == [".gitignore"]
         assert (tmp_path / "log").read_text().count("[TRACK_COMPLETE]") == 1
 
-    def test_colours_are_for_whoever_asks_and_no_emoji_is_no_hindrance(self, demo, healthy):
-        """A pipe gets no colours, as test_demo_is_healthy says."""
+    def test_force_color_and_a_terminal_without_emoji(self, demo, healthy):
+        """For a pipe without colours, see test_demo_is_healthy."""
         arguments = ("diagnose_ai_usage", "--skip-sdks", "--force-color")
         ended = manage(*arguments, env={**demo, "PYTHONIOENCODING": "ascii"})
 
@@ -1004,7 +1006,7 @@ def _urls(*patterns: Any) -> Any:
 
 
 def _hide(monkeypatch: pytest.MonkeyPatch, package: str) -> None:
-    """As if `package` were not installed."""
+    """Pretend that `package` is not installed."""
     found = site.find_spec
     monkeypatch.setattr(site, "find_spec", lambda name: None if name == package else found(name))
     for name in [name for name in sys.modules if name.partition(".")[0] == package]:

@@ -1,4 +1,4 @@
-"""The plain functions that `diagnose_ai_usage` prints."""
+"""The functions behind `diagnose_ai_usage`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from usage_tracking.health.findings import failed, manage, ok
 from usage_tracking.health.undelivered import Snapshot
 from usage_tracking.outbox import Outbox
 
-PROBLEM = Finding("problem", "drift", "It drifts.", "Mend it.")
+PROBLEM = Finding("problem", "drift", "They differ.", "Rebuild them.")
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def box(tmp_path: Path, settings: Any, monkeypatch: pytest.MonkeyPatch) -> Itera
     outbox.get().close()
 
 
-def test_result_knows_its_problems():
+def test_result_lists_its_problems():
     result = Result("Checking", (ok("fine", "It is fine."), PROBLEM))
 
     assert result.problems == [PROBLEM]
@@ -46,20 +46,20 @@ def test_text_of_a_finding_is_one_line():
     assert failed(ValueError()) == "ValueError"
 
 
-def test_command_names_the_database_where_it_is_not_the_default():
+def test_command_line_names_a_database_other_than_the_default():
     assert manage("migrate", "default") == "python manage.py migrate"
     assert manage("migrate", "other") == "python manage.py migrate --database other"
 
 
 class TestSnapshot:
-    def test_site_without_an_outbox_has_nothing_to_look_at(self, db):
+    def test_site_without_an_outbox(self, db):
         assert undelivered.snapshot() == Snapshot(None)
 
-    def test_outbox_that_nobody_used_is_empty(self, box):
+    def test_unused_outbox_is_empty_and_not_created(self, box):
         assert undelivered.snapshot() == Snapshot(box)
         assert not box.exists()
 
-    def test_files_of_living_and_dead_processes_are_told_apart(self, box):
+    def test_distinguishes_files_of_living_and_dead_processes(self, box):
         living, dead = Outbox(box), Outbox(box)
         for _ in range(3):
             living.put(make_event())
@@ -70,7 +70,7 @@ class TestSnapshot:
         assert replace(found, idle=0) == Snapshot(box, events=4, oldest=NOON, orphans=1, orphaned=1)
         living.close()
 
-    def test_ages_are_those_of_the_oldest(self, box):
+    def test_ages_are_of_the_oldest(self, box):
         for at in (NOON, NOON - timedelta(minutes=5), NOON + timedelta(minutes=5)):
             dead = Outbox(box)
             dead.put(make_event(created_at=at))
@@ -83,7 +83,7 @@ class TestSnapshot:
         assert found.oldest == NOON - timedelta(minutes=5)
         assert found.idle > 700_000_000
 
-    def test_line_that_cannot_be_read_has_no_age(self, box, subtests):
+    def test_unreadable_line_has_no_age(self, box, subtests):
         dead = Outbox(box)
         dead.put(make_event())
         dead.close()
@@ -96,7 +96,7 @@ class TestSnapshot:
 
                 assert undelivered.snapshot().oldest is None
 
-    def test_looking_leaves_the_file_to_whoever_delivers_it(self, box):
+    def test_leaves_the_file_for_delivery(self, box):
         dead = Outbox(box)
         dead.put(make_event())
         dead.close()
@@ -105,7 +105,7 @@ class TestSnapshot:
 
         assert outbox.get().adopt_orphans() == 1
 
-    def test_files_of_another_database_are_not_ours(self, box, monkeypatch):
+    def test_files_of_another_database_are_listed_apart(self, box, monkeypatch):
         other = Outbox(box)
         with monkeypatch.context() as patched:
             patched.setattr(places, "identity", lambda alias: "another")

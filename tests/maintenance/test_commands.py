@@ -1,4 +1,4 @@
-"""rebuild_ai_usage, prune_ai_usage and what all commands of upkeep share."""
+"""`rebuild_ai_usage`, `prune_ai_usage` and what all maintenance commands share."""
 
 from __future__ import annotations
 
@@ -87,11 +87,11 @@ class TestRebuild:
         user = make_user()
         insert_past_the_orm(make_log(user=user, cost=Decimal("0.5")))
 
-        told = json.loads(run_command("rebuild_ai_usage", "--dry-run", "--json", verbosity=0).out)
+        report = json.loads(run_command("rebuild_ai_usage", "--dry-run", "--json", verbosity=0).out)
 
-        cost = told["differences"][0].pop("total_cost")
+        cost = report["differences"][0].pop("total_cost")
         assert Decimal(cost) == Decimal("0.5")
-        assert told == {
+        assert report == {
             "from": "2026-03-14",
             "to": "2026-03-14",
             "dry_run": True,
@@ -111,7 +111,7 @@ class TestRebuild:
             ],
         }
 
-    def test_days_past_the_horizon_are_refused(self):
+    def test_pruned_days_are_refused(self):
         save_log(user=make_user(), created_at=NOON - 40 * DAY)
         run_command("prune_ai_usage", "--keep-days", "30")
 
@@ -125,7 +125,7 @@ class TestRebuild:
         assert run_command("rebuild_ai_usage").code == 0
         assert AIUsageTracking.objects.get().total_requests == 1
 
-    def test_wrong_arguments_are_refused(self, subtests):
+    def test_invalid_arguments_are_refused(self, subtests):
         for arguments, code, error in (
             ("--from 14.3.2026", 1, "'14.3.2026' is not a valid date (YYYY-MM-DD)"),
             ("--from 2026-03-14 --to 2026-03-13", 2, "is before --from"),
@@ -173,7 +173,7 @@ class TestPrune:
             (["--unattributed"], "4 rows", "among them would be lost from the global totals"),
         ],
     )
-    def test_dry_run_says_the_same_and_removes_nothing(self, user, arguments, first, second):
+    def test_dry_run_removes_nothing(self, user, arguments, first, second):
         ended = run_command("prune_ai_usage", "--keep-days", "2", "--dry-run", *arguments)
 
         assert ended == (
@@ -193,7 +193,7 @@ class TestPrune:
         assert out.splitlines()[1] == "1 daily rows did not match and were rebuilt first"
         assert AIUsageTracking.objects.get(date=TODAY - 4 * DAY).total_requests == 2
 
-    def test_stopped_by_the_operator_it_says_what_is_done_and_goes_on_next_time(
+    def test_interrupted_run_reports_its_work_and_the_next_run_continues(
         self, user, monkeypatch: pytest.MonkeyPatch
     ):
         real = prune._prune_batch
@@ -215,7 +215,7 @@ class TestPrune:
         assert daily.drift() == {}
         assert run_command("prune_ai_usage", "--keep-days", "1").out.startswith("2 rows ")
 
-    def test_days_to_keep_are_a_whole_number(self, subtests):
+    def test_days_to_keep_must_be_a_whole_number(self, subtests):
         for number in ("-1", "1.5", "many", "999999999", "²"):
             with subtests.test(number):
                 ended = run_command("prune_ai_usage", f"--keep-days={number}")
@@ -225,7 +225,7 @@ class TestPrune:
 
 
 class TestAll:
-    def test_v_0_says_nothing(self, subtests):
+    def test_v_0_prints_nothing(self, subtests):
         for name, *arguments in (
             ("rebuild_ai_usage",),
             ("prune_ai_usage", "--keep-days", "1"),
@@ -234,7 +234,7 @@ class TestAll:
             with subtests.test(name):
                 assert run_command(name, *arguments, verbosity=0) == (0, "", "")
 
-    def test_ctrl_c_and_a_database_that_is_away_are_no_tracebacks(
+    def test_ctrl_c_and_an_unavailable_database_give_no_traceback(
         self, monkeypatch: pytest.MonkeyPatch, subtests: pytest.Subtests
     ):
         at: dict[tuple[str, ...], tuple[Any, str]] = {
@@ -255,7 +255,7 @@ class TestAll:
                 assert (ended.code, ended.out) == (code, "")
                 assert ended.err.startswith("Stopped. ") == (code == 130)
 
-    def test_ctrl_c_whose_rollback_fails_too_is_a_stop(
+    def test_ctrl_c_with_a_failing_rollback_is_an_interrupt(
         self, monkeypatch: pytest.MonkeyPatch, subtests: pytest.Subtests
     ):
         def fail(*_: Any, **__: Any) -> Any:
@@ -267,12 +267,12 @@ class TestAll:
         monkeypatch.setattr(prune, "prunable", fail)
         monkeypatch.setattr(Delivery, "deliver", fail)
 
-        for command, undone in (
+        for command, outcome in (
             (("prune_ai_usage", "--keep-days", "1"), "Nothing was removed."),
             (("flush_ai_usage",), "Undelivered calls stay in the outbox."),
         ):
             with subtests.test(" ".join(command)):
-                assert run_command(*command) == (130, "", f"Stopped. {undone}\n")
+                assert run_command(*command) == (130, "", f"Stopped. {outcome}\n")
 
     def test_bar_is_drawn_on_a_terminal_only(self):
         user = make_user()

@@ -1,4 +1,4 @@
-"""Nothing that was ever recorded leaves the daily totals, whatever is pruned and rebuilt."""
+"""Daily totals keep every recorded call, whatever is pruned and rebuilt."""
 
 from __future__ import annotations
 
@@ -51,18 +51,18 @@ def deliver(user: User | None, **values: Any) -> None:
 
 
 def deliver_beside_others(user: User, **values: Any) -> None:
-    """As the thread that delivers does: what gave way to somebody's lock comes again.
+    """Retry while another transaction has the lock, as the thread that delivers does.
 
-    `store` gives way after 0.3 s, and on a busy machine whoever holds the lock can take longer.
+    `store` gives way after 0.3 s. On a busy machine the other transaction can take longer.
     """
     for _ in range(1_000):
         with suppress(OperationalError):
             return deliver(user, **values)
-    raise AssertionError("somebody has held a lock all the time")
+    raise AssertionError("another transaction kept the lock all the time")
 
 
 class TestPrune:
-    def test_old_logs_go_and_their_days_stay(self):
+    def test_old_rows_are_removed_and_their_daily_rows_stay(self):
         user = make_user()
         for age in range(4):
             save_log(user=user, created_at=NOON - age * DAY)
@@ -88,7 +88,7 @@ class TestPrune:
         assert pruned(TODAY + DAY) == 2
         assert {key[0]: day.requests for key, day in read_days().items()} == {ada.pk: 2, bob.pk: 1}
 
-    def test_backdated_log_does_not_open_pruned_days_again(self):
+    def test_backdated_row_causes_no_drift_on_pruned_days(self):
         ada, bob = make_user("ada"), make_user("bob")
         save_log(user=ada)
         pruned(TODAY + DAY)
@@ -98,7 +98,7 @@ class TestPrune:
 
         assert daily.drift() == {}
 
-    def test_half_removed_day_is_no_drift_and_is_gone_on_with(self):
+    def test_half_pruned_day_is_no_drift_and_the_next_run_continues(self):
         ada, bob = make_user("ada"), make_user("bob")
         for user in (ada, bob) * 3:
             save_log(user=user)
@@ -112,7 +112,7 @@ class TestPrune:
         assert pruned(TODAY + DAY) == 2
         assert read_days() == before
 
-    def test_what_raw_sql_wrote_is_counted_before_it_goes(self):
+    def test_rows_of_raw_sql_are_counted_before_they_are_removed(self):
         user = make_user()
         insert_past_the_orm(make_log(user=user))
 
@@ -121,7 +121,7 @@ class TestPrune:
         assert list(batch.rebuilt) == [(user.pk, TODAY)]
         assert read_days()[user.pk, TODAY].requests == 1
 
-    def test_logs_without_user_stay_unless_asked_for(self):
+    def test_rows_without_user_are_removed_on_request_only(self):
         save_log(user=None)
 
         assert pruned(TODAY + DAY) == 0
@@ -141,7 +141,7 @@ class TestPrune:
         assert old.before == TODAY + DAY
         assert old.days == {TODAY: 1}
 
-    def test_it_takes_few_statements_a_batch(self, django_assert_max_num_queries):
+    def test_number_of_statements_per_batch(self, django_assert_max_num_queries):
         user = make_user()
         AIUsageLog.objects.bulk_create(make_log(user=user) for _ in range(50))
 
@@ -150,7 +150,7 @@ class TestPrune:
 
     @pytest.mark.postgres
     @pytest.mark.django_db(transaction=True)
-    def test_beside_late_calls_changes_and_rebuilds_nothing_is_lost(self):
+    def test_nothing_is_lost_beside_late_calls_changes_and_rebuilds(self):
         users = [make_user(name) for name in NAMES]
         for user in users[:2]:
             AIUsageLog.objects.bulk_create(make_log(user=user) for _ in range(150))
@@ -186,7 +186,7 @@ class TestPrune:
 class TestRebuild:
     @pytest.mark.postgres
     @pytest.mark.django_db(transaction=True)
-    def test_command_beside_live_writers_counts_nothing_twice(self):
+    def test_command_counts_nothing_twice_beside_live_writers(self):
         users = [make_user(name) for name in NAMES]
         for age in range(40):
             insert_past_the_orm(make_log(user=users[age % 3], created_at=NOON - age * DAY))
@@ -231,7 +231,7 @@ class TestRebuild:
         assert sum(len(p.differences) for p in daily_rows.rebuild(*days, using="default")) == 3
         assert daily.drift() == {}
 
-    def test_days_past_the_horizon_are_refused(self):
+    def test_pruned_days_are_refused(self):
         save_log(user=make_user())
         pruned(TODAY + DAY)
 
@@ -241,7 +241,7 @@ class TestRebuild:
         assert daily_rows.span(using="default") is None
 
 
-class Upkeep(Writes):
+class Maintenance(Writes):
     """Any sequence of ORM writes, late events, prunes and rebuilds."""
 
     def __init__(self) -> None:
@@ -274,7 +274,7 @@ class Upkeep(Writes):
         expected = Expected(**values)
         row = {"date": expected.created_at.date(), "user": self.user(expected.user)}
         if AIUsageTracking.objects.filter(**row, logs_pruned=True).exists():
-            return  # nobody could tell it from a log that was counted
+            return  # indistinguishable from a row that was counted
         log = make_log(**self.columns(asdict(expected)))
         insert_past_the_orm(log)
         self.logs[log.pk] = expected
@@ -287,7 +287,7 @@ class Upkeep(Writes):
     @rule(name=st.sampled_from(NAMES))
     def delete_user(self, name: str) -> None:
         super().delete_user(name=name)
-        # The daily rows of a user go with the user.
+        # Deleting a user deletes the daily rows.
         self.pruned = [replace(p, user=None) if p.user == name else p for p in self.pruned]
 
     @invariant()
@@ -302,9 +302,9 @@ class Upkeep(Writes):
 
 
 @pytest.mark.slow
-def test_any_sequence_of_writes_and_prunes_keeps_the_totals_of_everything_recorded():
+def test_any_sequence_of_writes_and_prunes_keeps_the_totals():
     run_state_machine_as_test(
-        Upkeep,
+        Maintenance,
         settings=settings(
             derandomize=True,
             database=None,

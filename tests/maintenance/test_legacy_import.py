@@ -1,4 +1,4 @@
-"""Rows of old tables: what comes over, what cannot, and that a second run adds nothing."""
+"""`import_ai_usage`: what it imports, what it skips, and that a second run adds nothing."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def run(*arguments: str) -> tuple[int, str, str]:
     return run_command("import_ai_usage", "--from", "old_log", *arguments)
 
 
-def test_row_comes_over_whole():
+def test_row_is_imported_with_all_fields():
     user = make_user()
     insert(
         user_id=user.pk,
@@ -99,7 +99,7 @@ def test_row_comes_over_whole():
     assert_in_step()
 
 
-def test_second_run_adds_nothing_but_what_is_new():
+def test_second_run_adds_only_new_rows():
     insert()
     run()
     insert(id=2)
@@ -124,7 +124,7 @@ def test_dry_run_writes_nothing():
     assert AIUsageLog.objects.count() == AIUsageTracking.objects.count() == 0
 
 
-def test_row_of_a_vanished_user_is_kept_without_user():
+def test_row_of_a_deleted_user_is_kept_without_user():
     insert(user_id=987654)
 
     assert run().out == (
@@ -134,7 +134,7 @@ def test_row_of_a_vanished_user_is_kept_without_user():
     assert AIUsageLog.objects.get().user is None
 
 
-def test_bad_rows_are_listed_with_the_reason_and_left_out():
+def test_bad_rows_are_skipped_and_listed_with_the_reason():
     ancient = "1066-10-14T00:00:00Z"
     bad: list[tuple[dict[str, Any], str]] = [
         ({"prompt_tokens": -5}, "prompt_tokens must be from 0 to 1000000000000, not -5"),
@@ -177,11 +177,11 @@ def test_rows_with_uuids_for_keys_are_read_in_pages(monkeypatch: pytest.MonkeyPa
     for _ in range(7):
         execute("INSERT INTO keyed VALUES (%s, 1, 2, %s)", uuid4().hex, NOON.isoformat())
 
-    for told in ("7 rows read, 7 imported, 0 exist", "7 rows read, 0 imported, 7 exist"):
-        assert run_command("import_ai_usage", "--from", "keyed").out.startswith(told)
+    for result in ("7 rows read, 7 imported, 0 exist", "7 rows read, 0 imported, 7 exist"):
+        assert run_command("import_ai_usage", "--from", "keyed").out.startswith(result)
 
 
-def test_row_that_the_database_refuses_is_left_out_alone(monkeypatch: pytest.MonkeyPatch):
+def test_only_the_row_that_the_database_refuses_is_skipped(monkeypatch: pytest.MonkeyPatch):
     def picky(events: Any, **options: Any) -> Any:
         events = list(events)
         if any(event.prompt_tokens == 13 for event in events):
@@ -197,7 +197,7 @@ def test_row_that_the_database_refuses_is_left_out_alone(monkeypatch: pytest.Mon
     )
 
 
-def test_lock_that_somebody_holds_is_waited_for(monkeypatch: pytest.MonkeyPatch):
+def test_waits_for_a_lock(monkeypatch: pytest.MonkeyPatch):
     failures = iter([OperationalError("lock timeout")] * 2)
 
     def busy(*args: Any, **options: Any) -> Any:
@@ -249,7 +249,7 @@ def test_columns_of_type_json_and_timestamp_are_read():
     assert (log.metadata, log.created_at, log.section) == ({"a": 1}, NOON, "other")
 
 
-def test_naive_moment_is_read_as_the_site_stores_them(settings):
+def test_naive_datetime_is_read_as_the_site_stores_it(settings):
     insert(created_at="2026-03-14 12:00:00")
 
     run()
@@ -266,7 +266,7 @@ def test_unknown_tokens_stay_unknown():
     assert (log.prompt_tokens, log.total_tokens, log.usage_source) == (None, None, "unknown")
 
 
-def test_other_total_is_said():
+def test_other_total_is_reported():
     insert(total_tokens=1)
 
     assert "1 rows have a total that is not prompt + completion; that sum is stored\n" in run()[1]
@@ -302,7 +302,7 @@ def test_columns_can_have_other_names():
     assert (log.prompt_tokens, log.completion_tokens, log.cost) == (3, 4, Decimal("0.5"))
 
 
-def test_what_cannot_be_read_is_refused(subtests: pytest.Subtests):
+def test_unusable_table_is_refused(subtests: pytest.Subtests):
     for arguments, error in (
         ("nowhere", "There is no table nowhere in the database 'default'"),
         (
@@ -324,7 +324,7 @@ def test_what_cannot_be_read_is_refused(subtests: pytest.Subtests):
 
 
 class TestDaily:
-    def test_agreement_is_said(self):
+    def test_matching_totals_are_reported(self):
         user = make_user()
         insert(user_id=user.pk)
         execute("INSERT INTO old_day VALUES (%s, '2026-03-14', 1, 230, 0)", user.pk)
@@ -351,7 +351,7 @@ class TestDaily:
         assert (code, err) == (1, "0 rows skipped, 2 daily totals differ\n")
 
 
-def test_rows_of_pruned_days_are_not_counted_again():
+def test_rows_of_pruned_days_are_skipped():
     user = make_user()
     insert(user_id=user.pk)
     run()
@@ -364,7 +364,7 @@ def test_rows_of_pruned_days_are_not_counted_again():
     assert AIUsageTracking.objects.get().total_requests == 1
 
 
-def test_many_rows_come_in_pages(monkeypatch: pytest.MonkeyPatch):
+def test_many_rows_are_read_in_pages(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(legacy_import, "BATCH", 3)
     for number in range(-2, 8):
         insert(id=number)

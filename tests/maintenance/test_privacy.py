@@ -1,4 +1,4 @@
-"""`export_ai_usage` and `erase_ai_usage`: what is stored of a user, handed out and taken off."""
+"""`export_ai_usage` and `erase_ai_usage`."""
 
 from __future__ import annotations
 
@@ -42,16 +42,16 @@ def box(tmp_path: Path, settings: Any, monkeypatch: pytest.MonkeyPatch) -> outbo
     return outbox.get()
 
 
-def figures() -> list[Any]:
-    """All figures of the last days that are not by user."""
+def totals() -> list[Any]:
+    """All totals of the last days that are not by user."""
     report = reports.period_report(day_of(NOON - 9 * DAY), day_of(NOON))
     lines = [report, *report.by_section, *report.by_model, *report.by_day]
-    told = [line.totals if line is report else line.figures for line in lines]
-    return [(f.calls, f.failures, f.total_tokens, f.cost, f.response_time_ms) for f in told]
+    found = [line.totals if line is report else line.figures for line in lines]
+    return [(f.calls, f.failures, f.total_tokens, f.cost, f.response_time_ms) for f in found]
 
 
 class TestExport:
-    def test_every_call_and_every_day_of_the_user_and_of_nobody_else(self):
+    def test_exports_every_call_and_every_day_of_this_user_only(self):
         ada, bob = make_user("ada"), make_user("bob")
         logs = [save_log(user=ada, created_at=NOON - n * DAY, metadata={"n": n}) for n in (1, 0)]
         save_log(user=bob)
@@ -73,7 +73,7 @@ class TestExport:
             ("usage_tracking.aiusagetracking", "2026-03-14", 230),
         ]
 
-    def test_stops_when_nobody_reads_it_any_more(self, monkeypatch):
+    def test_stops_when_the_reader_leaves(self, monkeypatch):
         save_log(user=make_user())
         monkeypatch.setattr(stdio, "is_closed", lambda _: True)
 
@@ -95,8 +95,8 @@ class TestExport:
 class TestErase:
     @pytest.mark.postgres
     @pytest.mark.django_db(transaction=True)
-    def test_delivery_at_the_same_moment_leaves_no_drift(self):
-        """It has written a call and not committed, when the daily rows are about to go."""
+    def test_concurrent_delivery_causes_no_drift(self):
+        """A delivery has an uncommitted call when the daily rows are about to be removed."""
         ada = make_user("ada")
         store([make_event(user=ada)], using="default")
         written, deleting = threading.Event(), threading.Event()
@@ -109,7 +109,7 @@ class TestErase:
 
         def erase() -> None:
             steps = privacy.erase(ada, using="default")
-            next(steps)  # the call of before
+            next(steps)  # the first call
             deleting.set()
             wait_for(written, awaited="the other call")
             list(steps)
@@ -122,7 +122,7 @@ class TestErase:
 
         assert daily.drift() == {}
 
-    def test_calls_are_kept_without_the_user_and_all_other_figures_stay(self, monkeypatch):
+    def test_calls_are_kept_without_the_user_and_other_totals_stay(self, monkeypatch):
         monkeypatch.setattr(privacy, "BATCH", 2)
         ada, bob = make_user("ada"), make_user("bob")
         for n in range(5):
@@ -136,7 +136,7 @@ class TestErase:
                 **changes,
             )
         save_log(user=bob, metadata={"customer": "bob"})
-        before = figures()
+        before = totals()
 
         assert run_command("erase_ai_usage", "--user", "ada") == (
             0,
@@ -145,11 +145,11 @@ class TestErase:
             "",
         )
 
-        assert figures() == before
+        assert totals() == before
         assert not AIUsageLog.objects.filter(user=ada).exists()
         assert not AIUsageTracking.objects.filter(user=ada).exists()
-        told = AIUsageLog.objects.filter(user=None).values_list("error_message", "metadata")
-        assert set(map(str, told)) == {"('', {})"}
+        kept = AIUsageLog.objects.filter(user=None).values_list("error_message", "metadata")
+        assert set(map(str, kept)) == {"('', {})"}
         assert AIUsageLog.objects.get(user=bob).metadata == {"customer": "bob"}
         assert AIUsageTracking.objects.get().user == bob
         assert daily.drift() == {}
@@ -166,7 +166,7 @@ class TestErase:
         )
         assert tables() == before
 
-    def test_what_only_daily_rows_know_is_named_before_it_goes(self):
+    def test_lost_totals_of_pruned_days_are_reported(self):
         ada = make_user("ada")
         save_log(user=ada, created_at=NOON - 5 * DAY, cost=Decimal("1.25"))
         save_log(user=ada)
@@ -181,7 +181,7 @@ class TestErase:
         assert AIUsageTracking.objects.count() == 0
         assert daily.drift() == {}
 
-    def test_what_waits_in_the_outbox_is_kept_without_the_user(self, box):
+    def test_calls_in_the_outbox_are_kept_without_the_user(self, box):
         ada = make_user("ada")
         box.put(make_event(user=ada))
 
@@ -191,7 +191,7 @@ class TestErase:
         assert run_command("flush_ai_usage").out == "1 calls delivered\n"
         assert AIUsageLog.objects.get().user is None
 
-    def test_call_that_comes_in_meanwhile_keeps_its_day(self):
+    def test_call_that_arrives_in_the_meantime_keeps_its_day(self):
         ada = make_user("ada")
         save_log(user=ada)
         for _ in privacy.erase(ada, using="default"):

@@ -1,4 +1,4 @@
-"""Commands and jobs of upkeep on whole sites: a second database, django-extensions, Ctrl-C."""
+"""Maintenance commands and jobs on whole sites: a second database, django-extensions, Ctrl-C."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_commands_work_on_another_database(tmp_path: Path, empty_database_url: s
     )
 
 
-def test_job_for_django_extensions_delivers_and_mends(tmp_path: Path, empty_database_url: str):
+def test_jobs_of_django_extensions_deliver_and_rebuild(tmp_path: Path, empty_database_url: str):
     printed = run_python(
         tmp_path,
         """
@@ -89,7 +89,7 @@ def test_job_for_django_extensions_delivers_and_mends(tmp_path: Path, empty_data
 
 
 @pytest.mark.costly
-def test_ctrl_c_at_any_moment_leaves_no_drift_and_the_next_run_goes_on(
+def test_ctrl_c_at_any_time_causes_no_drift_and_the_next_run_continues(
     tmp_path: Path, empty_database_url: str
 ):
     printed = run_python(
@@ -114,7 +114,7 @@ def test_ctrl_c_at_any_moment_leaves_no_drift_and_the_next_run_goes_on(
             cursor.execute("CREATE TABLE old AS SELECT CAST(id AS varchar(40)) AS id, user_id,"
                            " prompt_tokens, completion_tokens, created_at FROM ai_usage_log")
             cursor.execute("CREATE INDEX old_id ON old (id)")
-        # An import that Ctrl-C cuts short fails in the interpreter's ways; these are not looked at.
+        # Run once first: an interrupted `import` statement fails in ways that are not tested here.
         call_command("prune_ai_usage", "--keep-days", "0", "--dry-run", verbosity=0)
         call_command("import_ai_usage", "--from", "old", "--dry-run", verbosity=0)
         moments = range(300, 12_000, 977)  # a batch takes some thousand calls
@@ -141,7 +141,7 @@ def test_ctrl_c_at_any_moment_leaves_no_drift_and_the_next_run_goes_on(
 def test_control_c_in_diagnose_rebuild_and_flush_leaves_nothing_behind(
     tmp_path: Path, empty_database_url: str
 ):
-    """At whatever moment it comes: before, within and after what the commands do."""
+    """Interrupt before, during and after the work of the commands."""
     printed = run_python(
         tmp_path,
         """
@@ -170,7 +170,7 @@ def test_control_c_in_diagnose_rebuild_and_flush_leaves_nothing_behind(
             box.close()
 
         put(1, created_at=make_log().created_at - day)
-        # An import that Ctrl-C cuts short fails in the interpreter's ways; these are not looked at.
+        # Run once first: an interrupted `import` statement fails in ways that are not tested here.
         call_command("flush_ai_usage", verbosity=0)
         interrupt("diagnose_ai_usage", "--skip-sdks")
         AIUsageTracking.objects.update(total_tokens=0)
@@ -206,7 +206,7 @@ def test_control_c_in_diagnose_rebuild_and_flush_leaves_nothing_behind(
         (["import_ai_usage", "--from", "old"], 2),
     ],
 )
-def test_database_that_is_away_is_no_traceback(tmp_path: Path, command: list[str], code: int):
+def test_unavailable_database_gives_no_traceback(tmp_path: Path, command: list[str], code: int):
     env = make_site(tmp_path) | {"DATABASE_URL": f"sqlite:///{tmp_path}/none/db.sqlite3"}
 
     ended = manage(*command, env=env, directory=tmp_path)

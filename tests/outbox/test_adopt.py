@@ -53,7 +53,7 @@ def moved(box: MemoryOutbox) -> Path:
 
 
 def finding(code: str) -> Any:
-    result = undelivered.examine(undelivered.look(), Thresholds(), [])
+    result = undelivered.examine(undelivered.snapshot(), Thresholds(), [])
     return next((found for found in result.findings if found.code == code), None)
 
 

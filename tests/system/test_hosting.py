@@ -1,4 +1,4 @@
-"""Which platforms take the disk away with a process, and what is said of it."""
+"""Which platforms may remove the disk with a process, and the warning about it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from usage_tracking.system import hosting
 
 LAMBDA = {"AWS_LAMBDA_FUNCTION_NAME": "site"}
 POD = {"KUBERNETES_SERVICE_HOST": "10.0.0.1"}
-#: As in containers: https://man7.org/linux/man-pages/man5/proc_pid_mountinfo.5.html
+#: The format in containers: https://man7.org/linux/man-pages/man5/proc_pid_mountinfo.5.html
 MOUNTS = r"""
 550 536 0:50 / / rw,relatime master:1 - overlay overlay rw,lowerdir=/l
 551 550 0:55 / /scratch rw - tmpfs tmpfs rw
@@ -44,12 +44,12 @@ def mounts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("/srv/hidden", "tmpfs"),
     ],
 )
-def test_file_system_is_that_of_the_nearest_mount(directory: str, filesystem: str) -> None:
+def test_file_system_of_the_nearest_mount(directory: str, filesystem: str) -> None:
     assert hosting.filesystem_of(Path(directory)) == filesystem
 
 
 @pytest.mark.parametrize(
-    ("environ", "directory", "is_told"),
+    ("environ", "directory", "is_reported"),
     [
         ({}, "/app", False),
         ({"DYNO": ""}, "/app", False),
@@ -73,18 +73,20 @@ def test_file_system_is_that_of_the_nearest_mount(directory: str, filesystem: st
         ({"ECS_CONTAINER_METADATA_URI_V4": "http://169.254.170.2/v4/1"}, "/app", True),
     ],
 )
-def test_platform_and_disk_decide(environ: dict[str, str], directory: str, is_told: bool) -> None:
-    assert bool(hosting.risk(Path(directory), environ)) == is_told
+def test_platform_and_disk_decide(
+    environ: dict[str, str], directory: str, is_reported: bool
+) -> None:
+    assert bool(hosting.risk(Path(directory), environ)) == is_reported
 
 
-def test_memory_goes_with_the_process_everywhere() -> None:
+def test_memory_is_lost_with_the_process() -> None:
     assert hosting.risk(None, {}) == ""
     assert hosting.risk(None, POD) == (
         "this is Kubernetes (KUBERNETES_SERVICE_HOST is set), and the calls are in memory"
     )
 
 
-def test_disk_of_an_unknown_type_is_told(mounts: Path) -> None:
+def test_disk_of_an_unknown_type_is_reported(mounts: Path) -> None:
     mounts.unlink()
 
     assert hosting.risk(Path("/app"), POD) == (
@@ -93,7 +95,7 @@ def test_disk_of_an_unknown_type_is_told(mounts: Path) -> None:
     )
 
 
-def test_check_names_the_line_to_add(
+def test_check_hints_at_the_setting(
     settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(outbox, "inline", lambda: False)
@@ -101,8 +103,8 @@ def test_check_names_the_line_to_add(
     assert checks.check_outbox() == []
 
     monkeypatch.setenv("DYNO", "web.1")
-    (told,) = checks.check_outbox()
-    assert (told.id, told.msg, told.hint) == (
+    (warning,) = checks.check_outbox()
+    assert (warning.id, warning.msg, warning.hint) == (
         "usage_tracking.W010",
         "Calls that are not in the database yet may be lost with their process: this is Heroku "
         f"(DYNO is set), and {tmp_path / 'outbox'} is on a file system of type overlay.",
@@ -113,14 +115,14 @@ def test_check_names_the_line_to_add(
     assert checks.check_outbox() == []
 
 
-def test_memory_is_told_beside_what_else_is_wrong(
+def test_memory_is_reported_with_other_problems(
     settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(outbox, "inline", lambda: False)
     del settings.BASE_DIR
     monkeypatch.setenv("DYNO", "web.1")
 
-    assert [told.id for told in checks.check_outbox()] == [
+    assert [warning.id for warning in checks.check_outbox()] == [
         "usage_tracking.W004",
         "usage_tracking.W010",
     ]
