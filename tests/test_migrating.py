@@ -1,4 +1,4 @@
-"""docs/migrating.md, block by block, on whole sites that have a tracker of their own."""
+"""Run the blocks of docs/migrating.md on whole sites that have their own tracker."""
 
 from __future__ import annotations
 
@@ -219,7 +219,7 @@ _MIGRATIONS: dict[tuple[str, str], dict[str, str]] = {}
 
 
 class Site:
-    """A project with an app of its own that tracks calls, and one that refers to its log."""
+    """A project with its own app that tracks calls, and an app that refers to its log."""
 
     def __init__(self, directory: Path, database: str, *, models: str = LOG + DAILY, label: str):
         self.directory, self.database, self.label = directory, database, label
@@ -243,7 +243,7 @@ class Site:
         self.write(f"{label}/models.py", IMPORTS + models + 'later = "0002"\n')
 
     def _make_migrations(self, models: str) -> dict[str, str]:
-        """The files that Django writes, by name."""
+        """Return the migrations that Django writes, by name."""
         self.run(command("makemigrations"))
         if "db_index" in models:
             self.write(f"{self.label}/models.py", IMPORTS + models)
@@ -263,7 +263,7 @@ class Site:
         path.write_text(text)
 
     def run(self, *steps: Step, database: str = "", fails: bool = False) -> str:
-        """What the steps print; if they fail, what they say on both streams."""
+        """Run the steps; return their output, and stderr too if they fail."""
         named = [(kind, re.sub(r"\btracking\b", self.label, text)) for kind, text in steps]
         ended = run(
             [sys.executable, "-W", "error", "-B", "-c", DRIVER],
@@ -276,7 +276,7 @@ class Site:
         return printed if fails else ended.stdout
 
     def edit_models(self) -> None:
-        """The first block of step 1."""
+        """Apply the first block of step 1."""
         block = EDIT_MODELS[1]
         for name, table in re.findall(r'class (\w+)\(.*?db_table = "(\w+)"', block, re.DOTALL):
             path = f"{self.label}/models.py"
@@ -299,14 +299,14 @@ class Site:
         self.edit(str(path.relative_to(self.directory)), re.escape(header), f"{header}\n{line}")
 
     def give_names(self, *, first: bool = False) -> None:
-        """Step 1."""
+        """Apply step 1."""
         self.edit_models()
         self.edit_settings(first=first)
         self.run(MAKE_MIGRATION)
         self.edit_migration()
 
     def drop(self) -> None:
-        """Step 6."""
+        """Apply step 6."""
         reference = REFERENCE.format(label=self.label)
         self.edit("chat/models.py", re.escape(reference), "")
         self.run(*BLOCKS[DROP])
@@ -320,7 +320,7 @@ def dumps(printed: str) -> list[dict[str, Any]]:
 
 
 def without_names(dump: dict[str, Any]) -> dict[str, Any]:
-    """The old tables and what refers to them: rows, constraints and indexes, whatever their names.
+    """Return the contents of the old tables, and their constraints and indexes without names.
 
     An index that Django has named has the name of its table in its own.
     """
@@ -444,7 +444,7 @@ def test_site_with_one_of_the_tables(
 
 
 @pytest.mark.costly
-def test_names_of_indexes_constraints_and_relations_that_are_taken_too(
+def test_taken_names_of_indexes_constraints_and_relations(
     tmp_path: Path, new_database_url: Callable[[], str]
 ):
     names = {
@@ -501,7 +501,7 @@ def test_tables_without_a_model(tmp_path: Path, new_database_url: Callable[[], s
 @pytest.mark.costly
 @pytest.mark.postgres  # the order is Django's, the same on every database
 class TestOtherOrders:
-    """What `migrate` says, that nothing is lost, and that the guide's table leads out."""
+    """The messages of `migrate`, that nothing is lost, and that the guide's table helps."""
 
     def test_models_deleted_after_a_rename_by_sql(
         self, tmp_path: Path, new_database_url: Callable[[], str]
@@ -576,7 +576,7 @@ class TestOtherOrders:
             said,
         )
         assert dumps(site.run(DUMP)) == [before]
-        # On a fresh database there is nothing to lose, and who means it may go on.
+        # A fresh database has nothing to lose, so the table may be dropped.
         site.run(*BLOCKS[MIGRATE], database=new_database_url())
         printed = site.run(command("migrate tracking"), *BLOCKS[MIGRATE], DUMP)
         assert sorted(dumps(printed)[0]) == ["ai_usage_log", "ai_usage_tracking", "chat_answer"]
@@ -603,7 +603,7 @@ class TestOtherOrders:
     def test_migration_without_run_before(
         self, tmp_path: Path, new_database_url: Callable[[], str]
     ):
-        """Django orders apps by label where nothing else does."""
+        """Without dependencies, Django orders apps by label."""
         site = Site(tmp_path, new_database_url(), label="zz_costs")
         (before,) = dumps(site.run(command("migrate"), ("python", DATA), DUMP))
         site.edit_models()
@@ -651,7 +651,7 @@ class TestOtherOrders:
         assert dumps(printed) == [before]
 
     def test_table_that_django_named(self, tmp_path: Path, new_database_url: Callable[[], str]):
-        """The model `Log` of an app `ai_usage` has the table ai_usage_log without a word of it."""
+        """The model `Log` of an app `ai_usage` has the table ai_usage_log by default."""
         models = "class Log(models.Model):\n    tokens = models.IntegerField(default=0)\n"
         site = Site(tmp_path, new_database_url(), models=models, label="ai_usage")
         table = '    class Meta:\n        db_table = "old_ai_usage_log"\n'
@@ -688,7 +688,7 @@ def test_guide_has_the_blocks_that_are_run():
 
 @pytest.mark.django_db
 class TestRefusals:
-    """What is said, without a site around it."""
+    """The messages, without a site."""
 
     LOG = operations.CreateModel(
         "Log", [("id", models.AutoField(primary_key=True))], {"db_table": "ai_usage_log"}
@@ -724,7 +724,7 @@ class TestRefusals:
             (False, False, "Add run_before = "),
         ],
     )
-    def test_refusal_says_what_to_do(self, backwards, applied, remedy):
+    def test_refusal_names_the_remedy(self, backwards, applied, remedy):
         step = migrating._PlannedMigration(Migration("0002_more", "tracking"), backwards, ours=True)
 
         with pytest.raises(CommandError, match=remedy) as refused:
@@ -742,7 +742,7 @@ class TestRefusals:
         for table in ("no_such_table", "auth_group"):
             migrating._refuse(step, gone, table, connection, applied=False)
 
-    def test_names_that_are_taken_are_told(self):
+    def test_taken_names_are_reported(self):
         editor = SimpleNamespace(connection=connection)
         with pytest.raises(CommandError, match="cannot create ai_usage_log: a table of this name"):
             migrating.refuse_taken_names(apps, editor, ["ai_usage_log_user"])

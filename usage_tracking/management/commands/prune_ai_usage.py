@@ -21,9 +21,9 @@ class Command(UsageCommand):
     """Remove the rows of old days."""
 
     help = (
-        "Remove the rows (AIUsageLog) of all days before the last N days. The daily rows stay, so "
-        "every total per user and day stays. Totals by section, model or provider are lost with "
-        "the rows. Calls without a user have no daily row, so their rows are kept. With "
+        "Remove the rows (AIUsageLog) of all days that are more than N days ago. The daily rows "
+        "stay, so every total per user and day stays. Totals by section, model or provider are "
+        "lost with the rows. Calls without a user have no daily row, so their rows are kept. With "
         "--unattributed they are removed too, and their calls, tokens and cost are then missing "
         "from the global totals. The command works in small transactions beside live traffic. "
         "You can stop it and run it again."
