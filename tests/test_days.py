@@ -1,14 +1,28 @@
-"""Ranges of days in URLs."""
+"""Days as texts, as moments and as ranges in URLs."""
 
 from __future__ import annotations
 
 import datetime as dt
 
 import pytest
+from django.test import override_settings
 
-from usage_tracking.days import BadDays, DayRange
+from usage_tracking.days import DayRange, InvalidDaysError, midnight, parse_day
 
 PI = dt.date(2026, 3, 14)
+
+
+def test_day_is_parsed(subtests):
+    assert parse_day("2026-03-14") == PI
+    for text in ("", "14.3.2026", "2026-02-30", "20260314", "2026-03-14T00:00", "10000-01-01"):
+        with subtests.test(text), pytest.raises(ValueError, match=r"data|day"):
+            parse_day(text)
+
+
+def test_midnight_is_what_the_column_is_compared_with():
+    assert midnight(PI) == dt.datetime(2026, 3, 14, tzinfo=dt.UTC)
+    with override_settings(USE_TZ=False):
+        assert midnight(PI) == dt.datetime(2026, 3, 14)  # noqa: DTZ001 -- as stored there
 
 
 def test_range_is_read(subtests):
@@ -23,7 +37,7 @@ def test_range_is_read(subtests):
             assert DayRange.read(parameters) == days
 
 
-def test_what_is_no_range_is_told(subtests):
+def test_invalid_range_is_reported(subtests):
     for parameters, text in (
         ({"start_date": "14.3.2026"}, "14.3.2026"),
         ({"end_date": "2026-02-30"}, "2026-02-30"),
@@ -32,7 +46,7 @@ def test_what_is_no_range_is_told(subtests):
         ({"start_date": "2026-03-15", "end_date": "2026-03-14"}, "2026-03-15 to 2026-03-14"),
     ):
         with subtests.test(text):
-            with pytest.raises(BadDays) as error:
+            with pytest.raises(InvalidDaysError) as error:
                 DayRange.read(parameters)
             assert error.value.text == text
 

@@ -1,4 +1,4 @@
-"""Ranges of days, as a URL names them: `start_date` and `end_date`, both inclusive."""
+"""Days of usage: how a moment, a text and a URL name them."""
 
 from __future__ import annotations
 
@@ -8,29 +8,53 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Self
 
+from django.conf import settings
 from django.utils import timezone
 
 from . import conf
 
 START = "start_date"
 END = "end_date"
-#: Far enough from either end of what a date can be for the arithmetic of every reader.
+#: The days that a URL may name. Readers add days to them without reaching the end of `date`.
 _FIRST = dt.date(1970, 1, 1)
 _LAST = dt.date(9998, 12, 31)
 
 
 def day_of(moment: dt.datetime) -> dt.date:
-    """The day under which a call made at `moment` counts, whatever zone is activated.
+    """Return the day under which a call made at `moment` counts.
 
-    A naive `moment` (USE_TZ = False) is local time of `TIME_ZONE`, as everywhere in Django.
+    Days are those of AI_USAGE_DAY_TIMEZONE, whatever zone is active.
     """
-    if timezone.is_naive(moment):
-        moment = timezone.make_aware(moment, timezone.get_default_timezone())
-    return moment.astimezone(conf.day_timezone()).date()
+    return aware(moment).astimezone(conf.day_timezone()).date()
 
 
-class BadDays(ValueError):
-    """A text that is no day, or an end before its start; `text` is what was given."""
+def aware(moment: dt.datetime) -> dt.datetime:
+    """Return `moment` with a zone; a naive one (USE_TZ = False) is local time of `TIME_ZONE`."""
+    if timezone.is_aware(moment):
+        return moment
+    return timezone.make_aware(moment, timezone.get_default_timezone())
+
+
+def midnight(day: dt.date) -> dt.datetime:
+    """Return 00:00 UTC of `day`, to compare with `created_at`.
+
+    Under USE_TZ = False it is naive. A day of usage may begin up to 14 hours earlier and end up to
+    12 hours later: leave a margin.
+    """
+    return dt.datetime.combine(day, dt.time(), dt.UTC if settings.USE_TZ else None)
+
+
+def parse_day(text: str) -> dt.date:
+    """Read a day written as YYYY-MM-DD.
+
+    Raises:
+        ValueError: `text` is not such a day.
+    """
+    return dt.datetime.strptime(text, "%Y-%m-%d").date()  # noqa: DTZ007 -- a day has no zone
+
+
+class InvalidDaysError(ValueError):
+    """A text that is not a day, or an end before its start. `text` is what was given."""
 
     def __init__(self, text: str) -> None:
         super().__init__(text)
@@ -39,31 +63,37 @@ class BadDays(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class DayRange:
-    """From `first` to `last`, both included; None is open."""
+    """The days from `first` to `last`, both included. None leaves that end open."""
 
     first: dt.date | None = None
     last: dt.date | None = None
 
     @classmethod
     def read(cls, parameters: Mapping[str, str]) -> Self:
-        """The range that a query string names; raises BadDays."""
+        """Read the range that a query string names by `start_date` and `end_date`.
+
+        Raises:
+            InvalidDaysError: One is not a day from 1970 to 9998, or they are in the wrong order.
+        """
         first, last = (_day(parameters.get(name, "")) for name in (START, END))
         if first and last and last < first:
-            raise BadDays(f"{first} to {last}")
+            raise InvalidDaysError(f"{first} to {last}")
         return cls(first, last)
 
     @classmethod
     def until(cls, last: dt.date, days: int) -> Self:
-        """The `days` days that end with `last`."""
+        """Return the `days` days that end with `last`."""
         return cls(last - dt.timedelta(days=days - 1), last)
 
     @classmethod
     def of_month(cls, day: dt.date) -> Self:
+        """Return the month of `day`."""
         _, length = calendar.monthrange(day.year, day.month)
         return cls(day.replace(day=1), day.replace(day=length))
 
     @classmethod
     def of_year(cls, day: dt.date) -> Self:
+        """Return the calendar year of `day`."""
         return cls(dt.date(day.year, 1, 1), dt.date(day.year, 12, 31))
 
     def __bool__(self) -> bool:
@@ -71,7 +101,7 @@ class DayRange:
 
     @property
     def parameters(self) -> dict[str, str]:
-        """What names this range in a query string."""
+        """The query parameters that name this range; `read` is the inverse."""
         both = {START: self.first, END: self.last}
         return {name: day.isoformat() for name, day in both.items() if day}
 
@@ -80,9 +110,9 @@ def _day(text: str) -> dt.date | None:
     if not text:
         return None
     try:
-        day = dt.datetime.strptime(text, "%Y-%m-%d").date()  # noqa: DTZ007 -- a day has no zone
+        day = parse_day(text)
     except ValueError:
-        raise BadDays(text) from None
+        raise InvalidDaysError(text) from None
     if not _FIRST <= day <= _LAST:
-        raise BadDays(text)
+        raise InvalidDaysError(text)
     return day

@@ -12,7 +12,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
-from .days import START, BadDays, DayRange
+from .days import START, DayRange, InvalidDaysError
 from .models import today
 from .pages.formatting import average_text, cost_text, count, month_text, share, tokens_text
 from .pages.panels import panels_of
@@ -89,7 +89,7 @@ def _following(month: dt.date) -> dt.date:
 def _month(text: str) -> dt.date:
     try:
         month = DayRange.read({START: f"{text}-01"}).first
-    except BadDays:
+    except InvalidDaysError:
         month = None
     if month is None:
         raise Http404(_("A month is written as in 2026-03."))

@@ -15,7 +15,7 @@ from django.utils.http import urlencode
 from django.utils.translation import gettext as _
 
 from .. import conf
-from ..days import BadDays, DayRange
+from ..days import DayRange, InvalidDaysError
 from ..models import today
 from ..pages.formatting import (
     average_text,
@@ -119,7 +119,7 @@ def _period(request: HttpRequest, day: dt.date) -> tuple[dt.date, dt.date]:
     """First and last day of the URL's period; what is wrong with it is told on the page."""
     try:
         days = DayRange.read(request.GET.dict())
-    except BadDays as error:
+    except InvalidDaysError as error:
         text = _("“%(text)s” is no period: days are written as in 2026-03-14.")
         messages.error(request, text % {"text": error.text})
         days = DayRange()

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Iterator
 from typing import Any
 
-from django.conf import settings
 from django.contrib import admin, messages
 from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.auth import get_user_model
@@ -17,14 +15,13 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from .. import conf
-from ..days import END, START, BadDays, DayRange
+from ..days import END, START, DayRange, InvalidDaysError
 from ..models import AIUsageLog, today
 from ..pages.formatting import day_text
+from ..reports import from_day, to_day
 
 #: How many of the newest calls are looked through for the names of providers and models.
 NEWEST = 2_000
-#: More than any two time zones are apart.
-_MARGIN = dt.timedelta(days=3)
 
 
 class PeriodFilter(admin.ListFilter):
@@ -41,7 +38,7 @@ class PeriodFilter(admin.ListFilter):
         given = {name: params.pop(name)[-1] for name in self.parameters if name in params}
         try:
             self.days = DayRange.read(given)
-        except BadDays as error:
+        except InvalidDaysError as error:
             text = gettext("“%(text)s” is no period: days are written as in 2026-03-14.")
             messages.error(request, text % {"text": error.text})
             raise IncorrectLookupParameters from error
@@ -52,12 +49,6 @@ class PeriodFilter(admin.ListFilter):
 
     def has_output(self) -> bool:
         return True
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        return queryset.filter(self._condition())
-
-    def _condition(self) -> Q:
-        return _between(self.field, self.days.first, self.days.last)
 
     def choices(self, changelist: Any) -> Iterator[Any]:
         day = today()
@@ -79,19 +70,25 @@ class PeriodFilter(admin.ListFilter):
 
 
 class LogPeriodFilter(PeriodFilter):
-    def _condition(self) -> Q:
-        # The day says which calls, and the wide range of moments that newest first is a short walk
-        # along the index: without it a day of last year is reached through all calls since.
-        first, last = self.days.first, self.days.last
-        return super()._condition() & _between(
-            "created_at",
-            first and _moment(first - _MARGIN),
-            last and _moment(last + _MARGIN),
-        )
+    """The period of the list of calls."""
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        """Narrow `queryset` to the chosen days."""
+        if self.days.first:
+            queryset = from_day(queryset, self.days.first)
+        return to_day(queryset, self.days.last) if self.days.last else queryset
 
 
 class DailyPeriodFilter(PeriodFilter):
+    """The period of the list of daily rows."""
+
     field = "date"
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        """Narrow `queryset` to the chosen days."""
+        if self.days.first:
+            queryset = queryset.filter(date__gte=self.days.first)
+        return queryset.filter(date__lte=self.days.last) if self.days.last else queryset
 
 
 class NameFilter(admin.SimpleListFilter):
@@ -198,16 +195,6 @@ class UserFilter(admin.SimpleListFilter):
         if self.value() is None:
             return queryset
         return queryset.filter(user=self.user.pk) if self.user else queryset.none()
-
-
-def _between(field: str, first: Any, last: Any) -> Q:
-    return Q(**{f"{field}__gte": first} if first else {}) & Q(
-        **{f"{field}__lte": last} if last else {}
-    )
-
-
-def _moment(day: dt.date) -> dt.datetime:
-    return dt.datetime.combine(day, dt.time(), dt.UTC if settings.USE_TZ else None)
 
 
 def _newest(request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:

@@ -12,6 +12,7 @@ from django.core.management.base import CommandError
 from django.db import DatabaseError, connections, router
 
 from usage_tracking import reports
+from usage_tracking.days import parse_day
 from usage_tracking.errors import was_stopped
 from usage_tracking.models import AIUsageLog
 
@@ -63,7 +64,7 @@ def find_user(options: dict[str, Any], *, using: str, hint: str = "") -> Any:
 def day(text: str) -> dt.date:
     """Parse YYYY-MM-DD, for argparse."""
     try:
-        parsed = dt.datetime.strptime(text, "%Y-%m-%d").date()  # noqa: DTZ007 -- no time in it
+        parsed = parse_day(text)
     except ValueError:
         parsed = dt.date.min
     if parsed == dt.date.min:  # reports also read the day before

@@ -11,6 +11,7 @@ from django.db import router
 from django.utils import timezone
 
 from usage_tracking import conf, outbox
+from usage_tracking.days import aware
 from usage_tracking.models import AIUsageLog
 
 from .figures import Figures, total
@@ -126,7 +127,7 @@ def day_report(
     zone = conf.day_timezone()
     if until is not None:
         # Naive under USE_TZ = False.
-        until = _aware(until).astimezone(zone)
+        until = aware(until).astimezone(zone)
         if until.date() > day:
             until = None
     logs = AIUsageLog.objects.using(using).order_by()
@@ -172,12 +173,6 @@ def _same_time(moment: dt.datetime, days: int) -> dt.datetime:
     return dt.datetime.combine(
         moment.date() + days * _DAY, moment.time().replace(fold=0), moment.tzinfo
     )
-
-
-def _aware(moment: dt.datetime) -> dt.datetime:
-    if timezone.is_aware(moment):
-        return moment
-    return timezone.make_aware(moment, timezone.get_default_timezone())
 
 
 def _stored(moment: dt.datetime) -> dt.datetime:

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from django.conf import settings
 from django.db import router
 from django.db.models import QuerySet
 
 from usage_tracking import conf
+from usage_tracking.days import midnight
 from usage_tracking.models import AIUsageLog
 from usage_tracking.related_users import with_users
 
@@ -152,18 +152,19 @@ def days_between(start: dt.date, end: dt.date) -> Iterator[dt.date]:
 
 
 def from_day(logs: QuerySet[AIUsageLog], day: dt.date) -> QuerySet[AIUsageLog]:
-    """The logs of one user from that day on.
+    """Narrow `logs` to those of `day` and later.
 
-    The index of a user's logs is by moment, of which no zone is more than a day from another.
+    The indexes for "newest first" are by `created_at`, so this bounds it too, with a margin wider
+    than any two time zones are apart.
     """
     earlier = dt.date.fromordinal(max(day.toordinal() - 2, dt.date.min.toordinal()))
-    return logs.filter(day__gte=day, created_at__gte=_midnight(earlier))
+    return logs.filter(day__gte=day, created_at__gte=midnight(earlier))
 
 
 def to_day(logs: QuerySet[AIUsageLog], day: dt.date) -> QuerySet[AIUsageLog]:
-    """The logs of one user up to the end of that day."""
+    """Narrow `logs` to those of `day` and earlier, as `from_day` does."""
     later = dt.date.fromordinal(min(day.toordinal() + 3, dt.date.max.toordinal()))
-    return logs.filter(day__lte=day, created_at__lte=_midnight(later))
+    return logs.filter(day__lte=day, created_at__lte=midnight(later))
 
 
 def _logs(
@@ -175,7 +176,3 @@ def _logs(
     if user is None:
         return logs.filter(day__range=(start, end))
     return to_day(from_day(logs.filter(user=user), start), end)
-
-
-def _midnight(day: dt.date) -> dt.datetime:
-    return dt.datetime.combine(day, dt.time(), dt.UTC if settings.USE_TZ else None)
