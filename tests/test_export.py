@@ -22,6 +22,8 @@ from django.test.utils import CaptureQueriesContext
 from openpyxl import load_workbook
 
 from tests.support.builders import NOON, make_log, make_user, save_log
+from usage_tracking.admin import AIUsageLogAdmin
+from usage_tracking.api.serializers import LogSerializer
 from usage_tracking.contrib import import_export
 from usage_tracking.models import AIUsageLog
 
@@ -61,6 +63,7 @@ def rows_of(answer: HttpResponseBase, file_format: str) -> list[dict[str, Any]]:
 
 
 FORMATS = ("csv", "json", "xlsx")
+COLUMNS = {field.name for field in AIUsageLog._meta.fields}
 
 
 def exports(viewer: Client, page: str = LOGS, query: str = "") -> Iterator[tuple[str, Any]]:
@@ -235,7 +238,16 @@ def test_no_column_of_the_log_is_missing(viewer):
 
     (row,) = rows_of(viewer.get(f"{LOGS}export/json/"), "json")
 
-    assert set(row) == {field.name for field in AIUsageLog._meta.fields} | {"username"}
+    assert set(row) == COLUMNS | {"username"}
+
+
+def test_api_and_admin_show_every_column_as_well():
+    assert set(LogSerializer.Meta.fields) == COLUMNS | {
+        "user_username",
+        "user_email",
+        "section_display",
+    }
+    assert set(AIUsageLogAdmin.fields) == COLUMNS - {"section"} | {"section_badge"}
 
 
 class TestStreaming:

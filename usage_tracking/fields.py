@@ -1,4 +1,4 @@
-"""The foreign key to the user, who may be in another database."""
+"""Which fields a row shows, and the foreign key to a user in another database."""
 
 from __future__ import annotations
 
@@ -11,6 +11,25 @@ from django.db.models.deletion import Collector
 from django.db.models.fields.related_descriptors import ForwardManyToOneDescriptor
 
 from . import places
+
+#: What a row says of its call, in the order of the API, the exports and the admin. Each adds the
+#: id, the user, the section and the time in its own form.
+CALL_FIELDS = (
+    "provider",
+    "model_name",
+    "operation",
+    "prompt_tokens",
+    "completion_tokens",
+    "total_tokens",
+    "cached_tokens",
+    "reasoning_tokens",
+    "usage_source",
+    "cost",
+    "response_time_ms",
+    "success",
+    "error_message",
+    "metadata",
+)
 
 
 def set_null(

@@ -21,6 +21,7 @@ from django.utils.translation import gettext_lazy
 
 from .. import conf
 from ..days import END, START
+from ..fields import CALL_FIELDS
 from ..models import AIUsageLog, AIUsageTracking
 from ..pages.charts import color_class
 from .base import ReadOnlyAdmin
@@ -76,20 +77,7 @@ class AIUsageLogAdmin(ReadOnlyAdmin):
         "day",
         "user",
         "section_badge",
-        "provider",
-        "model_name",
-        "operation",
-        "prompt_tokens",
-        "completion_tokens",
-        "total_tokens",
-        "cached_tokens",
-        "reasoning_tokens",
-        "usage_source",
-        "cost",
-        "response_time_ms",
-        "success",
-        "error_message",
-        "metadata",
+        *CALL_FIELDS,
     )
     readonly_fields = fields
     export_resource = "usage_tracking.contrib.import_export.LogResource"

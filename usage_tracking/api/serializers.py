@@ -7,6 +7,7 @@ from typing import Any
 from rest_framework import serializers
 
 from usage_tracking.events import MAX_COUNT
+from usage_tracking.fields import CALL_FIELDS
 from usage_tracking.models import AIUsageLog
 
 from .fields import (
@@ -44,20 +45,7 @@ class LogSerializer(serializers.ModelSerializer[AIUsageLog]):
             "user_email",
             "section",
             "section_display",
-            "provider",
-            "model_name",
-            "operation",
-            "prompt_tokens",
-            "completion_tokens",
-            "total_tokens",
-            "cached_tokens",
-            "reasoning_tokens",
-            "usage_source",
-            "cost",
-            "response_time_ms",
-            "success",
-            "error_message",
-            "metadata",
+            *CALL_FIELDS,
             "day",
             "created_at",
         )

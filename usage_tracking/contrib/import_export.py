@@ -26,6 +26,7 @@ from import_export.fields import Field
 from import_export.resources import ModelResource
 from import_export.widgets import Widget
 
+from ..fields import CALL_FIELDS
 from ..models import AIUsageLog, AIUsageTracking
 
 _CHUNK = 2_000
@@ -71,20 +72,7 @@ class LogResource(UsageResource):
             "user",
             "username",
             "section",
-            "provider",
-            "model_name",
-            "operation",
-            "prompt_tokens",
-            "completion_tokens",
-            "total_tokens",
-            "cached_tokens",
-            "reasoning_tokens",
-            "usage_source",
-            "cost",
-            "response_time_ms",
-            "success",
-            "error_message",
-            "metadata",
+            *CALL_FIELDS,
         )
 
 
