@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from tests.support.builders import make_log
 from usage_tracking.models import AIUsageLog
-from usage_tracking.reports import Figures
+from usage_tracking.reports import Totals
 
 #: However slow the machine is.
 UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -81,14 +81,14 @@ def save(calls: Iterable[Call], users: Sequence[Any], moment: dt.datetime) -> No
     )
 
 
-def add_up(calls: Sequence[Call]) -> Figures:
+def add_up(calls: Sequence[Call]) -> Totals:
     def known(values: list[Any]) -> Any:
         given = [value for value in values if value is not None]
         return sum(given) if given or not values else None
 
     unknown = [c for c in calls if c.prompt is None and c.completion is None]
     unpriced = [c for c in calls if c.cost is None]
-    return Figures(
+    return Totals(
         calls=len(calls),
         failures=sum(not c.success for c in calls),
         prompt_tokens=known([c.prompt for c in calls]),
@@ -106,7 +106,7 @@ def add_up(calls: Sequence[Call]) -> Figures:
     )
 
 
-def group(calls: Iterable[Call], *keys: str) -> dict[Any, Figures]:
+def group(calls: Iterable[Call], *keys: str) -> dict[Any, Totals]:
     groups: dict[Any, list[Call]] = defaultdict(list)
     for call in calls:
         values = tuple(getattr(call, key) for key in keys)

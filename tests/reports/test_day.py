@@ -1,4 +1,4 @@
-"""A day's report: its figures are worked out a second time in Python."""
+"""A day's report: its totals are worked out a second time in Python."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.support.builders import (
 )
 from usage_tracking import outbox, reports
 from usage_tracking.models import AIUsageLog
-from usage_tracking.reports import Backlog, Figures, NotFound
+from usage_tracking.reports import Backlog, NotFound, Totals
 
 pytestmark = pytest.mark.django_db
 
@@ -107,7 +107,7 @@ class TestDayReport:
     def test_empty_database_has_a_report_of_zeros(self):
         report = reports.day_report(TODAY, until=NOON)
 
-        assert (report.totals.figures, report.previous.figures) == (Figures(), Figures())
+        assert (report.totals.figures, report.previous.figures) == (Totals(), Totals())
         assert (report.by_section, report.by_model, report.top_users, report.users) == (
             (),
             (),
@@ -130,20 +130,20 @@ class TestDayReport:
     def test_what_nobody_knows_is_none(self):
         save_log(prompt_tokens=None, completion_tokens=None, cost=None)
 
-        figures = reports.day_report(TODAY).totals.figures
+        totals = reports.day_report(TODAY).totals.figures
 
-        assert (figures.prompt_tokens, figures.total_tokens, figures.cost) == (None, None, None)
-        assert (figures.unknown_usage, figures.unpriced, figures.unattributed) == (1, 1, 1)
+        assert (totals.prompt_tokens, totals.total_tokens, totals.cost) == (None, None, None)
+        assert (totals.unknown_usage, totals.unpriced, totals.unattributed) == (1, 1, 1)
 
     def test_what_is_partly_known_counts_the_rest(self):
         save_log(prompt_tokens=None, completion_tokens=None, cost=None, success=False)
         save_log(cost=Decimal("0.25"))
 
-        figures = reports.day_report(TODAY).totals.figures
+        totals = reports.day_report(TODAY).totals.figures
 
-        assert (figures.calls, figures.total_tokens, figures.cost) == (2, 230, Decimal("0.25"))
-        assert (figures.unknown_usage, figures.failed_unknown_usage) == (1, 1)
-        assert (figures.unpriced, figures.failed_unpriced) == (1, 1)
+        assert (totals.calls, totals.total_tokens, totals.cost) == (2, 230, Decimal("0.25"))
+        assert (totals.unknown_usage, totals.failed_unknown_usage) == (1, 1)
+        assert (totals.unpriced, totals.failed_unpriced) == (1, 1)
 
     def test_cost_has_no_noise_of_floating_point(self):
         for _ in range(3):

@@ -1,4 +1,4 @@
-"""The report of a period: its figures are worked out a second time in Python."""
+"""The report of a period: its totals are worked out a second time in Python."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.reports.calls import UNHURRIED, Call, add_up, calls, group, save
 from tests.support.builders import NOON, make_log, make_user, rolled_back, save_log
 from usage_tracking import reports
 from usage_tracking.models import AIUsageLog
-from usage_tracking.reports import Figures
+from usage_tracking.reports import Totals
 
 pytestmark = pytest.mark.django_db
 
@@ -101,7 +101,7 @@ def test_figures_are_those_of_a_second_computation(zone: str, moment: dt.datetim
         errors = {m: add_up([c for c in failed if (c.error or "") == m]) for m in messages}
         assert report.errors == len(errors)
         assert [x.figures.calls for x in report.by_error] == sorted(
-            (figures.calls for figures in errors.values()), reverse=True
+            (totals.calls for totals in errors.values()), reverse=True
         )[:2]
         assert all(x.figures == errors[x.error_message] for x in report.by_error)
         minutes = sorted((call.minutes for call in wanted), reverse=True)[:3]
@@ -145,32 +145,36 @@ def test_daily_rows_tell_the_same(zone: str, moment: dt.datetime):
         check()
 
 
-def ranked(groups: dict[Any, Figures]) -> list[int | None]:
+def ranked(groups: dict[Any, Totals]) -> list[int | None]:
     """The tokens of the groups, the largest first."""
-    tokens = [figures.total_tokens for figures in groups.values()]
+    tokens = [totals.total_tokens for totals in groups.values()]
     return sorted(tokens, key=lambda n: -1 if n is None else n, reverse=True)
 
 
-def as_known(figures: Figures) -> tuple[object, ...]:
+def as_known(totals: Totals) -> tuple[object, ...]:
     """As daily rows have them, which add 0 for what is not known."""
     return (
-        figures.calls,
-        figures.prompt_tokens or 0,
-        figures.completion_tokens or 0,
-        figures.total_tokens or 0,
-        figures.response_time_ms,
-        figures.calls - figures.failures,
-        figures.failures,
-        figures.cost or 0,
+        totals.calls,
+        totals.prompt_tokens or 0,
+        totals.completion_tokens or 0,
+        totals.total_tokens or 0,
+        totals.response_time_ms,
+        totals.calls - totals.failures,
+        totals.failures,
+        totals.cost or 0,
     )
+
+
+def test_former_name_of_the_totals_can_be_imported():
+    assert reports.Figures is Totals
 
 
 class TestPeriodReport:
     def test_empty_database_has_a_line_for_every_day(self):
         report = reports.period_report(TODAY - 364 * DAY, TODAY)
 
-        assert report.totals == Figures()
-        assert [line.figures for line in report.by_day] == [Figures()] * 365
+        assert report.totals == Totals()
+        assert [line.figures for line in report.by_day] == [Totals()] * 365
         assert (report.by_section, report.by_model, report.top_users, report.by_error) == (
             (),
             (),
@@ -252,7 +256,7 @@ class TestPeriodReport:
         user = make_user()
 
         for day in (dt.date.min, dt.date.max):
-            assert reports.period_report(day, day, user=user).totals == Figures(), day
+            assert reports.period_report(day, day, user=user).totals == Totals(), day
 
     def test_latest_of_a_section_with_few_calls(self):
         AIUsageLog.objects.bulk_create(make_log(section="chat") for _ in range(20))

@@ -27,7 +27,7 @@ from ..pages.formatting import (
     tokens_text,
 )
 from ..pages.panels import panels_of
-from ..reports import Figures, PeriodReport, period_report
+from ..reports import PeriodReport, Totals, period_report
 
 #: What is shown if nobody chooses, and the most that is.
 DAYS, MOST_DAYS = 30, 366
@@ -193,7 +193,7 @@ def _cards(report: PeriodReport, links: Links) -> list[Card]:
     ]
 
 
-def _unknown(totals: Figures, links: Links) -> list[Card]:
+def _unknown(totals: Totals, links: Links) -> list[Card]:
     def card(label: str, number: int, failed: int, value: str) -> Card:
         detail = _("%(n)s of %(all)s calls") % {"n": count(number), "all": count(totals.calls)}
         if failed:
@@ -213,12 +213,12 @@ def _unknown(totals: Figures, links: Links) -> list[Card]:
 
 
 def _tables(report: PeriodReport, links: Links) -> list[Table]:
-    figures = (_("Calls"), _("Share"), _("Tokens"), _("Cost"), _("Failures"), _("Average time"))
+    headings = (_("Calls"), _("Share"), _("Tokens"), _("Cost"), _("Failures"), _("Average time"))
     calls = report.totals.calls
     return [
         Table(
             _("Sections"),
-            (_("Section"), *figures),
+            (_("Section"), *headings),
             tuple(
                 Line(
                     line.display_name,
@@ -230,7 +230,7 @@ def _tables(report: PeriodReport, links: Links) -> list[Table]:
         ),
         Table(
             _("Models"),
-            (_("Model"), *figures),
+            (_("Model"), *headings),
             tuple(
                 Line(
                     " / ".join((line.provider or "?", line.model_name or "?")),
@@ -243,7 +243,7 @@ def _tables(report: PeriodReport, links: Links) -> list[Table]:
         ),
         Table(
             _("Top users"),
-            (_("User"), *figures),
+            (_("User"), *headings),
             tuple(
                 Line(
                     _("Nobody (unattributed)") if line.username is None else line.username,
@@ -276,14 +276,14 @@ def _tables(report: PeriodReport, links: Links) -> list[Table]:
     ]
 
 
-def _cells(figures: Figures, calls: int) -> tuple[str, ...]:
+def _cells(totals: Totals, calls: int) -> tuple[str, ...]:
     return (
-        count(figures.calls),
-        share(figures.calls, calls),
-        tokens_text(figures),
-        cost_text(figures),
-        count(figures.failures),
-        average_text(figures),
+        count(totals.calls),
+        share(totals.calls, calls),
+        tokens_text(totals),
+        cost_text(totals),
+        count(totals.failures),
+        average_text(totals),
     )
 
 

@@ -7,13 +7,13 @@ from typing import Any
 
 from usage_tracking import daily
 from usage_tracking.models import AIUsageLog
-from usage_tracking.reports import DailyRowsReport, Figures, PeriodReport, SectionLine
+from usage_tracking.reports import DailyRowsReport, PeriodReport, SectionLine, Totals
 
 
 def of_logs(report: PeriodReport, recent: list[AIUsageLog]) -> dict[str, Any]:
     totals = report.totals
     return {
-        **_totals(totals),
+        **_of_totals(totals),
         "unknown_usage_requests": totals.unknown_usage,
         "unpriced_requests": totals.unpriced,
         **_range(report.start, report.end),
@@ -38,9 +38,9 @@ def of_all_logs(report: PeriodReport, recent: list[AIUsageLog]) -> dict[str, Any
 
 def of_days(report: DailyRowsReport) -> dict[str, Any]:
     return {
-        **_totals(_figures(report.totals)),
+        **_of_totals(_as_totals(report.totals)),
         **_range(report.start, report.end),
-        "daily_breakdown": [{"date": x.date, **_day(_figures(x.sums))} for x in report.by_day],
+        "daily_breakdown": [{"date": x.date, **_day(_as_totals(x.sums))} for x in report.by_day],
     }
 
 
@@ -50,25 +50,25 @@ def of_all_days(report: DailyRowsReport) -> dict[str, Any]:
         "unattributed_requests": report.unattributed.total_requests,
         "active_users": report.users,
         "top_users": [
-            _user(line.username, line.email, _figures(line.sums)) for line in report.top_users
+            _user(line.username, line.email, _as_totals(line.sums)) for line in report.top_users
         ],
     }
 
 
-def _totals(figures: Figures) -> dict[str, Any]:
-    successful = figures.calls - figures.failures
-    known = figures.calls - figures.unknown_usage
+def _of_totals(totals: Totals) -> dict[str, Any]:
+    successful = totals.calls - totals.failures
+    known = totals.calls - totals.unknown_usage
     return {
-        "total_requests": figures.calls,
-        "total_tokens": figures.total_tokens,
-        "total_prompt_tokens": figures.prompt_tokens,
-        "total_completion_tokens": figures.completion_tokens,
-        "cost": figures.cost,
+        "total_requests": totals.calls,
+        "total_tokens": totals.total_tokens,
+        "total_prompt_tokens": totals.prompt_tokens,
+        "total_completion_tokens": totals.completion_tokens,
+        "cost": totals.cost,
         "successful_requests": successful,
-        "failed_requests": figures.failures,
-        "success_rate": _ratio(100 * successful, figures.calls),
-        "average_response_time_ms": _ratio(figures.response_time_ms, figures.calls),
-        "average_tokens_per_request": _ratio(figures.total_tokens or 0, known),
+        "failed_requests": totals.failures,
+        "success_rate": _ratio(100 * successful, totals.calls),
+        "average_response_time_ms": _ratio(totals.response_time_ms, totals.calls),
+        "average_tokens_per_request": _ratio(totals.total_tokens or 0, known),
     }
 
 
@@ -79,41 +79,41 @@ def _range(start: dt.date, end: dt.date) -> dict[str, Any]:
     }
 
 
-def _day(figures: Figures) -> dict[str, Any]:
+def _day(totals: Totals) -> dict[str, Any]:
     return {
-        "requests": figures.calls,
-        "tokens": figures.total_tokens,
-        "cost": figures.cost,
-        "successful_requests": figures.calls - figures.failures,
-        "failed_requests": figures.failures,
+        "requests": totals.calls,
+        "tokens": totals.total_tokens,
+        "cost": totals.cost,
+        "successful_requests": totals.calls - totals.failures,
+        "failed_requests": totals.failures,
     }
 
 
 def _section(line: SectionLine, calls: int) -> dict[str, Any]:
-    figures = line.figures
+    totals = line.figures
     return {
         "display_name": line.display_name,
-        "count": figures.calls,
-        "total_tokens": figures.total_tokens,
-        "cost": figures.cost,
-        "avg_response_time_ms": _ratio(figures.response_time_ms, figures.calls),
-        "percentage": _ratio(100 * figures.calls, calls),
+        "count": totals.calls,
+        "total_tokens": totals.total_tokens,
+        "cost": totals.cost,
+        "avg_response_time_ms": _ratio(totals.response_time_ms, totals.calls),
+        "percentage": _ratio(100 * totals.calls, calls),
     }
 
 
-def _user(username: str | None, email: str | None, figures: Figures) -> dict[str, Any]:
+def _user(username: str | None, email: str | None, totals: Totals) -> dict[str, Any]:
     return {
         "user__username": username,
         "user__email": email,
-        "user_total_requests": figures.calls,
-        "user_total_tokens": figures.total_tokens,
-        "user_cost": figures.cost,
+        "user_total_requests": totals.calls,
+        "user_total_tokens": totals.total_tokens,
+        "user_cost": totals.cost,
     }
 
 
-def _figures(sums: daily.Sums) -> Figures:
+def _as_totals(sums: daily.Sums) -> Totals:
     """As of calls of which all is known: daily rows do not say of how many it is not."""
-    return Figures(
+    return Totals(
         calls=sums.total_requests,
         failures=sums.failed_requests,
         prompt_tokens=sums.total_prompt_tokens,

@@ -9,7 +9,7 @@ from django.utils.formats import date_format, number_format
 from django.utils.translation import gettext as _
 
 from ..days import DayRange
-from ..reports import Figures
+from ..reports import Totals
 
 #: USD that are told, and from what on cents are enough.
 _LEAST, _ROUND = Decimal("0.0001"), 100
@@ -56,16 +56,16 @@ def number_text(number: int | None) -> str:
     return _("unknown") if number is None else count(number)
 
 
-def tokens_text(figures: Figures) -> str:
-    return number_text(figures.total_tokens)
+def tokens_text(totals: Totals) -> str:
+    return number_text(totals.total_tokens)
 
 
-def cost_text(figures: Figures) -> str:
-    return _("unknown") if figures.cost is None else usd(figures.cost)
+def cost_text(totals: Totals) -> str:
+    return _("unknown") if totals.cost is None else usd(totals.cost)
 
 
-def average_text(figures: Figures) -> str:
-    average = figures.average_response_time_ms
+def average_text(totals: Totals) -> str:
+    average = totals.average_response_time_ms
     if average is None:
         return ""
     return f"{number_format(round(Decimal(average) / 1000, 2), force_grouping=True)} s"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import TypeAlias
@@ -13,7 +13,7 @@ from django.utils.translation import ngettext
 
 from .. import conf
 from ..days import DayRange
-from ..reports import DayLine, Figures, PeriodReport
+from ..reports import DayLine, PeriodReport, Totals
 from .charts import Chart, Layer, color_class, stacked_bars
 from .formatting import cost_text, count, day_text, tokens_text
 
@@ -67,8 +67,11 @@ class _Column:
     days: DayRange
     short: str
     long: str
-    figures: Figures
-    by_section: Mapping[str, Figures]
+    totals: Totals
+    by_section: Mapping[str, Totals]
+
+    def totals_of(self, codes: frozenset[str]) -> Totals:
+        return Totals.sum(self.by_section[code] for code in codes if code in self.by_section)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,11 +79,11 @@ class _Metric:
     name: str
     title: str
     none_known: str
-    value: Callable[[Figures], int | Decimal | None]
+    value: Callable[[Totals], int | Decimal | None]
     #: With how many calls it leaves out.
-    text: Callable[[Figures], str]
+    text: Callable[[Totals], str]
     #: In a table below the metric's title.
-    cell: Callable[[Figures], str]
+    cell: Callable[[Totals], str]
     tick: Callable[[Decimal], str]
     whole: bool = True
 
@@ -114,19 +117,19 @@ def _metrics() -> tuple[_Metric, ...]:
             "calls",
             _("Calls"),
             "",
-            lambda figures: figures.calls,
-            lambda figures: (
-                ngettext("%(n)s call", "%(n)s calls", figures.calls) % {"n": count(figures.calls)}
+            lambda totals: totals.calls,
+            lambda totals: (
+                ngettext("%(n)s call", "%(n)s calls", totals.calls) % {"n": count(totals.calls)}
             ),
-            lambda figures: count(figures.calls),
+            lambda totals: count(totals.calls),
             _compact,
         ),
         _Metric(
             "tokens",
             _("Tokens"),
             _("No provider reported tokens."),
-            lambda figures: figures.total_tokens,
-            lambda figures: _with_unknown(tokens_text(figures), figures.unknown_usage),
+            lambda totals: totals.total_tokens,
+            lambda totals: _with_unknown(tokens_text(totals), totals.unknown_usage),
             tokens_text,
             _compact,
         ),
@@ -134,8 +137,8 @@ def _metrics() -> tuple[_Metric, ...]:
             "cost",
             _("Cost (USD)"),
             _("No call has a known price."),
-            lambda figures: figures.cost,
-            lambda figures: _with_unknown(cost_text(figures), figures.unpriced),
+            lambda totals: totals.cost,
+            lambda totals: _with_unknown(cost_text(totals), totals.unpriced),
             cost_text,
             lambda amount: f"${amount:,.{max(2, -_exponent(amount))}f}",
             whole=False,
@@ -155,8 +158,7 @@ def _panel(
         return url(column.days, next(iter(codes)) if len(codes) == 1 else None)
 
     parts = [
-        (legend, codes, [_sum(column.by_section, codes) for column in columns])
-        for legend, codes in layers
+        (legend, codes, [column.totals_of(codes) for column in columns]) for legend, codes in layers
     ]
     chart = stacked_bars(
         [column.short for column in columns],
@@ -164,10 +166,10 @@ def _panel(
             Layer(
                 legend.label,
                 legend.css_class,
-                tuple(metric.value(figures) for figures in of_columns),
+                tuple(metric.value(totals) for totals in of_columns),
                 tuple(
-                    f"{column.long}\n{legend.label}: {metric.text(figures)}"
-                    for column, figures in zip(columns, of_columns, strict=True)
+                    f"{column.long}\n{legend.label}: {metric.text(totals)}"
+                    for column, totals in zip(columns, of_columns, strict=True)
                 ),
                 tuple(link(column, codes) for column in columns) if url else (),
             )
@@ -176,7 +178,7 @@ def _panel(
         metric.tick,
         whole=metric.whole,
     )
-    whole = _total(column.figures for column in columns)
+    whole = Totals.sum(column.totals for column in columns)
     return Panel(
         name=metric.name,
         title=metric.title,
@@ -189,26 +191,26 @@ def _panel(
                 url(column.days, None) if url else "",
                 (
                     *(metric.cell(of_columns[n]) for _legend, _codes, of_columns in parts),
-                    metric.cell(column.figures),
+                    metric.cell(column.totals),
                 ),
             )
             for n, column in enumerate(columns)
-            if column.figures.calls
+            if column.totals.calls
         ),
     )
 
 
 def _column(lines: Sequence[DayLine]) -> _Column:
     days = DayRange(lines[0].date, lines[-1].date)
-    by_section: dict[str, Figures] = {}
+    by_section: dict[str, Totals] = {}
     for line in lines:
         for part in line.by_section:
-            by_section[part.section] = by_section.get(part.section, Figures()).plus(part.figures)
+            by_section[part.section] = by_section.get(part.section, Totals()).plus(part.figures)
     return _Column(
         days,
         date_format(lines[0].date, "j M"),
         day_text(days),
-        _total(line.figures for line in lines),
+        Totals.sum(line.figures for line in lines),
         by_section,
     )
 
@@ -217,17 +219,6 @@ def _batches(lines: Sequence[DayLine], size: int) -> list[Sequence[DayLine]]:
     """From the newest back, so that only the oldest batch can be short."""
     ends = range(len(lines), 0, -size)
     return [lines[max(end - size, 0) : end] for end in ends][::-1]
-
-
-def _sum(by_section: Mapping[str, Figures], codes: frozenset[str]) -> Figures:
-    return _total(by_section[code] for code in codes if code in by_section)
-
-
-def _total(parts: Iterable[Figures]) -> Figures:
-    total = Figures()
-    for figures in parts:
-        total = total.plus(figures)
-    return total
 
 
 def _with_unknown(text: str, left_out: int) -> str:

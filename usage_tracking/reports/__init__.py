@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from .daily_rows import DailyDayLine, DailyRowsReport, DailyUserLine, daily_rows_report
 from .day import Backlog, DayReport, Period, backlog, day_report
-from .figures import COST_STEP, Figures
 from .lines import TOP, ErrorLine, ModelLine, SectionLine, UserLine
 from .names import Name, NotFound, find_section, find_user
 from .period import DayLine, PeriodReport, from_day, latest_logs, period_report, to_day
+from .totals import COST_STEP, Figures, Totals
 
 __all__ = [
     "COST_STEP",
@@ -26,6 +26,7 @@ __all__ = [
     "Period",
     "PeriodReport",
     "SectionLine",
+    "Totals",
     "UserLine",
     "backlog",
     "daily_rows_report",

@@ -14,7 +14,6 @@ from usage_tracking import conf, outbox
 from usage_tracking.days import aware
 from usage_tracking.models import AIUsageLog
 
-from .figures import Figures, total
 from .lines import (
     BY_SECTION,
     TOP,
@@ -23,11 +22,12 @@ from .lines import (
     UserLine,
     by_model,
     by_user,
-    figures_of,
     model_lines,
     section_lines,
+    totals_of,
     user_lines,
 )
+from .totals import Totals
 
 _DAY = dt.timedelta(days=1)
 
@@ -47,7 +47,7 @@ class Period:
 
     date: dt.date
     until: dt.datetime | None
-    figures: Figures
+    figures: Totals
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,14 +141,16 @@ def day_report(
         before = _same_time(until, -1)
         of_day = of_day.filter(created_at__lte=_stored(until))
         of_day_before = of_day_before.filter(created_at__lte=_stored(before))
-    sections, models, users = figures_of(of_day, BY_SECTION, by_model(), by_user(top))
-    (sections_before,) = figures_of(of_day_before, BY_SECTION)
+    sections, models, users = totals_of(of_day, BY_SECTION, by_model(), by_user(top))
+    (sections_before,) = totals_of(of_day_before, BY_SECTION)
     return DayReport(
         timezone=str(zone),
         username=None if user is None else user.get_username(),
         section=section,
-        totals=Period(day, until, total(figures for _, figures in sections.found)),
-        previous=Period(day - _DAY, before, total(figures for _, figures in sections_before.found)),
+        totals=Period(day, until, Totals.sum(totals for _, totals in sections.found)),
+        previous=Period(
+            day - _DAY, before, Totals.sum(totals for _, totals in sections_before.found)
+        ),
         by_section=section_lines(sections),
         by_model=model_lines(models),
         top_users=user_lines(users, using=using),

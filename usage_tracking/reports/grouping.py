@@ -11,7 +11,7 @@ from django.contrib.auth import get_user_model
 from django.db import connections
 from django.db.models import DateField, Field, QuerySet, TextField
 
-from .figures import COST_STEP
+from .totals import COST_STEP
 
 T = TypeVar("T")
 Key = tuple[Any, ...]

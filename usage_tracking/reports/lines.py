@@ -12,9 +12,9 @@ from django.db.models.functions import Coalesce
 from usage_tracking import conf
 from usage_tracking.models import AIUsageLog
 
-from .figures import NUMBERS, Figures
 from .grouping import Grouping, Groups, Measure, as_cost, group
 from .names import Name, names_of
+from .totals import NUMBERS, Totals
 
 #: How many users, models or errors a report shows where there may be any number of them.
 TOP = 10
@@ -40,14 +40,14 @@ def by_error(top: int) -> Grouping:
 class SectionLine:
     section: str
     display_name: str
-    figures: Figures
+    figures: Totals
 
 
 @dataclass(frozen=True, slots=True)
 class ModelLine:
     provider: str
     model_name: str
-    figures: Figures
+    figures: Totals
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ class UserLine:
     user_id: Any
     username: str | None
     email: str | None
-    figures: Figures
+    figures: Totals
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,49 +65,49 @@ class ErrorLine:
     """Failed calls that left the same message; "" if they left none."""
 
     error_message: str
-    figures: Figures
+    figures: Totals
 
 
-def figures_of(logs: QuerySet[AIUsageLog], *groupings: Grouping) -> tuple[Groups[Figures], ...]:
-    """The figures of `logs` in each of the groupings, in one statement."""
+def totals_of(logs: QuerySet[AIUsageLog], *groupings: Grouping) -> tuple[Groups[Totals], ...]:
+    """The totals of `logs` in each of the groupings, in one statement."""
     error = Case(When(success=False, then=Coalesce("error_message", Value(""), output_field=_TEXT)))
     rows = logs.annotate(error=error).values(*_COLUMNS)
-    return group([rows], _FIGURES, *groupings)
+    return group([rows], _TOTALS, *groupings)
 
 
-def section_lines(groups: Groups[Figures]) -> tuple[SectionLine, ...]:
-    return tuple(section_line(code, figures) for (code,), figures in groups.found)
+def section_lines(groups: Groups[Totals]) -> tuple[SectionLine, ...]:
+    return tuple(section_line(code, totals) for (code,), totals in groups.found)
 
 
-def section_line(code: str, figures: Figures) -> SectionLine:
-    return SectionLine(code, conf.sections().get(code, code), figures)
+def section_line(code: str, totals: Totals) -> SectionLine:
+    return SectionLine(code, conf.sections().get(code, code), totals)
 
 
-def model_lines(groups: Groups[Figures]) -> tuple[ModelLine, ...]:
-    return tuple(ModelLine(provider, name, figures) for (provider, name), figures in groups.found)
+def model_lines(groups: Groups[Totals]) -> tuple[ModelLine, ...]:
+    return tuple(ModelLine(provider, name, totals) for (provider, name), totals in groups.found)
 
 
-def user_lines(groups: Groups[Figures], *, using: str) -> tuple[UserLine, ...]:
+def user_lines(groups: Groups[Totals], *, using: str) -> tuple[UserLine, ...]:
     """Those with the most tokens, and last those of nobody."""
-    somebody = [(pk, figures) for (pk,), figures in groups.found if pk is not None]
+    somebody = [(pk, totals) for (pk,), totals in groups.found if pk is not None]
     names = names_of([pk for pk, _ in somebody], using=using)
-    lines = [UserLine(pk, *names.get(pk, Name(str(pk), None)), figures) for pk, figures in somebody]
-    lines += [UserLine(None, None, None, figures) for (pk,), figures in groups.found if pk is None]
+    lines = [UserLine(pk, *names.get(pk, Name(str(pk), None)), totals) for pk, totals in somebody]
+    lines += [UserLine(None, None, None, totals) for (pk,), totals in groups.found if pk is None]
     return tuple(lines)
 
 
-def error_lines(groups: Groups[Figures]) -> tuple[ErrorLine, ...]:
-    return tuple(ErrorLine(message, figures) for (message,), figures in groups.found)
+def error_lines(groups: Groups[Totals]) -> tuple[ErrorLine, ...]:
+    return tuple(ErrorLine(message, totals) for (message,), totals in groups.found)
 
 
-def _figures(sums: Sequence[Any]) -> Figures:
+def _totals(sums: Sequence[Any]) -> Totals:
     numbers = dict(zip(NUMBERS, sums, strict=True))
     cost = numbers.pop("cost")
     # PostgreSQL adds bigints up to a numeric.
     whole: dict[str, Any] = {
         name: None if value is None else int(value) for name, value in numbers.items()
     }
-    return Figures(**whole, cost=None if cost is None else as_cost(cost))
+    return Totals(**whole, cost=None if cost is None else as_cost(cost))
 
 
 _COLUMNS = (
@@ -124,7 +124,7 @@ _COLUMNS = (
     "cost",
     "response_time_ms",
 )
-_FIGURES = Measure(
+_TOTALS = Measure(
     sums={
         "calls": "COUNT(*)",
         "failures": "COUNT(CASE WHEN NOT success THEN 1 END)",
@@ -140,5 +140,5 @@ _FIGURES = Measure(
         "failed_unpriced": "COUNT(CASE WHEN cost IS NULL AND NOT success THEN 1 END)",
     },
     count="calls",
-    read=_figures,
+    read=_totals,
 )

@@ -15,7 +15,6 @@ from usage_tracking.days import midnight
 from usage_tracking.models import AIUsageLog
 from usage_tracking.related_users import with_users
 
-from .figures import Figures, largest_first, total
 from .lines import (
     BY_DAY_AND_SECTION,
     TOP,
@@ -27,11 +26,12 @@ from .lines import (
     by_model,
     by_user,
     error_lines,
-    figures_of,
     model_lines,
     section_line,
+    totals_of,
     user_lines,
 )
+from .totals import Totals, largest_first
 
 _DAY = dt.timedelta(days=1)
 
@@ -41,7 +41,7 @@ class DayLine:
     """The calls of one day, and what of them was in which section, the largest first."""
 
     date: dt.date
-    figures: Figures
+    figures: Totals
     by_section: tuple[SectionLine, ...]
 
 
@@ -54,7 +54,7 @@ class PeriodReport:
     end: dt.date
     username: str | None
     section: str | None
-    totals: Figures
+    totals: Totals
     #: Those with the most tokens first, as everywhere.
     by_section: tuple[SectionLine, ...]
     #: Every day, also those without a call.
@@ -88,7 +88,7 @@ def period_report(
     if end < start:
         raise ValueError(f"the period ends on {end}, before it starts on {start}")
     using = using or router.db_for_read(AIUsageLog)
-    days, models, users, errors = figures_of(
+    days, models, users, errors = totals_of(
         _logs(start, end, user, section, using),
         BY_DAY_AND_SECTION,
         by_model(top),
@@ -96,25 +96,25 @@ def period_report(
         by_error(top),
     )
     of_days: dict[dt.date, list[SectionLine]] = {}
-    of_sections: dict[str, Figures] = {}
-    for (day, code), figures in days.found:
-        of_days.setdefault(day, []).append(section_line(code, figures))
-        of_sections[code] = of_sections.get(code, Figures()).plus(figures)
+    of_sections: dict[str, Totals] = {}
+    for (day, code), totals in days.found:
+        of_days.setdefault(day, []).append(section_line(code, totals))
+        of_sections[code] = of_sections.get(code, Totals()).plus(totals)
     return PeriodReport(
         timezone=str(conf.day_timezone()),
         start=start,
         end=end,
         username=None if user is None else user.get_username(),
         section=section,
-        totals=total(figures for _, figures in days.found),
+        totals=Totals.sum(totals for _, totals in days.found),
         by_section=tuple(
             sorted(
-                (section_line(code, figures) for code, figures in of_sections.items()),
+                (section_line(code, totals) for code, totals in of_sections.items()),
                 key=lambda line: (largest_first(line.figures), line.section),
             )
         ),
         by_day=tuple(
-            DayLine(day, total(line.figures for line in lines), tuple(lines))
+            DayLine(day, Totals.sum(line.figures for line in lines), tuple(lines))
             for day in days_between(start, end)
             for lines in [of_days.get(day, [])]
         ),

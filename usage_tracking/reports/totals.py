@@ -1,0 +1,78 @@
+"""Sums over calls.
+
+A sum counts the known values. It is None if there are calls and none of them has a known value. The
+counts beside it say how many calls it leaves out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
+from decimal import Decimal
+from typing import Any, TypeAlias
+
+#: The precision of costs in USD: SQLite's floating point sums are exact to this step, and every
+#: call costs more.
+COST_STEP = Decimal("1e-8")
+_NOTHING = Decimal("0E-8")
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """The totals of some calls, in tokens, USD and ms."""
+
+    calls: int = 0
+    failures: int = 0
+    prompt_tokens: int | None = 0
+    completion_tokens: int | None = 0
+    total_tokens: int | None = 0
+    cost: Decimal | None = _NOTHING
+    response_time_ms: int = 0
+    #: Calls without a user.
+    unattributed: int = 0
+    #: Calls without known tokens. Those that failed are expected: a refused call uses no tokens.
+    unknown_usage: int = 0
+    failed_unknown_usage: int = 0
+    #: Calls without a known cost.
+    unpriced: int = 0
+    failed_unpriced: int = 0
+
+    @classmethod
+    def sum(cls, parts: Iterable[Totals]) -> Totals:
+        """Return the totals of all `parts` together."""
+        result = cls()
+        for part in parts:
+            result = result.plus(part)
+        return result
+
+    @property
+    def average_response_time_ms(self) -> float | None:
+        """The average of all calls, in ms; None without a call."""
+        return self.response_time_ms / self.calls if self.calls else None
+
+    def plus(self, other: Totals) -> Totals:
+        """Return the totals of both together; an unknown sum counts as nothing beside a known."""
+        if not self.calls or not other.calls:
+            return other if other.calls else self
+        return Totals(*(_add(getattr(self, n), getattr(other, n)) for n in NUMBERS))
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the fields and the average, under the keys of `usage_today --json`."""
+        return {name: getattr(self, name) for name in (*NUMBERS, "average_response_time_ms")}
+
+
+#: The former name, for code of sites.
+Figures: TypeAlias = Totals
+NUMBERS = tuple(field.name for field in fields(Totals))
+
+
+def largest_first(totals: Totals) -> tuple[int, int]:
+    """Return a sort key: most tokens first, then most calls; unknown tokens come last."""
+    tokens = totals.total_tokens
+    return (1 if tokens is None else -tokens, -totals.calls)
+
+
+def _add(a: Any, b: Any) -> Any:
+    if a is None or b is None:
+        return b if a is None else a
+    return a + b
