@@ -1,4 +1,4 @@
-"""What was used, as data: pure queries, whose answers the commands, the admin and the API print."""
+"""Usage as data: read-only queries behind the commands, the admin and the API."""
 
 from __future__ import annotations
 

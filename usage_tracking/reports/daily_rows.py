@@ -1,7 +1,8 @@
-"""Any number of days, from the daily rows.
+"""The report of a period, from the daily rows.
 
-They are few beside the logs and stay when logs are pruned; they know no section and no model, and
-not which sums are incomplete. Calls without a user have no daily row: theirs are the logs.
+Daily rows are few beside the logs and stay when logs are pruned. They do not record sections,
+models, or which sums are incomplete. Calls without a user have no daily row and are read from the
+logs.
 """
 
 from __future__ import annotations
@@ -21,18 +22,22 @@ from usage_tracking.models import AIUsageLog, AIUsageTracking
 
 from .grouping import Grouping, Measure, as_cost, group
 from .lines import TOP
-from .names import Name, names_of
-from .period import days_between
+from .names import names_of
+from .period import check_order, days_between
 
 
 @dataclass(frozen=True, slots=True)
 class DailyDayLine:
+    """The calls of one day."""
+
     date: dt.date
     sums: daily.Sums
 
 
 @dataclass(frozen=True, slots=True)
 class DailyUserLine:
+    """The calls of one user in the period. `email` is None if the user has no address."""
+
     user_id: Any
     username: str
     email: str | None
@@ -41,20 +46,22 @@ class DailyUserLine:
 
 @dataclass(frozen=True, slots=True)
 class DailyRowsReport:
-    """The calls of the days from `start` to `end`, both of them included."""
+    """The calls of the days from `start` to `end`, both included. Tokens, USD and ms."""
 
+    #: The name of AI_USAGE_DAY_TIMEZONE.
     timezone: str
     start: dt.date
     end: dt.date
+    #: The only user in the report; None for all users.
     username: str | None
     totals: daily.Sums
-    #: Every day, also those without a call.
+    #: One line for every day, with or without calls.
     by_day: tuple[DailyDayLine, ...]
-    #: Those with the most tokens.
+    #: The users with the most tokens.
     top_users: tuple[DailyUserLine, ...]
     #: How many users made calls; `top_users` may show fewer.
     users: int
-    #: What of the totals is without a user.
+    #: The part of the totals that has no user.
     unattributed: daily.Sums
 
 
@@ -66,20 +73,27 @@ def daily_rows_report(
     top: int = TOP,
     using: str | None = None,
 ) -> DailyRowsReport:
-    """The daily rows of the days from `start` to `end`, both of them included.
+    """Add up the days from `start` to `end`, both included, in two statements.
 
-    Two statements, whatever the range. Raises ValueError if `end` is before `start`.
+    Args:
+        start: The first day, in AI_USAGE_DAY_TIMEZONE.
+        end: The last day.
+        user: Only this user's calls.
+        top: How many users to list.
+        using: The database alias; by default the one that the routers name for reading.
+
+    Raises:
+        ValueError: `end` is before `start`.
     """
-    if end < start:
-        raise ValueError(f"the period ends on {end}, before it starts on {start}")
+    check_order(start, end)
     using = using or router.db_for_read(AIUsageLog)
     rows = AIUsageTracking.objects.using(using).order_by().filter(date__range=(start, end))
-    # A row may be left at nothing when its last log is gone.
+    # A row whose last log was deleted stays, with 0 requests.
     rows = rows.filter(total_requests__gt=0).values_list("user_id", "date", *daily.Sums._fields)
     if user is not None:
         sources = [rows.filter(user=user)]
     else:
-        sources = [rows, _of_nobody(start, end, using)]
+        sources = [rows, _unattributed(start, end, using)]
     days, users = group(sources, _SUMS, Grouping(("date",)), Grouping(("user_id",), top))
     of_days = {day: sums for (day,), sums in days.found}
     totals = daily.Sums()
@@ -97,23 +111,20 @@ def daily_rows_report(
         by_day=tuple(
             DailyDayLine(day, of_days.get(day, daily.Sums())) for day in days_between(start, end)
         ),
-        top_users=tuple(
-            DailyUserLine(pk, *names.get(pk, Name(str(pk), None)), sums)
-            for pk, sums in of_users.items()
-        ),
+        top_users=tuple(DailyUserLine(pk, *names[pk], sums) for pk, sums in of_users.items()),
         users=users.number,
         unattributed=unattributed,
     )
 
 
-def _of_nobody(start: dt.date, end: dt.date, using: str) -> Any:
-    """The logs without a user as rows of one call each, column by column those of daily rows."""
+def _unattributed(start: dt.date, end: dt.date, using: str) -> Any:
+    """Return the logs without a user, each as a daily row of one call, column by column."""
     logs = AIUsageLog.objects.using(using).order_by()
     return (
         logs.filter(user=None, day__range=(start, end))
-        # All of them annotations: before Django 5.2 fields come first, wherever they are named.
+        # All are annotations: before Django 5.2, values_list() puts plain fields first.
         .annotate(
-            nobody=F("user_id"),
+            no_user=F("user_id"),
             date=F("day"),
             requests=Value(1),
             prompt=Coalesce("prompt_tokens", Value(0)),
@@ -125,7 +136,7 @@ def _of_nobody(start: dt.date, end: dt.date, using: str) -> Any:
             known_cost=Coalesce("cost", Value(Decimal(0))),
         )
         .values_list(
-            "nobody",
+            "no_user",
             "date",
             "requests",
             "prompt",

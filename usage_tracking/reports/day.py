@@ -1,4 +1,4 @@
-"""A day against the day before; what `usage_today` prints."""
+"""The report of a day and the day before, which `usage_today` prints."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _DAY = dt.timedelta(days=1)
 
 @dataclass(frozen=True, slots=True)
 class Backlog:
-    """What the outbox of this machine holds."""
+    """The state of this machine's outbox."""
 
     bytes: int
     files: int
@@ -43,7 +43,7 @@ class Backlog:
 
 @dataclass(frozen=True, slots=True)
 class Period:
-    """A day in AI_USAGE_DAY_TIMEZONE, or what of it had passed at `until`."""
+    """A day in AI_USAGE_DAY_TIMEZONE; up to `until` unless that is None."""
 
     date: dt.date
     until: dt.datetime | None
@@ -52,22 +52,27 @@ class Period:
 
 @dataclass(frozen=True, slots=True)
 class DayReport:
+    """The calls of a day, beside those of the day before."""
+
+    #: The name of AI_USAGE_DAY_TIMEZONE.
     timezone: str
+    #: The only user in the report; None for all users.
     username: str | None
+    #: The code of the only section in the report; None for all sections.
     section: str | None
     totals: Period
     #: The day before, up to the same time of day.
     previous: Period
     by_section: tuple[SectionLine, ...]
     by_model: tuple[ModelLine, ...]
-    #: Those with the most tokens, and last, however many calls they are, those without a user.
+    #: The users with the most tokens. The calls without a user are always the last line.
     top_users: tuple[UserLine, ...]
     #: How many users made calls; `top_users` may show fewer.
     users: int
     outbox: Backlog
 
     def as_dict(self) -> dict[str, Any]:
-        """What `usage_today --json` prints; the README has the keys."""
+        """Return what `usage_today --json` prints; the README describes the keys."""
         return {
             "date": self.totals.date,
             "until": self.totals.until,
@@ -118,15 +123,22 @@ def day_report(
     top: int = TOP,
     using: str | None = None,
 ) -> DayReport:
-    """The calls of `day` up to the moment `until`, against the day before up to the same time.
+    """Report the calls of `day`, and those of the day before up to the same time of day.
 
-    Three statements, whatever the number of rows. `until` None, or past the end of the day, means
-    the whole of both days.
+    It takes three statements, whatever the number of rows.
+
+    Args:
+        day: The day, in AI_USAGE_DAY_TIMEZONE.
+        user: Only this user's calls.
+        section: Only the calls of the section with this code.
+        until: Leave out later calls. None, or a time after the day, means both whole days. A naive
+            time is local time of `TIME_ZONE`.
+        top: How many users to list.
+        using: The database alias; by default the one that the routers name for reading.
     """
     using = using or router.db_for_read(AIUsageLog)
     zone = conf.day_timezone()
     if until is not None:
-        # Naive under USE_TZ = False.
         until = aware(until).astimezone(zone)
         if until.date() > day:
             until = None
@@ -160,7 +172,7 @@ def day_report(
 
 
 def backlog() -> Backlog:
-    """What waits in the outbox of this machine, and what the database has refused."""
+    """Return the state of this machine's outbox."""
     box = outbox.get()
     return Backlog(
         bytes=box.size(), files=len(box.segments()), dead_letters=len(box.dead_letters())
@@ -168,9 +180,10 @@ def backlog() -> Backlog:
 
 
 def _same_time(moment: dt.datetime, days: int) -> dt.datetime:
-    """`moment` some days on, by the clock on the wall.
+    """Return the same local time `days` days later.
 
-    A time that daylight saving skips or repeats there is read as if the change were to come.
+    If a change of daylight saving time skips or repeats that time, the offset before the change
+    applies.
     """
     return dt.datetime.combine(
         moment.date() + days * _DAY, moment.time().replace(fold=0), moment.tzinfo
@@ -178,8 +191,8 @@ def _same_time(moment: dt.datetime, days: int) -> dt.datetime:
 
 
 def _stored(moment: dt.datetime) -> dt.datetime:
-    """`moment` as the column is compared with, under USE_TZ = False too."""
+    """Return `moment` in the form that `created_at` is compared with, naive if USE_TZ is False."""
     if settings.USE_TZ:
-        # Not in a zone with two instants of one name: databases and Python order by the instant.
+        # In UTC no local time occurs twice.
         return moment.astimezone(dt.UTC)
     return timezone.make_naive(moment, timezone.get_default_timezone())

@@ -1,4 +1,4 @@
-"""Several groupings of the same rows, in one statement that reads each row once."""
+"""Group the same rows in several ways, in one statement that reads each row once."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .totals import COST_STEP
 
 T = TypeVar("T")
 Key = tuple[Any, ...]
-# As many digits as SQLite's floating point numbers hold, and as Django reads of them.
+# The significant digits of SQLite's floating point numbers, as Django reads them.
 _EXACT = Context(prec=15)
 
 
@@ -23,9 +23,9 @@ _EXACT = Context(prec=15)
 class Grouping:
     """Columns to group by.
 
-    Groups are ranked by the sum called `rank`, the largest first and unknown ones last. `top` keeps
-    the first so many, None all of them. The group whose first column is NULL is kept beside them,
-    or left out with all its rows.
+    Groups are ranked by the sum named `rank`, the largest first and unknown ones last. `top` is how
+    many to keep; None keeps all. `keeps_null` keeps the group whose first column is NULL as one
+    more; False leaves that group out.
     """
 
     columns: tuple[str, ...]
@@ -36,9 +36,10 @@ class Grouping:
 
 @dataclass(frozen=True, slots=True)
 class Measure(Generic[T]):
-    """What is added up in each group: SQL by name, and what is made of the sums, in that order.
+    """The sums of each group.
 
-    `count` is the name of the number of calls, which decides between groups of one rank.
+    `sums` maps names to SQL, and `read` gets their values in that order. `count` names the sum that
+    is the number of calls; it orders groups of equal rank.
     """
 
     sums: Mapping[str, str]
@@ -48,7 +49,7 @@ class Measure(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class Groups(Generic[T]):
-    """The groups of one grouping, largest first, and how many there are of it in all.
+    """The groups of one grouping that are kept, largest first, and the `number` of all groups.
 
     A group whose first column is NULL comes first and is not counted.
     """
@@ -60,14 +61,14 @@ class Groups(Generic[T]):
 def group(
     sources: Sequence[QuerySet[Any, Any]], measure: Measure[T], *groupings: Grouping
 ) -> tuple[Groups[T], ...]:
-    """What the rows of all `sources` add up to in each of the groupings.
+    """Add up the rows of all `sources` by each of the groupings.
 
-    Their values are the columns: by name those of the first, in their order those of the others.
+    The columns of the sources must be in the same order; their names are those of the first.
     """
     using = sources[0].db
     connection = connections[using]
     columns = list(dict.fromkeys(name for g in groupings for name in g.columns))
-    # Not by QuerySet.union(), which renames the columns before Django 5.2.
+    # Not QuerySet.union(): it renames the columns before Django 5.2.
     compiled = [rows.order_by().query.get_compiler(using=using).as_sql() for rows in sources]
     source = " UNION ALL ".join(sql for sql, _ in compiled)
     parameters = [parameter for _, given in compiled for parameter in given]
@@ -110,7 +111,7 @@ def group(
 def _by_grouping_sets(
     source: str, sums: str, columns: Sequence[str], groupings: Sequence[Grouping]
 ) -> str:
-    # GROUPING() has a bit for each column that the grouping of a row lacks, the last one lowest.
+    # GROUPING() sets a bit for each column that a row's grouping lacks; the last column is bit 0.
     bits = {name: 1 << place for place, name in enumerate(reversed(columns))}
     numbers = " ".join(
         f"WHEN {sum(bit for name, bit in bits.items() if name not in g.columns)} THEN {number}"
@@ -127,10 +128,10 @@ def _by_grouping_sets(
 def _by_repetition(
     source: str, sums: str, columns: Sequence[str], groupings: Sequence[Grouping]
 ) -> str:
-    """The same for SQLite, which has no GROUPING SETS.
+    """Write the same for SQLite, which has no GROUPING SETS.
 
-    Each row is repeated for every grouping with the number of that, and grouped by the number and
-    by those columns that the grouping of that number has.
+    Each row is repeated once for every grouping, beside that grouping's number, and grouped by the
+    number and the grouping's columns.
     """
     keys = ", ".join(
         f"CASE WHEN number.value IN ({_numbers_with(name, groupings)}) THEN {name} END "
@@ -159,13 +160,13 @@ def _kept(number: int, grouping: Grouping) -> str:
 
 
 def as_cost(value: Any) -> Decimal:
-    """A sum of costs, from what a raw cursor gives."""
+    """Convert a sum of costs from a raw cursor to USD."""
     exact = _EXACT.create_decimal_from_float(value) if isinstance(value, float) else Decimal(value)
     return exact.quantize(COST_STEP)
 
 
 def _field(name: str) -> Field[Any, Any]:
-    """Reads a key as the ORM does, from what a raw cursor gives."""
+    """Return the field that converts a key from a raw cursor as the ORM does."""
     if name == "user_id":
         pk: Field[Any, Any] = get_user_model()._meta.pk
         return pk

@@ -13,10 +13,10 @@ from usage_tracking import conf
 from usage_tracking.models import AIUsageLog
 
 from .grouping import Grouping, Groups, Measure, as_cost, group
-from .names import Name, names_of
+from .names import names_of
 from .totals import NUMBERS, Totals
 
-#: How many users, models or errors a report shows where there may be any number of them.
+#: How many users, models or errors a report lists by default.
 TOP = 10
 
 BY_SECTION = Grouping(("section",))
@@ -25,19 +25,24 @@ _TEXT = TextField()
 
 
 def by_model(top: int | None = None) -> Grouping:
+    """Group by provider and model, and keep the `top` models with the most tokens."""
     return Grouping(("provider", "model_name"), top)
 
 
 def by_user(top: int) -> Grouping:
+    """Group by user, and keep the `top` users with the most tokens and the calls without one."""
     return Grouping(("user_id",), top)
 
 
 def by_error(top: int) -> Grouping:
+    """Group the failed calls by message, and keep the `top` messages with the most calls."""
     return Grouping(("error",), top, rank="calls", keeps_null=False)
 
 
 @dataclass(frozen=True, slots=True)
 class SectionLine:
+    """The calls of one section; `display_name` is its label in AI_USAGE_SECTIONS, else its code."""
+
     section: str
     display_name: str
     figures: Totals
@@ -45,6 +50,8 @@ class SectionLine:
 
 @dataclass(frozen=True, slots=True)
 class ModelLine:
+    """The calls of one provider's model. Either name is "" if unknown."""
+
     provider: str
     model_name: str
     figures: Totals
@@ -52,7 +59,7 @@ class ModelLine:
 
 @dataclass(frozen=True, slots=True)
 class UserLine:
-    """A user's calls; `user_id`, `username` and `email` None are those of nobody."""
+    """The calls of one user. In the line of the calls without a user, all three are None."""
 
     user_id: Any
     username: str | None
@@ -62,48 +69,52 @@ class UserLine:
 
 @dataclass(frozen=True, slots=True)
 class ErrorLine:
-    """Failed calls that left the same message; "" if they left none."""
+    """The failed calls with one error message; "" stands for none."""
 
     error_message: str
     figures: Totals
 
 
 def totals_of(logs: QuerySet[AIUsageLog], *groupings: Grouping) -> tuple[Groups[Totals], ...]:
-    """The totals of `logs` in each of the groupings, in one statement."""
+    """Return the totals of `logs` by each of the groupings, in one statement."""
     error = Case(When(success=False, then=Coalesce("error_message", Value(""), output_field=_TEXT)))
     rows = logs.annotate(error=error).values(*_COLUMNS)
     return group([rows], _TOTALS, *groupings)
 
 
 def section_lines(groups: Groups[Totals]) -> tuple[SectionLine, ...]:
+    """Return one line for each group of `BY_SECTION`."""
     return tuple(section_line(code, totals) for (code,), totals in groups.found)
 
 
 def section_line(code: str, totals: Totals) -> SectionLine:
+    """Return the line of the section `code`, under its label."""
     return SectionLine(code, conf.sections().get(code, code), totals)
 
 
 def model_lines(groups: Groups[Totals]) -> tuple[ModelLine, ...]:
+    """Return one line for each group of `by_model`."""
     return tuple(ModelLine(provider, name, totals) for (provider, name), totals in groups.found)
 
 
 def user_lines(groups: Groups[Totals], *, using: str) -> tuple[UserLine, ...]:
-    """Those with the most tokens, and last those of nobody."""
-    somebody = [(pk, totals) for (pk,), totals in groups.found if pk is not None]
-    names = names_of([pk for pk, _ in somebody], using=using)
-    lines = [UserLine(pk, *names.get(pk, Name(str(pk), None)), totals) for pk, totals in somebody]
+    """Return one line for each group of `by_user`, that of the calls without a user last."""
+    attributed = [(pk, totals) for (pk,), totals in groups.found if pk is not None]
+    names = names_of([pk for pk, _ in attributed], using=using)
+    lines = [UserLine(pk, *names[pk], totals) for pk, totals in attributed]
     lines += [UserLine(None, None, None, totals) for (pk,), totals in groups.found if pk is None]
     return tuple(lines)
 
 
 def error_lines(groups: Groups[Totals]) -> tuple[ErrorLine, ...]:
+    """Return one line for each group of `by_error`."""
     return tuple(ErrorLine(message, totals) for (message,), totals in groups.found)
 
 
 def _totals(sums: Sequence[Any]) -> Totals:
     numbers = dict(zip(NUMBERS, sums, strict=True))
     cost = numbers.pop("cost")
-    # PostgreSQL adds bigints up to a numeric.
+    # PostgreSQL's SUM of bigints is a numeric, which comes as a Decimal.
     whole: dict[str, Any] = {
         name: None if value is None else int(value) for name, value in numbers.items()
     }

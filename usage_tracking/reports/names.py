@@ -1,4 +1,4 @@
-"""Users and sections by what people call them."""
+"""Find users and sections by name."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from django.db.models import Q
 from usage_tracking import conf, places
 from usage_tracking.models import AIUsageLog
 
-#: How many names are looked through for one that was meant.
+#: How many names to search for similar ones.
 _NAMES = 1000
 
 
 class NotFound(LookupError):
-    """No such user or section; `near` are the names that may have been meant."""
+    """There is no such user or section. `near` lists similar names."""
 
     def __init__(self, message: str, near: Sequence[str] = ()) -> None:
         hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
@@ -30,38 +30,52 @@ class NotFound(LookupError):
 
 
 class Name(NamedTuple):
+    """The name of a user; `email` is None without an address."""
+
     username: str
     email: str | None
 
 
 def find_user(text: str, *, using: str | None = None) -> Any:
-    """The user whose name or primary key `text` is; NotFound if there is none, or more than one."""
-    text = _askable(text)
+    """Return the user with this name or primary key.
+
+    Args:
+        text: The value of `USERNAME_FIELD`, or the primary key as text.
+        using: The database alias of the log; the users are read from where its users are.
+
+    Raises:
+        NotFound: There is no such user, or `text` is the name of one and the key of another.
+    """
+    text = _without_nul(text)
     model = get_user_model()
     name = model.USERNAME_FIELD
-    # Not the default manager, which may hide users who have logs.
-    everybody = model._base_manager.using(
+    # Not the default manager: it may hide users who have logs.
+    users = model._base_manager.using(
         places.users_of(using) if using else router.db_for_read(model)
     )
     wanted = Q(**{name: text})
     with suppress(ValidationError):
         wanted |= Q(pk=model._meta.pk.to_python(text))
-    found = list(everybody.filter(wanted)[:2])
+    found = list(users.filter(wanted)[:2])
     if len(found) == 1:
         return found[0]
     if found:
         both = " and ".join(f"{user.get_username()!r} (id {user.pk})" for user in found)
         raise NotFound(f"User {text!r} is the name of one and the id of another: {both}.")
-    alike = everybody.filter(
+    similar = users.filter(
         Q(**{f"{name}__istartswith": text[:2]}) | Q(**{f"{name}__iendswith": text[-2:]})
     )
-    names = map(str, alike.order_by(name).values_list(name, flat=True)[:_NAMES])
+    names = map(str, similar.order_by(name).values_list(name, flat=True)[:_NAMES])
     raise NotFound(f"There is no user {text!r}.", _near(text, names))
 
 
 def find_section(code: str, *, using: str | None = None) -> str:
-    """`code` if it is a section of the site or of any call; else NotFound."""
-    code = _askable(code)
+    """Return `code` if AI_USAGE_SECTIONS or any call has it.
+
+    Raises:
+        NotFound: Neither has it. The message suggests similar codes.
+    """
+    code = _without_nul(code)
     declared = conf.sections()
     using = using or router.db_for_read(AIUsageLog)
     if code in declared or AIUsageLog.objects.using(using).filter(section=code).exists():
@@ -74,22 +88,26 @@ def find_section(code: str, *, using: str | None = None) -> str:
 
 
 def names_of(pks: Iterable[Any], *, using: str) -> dict[Any, Name]:
-    """The names of the users with these keys, and their addresses if users have such a field."""
+    """Return the names of the users with these primary keys.
+
+    A user that does not exist is named by its key. The email is None if users have no such field.
+    """
+    pks = list(pks)
     model = get_user_model()
     columns = ["pk", model.USERNAME_FIELD]
     email = model.get_email_field_name()
     with suppress(FieldDoesNotExist):
         columns.append(model._meta.get_field(email).name)
     users = model._base_manager.using(places.users_of(using))
-    rows = users.filter(pk__in=list(pks)).values_list(*columns)
-    return {
+    rows = users.filter(pk__in=pks).values_list(*columns)
+    return {pk: Name(str(pk), None) for pk in pks} | {
         pk: Name(str(name), str(address[0]) if address and address[0] else None)
         for pk, name, *address in rows
     }
 
 
-def _askable(text: str) -> str:
-    # No name has a NUL, and PostgreSQL refuses to be asked for one.
+def _without_nul(text: str) -> str:
+    # No name contains a NUL, and PostgreSQL rejects it in a query.
     return text.replace("\x00", "")
 
 

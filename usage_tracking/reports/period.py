@@ -1,4 +1,4 @@
-"""Any number of days, from the logs."""
+"""The report of a period, from the logs."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _DAY = dt.timedelta(days=1)
 
 @dataclass(frozen=True, slots=True)
 class DayLine:
-    """The calls of one day, and what of them was in which section, the largest first."""
+    """The calls of one day, in all and by section, most tokens first."""
 
     date: dt.date
     figures: Totals
@@ -47,25 +47,28 @@ class DayLine:
 
 @dataclass(frozen=True, slots=True)
 class PeriodReport:
-    """The calls of the days from `start` to `end`, both of them included."""
+    """The calls of the days from `start` to `end`, both included."""
 
+    #: The name of AI_USAGE_DAY_TIMEZONE.
     timezone: str
     start: dt.date
     end: dt.date
+    #: The only user in the report; None for all users.
     username: str | None
+    #: The code of the only section in the report; None for all sections.
     section: str | None
     totals: Totals
-    #: Those with the most tokens first, as everywhere.
+    #: Most tokens first, like all lines but those by error.
     by_section: tuple[SectionLine, ...]
-    #: Every day, also those without a call.
+    #: One line for every day, with or without calls.
     by_day: tuple[DayLine, ...]
     by_model: tuple[ModelLine, ...]
-    #: How many models there are; `by_model` may show fewer. So for users and errors.
+    #: How many models were called; `by_model` may show fewer. The same goes for users and errors.
     models: int
-    #: Those with the most tokens, and last, however many calls they are, those without a user.
+    #: The users with the most tokens. The calls without a user are always the last line.
     top_users: tuple[UserLine, ...]
     users: int
-    #: The failed calls by what they left as their error, the commonest first.
+    #: The failed calls by error message, most calls first.
     by_error: tuple[ErrorLine, ...]
     errors: int
 
@@ -79,14 +82,23 @@ def period_report(
     top: int = TOP,
     using: str | None = None,
 ) -> PeriodReport:
-    """The calls of the days from `start` to `end`, both of them included.
+    """Add up the days from `start` to `end`, both included.
 
-    Two statements, whatever the range; the first reads each log of it once. Days are those of
-    AI_USAGE_DAY_TIMEZONE under which the calls were recorded. `top` is how many models, users and
-    errors are listed. Raises ValueError if `end` is before `start`.
+    It takes two statements, whatever the range; the first reads each log of the period once. A
+    call counts under the day it was recorded for, in the AI_USAGE_DAY_TIMEZONE of that time.
+
+    Args:
+        start: The first day.
+        end: The last day.
+        user: Only this user's calls.
+        section: Only the calls of the section with this code.
+        top: How many models, users and errors to list.
+        using: The database alias; by default the one that the routers name for reading.
+
+    Raises:
+        ValueError: `end` is before `start`.
     """
-    if end < start:
-        raise ValueError(f"the period ends on {end}, before it starts on {start}")
+    check_order(start, end)
     using = using or router.db_for_read(AIUsageLog)
     days, models, users, errors = totals_of(
         _logs(start, end, user, section, using),
@@ -130,10 +142,10 @@ def period_report(
 def latest_logs(
     report: PeriodReport, number: int, *, user: Any = None, using: str | None = None
 ) -> list[AIUsageLog]:
-    """The latest calls of the report, newest first, each with its user; one statement.
+    """Return the `number` latest calls of `report`, newest first, with their users.
 
-    `user` is the one of the report. Only days that have so many calls are looked at: a section
-    with few calls would else be looked for in all the log.
+    It takes one statement. `user` must be the one of the report. The search stops at the day that
+    completes the number: otherwise a section with few calls costs a walk through the whole log.
     """
     using = using or router.db_for_read(AIUsageLog)
     start, found = report.end, 0
@@ -145,8 +157,14 @@ def latest_logs(
     return list(with_users(logs).order_by("-created_at", "-pk")[:number])
 
 
+def check_order(start: dt.date, end: dt.date) -> None:
+    """Raise ValueError if `end` is before `start`."""
+    if end < start:
+        raise ValueError(f"the period ends on {end}, before it starts on {start}")
+
+
 def days_between(start: dt.date, end: dt.date) -> Iterator[dt.date]:
-    """Every day from `start` to `end`, both of them included."""
+    """Yield every day from `start` to `end`, both included."""
     for number in range((end - start).days + 1):
         yield start + number * _DAY
 
