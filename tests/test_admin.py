@@ -293,7 +293,7 @@ class TestLists:
                 answer = client.get(f"{url(model, 'changelist')}?{query}", follow=True)
 
                 assert answer.status_code == 200
-                assert "is no period" in answer.text
+                assert "is not a valid period" in answer.text
 
     @pytest.mark.parametrize("model", MODELS)
     def test_odd_parameters_break_nothing(self, log_in, rows, model):
@@ -361,7 +361,7 @@ class TestLists:
 
         assert "not reported" in answer.text
         assert "unpriced" in answer.text
-        assert "nobody" in answer.text
+        assert "unattributed" in answer.text
 
     def test_index_lists_both_under_their_names(self, log_in):
         answer = log_in("view_aiusagelog", "view_aiusagetracking").get(reverse("admin:index"))

@@ -82,7 +82,7 @@ class TestNumbers:
         for title, name in {
             "Sections": lambda row: SECTIONS[row["section"]],
             "Models": lambda row: f"{row['provider']} / {row['model_name']}",
-            "Top users": lambda row: row["user__username"] or "Nobody (unattributed)",
+            "Top users": lambda row: row["user__username"] or "Unattributed",
         }.items():
             groups: dict[str, list[dict[str, Any]]] = defaultdict(list)
             for row in rows:
@@ -149,7 +149,7 @@ class TestNumbers:
             answer = viewer.get(URL, {"start_date": "2026-03-15", "end_date": "2026-03-15"})
 
             assert cards(answer)["Calls"][0] == "1"
-            assert "days of Pacific/Auckland" in answer.text
+            assert "days in Pacific/Auckland" in answer.text
 
 
 RAW = (
@@ -261,10 +261,16 @@ class TestPeriod:
 
     def test_that_is_none_is_told(self, viewer, subtests):
         for query, told in (
-            ("start_date=yesterday", "“yesterday” is no period"),
-            ("start_date=2026-03-14&end_date=2026-03-01", "is no period"),
-            ("end_date=%00", "is no period"),
-            ("start_date=2020-01-01", "at most 366 days"),
+            (
+                "start_date=yesterday",
+                "“yesterday” is not a valid period. Write days as YYYY-MM-DD.",
+            ),
+            ("start_date=2026-03-14&end_date=2026-03-01", "is not a valid period"),
+            ("end_date=%00", "is not a valid period"),
+            (
+                "start_date=2020-01-01",
+                "A period can have at most 366 days. Only the last 366 are shown.",
+            ),
         ):
             with subtests.test(query):
                 answer = viewer.get(f"{URL}?{query}")
@@ -294,7 +300,7 @@ class TestPeriod:
     def test_empty_period_says_so(self, viewer):
         answer = viewer.get(URL)
 
-        assert "No AI call was recorded in this period." in answer.text
+        assert "No AI calls were recorded in this period." in answer.text
         assert "ai-usage-chart" not in answer.text
 
     def test_section_that_is_none_has_no_calls(self, viewer, subtests):

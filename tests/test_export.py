@@ -313,7 +313,7 @@ class TestRequests:
     def test_bad_filter_leads_back_to_the_list_which_tells(self, viewer):
         answer = viewer.get(f"{LOGS}export/csv/?start_date=yesterday", follow=True)
 
-        assert "is no period" in answer.text
+        assert "is not a valid period" in answer.text
 
     def test_list_links_to_the_exports_of_what_it_shows(self, viewer):
         save_log()

@@ -29,7 +29,7 @@ def march():
 
 
 def values(answer):
-    return {card["label"]: card["value"] for card in answer.context["cards"]}
+    return {card.label: card.value for card in answer.context["cards"]}
 
 
 class TestOwnPage:
@@ -63,7 +63,7 @@ class TestOwnPage:
         assert values(answer)["Calls"] == "0"
         assert "secret" not in answer.text
         assert "grace" not in answer.text
-        assert "You made no AI call in this month." in answer.text
+        assert "You made no AI calls in this month." in answer.text
 
     def test_no_parameter_changes_whose_page_it_is(self, client, subtests):
         grace = make_user("grace")
@@ -146,7 +146,7 @@ class TestSummary:
 
         page = self.render(request=self.request(make_user("ada")), user=grace)
 
-        assert "You made no AI call" in page
+        assert "You made no AI calls" in page
 
     def test_visitor_sees_nothing_and_costs_nothing(self):
         with CaptureQueriesContext(connection) as queries:

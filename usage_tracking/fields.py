@@ -35,10 +35,10 @@ CALL_FIELDS = (
 def set_null(
     collector: Collector, field: models.Field[Any, Any], logs: models.QuerySet[Any], using: str
 ) -> None:
-    """`on_delete` as Django's SET_NULL, by one statement.
+    """Set the user of logs to NULL (`on_delete`), in one statement.
 
-    The queryset of the logs would take each log off its daily row, which Django deletes anyway.
-    Where the logs are in another database, `signals.user_deleted` does it.
+    The plain queryset leaves the daily rows alone, which Django deletes anyway. If the logs are in
+    another database than the users, `receivers.user_deleted` does the same there.
     """
     if is_beside_users(logs.model, using):
         plain: models.QuerySet[Any] = models.QuerySet(logs.model, logs.query, using)
@@ -48,7 +48,7 @@ def set_null(
 def cascade(
     collector: Collector, field: models.Field[Any, Any], days: models.QuerySet[Any], using: str
 ) -> None:
-    """`on_delete` as Django's CASCADE, if the daily rows are in the database of the user."""
+    """Delete daily rows (`on_delete`), if they are in the users' database."""
     if is_beside_users(days.model, using):
         models.CASCADE(collector, field, days, using)
 
@@ -57,7 +57,7 @@ def is_beside_users(model: type[models.Model], using: str) -> bool:
     """Return whether the table of `model` is in the users' database `using`.
 
     It can be there, with its foreign key, although the routers name another database: the table was
-    left behind when the log moved, or both aliases reach the same database.
+    left behind when the log moved, or both aliases are the same database.
     """
     if not places.users_are_apart():
         return True
@@ -66,13 +66,13 @@ def is_beside_users(model: type[models.Model], using: str) -> bool:
         return model._meta.db_table in connection.introspection.table_names(cursor)
 
 
-# As for Django's own: the rows are found by the statement that changes them, and not before.
+# As for Django's own: only the statement that changes the rows reads them.
 set_null.lazy_sub_objs = True  # type: ignore[attr-defined]
 cascade.lazy_sub_objs = True  # type: ignore[attr-defined]
 
 
 class _UserDescriptor(ForwardManyToOneDescriptor):  # type: ignore[type-arg]
-    """`row.user`, read from the database of the users; None if that has no such user."""
+    """`row.user`, read from the users' database; None if that has no such user."""
 
     def get_queryset(self, **hints: Any) -> models.QuerySet[Any]:
         users: models.QuerySet[Any] = super().get_queryset(**hints)
@@ -88,7 +88,7 @@ class _UserDescriptor(ForwardManyToOneDescriptor):  # type: ignore[type-arg]
 
     def __set__(self, instance: Any, value: Any) -> None:
         if places.users_are_apart() and isinstance(value, get_user_model()):
-            # Django would ask the routers whether the two databases may have relations.
+            # Django would call the routers' allow_relation() for the two databases.
             setattr(instance, self.field.attname, value.pk)
             self.field.set_cached_value(instance, value)
         else:
@@ -98,13 +98,14 @@ class _UserDescriptor(ForwardManyToOneDescriptor):  # type: ignore[type-arg]
 class UserForeignKey(models.ForeignKey[Any, Any]):
     """A foreign key to the user, without a constraint if the users are in another database.
 
-    The routers decide that when a table is created. Migrations do not contain it.
+    The routers decide that when a table is created, so migrations do not record it.
     """
 
     forward_related_accessor_class = _UserDescriptor
 
     @property
     def db_constraint(self) -> bool:
+        """Whether the column gets a constraint: the users are in the same database."""
         return not places.users_are_apart()
 
     @db_constraint.setter
@@ -112,7 +113,7 @@ class UserForeignKey(models.ForeignKey[Any, Any]):
         """Ignore what Django's field sets."""
 
     def validate(self, value: Any, model_instance: Any) -> None:
-        """As Django's, which would look for the user in the database of the row."""
+        """Check that the user exists in the users' database, not in that of the row."""
         if not places.users_are_apart():
             super().validate(value, model_instance)
             return
@@ -125,6 +126,7 @@ class UserForeignKey(models.ForeignKey[Any, Any]):
             )
 
     def deconstruct(self) -> tuple[str, str, Any, Any]:
+        """Leave `db_constraint` out of migrations."""
         name, path, arguments, keywords = super().deconstruct()
         keywords.pop("db_constraint", None)
         return name, path, arguments, keywords

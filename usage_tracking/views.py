@@ -1,4 +1,4 @@
-"""A user's own page: what they used in a month, and nothing of anybody else."""
+"""A user's own page: the AI usage of the logged-in user in one month."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from django.views.decorators.http import require_safe
 
 from .days import START, DayRange, InvalidDaysError
 from .models import today
-from .pages.formatting import average_text, cost_text, count, month_text, share, tokens_text
-from .pages.panels import panels_of
+from .pages.formatting import cost_text, count, month_text, share, tokens_text
+from .pages.panels import Card, calls_card, panels_of
 from .reports import period_report
 
 _DAY = dt.timedelta(days=1)
@@ -25,12 +25,16 @@ _DAY = dt.timedelta(days=1)
 @login_required
 @never_cache
 def my_usage(request: HttpRequest) -> HttpResponse:
-    """The page of the logged-in user; `?month=2026-03` names another month than this one."""
+    """Show the month that `?month=YYYY-MM` names, by default the current one.
+
+    Raises:
+        Http404: `month` is not a month, or is in the future.
+    """
     current = today().replace(day=1)
     text = request.GET.get("month")
     month = _month(text) if text else current
     if month > current:
-        raise Http404(_("That month is still to come."))
+        raise Http404(_("The month is in the future."))
     before, after = month - _DAY, _following(month)
     return render(
         request,
@@ -44,8 +48,13 @@ def my_usage(request: HttpRequest) -> HttpResponse:
 
 
 def own_month(user: Any, month: dt.date) -> dict[str, Any]:
-    """What `usage_tracking/summary.html` shows of the month that begins on `month`."""
-    # This month ends today: days to come are no days without a call.
+    """Return the context of `usage_tracking/summary.html`, in two statements.
+
+    Args:
+        user: Whose calls to show.
+        month: The first day of the month.
+    """
+    # The current month ends today: future days are not days without calls.
     last = min(_following(month) - _DAY, max(today(), month))
     report = period_report(month, last, user=user)
     totals = report.totals
@@ -54,20 +63,10 @@ def own_month(user: Any, month: dt.date) -> dict[str, Any]:
         "month": month_text(month),
         "report": report,
         "cards": [
-            {
-                "label": _("Calls"),
-                "value": count(totals.calls),
-                "detail": _("%(time)s on average") % {"time": average_text(totals)}
-                if totals.calls
-                else "",
-            },
-            {"label": _("Tokens"), "value": tokens_text(totals), "detail": ""},
-            {"label": _("Cost"), "value": cost_text(totals), "detail": ""},
-            {
-                "label": _("Failures"),
-                "value": count(totals.failures),
-                "detail": failed if totals.failures else "",
-            },
+            calls_card(totals),
+            Card(_("Tokens"), tokens_text(totals)),
+            Card(_("Cost"), cost_text(totals)),
+            Card(_("Failures"), count(totals.failures), failed if totals.failures else ""),
         ],
         "drawn": panels_of(report),
         "lines": [
@@ -92,5 +91,5 @@ def _month(text: str) -> dt.date:
     except InvalidDaysError:
         month = None
     if month is None:
-        raise Http404(_("A month is written as in 2026-03."))
+        raise Http404(_("The month must be written as YYYY-MM, such as 2026-03."))
     return month

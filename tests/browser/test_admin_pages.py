@@ -121,7 +121,7 @@ def test_dashboard_of_a_season_of_a_day_and_of_nothing(browse: Browse, season: N
         tab.open(f"{DASHBOARD}?start_date=2026-03-14&end_date=2026-03-14")
         tab.picture("dashboard-day")
         tab.open(f"{DASHBOARD}?start_date=2024-01-01&end_date=2024-01-31")
-        assert "No AI call was recorded" in tab.page.text_content("#content")
+        assert "No AI calls were recorded" in tab.page.text_content("#content")
         tab.picture("dashboard-empty")
 
 

@@ -1,4 +1,4 @@
-"""The two tables in the admin."""
+"""The admin of calls and daily rows."""
 
 from __future__ import annotations
 
@@ -36,16 +36,18 @@ from .filters import (
     UserFilter,
 )
 
-#: A search that no index serves goes no further back, unless a period is chosen.
+#: How far back to search for anything but an id, unless a period is chosen: no index helps.
 SEARCHED = dt.timedelta(days=30)
-#: Users whose name a search may mean.
+#: How many users whose name begins with the search term to look for.
 _USERS = 100
-#: ms; faster than the first is green, than the second orange, and red is all beyond.
+#: Response times in ms: below `_FAST` they are green, below `_SLOW` orange, otherwise red.
 _FAST, _SLOW = 1_000, 3_000
 
 
 @admin.register(AIUsageLog)
 class AIUsageLogAdmin(ReadOnlyAdmin):
+    """The list of calls, one page for each call, and the dashboard."""
+
     list_display = (
         "moment",
         "status",
@@ -65,11 +67,11 @@ class AIUsageLogAdmin(ReadOnlyAdmin):
         ProviderFilter,
         ModelFilter,
     )
-    # Its fields are named in get_search_results; without one Django shows no search.
+    # Not used: get_search_results() names the fields. If this is empty, Django hides the search.
     search_fields = ("id",)
     search_help_text = gettext_lazy(
-        "An id, or what a user's name begins with, or a part of a model's name or of an error. "
-        "All but ids are looked for in the chosen period, else in the past 30 days."
+        "Search by id, start of a username, or part of a model name or error message. "
+        "Everything but ids is searched in the chosen period, by default the past 30 days."
     )
     fields = (
         "id",
@@ -83,15 +85,18 @@ class AIUsageLogAdmin(ReadOnlyAdmin):
     export_resource = "usage_tracking.contrib.import_export.LogResource"
 
     def get_urls(self) -> list[URLPattern]:
+        """Add the URL of the dashboard."""
         view = self.admin_site.admin_view(self.dashboard_view)
         return [path("dashboard/", view, name="usage_tracking_dashboard"), *super().get_urls()]
 
     def dashboard_view(self, request: HttpRequest) -> TemplateResponse:
+        """Show the dashboard of this admin site."""
         return dashboard_view(request, self)
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[AIUsageLog], search_term: str
     ) -> tuple[QuerySet[AIUsageLog], bool]:
+        """Search by id, else by user, model and error message."""
         term = search_term.strip()
         if not term:
             return queryset, False
@@ -108,6 +113,7 @@ class AIUsageLogAdmin(ReadOnlyAdmin):
 
     @admin.display(description=gettext_lazy("created at"))
     def moment(self, log: AIUsageLog) -> str:
+        """Return the time of the call in the current time zone."""
         moment = log.created_at
         if timezone.is_aware(moment):
             moment = timezone.localtime(moment)
@@ -115,12 +121,14 @@ class AIUsageLogAdmin(ReadOnlyAdmin):
 
     @admin.display(description=gettext_lazy("model"))
     def model_and_provider(self, log: AIUsageLog) -> SafeString:
+        """Return the model and its provider; "?" stands for an unknown model."""
         return format_html(
             '{} <span class="ai-usage-provider">{}</span>', log.model_name or "?", log.provider
         )
 
     @admin.display(description=gettext_lazy("section"))
     def section_badge(self, log: AIUsageLog) -> SafeString:
+        """Return the section's label in the colour it has in the charts."""
         return format_html(
             '<span class="ai-usage-badge {}">{}</span>',
             color_class(log.section, conf.sections(), conf.default_section()),
@@ -129,7 +137,7 @@ class AIUsageLogAdmin(ReadOnlyAdmin):
 
     @admin.display(description=gettext_lazy("tokens"))
     def tokens(self, log: AIUsageLog) -> SafeString:
-        """Prompt and completion; what was not reported is said, not shown as 0."""
+        """Return prompt and completion tokens; a value that was not reported is not 0."""
         if log.prompt_tokens is None and log.completion_tokens is None:
             return _unknown(_("not reported"))
         both = (log.prompt_tokens, log.completion_tokens)
@@ -138,18 +146,21 @@ class AIUsageLogAdmin(ReadOnlyAdmin):
 
     @admin.display(description=gettext_lazy("cost (USD)"))
     def price(self, log: AIUsageLog) -> SafeString | str:
+        """Return the cost in USD, or that there is no price."""
         if log.cost is None:
             return _unknown(_("unpriced"))
         return f"{log.cost:.6f}"
 
     @admin.display(description=gettext_lazy("response time"))
     def response_time(self, log: AIUsageLog) -> SafeString:
+        """Return the response time in seconds, coloured by speed."""
         ms = log.response_time_ms
         speed = "fast" if ms < _FAST else "medium" if ms < _SLOW else "slow"
         return format_html('<span class="ai-usage-{}">{} s</span>', speed, f"{ms / 1000:,.2f}")
 
     @admin.display(description=gettext_lazy("status"))
     def status(self, log: AIUsageLog) -> SafeString:
+        """Return whether the call succeeded, with the error message as a tooltip."""
         if log.success:
             return format_html('<span class="ai-usage-badge ai-usage-ok">{}</span>', _("Success"))
         return format_html(
@@ -161,6 +172,8 @@ class AIUsageLogAdmin(ReadOnlyAdmin):
 
 @admin.register(AIUsageTracking)
 class AIUsageTrackingAdmin(ReadOnlyAdmin):
+    """The list of daily rows, and one page for each."""
+
     list_display = (
         "date",
         "user_link",
@@ -172,29 +185,32 @@ class AIUsageTrackingAdmin(ReadOnlyAdmin):
     )
     list_filter = (DailyPeriodFilter, UserFilter)
     search_fields = ("user",)
-    search_help_text = gettext_lazy("What a user's name begins with.")
+    search_help_text = gettext_lazy("Search by the start of a username.")
     export_resource = "usage_tracking.contrib.import_export.DailyResource"
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[AIUsageTracking], search_term: str
     ) -> tuple[QuerySet[AIUsageTracking], bool]:
+        """Search by user."""
         term = search_term.strip()
         return (queryset.filter(user__in=users_named(term)) if term else queryset), False
 
     @admin.display(description=gettext_lazy("cost (USD)"))
     def cost(self, row: AIUsageTracking) -> str:
+        """Return the cost of the day in USD."""
         return f"{row.total_cost:.6f}"
 
     @admin.display(description=gettext_lazy("average response time"))
     def average_time(self, row: AIUsageTracking) -> str:
+        """Return the average response time of the day in seconds."""
         return f"{row.average_response_time_ms / 1000:,.2f} s"
 
 
 def users_named(term: str) -> list[Any]:
-    """Keys of the users whose name begins with `term`; not more than a search needs."""
+    """Return the keys of the first 100 users whose name begins with `term`."""
     model = get_user_model()
     name = model.USERNAME_FIELD
-    # Not the default manager, which may hide users who have logs.
+    # Not the default manager: it may hide users who have logs.
     named = model._base_manager.filter(**{f"{name}__istartswith": term})
     return list(named.order_by(name).values_list("pk", flat=True)[:_USERS])
 

@@ -1,4 +1,4 @@
-"""Lists of any length, that are neither counted nor scanned to be shown."""
+"""Lists of any length, which are shown without counting or scanning the table."""
 
 from __future__ import annotations
 
@@ -9,21 +9,22 @@ from django.contrib.admin.views.main import ChangeList
 from django.core.paginator import Paginator
 from django.http import HttpRequest
 
-from .calendar import Steps, steps
+from .calendar import Calendar, calendar_of
 from .filters import PeriodFilter
 
-#: A page far down is found by reading all before it. Who looks for more than this chooses a period.
+#: Reaching a page costs reading all pages before it. To see older rows, choose a period.
 MAX_PAGES = 100
 
 
 class UncountedChangeList(ChangeList):
-    """Reads one row more than the page shows: whether there is another page is all it tells."""
+    """A list that reads one row more than it shows, to know whether there is another page."""
 
     has_more: bool
     first_shown: int
     last_shown: int
 
     def get_results(self, request: HttpRequest) -> None:
+        """Read the rows of the page, and set what Django's templates need, without a COUNT."""
         size = self.list_per_page
         if not 1 <= self.page_num <= MAX_PAGES:
             raise IncorrectLookupParameters
@@ -33,7 +34,7 @@ class UncountedChangeList(ChangeList):
         self.has_more = len(rows) > size
         self.first_shown = start + 1
         self.last_shown = start + len(self.result_list)
-        # What Django's templates ask for. The pages that are known to exist are one more than this.
+        # Pages are known to exist up to this one and, if there are more rows, the next.
         known = min(start + len(rows), MAX_PAGES * size)
         self.paginator = Paginator(range(known), size)
         self.multi_page = known > size
@@ -45,17 +46,18 @@ class UncountedChangeList(ChangeList):
 
     @property
     def pages_end(self) -> bool:
-        """Whether rows follow that no page shows."""
+        """Whether this is the last page that can be shown although rows follow."""
         return self.has_more and self.page_num == MAX_PAGES
 
     @property
-    def calendar(self) -> Steps | None:
-        """Years, months or days to go to from here; None for an empty table."""
+    def calendar(self) -> Calendar | None:
+        """The years, months or days to filter by next; None for an empty table."""
         period = next(spec for spec in self.filter_specs if isinstance(spec, PeriodFilter))
         days = self.root_queryset.order_by(period.field).values_list(period.field, flat=True)
-        # A look at either end of the index, where SQLite would scan for both in one statement.
+        # Two statements, each at one end of the index: SQLite scans for MIN and MAX in one.
         first, last = days.first(), days.last()
-        return steps(first, last, period.days) if first and last else None
+        return calendar_of(first, last, period.days) if first and last else None
 
     def calendar_url(self, parameters: dict[str, str]) -> str:
+        """Return the list's query string with `parameters` as its period."""
         return self.get_query_string(parameters, remove=PeriodFilter.parameters)

@@ -1,4 +1,4 @@
-"""The page that shows what a period's calls were, each number a way to the calls it counts."""
+"""The dashboard: totals, charts and tables of a period, with links to the calls they count."""
 
 from __future__ import annotations
 
@@ -26,26 +26,21 @@ from ..pages.formatting import (
     share,
     tokens_text,
 )
-from ..pages.panels import panels_of
+from ..pages.panels import Card, calls_card, panels_of
 from ..reports import PeriodReport, Totals, period_report
+from .filters import UNKNOWN_LABELS, report_invalid_period
 
-#: What is shown if nobody chooses, and the most that is.
+#: The default and the maximum length of the period.
 DAYS, MOST_DAYS = 30, 366
 _DAY = dt.timedelta(days=1)
-#: Of an error's text, as a search for it.
+#: How much of an error message a link searches for, in characters.
 _SEARCHED = 80
 
 
 @dataclass(frozen=True, slots=True)
-class Card:
-    label: str
-    value: str
-    detail: str
-    url: str = ""
-
-
-@dataclass(frozen=True, slots=True)
 class Line:
+    """A row of a table; `url` is the list of its calls."""
+
     label: str
     url: str
     cells: tuple[str, ...]
@@ -54,15 +49,25 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Table:
+    """A breakdown of the calls."""
+
     title: str
     headings: tuple[str, ...]
     lines: tuple[Line, ...]
-    #: What it says of the lines that it does not show.
+    #: A note if the table leaves out lines.
     more: str = ""
 
 
 def dashboard_view(request: HttpRequest, model_admin: Any) -> TemplateResponse:
-    """The dashboard of `model_admin`'s site; the period and the section are in the URL."""
+    """Show the dashboard for the period and the section that the URL names.
+
+    Args:
+        request: Its user needs the permission to view calls.
+        model_admin: The admin of the calls; links stay within its admin site.
+
+    Raises:
+        PermissionDenied: The user may not view calls.
+    """
     if not model_admin.has_view_permission(request):
         raise PermissionDenied
     day = today()
@@ -97,13 +102,14 @@ def dashboard_view(request: HttpRequest, model_admin: Any) -> TemplateResponse:
 
 @dataclass(frozen=True, slots=True)
 class Links:
-    """Ways to the log's list, within what the dashboard shows."""
+    """Links to the list of calls, within the period and section of the dashboard."""
 
     model_admin: Any
     days: DayRange
     section: str
 
     def to(self, days: DayRange | None = None, **parameters: Any) -> str:
+        """Return the list filtered by `days`, by default all days shown, and `parameters`."""
         url = reverse(
             "admin:usage_tracking_aiusagelog_changelist",
             current_app=self.model_admin.admin_site.name,
@@ -112,24 +118,23 @@ class Links:
         return f"{url}?{urlencode((days or self.days).parameters | chosen | parameters)}"
 
     def of_bar(self, days: DayRange, section: str | None) -> str:
+        """Return the list of the calls that a bar of a chart stands for."""
         return self.to(days, **({"section": section} if section else {}))
 
 
 def _period(request: HttpRequest, day: dt.date) -> tuple[dt.date, dt.date]:
-    """First and last day of the URL's period; what is wrong with it is told on the page."""
+    """Return the first and last day of the URL's period. The page shows what is wrong with it."""
     try:
         days = DayRange.read(request.GET.dict())
     except InvalidDaysError as error:
-        text = _("“%(text)s” is no period: days are written as in 2026-03-14.")
-        messages.error(request, text % {"text": error.text})
+        report_invalid_period(request, error)
         days = DayRange()
     last = days.last or max(day, days.first or day)
     if days.first is None:
         return last - (DAYS - 1) * _DAY, last
     if (last - days.first).days >= MOST_DAYS:
-        messages.warning(
-            request, _("A period has at most %(n)d days; these are the last.") % {"n": MOST_DAYS}
-        )
+        text = _("A period can have at most %(n)d days. Only the last %(n)d are shown.")
+        messages.warning(request, text % {"n": MOST_DAYS})
         return last - (MOST_DAYS - 1) * _DAY, last
     return days.first, last
 
@@ -161,14 +166,8 @@ def _sections(chosen: str) -> dict[str, str]:
 
 def _cards(report: PeriodReport, links: Links) -> list[Card]:
     totals = report.totals
-    average = average_text(totals)
     return [
-        Card(
-            _("Calls"),
-            count(totals.calls),
-            _("%(time)s on average") % {"time": average} if average else "",
-            links.to(),
-        ),
+        calls_card(totals, links.to()),
         Card(
             _("Tokens"),
             tokens_text(totals),
@@ -181,7 +180,7 @@ def _cards(report: PeriodReport, links: Links) -> list[Card]:
         Card(
             _("Cost"),
             cost_text(totals),
-            _("without the unpriced calls") if totals.unpriced else "",
+            _("excluding unpriced calls") if totals.unpriced else "",
         ),
         Card(
             _("Failures"),
@@ -194,21 +193,17 @@ def _cards(report: PeriodReport, links: Links) -> list[Card]:
 
 
 def _unknown(totals: Totals, links: Links) -> list[Card]:
-    def card(label: str, number: int, failed: int, value: str) -> Card:
+    def card(value: str, number: int, failed: int) -> Card:
         detail = _("%(n)s of %(all)s calls") % {"n": count(number), "all": count(totals.calls)}
         if failed:
-            detail += ", " + _("%(n)s of them failed") % {"n": count(failed)}
+            detail += ", " + _("%(n)s failed") % {"n": count(failed)}
+        label = str(UNKNOWN_LABELS[value])
         return Card(label, share(number, totals.calls), detail, links.to(unknown=value))
 
     return [
-        card(_("Unattributed (no user)"), totals.unattributed, 0, "user"),
-        card(
-            _("Unknown usage (no tokens)"),
-            totals.unknown_usage,
-            totals.failed_unknown_usage,
-            "usage",
-        ),
-        card(_("Unpriced (no cost)"), totals.unpriced, totals.failed_unpriced, "cost"),
+        card("user", totals.unattributed, 0),
+        card("usage", totals.unknown_usage, totals.failed_unknown_usage),
+        card("cost", totals.unpriced, totals.failed_unpriced),
     ]
 
 
@@ -246,7 +241,7 @@ def _tables(report: PeriodReport, links: Links) -> list[Table]:
             (_("User"), *headings),
             tuple(
                 Line(
-                    _("Nobody (unattributed)") if line.username is None else line.username,
+                    _("Unattributed") if line.username is None else line.username,
                     links.to(unknown="user")
                     if line.user_id is None
                     else links.to(user=line.user_id),
@@ -290,4 +285,7 @@ def _cells(totals: Totals, calls: int) -> tuple[str, ...]:
 def _more(number: int, shown: int) -> str:
     if number <= shown:
         return ""
-    return _("The first %(shown)s of %(all)s.") % {"shown": count(shown), "all": count(number)}
+    return _("Showing the first %(shown)s of %(all)s.") % {
+        "shown": count(shown),
+        "all": count(number),
+    }

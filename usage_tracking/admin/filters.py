@@ -1,4 +1,4 @@
-"""Filters whose choices cost next to nothing: no DISTINCT over a table, no list of all users."""
+"""Filters whose choices are cheap: they read no DISTINCT over the log and no list of all users."""
 
 from __future__ import annotations
 
@@ -20,12 +20,24 @@ from ..models import AIUsageLog, today
 from ..pages.formatting import day_text
 from ..reports import from_day, to_day
 
-#: How many of the newest calls are looked through for the names of providers and models.
+#: How many of the newest calls the choices of providers and models are read from.
 NEWEST = 2_000
+#: Labels of the calls of which something is unknown, by the value of the parameter `unknown`.
+UNKNOWN_LABELS = {
+    "user": _("Unattributed (no user)"),
+    "usage": _("Unknown usage (no tokens)"),
+    "cost": _("Unpriced (no cost)"),
+}
+
+
+def report_invalid_period(request: HttpRequest, error: InvalidDaysError) -> None:
+    """Show on the page which period of the URL is invalid."""
+    text = gettext("“%(text)s” is not a valid period. Write days as YYYY-MM-DD.")
+    messages.error(request, text % {"text": error.text})
 
 
 class PeriodFilter(admin.ListFilter):
-    """Days, both ends included; the sidebar has the usual ones, the URL takes any."""
+    """A range of days, both ends included: common ones in the sidebar, any other in the URL."""
 
     title = _("period")
     parameters = [START, END]
@@ -39,18 +51,20 @@ class PeriodFilter(admin.ListFilter):
         try:
             self.days = DayRange.read(given)
         except InvalidDaysError as error:
-            text = gettext("“%(text)s” is no period: days are written as in 2026-03-14.")
-            messages.error(request, text % {"text": error.text})
+            report_invalid_period(request, error)
             raise IncorrectLookupParameters from error
         self.used_parameters.update(given)
 
     def expected_parameters(self) -> list[str | None]:
+        """Return the query parameters of the period."""
         return [*self.parameters]
 
     def has_output(self) -> bool:
+        """Return True: the common periods are always shown."""
         return True
 
     def choices(self, changelist: Any) -> Iterator[Any]:
+        """Yield the common periods, after the chosen one if it is another."""
         day = today()
         usual = {
             DayRange(): _("Any time"),
@@ -92,22 +106,25 @@ class DailyPeriodFilter(PeriodFilter):
 
 
 class NameFilter(admin.SimpleListFilter):
-    """Equality with a text; one that is not among the choices can come from a link."""
+    """Rows whose field equals a text. A link may choose a text that is not among the choices."""
 
     def __init__(
         self, request: HttpRequest, params: dict[str, Any], model: Any, model_admin: Any
     ) -> None:
         super().__init__(request, params, model, model_admin)
         if "\x00" in (self.value() or ""):
-            raise IncorrectLookupParameters  # PostgreSQL refuses to be asked for one
+            raise IncorrectLookupParameters  # PostgreSQL rejects a NUL in a query
 
     def has_output(self) -> bool:
+        """Return True, even without choices."""
         return True
 
     def names(self, request: HttpRequest, model_admin: Any) -> dict[str, Any]:
+        """Return the choices: values of the field and their labels."""
         raise NotImplementedError
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        """Return the choices, and the chosen text if it is not one of them."""
         names = self.names(request, model_admin)
         value = self.used_parameters.get(str(self.parameter_name))
         if value is not None:
@@ -115,40 +132,50 @@ class NameFilter(admin.SimpleListFilter):
         return [(name, label or gettext("(none)")) for name, label in names.items()]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        """Narrow `queryset` to the chosen text."""
         value = self.value()
         return queryset if value is None else queryset.filter(**{str(self.parameter_name): value})
 
 
 class SectionFilter(NameFilter):
+    """The calls of one section; the choices are those of AI_USAGE_SECTIONS."""
+
     title = _("section")
     parameter_name = "section"
 
     def names(self, request: HttpRequest, model_admin: Any) -> dict[str, Any]:
+        """Return the sections of the setting."""
         return conf.sections()
 
 
 class ProviderFilter(NameFilter):
+    """The calls to one provider."""
+
     title = _("provider")
     parameter_name = "provider"
 
     def names(self, request: HttpRequest, model_admin: Any) -> dict[str, Any]:
+        """Return the providers of the newest calls."""
         return {provider: provider for provider, model in _newest(request, model_admin)}
 
 
 class ModelFilter(NameFilter):
+    """The calls of one model."""
+
     title = _("model")
     parameter_name = "model_name"
 
     def names(self, request: HttpRequest, model_admin: Any) -> dict[str, Any]:
+        """Return the models of the newest calls, only those of the chosen provider."""
         provider = request.GET.get("provider")
         names = sorted({name for p, name in _newest(request, model_admin) if provider in (None, p)})
         return {name: name for name in names}
 
 
 class UnknownFilter(admin.SimpleListFilter):
-    """Calls of which something is not known; the dashboard's shares lead here."""
+    """Calls without a user, tokens or a cost. The dashboard links here."""
 
-    title = _("what is not known")
+    title = _("missing data")
     parameter_name = "unknown"
     conditions = {
         "user": Q(user=None),
@@ -157,27 +184,27 @@ class UnknownFilter(admin.SimpleListFilter):
     }
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
-        return [
-            ("user", _("Unattributed (no user)")),
-            ("usage", _("Unknown usage (no tokens)")),
-            ("cost", _("Unpriced (no cost)")),
-        ]
+        """Return the labels."""
+        return list(UNKNOWN_LABELS.items())
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        """Narrow `queryset` to the calls without the chosen value."""
         condition = self.conditions.get(str(self.value()))
         return queryset if condition is None else queryset.filter(condition)
 
 
 class UserFilter(admin.SimpleListFilter):
-    """One user's rows. Shown only when a link has chosen one: there may be millions of users."""
+    """One user's rows. It has no choices, and is hidden until a link has chosen a user."""
 
     title = _("user")
     parameter_name = "user"
 
     def has_output(self) -> bool:
+        """Return whether a user is chosen."""
         return self.value() is not None
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        """Return the chosen user as the only choice."""
         self.user = None
         value = self.used_parameters.get("user")
         if value is None:
@@ -187,18 +214,19 @@ class UserFilter(admin.SimpleListFilter):
             pk = model._meta.pk.to_python(value.replace("\x00", ""))
         except ValidationError as error:
             raise IncorrectLookupParameters from error
-        # Not the default manager, which may hide users who have logs.
+        # Not the default manager: it may hide users who have logs.
         self.user = model._base_manager.filter(pk=pk).first()
         return [(value, self.user.get_username() if self.user else value)]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        """Narrow `queryset` to the chosen user's rows."""
         if self.value() is None:
             return queryset
         return queryset.filter(user=self.user.pk) if self.user else queryset.none()
 
 
 def _newest(request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-    """Pairs of provider and model of the newest calls; asked once for a page."""
+    """Return the pairs of provider and model of the newest calls, read once for a request."""
     known: list[tuple[str, str]] | None = getattr(request, "_ai_usage_newest", None)
     if known is None:
         logs: QuerySet[AIUsageLog] = model_admin.get_queryset(request).order_by("-created_at")

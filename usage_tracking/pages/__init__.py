@@ -1,0 +1,1 @@
+"""What the HTML pages show: panels, charts and formatted values."""

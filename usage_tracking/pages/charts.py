@@ -1,6 +1,6 @@
-"""Stacked bars as geometry: what a template needs to draw them as SVG, and no more.
+"""The geometry of stacked bar charts, for a template that draws them as SVG.
 
-Nothing here knows Django or usage. Numbers of the drawing are in units of its viewBox, y downwards.
+This module does not depend on Django. Positions are in units of the viewBox, y downwards.
 """
 
 from __future__ import annotations
@@ -14,33 +14,35 @@ from typing import TypeAlias
 
 Number: TypeAlias = int | float | Decimal
 
-#: Colours of the style sheet, `ai-usage-color-0` and on; a second round of them is pale.
+#: How many colours the style sheet has, from `ai-usage-color-0`; each also has a pale variant.
 COLORS = 10
 WIDTH, HEIGHT = 960, 240
 _LEFT, _RIGHT, _TOP, _BOTTOM = 64, 24, 12, 28
 _WIDEST = 56
-#: Of a bar's slot, the rest is the gap to the next.
+#: The part of a column that the bar fills; the rest is the gap to the next bar.
 _FILLED = 0.8
 _Y_STEPS, _X_LABELS = 4, 10
-#: What is there must be seen.
+#: The minimum height of a bar, so that it is visible.
 _THINNEST = 0.75
 
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """One colour of the stacks: a value for each column, None where nothing is known."""
+    """One colour of the stacks: a value for each column, None if it is unknown."""
 
     label: str
     css_class: str
     values: tuple[Number | None, ...]
-    #: What hovering over each bar tells.
+    #: The tooltip of each bar.
     titles: tuple[str, ...]
-    #: Where each bar leads; empty for bars that lead nowhere.
+    #: The link of each bar; empty if bars have no links.
     urls: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Bar:
+    """A rectangle with its tooltip and link; `url` is "" without one."""
+
     x: float
     y: float
     width: float
@@ -52,15 +54,19 @@ class Bar:
 
 @dataclass(frozen=True, slots=True)
 class Tick:
+    """A label at a position on an axis."""
+
     position: float
     label: str
 
 
 @dataclass(frozen=True, slots=True)
 class Chart:
+    """A drawing of `width` by `height`."""
+
     width: int
     height: int
-    #: The plot, without axes.
+    #: The edges of the plot, without the axes.
     left: int
     right: int
     top: int
@@ -77,10 +83,16 @@ def stacked_bars(
     *,
     whole: bool = True,
 ) -> Chart | None:
-    """The bars of `layers`, the first at the bottom, over `columns`, which are the x axis' labels.
+    """Lay out `layers` as stacked bars, the first at the bottom.
 
-    `whole` is for what is counted: the y axis then has no fractions. None if there is nothing to
-    draw: no column, or no value above 0.
+    Args:
+        columns: The labels of the x axis.
+        layers: One value for each column.
+        tick_label: Formats a value of the y axis.
+        whole: The values are counts, so the y axis has no fractions.
+
+    Returns:
+        The chart, or None if there is nothing to draw: no column, or no value above 0.
     """
     highest = max(
         (sum(float(layer.values[n] or 0) for layer in layers) for n in range(len(columns))),
@@ -131,7 +143,11 @@ def stacked_bars(
 
 
 def nice_ticks(highest: float, *, whole: bool = True) -> tuple[Decimal, ...]:
-    """0 and up to a few round numbers (1, 2 or 5 times a power of ten) past `highest`, above 0."""
+    """Return 0 and a few multiples of a round step, up to `highest` or more.
+
+    The step is 1, 2 or 5 times a power of ten, and at least 1 if `whole`. `highest` must be above
+    0.
+    """
     rough = highest / _Y_STEPS
     power = Decimal(10) ** math.floor(math.log10(rough))
     step = next(
@@ -144,10 +160,10 @@ def nice_ticks(highest: float, *, whole: bool = True) -> tuple[Decimal, ...]:
 
 
 def color_class(code: str, codes: Collection[str], rest: str = "") -> str:
-    """The CSS class of the colour that `code` has in every chart, by its place among `codes`.
+    """Return the CSS class of the colour of `code`, which is the same in every chart.
 
-    `rest`, what nothing else names, is grey. A code that is not among them has one by chance, but
-    always the same.
+    The colour depends on the position among `codes`; `rest` is grey. A code that is not among them
+    gets a colour from its hash.
     """
     if code == rest:
         return "ai-usage-color-rest"
@@ -158,6 +174,6 @@ def color_class(code: str, codes: Collection[str], rest: str = "") -> str:
 
 
 def _labelled(count: int) -> range:
-    """Which of so many columns are labelled: the last always, for it is the newest."""
+    """Return the columns that get a label: at most ten, among them always the last, the newest."""
     step = math.ceil(count / _X_LABELS)
     return range((count - 1) % step, count, step)

@@ -1,4 +1,4 @@
-"""Numbers and days as pages show them, in the active language; what is unknown is not 0."""
+"""Format numbers and days for pages, in the active language. Unknown values are never 0."""
 
 from __future__ import annotations
 
@@ -11,27 +11,28 @@ from django.utils.translation import gettext as _
 from ..days import DayRange
 from ..reports import Totals
 
-#: USD that are told, and from what on cents are enough.
+#: The smallest amount that is shown, in USD, and the amount from which cents are precise enough.
 _LEAST, _ROUND = Decimal("0.0001"), 100
 
 
 def count(number: int) -> str:
+    """Format a whole number with thousands separators."""
     return number_format(number, force_grouping=True)
 
 
 def usd(amount: Decimal) -> str:
-    """To a hundredth of a cent, in which small amounts do not look like nothing."""
+    """Format an amount to a hundredth of a cent, or "< $0.0001"; from $100 on to a cent."""
     if not amount:
         return "$0"
     if 0 < amount < _LEAST:
         return f"< ${number_format(_LEAST)}"
     step = Decimal("0.01") if amount >= _ROUND else _LEAST
-    # number_format() cuts off where it should round.
+    # number_format() truncates instead of rounding.
     return f"${number_format(amount.quantize(step), force_grouping=True)}"
 
 
 def share(part: int, whole: int) -> str:
-    """A percentage; what is not 0 does not look like 0, nor less than all like all."""
+    """Format a percentage to one decimal; only none is "0.0 %" and only all are "100.0 %"."""
     if not whole:
         return ""
     percent = Decimal(100) * part / whole
@@ -43,7 +44,7 @@ def share(part: int, whole: int) -> str:
 
 
 def day_text(days: DayRange) -> str:
-    """Days in words, of the active language."""
+    """Format a range of days; one without an end is "from" or "until" a day."""
     first, last = (day and date_format(day, "DATE_FORMAT") for day in (days.first, days.last))
     if first == last:
         return first or ""
@@ -53,18 +54,22 @@ def day_text(days: DayRange) -> str:
 
 
 def number_text(number: int | None) -> str:
+    """Format a whole number, or that it is unknown."""
     return _("unknown") if number is None else count(number)
 
 
 def tokens_text(totals: Totals) -> str:
+    """Format the tokens, or that they are unknown."""
     return number_text(totals.total_tokens)
 
 
 def cost_text(totals: Totals) -> str:
+    """Format the cost in USD, or that it is unknown."""
     return _("unknown") if totals.cost is None else usd(totals.cost)
 
 
 def average_text(totals: Totals) -> str:
+    """Format the average response time in seconds; "" without a call."""
     average = totals.average_response_time_ms
     if average is None:
         return ""
@@ -72,4 +77,5 @@ def average_text(totals: Totals) -> str:
 
 
 def month_text(day: dt.date) -> str:
+    """Format the month of `day`."""
     return date_format(day, "YEAR_MONTH_FORMAT")

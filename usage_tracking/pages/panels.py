@@ -1,4 +1,4 @@
-"""A report as what pages show: three charts of the same days, with one legend, and their tables."""
+"""What pages show of a report: cards, and three charts of the same days with their tables."""
 
 from __future__ import annotations
 
@@ -15,26 +15,41 @@ from .. import conf
 from ..days import DayRange
 from ..reports import DayLine, PeriodReport, Totals
 from .charts import Chart, Layer, color_class, stacked_bars
-from .formatting import cost_text, count, day_text, tokens_text
+from .formatting import average_text, cost_text, count, day_text, tokens_text
 
-#: Where a bar leads: the days it stands for and its section, None for several sections.
+#: Returns the link of a bar from its days and its section, None for several sections.
 Url: TypeAlias = Callable[[DayRange, str | None], str]
 
-#: More days than this are drawn week by week.
+#: Longer periods are drawn by week.
 _MOST_DAYS = 92
 _WEEK = 7
-#: More sections than this and the smallest share one layer.
+#: If there are more sections, the smallest share one layer.
 _MOST_SECTIONS = 12
 
 
 @dataclass(frozen=True, slots=True)
+class Card:
+    """One value with its label."""
+
+    label: str
+    value: str
+    detail: str = ""
+    #: A link to the calls that the value counts.
+    url: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Legend:
+    """A section, or several, and the CSS class of its colour."""
+
     label: str
     css_class: str
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
+    """A day or a week in the table of a chart."""
+
     label: str
     url: str
     cells: tuple[str, ...]
@@ -42,19 +57,21 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """One chart, and the same numbers as a table for those who do not see it."""
+    """One chart, and the same values as a table for keyboards and screen readers."""
 
     name: str
     title: str
     description: str
     chart: Chart | None
-    #: Instead of a chart.
+    #: The text to show if there is no chart.
     note: str
     rows: tuple[Row, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Panels:
+    """The charts of a report and their common legend."""
+
     legend: tuple[Legend, ...]
     panels: tuple[Panel, ...]
     by_week: bool
@@ -62,7 +79,7 @@ class Panels:
 
 @dataclass(frozen=True, slots=True)
 class _Column:
-    """A day, or a week of them."""
+    """One day, or the days of one week."""
 
     days: DayRange
     short: str
@@ -80,16 +97,31 @@ class _Metric:
     title: str
     none_known: str
     value: Callable[[Totals], int | Decimal | None]
-    #: With how many calls it leaves out.
+    #: Formats the value together with the number of calls that it leaves out.
     text: Callable[[Totals], str]
-    #: In a table below the metric's title.
+    #: Formats the value for a cell of the table.
     cell: Callable[[Totals], str]
     tick: Callable[[Decimal], str]
     whole: bool = True
 
 
+def calls_card(totals: Totals, url: str = "") -> Card:
+    """Return the number of calls, with their average response time."""
+    average = average_text(totals)
+    detail = _("%(time)s on average") % {"time": average} if average else ""
+    return Card(_("Calls"), count(totals.calls), detail, url)
+
+
 def panels_of(report: PeriodReport, url: Url | None = None) -> Panels:
-    """Calls, tokens and cost of `report` by day, stacked by section; `url` makes links of bars."""
+    """Return charts of the calls, tokens and cost of `report` by day, stacked by section.
+
+    Periods of more than 92 days are drawn by week. If there are more than twelve sections, the
+    smallest share the last layer.
+
+    Args:
+        report: What to draw.
+        url: Makes the link of a bar; without it bars have no links.
+    """
     by_week = len(report.by_day) > _MOST_DAYS
     columns = [_column(lines) for lines in _batches(report.by_day, _WEEK if by_week else 1)]
     sections = [line.section for line in report.by_section]
@@ -216,7 +248,7 @@ def _column(lines: Sequence[DayLine]) -> _Column:
 
 
 def _batches(lines: Sequence[DayLine], size: int) -> list[Sequence[DayLine]]:
-    """From the newest back, so that only the oldest batch can be short."""
+    """Return `lines` in batches of `size`, of which only the oldest can be shorter."""
     ends = range(len(lines), 0, -size)
     return [lines[max(end - size, 0) : end] for end in ends][::-1]
 
@@ -224,8 +256,8 @@ def _batches(lines: Sequence[DayLine], size: int) -> list[Sequence[DayLine]]:
 def _with_unknown(text: str, left_out: int) -> str:
     if not left_out:
         return text
-    calls = ngettext("%(n)s call unknown", "%(n)s calls unknown", left_out)
-    return f"{text} ({calls % {'n': count(left_out)}})"
+    note = ngettext("unknown for %(n)s call", "unknown for %(n)s calls", left_out)
+    return f"{text} ({note % {'n': count(left_out)}})"
 
 
 def _label(code: str) -> str:
@@ -237,7 +269,7 @@ def _color(code: str) -> str:
 
 
 def _compact(number: Decimal) -> str:
-    """A round number of an axis, in thousands, millions or billions."""
+    """Format a round number of an axis in thousands, millions or billions."""
     for power, unit in ((9, "B"), (6, "M"), (3, "k")):
         if number >= Decimal(10) ** power:
             return f"{(number / Decimal(10) ** power).normalize():f}{unit}"

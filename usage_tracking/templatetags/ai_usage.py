@@ -1,4 +1,4 @@
-"""`{% load ai_usage %}{% ai_usage_summary %}`: the logged-in user's own month, on any page."""
+"""`{% load ai_usage %}{% ai_usage_summary %}` shows a user's own month on any page."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ register = template.Library()
 
 @register.inclusion_tag("usage_tracking/summary.html", takes_context=True)
 def ai_usage_summary(context: Context) -> dict[str, Any]:
-    """Two statements; nothing, and none, for a visitor who is not logged in.
+    """Show the current month of the logged-in user, in two statements.
 
-    The user is the request's, else the context's `user`.
+    The user is `request.user`, or the context's `user` if there is no request. A visitor who is not
+    logged in sees nothing and costs no statement.
     """
     request = context.get("request")
     user = getattr(request, "user", None) or context.get("user")
