@@ -1,4 +1,4 @@
-"""The REST API, for sites that have the extra `api`: the only place that knows its packages.
+"""The REST API. It needs the extra `api`; no other part of the package imports REST framework.
 
-A site mounts it with `path("api/v1/ai/", include("usage_tracking.api.urls"))`.
+Mount it with `path("api/v1/ai/", include("usage_tracking.api.urls"))`.
 """

@@ -1,4 +1,4 @@
-"""Reports as the API words them."""
+"""Convert reports to the JSON objects of the API."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from usage_tracking.reports import DailyRowsReport, PeriodReport, SectionLine, T
 
 
 def of_logs(report: PeriodReport, recent: list[AIUsageLog]) -> dict[str, Any]:
+    """Return the data of `StatsSerializer`."""
     totals = report.totals
     return {
         **_of_totals(totals),
@@ -24,6 +25,7 @@ def of_logs(report: PeriodReport, recent: list[AIUsageLog]) -> dict[str, Any]:
 
 
 def of_all_logs(report: PeriodReport, recent: list[AIUsageLog]) -> dict[str, Any]:
+    """Return the data of `GlobalStatsSerializer`."""
     return {
         **of_logs(report, recent),
         "unattributed_requests": report.totals.unattributed,
@@ -37,6 +39,7 @@ def of_all_logs(report: PeriodReport, recent: list[AIUsageLog]) -> dict[str, Any
 
 
 def of_days(report: DailyRowsReport) -> dict[str, Any]:
+    """Return the data of `DailyStatsSerializer`."""
     return {
         **_of_totals(_as_totals(report.totals)),
         **_range(report.start, report.end),
@@ -45,6 +48,7 @@ def of_days(report: DailyRowsReport) -> dict[str, Any]:
 
 
 def of_all_days(report: DailyRowsReport) -> dict[str, Any]:
+    """Return the data of `GlobalDailyStatsSerializer`."""
     return {
         **of_days(report),
         "unattributed_requests": report.unattributed.total_requests,
@@ -112,7 +116,7 @@ def _user(username: str | None, email: str | None, totals: Totals) -> dict[str, 
 
 
 def _as_totals(sums: daily.Sums) -> Totals:
-    """As of calls of which all is known: daily rows do not say of how many it is not."""
+    """Return `sums` as totals without unknown values, which daily rows do not count."""
     return Totals(
         calls=sums.total_requests,
         failures=sums.failed_requests,
@@ -125,5 +129,5 @@ def _as_totals(sums: daily.Sums) -> Totals:
 
 
 def _ratio(part: int, whole: int) -> float | None:
-    """None of nothing: there is no average of no calls."""
+    """Return part / whole, or None without a whole: no calls have no average."""
     return round(part / whole, 2) if whole else None

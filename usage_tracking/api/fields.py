@@ -1,4 +1,4 @@
-"""Fields that take what the schema says and nothing like it, from JSON and from query strings."""
+"""Fields that accept only the types in the schema, from JSON and from query strings."""
 
 from __future__ import annotations
 
@@ -12,19 +12,20 @@ from usage_tracking import conf
 
 from .schema import extend_schema_field
 
-NO_SUCH_SECTION = "There is no such section."
-#: A pattern that says what REST framework and Django's forms refuse in texts.
+NO_SUCH_SECTION = "Unknown section."
+#: Texts without NUL, which REST framework and Django's forms reject.
 NO_NUL = r"^[^\u0000]*$"
 
 
 class WholeNumberField(serializers.IntegerField):
-    """A whole number; in JSON not as text, in a query string as plain digits."""
+    """A whole number: a JSON number, or with `from_text` ASCII digits in a query string."""
 
     def __init__(self, *, from_text: bool = False, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.from_text = from_text
 
     def to_internal_value(self, data: Any) -> int:
+        """Reject texts in JSON, booleans and fractions."""
         if self.from_text:
             if not re.fullmatch(r"-?[0-9]{1,30}", str(data)):
                 self.fail("invalid")
@@ -37,6 +38,7 @@ class TrueOrFalseField(serializers.BooleanField):
     """A JSON boolean."""
 
     def to_internal_value(self, data: Any) -> bool:
+        """Reject texts and numbers that REST framework takes for booleans."""
         if not isinstance(data, bool):
             self.fail("invalid", input=data)
         return bool(data)
@@ -47,20 +49,21 @@ class TextField(serializers.CharField):
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        # REST framework refuses them anyhow; this says so in the schema.
+        # REST framework rejects them anyway; this puts the pattern into the schema.
         self.validators.append(RegexValidator(NO_NUL, "Null characters are not allowed."))
 
     def to_internal_value(self, data: Any) -> str:
+        """Reject numbers, which REST framework converts to text."""
         if not isinstance(data, str):
             self.fail("invalid")
         return super().to_internal_value(data)
 
 
 class SectionField(serializers.ChoiceField):
-    """One of AI_USAGE_SECTIONS, as they are now."""
+    """The code of one of AI_USAGE_SECTIONS, read when the field is created."""
 
     default_error_messages = {
-        # Without what was sent: it may be anything, of any length.
+        # Does not repeat the value: it may be any text of any length.
         "invalid_choice": NO_SUCH_SECTION,
     }
 
@@ -75,13 +78,14 @@ class ObjectField(serializers.JSONField):
     default_error_messages = {"not_an_object": "Must be an object."}
 
     def to_internal_value(self, data: Any) -> dict[str, Any]:
+        """Reject any other JSON value."""
         if not isinstance(data, dict):
             self.fail("not_an_object")
         return data
 
 
 def cost_field(decimal_places: int = 8, **kwargs: Any) -> serializers.DecimalField:
-    """USD, as text: a float would not keep it."""
+    """Return a field for USD as a string, because a float is not exact."""
     return serializers.DecimalField(
         max_digits=None,
         decimal_places=decimal_places,

@@ -1,4 +1,4 @@
-"""The filters of the log."""
+"""The filters of the list of calls."""
 
 from __future__ import annotations
 
@@ -20,14 +20,18 @@ from .schema import extend_schema_field
 
 
 class LogFilterBackend(filters.DjangoFilterBackend):
-    """As django-filter's, whose form in the browsable API is a template of its own app's."""
+    """The backend of django-filter, also for sites that do not install its app."""
 
     def to_html(self, *args: Any) -> str:
+        """Return the form of the browsable API; its template is in django-filter's app."""
         html: str = super().to_html(*args) if apps.is_installed("django_filters") else ""
         return html
 
     def get_schema_operation_parameters(self, view: Any) -> list[dict[str, Any]]:
-        """For the schemas of REST framework itself and drf-yasg; django-filter 25.1 dropped it."""
+        """Describe the parameters to REST framework's own schema and to drf-yasg.
+
+        django-filter removed this method in 25.1.
+        """
         return [
             {
                 "name": name,
@@ -58,29 +62,36 @@ class _TrueOrFalseFilter(filters.Filter):
 
 
 class LogFilters(filters.FilterSet):
+    """The query parameters of the list of calls. Days include both ends."""
+
     section = extend_schema_field(SectionField)(
-        filters.CharFilter(max_length=50, method="of_section", help_text="Code of a section.")
+        filters.CharFilter(max_length=50, method="of_section", help_text="Code of the section.")
     )
     model = extend_schema_field(
         {"type": "string", "minLength": 1, "maxLength": 100, "pattern": NO_NUL}
-    )(filters.CharFilter("model_name", max_length=100, help_text="Exact name of a model."))
-    success = _TrueOrFalseFilter(help_text="Only calls that succeeded, or only those that failed.")
+    )(filters.CharFilter("model_name", max_length=100, help_text="Exact name of the model."))
+    success = _TrueOrFalseFilter(help_text="`true` for successful calls, `false` for failed ones.")
     start_date = filters.DateFilter(
-        input_formats=["%Y-%m-%d"], method="since", help_text="First day, of AI_USAGE_DAY_TIMEZONE."
+        input_formats=["%Y-%m-%d"],
+        method="since",
+        help_text="First day, in AI_USAGE_DAY_TIMEZONE.",
     )
     end_date = filters.DateFilter(
-        input_formats=["%Y-%m-%d"], method="until", help_text="Last day, itself included."
+        input_formats=["%Y-%m-%d"], method="until", help_text="Last day, inclusive."
     )
 
     def of_section(self, logs: QuerySet[AIUsageLog], name: str, code: str) -> QuerySet[AIUsageLog]:
+        """Narrow `logs` to a section of the setting, or to one that only calls have."""
         found = logs.filter(section=code)
-        # The calls of a section that was removed from the setting can still be found.
+        # Calls keep a section that was removed from the setting.
         if code not in conf.sections() and not found.exists():
             raise serializers.ValidationError({name: [NO_SUCH_SECTION]})
         return found
 
     def since(self, logs: QuerySet[AIUsageLog], _: str, day: dt.date) -> QuerySet[AIUsageLog]:
+        """Narrow `logs` to `day` and later."""
         return from_day(logs, day)
 
     def until(self, logs: QuerySet[AIUsageLog], _: str, day: dt.date) -> QuerySet[AIUsageLog]:
+        """Narrow `logs` to `day` and earlier."""
         return to_day(logs, day)

@@ -1,4 +1,4 @@
-"""Pages of the log."""
+"""Pages of the list of calls."""
 
 from __future__ import annotations
 
@@ -14,20 +14,23 @@ MAX_OFFSET = 2**31 - 1
 
 
 class LogPagination(LimitOffsetPagination):
-    """`limit` and `offset`. One out of range is refused: a page cut short looks like the end."""
+    """`limit` and `offset`. A value out of range is an error: a short page looks like the last."""
 
     default_limit = 50
     max_limit = 500
-    limit_query_description = "How many calls to return."
-    offset_query_description = "How many calls to skip."
+    limit_query_description = "Number of calls to return."
+    offset_query_description = "Number of calls to skip."
 
     def get_limit(self, request: Request) -> int:
+        """Return `limit`, from 1 to 500, by default 50."""
         return self._number(request, self.limit_query_param, 1, self.max_limit, self.default_limit)
 
     def get_offset(self, request: Request) -> int:
+        """Return `offset`, by default 0."""
         return self._number(request, self.offset_query_param, 0, MAX_OFFSET, 0)
 
     def get_schema_operation_parameters(self, view: Any) -> list[dict[str, Any]]:
+        """Add the limits of both parameters to the schema."""
         limit, offset = super().get_schema_operation_parameters(view)
         limit["schema"] = {
             "type": "integer",

@@ -13,13 +13,15 @@ from rest_framework.parsers import JSONParser
 
 
 class TooLarge(APIException):
+    """413: the request body is too large."""
+
     status_code = status.HTTP_413_REQUEST_ENTITY_TOO_LARGE
-    default_detail = "The body is larger than DATA_UPLOAD_MAX_MEMORY_SIZE."
+    default_detail = "The request body is larger than DATA_UPLOAD_MAX_MEMORY_SIZE."
     default_code = "too_large"
 
 
 class BoundedJSONParser(JSONParser):
-    """JSON of a size and a depth that do no harm: REST framework's own would read any of both."""
+    """A JSON parser that limits size and depth, which REST framework's own does not."""
 
     def parse(
         self,
@@ -27,6 +29,12 @@ class BoundedJSONParser(JSONParser):
         media_type: str | None = None,
         parser_context: Mapping[str, Any] | None = None,
     ) -> Any:
+        """Parse a body of at most DATA_UPLOAD_MAX_MEMORY_SIZE bytes.
+
+        Raises:
+            TooLarge: The body is larger.
+            ParseError: The body is not JSON, or is nested too deeply.
+        """
         limit: int | None = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
         body = stream.read() if limit is None else stream.read(limit + 1)
         if limit is not None and len(body) > limit:

@@ -1,4 +1,7 @@
-"""Who may see what: everybody their own calls, all calls those who may in the admin."""
+"""Permissions.
+
+Users see their own calls. All calls need the same permission as the admin's list of calls.
+"""
 
 from __future__ import annotations
 
@@ -12,20 +15,22 @@ from usage_tracking.attribution.users import owner_of
 
 
 class IsUser(BasePermission):
-    """Logged in, as a user of the site: an API key or a service account owns no calls."""
+    """Allows authenticated users of the site. API keys and service accounts have no calls."""
 
     def has_permission(self, request: Request, view: Any) -> bool:
+        """Return whether the request has such a user."""
         user: Any = request.user  # None under UNAUTHENTICATED_USER = None
         return bool(user and user.is_authenticated and owner_of(user))
 
 
 class MayViewAllUsage(IsUser):
-    """Has the permission `usage_tracking.view_aiusagelog`."""
+    """Allows users with the permission `usage_tracking.view_aiusagelog`."""
 
     def has_permission(self, request: Request, view: Any) -> bool:
+        """Return whether the user has the permission."""
         user: Any = request.user
         if not super().has_permission(request, view) or not isinstance(user, get_user_model()):
             return False
-        # A user model need not have permissions: nobody has any then.
+        # A user model without permissions grants none.
         has_perm = getattr(user, "has_perm", None)
         return bool(has_perm and has_perm("usage_tracking.view_aiusagelog"))

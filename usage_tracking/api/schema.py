@@ -1,8 +1,8 @@
-"""What the views tell drf-spectacular about themselves, on sites that have it.
+"""The annotations of drf-spectacular, if it is installed.
 
-The only module that imports it. Without it the annotations say nothing: every name below takes any
-arguments, and a decorator returns what it decorates unchanged. Which tool writes the schema is the
-site's choice in any case: `DEFAULT_SCHEMA_CLASS`.
+No other module imports it. Without it, every name below accepts any arguments, and decorators
+return their target unchanged. The site chooses the tool that writes its schema by
+`DEFAULT_SCHEMA_CLASS`.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ try:
 except ImportError:
     if not TYPE_CHECKING:
 
-        def _say_nothing(*_: Any, **__: Any) -> Any:
+        def _ignore(*_: Any, **__: Any) -> Any:
             return lambda decorated: decorated
 
-        OpenApiParameter = OpenApiResponse = _say_nothing
-        extend_schema = extend_schema_field = _say_nothing
+        OpenApiParameter = OpenApiResponse = _ignore
+        extend_schema = extend_schema_field = _ignore

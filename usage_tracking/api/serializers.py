@@ -1,4 +1,4 @@
-"""What goes in and out as JSON. Tokens, ms and USD; null is what is not known, and never 0."""
+"""The JSON of requests and responses. Tokens, ms and USD; unknown values are null, never 0."""
 
 from __future__ import annotations
 
@@ -52,15 +52,17 @@ class LogSerializer(serializers.ModelSerializer[AIUsageLog]):
         read_only_fields = fields
 
     def get_user_username(self, log: AIUsageLog) -> str | None:
+        """Return the username; None for a call without a user."""
         return log.user.get_username() if log.user else None
 
     def get_user_email(self, log: AIUsageLog) -> str | None:
+        """Return the user's address; None without a user or an address."""
         user: Any = log.user
         return (getattr(user, user.get_email_field_name(), None) or None) if user else None
 
 
 class RecordSerializer(serializers.Serializer[AIUsageLog]):
-    """One call to record, for the user who asks. Errors and metadata are redacted and cut."""
+    """A call of yours to record. Error messages and metadata are redacted and truncated."""
 
     section = SectionField()
     prompt_tokens = WholeNumberField(default=0, min_value=0, max_value=MAX_COUNT)
@@ -77,13 +79,13 @@ class _Totals(serializers.Serializer[dict[str, Any]]):
     total_tokens = serializers.IntegerField(allow_null=True)
     total_prompt_tokens = serializers.IntegerField(allow_null=True)
     total_completion_tokens = serializers.IntegerField(allow_null=True)
-    cost = cost_field(allow_null=True, help_text="USD, of the calls whose cost is known.")
+    cost = cost_field(allow_null=True, help_text="USD, over the calls with a known cost.")
     successful_requests = serializers.IntegerField()
     failed_requests = serializers.IntegerField()
     success_rate = serializers.FloatField(allow_null=True, help_text="Percent.")
     average_response_time_ms = serializers.FloatField(allow_null=True)
     average_tokens_per_request = serializers.FloatField(
-        allow_null=True, help_text="Of the calls whose tokens are known."
+        allow_null=True, help_text="Over the calls with known tokens."
     )
 
 
@@ -107,7 +109,7 @@ class _Section(serializers.Serializer[dict[str, Any]]):
     total_tokens = serializers.IntegerField(allow_null=True)
     cost = cost_field(allow_null=True)
     avg_response_time_ms = serializers.FloatField(allow_null=True)
-    percentage = serializers.FloatField(help_text="Of the calls.")
+    percentage = serializers.FloatField(help_text="Percent of the calls.")
 
 
 class _TopUser(serializers.Serializer[dict[str, Any]]):
@@ -121,37 +123,39 @@ class _TopUser(serializers.Serializer[dict[str, Any]]):
 class _Period(_Totals):
     days_included = serializers.IntegerField()
     date_range = _DateRange()
-    daily_breakdown = _Day(many=True, help_text="Every day of the range.")
+    daily_breakdown = _Day(many=True, help_text="One entry for every day of the range.")
 
 
 class StatsSerializer(_Period):
-    """A user's calls, from the log."""
+    """Totals of your calls, from the log."""
 
-    unknown_usage_requests = serializers.IntegerField(help_text="Calls of unknown tokens.")
-    unpriced_requests = serializers.IntegerField(help_text="Calls of unknown cost.")
-    by_section = serializers.DictField(child=_Section(), help_text="By the section's code.")
+    unknown_usage_requests = serializers.IntegerField(help_text="Calls without known tokens.")
+    unpriced_requests = serializers.IntegerField(help_text="Calls without a known cost.")
+    by_section = serializers.DictField(child=_Section(), help_text="Totals by section code.")
     recent_logs = LogSerializer(many=True)
 
 
 class GlobalStatsSerializer(StatsSerializer):
-    """Everybody's calls, from the log."""
+    """Totals of all calls, from the log."""
 
     unattributed_requests = serializers.IntegerField(help_text="Calls without a user.")
-    total_users = serializers.IntegerField(help_text="How many users made calls.")
+    total_users = serializers.IntegerField(help_text="Number of users with calls.")
     top_users = _TopUser(many=True)
 
 
 class DailyStatsSerializer(_Period):
-    """A user's calls, from the daily rows."""
+    """Totals of your calls, from the daily rows."""
 
 
 class GlobalDailyStatsSerializer(DailyStatsSerializer):
-    """Everybody's calls, from the daily rows and the calls without a user."""
+    """Totals of all calls, from the daily rows and the calls without a user."""
 
     unattributed_requests = serializers.IntegerField(help_text="Calls without a user.")
-    active_users = serializers.IntegerField(help_text="How many users made calls.")
+    active_users = serializers.IntegerField(help_text="Number of users with calls.")
     top_users = _TopUser(many=True)
 
 
 class ErrorSerializer(serializers.Serializer[dict[str, str]]):
+    """An error."""
+
     detail = serializers.CharField()

@@ -1,4 +1,4 @@
-"""How often a user may record."""
+"""The rate limit of recording calls."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ from rest_framework.throttling import UserRateThrottle
 
 
 class RecordThrottle(UserRateThrottle):
-    """600 a minute, or what the site's DEFAULT_THROTTLE_RATES say for "ai_usage_record".
+    """600 calls a minute for each user.
 
-    None there lifts the limit.
+    Set another rate under "ai_usage_record" in DEFAULT_THROTTLE_RATES; None removes the limit.
     """
 
     scope = "ai_usage_record"
 
     def get_rate(self) -> str | None:
+        """Return the rate of the site's settings, or the default."""
         rates: dict[str, Any] = {self.scope: "600/min", **api_settings.DEFAULT_THROTTLE_RATES}
         rate: str | None = rates[self.scope]
         return rate

@@ -1,4 +1,4 @@
-"""What a site mounts, as in `path("api/v1/ai/", include("usage_tracking.api.urls"))`."""
+"""The URLs of the API: `path("api/v1/ai/", include("usage_tracking.api.urls"))`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ urlpatterns = [
     path("usage/logs/", views.LogListView.as_view(), name="logs"),
     path("usage/logs/stats/", views.LogStatsView.as_view(), name="log-stats"),
     path("usage/logs/global/", views.GlobalLogStatsView.as_view(), name="global-log-stats"),
-    # Not `uuid:`, for what is none is to be answered as JSON too.
+    # Not `uuid:`: the response to an invalid id must be JSON too.
     path("usage/logs/<str:id>/", views.LogView.as_view(), name="log"),
     path("usage/stats/", views.DailyStatsView.as_view(), name="stats"),
     path("usage/global/", views.GlobalDailyStatsView.as_view(), name="global-stats"),

@@ -1,8 +1,8 @@
-"""Exports of the admin's lists, as files that stream: what is in a row is said by a `Resource`.
+"""Streaming exports of the admin's lists; a `Resource` defines the columns.
 
-django-import-export's own export builds the whole file in memory. Here a row is written when it has
-been read, so a million of them need no more than the first; no cursor and no transaction is held
-open while a slow client downloads.
+django-import-export's own export builds the whole file in memory. Here each row is written as soon
+as it is read, so memory does not grow with the rows. No cursor and no transaction stays open while
+a slow client downloads.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from ..models import AIUsageLog, AIUsageTracking
 
 _CHUNK = 2_000
 _BLOCK = 64 * 1024
-#: What a spreadsheet takes as the beginning of a formula, the wide forms too.
+#: The characters that begin a formula in a spreadsheet, with their full-width forms.
 #: https://owasp.org/www-community/attacks/CSV_Injection
 _FORMULA = tuple("=+-@\t\r\n＝＋－＠")  # noqa: RUF001
 _SHEET_ROWS = 1_048_576
@@ -39,30 +39,35 @@ _CELL = 32_767
 
 
 class AsItIs(Widget):  # type: ignore[misc]
-    """Leaves values as they are; the writer of the format makes cells of them."""
+    """Leaves values unchanged; the writer of the file format converts them to cells."""
 
     def __init__(self, **options: Any) -> None:
-        super().__init__()  # the options are those of the widget it stands for
+        super().__init__()  # the options are those of the widget that this one replaces
 
     def render(self, value: Any, obj: Any = None, **kwargs: Any) -> Any:
+        """Return `value`."""
         return value
 
 
 class UsageResource(ModelResource):  # type: ignore[misc]
-    """Columns of the model, and the user's name beside the key."""
+    """The columns of the model, and the user's name beside the user's key."""
 
     user = Field(attribute="user_id", column_name="user", widget=AsItIs())
     username = Field(column_name="username", widget=AsItIs())
 
     def dehydrate_username(self, row: Any) -> str | None:
+        """Return the username; None without a user."""
         return row.user.get_username() if row.user else None
 
     @classmethod
     def widget_from_django_field(cls, f: Any, default: Any = Widget) -> type[AsItIs]:
+        """Return `AsItIs` for every field."""
         return AsItIs
 
 
 class LogResource(UsageResource):
+    """The columns of an export of calls. Subclass it to add your own."""
+
     class Meta:
         model = AIUsageLog
         export_order = (
@@ -77,6 +82,8 @@ class LogResource(UsageResource):
 
 
 class DailyResource(UsageResource):
+    """The columns of an export of daily rows."""
+
     class Meta:
         model = AIUsageTracking
         exclude = ("id", "logs_pruned")
@@ -101,9 +108,16 @@ class DailyResource(UsageResource):
 def export_response(
     request: HttpRequest, rows: QuerySet[Any], resource: ModelResource, file_format: str
 ) -> HttpResponseBase:
-    """`rows`, newest first, as a file that streams; `resource` says what is in a row.
+    """Stream `rows` as a file, newest first.
 
-    Raises Http404 for an unknown format.
+    Args:
+        request: Under ASGI the response streams asynchronously.
+        rows: Calls or daily rows. Their order is ignored.
+        resource: Defines the columns.
+        file_format: "csv", "json" or "xlsx".
+
+    Raises:
+        Http404: The format is another.
     """
     if file_format not in _FORMATS:
         raise Http404
@@ -111,21 +125,21 @@ def export_response(
     cells = (resource.export_resource(row) for row in _newest_first(rows))
     body: Any = write(resource.get_export_headers(), cells)
     if isinstance(request, ASGIRequest):
-        body = _on_event_loop(body)  # where Django would collect the whole of an iterator first
+        body = _on_event_loop(body)  # Django would read a synchronous iterator to its end first
     name = f"{rows.model._meta.db_table}.{file_format}"
     return StreamingHttpResponse(
         body,
         headers={
             "Content-Type": content_type,
             "Content-Disposition": f'attachment; filename="{name}"',
-            # A proxy in front (nginx) would else collect it.
+            # Tells nginx not to buffer the response.
             "X-Accel-Buffering": "no",
         },
     )
 
 
 def write_csv(headers: Sequence[str], rows: Iterable[Sequence[Any]]) -> Iterator[bytes]:
-    """UTF-8 with a byte order mark, which Excel needs to see it."""
+    """Write UTF-8 with a byte order mark, which Excel needs to detect UTF-8."""
     writer = csv.writer(_Echo())
     yield "\ufeff".encode()
     lines = (writer.writerow(map(_spreadsheet, row)) for row in chain([headers], rows))
@@ -133,7 +147,7 @@ def write_csv(headers: Sequence[str], rows: Iterable[Sequence[Any]]) -> Iterator
 
 
 def write_json(headers: Sequence[str], rows: Iterable[Sequence[Any]]) -> Iterator[bytes]:
-    """A list of objects; money is text, what is not known is null."""
+    """Write a list of objects; costs are strings, unknown values are null."""
     encode = json.JSONEncoder(ensure_ascii=False, default=DjangoJSONEncoder().default).encode
 
     def pieces() -> Iterator[str]:
@@ -147,7 +161,11 @@ def write_json(headers: Sequence[str], rows: Iterable[Sequence[Any]]) -> Iterato
 
 
 def write_xlsx(headers: Sequence[str], rows: Iterable[Sequence[Any]]) -> Iterator[bytes]:
-    """By way of a temporary file: the directory of a zip is at its end."""
+    """Write a workbook to a temporary file first, because a zip's directory is at its end.
+
+    Texts are cut to 32,767 characters. A sheet has at most 1,048,576 rows, with its
+    header; then another begins.
+    """
     from openpyxl import Workbook
     from openpyxl.cell.cell import ILLEGAL_CHARACTERS_RE
 
@@ -185,14 +203,14 @@ _FORMATS: dict[str, tuple[Callable[[Sequence[str], Iterable[Any]], Iterator[byte
 
 
 class _Echo:
-    """A file whose `write` hands back what it is given, and with it `csv.writer.writerow`."""
+    """A file whose `write` returns the text, so that `csv.writer.writerow` returns it too."""
 
     def write(self, text: str) -> str:
         return text
 
 
 def _spreadsheet(value: Any) -> Any:
-    """A cell of a spreadsheet; a text is never a formula, whoever chose it."""
+    """Return a cell in which a text is never a formula."""
     if value is None:
         return ""
     if isinstance(value, bool | int | float):
@@ -202,7 +220,7 @@ def _spreadsheet(value: Any) -> Any:
     if isinstance(value, dt.datetime | dt.date):
         return value.isoformat()
     text = value if isinstance(value, str) else _text(value)
-    # Behind spaces too, which spreadsheets pass over.
+    # Spreadsheets skip leading spaces.
     return f"'{text}" if text.startswith(_FORMULA) or text.lstrip().startswith(_FORMULA) else text
 
 
@@ -217,7 +235,7 @@ def _json(value: Any) -> Any:
 
 
 def _blocks(pieces: Iterable[str]) -> Iterator[bytes]:
-    """Larger ones: each piece of a body costs a system call."""
+    """Join `pieces` to blocks of 64 KiB: each block costs a system call."""
     block: list[str] = []
     size = 0
     for piece in pieces:
@@ -230,7 +248,7 @@ def _blocks(pieces: Iterable[str]) -> Iterator[bytes]:
 
 
 def _newest_first(rows: QuerySet[Any]) -> Iterator[Any]:
-    """Rows in short statements, each of which goes on where the one before has ended."""
+    """Yield the rows in chunks; each statement continues after the last row of the one before."""
     moment = "created_at" if rows.model is AIUsageLog else "date"
     rows = rows.order_by(f"-{moment}", "-pk")
     chunk = list(rows[:_CHUNK])
@@ -239,7 +257,7 @@ def _newest_first(rows: QuerySet[Any]) -> Iterator[Any]:
         if len(chunk) < _CHUNK:
             return
         last = getattr(chunk[-1], moment)
-        # Beside the plain bound, which an index can serve, the exact one.
+        # The plain bound lets the database use an index; the other one is exact.
         after = Q(**{f"{moment}__lte": last}) & (
             Q(**{f"{moment}__lt": last}) | Q(pk__lt=chunk[-1].pk)
         )
