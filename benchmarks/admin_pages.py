@@ -1,24 +1,23 @@
-"""Measure the admin's pages on a large log: SQL statements, database blocks, milliseconds.
+"""The admin's pages on a large log: SQL statements, blocks read, milliseconds.
 
     DATABASE_URL=postgresql://... python -m benchmarks.admin_pages [--rows N ...]
 
-For each N, fills the tables with N calls of 90 days and 1,000 users, and opens each page as a staff
-user who is not a superuser. Blocks are those that PostgreSQL's EXPLAIN (ANALYZE, BUFFERS) reports
-for every SELECT of the page (8 KiB each, cached or not).
-
-This empties the usage tables of the database first.
+Fills the tables with N calls of 90 days and 1,000 users for each N, and opens each page as a staff
+user who is not a superuser. Blocks are those that EXPLAIN (ANALYZE, BUFFERS) counts for each SELECT
+of the page on PostgreSQL (8 KiB each, found in memory or read). Use a database without data to
+keep: the tables are emptied first.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import time
 from typing import Any
 
+from benchmarks.pages import read
 from benchmarks.reports import fill
-from benchmarks.site import site
+from benchmarks.site import site, statements
 
 USERS, DAYS = 1_000, 90
 ROUNDS = 5
@@ -27,7 +26,7 @@ ROWS = "/admin/usage_tracking/aiusagetracking/"
 
 
 def pages() -> dict[str, str]:
-    """Return the name and URL of each page."""
+    """Return the URLs of the pages by name."""
     import datetime as dt
 
     from usage_tracking.models import AIUsageLog, today
@@ -60,7 +59,7 @@ def pages() -> dict[str, str]:
 
 
 def main() -> None:
-    """Print a line per page."""
+    """Print what each page costs for each number of rows."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--rows", type=int, nargs="+", default=[100_000, 1_000_000])
     options = parser.parse_args()
@@ -73,12 +72,12 @@ def main() -> None:
             print(f"{connection.vendor}: {rows:,} calls, {USERS:,} users, {DAYS} days")
             print(f"{'30 days in one GROUP BY day, section':40} {blocks:9,} blocks {ms:7.0f} ms")
             for name, url in pages().items():
-                statements, blocks, ms = measure(url)
-                print(f"{name:40} {statements:3} SQL  {blocks:9,} blocks {ms:7.0f} ms")
+                number, blocks, ms = measure(url)
+                print(f"{name:40} {number:3} SQL  {blocks:9,} blocks {ms:7.0f} ms")
 
 
 def baseline() -> tuple[int, float]:
-    """Measure one grouped query of the past 30 days, for comparison."""
+    """Return the blocks and ms of one grouped query over 30 days, the least a report can cost."""
     import datetime as dt
 
     from django.db.models import Count, Sum
@@ -96,20 +95,20 @@ def baseline() -> tuple[int, float]:
 
 
 def measure(url: str) -> tuple[int, int, float]:
-    """Return the statements of a page, the blocks they read, and the median ms."""
+    """Return the number of statements of the page, their blocks, and the median ms."""
     client = viewer()
     timed = [open_page(client, url) for _ in range(ROUNDS)]
-    statements = timed[0][0]
-    blocks = sum(blocks_of(sql, params) for sql, params in statements)
-    return len(statements), blocks, statistics.median(ms for _, ms in timed)
+    noted = timed[0][0]
+    blocks = sum(blocks_of(sql, parameters) for sql, parameters in noted)
+    return len(noted), blocks, statistics.median(ms for _, ms in timed)
 
 
 def viewer() -> Any:
-    """Return a staff user who can view both tables."""
+    """Return a client that is logged in as a staff user with the two view permissions."""
     from django.contrib.auth.models import Permission, User
     from django.test import Client
 
-    # A user with calls, for the page of their own usage.
+    # A user with calls, for the user's own page.
     user = User.objects.get(pk=7)
     user.is_staff = True
     user.save()
@@ -122,37 +121,22 @@ def viewer() -> Any:
 
 
 def open_page(client: Any, url: str) -> tuple[list[tuple[str, Any]], float]:
-    """Return the statements of a page, and its ms."""
-    from django.db import connection
-
-    statements: list[tuple[str, Any]] = []
-
-    def note(execute: Any, sql: str, params: Any, *arguments: Any) -> Any:
-        statements.append((sql, params))
-        return execute(sql, params, *arguments)
-
+    """Return the statements of the page and the ms it took."""
     started = time.perf_counter()
-    with connection.execute_wrapper(note):
+    with statements() as noted:
         answer = client.get(url)
     ms = (time.perf_counter() - started) * 1000
     if answer.status_code != 200:
         raise RuntimeError(f"{url}: {answer.status_code}")
-    return statements, ms
+    return noted, ms
 
 
-def blocks_of(sql: str, params: Any) -> int:
-    """Return the blocks that a SELECT reads."""
+def blocks_of(sql: str, parameters: Any) -> int:
+    """Return the blocks of a query; 0 for another statement or another database."""
     from django.db import connection
 
-    if connection.vendor != "postgresql" or not sql.lstrip("( ").upper().startswith(
-        ("SELECT", "WITH")
-    ):
-        return 0
-    with connection.cursor() as cursor:
-        cursor.execute(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {sql}", params)
-        (plan,) = cursor.fetchone()
-    root = (json.loads(plan) if isinstance(plan, str) else plan)[0]["Plan"]
-    return int(root["Shared Hit Blocks"] + root["Shared Read Blocks"])
+    is_query = sql.lstrip("( ").upper().startswith(("SELECT", "WITH"))
+    return read(sql, parameters) if is_query and connection.vendor == "postgresql" else 0
 
 
 if __name__ == "__main__":

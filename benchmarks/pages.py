@@ -1,12 +1,11 @@
-"""Measure the pages of the API on a large log: SQL statements and the blocks they read.
+"""The API on a large log: SQL statements and the blocks they read.
 
     DATABASE_URL=postgresql://... python -m benchmarks.pages [--rows N N ...]
 
-Fills the tables with N calls of 90 days and 1,000 users, requests each page over HTTP, and runs its
-statements with PostgreSQL's EXPLAIN (ANALYZE, BUFFERS), which counts blocks, cached or not. Pages
-with totals are compared with one grouped query over the same rows.
-
-This empties the usage tables of the database first.
+Fills the tables with N calls of 90 days and 1,000 users, requests each page over HTTP, and counts
+the blocks of its statements (EXPLAIN (ANALYZE, BUFFERS): found in memory or read). A page of totals
+is compared with one grouped query over the same rows. Use a database without data to keep: the
+tables are emptied first.
 """
 
 from __future__ import annotations
@@ -25,19 +24,19 @@ from benchmarks.table import FULL, Row, scaled
 
 USERS = 1_000
 DAYS = 90
-#: A typical user, and one who makes every fortieth call.
+#: The keys of a user with an average number of calls, and of one with every fortieth call.
 TYPICAL, HEAVY = 2, 1
 STATEMENTS, TARGET = 3, 2.0
 
 
 @dataclass(frozen=True)
 class Page:
-    """A page of the API, and the user who requests it."""
+    """A page of the API, requested by the user with the key `user`."""
 
     name: str
     path: str
     user: int
-    #: Days that the grouped query covers; None if the page has no totals.
+    #: The days that the page adds up; None if it returns no totals.
     days: int | None = None
     of_all: bool = False
 
@@ -62,7 +61,7 @@ PAGES = (
 
 
 def main() -> None:
-    """Print a line per page. Exits with an error if a page misses its target."""
+    """Print all pages for each number of rows, and exit with an error above the target."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--rows", type=int, nargs="+", default=[100_000, 1_000_000])
     options = parser.parse_args()
@@ -71,7 +70,7 @@ def main() -> None:
         from django.db import connection
 
         if connection.vendor != "postgresql":
-            parser.error("DATABASE_URL must name a PostgreSQL database, which counts the blocks")
+            parser.error("DATABASE_URL must name a PostgreSQL database: it counts the blocks")
         for rows in options.rows:
             fill(rows, USERS, DAYS)
             print(f"\n{rows:,} calls of {DAYS} days and {USERS:,} users")
@@ -86,21 +85,21 @@ def main() -> None:
 
 
 def measure(part: float = FULL) -> Iterator[Row]:
-    """Yield the rows of this benchmark."""
+    """Yield the rows of the common table of results."""
     rows = scaled(1_000_000, part)
     with site():
         fill(rows, USERS, DAYS)
         asked = [ask(page) for page in PAGES if page.days == 30]
     most = max(one.statements for one in asked)
     yield Row(
-        "SQL of stats pages, 1,000,000 calls, 30 days (one user, the heaviest, global)",
+        "stats pages of 1,000,000 calls, 30 days (one user, the heaviest, global): SQL",
         f"≤ {STATEMENTS}",
         f"{most}",
         met=most <= STATEMENTS,
         invariant=True,
     )
     yield Row(
-        "blocks read by these pages, relative to one grouped query",
+        "the same: blocks read, against one grouped query",
         f"≤ {TARGET:g} x",
         f"{', '.join(f'{one.ratio:.2f}' for one in asked)} x ({rows:,} calls)",
         met=max(one.ratio for one in asked) <= TARGET,
@@ -109,26 +108,26 @@ def measure(part: float = FULL) -> Iterator[Row]:
 
 @dataclass(frozen=True)
 class Asked:
-    """Cost of a page."""
+    """What one page cost."""
 
     statements: int
     seconds: float
     blocks: int
-    #: Blocks of the grouped query; None if the page has no totals.
+    #: Blocks of one grouped query; None if the page returns no totals.
     grouped: int | None
 
     @property
     def ratio(self) -> float:
-        """Blocks of the page per block of the grouped query."""
+        """The blocks of the page for each block of the grouped query."""
         return self.blocks / (self.grouped or 1)
 
     def __str__(self) -> str:
-        cost = f"{self.statements:3} {self.seconds * 1000:6.0f} {self.blocks:8,}"
-        return cost + (f"  {self.grouped:8,}  {self.ratio:.2f} x" if self.grouped else "")
+        text = f"{self.statements:3} {self.seconds * 1000:6.0f} {self.blocks:8,}"
+        return text + (f"  {self.grouped:8,}  {self.ratio:.2f} x" if self.grouped else "")
 
 
 def ask(page: Page) -> Asked:
-    """Request a page twice: for its statements, and for its seconds with warm caches."""
+    """Request the page twice: to record its statements, and to time it with warm caches."""
     from django.contrib.auth.models import User
     from rest_framework.test import APIClient
 
@@ -150,7 +149,7 @@ def ask(page: Page) -> Asked:
 
 
 def read(sql: str, parameters: Any) -> int:
-    """Return how many blocks the statement reads, from memory or disk."""
+    """Return how many blocks the statement reads, from memory or from disk (PostgreSQL)."""
     from django.db import connection
 
     with connection.cursor() as cursor:
@@ -162,7 +161,7 @@ def read(sql: str, parameters: Any) -> int:
 
 
 def grouped_query(page: Page) -> tuple[str, tuple[Any, ...]]:
-    """Return one query that sums the same rows by day and section."""
+    """Return the simplest query that adds up the same rows by day and section."""
     from usage_tracking.models import today
 
     whose = "" if page.of_all else " AND user_id = %s"

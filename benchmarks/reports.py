@@ -1,11 +1,10 @@
-"""Measure the commands that read, on a large log: seconds and SQL statements.
+"""Commands that read, on a large log: seconds and SQL statements.
 
     DATABASE_URL=postgresql://... python -m benchmarks.reports [--rows N]
 
-Fills the tables with N calls of 30 days including today, 500 users, 8 sections and 6 models, and
-runs each command. Without DATABASE_URL, it uses SQLite.
-
-This empties the usage tables of the database first.
+Fills the tables with N calls of the past 30 days by 500 users, in 8 sections, of 6 models, and runs
+each command. Without DATABASE_URL it uses SQLite. Use a database without data to keep: the tables
+are emptied first.
 """
 
 from __future__ import annotations
@@ -21,19 +20,19 @@ from benchmarks.site import site
 
 USERS = 500
 DAYS = 30
-#: Command lines to measure.
+#: The command lines to measure.
 COMMANDS = (
     ("usage_today",),
     ("usage_today", "--section", "chat"),
     ("usage_today", "--user", "user2"),
     ("usage_today", "--json"),
-    # Includes a real call through every transport, and the delivery of one call.
+    # Makes a call through every transport, and follows one from the outbox into the database.
     ("diagnose_ai_usage", "--skip-sdks"),
 )
 
-# Pseudo-random, but the same rows every time and on both databases. `n` is the number of the call.
-# Multiples of primes spread the calls over users, sections and times. User 1 makes every fortieth
-# call.
+# Numbers that look random but are the same every time and on both databases. `n` is the number of
+# the call; multiples of primes spread the calls over users, sections and minutes. User 1 makes each
+# fortieth call.
 PICK = """
 SELECT
     {id} AS id,
@@ -84,7 +83,7 @@ COLUMNS = (
 
 
 def main() -> None:
-    """Print a line per command."""
+    """Print what each command costs."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--rounds", type=int, default=5)
@@ -104,7 +103,7 @@ def main() -> None:
 
 
 def fill(rows: int, users: int = USERS, days: int = DAYS) -> None:
-    """Empty the usage tables, and fill them with `rows` calls."""
+    """Replace the contents of the tables by `rows` calls of the past `days` days."""
     from django.contrib.auth.models import User
     from django.core.management import call_command
     from django.db import connection
@@ -115,7 +114,7 @@ def fill(rows: int, users: int = USERS, days: int = DAYS) -> None:
     vendor = POSTGRES if connection.vendor == "postgresql" else SQLITE
     parts = {name: text.format(rows=rows, days=days) for name, text in vendor.items()}
     with connection.cursor() as cursor:
-        # After DELETE, a table would keep its blocks.
+        # DELETE would keep the table's blocks.
         empty = "TRUNCATE" if connection.vendor == "postgresql" else "DELETE FROM"
         cursor.execute(f"{empty} ai_usage_tracking")
         cursor.execute(f"{empty} ai_usage_log")
@@ -124,12 +123,12 @@ def fill(rows: int, users: int = USERS, days: int = DAYS) -> None:
         )
         cursor.execute(f"INSERT INTO ai_usage_log ({COLUMNS}) {PICK.format(users=users, **parts)}")
         daily.rebuild()
-        # Autovacuum would do this later.
+        # As autovacuum does later.
         cursor.execute("VACUUM ANALYZE" if connection.vendor == "postgresql" else "ANALYZE")
 
 
 def measure(command: tuple[str, ...], rounds: int) -> tuple[int, float]:
-    """Return the statements of one run, and the median seconds."""
+    """Return the statements of a run and the median seconds."""
     timed = sorted(run(command) for _ in range(rounds))
     return timed[0][0], statistics.median(seconds for _, seconds in timed)
 
@@ -147,7 +146,7 @@ def run(command: tuple[str, ...]) -> tuple[int, float]:
         return execute(*arguments)
 
     started = time.perf_counter()
-    # diagnose_ai_usage exits with 1, because this site has no middleware.
+    # diagnose_ai_usage exits with 1: the benchmark's site has no middleware.
     with connection.execute_wrapper(count), suppress(CommandError):
         call_command(*command, stdout=StringIO(), stderr=StringIO())
     return statements, time.perf_counter() - started
