@@ -345,6 +345,16 @@ class TestLists:
 
         assert "Choose a period" in answer.text
 
+    def test_page_past_the_end_is_empty(self, log_in, rows, monkeypatch):
+        monkeypatch.setattr(ReadOnlyAdmin, "list_per_page", 1)
+        client = log_in("view_aiusagelog")
+
+        for page in (2, 3, 100):
+            answer = client.get(url("aiusagelog", "changelist"), {"p": page})
+
+            assert (page, answer.status_code) == (page, 200)
+            assert "This page is empty." in answer.text
+
     def test_response_time_is_green_orange_or_red(self, log_in):
         for n, milliseconds in enumerate((999, 1000, 2999, 3000)):
             save_log(response_time_ms=milliseconds, created_at=NOON - n * DAY)

@@ -34,8 +34,9 @@ class UncountedChangeList(ChangeList):
         self.has_more = len(rows) > size
         self.first_shown = start + 1
         self.last_shown = start + len(self.result_list)
-        # Pages are known to exist up to this one and, if there are more rows, the next.
-        known = min(start + len(rows), MAX_PAGES * size)
+        # Pages are known to exist up to this one and, if there are more rows, the next. Django
+        # raises EmptyPage for a page that the paginator does not have, so an empty one counts too.
+        known = min(start + max(len(rows), 1), MAX_PAGES * size) if start else len(rows)
         self.paginator = Paginator(range(known), size)
         self.multi_page = known > size
         self.result_count = known
