@@ -1,4 +1,4 @@
-"""The admin: rows of machine origin are looked at, not edited."""
+"""The admin: rows can be viewed, but not edited."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ pytestmark = pytest.mark.django_db
 
 MODELS = ["aiusagelog", "aiusagetracking"]
 DAY = dt.timedelta(days=1)
-#: Those of 2026 until the last row of the test.
+#: The months of 2026 up to the last row of the test.
 MONTHS = ["January 2026", "February 2026", "March 2026"]
-#: What is asked for, and the models of the calls that are then listed.
+#: Query strings, and the models of the calls that the list then shows.
 FILTERS: list[tuple[str, set[str]]] = [
     ("start_date=2026-03-14&end_date=2026-03-14", {"noon", "night"}),
     ("start_date=2026-03-15", {"later"}),
@@ -48,7 +48,7 @@ def url(model: str, page: str, *arguments: Any) -> str:
 
 @pytest.fixture
 def rows() -> dict[str, Any]:
-    """A log with something in every field, and its day."""
+    """A log with a value in every field, and its daily row."""
     log = save_log(
         user=make_user("ada"),
         cost=Decimal("0.0125"),
@@ -131,7 +131,7 @@ class TestPages:
 
 
 class TestAccess:
-    """No page, whichever it is, shows anything to those who may not see it."""
+    """No page shows anything to users without permission."""
 
     @pytest.fixture
     def pages(self, rows) -> list[str]:
@@ -239,7 +239,7 @@ class TestLists:
                 found = [log.pk for log in answer.context["cl"].result_list]
                 assert found == [rows["aiusagelog"].pk]
 
-    def test_filters_of_ours_work(self, log_in, subtests):
+    def test_custom_filters_work(self, log_in, subtests):
         ada = make_user("ada")
         save_log(model_name="noon", user=ada, cost=Decimal("0.1"))
         save_log(model_name="earlier", user=ada, created_at=NOON - DAY)
@@ -260,7 +260,7 @@ class TestLists:
 
                 assert {log.model_name for log in answer.context["cl"].result_list} == found
 
-    def test_name_of_a_user_leads_to_his_rows(self, log_in, rows):
+    def test_username_links_to_the_users_rows(self, log_in, rows):
         save_log(user=make_user("bob"))
         ada = User.objects.get(username="ada")
         client = log_in("view_aiusagelog")
@@ -280,7 +280,7 @@ class TestLists:
             assert "somebody-else" not in client.get(url(model, "changelist")).text
 
     @pytest.mark.parametrize("model", MODELS)
-    def test_period_that_is_none_is_told(self, log_in, rows, model, subtests):
+    def test_invalid_period_is_reported(self, log_in, rows, model, subtests):
         client = log_in(f"view_{model}")
 
         for query in (
@@ -308,12 +308,12 @@ class TestLists:
             "p=101",
         )
 
-        told = {
+        found = {
             query: client.get(f"{url(model, 'changelist')}?{query}", follow=True).status_code
             for query in queries
         }
 
-        assert told == dict.fromkeys(queries, 200)
+        assert found == dict.fromkeys(queries, 200)
 
     @pytest.mark.parametrize("model", MODELS)
     def test_nothing_is_counted(self, log_in, model, monkeypatch):
@@ -336,7 +336,7 @@ class TestLists:
         assert "5 to 5" in last.text
         assert "and more" not in last.text
 
-    def test_pages_end_where_going_on_would_be_slow(self, log_in, rows, monkeypatch):
+    def test_last_page_asks_for_a_period(self, log_in, rows, monkeypatch):
         monkeypatch.setattr(ReadOnlyAdmin, "list_per_page", 1)
         monkeypatch.setattr(changelist, "MAX_PAGES", 1)
         save_log()
@@ -420,7 +420,7 @@ class TestCalendar:
 
         assert self.labels(answer) == ["14 Mar", "15 Mar"]
 
-    def test_steps_keep_the_filters(self, log_in, rows):
+    def test_links_keep_the_filters(self, log_in, rows):
         answer = log_in("view_aiusagelog").get(f"{url('aiusagelog', 'changelist')}?section=chat")
 
         assert (
@@ -452,7 +452,7 @@ class TestSearch:
         assert self.found(client, str(log.pk)) == [log]
         assert self.found(client, f" {log.pk.hex.upper()} ") == [log]
 
-    def test_looks_at_the_past_30_days_or_the_chosen_period(self, log_in):
+    def test_searches_the_past_30_days_or_the_chosen_period(self, log_in):
         old = save_log(model_name="gpt-turbo", created_at=NOON - 31 * DAY)
         client = log_in("view_aiusagelog")
 
@@ -470,7 +470,7 @@ class TestSearch:
 
 
 class TestHostileTexts:
-    """Whatever is in a name, an error or metadata is shown, and does nothing."""
+    """Texts in names, errors and metadata are shown as text."""
 
     SCRIPT = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>"
 

@@ -1,4 +1,4 @@
-"""The admin and the own page on sites that are not like ours."""
+"""The admin and the own page on sites with other settings."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from django.contrib import admin
 from django.urls import include, path
 urlpatterns = [path("admin/", admin.site.urls), path("usage/", include("usage_tracking.urls"))]
 """
-#: Opens each page as a superuser who has made a call, and prints what became of it.
+#: Opens each page as a superuser with a call, and prints a line if all pages show it.
 VISIT = """
 from django.test import Client
 from usage_tracking.models import AIUsageLog, AIUsageTracking, today
@@ -86,7 +86,7 @@ def test_custom_user_with_a_uuid_key(tmp_path: Path, empty_database_url: str):
 
 @pytest.mark.one_driver
 def test_site_without_time_zones(tmp_path: Path, database_url: str):
-    """Its local day is ahead of that of the setting in the one zone, and behind in the other."""
+    """The local day is ahead of the setting's day in one zone, and behind it in the other."""
     printed = run_python(
         tmp_path,
         dedent("""
@@ -121,7 +121,7 @@ def test_site_without_time_zones(tmp_path: Path, database_url: str):
 
 
 @pytest.mark.one_driver
-def test_columns_of_ones_own_as_documented(tmp_path: Path, database_url: str):
+def test_custom_columns_as_documented(tmp_path: Path, database_url: str):
     documented = (ROOT / "docs" / "admin.md").read_text()
     blocks = re.findall(r"^```python\n(.*?)^```", documented, re.DOTALL | re.MULTILINE)
     (example,) = [block for block in blocks if "TeamResource" in block]

@@ -1,4 +1,4 @@
-"""The dashboard: its numbers, where they lead, and who may see them."""
+"""The dashboard: its numbers, links and permissions."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ class TestNumbers:
         assert "No provider reported tokens." in answer.text
         assert "No call has a known price." in answer.text
 
-    def test_small_shares_and_amounts_do_not_look_like_nothing(self, viewer):
+    def test_small_shares_and_amounts_are_not_shown_as_zero(self, viewer):
         save_log(cost=Decimal("0.00001"))
         AIUsageLog.objects.bulk_create(
             AIUsageLog(section="chat", created_at=NOON, cost=0, prompt_tokens=1, success=True)
@@ -144,7 +144,7 @@ class TestNumbers:
 
     def test_days_are_those_of_the_setting(self, viewer):
         with override_settings(AI_USAGE_DAY_TIMEZONE="Pacific/Auckland"):
-            save_log(created_at=NOON)  # which is the 15th there
+            save_log(created_at=NOON)  # the 15th in Auckland
 
             answer = viewer.get(URL, {"start_date": "2026-03-15", "end_date": "2026-03-15"})
 
@@ -206,7 +206,7 @@ class TestLinks:
         return [unescape(link) for link in found]
 
     @pytest.mark.slow
-    def test_every_number_leads_to_as_many_rows(self, viewer):
+    def test_every_number_links_to_as_many_rows(self, viewer):
         save_season(NOON, days=3, calls=12)
         answer = viewer.get(URL, {"start_date": "2026-03-12", "end_date": "2026-03-14"})
         context = answer.context
@@ -259,8 +259,8 @@ class TestPeriod:
 
                 assert (str(report.start), str(report.end)) == (first, last)
 
-    def test_that_is_none_is_told(self, viewer, subtests):
-        for query, told in (
+    def test_invalid_period_is_reported(self, viewer, subtests):
+        for query, message in (
             (
                 "start_date=yesterday",
                 "“yesterday” is not a valid period. Write days as YYYY-MM-DD.",
@@ -276,7 +276,7 @@ class TestPeriod:
                 answer = viewer.get(f"{URL}?{query}")
 
                 assert answer.status_code == 200
-                assert told in answer.text
+                assert message in answer.text
 
     def test_more_than_a_season_is_drawn_by_week(self, viewer):
         save_season(NOON, days=120, calls=2)
@@ -297,13 +297,13 @@ class TestPeriod:
         assert drawn.legend[-1].label == "3 more sections"
         assert drawn.panels[0].chart.bars[-1].title.endswith("3 more sections: 3 calls")
 
-    def test_empty_period_says_so(self, viewer):
+    def test_empty_period_shows_a_note(self, viewer):
         answer = viewer.get(URL)
 
         assert "No AI calls were recorded in this period." in answer.text
         assert "ai-usage-chart" not in answer.text
 
-    def test_section_that_is_none_has_no_calls(self, viewer, subtests):
+    def test_unknown_section_has_no_calls(self, viewer, subtests):
         save_log()
 
         for section in ("nothing", "<b>", "a\x00b"):
@@ -316,7 +316,7 @@ class TestPeriod:
 
 
 class TestAccess:
-    """Visitors and staff without any permission: tests/test_admin.py, with all other pages."""
+    """See tests/test_admin.py for visitors and staff without any permission, on all pages."""
 
     def test_permission_for_daily_rows_opens_nothing(self, client):
         user = make_user("staff", is_staff=True)
@@ -327,7 +327,7 @@ class TestAccess:
         index = client.get("/admin/usage_tracking/")
         assert URL not in index.text
 
-    def test_users_who_are_no_staff_get_nothing(self, client):
+    def test_users_who_are_not_staff_get_nothing(self, client):
         client.force_login(make_user("ada"))
 
         assert client.get(URL).status_code == 302
@@ -346,7 +346,7 @@ class TestPage:
 
         assert count() == one <= 6
 
-    def test_has_nothing_that_a_strict_policy_forbids(self, viewer):
+    def test_complies_with_a_strict_content_security_policy(self, viewer):
         save_season(NOON, days=3, calls=12)
 
         content = viewer.get(URL, {"start_date": "2026-03-12", "end_date": "2026-03-14"}).text

@@ -1,4 +1,4 @@
-"""Exports of the admin's lists: they stream, keep to the filters, and hold nothing that runs."""
+"""Exports of the admin's lists: they stream, apply the filters, and contain no formulas."""
 
 from __future__ import annotations
 
@@ -67,15 +67,15 @@ COLUMNS = {field.name for field in AIUsageLog._meta.fields}
 
 
 def exports(viewer: Client, page: str = LOGS, query: str = "") -> Iterator[tuple[str, Any]]:
-    """Each format, with the answer that it brings."""
+    """Yield each format with its response."""
     for file_format in FORMATS:
         yield file_format, viewer.get(f"{page}export/{file_format}/{query}")
 
 
 class TestFiles:
-    """Who may have them: tests/test_admin.py, with all other pages."""
+    """See tests/test_admin.py for permissions, on all pages."""
 
-    def test_log_has_all_that_the_table_has(self, viewer, subtests):
+    def test_log_has_the_columns_of_the_table(self, viewer, subtests):
         ada = make_user("ada")
         log = save_log(user=ada, cost=Decimal("0.0000125"), metadata={"conversation": 7})
 
@@ -145,7 +145,7 @@ class TestFiles:
                     str(log.pk) for log in logs
                 ]
 
-    def test_is_a_file_to_keep_and_not_to_show(self, viewer, subtests):
+    def test_is_an_attachment(self, viewer, subtests):
         for file_format, answer in exports(viewer):
             with subtests.test(file_format):
                 assert answer["Content-Disposition"] == (
@@ -170,7 +170,7 @@ class TestHostileTexts:
     )
 
     @pytest.mark.parametrize("file_format", ["csv", "xlsx"])
-    def test_is_no_formula(self, viewer, file_format):
+    def test_text_is_not_a_formula(self, viewer, file_format):
         texts = {
             str(
                 save_log(
@@ -204,8 +204,8 @@ class TestHostileTexts:
             with subtests.test(file_format):
                 (row,) = rows_of(answer, file_format)
 
-                told = row["error_message"].replace("\r\n", "\n").replace("_x000D_", "")
-                assert told == text.replace("\r\n", "\n")
+                exported = row["error_message"].replace("\r\n", "\n").replace("_x000D_", "")
+                assert exported == text.replace("\r\n", "\n")
 
     def test_control_characters_break_no_workbook(self, viewer):
         save_log(error_message="bell \x07 and escape \x1b[31m" + "x" * 40_000, success=False)
@@ -279,7 +279,7 @@ class TestStreaming:
             tracemalloc.stop()
             return peak
 
-        peak(500)  # what the first of all requests brings along
+        peak(500)  # the first request also imports modules and fills caches
         few = peak(500)
         assert peak(4_000) < 2 * few
 
@@ -297,12 +297,12 @@ class TestStreaming:
         blocks = [block async for block in answer]
         assert len(blocks) > 5
         assert b"".join(blocks).count(b"gpt-4o") == 10
-        # That of the thread which did the queries; the run's end waits for it.
+        # Closes the connection of the thread that made the queries.
         await sync_to_async(connections.close_all)()
 
 
 class TestRequests:
-    def test_format_that_is_none_is_not_found(self, viewer, subtests):
+    def test_unknown_format_is_not_found(self, viewer, subtests):
         for text in ("exe", "csv%0D%0AX-Injected:1", "csv%22", "%00"):
             with subtests.test(text):
                 answer = viewer.get(f"{LOGS}export/{text}/")
@@ -310,7 +310,7 @@ class TestRequests:
                 assert answer.status_code == 404
                 assert "X-Injected" not in answer.headers
 
-    def test_bad_filter_leads_back_to_the_list_which_tells(self, viewer):
+    def test_invalid_filter_redirects_to_the_list_with_a_message(self, viewer):
         answer = viewer.get(f"{LOGS}export/csv/?start_date=yesterday", follow=True)
 
         assert "is not a valid period" in answer.text

@@ -33,7 +33,7 @@ def values(answer):
 
 
 class TestOwnPage:
-    def test_shows_ones_own_month(self, client):
+    def test_shows_the_users_own_month(self, client):
         ada = make_user("ada")
         save_log(user=ada, cost=0.25)
         save_log(user=ada, section="rag_pipeline", created_at=NOON - 3 * DAY, success=False)
@@ -53,7 +53,7 @@ class TestOwnPage:
         assert answer.text.count('role="img"') == 3
         assert answer["Cache-Control"].startswith("max-age=0")
 
-    def test_shows_nothing_of_anybody_else(self, client):
+    def test_shows_nothing_of_other_users(self, client):
         save_log(user=make_user("grace"), section="secret", model_name="secret")
         save_log(section="secret")
         client.force_login(make_user("ada"))
@@ -77,7 +77,7 @@ class TestOwnPage:
     def test_visitors_are_sent_to_the_login(self, client):
         assert client.get(URL).status_code == 302
 
-    def test_other_months_are_a_link_away(self, client):
+    def test_other_months_are_linked(self, client):
         ada = make_user("ada")
         save_log(user=ada, created_at=NOON - 20 * DAY)
         client.force_login(ada)
@@ -88,23 +88,23 @@ class TestOwnPage:
         assert 'href="?month=2026-03"' in answer.text
         assert "month=2026-04" not in client.get(URL).text
 
-    def test_month_that_is_none_is_not_found(self, client):
+    def test_invalid_month_is_not_found(self, client):
         client.force_login(make_user("ada"))
-        # The first of all months has none before it to lead to.
+        # "0001-01" has no previous month to link to.
         months = ("2026-04", "March", "0000-00", "2026-3-14", "\x00", "0001-01")
 
-        told = {month: client.get(URL, {"month": month}).status_code for month in months}
+        found = {month: client.get(URL, {"month": month}).status_code for month in months}
 
-        assert told == dict.fromkeys(months, 404)
+        assert found == dict.fromkeys(months, 404)
 
-    def test_bars_lead_nowhere(self, client):
+    def test_bars_have_no_links(self, client):
         ada = make_user("ada")
         save_log(user=ada)
         client.force_login(ada)
 
         assert "/admin/" not in client.get(URL).text
 
-    def test_has_nothing_that_a_strict_policy_forbids(self, client):
+    def test_complies_with_a_strict_content_security_policy(self, client):
         ada = make_user("ada")
         save_log(user=ada, section="<script>alert(1)</script>")
         client.force_login(ada)
@@ -124,7 +124,7 @@ class TestSummary:
         request.user = user
         return request
 
-    def test_is_that_of_the_requests_user(self):
+    def test_shows_the_user_of_the_request(self):
         ada = make_user("ada")
         save_log(user=ada)
 
@@ -134,13 +134,13 @@ class TestSummary:
         assert "usage_tracking/usage.css" in page
         assert "Customer Chat" in page
 
-    def test_takes_the_contexts_user_where_there_is_no_request(self):
+    def test_shows_the_user_of_the_context_without_a_request(self):
         ada = make_user("ada")
         save_log(user=ada)
 
         assert "Customer Chat" in self.render(user=ada)
 
-    def test_of_the_request_counts_before_that_of_the_context(self):
+    def test_prefers_the_user_of_the_request(self):
         grace = make_user("grace")
         save_log(user=grace)
 

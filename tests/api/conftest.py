@@ -7,7 +7,7 @@ from django.contrib.auth.models import Permission, User
 from django.core.cache import cache
 from rest_framework.test import APIClient
 
-# REST framework's throttles take `time.time` when imported, which must not be a frozen one.
+# Import them before time is frozen: REST framework's throttles keep the `time.time` they find.
 from rest_framework.throttling import BaseThrottle as BaseThrottle
 
 from tests.support.builders import make_user
@@ -18,7 +18,7 @@ LOG_STATS = f"{API}usage/logs/stats/"
 GLOBAL_LOG_STATS = f"{API}usage/logs/global/"
 STATS = f"{API}usage/stats/"
 GLOBAL_STATS = f"{API}usage/global/"
-#: Those of the one who asks, and those of all.
+#: The pages of the user's own calls, and of all calls.
 OWN = (LOGS, LOG_STATS, STATS)
 GLOBAL = (GLOBAL_LOG_STATS, GLOBAL_STATS)
 

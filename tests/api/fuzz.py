@@ -1,8 +1,8 @@
-"""schemathesis against the demo on a real server, with the token of a user who may see all.
+"""schemathesis against the demo on a real server, with the token of a user who may see all calls.
 
     DATABASE_URL=... python -m tests.api.fuzz [options of `schemathesis run`]
 
-The database must have its tables, and be one that may be written to.
+The database must have its tables. The run writes to it.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ def main() -> int:
     token, _ = Token.objects.get_or_create(user=user)
     for section in ("chat", "removed"):
         make_log(user=user, section=section).save()
-    # The server writes headers and body apart. Nagle's algorithm keeps the second until the client
-    # has acknowledged the first, which takes it 40 ms: most of the time of hundreds of requests.
+    # The server writes headers and body separately. Nagle's algorithm delays the body until the
+    # client has acknowledged the headers, 40 ms later: most of the time of hundreds of requests.
     WSGIRequestHandler.disable_nagle_algorithm = True
-    # It keeps what it has found where it runs.
+    # schemathesis writes its findings to the current directory.
     with Site(0) as site, TemporaryDirectory() as directory:
         return subprocess.run(
             [

@@ -1,4 +1,4 @@
-"""The curl lines of docs/api.md and docs/monitoring.md work, and answers are as they say."""
+"""The curl lines of docs/api.md and docs/monitoring.md work, with the documented responses."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def test_there_is_something_to_run():
 
 
 def keys(value: Any) -> Any:
-    """The keys of `value`, all the way down; of a list, those of its first item."""
+    """Return the keys of `value` at every level; of a list, those of its first item."""
     if isinstance(value, dict):
         return {name: keys(item) for name, item in value.items() if name != "metadata"}
     return [keys(value[0])] if isinstance(value, list) and value else None

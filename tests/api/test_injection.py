@@ -1,4 +1,4 @@
-"""Texts of others are data: in JSON as in the browsable API, which is HTML."""
+"""Texts of users stay data, in JSON and in the HTML of the browsable API."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_it_is_recorded_as_data(ada: User, subtests: pytest.Subtests):
             assert get(ada, LOGS).json()["results"][0] == response.json()
 
 
-def test_refusal_repeats_nothing_of_it(ada: User, subtests: pytest.Subtests):
+def test_error_does_not_repeat_it(ada: User, subtests: pytest.Subtests):
     for path, attack in product([LOGS, LOG_STATS], ATTACKS):
         with subtests.test(attack, path=path):
             response = get(ada, path, section=attack)

@@ -1,4 +1,4 @@
-"""Nobody sees what is not theirs, whatever the site's defaults are."""
+"""Users see only their own calls, whatever the site's defaults are."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ALL = (*OWN, *GLOBAL)
 
 @pytest.fixture
 def secret(bob: User) -> AIUsageLog:
-    """A call of somebody else, recognisable wherever it would show up."""
+    """A call of another user, with values that are easy to find in a response."""
     return save_log(
         user=bob,
         section="bobs_section",
@@ -80,7 +80,7 @@ class TestOthersRows:
             with subtests.test(path, name=name):
                 assert get(ada, path, **{name: secret.user_id}).status_code == 400
 
-    def test_their_sections_are_not_told(
+    def test_their_sections_are_not_revealed(
         self, ada: User, secret: AIUsageLog, subtests: pytest.Subtests
     ):
         for path in (LOGS, LOG_STATS):
@@ -90,12 +90,12 @@ class TestOthersRows:
 
                 assert (there.status_code, there.content) == (400, nowhere.content)
 
-    def test_calls_of_nobody_are_nobodys(self, ada: User):
+    def test_unattributed_calls_belong_to_no_user(self, ada: User):
         save_log(user=None)
 
         assert get(ada, LOGS).json()["count"] == 0
 
-    def test_recorded_call_tells_nothing_of_others(self, ada: User, secret: AIUsageLog):
+    def test_recorded_call_reveals_no_other_users(self, ada: User, secret: AIUsageLog):
         response = post(ada, section="chat", id=str(secret.pk), user=secret.user_id)
 
         assert (response.status_code, b"bob" in response.content) == (201, False)
@@ -118,10 +118,10 @@ class TestAnonymous:
         assert post(None, section="chat").status_code == 401
         assert not AIUsageLog.objects.exists()
 
-    def test_options_tell_nothing(self, db: None):
-        told = {path: client_of(None).options(path).status_code for path in ALL}
+    def test_options_are_closed(self, db: None):
+        found = {path: client_of(None).options(path).status_code for path in ALL}
 
-        assert told == dict.fromkeys(ALL, 401)
+        assert found == dict.fromkeys(ALL, 401)
 
     def test_open_site_does_not_open_them(self, db: None, settings):
         settings.REST_FRAMEWORK = {
@@ -129,27 +129,27 @@ class TestAnonymous:
             "UNAUTHENTICATED_USER": None,
         }
 
-        told = {path: get(None, path).status_code for path in ALL}
-        assert {path: code for path, code in told.items() if code not in (401, 403)} == {}
+        found = {path: get(None, path).status_code for path in ALL}
+        assert {path: code for path, code in found.items() if code not in (401, 403)} == {}
 
-    def test_wrong_token_is_no_login(self, ada: User, bob: User):
+    def test_invalid_token_is_rejected(self, ada: User, bob: User):
         old = Token.objects.create(user=bob).key
         bob.delete()
         own = Token.objects.create(user=ada).key
         tokens = ("", "Bearer", "Bearer x", f"Token {own}", f"Bearer {old}")
 
-        told = {
+        found = {
             token: APIClient(HTTP_AUTHORIZATION=token).get(LOGS).status_code for token in tokens
         }
 
-        assert told == dict.fromkeys(tokens, 401)
+        assert found == dict.fromkeys(tokens, 401)
 
-    def test_right_token_is_one(self, ada: User):
+    def test_valid_token_is_accepted(self, ada: User):
         client = APIClient(HTTP_AUTHORIZATION=f"Bearer {Token.objects.create(user=ada).key}")
 
         assert client.get(LOGS).status_code == 200
 
-    def test_deactivated_users_token_is_no_login(self, ada: User):
+    def test_token_of_an_inactive_user_is_rejected(self, ada: User):
         client = APIClient(HTTP_AUTHORIZATION=f"Bearer {Token.objects.create(user=ada).key}")
         ada.is_active = False
         ada.save()
@@ -179,7 +179,7 @@ class TestGlobalPages:
 
                 assert (response.status_code, list(response.json())) == (403, ["detail"])
 
-    def test_permission_comes_from_a_group_too(
+    def test_permission_of_a_group_counts(
         self, ada: User, secret: AIUsageLog, subtests: pytest.Subtests
     ):
         group = Group.objects.create(name="auditors")
@@ -200,7 +200,7 @@ class TestGlobalPages:
 
 
 class TestWhoAsks:
-    """What a site's authentication may put into `request.user` beside a user."""
+    """A site's authentication may set `request.user` to something other than a user."""
 
     def test_other_account_with_the_key_of_a_user_owns_nothing(self, bob: User, secret: AIUsageLog):
         account = Group(pk=bob.pk, name="an account of another table")
@@ -227,7 +227,7 @@ class TestWhoAsks:
         assert at_noon(token, GLOBAL_LOG_STATS).status_code == 403
 
     @pytest.mark.slow
-    def test_stateless_token_of_nobody_owns_nothing(
+    def test_stateless_token_of_an_unknown_user_owns_nothing(
         self, secret: AIUsageLog, subtests: pytest.Subtests
     ):
         for pk in ("0", "none of ours", "-1", "9" * 30):
@@ -247,7 +247,7 @@ class TestCaches:
                     part.strip() for part in get(auditor, path)["Cache-Control"].split(",")
                 }
 
-    def test_cache_of_the_site_gives_nobody_the_rows_of_another(
+    def test_site_cache_gives_no_user_the_rows_of_another(
         self, ada: User, bob: User, secret: AIUsageLog, settings
     ):
         settings.MIDDLEWARE = [

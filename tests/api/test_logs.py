@@ -1,4 +1,4 @@
-"""The log over HTTP: the calls of the one who asks, and calls that clients record."""
+"""The log over HTTP: list the user's own calls, and record calls."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ FILTERS: list[tuple[dict[str, str], set[str]]] = [
     ({"start_date": "0001-01-01", "end_date": "9999-12-31"}, {"old", "failed", "new"}),
     ({"section": "chat", "success": "true", "model": "gpt-4o"}, {"old"}),
 ]
-#: Parameters, and the one of them that is wrong.
+#: Parameters, and the name of the invalid one.
 WRONG_PARAMETERS: list[tuple[dict[str, Any], str]] = [
     ({"sections": "chat"}, "sections"),
     ({"section": "chatbot"}, "section"),
@@ -91,7 +91,7 @@ WRONG_PARAMETERS: list[tuple[dict[str, Any], str]] = [
     ({"user": "1"}, "user"),
     ({"user_id__gt": "0"}, "user_id__gt"),
 ]
-#: What differs from a body that is accepted, and the field that is wrong by it.
+#: Changes to a valid body, and the field that they make invalid.
 WRONG_FIELDS: list[tuple[dict[str, Any], str]] = [
     ({"section": None}, "section"),
     ({"section": ""}, "section"),
@@ -160,7 +160,7 @@ class TestList:
             "created_at": "2026-03-14T12:00:00Z",
         }
 
-    def test_what_is_not_known_is_null(self, ada: User):
+    def test_unknown_values_are_null(self, ada: User):
         save_log(user=ada, prompt_tokens=None, completion_tokens=None, cost=None)
 
         (row,) = get(ada, LOGS).json()["results"]
@@ -189,7 +189,7 @@ class TestList:
 
     @override_settings(AI_USAGE_DAY_TIMEZONE="America/New_York")
     def test_days_are_those_of_the_setting(self, ada: User):
-        # The 13th in New York until four in the morning of the 14th, UTC.
+        # In New York the 13th lasts until 04:00 UTC of the 14th.
         late = save_log(user=ada, created_at=dt.datetime(2026, 3, 14, 3, 59, tzinfo=dt.UTC))
         save_log(user=ada, created_at=dt.datetime(2026, 3, 14, 4, 0, tzinfo=dt.UTC))
 
@@ -202,7 +202,7 @@ class TestList:
 
                 assert (response.status_code, list(response.json())) == (400, [wrong])
 
-    def test_all_wrong_names_are_told_at_once(self, ada: User):
+    def test_all_unknown_parameters_are_named_at_once(self, ada: User):
         assert set(get(ada, LOGS, day="1", limits="3").json()) == {"day", "limits"}
 
     def test_section_of_another_users_calls_is_as_unknown_as_any(self, ada: User, bob: User):
@@ -254,7 +254,7 @@ class TestOne:
         assert (response.status_code, set(response.json())) == (200, FIELDS)
         assert response.json()["id"] == str(log.pk)
 
-    def test_what_is_not_there_is_not_found(self, ada: User, subtests: pytest.Subtests):
+    def test_missing_row_is_not_found(self, ada: User, subtests: pytest.Subtests):
         nobodys = "00000000-0000-7000-8000-000000000007"
         for pk in (nobodys, "7", "x" * 300, "%00", "%F0%9F%92%A9"):
             with subtests.test(pk):
@@ -351,7 +351,7 @@ class TestRecord:
                 assert not AIUsageLog.objects.exists()
                 assert not AIUsageTracking.objects.exists()
 
-    def test_what_is_no_object_is_refused(self, ada: User, subtests: pytest.Subtests):
+    def test_body_that_is_not_an_object_is_refused(self, ada: User, subtests: pytest.Subtests):
         for body in ("", "{", "[]", "null", '"text"', "[" * 100_000, '{"section": NaN}', "\xff"):
             with subtests.test(body[:20]):
                 response = client_of(ada).post(
@@ -388,7 +388,7 @@ class TestRecord:
         assert len(row["error_message"]) <= 500
         assert len(json.dumps(row["metadata"])) <= 4200
 
-    def test_numbers_that_json_has_no_word_for_are_text(self, ada: User):
+    def test_numbers_that_json_cannot_express_become_text(self, ada: User):
         response = client_of(ada).post(
             LOGS,
             '{"section": "chat", "metadata": {"inf": 1e999, "big": 1' + "0" * 400 + "}}",
@@ -398,7 +398,7 @@ class TestRecord:
         assert response.status_code == 201
         assert response.json()["metadata"]["inf"] == "inf"
 
-    def test_switched_off_tracking_is_told(self, ada: User, settings):
+    def test_disabled_tracking_is_reported(self, ada: User, settings):
         settings.AI_USAGE_ENABLED = False
 
         assert post(ada, section="chat").status_code == 503

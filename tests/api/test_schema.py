@@ -1,4 +1,4 @@
-"""The OpenAPI schema, and a run of schemathesis against the demo with what the schema says."""
+"""The OpenAPI schema, and a run of schemathesis that tests the demo against it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from django.test import override_settings
 
 from tests.support.children import ROOT
 
-pytest.importorskip("drf_spectacular")  # the session `floor` of noxfile.py goes without
+pytest.importorskip("drf_spectacular")  # the session `floor` of noxfile.py does not install it
 
 
 @pytest.fixture(scope="module")
@@ -106,11 +106,11 @@ def test_schemathesis_finds_no_failure(database_url: str, tmp_path: Path):
         check=False,
     )
 
-    told = ended.stdout[-10_000:] + ended.stderr[-5_000:]
-    assert ended.returncode == 0, told
-    assert "No issues found" in ended.stdout, told
-    # Every operation, in each of the phases that do not need examples in the schema.
-    assert re.search(r"Operations: +7 selected / 7 total", ended.stdout), told
+    output = ended.stdout[-10_000:] + ended.stderr[-5_000:]
+    assert ended.returncode == 0, output
+    assert "No issues found" in ended.stdout, output
+    # Every operation, in each phase that needs no examples in the schema.
+    assert re.search(r"Operations: +7 selected / 7 total", ended.stdout), output
     for phase in ("Coverage", "Fuzzing", "Stateful"):
-        assert f"✅ {phase}" in ended.stdout.partition("Test Phases:")[2], told
-    assert len(re.findall(r"✅ 7 passed", ended.stdout)) == 2, told
+        assert f"✅ {phase}" in ended.stdout.partition("Test Phases:")[2], output
+    assert len(re.findall(r"✅ 7 passed", ended.stdout)) == 2, output

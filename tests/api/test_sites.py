@@ -1,4 +1,4 @@
-"""The API on sites that are set up differently, each in a process of its own."""
+"""The API on sites with other settings, each in its own process."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ALLOWED_HOSTS = ["*"]
 
 
 def test_custom_user_with_another_key_and_no_permissions(tmp_path: Path, empty_database_url: str):
-    """Nor with REST framework and the others among the apps, which only HTML needs."""
+    """Without REST framework and django-filter in INSTALLED_APPS, which only HTML needs."""
     printed = run_python(
         tmp_path,
         """
@@ -41,7 +41,7 @@ def test_custom_user_with_another_key_and_no_permissions(tmp_path: Path, empty_d
         client = APIClient()
         client.force_authenticate(ada)
         row = client.post("/usage/logs/", {"section": "chat"}, format="json").json()
-        delivery.deliver()  # SQLite before Django 5.1 waits for its time
+        delivery.deliver()  # SQLite before Django 5.1 delivers later
         print(row["user"] == str(ada.pk), row["user_username"], row["user_email"])
         print(client.get(f"/usage/logs/{row['id']}/").json() == row)
         for path in ("logs/", "logs/stats/", "logs/global/", "stats/", "global/"):
@@ -76,7 +76,7 @@ def test_custom_user_with_another_key_and_no_permissions(tmp_path: Path, empty_d
     ]
 
 
-def test_nothing_of_it_is_imported_where_it_is_not_mounted(tmp_path: Path, database_url: str):
+def test_nothing_is_imported_unless_it_is_mounted(tmp_path: Path, database_url: str):
     (tmp_path / "site_urls.py").write_text("urlpatterns = []")
     printed = run_python(
         tmp_path,

@@ -88,7 +88,7 @@ def as_cost(text: str | None) -> Decimal | None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("zone", "moment"), PLACES)
-def test_numbers_are_those_of_a_second_computation(zone: str, moment: dt.datetime):
+def test_totals_equal_a_second_computation(zone: str, moment: dt.datetime):
     users = [make_user(name, email=f"{name}@example.com") for name in ("ada", "bob", "cy")]
     root = User.objects.create_superuser("root")
     clock = ZoneInfo(zone)
@@ -268,12 +268,12 @@ class TestEveryPage:
 
     def test_other_methods_are_refused(self, auditor: User):
         client = client_of(auditor)
-        told = {
+        found = {
             (path, method): getattr(client, method)(path).status_code
             for path, method in product(KEYS, ("post", "put", "delete"))
         }
 
-        assert {request: status for request, status in told.items() if status != 405} == {}
+        assert {request: status for request, status in found.items() if status != 405} == {}
 
 
 class TestSection:

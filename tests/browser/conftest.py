@@ -1,4 +1,4 @@
-"""A real browser: Playwright's driver, which comes with its wheel, and the system's Chromium."""
+"""A real browser: the driver in Playwright's wheel, and the system's Chromium."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from pytest_django.live_server_helper import LiveServer
 
-#: Nothing but what comes from the site itself: no inline script, no inline style.
+#: Allows only files of the site itself: no inline scripts and no inline styles.
 STRICT_CSP = "default-src 'self'; frame-ancestors 'none'"
 DESKTOP, PHONE = (1280, 900), (390, 844)
 
@@ -37,14 +37,14 @@ def _lacking() -> str:
 
 
 def chromium() -> str | None:
-    """The browser that CHROMIUM names, else the system's."""
+    """Return the browser that CHROMIUM names, by default the system's."""
     given = os.environ.get("CHROMIUM")
     return given or next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
 
 
 @dataclass
 class Tab:
-    """A page of the browser, and what went wrong on it."""
+    """A page of the browser, and the errors on it."""
 
     page: Any
     site: str
@@ -62,7 +62,7 @@ class Tab:
         self.page.wait_for_selector("#user-tools")
 
     def picture(self, name: str, *, full: bool = True) -> None:
-        """A screenshot, if the environment's SCREENSHOTS names a directory for it."""
+        """Take a screenshot, if the environment variable SCREENSHOTS names a directory."""
         if directory := os.environ.get("SCREENSHOTS"):
             self.page.screenshot(path=f"{directory}/{name}.png", full_page=full)
 
@@ -72,16 +72,16 @@ Browse = Callable[..., Any]
 
 @pytest.fixture
 def browse(live_server: LiveServer) -> Browse:
-    """Opens a tab, in which every answer of the site carries the strict policy.
+    """Open a tab in which every response of the site has the strict policy.
 
-    The test's own queries come before and after it: Playwright's loop runs in this thread, and
-    Django lets no query pass there.
+    Run the test's own queries before and after it: Playwright's event loop runs in this thread, and
+    Django allows no queries there.
     """
     from playwright.sync_api import sync_playwright
 
     @contextmanager
     def browse(*, scheme: str = "light", size: tuple[int, int] = DESKTOP) -> Iterator[Tab]:
-        # As root, in a container, Chromium has no sandbox to be in. It sees pages of ours only.
+        # As root, in a container, Chromium cannot use its sandbox. It opens only our own pages.
         root = hasattr(os, "geteuid") and os.geteuid() == 0
         with sync_playwright() as playwright:
             browser = playwright.chromium.launch(

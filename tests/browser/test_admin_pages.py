@@ -1,4 +1,4 @@
-"""The admin's pages as people meet them."""
+"""The admin's pages in a browser."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_dashboard_in_both_themes(browse: Browse, season: None, scheme: str):
         tab.picture(f"dashboard-{scheme}", full=False)
 
 
-def test_dashboard_leads_to_what_it_counts(browse: Browse, season: None):
+def test_dashboard_links_to_the_calls_it_counts(browse: Browse, season: None):
     day = dt.date(2026, 3, 10)
     logs = AIUsageLog.objects.filter(day=day, section="marketing_workflow")
     expected = sorted(str(pk) for pk in logs.values_list("pk", flat=True))
@@ -113,7 +113,7 @@ def test_pages_fit_a_phone(browse: Browse, season: None, size: tuple[int, int]):
             assert too_wide <= 0
 
 
-def test_dashboard_of_a_season_of_a_day_and_of_nothing(browse: Browse, season: None):
+def test_dashboard_of_a_season_a_day_and_an_empty_period(browse: Browse, season: None):
     with browse() as tab:
         tab.log_in("root", "root")
         tab.open(DASHBOARD + SEASON)
@@ -140,7 +140,7 @@ def test_dashboard_prints_dark_on_white(browse: Browse, season: None):
         tab.picture("dashboard-print")
 
 
-def test_table_says_what_the_chart_shows(browse: Browse, season: None):
+def test_table_has_the_values_of_the_chart(browse: Browse, season: None):
     with browse() as tab:
         tab.log_in("root", "root")
         tab.open(DASHBOARD + MONTH)
@@ -174,7 +174,7 @@ def test_hostile_texts_do_nothing(browse: Browse):
         assert dialogs == []
 
 
-def test_staff_without_permission_meet_no_trace(browse: Browse, season: None):
+def test_staff_without_permission_see_nothing(browse: Browse, season: None):
     user = make_user("clerk", password="clerk", is_staff=True)
     user.user_permissions.set(Permission.objects.filter(codename="view_user"))
     with browse() as tab:

@@ -15,12 +15,12 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.mark.parametrize(("scheme", "size"), [("light", (1100, 900)), ("dark", PHONE)])
-def test_page_of_ones_own(browse: Browse, scheme: str, size: tuple[int, int]):
+def test_own_page(browse: Browse, scheme: str, size: tuple[int, int]):
     now = timezone.now()
     save_season(now + dt.timedelta(days=10), days=20, calls=60)
     ada = User.objects.get(username="ada")
     ada.set_password("ada")
-    ada.is_staff = True  # the tests' site has no other page to log in
+    ada.is_staff = True  # the tests' site has no other login page
     ada.save()
     with browse(scheme=scheme, size=size) as tab:
         tab.log_in("ada", "ada")

@@ -41,12 +41,12 @@ class TestStackedBars:
         assert upper.y + upper.height == pytest.approx(lower.y, abs=0.02)
         assert lower.height == pytest.approx(3 * upper.height, abs=0.05)
 
-    def test_bars_say_what_they_are_and_lead_somewhere(self):
+    def test_bars_have_a_title_and_a_link(self):
         (bar,) = draw(layer(30)).bars
 
         assert (bar.title, bar.url, bar.css_class) == ("chat 30", "?chat", "c-chat")
 
-    def test_what_is_unknown_or_zero_is_not_drawn(self):
+    def test_unknown_and_zero_are_not_drawn(self):
         assert [bar.title for bar in draw(layer(None, 0, 5)).bars] == ["chat 5"]
 
     def test_smallest_value_is_seen(self):
@@ -54,12 +54,12 @@ class TestStackedBars:
 
         assert bars[1].height > 0.5
 
-    def test_single_column_is_no_wall(self):
+    def test_single_column_has_a_maximum_width(self):
         (bar,) = draw(layer(30)).bars
 
         assert bar.width == 56
 
-    def test_nothing_is_drawn_of_nothing(self):
+    def test_no_values_make_no_chart(self):
         assert stacked_bars([], [], str) is None
         assert stacked_bars([], [layer()], str) is None
         assert stacked_bars(["a"], [layer(0, 0)], str) is None
@@ -95,7 +95,7 @@ class TestStackedBars:
 
 class TestNiceTicks:
     def test_round_numbers(self):
-        told = [
+        expected = [
             (1, ["0", "1"]),
             (3, ["0", "1", "2", "3"]),
             (4, ["0", "1", "2", "3", "4"]),
@@ -105,7 +105,7 @@ class TestNiceTicks:
         ]
         wrong = [
             (highest, found)
-            for highest, ticks in told
+            for highest, ticks in expected
             if (found := nice_ticks(highest)) != tuple(map(Decimal, ticks))
         ]
 
@@ -132,8 +132,8 @@ class TestColorClass:
 
         assert len(set(classes)) == 2 * COLORS + 1
 
-    def test_it_does_not_depend_on_what_else_is_shown(self):
+    def test_it_does_not_depend_on_the_other_sections_shown(self):
         assert color_class("rag", {"chat": "", "rag": ""}) == "ai-usage-color-1"
 
-    def test_section_that_nobody_declared_keeps_its_own(self):
+    def test_undeclared_section_keeps_its_colour(self):
         assert color_class("stray", []) == color_class("stray", [])

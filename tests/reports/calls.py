@@ -1,4 +1,4 @@
-"""Made-up calls, and what they add up to, one call after the other."""
+"""Generated calls, and their totals, added up one call at a time."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from tests.support.builders import make_log
 from usage_tracking.models import AIUsageLog
 from usage_tracking.reports import Totals
 
-#: However slow the machine is.
+#: No deadlines, however slow the machine is.
 UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 @dataclass(frozen=True)
 class Call:
-    """A call some minutes before or after a moment that the test has."""
+    """A call some minutes before or after a moment of the test."""
 
     user: int | None
     section: str
@@ -43,7 +43,7 @@ TOKENS = st.none() | st.integers(0, 10**6)
 
 
 def calls(minutes: st.SearchStrategy[int], max_size: int = 25) -> st.SearchStrategy[list[Call]]:
-    """Calls of three users and of nobody."""
+    """Calls of three users and without a user."""
     return st.lists(
         st.builds(
             Call,

@@ -1,4 +1,4 @@
-"""A day's report: its totals are worked out a second time in Python."""
+"""The report of a day, compared with totals computed in Python."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ NEW_YORK = "America/New_York"
         ("Pacific/Kiritimati", dt.datetime(2026, 3, 14, 9, 59, tzinfo=dt.UTC)),
     ],
 )
-def test_figures_are_those_of_a_second_computation(zone: str, until: dt.datetime):
+def test_totals_equal_a_second_computation(zone: str, until: dt.datetime):
     users = [make_user(name) for name in ("ada", "bob", "cy")]
     clock = ZoneInfo(zone)
     day = until.astimezone(clock).date()
@@ -127,7 +127,7 @@ class TestDayReport:
             with django_assert_num_queries(3):
                 reports.day_report(TODAY, until=NOON)
 
-    def test_what_nobody_knows_is_none(self):
+    def test_unknown_sums_are_none(self):
         save_log(prompt_tokens=None, completion_tokens=None, cost=None)
 
         totals = reports.day_report(TODAY).totals.figures
@@ -135,7 +135,7 @@ class TestDayReport:
         assert (totals.prompt_tokens, totals.total_tokens, totals.cost) == (None, None, None)
         assert (totals.unknown_usage, totals.unpriced, totals.unattributed) == (1, 1, 1)
 
-    def test_what_is_partly_known_counts_the_rest(self):
+    def test_sums_count_the_known_values(self):
         save_log(prompt_tokens=None, completion_tokens=None, cost=None, success=False)
         save_log(cost=Decimal("0.25"))
 
@@ -174,7 +174,7 @@ class TestDayReport:
         assert [line.username for line in report.top_users] == ["user4", "user3", None]
         assert report.users == 5
 
-    def test_no_place_is_taken_by_nobody(self):
+    def test_unattributed_calls_take_no_place_in_the_top(self):
         for number in range(3):
             save_log(user=make_user(f"user{number}"))
 
@@ -277,27 +277,27 @@ class TestFindUser:
         assert reports.find_user("ada") == ada
         assert reports.find_user(str(ada.pk)) == ada
 
-    def test_name_of_one_that_is_the_key_of_another_is_not_told(self):
+    def test_name_that_is_the_key_of_another_user_is_ambiguous(self):
         ada = make_user("ada")
         make_user(str(ada.pk))
 
         with pytest.raises(NotFound, match="is the name of one and the id of another"):
             reports.find_user(str(ada.pk))
 
-    def test_unknown_name_brings_the_near_ones(self):
+    def test_unknown_name_suggests_similar_ones(self):
         make_user("Charlotte")
 
         with pytest.raises(NotFound, match=r"no user 'charlote'\. Did you mean 'Charlotte'\?"):
             reports.find_user("charlote")
 
-    def test_name_that_is_like_no_other_brings_none(self):
+    def test_dissimilar_name_suggests_none(self):
         make_user("ada")
 
         with pytest.raises(NotFound) as caught:
             reports.find_user("zoroaster")
         assert str(caught.value) == "There is no user 'zoroaster'."
 
-    def test_what_is_no_key_is_not_found(self, subtests: pytest.Subtests):
+    def test_invalid_key_is_not_found(self, subtests: pytest.Subtests):
         for text in ("", "9" * 40, "\x00", "-1", "%"):
             with subtests.test(text), pytest.raises(NotFound):
                 reports.find_user(text)
@@ -312,8 +312,8 @@ class TestFindSection:
 
         assert reports.find_section("elsewhere") == "elsewhere"
 
-    def test_misspelt_section_brings_the_near_one(self, subtests: pytest.Subtests):
-        told = r"Did you mean 'rag_pipeline'\?"
+    def test_misspelt_section_suggests_a_similar_one(self, subtests: pytest.Subtests):
+        message = r"Did you mean 'rag_pipeline'\?"
         for text in ("rag_pipelin", "RAG pipeline", "rag_pipelin\x00"):
-            with subtests.test(text), pytest.raises(NotFound, match=told):
+            with subtests.test(text), pytest.raises(NotFound, match=message):
                 reports.find_section(text)

@@ -1,4 +1,4 @@
-"""The report of a period: its totals are worked out a second time in Python."""
+"""The report of a period, compared with totals computed in Python."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.django_db
 TODAY = NOON.date()
 DAY = dt.timedelta(days=1)
 NEW_YORK = "America/New_York"
-#: Zones, and moments in them around which calls are made.
+#: Time zones, and a moment in each around which calls are made.
 PLACES = [
     ("UTC", NOON),
     # The clocks go forward on the 8th of March and back on the 1st of November.
@@ -36,7 +36,7 @@ MADE = calls(st.integers(-4 * 1440, 3 * 1440))
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("zone", "moment"), PLACES)
-def test_figures_are_those_of_a_second_computation(zone: str, moment: dt.datetime):
+def test_totals_equal_a_second_computation(zone: str, moment: dt.datetime):
     users = [make_user(name, email=f"{name}@example.com") for name in ("ada", "bob", "cy")]
     clock = ZoneInfo(zone)
     today = moment.astimezone(clock).date()
@@ -112,7 +112,7 @@ def test_figures_are_those_of_a_second_computation(zone: str, moment: dt.datetim
 
 
 @pytest.mark.parametrize(("zone", "moment"), PLACES)
-def test_daily_rows_tell_the_same(zone: str, moment: dt.datetime):
+def test_daily_rows_add_up_to_the_same(zone: str, moment: dt.datetime):
     users = [make_user(name) for name in ("ada", "bob", "cy")]
     today = moment.astimezone(ZoneInfo(zone)).date()
 
@@ -146,13 +146,13 @@ def test_daily_rows_tell_the_same(zone: str, moment: dt.datetime):
 
 
 def ranked(groups: dict[Any, Totals]) -> list[int | None]:
-    """The tokens of the groups, the largest first."""
+    """Return the tokens of the groups, the largest first."""
     tokens = [totals.total_tokens for totals in groups.values()]
     return sorted(tokens, key=lambda n: -1 if n is None else n, reverse=True)
 
 
 def as_known(totals: Totals) -> tuple[object, ...]:
-    """As daily rows have them, which add 0 for what is not known."""
+    """Return `totals` as daily rows store them: unknown values count as 0."""
     return (
         totals.calls,
         totals.prompt_tokens or 0,
@@ -200,7 +200,7 @@ class TestPeriodReport:
         with django_assert_num_queries(2):
             reports.daily_rows_report(TODAY - 365 * DAY, TODAY)
 
-    def test_what_nobody_knows_is_none(self):
+    def test_unknown_sums_are_none(self):
         save_log(prompt_tokens=None, completion_tokens=None, cost=None)
 
         (line,) = reports.period_report(TODAY, TODAY).by_model
@@ -208,7 +208,7 @@ class TestPeriodReport:
         assert (line.figures.total_tokens, line.figures.cost) == (None, None)
         assert (line.figures.unknown_usage, line.figures.unpriced) == (1, 1)
 
-    def test_calls_that_left_no_error_are_failures_all_the_same(self):
+    def test_failed_calls_without_a_message_are_failures(self):
         save_log(success=False, error_message=None)
         save_log(success=False, error_message="")
         save_log(success=True, error_message="a retry helped")
