@@ -115,9 +115,7 @@ def test_check_hints_at_the_setting(
     assert checks.check_outbox() == []
 
 
-def test_memory_is_reported_with_other_problems(
-    settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_memory_is_reported_with_other_problems(settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(outbox, "inline", lambda: False)
     del settings.BASE_DIR
     monkeypatch.setenv("DYNO", "web.1")

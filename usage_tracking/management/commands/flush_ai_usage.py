@@ -105,8 +105,8 @@ class Command(UsageCommand):
                     self.stdout.write(text.format(count))
         if done.set_aside:
             raise CommandError(
-                f"{done.set_aside} calls stay in the outbox: the database or the schema of their tenant "
-                "is not available; see the log for the reason",
+                f"{done.set_aside} calls stay in the outbox: the database or the schema of their "
+                "tenant is not available; see the log for the reason",
                 returncode=1,
             )
         if done.dead_lettered:
