@@ -10,7 +10,7 @@ import operator
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from decimal import Decimal
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from django.apps import apps
 from django.contrib.auth import get_user_model
@@ -91,6 +91,33 @@ def of_call(
     )
 
 
+class Call(Protocol):
+    """A call as its event and its row have it."""
+
+    @property
+    def prompt_tokens(self) -> int | None:
+        """Tokens sent, None if unknown."""
+
+    @property
+    def completion_tokens(self) -> int | None:
+        """Tokens received, None if unknown."""
+
+    @property
+    def response_time_ms(self) -> int:
+        """Duration in ms."""
+
+    @property
+    def success(self) -> bool:
+        """Whether the provider answered without an error."""
+
+
+def of_event(call: Call, cost: Decimal | None) -> Sums:
+    """Return what one call of this cost (USD) adds."""
+    return of_call(
+        call.prompt_tokens, call.completion_tokens, call.response_time_ms, call.success, cost
+    )
+
+
 def of_logs(logs: QuerySet[Any]) -> dict[Key, Sums]:
     """The sums of `logs` by user and day; logs without a user have no daily row."""
     totals: dict[str, Aggregate] = {
@@ -112,6 +139,19 @@ def of_logs(logs: QuerySet[Any]) -> dict[Key, Sums]:
         .values_list("user_id", "day", *totals)
     )
     return {(user, day): Sums._make(sums) for user, day, *sums in rows}
+
+
+#: What one row of the log adds, in SQL: `of_call` and `of_logs` in the language of the database.
+_OF_ROW = {
+    "total_requests": "1",
+    "total_prompt_tokens": "COALESCE(prompt_tokens, 0)",
+    "total_completion_tokens": "COALESCE(completion_tokens, 0)",
+    "total_tokens": "COALESCE(total_tokens, 0)",
+    "total_response_time_ms": "response_time_ms",
+    "successful_requests": "CASE WHEN success THEN 1 ELSE 0 END",
+    "failed_requests": "CASE WHEN success THEN 0 ELSE 1 END",
+    "total_cost": "COALESCE(cost, 0)",
+}
 
 
 def difference(before: Mapping[Key, Sums], after: Mapping[Key, Sums]) -> dict[Key, Sums]:
@@ -241,12 +281,12 @@ def drift(
     connection = connections[using]
     quote = connection.ops.quote_name
     log, daily = quote(_log()._meta.db_table), quote(_tracking()._meta.db_table)
-    bounds, parameters = [], []
-    for comparison, day in ((">=", start), ("<=", end)):
-        if day is not None:
-            bounds.append(f"day {comparison} %s")
-            parameters.append(connection.ops.adapt_datefield_value(day))
-    within = "".join(f" AND {bound}" for bound in bounds)
+    bounds = [(comparison, day) for comparison, day in ((">=", start), ("<=", end)) if day]
+    parameters = [connection.ops.adapt_datefield_value(day) for _, day in bounds]
+
+    def within(column: str) -> str:
+        return "".join(f" AND {column} {comparison} %s" for comparison, _ in bounds)
+
     sums = ", ".join(f"SUM({quote(name)}) AS {quote(name)}" for name in Sums._fields)
     uneven = " OR ".join(
         f"ABS(SUM({quote(name)})) > 0.000001"
@@ -254,24 +294,16 @@ def drift(
         else f"SUM({quote(name)}) <> 0"
         for name in Sums._fields
     )
-    counted = (
-        "1 AS total_requests, COALESCE(prompt_tokens, 0) AS total_prompt_tokens, "
-        "COALESCE(completion_tokens, 0) AS total_completion_tokens, "
-        "COALESCE(total_tokens, 0) AS total_tokens, "
-        "response_time_ms AS total_response_time_ms, "
-        "CASE WHEN success THEN 1 ELSE 0 END AS successful_requests, "
-        "CASE WHEN success THEN 0 ELSE 1 END AS failed_requests, "
-        "COALESCE(cost, 0) AS total_cost"
-    )
+    counted = ", ".join(f"{_OF_ROW[name]} AS {quote(name)}" for name in Sums._fields)
     kept = ", ".join(f"-{quote(name)}" for name in Sums._fields)
     with connection.cursor() as cursor:
         cursor.execute(
             f"SELECT user_id, day, {sums} FROM ("
             f"SELECT user_id, day, {counted}, 0 AS pruned FROM {log} "
-            f"WHERE user_id IS NOT NULL{within} "
+            f"WHERE user_id IS NOT NULL{within('day')} "
             f"UNION ALL SELECT user_id, date AS day, {kept}, "
             f"CASE WHEN logs_pruned THEN 1 ELSE 0 END AS pruned FROM {daily} "
-            f"WHERE date >= (SELECT MIN(day) FROM {log}){within.replace(' day ', ' date ')}"
+            f"WHERE date >= (SELECT MIN(day) FROM {log}){within('date')}"
             ") AS ledger GROUP BY user_id, day "
             f"HAVING MAX(pruned) = 0 AND ({uneven}) ORDER BY day, user_id",
             parameters * 2,

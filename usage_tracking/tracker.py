@@ -16,9 +16,7 @@ from . import conf, daily, outbox, places, recorder
 from .attribution.resolve import attribution
 from .attribution.users import Owner, on_event_loop, owner_of
 from .blocks import ai_usage
-from .days import day_of
-from .delivery import direct, log_lines, reads
-from .delivery.writer import metadata_of, moment_of
+from .delivery import direct, log_lines, reads, row_values
 from .errors import contain
 from .events import MAX_COUNT, Usage, UsageEvent
 from .log import logger, shown_user
@@ -290,35 +288,10 @@ def _saved(event: UsageEvent, using: str) -> tuple[AIUsageLog | None, AIUsageTra
 def _preview(event: UsageEvent, user: Any, before: daily.Sums) -> Tracked:
     """The rows as they will be. Saving the log early does no harm: the event has its id."""
     cost = price(event)
-    log = AIUsageLog(
-        id=event.id,
-        user=user,
-        section=event.section,
-        provider=event.provider,
-        model_name=event.model_name,
-        operation=event.operation,
-        prompt_tokens=event.prompt_tokens,
-        completion_tokens=event.completion_tokens,
-        cached_tokens=event.cached_tokens,
-        reasoning_tokens=event.reasoning_tokens,
-        usage_source=event.usage_source,
-        cost=cost,
-        response_time_ms=event.response_time_ms,
-        success=event.success,
-        error_message=event.error_message or None,
-        metadata=metadata_of(event),
-        day=day_of(event.created_at),
-        created_at=moment_of(event),
-    )
+    log = AIUsageLog(id=event.id, user=user, **row_values.of_event(event, cost))
     log.is_preview = True
     log.total_tokens = event.total_tokens
-    call = daily.of_call(
-        event.prompt_tokens,
-        event.completion_tokens,
-        event.response_time_ms,
-        event.success,
-        cost,
-    )
+    call = daily.of_event(event, cost)
     sums = call.plus(before)._asdict()
     row = AIUsageTracking(user=user, date=log.day, updated_at=timezone.now(), **sums)
     row.average_response_time_ms = row.total_response_time_ms / row.total_requests

@@ -1,6 +1,6 @@
-"""Writes a batch of events into both tables: one transaction, two statements, exactly once.
+"""Write a batch of events into both tables: one transaction, two statements, exactly once.
 
-The ids make it idempotent: a batch that is written again changes nothing.
+The ids make it idempotent: to write a batch again changes nothing.
 """
 
 from __future__ import annotations
@@ -12,12 +12,10 @@ from decimal import Decimal
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.core.exceptions import ValidationError
 from django.db import connections, transaction
 from django.db.models import QuerySet
-from django.utils import timezone
 
 from .. import daily, places, related_users, sql
 from ..days import day_of
@@ -26,13 +24,14 @@ from ..events import ENDING, MAX_USERNAME, UsageEvent, utc_now
 from ..models import AIUsageLog, AIUsageTracking
 from ..pricing import price
 from ..related_users import LOCK_TIMEOUT
+from . import row_values
 
 #: An event whose user is not in the database (yet) is deferred for so long, then kept without.
 PATIENCE = dt.timedelta(minutes=10)
 
 
 class Row(NamedTuple):
-    """An event with all that the database row needs beside it."""
+    """An event with what its row needs beside it."""
 
     event: UsageEvent
     user_id: Any
@@ -53,11 +52,16 @@ class Stored:
 
 
 def store(events: Iterable[UsageEvent], *, using: str, patience: dt.timedelta = PATIENCE) -> Stored:
-    """Inserts the logs that are not there yet and adds exactly those to the daily rows.
+    """Insert the rows that are not there yet, and add exactly those to the daily rows.
 
-    An event whose user is not there is deferred until it is older than `patience`, and one whose
-    user is locked until the lock is gone. Raises what the database raises; then nothing was
-    written.
+    Args:
+        events: The events, of which several may have the same id.
+        using: The alias of the database.
+        patience: An event whose user is not there is deferred until it is older than this, and then
+            kept without its user. One whose user is locked is deferred until the lock is gone.
+
+    Raises:
+        DatabaseError: What the database raises; then nothing was written.
     """
     rows = _prepare(events, patience)
     stored = Stored()
@@ -78,13 +82,7 @@ def store(events: Iterable[UsageEvent], *, using: str, patience: dt.timedelta = 
         inserts = daily.merge(
             (
                 (row.user_id, row.day),
-                daily.of_call(
-                    row.event.prompt_tokens,
-                    row.event.completion_tokens,
-                    row.event.response_time_ms,
-                    row.event.success,
-                    row.cost,
-                ),
+                daily.of_event(row.event, row.cost),
             )
             for row in stored.rows
             if row.user_id is not None
@@ -150,13 +148,79 @@ def _remove_deleted(rows: Iterable[Row], using: str) -> None:
         related_users.remove(deleted, using=using)
 
 
-def _insert(rows: Sequence[Row], using: str, *, locking: bool) -> dict[UUID, Any]:
-    """Inserts in one statement; gives the user id, or None, of each row that was inserted.
+#: The INSERT in a transaction of the site, and on SQLite. It takes no lock: a lock would last as
+#: long as the site's transaction, and SQLite has one writer.
+_INSERT = """
+INSERT INTO {log} (id, user_id, {columns})
+SELECT e.id, {user_id}, {values}
+FROM {events} {join_users}
+WHERE {has_user}
+ORDER BY e.id
+ON CONFLICT (id) DO NOTHING
+RETURNING id, user_id
+"""
 
-    The user is looked up inside the statement, so that a deleted user cannot fail the COMMIT.
+#: The INSERT in a transaction of our own on PostgreSQL: users and daily rows are locked first.
+#: `settings` sets the lock timeout of this transaction without a statement of its own. Without
+#: NOT EXISTS the ON CONFLICT would wait for a transaction that has changed this row.
+_LOCKING_INSERT = """
+WITH {free}
+INSERT INTO {log} (id, user_id, {columns})
+SELECT e.id, f.user_id, {values}
+FROM (SELECT set_config('lock_timeout', '{lock_timeout}', true) AS value) AS settings,
+    e LEFT JOIN free AS f ON f.user_id = e.user_id AND f.day = e.day
+WHERE settings.value IS NOT NULL
+    AND (e.user_id IS NULL OR f.user_id IS NOT NULL OR {is_given_up})
+    AND NOT EXISTS (SELECT FROM {log} AS l WHERE l.id = e.id)
+ORDER BY e.id
+ON CONFLICT (id) DO NOTHING
+RETURNING id, user_id
+"""
+
+#: CTEs; `free` has each (user_id, day) of `events` that no other transaction has locked.
+#:
+#: They lock the user and the daily row until our COMMIT, so that neither can be deleted before it.
+#:
+#: Why nothing deadlocks: KEY SHARE lets other transactions update both rows. SKIP LOCKED never
+#: waits: it passes over rows that are being deleted or are locked by `select_for_update()`. After
+#: that we wait only for other writers of the same daily row, who take those rows in one order. A
+#: transaction of the site that has changed a daily row and then locks the user waits for us while
+#: we wait for it; LOCK_TIMEOUT, below PostgreSQL's deadlock_timeout, makes us give way. A deletion
+#: waits for us at the daily row or at the user, and holds nothing there that we wait for. It takes
+#: the locks that Django takes, in Django's order: the daily rows, and the user only after the rows
+#: of the log were updated (see `receivers.user_deleted`).
+_FREE = """
+e AS (SELECT * FROM {events}),
+keys AS (SELECT DISTINCT user_id, day FROM e),
+users AS ({free_users}),
+days AS (
+    SELECT d.user_id, d.date FROM {daily} AS d
+    WHERE (d.user_id, d.date) IN (SELECT user_id, day FROM keys)
+    FOR KEY SHARE OF d SKIP LOCKED
+),
+free AS (
+    SELECT k.user_id, k.day FROM keys AS k
+    JOIN users AS u ON u.id = k.user_id
+    LEFT JOIN days AS l ON l.user_id = k.user_id AND l.date = k.day
+    LEFT JOIN {daily} AS d ON d.user_id = k.user_id AND d.date = k.day
+    WHERE l.user_id IS NOT NULL OR d.user_id IS NULL
+)
+"""
+
+#: Users in the database of the usage tables, and users in another one, which are not locked.
+_FREE_USERS = """
+SELECT {user_pk} AS id FROM {users} AS u
+WHERE {user_pk} IN (SELECT user_id FROM keys) FOR KEY SHARE OF u SKIP LOCKED
+"""
+_USERS_APART = "SELECT DISTINCT user_id AS id FROM keys"
+
+
+def _insert(rows: Sequence[Row], using: str, *, locking: bool) -> dict[UUID, Any]:
+    """Insert rows in one statement; return the user id, or None, of each that was inserted.
+
+    The statement itself looks up the user, so that a deleted user cannot fail the COMMIT.
     """
     connection: Any = connections[using]
-    quote = connection.ops.quote_name
     user_field: Any = get_user_model()._meta.pk
     columns = {
         "id": "uuid",
@@ -166,17 +230,17 @@ def _insert(rows: Sequence[Row], using: str, *, locking: bool) -> dict[UUID, Any
         **_COLUMNS,
     }
     events = sql.relation(columns, connection, "e")
+    names = {
+        "log": connection.ops.quote_name(AIUsageLog._meta.db_table),
+        "columns": ", ".join(_COLUMNS),
+        "values": ", ".join(f"e.{name}" for name in _COLUMNS),
+    }
     if locking:
-        common, user_id, source = _locking(events, connection)
+        statement = _locking_insert(events, names, connection)
     else:
-        common, user_id, source = _reading(events, connection)
+        statement = _INSERT.format(events=events, **names, **_looked_up_users(connection))
     with connection.cursor() as cursor:
-        cursor.execute(
-            f"INSERT INTO {quote(AIUsageLog._meta.db_table)} (id, user_id, {', '.join(_COLUMNS)}) "
-            f"{common}SELECT e.id, {user_id}, {', '.join(f'e.{name}' for name in _COLUMNS)} "
-            f"{source} ORDER BY e.id ON CONFLICT (id) DO NOTHING RETURNING id, user_id",
-            [sql.parameter(_record(row, connection) for row in rows)],
-        )
+        cursor.execute(statement, [sql.parameter(_record(row, connection) for row in rows)])
         returned = cursor.fetchall()
     pk = AIUsageLog._meta.pk
     return {
@@ -185,13 +249,10 @@ def _insert(rows: Sequence[Row], using: str, *, locking: bool) -> dict[UUID, Any
     }
 
 
-def _reading(events: str, connection: Any) -> tuple[str, str, str]:
-    """The parts of the INSERT (CTEs, user id, source) in a transaction of the site's, or on SQLite.
-
-    Takes no lock: it would last as long as the site's transaction, and SQLite has one writer.
-    """
+def _looked_up_users(connection: Any) -> dict[str, str]:
+    """Return the parts of `_INSERT` that look up the users."""
     if places.users_are_apart():
-        return "", "e.user_id", f"FROM {events} WHERE true"
+        return {"user_id": "e.user_id", "join_users": "", "has_user": "true"}
     quote = connection.ops.quote_name
     user = get_user_model()._meta
     user_pk = f"u.{quote(user.pk.column)}"
@@ -201,80 +262,49 @@ def _reading(events: str, connection: Any) -> tuple[str, str, str]:
         username = _username_field()
         named: Any = username.model._meta  # of a user model with a parent it is the parent's
         same_name = (
-            f" AND (e.username IS NULL OR (SELECT n.{quote(username.column)} "
+            f"AND (e.username IS NULL OR (SELECT n.{quote(username.column)} "
             f"FROM {quote(named.db_table)} AS n "
             f"WHERE n.{quote(named.pk.column)} = e.user_id) = e.username)"
         )
-    source = (
-        f"FROM {events} LEFT JOIN {quote(user.db_table)} AS u ON {user_pk} = e.user_id{same_name} "
-        f"WHERE (e.user_id IS NULL OR {user_pk} IS NOT NULL OR e.give_up)"
-    )
-    return "", user_pk, source
+    return {
+        "user_id": user_pk,
+        "join_users": f"LEFT JOIN {quote(user.db_table)} AS u ON {user_pk} = e.user_id {same_name}",
+        "has_user": f"(e.user_id IS NULL OR {user_pk} IS NOT NULL OR e.give_up)",
+    }
 
 
-def _locking(events: str, connection: Any) -> tuple[str, str, str]:
-    """The same parts in a transaction of our own on PostgreSQL."""
-    quote = connection.ops.quote_name
-    user = get_user_model()._meta
-    user_pk = f"u.{quote(user.pk.column)}"
-    is_nobody = "false"  # those who are given up have lost their key before
+def _locking_insert(events: str, names: dict[str, str], connection: Any) -> str:
+    is_given_up = "false"  # those who are given up have lost their key before
     if not places.users_are_apart():
-        is_nobody = (
+        quote = connection.ops.quote_name
+        user = get_user_model()._meta
+        user_pk = f"u.{quote(user.pk.column)}"
+        is_given_up = (
             f"e.give_up AND (SELECT {user_pk} FROM {quote(user.db_table)} AS u "
             f"WHERE {user_pk} = e.user_id) IS NULL"
         )
-    source = (
-        # Sets the lock timeout of this transaction without a statement of its own.
-        f"FROM (SELECT set_config('lock_timeout', '{LOCK_TIMEOUT}', true) AS value) AS p, "
-        "e LEFT JOIN free AS f ON f.user_id = e.user_id AND f.day = e.day "
-        "WHERE p.value IS NOT NULL "
-        f"AND (e.user_id IS NULL OR f.user_id IS NOT NULL OR {is_nobody}) "
-        # ON CONFLICT would wait for a transaction that has changed this log.
-        f"AND NOT EXISTS (SELECT FROM {quote(AIUsageLog._meta.db_table)} AS l WHERE l.id = e.id)"
+    return _LOCKING_INSERT.format(
+        free=_free(events, connection), is_given_up=is_given_up, lock_timeout=LOCK_TIMEOUT, **names
     )
-    return f"WITH {_free(events, connection)} ", "f.user_id", source
 
 
 def _free(events: str, connection: Any) -> str:
-    """CTEs; `free` has each (user_id, day) of `events` that no other transaction has locked.
-
-    They lock the user and the daily row until our COMMIT, so that neither can be deleted before it.
-
-    Why nothing deadlocks: KEY SHARE lets other transactions update both rows. SKIP LOCKED never
-    waits: it passes over rows that are being deleted or are locked by `select_for_update()`. After
-    that we wait only for other writers of the same daily row, who take those rows in one order. A
-    transaction of the site that has changed a daily row and then locks the user waits for us while
-    we wait for it; LOCK_TIMEOUT, below PostgreSQL's deadlock_timeout, makes us give way. A deletion
-    waits for us at the daily row or at the user, and holds nothing there that we wait for. It takes
-    the locks that Django takes, in Django's order (see `signals.user_deleted`).
-    """
+    """Return the CTEs of `_FREE` for the relation `events`."""
     quote = connection.ops.quote_name
     user: Any = get_user_model()._meta
-    user_pk, days = f"u.{quote(user.pk.column)}", quote(AIUsageTracking._meta.db_table)
     if places.users_are_apart():
-        free_users = "SELECT DISTINCT user_id AS id FROM keys"
+        free_users = _USERS_APART
     else:
-        free_users = (
-            f"SELECT {user_pk} AS id FROM {quote(user.db_table)} AS u "
-            f"WHERE {user_pk} IN (SELECT user_id FROM keys) FOR KEY SHARE OF u SKIP LOCKED"
+        free_users = _FREE_USERS.format(
+            user_pk=f"u.{quote(user.pk.column)}", users=quote(user.db_table)
         )
-    return (
-        f"e AS (SELECT * FROM {events}), "
-        "keys AS (SELECT DISTINCT user_id, day FROM e), "
-        f"users AS ({free_users}), "
-        # Django deletes the daily rows first, and the user only after the logs were updated.
-        f"days AS (SELECT d.user_id, d.date FROM {days} AS d "
-        "WHERE (d.user_id, d.date) IN (SELECT user_id, day FROM keys) "
-        "FOR KEY SHARE OF d SKIP LOCKED), "
-        "free AS (SELECT k.user_id, k.day FROM keys AS k JOIN users AS u ON u.id = k.user_id "
-        "LEFT JOIN days AS l ON l.user_id = k.user_id AND l.date = k.day "
-        f"LEFT JOIN {days} AS d ON d.user_id = k.user_id AND d.date = k.day "
-        "WHERE l.user_id IS NOT NULL OR d.user_id IS NULL)"
+    return _FREE.format(
+        events=events, free_users=free_users, daily=quote(AIUsageTracking._meta.db_table)
     )
 
 
 def _lock(keys: Iterable[daily.Key], using: str) -> set[daily.Key]:
-    """Locks users and their daily rows as `_insert` does; gives those that were free."""
+    """Lock users and their daily rows as `_insert` does; return the keys that were free."""
     connection: Any = connections[using]
     user: Any = get_user_model()._meta.pk
     columns = {"user_id": str(user.rel_db_type(connection)), "day": "date"}
@@ -282,12 +312,9 @@ def _lock(keys: Iterable[daily.Key], using: str) -> set[daily.Key]:
         {"user_id": sql.key(user, user_id, connection), "day": day.isoformat()}
         for user_id, day in keys
     )
+    free = _free(sql.relation(columns, connection, "e"), connection)
     with connection.cursor() as cursor:
-        cursor.execute(
-            f"WITH {_free(sql.relation(columns, connection, 'e'), connection)} "
-            "SELECT user_id, day FROM free",
-            [sql.parameter(wanted)],
-        )
+        cursor.execute(f"WITH {free} SELECT user_id, day FROM free", [sql.parameter(wanted)])
         return {(user.to_python(user_id), day) for user_id, day in cursor.fetchall()}
 
 
@@ -312,56 +339,33 @@ _COLUMNS = {
 
 
 def _record(row: Row, connection: Any) -> dict[str, Any]:
+    """Return a row as JSON takes it."""
     event = row.event
     return {
+        **row_values.of_event(event, row.cost),
         "id": event.id.hex,
         "user_id": sql.key(get_user_model()._meta.pk, row.user_id, connection),
         "username": sql.key(_username_field(), _known_username(event), connection),
         "give_up": row.give_up,
-        "section": event.section,
-        "provider": event.provider,
-        "model_name": event.model_name,
-        "operation": event.operation,
-        "prompt_tokens": event.prompt_tokens,
-        "completion_tokens": event.completion_tokens,
-        "cached_tokens": event.cached_tokens,
-        "reasoning_tokens": event.reasoning_tokens,
-        "usage_source": event.usage_source,
         "cost": None if row.cost is None else format(row.cost, "f"),
-        "response_time_ms": event.response_time_ms,
-        "success": event.success,
-        "error_message": event.error_message or None,
-        "metadata": metadata_of(event),
         "day": row.day.isoformat(),
-        "created_at": sql.moment(moment_of(event), connection),
+        "created_at": sql.moment(row_values.began_at(event), connection),
     }
 
 
-def moment_of(event: UsageEvent) -> dt.datetime:
-    """When the call began, as the site's datetimes are: aware, or naive without USE_TZ."""
-    if settings.USE_TZ:
-        return event.created_at
-    return timezone.make_naive(event.created_at, timezone.get_default_timezone())
-
-
-def metadata_of(event: UsageEvent) -> dict[str, Any]:
-    """The metadata of the row: the event's, and what has no column of its own."""
-    metadata = dict(event.metadata)
-    if event.cache_write_tokens:
-        metadata["cache_write_tokens"] = event.cache_write_tokens
-    if event.extra:
-        metadata["extra"] = event.extra
-    return metadata
+#: The fields that the end of a call changes, and those that an amendment does.
+_ENDING = (*(name for name in ENDING if name != "cache_write_tokens"), "metadata")
+_AMENDED = (*_ENDING, "section", "provider", "response_time_ms")
 
 
 def _amend_or_defer(
     rows: list[Row], using: str, *, locking: bool
 ) -> tuple[list[UsageEvent], dict[daily.Key, daily.Sums]]:
-    """Of rows that were not inserted: amends those that were there before, defers the others.
+    """Amend rows that were there before, and defer the others, none of which was inserted.
 
-    An amendment is deferred as well while its user is not there, and while another transaction has
-    locked the log, or a user or a daily row that it would change. Returns the events that were put
-    off, and what the daily rows have to grow by.
+    An amendment is deferred too while its user is not there, and while another transaction has
+    locked the row, or a user or a daily row that it would change. Return the deferred events, and
+    what the daily rows have to grow by.
     """
     # Not the manager's, whose `update` takes the daily rows along.
     logs: QuerySet[AIUsageLog] = QuerySet(AIUsageLog, using=using)
@@ -379,12 +383,12 @@ def _amend_or_defer(
             deferred.append(event)
         elif event.revision:
             metadata, *owners, day = there[event.id]
-            names = [name for name in ENDING if name != "cache_write_tokens"]
+            names = _ENDING
             changes: dict[str, Any] = {}
             if event.completes:
                 event = replace(event, metadata=event.completing(metadata))
             else:
-                names += ["section", "provider", "response_time_ms"]
+                names = _AMENDED
                 if row.user_id is not None:
                     if _exists(row, using):
                         changes["user_id"] = row.user_id
@@ -396,9 +400,8 @@ def _amend_or_defer(
             if locking and keys and _lock(keys, using) != keys:
                 deferred.append(row.event)
                 continue
-            changes |= {name: getattr(event, name) for name in names}
-            changes |= {"cost": row.cost, "error_message": event.error_message or None}
-            amendments[event.id] = changes | {"metadata": metadata_of(event)}
+            values = row_values.of_event(event, row.cost)
+            amendments[event.id] = changes | {name: values[name] for name in names}
     amended = logs.filter(pk__in=amendments)
     before = daily.of_logs(amended)
     for log_id, changes in amendments.items():

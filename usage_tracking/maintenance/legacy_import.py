@@ -366,13 +366,7 @@ def _sums(events: Iterator[UsageEvent]) -> dict[daily.Key, daily.Sums]:
     return daily.merge(
         (
             (_user_key(event.user_id), day_of(event.created_at)),
-            daily.of_call(
-                event.prompt_tokens,
-                event.completion_tokens,
-                event.response_time_ms,
-                event.success,
-                price(event),
-            ),
+            daily.of_event(event, price(event)),
         )
         for event in events
         if event.user_id is not None

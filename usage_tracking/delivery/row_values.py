@@ -1,0 +1,55 @@
+"""What the row of an event holds."""
+
+from __future__ import annotations
+
+import datetime as dt
+from decimal import Decimal
+from typing import Any
+
+from django.conf import settings
+from django.utils import timezone
+
+from ..days import day_of
+from ..events import UsageEvent
+
+
+def of_event(event: UsageEvent, cost: Decimal | None) -> dict[str, Any]:
+    """Return what the row of an event holds, by field of AIUsageLog, but for the id and the user.
+
+    `cost` is the price of the call in USD, None if it is unknown.
+    """
+    return {
+        "section": event.section,
+        "provider": event.provider,
+        "model_name": event.model_name,
+        "operation": event.operation,
+        "prompt_tokens": event.prompt_tokens,
+        "completion_tokens": event.completion_tokens,
+        "cached_tokens": event.cached_tokens,
+        "reasoning_tokens": event.reasoning_tokens,
+        "usage_source": event.usage_source,
+        "cost": cost,
+        "response_time_ms": event.response_time_ms,
+        "success": event.success,
+        "error_message": event.error_message or None,
+        "metadata": _metadata(event),
+        "day": day_of(event.created_at),
+        "created_at": began_at(event),
+    }
+
+
+def began_at(event: UsageEvent) -> dt.datetime:
+    """Return when the call began, as the site's datetimes are: naive without USE_TZ."""
+    if settings.USE_TZ:
+        return event.created_at
+    return timezone.make_naive(event.created_at, timezone.get_default_timezone())
+
+
+def _metadata(event: UsageEvent) -> dict[str, Any]:
+    """Return the metadata of the event with what has no column of its own."""
+    metadata = dict(event.metadata)
+    if event.cache_write_tokens:
+        metadata["cache_write_tokens"] = event.cache_write_tokens
+    if event.extra:
+        metadata["extra"] = event.extra
+    return metadata
