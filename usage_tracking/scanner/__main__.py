@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from functools import partial
 
 from ..system import stdio
-from . import cli
+from . import cli, terminal
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -36,17 +36,12 @@ def _main(arguments: Sequence[str] | None) -> int:
     parser.add_argument("--force-color", action="store_true")
     given = vars(parser.parse_args(arguments))
     pretty = None
-    if cli.wants_colour(
+    if terminal.wants_colour(
         no_color=given["no_color"],
         force_color=given["force_color"],
         is_terminal=sys.stdout.isatty(),
     ):
-        try:
-            from usage_tracking.contrib.rich import print_lines
-
-            pretty = partial(print_lines, out=sys.stdout)
-        except ImportError:
-            pass  # as plain as it is in a pipe
+        pretty = partial(terminal.print_lines, out=sys.stdout)
     try:
         report = cli.run(cli.options_of(given, tuple(given["paths"])), given)
         cli.show(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from argparse import ArgumentParser
 from collections.abc import Callable, Iterator
@@ -14,7 +13,7 @@ from . import baseline
 from .cache import default_directory
 from .catalog import HOOKED, CatalogError
 from .discovery import SKIPPED
-from .formats import as_github, as_json, as_sarif
+from .output import as_github, as_json, as_sarif
 from .report import FAILING, Report
 from .scan import CannotScanError, Options, scan
 from .sites import CONFIDENCES, NAME_ONLY
@@ -166,12 +165,6 @@ def _content(report: Report, wanted: str, verbosity: int) -> list[str]:
     if wanted == "sarif":
         return [as_sarif(report, _version())]
     return ["".join(text for text, _ in line) for line in lines(report, verbosity=verbosity)]
-
-
-def wants_colour(*, no_color: bool, force_color: bool, is_terminal: bool) -> bool:
-    if no_color or os.environ.get("NO_COLOR"):
-        return False
-    return force_color or is_terminal
 
 
 def _version() -> str:

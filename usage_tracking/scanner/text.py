@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from .report import CAPTURED, COVERED, IGNORED, INVISIBLE, Finding, Report, by_app
 
-#: (text, style); a style is what rich calls one, "" for none.
+#: (text, style); a style is words such as "bold red", or empty: see `terminal`.
 Piece = tuple[str, str]
 
 STYLES = {COVERED: "green", CAPTURED: "yellow", INVISIBLE: "bold red", IGNORED: "dim"}

@@ -16,7 +16,7 @@ from django.urls import URLPattern, URLResolver, get_resolver
 from usage_tracking import capture, checks, conf
 from usage_tracking.management.base import CANNOT_RUN, UsageCommand
 from usage_tracking.models import AIUsageLog
-from usage_tracking.scanner import cli
+from usage_tracking.scanner import cli, terminal
 
 
 class Command(UsageCommand):
@@ -52,18 +52,13 @@ class Command(UsageCommand):
             mapped=frozenset(_mapped(conf.section_map())),
         )
         pretty = None
-        if cli.wants_colour(
+        if terminal.wants_colour(
             no_color=options["no_color"],
             force_color=options["force_color"],
             is_terminal=self.stdout.isatty(),
         ):
-            try:
-                from usage_tracking.contrib.rich import print_lines
-
-                out: Any = self.stdout
-                pretty = partial(print_lines, out=out)
-            except ImportError:
-                pass  # as plain as it is in a pipe
+            out: Any = self.stdout
+            pretty = partial(terminal.print_lines, out=out)
         try:
             report = cli.run(wanted, options)
             report = replace(report, silent_sections=self._silent_sections(using, options))

@@ -265,11 +265,11 @@ def test_output_to_a_file(capsys, tree):
     assert json.loads((tree / "report.json").read_text())["version"] == 1
 
 
-def test_colour_by_rich(capsys):
+def test_colour(capsys):
     _, out, _ = run(capsys, "--force-color")
 
-    assert "\x1b[" in out
-    assert "shop/views.py:7" in out
+    assert "shop/views.py:7  \x1b[33mcaptured\x1b[0m" in out
+    assert "\x1b[1mshop\x1b[0m\n" in out
     assert "\x1b[" not in run(capsys, "--force-color", "--no-color")[1]
 
 
