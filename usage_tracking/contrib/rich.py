@@ -1,4 +1,4 @@
-"""Print tables and coloured lines with rich, if it is installed."""
+"""Print tables with rich, if it is installed."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def print_tables(
 
     The first column is aligned to the left, the others to the right.
     """
-    console = _console(out)
+    console = Console(file=out, force_terminal=True, highlight=False, width=_WIDTH)
     for titles, rows in tables:
         # Text, not str: rich would read brackets in a model name as markup.
         grid = Table(box=box.SIMPLE_HEAD, header_style="bold")
@@ -30,14 +30,3 @@ def print_tables(
         for row in rows:
             grid.add_row(*map(Text, row))
         console.print(grid)
-
-
-def print_lines(lines: Iterable[Iterable[tuple[str, str]]], out: IO[str]) -> None:
-    """Write lines of (text, style) to `out`, in colour even if it is not a terminal."""
-    console = _console(out)
-    for line in lines:
-        console.print(Text.assemble(*line), soft_wrap=True)
-
-
-def _console(out: IO[str]) -> Console:
-    return Console(file=out, force_terminal=True, highlight=False, width=_WIDTH)
