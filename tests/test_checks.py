@@ -176,7 +176,7 @@ SETTINGS: list[tuple[dict[str, Any], tuple[str, str, str | None]]] = [
         {"SCANNER_EXTRA": ["missing.toml"]},
         (
             "E012",
-            "AI_USAGE_SCANNER_EXTRA: missing.toml is no file and no directory.",
+            "AI_USAGE_SCANNER_EXTRA: missing.toml is neither a file nor a directory.",
             "See docs/scanner.md for the format of the file.",
         ),
     ),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from usage_tracking import capture
 from usage_tracking.scanner import catalog
-from usage_tracking.scanner.raw_http import recognise
+from usage_tracking.scanner.model_urls import recognise
 
 
 def test_hooked_transports_are_those_of_capture():

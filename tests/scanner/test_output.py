@@ -237,7 +237,7 @@ def test_file_that_is_no_baseline(capsys, tree, subtests):
 def test_cannot_run(capsys):
     messages = {
         "--baseline=missing.json": "missing.json: No such file or directory.\n",
-        "--extra=missing.toml": "missing.toml is no file and no directory.\n",
+        "--extra=missing.toml": "missing.toml is neither a file nor a directory.\n",
         "--output=no/where.txt": "no/where.txt: No such file or directory.\n",
         "--jobs=0": "--jobs must be 1 or more.\n",
     }

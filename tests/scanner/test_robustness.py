@@ -191,7 +191,7 @@ def test_data_that_cannot_be_used(tmp_path, subtests):
         ("provider = ", "Invalid value"),
         ('provder = "x"', "unknown key 'provder'"),
         ('[[type]]\nname = "x"\nmade_by = ["x.Client"]', "not of the form package:Name"),
-        ('[[type]]\nname = "x"\ngives = { a = "y" }', "names y, which is no type"),
+        ('[[type]]\nname = "x"\ngives = { a = "y" }', "names y, which is not a type"),
         ('[[type]]\ncalls = { a = "chat" }', "a type has no name"),
     ):
         write_tree(tmp_path, {"a.toml": content})

@@ -1,4 +1,4 @@
-"""What is known of SDKs, read from `providers/*.toml`; a site adds files of its own."""
+"""What is known about SDKs, read from `providers/*.toml`; a site can add its own files."""
 
 from __future__ import annotations
 
@@ -7,39 +7,31 @@ import tomllib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
 PROVIDERS = Path(__file__).parent / "providers"
 
-#: Transports whose calls usage_tracking records; a test holds them against `capture.TRANSPORTS`.
+#: Transports whose calls usage_tracking records; a test compares them with `capture.TRANSPORTS`.
 HOOKED = frozenset({"httpx", "httpx2", "requests", "aiohttp", "botocore"})
 
-
-#: What variables and settings of AI code are called, and names of methods that everything has.
+#: Parts of the names of variables and settings in AI code.
 _WORDS = ("llm", "gpt", "claude", "gemini", "embedd", "openai", "anthropic", "ollama")
-_COMMON = {
-    "create",
-    "parse",
-    "stream",
-    "complete",
-    "convert",
-    "generate",
-    "edit",
-    "connect",
-    "process",
-    "v",
+#: Last names of AI calls that much other code uses too.
+_COMMON_NAMES = {
+    *("create", "parse", "stream", "complete", "convert", "generate", "edit", "connect"),
+    *("process", "v"),
 }
 
 
 class CatalogError(ValueError):
-    """A data file that cannot be used; the message names it."""
+    """A data file cannot be used; the message names it."""
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
-    """What a call asks for, of whom, and over which transport."""
+class Target:
+    """What a call asks for (`chat`, `embedding`, …), of which provider, over which transport."""
 
     kind: str
     provider: str
@@ -47,75 +39,83 @@ class Kind:
 
 
 @dataclass(slots=True, eq=False)
-class Type:
+class SDKType:
     """A class of objects of an SDK: a client, a session, a chain."""
 
     name: str
     provider: str
     transport: str
-    #: Path of attributes → kind. "()" is the object called itself.
+    #: Path of attributes → kind of the call. "()" is a call of the object itself.
     calls: dict[str, str]
     #: Methods whose result is of the same type.
     keeps: frozenset[str]
-    #: Attribute → type.
+    #: Attribute → its type.
     attributes: dict[str, str]
     #: Method → type of its result.
     gives: dict[str, str]
-    #: Names of variables that hold one as a rule.
+    #: Usual names of variables for such an object.
     names: frozenset[str]
-    #: Calls that count on a receiver that only has such a name.
+    #: Calls that count if the receiver is known only by such a name.
     named_calls: frozenset[str]
-    #: Call → keywords of which one proves it on a receiver that is not known.
+    #: Call → keywords, each of which proves the call on an unknown receiver.
     keywords: dict[str, tuple[str, ...]]
-    #: The type of `it | other`; "" if it composes but asks no model itself, None if it does not.
+    #: The type of `it | other`. "": it can be piped but is no model. None: it cannot be piped.
     pipes: str | None
-    #: A type of which an argument of the constructor has to be, as an embedding model of a store.
+    #: A type that an argument of the constructor must have: the embedding model of a store.
     needs: str
-    #: It runs in the process itself: nobody is asked.
+    #: It runs in the process itself and sends no request.
     is_local: bool
 
 
-@dataclass(slots=True)
+@dataclass
 class Catalog:
-    """All providers."""
+    """All providers and their SDKs."""
 
+    #: Changes with the content of the data files.
     digest: str
-    types: dict[str, Type] = field(default_factory=dict)
-    unmistakable: dict[str, Kind] = field(default_factory=dict)
+    #: Name → type.
+    types: dict[str, SDKType] = field(default_factory=dict)
+    #: Path of attributes that only one provider's SDK has → what it asks for.
+    unmistakable: dict[str, Target] = field(default_factory=dict)
+    #: Host name or pattern → provider.
     hosts: dict[str, str] = field(default_factory=dict)
+    #: "package:Name" of a function or class that sends HTTP → its transport.
     http_clients: dict[str, str] = field(default_factory=dict)
+    # End of a URL's path → kind: on any host, on a provider's host, on an Ollama server.
     paths: dict[str, str] = field(default_factory=dict)
     host_paths: dict[str, str] = field(default_factory=dict)
     ollama_paths: dict[str, str] = field(default_factory=dict)
+    # Ends and parts of paths that ask no model.
     not_path_ends: tuple[str, ...] = ()
     not_path_parts: tuple[str, ...] = ()
+    #: Words in files that mention AI.
     marks: set[str] = field(default_factory=set)
+    #: Import names of AI libraries.
     packages: set[str] = field(default_factory=set)
     #: (methods, values, type): `client("bedrock-runtime")`.
     made_with: list[tuple[frozenset[str], frozenset[str], str]] = field(default_factory=list)
     _makers: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
-    _functions: dict[str, list[tuple[str, Kind]]] = field(default_factory=dict)
+    _functions: dict[str, list[tuple[str, Target]]] = field(default_factory=dict)
+    # Answers to the questions below.
     _made: dict[str, str | None] = field(default_factory=dict)
-    _called: dict[str, Kind | None] = field(default_factory=dict)
+    _called: dict[str, Target | None] = field(default_factory=dict)
     _clients: dict[str, str | None] = field(default_factory=dict)
     _about_ai: dict[str, bool] = field(default_factory=dict)
-    _named: dict[str, list[Type]] = field(default_factory=dict)
-    _methods: frozenset[str] = frozenset()
 
     def type_made_by(self, dotted: str) -> str | None:
-        """The type of what calling `dotted` gives, None if it is no AI class or function."""
+        """Return the type of the result of `dotted()`, None if `dotted` makes no AI object."""
         if dotted not in self._made:
             self._made[dotted] = next(self._matches(dotted, self._makers), None)
         return self._made[dotted]
 
-    def function(self, dotted: str) -> Kind | None:
-        """What calling `dotted` asks for, None if it asks no model."""
+    def function(self, dotted: str) -> Target | None:
+        """Return what `dotted()` asks for, None if it asks no model."""
         if dotted not in self._called:
             self._called[dotted] = next(self._matches(dotted, self._functions), None)
         return self._called[dotted]
 
     def http_client(self, dotted: str) -> str | None:
-        """The transport of a function or class that sends HTTP."""
+        """Return the transport of a function or class that sends HTTP, None for others."""
         if dotted not in self._clients:
             found = None
             for pattern, transport in self.http_clients.items():
@@ -126,30 +126,39 @@ class Catalog:
         return self._clients[dotted]
 
     def is_about_ai(self, dotted: str) -> bool:
-        """Whether a library is one of an AI provider or framework."""
+        """Return whether a library belongs to an AI provider or framework."""
         if dotted not in self._about_ai:
             self._about_ai[dotted] = _within(dotted, self.packages)
         return self._about_ai[dotted]
 
-    def kind_of(self, type_name: str, call: str) -> Kind | None:
+    def target_of(self, type_name: str, call: str) -> Target | None:
+        """Return what `call` on an object of a type asks for, None if it asks no model."""
         known = self.types[type_name]
         kind = known.calls.get(call)
-        return Kind(kind, known.provider, known.transport) if kind else None
+        return Target(kind, known.provider, known.transport) if kind else None
 
-    @property
+    @cached_property
     def methods(self) -> frozenset[str]:
         """The last names of all calls that may be a site."""
-        if not self._methods:
-            names = {path.rpartition(".")[2] for path in self.unmistakable}
-            for known in self.types.values():
-                names |= {path.rpartition(".")[2] for path in known.calls}
-            for entries in self._functions.values():
-                names |= {leaf.rpartition(".")[2] for leaf, _ in entries}
-            self._methods = frozenset(names)
-        return self._methods
+        names = {path.rpartition(".")[2] for path in self.unmistakable}
+        for known in self.types.values():
+            names |= {path.rpartition(".")[2] for path in known.calls}
+        for entries in self._functions.values():
+            names |= {leaf.rpartition(".")[2] for leaf, _ in entries}
+        return frozenset(names)
+
+    @cached_property
+    def shapes(self) -> dict[tuple[str, ...], Target]:
+        """The unmistakable paths, as tuples of names."""
+        return {tuple(path.split(".")): target for path, target in self.unmistakable.items()}
+
+    @cached_property
+    def longest_shape(self) -> int:
+        """The number of names in the longest unmistakable path."""
+        return max(map(len, self.shapes))
 
     def provider_of(self, host: str) -> str | None:
-        """The provider behind a host name."""
+        """Return the provider behind a host name, None for an unknown host."""
         if host in self.hosts:
             return self.hosts[host]
         return next(
@@ -161,19 +170,23 @@ class Catalog:
             None,
         )
 
-    def types_named(self, name: str) -> tuple[Type, ...]:
-        """The types whose objects variables of this name hold as a rule."""
-        if not self._named:
-            for known in self.types.values():
-                for each in known.names:
-                    self._named.setdefault(each, []).append(known)
-        return tuple(self._named.get(name.strip("_").lower(), ()))
+    def types_named(self, name: str) -> tuple[SDKType, ...]:
+        """Return the types whose objects variables of this name usually hold."""
+        return self._types_by_variable.get(name.strip("_").lower(), ())
 
-    @property
+    @cached_property
+    def _types_by_variable(self) -> dict[str, tuple[SDKType, ...]]:
+        found: dict[str, tuple[SDKType, ...]] = {}
+        for known in self.types.values():
+            for name in known.names:
+                found[name] = (*found.get(name, ()), known)
+        return found
+
+    @cached_property
     def all_marks(self) -> tuple[str, ...]:
-        """Words of which a file that speaks of AI has one, in lower case, or such an import."""
+        """Lower-case words: a file that mentions AI has one of them, or an import of AI."""
         words = {*_WORDS, *self.marks, *(path for path in self.paths)}
-        words |= {path.rpartition(".")[2] for path in self.unmistakable} - _COMMON
+        words |= {path.rpartition(".")[2] for path in self.unmistakable} - _COMMON_NAMES
         words |= {host.strip("*.") for host in self.hosts}
         words |= {name for known in self.types.values() for name in known.names if len(name) > 5}
         found: list[str] = []
@@ -204,7 +217,7 @@ def _fits(rest: str, leaf: str) -> bool:
 
 
 def _rest(dotted: str, package: str) -> str | None:
-    """What follows the package in a dotted name, None if it is of another package."""
+    """Return what follows the package in a dotted name, None if the package is another."""
     if "*" in package:
         first, _, rest = dotted.partition(".")
         return rest if fnmatchcase(first, package) else None
@@ -223,9 +236,10 @@ def _within(dotted: str, packages: Iterable[str]) -> bool:
 
 @cache
 def load(extra: tuple[str, ...] = ()) -> Catalog:
-    """The catalog of the package and of further files or directories.
+    """Return the catalog of this package, extended by `extra` files or directories.
 
-    Raises `CatalogError` if one of these cannot be read or has an unknown key.
+    Raises:
+        CatalogError: A file cannot be read or has an unknown key.
     """
     files = sorted(PROVIDERS.glob("*.toml"))
     for name in extra:
@@ -235,7 +249,7 @@ def load(extra: tuple[str, ...] = ()) -> Catalog:
         elif path.is_file():
             files.append(path)
         else:
-            raise CatalogError(f"{name} is no file and no directory")
+            raise CatalogError(f"{name} is neither a file nor a directory")
     digest = hashlib.sha256()
     catalog = Catalog("")
     for path in files:
@@ -250,7 +264,7 @@ def load(extra: tuple[str, ...] = ()) -> Catalog:
     for known in catalog.types.values():
         for name in (*known.attributes.values(), *known.gives.values(), known.pipes or ""):
             if name and name not in catalog.types:
-                raise CatalogError(f"the type {known.name} names {name}, which is no type")
+                raise CatalogError(f"the type {known.name} names {name}, which is not a type")
     return catalog
 
 
@@ -272,10 +286,10 @@ def _add(catalog: Catalog, entry: dict[str, Any], path: Path) -> None:
     catalog.hosts |= dict.fromkeys(entry.get("hosts", ()), provider)
     catalog.hosts |= entry.get("providers", {})
     for shape, kind in entry.get("unmistakable", {}).items():
-        catalog.unmistakable[shape] = Kind(kind, provider, transport)
+        catalog.unmistakable[shape] = Target(kind, provider, transport)
     for name, kind in entry.get("functions", {}).items():
         package, leaf = _split(name, path)
-        catalog._functions.setdefault(package, []).append((leaf, Kind(kind, provider, transport)))
+        catalog._functions.setdefault(package, []).append((leaf, Target(kind, provider, transport)))
     catalog.http_clients |= entry.get("clients", {})
     catalog.paths |= entry.get("paths", {})
     catalog.host_paths |= entry.get("host_paths", {})
@@ -286,7 +300,7 @@ def _add(catalog: Catalog, entry: dict[str, Any], path: Path) -> None:
         _check(set(known), _TYPE_KEYS, path)
         if "name" not in known:
             raise CatalogError(f"{path}: a type has no name")
-        made = Type(
+        made = SDKType(
             name=known["name"],
             provider=known.get("provider", provider),
             transport=known.get("transport", transport),

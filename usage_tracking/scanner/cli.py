@@ -13,10 +13,10 @@ from . import baseline
 from .cache import default_directory
 from .catalog import HOOKED, CatalogError
 from .discovery import SKIPPED
+from .evidence import CONFIDENCES, NAME_ONLY
 from .output import as_github, as_json, as_sarif
 from .report import FAILING, Report
 from .scan import CannotScanError, Options, scan
-from .sites import CONFIDENCES, NAME_ONLY
 from .text import Piece, lines
 
 FORMATS = ("text", "json", "github", "sarif")

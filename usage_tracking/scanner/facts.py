@@ -1,11 +1,12 @@
-"""What one file says, without any knowledge of other files: small, picklable, cached.
+"""What one file says, without knowledge of other files: small, picklable, cached.
 
-Expressions are nested tuples whose first item is a tag:
+Expressions are nested tuples whose first item is a tag. A scan holds millions of them and passes
+them between processes, and tuples are several times smaller and faster to pickle than objects.
 
     ("name", identifier, position)      ("attr", expression, name)
     ("call", function, arguments, keywords, line, end line)
     ("text", string)                    ("join", parts)           f-strings, +, %
-    ("any", options)                    one of them: or, if-else, await keeps its operand
+    ("any", options)                    one of them: or, if-else
     ("items", elements)                 tuple, list, set
     ("table", pairs)                    dict
     ("index", expression, key)          ("pipe", left, right)     a | b
@@ -15,7 +16,7 @@ Expressions are nested tuples whose first item is a tag:
     ("import", dotted)                  ("from", dotted, level, name)
     ("typed", annotation)               an instance of what the annotation names
 
-`None` is an expression that says nothing to us.
+`None` is an expression without meaning for the scan. `await` and `*` keep their operand.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from typing import Any
 
 Expression = tuple[Any, ...] | None
 
+#: The kinds of a `CodeScope`.
 MODULE, FUNCTION, CLASS, LAMBDA = "module", "function", "class", "lambda"
 
 
@@ -34,20 +36,19 @@ class Binding:
 
     position: int
     value: Expression
-    #: Whatever runs behind it has seen it: it stands in no branch.
-    always: bool
-    #: The scope that the value stands in: not the one of the name after `global name`.
+    #: It is in no branch: all code behind it sees this value.
+    is_unconditional: bool
+    #: The scope of the value; after `global name` it is not that of the name.
     scope: int
 
 
 @dataclass(slots=True)
-class Place:
-    """Where in a function a call stands."""
+class Nesting:
+    """The `with` statements and branches of a function that a call is in."""
 
-    #: The context managers around it.
-    withs: tuple[Expression, ...]
-    #: The branches that it stands in: (number of the statement, which of its blocks).
-    blocks: tuple[tuple[int, str], ...]
+    managers: tuple[Expression, ...]
+    #: (number of the statement, its part: "then", "except 0", …)
+    branches: tuple[tuple[int, str], ...]
 
 
 @dataclass(slots=True)
@@ -55,14 +56,17 @@ class Mention:
     """A call, or a function that is named without being called."""
 
     expression: Any
-    place: int
+    #: Index in the `nestings` of its scope.
+    nesting: int
     line: int
-    #: It is handed to a call, which may call it.
-    handed: bool = False
+    #: It is an argument of a call, which may call it.
+    is_argument: bool = False
 
 
 @dataclass(slots=True)
 class Parameter:
+    """A parameter of a function."""
+
     name: str
     annotation: Expression
     default: Expression
@@ -70,36 +74,35 @@ class Parameter:
 
 
 @dataclass(slots=True)
-class Scope:
-    """A module, a class, a function or a lambda."""
+class CodeScope:
+    """A module, class, function or lambda."""
 
     number: int
     kind: str
     name: str
     qualname: str
+    #: The number of the scope around, -1 for a module.
     parent: int
     line: int
     end_line: int
     parameters: list[Parameter] = field(default_factory=list)
-    rest: str = ""
     decorators: list[Expression] = field(default_factory=list)
     bases: list[Expression] = field(default_factory=list)
     returns_annotation: Expression = None
+    #: What it returns or yields.
     returns: list[Expression] = field(default_factory=list)
     bindings: dict[str, list[Binding]] = field(default_factory=dict)
     #: (owner, attribute, value): `self.client = ...`
     attributes: list[tuple[Expression, str, Expression]] = field(default_factory=list)
     calls: list[Mention] = field(default_factory=list)
     mentions: list[Mention] = field(default_factory=list)
-    places: list[Place] = field(default_factory=list)
+    nestings: list[Nesting] = field(default_factory=list)
     global_names: set[str] = field(default_factory=set)
-    is_async: bool = False
-    is_generator: bool = False
 
 
 @dataclass(slots=True)
 class Imports:
-    """What a file imports: all that is known of files that have nothing to do with AI."""
+    """What a file imports; nothing more is kept of a file that has nothing to do with AI."""
 
     #: (dotted, level, names)
     modules: list[tuple[str, int, tuple[str, ...]]] = field(default_factory=list)
@@ -110,6 +113,7 @@ class Problem:
     """A file, or lines of it, that could not be read as Python."""
 
     path: str
+    #: Continues the sentence that begins with the path.
     reason: str
     line: int = 0
 
@@ -121,15 +125,15 @@ class SourceFile:
     path: str
     lines: int = 0
     imports: Imports = field(default_factory=Imports)
-    #: Empty while nobody has asked for more than the imports.
-    scopes: list[Scope] = field(default_factory=list)
-    #: Constants in capitals that dicts hold: a site's defaults of its settings.
+    #: Empty if only the imports have been read.
+    scopes: list[CodeScope] = field(default_factory=list)
+    #: Constants in capitals in dicts: a site's defaults of its settings.
     defaults: dict[str, list[str]] = field(default_factory=dict)
     star_imports: list[tuple[str, int]] = field(default_factory=list)
-    #: Line → why it is to be ignored.
+    #: Line → the reason to ignore its calls.
     ignores: dict[int, str] = field(default_factory=dict)
-    #: Whether the file speaks of AI by itself.
-    speaks_of_ai: bool = False
-    #: (line, shape, text): calls found in text that is no Python for this interpreter.
+    #: Whether the file itself mentions AI.
+    mentions_ai: bool = False
+    #: (line, shape, text): calls found in text that is not valid Python for this interpreter.
     text_calls: list[tuple[int, str, str]] = field(default_factory=list)
     problem: Problem | None = None

@@ -47,7 +47,7 @@ def parse(
     text, problem = read_text(data)
     source = SourceFile(path, lines=text.count("\n") + 1)
     lower_text = text.lower()
-    source.speaks_of_ai = any(mark in lower_text for mark in marks)
+    source.mentions_ai = any(mark in lower_text for mark in marks)
     if problem:
         source.problem = Problem(path, problem)
     if len(data) > LARGEST:
@@ -67,7 +67,7 @@ def parse(
         return source
     try:
         imports = read_imports(tree)
-        source.speaks_of_ai |= any(
+        source.mentions_ai |= any(
             level == 0
             and (
                 catalog.is_about_ai(dotted)
@@ -75,7 +75,7 @@ def parse(
             )
             for dotted, level, names in imports.modules
         )
-        if whole or source.speaks_of_ai:
+        if whole or source.mentions_ai:
             lower(tree, source)
         else:
             source.imports = imports

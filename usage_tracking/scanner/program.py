@@ -1,4 +1,4 @@
-"""The files of a scan together: who imports whom, and where names lead."""
+"""The files of a scan together: which imports which, and where names are used."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ import os
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 
-from .facts import CLASS, FUNCTION, LAMBDA, Mention, Scope, SourceFile
+from .facts import CLASS, FUNCTION, LAMBDA, CodeScope, Mention, SourceFile
 
 #: A scope: the path of its file and its number there.
 Ref = tuple[str, int]
 
 
 class Program:
-    """All files by path. What is imported is found by path too: no import is ever run."""
+    """All files by path, and indexes of their names. Imports are resolved by path, never run."""
 
     def __init__(self, paths: Iterable[str], libraries: Iterable[str]) -> None:
         self.files: dict[str, SourceFile] = {}
-        #: Names of libraries that no file of the project hides.
+        #: Names of libraries, which files of the project do not hide.
         self._libraries = {name.partition(".")[0].strip("*") for name in libraries}
         #: Last part of a module's name → its files.
         self._named: dict[str, list[str]] = defaultdict(list)
@@ -29,23 +29,26 @@ class Program:
                 name = os.path.basename(directory)
             self._named[name.removesuffix(".py")].append(path)
         self._resolved: dict[tuple[str, str], str | None] = {}
-        self.calls_named: dict[str, list[tuple[Ref, Mention]]] = {}
-        #: Class → the calls in it of `cls(...)` and of `super().__init__(...)`.
-        self.making: dict[Ref, list[tuple[Ref, Mention]]] = defaultdict(list)
-        self.defaults: dict[str, set[str]] = {}
-        #: Function that is handed to a call → (where, call, at which argument).
-        self.handed_named: dict[str, list[tuple[Ref, Mention, int]]] = {}
-        self.mentions_named: dict[str, list[tuple[Ref, Mention]]] = {}
-        self.functions_named: dict[str, list[Ref]] = {}
-        self.classes_by_base_name: dict[str, list[Ref]] = {}
-        self.set_attributes: dict[str, list[tuple[Ref, int]]] = {}
         self._imported: dict[str, frozenset[str]] = {}
         self._methods: dict[Ref, dict[str, list[Ref]]] = {}
+        # Filled by `index`:
+        self.calls_named: dict[str, list[tuple[Ref, Mention]]] = defaultdict(list)
+        #: Class → the calls in it of `cls(...)` and of `super().__init__(...)`.
+        self.making: dict[Ref, list[tuple[Ref, Mention]]] = defaultdict(list)
+        #: Function that is an argument of a call → (where, call, index of the argument).
+        self.passed_named: dict[str, list[tuple[Ref, Mention, int]]] = defaultdict(list)
+        self.mentions_named: dict[str, list[tuple[Ref, Mention]]] = defaultdict(list)
+        self.functions_named: dict[str, list[Ref]] = defaultdict(list)
+        self.classes_by_base_name: dict[str, list[Ref]] = defaultdict(list)
+        #: Attribute → (where it is assigned, index in the `attributes` of that scope).
+        self.set_attributes: dict[str, list[tuple[Ref, int]]] = defaultdict(list)
+        #: Setting → its defaults, of all files.
+        self.defaults: dict[str, set[str]] = defaultdict(set)
 
     # Modules
 
     def resolve(self, importer: str, dotted: str, level: int = 0) -> str | None:
-        """The file of a module as `importer` names it, None if it is none of ours."""
+        """Return the file of a module as `importer` names it; None if it is not in the scan."""
         key = (importer if level else os.path.dirname(importer), f"{level}:{dotted}")
         if key not in self._resolved:
             found = (
@@ -83,7 +86,7 @@ class Program:
                     if base and os.path.isabs(base) == os.path.isabs(importer)
                     else ""
                 )
-                # A directory on the path is no package itself.
+                # A directory that imports start from is not itself a package.
                 if base in self._packages:
                     rank -= 1000
                 if rank >= best_rank or best is None:
@@ -104,12 +107,13 @@ class Program:
         return path if path in self._named.get(name.removesuffix(".py"), ()) else None
 
     def submodule(self, package: str, name: str) -> str | None:
+        """Return the file of a module in the package whose `__init__.py` is `package`."""
         if os.path.basename(package) != "__init__.py":
             return None
         return self._module_at(os.path.join(os.path.dirname(package), name))
 
     def importers(self) -> dict[str, set[str]]:
-        """File → the files that import it."""
+        """Return for each file the files that import it."""
         found: dict[str, set[str]] = defaultdict(set)
         for path, source in self.files.items():
             for dotted, level, names in source.imports.modules:
@@ -130,7 +134,7 @@ class Program:
         return found
 
     def imported_by(self, path: str) -> frozenset[str]:
-        """The files that a file imports."""
+        """Return the files that a file imports."""
         if path not in self._imported:
             found: set[str | None] = set()
             for dotted, level, names in self.files[path].imports.modules:
@@ -145,15 +149,17 @@ class Program:
 
     # Scopes
 
-    def scope(self, ref: Ref) -> Scope:
+    def scope(self, ref: Ref) -> CodeScope:
+        """Return the facts of a scope."""
         return self.files[ref[0]].scopes[ref[1]]
 
     def parent(self, ref: Ref) -> Ref | None:
+        """Return the scope around another; None for a module."""
         number = self.scope(ref).parent
         return (ref[0], number) if number >= 0 else None
 
     def class_of(self, ref: Ref) -> Ref | None:
-        """The class whose method a function is, or whose method it stands in."""
+        """Return the class whose method a function is, or is nested in."""
         at: Ref | None = ref
         while at is not None:
             scope = self.scope(at)
@@ -164,55 +170,62 @@ class Program:
         return None
 
     def is_method(self, ref: Ref) -> bool:
+        """Return whether a scope is a function that is defined in a class."""
         up = self.parent(ref)
         return self.scope(ref).kind == FUNCTION and up is not None and self.scope(up).kind == CLASS
 
-    def scopes(self) -> Iterator[tuple[Ref, Scope]]:
+    def scopes(self) -> Iterator[tuple[Ref, CodeScope]]:
+        """Yield every scope of every file."""
         for path, source in self.files.items():
             for scope in source.scopes:
                 yield (path, scope.number), scope
 
+    # Names
+
     def index(self) -> None:
-        """Once all files are there: names → calls, functions, classes."""
-        calls, mentions = defaultdict(list), defaultdict(list)
-        functions, derived = defaultdict(list), defaultdict(list)
-        attributes, handed = defaultdict(list), defaultdict(list)
+        """Fill the indexes, once all files are there."""
         for source in self.files.values():
             for name, texts in source.defaults.items():
-                self.defaults.setdefault(name, set()).update(texts)
+                self.defaults[name].update(texts)
         for ref, scope in self.scopes():
-            for call in scope.calls:
-                if name := last_name(call.expression[1]):
-                    for each in self._names(ref, name):
-                        calls[each].append((ref, call))
-                    if name in {"cls", "__init__"} and (cls := self.class_of(ref)):
-                        self.making[cls].append((ref, call))
-                for number, argument in enumerate(call.expression[2]):
-                    if name := last_name(argument):
-                        handed[name].append((ref, call, number))
-            if scope.kind == FUNCTION:
-                functions[scope.name].append(ref)
-            elif scope.kind == CLASS:
-                for base in scope.bases:
-                    if name := last_name(base):
-                        for each in self._names(ref, name):
-                            derived[each].append(ref)
+            self._index_definition(ref, scope)
+            self._index_calls(ref, scope)
             for number, (_, name, _) in enumerate(scope.attributes):
-                attributes[name].append((ref, number))
+                self.set_attributes[name].append((ref, number))
         for ref, scope in self.scopes():
-            for mention in scope.mentions:
-                if name := last_name(mention.expression):
-                    for each in self._names(ref, name):
-                        if each in functions:
-                            mentions[each].append((ref, mention))
-            # Whatever else is named without being called says nothing.
-            scope.mentions = [mention for mention in scope.mentions if mention.handed]
-        self.calls_named, self.mentions_named = dict(calls), dict(mentions)
-        self.functions_named, self.classes_by_base_name = dict(functions), dict(derived)
-        self.set_attributes, self.handed_named = dict(attributes), dict(handed)
+            self._index_mentions(ref, scope)
+
+    def _index_definition(self, ref: Ref, scope: CodeScope) -> None:
+        if scope.kind == FUNCTION:
+            self.functions_named[scope.name].append(ref)
+        elif scope.kind == CLASS:
+            for base in scope.bases:
+                for name in self._names(ref, last_name(base)):
+                    self.classes_by_base_name[name].append(ref)
+
+    def _index_calls(self, ref: Ref, scope: CodeScope) -> None:
+        for call in scope.calls:
+            name = last_name(call.expression[1])
+            for each in self._names(ref, name):
+                self.calls_named[each].append((ref, call))
+            if name in {"cls", "__init__"} and (cls := self.class_of(ref)):
+                self.making[cls].append((ref, call))
+            for number, argument in enumerate(call.expression[2]):
+                if name := last_name(argument):
+                    self.passed_named[name].append((ref, call, number))
+
+    def _index_mentions(self, ref: Ref, scope: CodeScope) -> None:
+        for mention in scope.mentions:
+            for name in self._names(ref, last_name(mention.expression)):
+                if name in self.functions_named:
+                    self.mentions_named[name].append((ref, mention))
+        # Other mentions, of what is not an argument, are not needed again.
+        scope.mentions = [mention for mention in scope.mentions if mention.is_argument]
 
     def _names(self, ref: Ref, name: str) -> tuple[str, ...]:
-        """A name, and the one that it was imported from."""
+        """Return a name and the one that it is an import alias of; nothing for ""."""
+        if not name:
+            return ()
         bindings = self.files[ref[0]].scopes[0].bindings.get(name, ())
         for binding in bindings:
             if binding.value and binding.value[0] == "from" and binding.value[3] != name:
@@ -220,7 +233,7 @@ class Program:
         return (name,)
 
     def methods(self, cls: Ref) -> dict[str, list[Ref]]:
-        """The functions that stand in a class, by name."""
+        """Return the functions that are defined in a class, by name."""
         if cls not in self._methods:
             found: dict[str, list[Ref]] = defaultdict(list)
             for scope in self.files[cls[0]].scopes:
@@ -231,7 +244,7 @@ class Program:
 
 
 def last_name(expression: object) -> str:
-    """`create` of `client.messages.create`."""
+    """Return the last name of an expression: `create` of `client.messages.create`."""
     if isinstance(expression, tuple) and expression:
         if expression[0] == "name":
             return str(expression[1])
@@ -241,7 +254,7 @@ def last_name(expression: object) -> str:
 
 
 def chain(expression: object) -> list[str]:
-    """The attributes at the end of an expression: `a().b.c` gives b, c; a leading name counts."""
+    """Return the names at the end of an expression: b, c of `a().b.c`; a, b of `a.b`."""
     found: list[str] = []
     while isinstance(expression, tuple) and expression[0] == "attr":
         found.append(expression[2])
@@ -252,7 +265,7 @@ def chain(expression: object) -> list[str]:
 
 
 def spelled(expression: object) -> str:
-    """An expression as a reader would know it again."""
+    """Return the code of an expression, shortened, for messages."""
     if not isinstance(expression, tuple):
         return "…"
     match expression[0]:

@@ -1,81 +1,174 @@
-"""Which URLs, as far as they are known, are those of a model."""
+"""Evidence from HTTP requests that the project sends itself, without an SDK."""
 
 from __future__ import annotations
 
-import re
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
-from .catalog import Catalog
-
-_URL = re.compile(r"^(?:(?:https?|wss?)://)?(?P<host>[^/?#]*)(?P<path>[^?#]*)", re.IGNORECASE)
-_OLLAMA = re.compile(r"11434|ollama", re.IGNORECASE)
-#: Names of settings that hold the address of a model.
-_SPEAKING = re.compile(
-    r"openai|anthropic|claude|gemini|mistral|groq|cohere|openrouter|deepseek|llm|vllm|ollama|litellm|lm_?studio|qwen|hugging|chat_?completion|gpt|(?:^|_)hf_|(?:^|_)ai_",
-    re.IGNORECASE,
+from .catalog import Catalog, Target
+from .evidence import CERTAIN, LIKELY, Evidence, is_of_other_library
+from .facts import Mention
+from .inference import Inference
+from .model_urls import ModelURL, recognise
+from .program import Ref, last_name
+from .values import (
+    FUNCTIONS,
+    AIObject,
+    Class,
+    HTTPClient,
+    Library,
+    Table,
+    Text,
+    Values,
 )
+
+#: Methods and functions of HTTP and WebSocket libraries.
+HTTP_METHODS = {
+    *("post", "request", "stream", "urlopen", "send", "fetch", "ws_connect", "connect"),
+    *("create_connection", "WebSocketApp", "put", "build_request", "Request"),
+}
+#: These prepare a request, or send none to a model.
+_NO_REQUEST = {"Request", "build_request", "put"}
+#: Methods whose first argument is the HTTP method.
+_METHOD_FIRST = {"request", "stream"}
+_READING_METHODS = {"GET", "DELETE", "HEAD"}
+#: Keywords of a request with content.
+_CONTENT_KEYWORDS = {"json", "data", "content", "headers", "files", "body", "payload"}
+_BODY_KEYWORDS = {"json", "data", "content", "body"}
+#: Keys in the body of a request to a model, whoever serves it → what it asks for.
+_BODIES = {
+    ("model", "messages"): "chat",
+    ("model", "prompt"): "completion",
+    ("contents", "generationConfig"): "chat",
+    ("anthropic_version", "messages"): "chat",
+    ("inputs", "parameters"): "completion",
+    ("model", "input", "voice"): "speech",
+    ("model", "query", "documents"): "rerank",
+}
 
 
 @dataclass(frozen=True, slots=True)
-class Endpoint:
-    """What a request asks for."""
+class _Request:
+    """A call that may send an HTTP request."""
 
-    kind: str
-    provider: str
-    #: Host and path are both known.
-    is_certain: bool
-    url: str
+    method: str
+    #: What the method may be.
+    values: Values
+    arguments: Any
+    keywords: Any
+    #: How the reason begins.
+    prefix: str
 
 
-def recognise(url: str, catalog: Catalog) -> Endpoint | None:
-    """The endpoint behind a URL whose unknown parts are in braces, None if it is none."""
-    match = _URL.match(url.strip())
-    if match is None:
+class RawRequests:
+    """Judges calls that send HTTP requests."""
+
+    def __init__(self, inference: Inference, catalog: Catalog) -> None:
+        self._inference = inference
+        self._catalog = catalog
+
+    def evidence(self, call: Mention, ref: Ref) -> Evidence | None:
+        """Return the evidence of a call in the scope `ref`, None if it asks no model."""
+        request = self._request(call, ref)
+        if request.method not in HTTP_METHODS or request.method in _NO_REQUEST:
+            return None
+        transport = self._transport(request)
+        if self._is_other_call(request, transport) or self._only_reads(request, ref):
+            return None
+        for url in self._urls(request, ref):
+            found = recognise(url, self._catalog)
+            if found and (transport or _is_plausible(found, request)):
+                used = "websockets" if url.startswith("ws") else transport or "httpx"
+                return Evidence(
+                    Target(found.kind, found.provider, used),
+                    CERTAIN if found.is_certain else LIKELY,
+                    f"{request.prefix}{request.method} to {found.url}",
+                )
+        if transport or request.method == "post":
+            return self._by_body(request, transport, ref)
         return None
-    host, path = match["host"], re.sub(r"/{2,}", "/", match["path"]).rstrip("/").lower()
-    has_host = "://" in url or "." in host or ":" in host
-    if not has_host:
-        host, path = "", re.sub(r"/{2,}", "/", "/" + url.partition("?")[0].strip("/")).lower()
-    name = host.rpartition("@")[2].partition(":")[0] if "{" not in host else host
-    provider = catalog.provider_of(name.lower()) if has_host else None
-    if provider is None and "{" in host:
-        provider = catalog.provider_of(re.sub(r"\{[^}]*\}", "x", host).lower())
-    if any(path.endswith(end) for end in catalog.not_path_ends) or any(
-        part in path + "/" for part in catalog.not_path_parts
-    ):
-        return None
-    for ending, kind in catalog.paths.items():
-        if path.endswith(ending):
-            return Endpoint(kind, provider or _said(url), provider is not None, url)
-    if _OLLAMA.search(url) or provider == "ollama":
-        for ending, kind in catalog.ollama_paths.items():
-            if path.endswith(ending):
-                return Endpoint(kind, "ollama", is_certain="11434" in url, url=url)
-    if provider is not None:
-        for ending, kind in catalog.host_paths.items():
-            if path.endswith(ending):
-                return Endpoint(kind, provider, is_certain=True, url=url)
-        if (
-            "/models/" in path and provider in {"huggingface", "cloudflare", "google"}
-        ) or "/ai/run/" in path:
-            return Endpoint("prediction", provider, is_certain=True, url=url)
-        # An API of a provider whose path only the running program knows.
-        return Endpoint("request", provider, is_certain="{" not in path, url=url)
-    if _SPEAKING.search(" ".join(re.findall(r"\{[^}]*\}", url))):
-        for ending, kind in catalog.host_paths.items():
-            if path.endswith(ending):
-                return Endpoint(kind, _said(url), is_certain=False, url=url)
-        if re.fullmatch(r"\{[^}]*\}/?", url) and _is_endpoint_name(url):
-            return Endpoint("request", _said(url), is_certain=False, url=url)
-    return None
+
+    def _request(self, call: Mention, ref: Ref) -> _Request:
+        _, function, arguments, keywords, *_ = call.expression
+        name = last_name(function)
+        values = self._inference.of(function, ref)
+        if arguments and name not in HTTP_METHODS and last_name(arguments[0]) in HTTP_METHODS:
+            # to_thread(requests.post, url)
+            for value in self._inference.of(arguments[0], ref):
+                if isinstance(value, Library) and self._catalog.http_client(value.dotted):
+                    method = value.dotted.rpartition(".")[2]
+                    if method in HTTP_METHODS:
+                        passed = frozenset([value])
+                        return _Request(method, passed, arguments[1:], keywords, "handed on; ")
+        return _Request(name, values, arguments, keywords, "")
+
+    def _transport(self, request: _Request) -> str:
+        transports = [
+            self._catalog.http_client(value.dotted)
+            for value in request.values
+            if isinstance(value, Library)
+        ]
+        transports += [v.transport for v in request.values if isinstance(v, HTTPClient)]
+        return next((each for each in transports if each), "")
+
+    def _is_other_call(self, request: _Request, transport: str) -> bool:
+        """Return whether a call sends no request of its own, or none with content."""
+        values = request.values
+        if any(isinstance(value, (*FUNCTIONS, Class)) for value in values):
+            return True
+        if transport:
+            return False
+        if any(isinstance(value, AIObject) for value in values) or is_of_other_library(values):
+            return True
+        # `@router.post("/chat/completions")`
+        keywords = {keyword for keyword, _ in request.keywords}
+        return len(request.arguments) < 2 and not keywords & _CONTENT_KEYWORDS
+
+    def _only_reads(self, request: _Request, ref: Ref) -> bool:
+        if not request.arguments or request.method not in _METHOD_FIRST:
+            return False
+        return any(
+            isinstance(value, Text) and value.text.upper() in _READING_METHODS
+            for value in self._inference.of(request.arguments[0], ref)
+        )
+
+    def _urls(self, request: _Request, ref: Ref) -> Iterator[str]:
+        """Yield what the URL may be, with "{NAME}" for an unknown part."""
+        urls = [value for keyword, value in request.keywords if keyword in {"url", "endpoint"}]
+        if not urls:
+            position = int(request.method in _METHOD_FIRST and len(request.arguments) > 1)
+            urls = list(request.arguments[position : position + 1])
+        bases = {v.base for v in request.values if isinstance(v, HTTPClient)} or {""}
+        for url in urls:
+            values = self._inference.of(url, ref)
+            texts = sorted(value.text for value in values if isinstance(value, Text))
+            if not texts and url and last_name(url):
+                texts = [f"{{{last_name(url)}}}"]
+            for text in texts:
+                for base in sorted(bases):
+                    is_whole = "://" in text or not base
+                    yield text if is_whole else f"{base.rstrip('/')}/{text.lstrip('/')}"
+
+    def _by_body(self, request: _Request, transport: str, ref: Ref) -> Evidence | None:
+        """Judge a request by its body: `{"model": ..., "messages": [...]}`, wherever it goes."""
+        keys: set[str] = set()
+        for keyword, value in request.keywords:
+            if keyword not in _BODY_KEYWORDS:
+                continue
+            if value and value[0] == "call" and last_name(value[1]) == "dumps" and value[2]:
+                value = value[2][0]
+            for each in self._inference.of(value, ref):
+                if isinstance(each, Table):
+                    for names, _ in each.entries:
+                        keys |= {name.text for name in names if isinstance(name, Text)}
+        kind = next((kind for words, kind in _BODIES.items() if keys.issuperset(words)), "")
+        if not kind:
+            return None
+        reason = f"{request.prefix}{request.method} of a model and a prompt"
+        return Evidence(Target(kind, "unknown", transport or "httpx"), LIKELY, reason)
 
 
-def _is_endpoint_name(url: str) -> bool:
-    return re.search(r"(?i)(url|uri|endpoint|completions?_api)(_v\d)?\}", url) is not None
-
-
-def _said(url: str) -> str:
-    match = re.search(
-        r"(?i)openai|anthropic|gemini|mistral|groq|cohere|openrouter|deepseek|ollama|litellm", url
-    )
-    return match[0].lower() if match else "unknown"
+def _is_plausible(found: ModelURL, request: _Request) -> bool:
+    """Return whether a request of an unknown HTTP client goes to a model."""
+    return "://" in found.url or found.is_certain or request.method == "post"

@@ -20,12 +20,13 @@ from . import cache as caches
 from . import catalog as catalogs
 from .coverage import Coverage
 from .discovery import Found, find
+from .evidence import CONFIDENCES, LIKELY, NAME_ONLY
 from .facts import Problem, SourceFile
 from .inference import Inference
 from .parsing import parse, search_instead
 from .program import Program
 from .report import CAPTURED, IGNORED, Finding, Report
-from .sites import CERTAIN, CONFIDENCES, LIKELY, NAME_ONLY, Site, Sites
+from .sites import Site, Sites
 
 #: Below this many bytes a second process costs more than it saves.
 _WORTH_A_POOL = 1_500_000
@@ -114,7 +115,7 @@ def _scan(
     tell("Following what is called from where")
     inference = Inference(program, catalog)
     finder = Sites(program, inference, catalog)
-    inference.settle(finder.candidates())
+    inference.solve(finder.candidates())
     sites = [
         site
         for site in finder.find()
@@ -134,6 +135,7 @@ def _scan(
         Problem(path, f"is understood in part only, by a fault of the scanner ({fault})")
         for path, fault in inference.faults.items()
     ]
+    inference.close()
     return Report(
         findings=tuple(sorted(findings, key=lambda each: (each.path, each.line, each.call))),
         problems=tuple(_shown(problem, options) for problem in problems),
@@ -171,7 +173,7 @@ def _deepen(
 ) -> None:
     """Reads in full whatever imports a file that speaks of AI, and what imports that."""
     importers = program.importers()
-    waiting = [path for path, source in program.files.items() if source.speaks_of_ai]
+    waiting = [path for path, source in program.files.items() if source.mentions_ai]
     reached = set(waiting)
     while waiting:
         for importer in importers.get(waiting.pop(), ()):
@@ -357,4 +359,4 @@ def _own_digest() -> str:
     return digest.hexdigest()
 
 
-__all__ = ["CERTAIN", "LIKELY", "NAME_ONLY", "CannotScanError", "Options", "scan"]
+__all__ = ["CannotScanError", "Options", "scan"]

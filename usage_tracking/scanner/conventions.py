@@ -1,0 +1,211 @@
+"""What a function returns whose code is unknown, judged by its name.
+
+These are heuristics: names that Django sites, async code and AI libraries use in the same way.
+They apply only where the code of a function is not part of the scan.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from .composites import entries_of
+from .facts import Expression
+from .program import Ref
+from .values import (
+    NOTHING,
+    AIObject,
+    Class,
+    Instance,
+    Items,
+    Origin,
+    Text,
+    Values,
+    is_known,
+    texts_in,
+)
+
+if TYPE_CHECKING:
+    from .inference import Inference
+
+#: An origin with this prefix is known by a name alone.
+BY_NAME = "the name"
+
+#: Function that returns one of its arguments, perhaps wrapped → the argument's index.
+_RETURNS_ARGUMENT = {
+    **dict.fromkeys(
+        (
+            *("sync_to_async", "async_to_sync", "database_sync_to_async", "lru_cache", "cache"),
+            *("partial", "wraps", "copy", "deepcopy", "wait_for", "run", "run_until_complete"),
+            *("ensure_future", "create_task", "shield", "await_sync", "traceable", "observe"),
+            *("enter_context", "enter_async_context", "aclosing", "closing", "nullcontext"),
+            *("cached", "cached_property", "classproperty", "staticmethod", "classmethod", "op"),
+            "dumps",
+        ),
+        0,
+    ),
+    "cast": 1,
+}
+#: Function that calls one of its arguments and returns the result → the argument's index.
+_CALLS_ARGUMENT = {
+    **dict.fromkeys(
+        ("to_thread", "SimpleLazyObject", "LazyObject", "Depends", "lazy", "run_sync"), 0
+    ),
+    "run_in_executor": 1,
+    "get_or_set": 1,
+}
+#: Keywords that take a function which makes the object.
+_FACTORIES = {"default_factory", "factory"}
+#: Functions that read a setting.
+_ENVIRONMENT = {"get", "getenv", "env", "config", "str", "url", "get_env", "get_setting"}
+#: Functions that return an object of a Django model.
+_ROW_GETTERS = {
+    *("get", "aget", "first", "afirst", "last", "alast", "latest", "earliest", "create", "acreate"),
+    "get_object_or_404",
+}
+#: Methods that return an entry of a dict.
+_ENTRY_GETTERS = {"values", "get", "pop", "setdefault", "__getitem__"}
+#: Methods of strings, paths and URLs whose result stands for the string.
+_TEXT_METHODS = {
+    *("rstrip", "strip", "lstrip", "lower", "replace", "removesuffix", "format", "decode"),
+    *("encode", "unicode_string", "format_map"),
+}
+#: Names of functions that return a client.
+_CLIENT_GETTER = re.compile(r"_*(?:get|make|create|build|init|load|new)_(?:async_)?(\w+)$")
+#: A method name that more classes have says nothing about the class.
+_MOST_CLASSES = 2
+
+
+class Conventions:
+    """The results of functions by their names."""
+
+    def __init__(self, inference: Inference) -> None:
+        self._inference = inference
+
+    def result(self, name: str, call: Any, ref: Ref) -> Values:
+        """Return what `call` of an unknown function `name` in the scope `ref` returns."""
+        found = self._of_arguments(name, call, ref)
+        if found is not None:
+            return found
+        function, arguments = call[1], call[2]
+        is_method = bool(function) and function[0] == "attr"
+        receiver = self._inference.of(function[1], ref) if is_method else NOTHING
+        if name in _ROW_GETTERS and (rows := self._row(name, function, arguments, ref)):
+            return rows
+        found = self._of_receiver(name, receiver, arguments, ref)
+        if found is not None:
+            return found
+        if is_method and not is_known(receiver) and (by_name := self._by_rare_name(name)):
+            return by_name
+        if arguments and name[:1].islower():
+            # Wrappers of clients: instructor.from_openai(client), wrap_openai(client).
+            wrapped = frozenset(
+                value
+                for value in self._inference.of(arguments[0], ref)
+                if isinstance(value, AIObject) and not value.path
+            )
+            if wrapped:
+                return wrapped
+        return self._named_after(name, ref, call[4])
+
+    def environment(self, arguments: Any, keywords: Any, ref: Ref) -> Values:
+        """Return the default of a setting that is read, or "{NAME}" if it has none.
+
+        Nothing if the first argument is not the name of a setting.
+        """
+        if not arguments or not arguments[0] or arguments[0][0] != "text":
+            return NOTHING
+        defaults = [self._inference.of(each, ref) for each in arguments[1:2]]
+        defaults += [
+            self._inference.of(value, ref) for keyword, value in keywords if keyword == "default"
+        ]
+        found = frozenset(
+            value
+            for values in defaults
+            for value in values
+            if isinstance(value, Text) and value.text
+        )
+        return found or frozenset([Text(f"{{{arguments[0][1]}}}")])
+
+    def _of_arguments(self, name: str, call: Any, ref: Ref) -> Values | None:
+        """Return what functions return that pass on an argument; None if this is no such call."""
+        _, _, arguments, keywords, *_ = call
+        if name in _RETURNS_ARGUMENT and len(arguments) > _RETURNS_ARGUMENT[name]:
+            passed = self._inference.of(arguments[_RETURNS_ARGUMENT[name]], ref)
+            # A method that is passed is a site where it is passed.
+            return frozenset(v for v in passed if not (isinstance(v, AIObject) and v.path))
+        if name in _CALLS_ARGUMENT and len(arguments) > _CALLS_ARGUMENT[name]:
+            return self._called(arguments[_CALLS_ARGUMENT[name]], call[1], call, ref)
+        for keyword, value in keywords:
+            if keyword in _FACTORIES:
+                return self._called(value, value, call, ref)
+            if keyword == "default" and name in {"Field", "field"}:
+                return self._inference.of(value, ref)
+        if name in _ENVIRONMENT or name.startswith(("env", "get_env")):
+            return self.environment(arguments, keywords, ref) or None
+        return None
+
+    def _called(self, function: Expression, shown: Expression, call: Any, ref: Ref) -> Values:
+        """Return what `function` returns without arguments; its origin is `shown`."""
+        *_, line, end_line = call
+        without_arguments = ("call", shown, (), (), line, end_line)
+        found: Values = NOTHING
+        for value in self._inference.of(function, ref):
+            if not isinstance(value, AIObject):
+                found |= self._inference.calls.result(value, without_arguments, ref)
+        return found
+
+    def _of_receiver(self, name: str, receiver: Values, arguments: Any, ref: Ref) -> Values | None:
+        """Return what methods of strings, dicts and chains return; None for other names."""
+        if name in _ENTRY_GETTERS:
+            return entries_of(receiver) | self._inference.union(arguments[1:], ref)
+        if name == "items":
+            pair = Items((NOTHING, entries_of(receiver)))
+            return frozenset([Items((frozenset([pair]),))])
+        if name == "format":
+            return frozenset(
+                Text(re.sub(r"\{[^}]*\}", "{}", value.text))
+                for value in receiver
+                if isinstance(value, Text)
+            )
+        if name in _TEXT_METHODS:
+            return texts_in(receiver)
+        if name == "pipe":
+            sides = [self._inference.of(each, ref) for each in arguments]
+            return self._inference.composites.chain([receiver, *sides])
+        return None
+
+    def _by_rare_name(self, name: str) -> Values:
+        """Return the result of a method whose name only one or two classes of the project have."""
+        program = self._inference.program
+        methods = program.functions_named.get(name, ())
+        found: Values = NOTHING
+        for method in methods if len(methods) <= _MOST_CLASSES else ():
+            if program.is_method(method):
+                result = self._inference.functions.result(method)
+                found |= frozenset(v for v in result if isinstance(v, (AIObject, Instance)))
+        return found
+
+    def _row(self, name: str, function: Any, arguments: Any, ref: Ref) -> Values:
+        """Return a Django object: `Model.objects.get(...)`, `get_object_or_404(Model, ...)`."""
+        model: Expression = None
+        if name == "get_object_or_404" and arguments:
+            model = arguments[0]
+        elif function[0] == "attr":
+            # Skip the filters between the manager and the getter.
+            at = function[1]
+            while at and at[0] in {"call", "attr"} and not (at[0] == "attr" and at[2] == "objects"):
+                at = at[1]
+            model = at[1] if at and at[0] == "attr" else None
+        return frozenset(
+            Instance(value.ref, is_open=True)
+            for value in self._inference.of(model, ref)
+            if isinstance(value, Class)
+        )
+
+    def _named_after(self, name: str, ref: Ref, line: int) -> Values:
+        """Return what `get_llm()` returns, wherever it comes from: its name says so."""
+        match = _CLIENT_GETTER.match(name)
+        types = self._inference.catalog.types_named(match[1]) if match else ()
+        origin = Origin(f"{BY_NAME} {name}()", ref[0], line)
+        return frozenset(AIObject(each.name, (), origin) for each in types)

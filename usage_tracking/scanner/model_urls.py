@@ -1,0 +1,109 @@
+"""Which URLs, as far as they are known, belong to a model."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from .catalog import Catalog
+
+_URL = re.compile(r"^(?:(?:https?|wss?)://)?(?P<host>[^/?#]*)(?P<path>[^?#]*)", re.IGNORECASE)
+_UNKNOWN_PART = re.compile(r"\{[^}]*\}")
+_OLLAMA = re.compile(r"11434|ollama", re.IGNORECASE)
+#: Names of settings that hold the URL of a model.
+_MODEL_SETTING = re.compile(
+    r"openai|anthropic|claude|gemini|mistral|groq|cohere|openrouter|deepseek|llm|vllm|ollama|litellm|lm_?studio|qwen|hugging|chat_?completion|gpt|(?:^|_)hf_|(?:^|_)ai_",
+    re.IGNORECASE,
+)
+_URL_SETTING = re.compile(r"(?:url|uri|endpoint|completions?_api)(?:_v\d)?\}", re.IGNORECASE)
+_PROVIDER = re.compile(
+    r"openai|anthropic|gemini|mistral|groq|cohere|openrouter|deepseek|ollama|litellm",
+    re.IGNORECASE,
+)
+#: Providers with a path for each model: `/models/{model}`.
+_PATH_PER_MODEL = {"huggingface", "cloudflare", "google"}
+
+
+@dataclass(frozen=True, slots=True)
+class ModelURL:
+    """What a request to a URL asks for."""
+
+    kind: str
+    provider: str
+    #: Host and path are both known.
+    is_certain: bool
+    url: str
+
+
+def recognise(url: str, catalog: Catalog) -> ModelURL | None:
+    """Return what a URL asks for, None if it does not belong to a model.
+
+    Unknown parts of the URL are in braces: `https://{HOST}/v1/chat/completions`.
+    """
+    parts = _split(url)
+    if parts is None:
+        return None
+    host, path = parts
+    provider = _provider_of(host, catalog) if host else None
+    if path.endswith(catalog.not_path_ends) or any(
+        part in path + "/" for part in catalog.not_path_parts
+    ):
+        return None
+    if kind := _kind(path, catalog.paths):
+        return ModelURL(kind, provider or _named_provider(url), provider is not None, url)
+    if (_OLLAMA.search(url) or provider == "ollama") and (
+        kind := _kind(path, catalog.ollama_paths)
+    ):
+        return ModelURL(kind, "ollama", is_certain="11434" in url, url=url)
+    if provider is not None:
+        return _of_provider(url, path, provider, catalog)
+    return _of_setting(url, path, catalog)
+
+
+def _split(url: str) -> tuple[str, str] | None:
+    """Return the host, "" if there is none, and the path in lower case."""
+    match = _URL.match(url.strip())
+    if match is None:
+        return None
+    host, path = match["host"], match["path"]
+    if "://" in url or "." in host or ":" in host:
+        return host, re.sub(r"/{2,}", "/", path).rstrip("/").lower()
+    return "", re.sub(r"/{2,}", "/", "/" + url.partition("?")[0].strip("/")).lower()
+
+
+def _provider_of(host: str, catalog: Catalog) -> str | None:
+    if "{" not in host:
+        return catalog.provider_of(host.rpartition("@")[2].partition(":")[0].lower())
+    return catalog.provider_of(host.lower()) or catalog.provider_of(
+        _UNKNOWN_PART.sub("x", host).lower()
+    )
+
+
+def _kind(path: str, kinds: Mapping[str, str]) -> str:
+    return next((kind for ending, kind in kinds.items() if path.endswith(ending)), "")
+
+
+def _of_provider(url: str, path: str, provider: str, catalog: Catalog) -> ModelURL:
+    if kind := _kind(path, catalog.host_paths):
+        return ModelURL(kind, provider, is_certain=True, url=url)
+    if ("/models/" in path and provider in _PATH_PER_MODEL) or "/ai/run/" in path:
+        return ModelURL("prediction", provider, is_certain=True, url=url)
+    # An API of a provider whose path is known only when the program runs.
+    return ModelURL("request", provider, is_certain="{" not in path, url=url)
+
+
+def _of_setting(url: str, path: str, catalog: Catalog) -> ModelURL | None:
+    """Judge a URL of an unknown host by the settings that it is made of."""
+    if not _MODEL_SETTING.search(" ".join(_UNKNOWN_PART.findall(url))):
+        return None
+    if kind := _kind(path, catalog.host_paths):
+        return ModelURL(kind, _named_provider(url), is_certain=False, url=url)
+    if re.fullmatch(r"\{[^}]*\}/?", url) and _URL_SETTING.search(url):
+        return ModelURL("request", _named_provider(url), is_certain=False, url=url)
+    return None
+
+
+def _named_provider(url: str) -> str:
+    match = _PROVIDER.search(url)
+    return match[0].lower() if match else "unknown"

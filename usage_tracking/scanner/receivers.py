@@ -1,0 +1,85 @@
+"""Evidence from what the receiver of a call is: `client.messages.create` on an Anthropic client."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from .annotations import BY_ANNOTATION
+from .catalog import Catalog, Target
+from .conventions import BY_NAME
+from .evidence import CERTAIN, LIKELY, NAME_ONLY, Evidence
+from .inference import Inference
+from .program import Ref, chain, spelled
+from .values import AIObject, Instance, Library, Value, Values, ordered
+
+
+class Receivers:
+    """Judges calls by the values of the function that they call."""
+
+    def __init__(self, inference: Inference, catalog: Catalog) -> None:
+        self._inference = inference
+        self._catalog = catalog
+
+    def best(self, values: Values, function: Any, ref: Ref) -> Evidence | None:
+        """Return the evidence of a call of `function`, None without any.
+
+        If the function may belong to several providers, prefer the one that alone has a call of
+        this name.
+        """
+        names = tuple(chain(function))
+        shapes = self._catalog.shapes
+        lengths = range(self._catalog.longest_shape, 0, -1)
+        own = next((shapes[names[-n:]].provider for n in lengths if names[-n:] in shapes), "")
+        found = [each for value in ordered(values) for each in self._of(value, function, ref)]
+        return min(found, key=lambda each: each.target.provider != own, default=None)
+
+    def _of(self, value: Value, function: Any, ref: Ref) -> Iterator[Evidence]:
+        match value:
+            case Library(dotted):
+                yield from self._of_library(dotted, function)
+            case AIObject():
+                yield from self._of_ai_object(value, function, ref)
+            case Instance(cls, is_open):
+                classes = self._inference.classes
+                if not classes.member(cls, "__call__", is_open=is_open):
+                    for each in classes.library_objects(cls):
+                        yield from self._of_ai_object(each, function, ref)
+
+    def _of_library(self, dotted: str, function: Any) -> Iterator[Evidence]:
+        reason = f"{spelled(function)} is {dotted}"
+        if target := self._catalog.function(dotted):
+            yield Evidence(target, CERTAIN, reason)
+        owner, _, method = dotted.rpartition(".")
+        type_name = self._catalog.type_made_by(owner) if owner else None
+        if type_name is None:
+            return
+        known = self._catalog.types[type_name]
+        is_plain = not known.needs and not self._catalog.type_made_by(dotted)
+        if method in known.calls and (is_plain or method.startswith(("from_", "afrom_"))):
+            target = Target(known.calls[method], known.provider, known.transport)
+            yield Evidence(target, CERTAIN, reason)
+
+    def _of_ai_object(self, value: AIObject, function: Any, ref: Ref) -> Iterator[Evidence]:
+        known = self._catalog.types[value.type_name]
+        name = ".".join(value.path) if value.path else "()"
+        target = self._catalog.target_of(value.type_name, name)
+        for start in range(len(value.path)):
+            shape = ".".join(value.path[start:])
+            if target is None and shape in self._catalog.unmistakable:
+                kind = self._catalog.unmistakable[shape].kind
+                target = Target(kind, known.provider, known.transport)
+        if target is None:
+            return
+        origin = value.origin
+        is_named = origin.text.startswith(BY_NAME)
+        if is_named and name not in known.named_calls:
+            return
+        receiver = function[1] if function and function[0] == "attr" else function
+        where = ""
+        if origin.line:
+            is_here = origin.file == ref[0]
+            where = f" at line {origin.line}" if is_here else f" in {origin.file}:{origin.line}"
+        is_annotated = origin.text.startswith(BY_ANNOTATION)
+        confidence = NAME_ONLY if is_named else LIKELY if is_annotated else CERTAIN
+        yield Evidence(target, confidence, f"{spelled(receiver)} ← {origin.text}{where}")
