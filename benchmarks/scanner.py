@@ -1,8 +1,8 @@
-"""Measure the cost of a scan: `python -m benchmarks.scanner [PATH…]`.
+"""The cost of a scan: `python -m benchmarks.scanner [PATH…]`.
 
-Without paths, it scans the standard library and all installed packages, including Django and the
-SDKs. Measures lines per second and peak memory for several numbers of files, and a second scan from
-the cache.
+Without paths, scan all Python code of this interpreter: the standard library and every installed
+package. Print lines per second and peak memory, how both grow with the number of files, and the
+time of a second scan, with the cache.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ from usage_tracking.scanner import Options, scan
 
 
 def main() -> None:
-    """Print a line per scan."""
     roots = sys.argv[1:] or [sysconfig.get_paths()[name] for name in ("stdlib", "purelib")]
     with tempfile.TemporaryDirectory() as directory:
         every = _gather(roots, Path(directory) / "all")
@@ -42,7 +41,7 @@ def main() -> None:
 
 
 def _gather(roots: list[str], target: Path) -> list[Path]:
-    """Copy the files into directories that a scan does not skip."""
+    """Copy the files into directories that a scan does not skip; return their names there."""
     names = []
     for number, root in enumerate(roots):
         for file in sorted(Path(root).rglob("*.py")):
@@ -62,7 +61,7 @@ def _copy_file(source: Path, target: Path) -> None:
 
 
 def _run(path: Path, cache: Path | None) -> float:
-    """Scan in a separate process, which has its own peak memory."""
+    """Scan in a new process, to measure its peak memory alone; return the seconds."""
     context = multiprocessing.get_context("spawn")
     parent, child = context.Pipe(duplex=False)
     process = context.Process(target=_measure, args=(child, str(path), cache))

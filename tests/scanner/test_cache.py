@@ -1,4 +1,4 @@
-"""The second scan."""
+"""The second scan, from the cache."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_changed_new_and_removed_files_are_read_again(tmp_path):
     assert not report.from_cache
 
 
-def test_change_in_one_file_changes_what_another_means(tmp_path):
+def test_change_in_one_file_changes_the_findings_of_another(tmp_path):
     write_tree(
         tmp_path,
         {
@@ -50,7 +50,7 @@ def test_change_in_one_file_changes_what_another_means(tmp_path):
     assert [finding.line for finding in scan_with_cache(tmp_path).findings] == [2]
 
 
-def test_other_options_are_another_scan(tmp_path):
+def test_other_options_do_not_use_the_cache(tmp_path):
     write_tree(tmp_path, {"src/a.py": ASK + "track()\n"})
     scan_with_cache(tmp_path)
 
@@ -70,7 +70,7 @@ def test_corrupt_caches_are_ignored(tmp_path):
     assert scan_with_cache(tmp_path).findings == first.findings
 
 
-def test_cache_that_cannot_be_written_is_no_fault(tmp_path):
+def test_unwritable_cache_does_not_fail_the_scan(tmp_path):
     write_tree(tmp_path, {"src/a.py": ASK, "cache": "a file"})
 
     assert len(scan_with_cache(tmp_path).findings) == 1

@@ -1,4 +1,4 @@
-"""The data about SDKs."""
+"""The data about SDKs and URLs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ def test_hooked_transports_are_those_of_capture():
     assert set(catalog.HOOKED) == set(capture.TRANSPORTS)
 
 
-def test_what_a_library_makes():
+def test_types_made_by_libraries():
     made = {
         "openai.OpenAI": "openai.client",
         "openai.lib.azure.AzureOpenAI": "openai.client",
@@ -51,10 +51,10 @@ URLS: list[tuple[str, tuple[str, str, bool] | None]] = [
 ]
 
 
-def test_url_is_recognised():
-    def told(url: str) -> tuple[str, str, bool] | None:
-        if endpoint := recognise(url, catalog.load()):
-            return endpoint.kind, endpoint.provider, endpoint.is_certain
+def test_urls_of_models_are_recognised():
+    def judged(url: str) -> tuple[str, str, bool] | None:
+        if found := recognise(url, catalog.load()):
+            return found.kind, found.provider, found.is_certain
         return None
 
-    assert [(url, told(url)) for url, _ in URLS] == URLS
+    assert [(url, judged(url)) for url, _ in URLS] == URLS

@@ -1,4 +1,4 @@
-"""`find_uninstrumented`: the scan, and what only the running site knows."""
+"""`find_uninstrumented`: the scan, with the settings and data of the site."""
 
 from __future__ import annotations
 
@@ -28,30 +28,30 @@ def find(root, *arguments: str, **options: object):
 
 
 @pytest.mark.django_db
-def test_what_escapes_makes_it_end_with_1(tmp_path):
+def test_uncovered_site_exits_with_1(tmp_path):
     write_tree(tmp_path, {"shop/views.py": ASK})
     ended = find(tmp_path)
 
     assert ended.code == 1
     assert "views.py:5  captured  openai chat" in ended.out
-    assert ended.err == "1 AI call site to look at.\n"
+    assert ended.err == "1 AI call site to fix.\n"
 
 
 @pytest.mark.django_db
-def test_sections_without_a_log_are_told(tmp_path):
+def test_sections_without_rows_are_reported(tmp_path):
     make_log(section="chat").save()
     write_tree(tmp_path, {"shop/views.py": "x = 1\n"})
     with override_settings(AI_USAGE_SECTIONS={"chat": "Chat", "search": "Search"}):
-        told = find(tmp_path)
+        as_text = find(tmp_path)
         as_json = json.loads(find(tmp_path, "--format", "json").out)
 
-    assert "Sections that never produced a log: search\n" in told.out
+    assert "Sections without rows: search\n" in as_text.out
     assert as_json["silent_sections"] == ["search"]
-    assert told.code == 0
+    assert as_text.code == 0
 
 
 @pytest.mark.django_db
-def test_settings_of_the_site(tmp_path, subtests):
+def test_settings_decide_the_status(tmp_path, subtests):
     write_tree(tmp_path, {"shop/views.py": ASK})
     cases: list[tuple[dict[str, Any], str]] = [
         ({}, "captured"),
@@ -70,7 +70,7 @@ def test_settings_of_the_site(tmp_path, subtests):
 
 
 @pytest.mark.django_db
-def test_extra_data_of_the_settings(tmp_path):
+def test_data_files_of_the_settings(tmp_path):
     write_tree(
         tmp_path,
         {
@@ -85,7 +85,7 @@ def test_extra_data_of_the_settings(tmp_path):
 
 @pytest.mark.django_db
 def test_views_of_the_section_map_are_covered():
-    """The demo names the section of one view in its settings alone."""
+    """The demo names the section of one view only in its settings."""
     from tests.support.children import ROOT
 
     with override_settings(
@@ -93,11 +93,11 @@ def test_views_of_the_section_map_are_covered():
     ):
         report = json.loads(find(ROOT / "project", "--format", "json", "--fail-on", "never").out)
 
-    escaping = [f["function"] for f in report["findings"] if f["status"] != "covered"]
-    assert escaping == ["shortcut"]
+    uncovered = [f["function"] for f in report["findings"] if f["status"] != "covered"]
+    assert uncovered == ["shortcut"]
 
 
-def test_without_a_database_it_scans_all_the_same(tmp_path, django_db_blocker):
+def test_unknown_database(tmp_path, django_db_blocker):
     write_tree(tmp_path, {"shop/views.py": "x = 1\n"})
 
     ended = find(tmp_path, "--database", "nope")
@@ -113,18 +113,18 @@ def test_path_that_does_not_exist(tmp_path):
 
 @pytest.mark.process
 @pytest.mark.parametrize(("arguments", "shown"), [((), True), (("-v", "0"), False)])
-def test_terminal_is_told_what_it_is_at_and_left_clean(tmp_path, arguments, shown):
+def test_terminal_shows_the_stages_and_is_left_clean(tmp_path, arguments, shown):
     write_tree(tmp_path, {"shop/views.py": ASK})
     terminal, end = pty.openpty()
     command = [sys.executable, "-m", "usage_tracking.scanner", str(tmp_path), "--no-cache"]
     ended = subprocess.run([*command, *arguments], stdout=subprocess.PIPE, stderr=end, check=False)
     os.close(end)
-    told = b""
-    with suppress(OSError):  # nothing was written, and nobody can any more
-        told = os.read(terminal, 10_000)
+    written = b""
+    with suppress(OSError):  # nothing was written, and the other end is closed
+        written = os.read(terminal, 10_000)
     os.close(terminal)
 
-    assert ended.returncode == 1, (ended.stdout, told)
+    assert ended.returncode == 1, (ended.stdout, written)
     assert b"captured" in ended.stdout
-    assert (b"Reading 1 files ..." in told) is shown
-    assert told.endswith(b"\r\x1b[K" if shown else b"")
+    assert (b"Reading 1 files ..." in written) is shown
+    assert written.endswith(b"\r\x1b[K" if shown else b"")

@@ -1,4 +1,4 @@
-"""Recall and precision on the corpus, whose files say themselves what is a site."""
+"""Recall and precision on the corpus, whose files label their sites and look-alikes."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_recall_and_precision(labels, report, capsys):
     assert precision >= 0.97, false
 
 
-def test_every_file_is_understood(report):
+def test_every_file_is_read(report):
     assert report.problems == ()
 
 
@@ -80,8 +80,8 @@ def test_providers_and_kinds(labels, report):
     for finding in report.findings:
         label = labels.get(place(finding))
         if label and label.is_site:
-            told = (finding.provider, finding.kind if label.kind else "")
-            if told != (label.provider, label.kind):
-                wrong.append((place(finding), told))
+            found = (finding.provider, finding.kind if label.kind else "")
+            if found != (label.provider, label.kind):
+                wrong.append((place(finding), found))
 
     assert wrong == []

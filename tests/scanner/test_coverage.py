@@ -1,4 +1,4 @@
-"""Which sites count as tracked."""
+"""The status of sites."""
 
 from __future__ import annotations
 
@@ -42,11 +42,11 @@ COVERED = [
     # one level of the project's own helpers
     "def keep(answer):\n    track_ai_usage_safe(None, 'chat')\n"
     f"def view(request):\n    keep({ASK})\n",
-    # whoever calls it is covered
+    # all callers are covered
     f"def ask():\n    return {ASK}\n"
     "def view(request):\n    with ai_usage('chat'):\n        ask()\n"
     "@ai_section('chat')\ndef other(request):\n    return ask()\n",
-    # a lambda runs where it stands
+    # a lambda runs where it is defined
     f"def view(request):\n    with ai_usage('chat'):\n        retry(lambda: {ASK})\n",
     # a context manager of the project's own
     "from contextlib import contextmanager\n@contextmanager\ndef counted():\n"
@@ -74,10 +74,10 @@ UNCOVERED = [
     f"def ask():\n    return {ASK}\n"
     "def view(request):\n    with ai_usage('chat'):\n        ask()\n"
     "def other(request):\n    return ask()\n",
-    # two levels of helpers are one too many
+    # the second level of helpers does not count
     "def inner():\n    track_ai_usage(1, 'chat')\ndef outer():\n    inner()\n"
     f"def view(request):\n    {ASK}\n    outer()\n",
-    # a section somewhere in the module is none
+    # a section elsewhere in the module does not count
     f"from usage_tracking import ai_section\ndef view(request):\n    {ASK}\n",
     f"{ASK}\n",
 ]
@@ -112,7 +112,7 @@ def test_record_makes_grpc_covered(tmp_path):
     assert statuses(tmp_path, code) == ["covered"]
 
 
-def test_record_of_something_else_covers_nothing(tmp_path):
+def test_record_of_another_object_covers_nothing(tmp_path):
     code = f"def view(request, player):\n    {ASK}\n    player.record('x')\n"
 
     assert statuses(tmp_path, code) == ["captured"]
@@ -142,7 +142,7 @@ def warnings(tmp_path, code: str) -> list[str]:
     return [warning for finding in report.findings for warning in finding.warnings]
 
 
-def test_tracker_on_the_success_path_only_is_warned_of(tmp_path):
+def test_tracker_on_the_success_path_only_gives_a_warning(tmp_path):
     code = (
         f"def view(request):\n    try:\n        {ASK}\n        track_ai_usage(1, 'chat')\n"
         "    except Exception:\n        return None\n"
@@ -153,7 +153,7 @@ def test_tracker_on_the_success_path_only_is_warned_of(tmp_path):
     ]
 
 
-def test_tracker_that_sees_failures_is_not_warned_of(tmp_path, subtests):
+def test_tracker_that_sees_failures_gives_no_warning(tmp_path, subtests):
     for block in ("finally", "except Exception"):
         with subtests.test(block):
             code = (
@@ -165,7 +165,7 @@ def test_tracker_that_sees_failures_is_not_warned_of(tmp_path, subtests):
             assert warnings(tmp_path / block, code) == []
 
 
-def test_tracker_shared_by_a_call_and_its_fallback_is_warned_of(tmp_path):
+def test_tracker_shared_by_a_call_and_its_fallback_gives_a_warning(tmp_path):
     code = (
         f"def view(request):\n    try:\n        {ASK}\n    except Exception:\n        {ASK}\n"
         "    finally:\n        track_ai_usage(1, 'chat')\n"
@@ -174,7 +174,7 @@ def test_tracker_shared_by_a_call_and_its_fallback_is_warned_of(tmp_path):
     assert warnings(tmp_path, code) == ["track_ai_usage at line 14 is shared by 2 requests"] * 2
 
 
-def test_branches_of_which_one_runs_share_no_tracker(tmp_path):
+def test_exclusive_branches_do_not_share_a_tracker(tmp_path):
     code = (
         f"def view(request):\n    try:\n        if request.x:\n            {ASK}\n        else:\n"
         f"            {ASK}\n    finally:\n        track_ai_usage(1, 'chat')\n"

@@ -1,4 +1,4 @@
-"""What docs/scanner.md says is so."""
+"""docs/scanner.md matches the scanner."""
 
 from __future__ import annotations
 

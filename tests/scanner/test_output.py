@@ -1,4 +1,4 @@
-"""The report as others read it."""
+"""The report in each output format, and the exit codes."""
 
 from __future__ import annotations
 
@@ -51,9 +51,9 @@ def test_text(capsys):
         "shop\n"
         "  shop/views.py:7  captured  openai chat  OpenAI().responses.create  in view"
         "  certain: OpenAI().responses ← OpenAI() at line 7\n"
-        "      captured, but no section is named on some path to it\n"
+        "      captured, but at least one path to it names no section\n"
         "      reached from view view (shop/views.py:6)\n"
-        '      fix: put it into `with ai_usage(section="…"):` or decorate view with'
+        '      fix: wrap it in `with ai_usage(section="…"):` or decorate view with'
         ' @ai_section("…")\n'
         "  shop/views.py:9  covered  openai embeddings  OpenAI().embeddings.create  in view"
         "  certain: OpenAI().embeddings ← OpenAI() at line 9\n"
@@ -67,9 +67,9 @@ def test_text(capsys):
         "      warning: tracked on the success path only: a failed call leaves no record\n"
         "      reached from view tracked (shop/views.py:13)\n"
         "\n"
-        "1 file not read as they should be:\n"
-        "  shop/old.py:1 is no Python of this version: Missing parentheses in call to 'print'."
-        " Did you mean print(...)?\n"
+        "1 file could not be read completely:\n"
+        "  shop/old.py:1 is not valid Python for this version: Missing parentheses in call to"
+        " 'print'. Did you mean print(...)?\n"
         "\n"
         "4 AI call sites: 2 covered, 1 captured, 1 invisible; 50.0 % covered"
         " — 2 files, 18 lines, 0.1 s\n"
@@ -78,7 +78,7 @@ def test_text(capsys):
     ).replace("OpenAI().responses.create", "OpenAI().responses.create")
 
 
-def test_quiet_text_is_what_escapes(capsys):
+def test_quiet_text_lists_only_uncovered_sites(capsys):
     _, out, _ = run(capsys, "-v", "0")
 
     assert [line.split("  ")[0] for line in out.splitlines()] == [
@@ -154,7 +154,7 @@ def test_sarif(capsys):
     assert place["region"] == {"startLine": 7, "endLine": 7}
 
 
-def test_sarif_is_read_by_others_without_loss(capsys):
+def test_sarif_survives_another_library(capsys):
     _, out, _ = run(capsys, "--format", "sarif")
     log = json.loads(out)
     read = Sarif.model_validate(log)
@@ -164,8 +164,8 @@ def test_sarif_is_read_by_others_without_loss(capsys):
     assert again["runs"][0]["results"] == log["runs"][0]["results"]
 
 
-def test_sarif_keeps_the_rules_of_the_schema(capsys):
-    """What https://json.schemastore.org/sarif-2.1.0.json asks for beyond names and types."""
+def test_sarif_is_valid(capsys):
+    """Check what https://json.schemastore.org/sarif-2.1.0.json requires beyond names and types."""
     _, out, _ = run(capsys, "--format", "sarif", "--fail-on", "never")
     log = json.loads(out)
     (ran,) = log["runs"]
@@ -197,7 +197,7 @@ def test_threshold(capsys):
     assert {name: run(capsys, "--fail-on", name)[0] for name in codes} == codes
 
 
-def test_threshold_any_takes_warnings(capsys, tree):
+def test_threshold_any_includes_warnings(capsys, tree):
     (tree / "shop" / "views.py").write_text(
         CODE.partition("def view")[0] + CODE.partition("\n\n\n")[2].partition("\n\n\n")[2]
     )
@@ -224,14 +224,14 @@ def test_baseline(capsys, tree):
     assert run(capsys, "--baseline", "old.json")[0] == 1
 
 
-def test_file_that_is_no_baseline(capsys, tree, subtests):
+def test_invalid_baseline(capsys, tree, subtests):
     for content in ("", "[]", "{}", '{"findings": {"a": "b"}}'):
         with subtests.test(content):
             (tree / "old.json").write_text(content)
             code, _, err = run(capsys, "--baseline", "old.json")
 
             assert code == 2
-            assert err == "old.json is no baseline; write one with --write-baseline.\n"
+            assert err == "old.json is not a baseline; write one with --write-baseline.\n"
 
 
 def test_cannot_run(capsys):
@@ -242,9 +242,9 @@ def test_cannot_run(capsys):
         "--jobs=0": "--jobs must be 1 or more.\n",
     }
 
-    told = {argument: run(capsys, argument)[::2] for argument in messages}
+    results = {argument: run(capsys, argument)[::2] for argument in messages}
 
-    assert told == {argument: (2, message) for argument, message in messages.items()}
+    assert results == {argument: (2, message) for argument, message in messages.items()}
 
 
 def test_path_that_does_not_exist(capsys):
@@ -282,7 +282,7 @@ def test_nothing_found(capsys, tree):
 
 
 class TestHostileNames:
-    """A file name may hold whatever a file system allows, and forges no line of a report."""
+    """A file name cannot forge a line of a report, whatever the file system allows in it."""
 
     NAMES = (
         "shop/a\n::error::forged.py",
@@ -290,7 +290,7 @@ class TestHostileNames:
         "shop/\x1b[2J\x1b[31mred.py",
         "shop/c\x9b31m\u2028\u202e.py",
         "shop/d%0A::error::x,y.py",
-        "shop/e\udcff.py",  # a byte that is no text
+        "shop/e\udcff.py",  # an undecodable byte
     )
 
     @pytest.fixture(params=NAMES)
@@ -323,7 +323,7 @@ class TestHostileNames:
         *commands, _ = out.rstrip("\n").split("\n")
         assert all(re.match(r"::(error|warning|notice) file=", line) for line in commands)
         assert all(line.isprintable() for line in commands)
-        # As many as without that file, and those of it.
+        # The commands of shop/views.py, as many of the named file, and two for problems.
         assert len(commands) == 2 * len([line for line in commands if "shop/views.py" in line]) + 2
 
     @pytest.mark.parametrize("wanted", ["json", "sarif"])

@@ -1,4 +1,4 @@
-"""Whatever is in a tree: no crash, and the report names what it could not read."""
+"""Unusual trees: no crash, and the report names each file that could not be read."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ def test_ten_thousand_files(tmp_path):
     assert (report.files, len(report.findings)) == (10_001, 1)
 
 
-def test_tests_migrations_and_environments_are_skipped_unless_asked_for(tmp_path):
+def test_tests_migrations_and_environments_are_skipped_unless_included(tmp_path):
     files = {
         "tests/a.py": ASK,
         "app/test_b.py": ASK,
@@ -153,7 +153,7 @@ def test_path_that_does_not_exist(tmp_path):
         scan(Options(paths=(str(tmp_path / "missing"),)))
 
 
-def test_file_of_a_library_name_does_not_hide_the_library(tmp_path):
+def test_file_named_like_a_library_does_not_hide_the_library(tmp_path):
     report = scan_tree(
         tmp_path,
         {
@@ -178,7 +178,7 @@ calls = { ask = "chat" }
 """
 
 
-def test_data_of_the_site(tmp_path):
+def test_data_file_of_the_site(tmp_path):
     files = {"a.py": "import acme_ai\nacme_ai.Client().ask('x')\n", "acme.toml": EXTRA}
 
     assert scan_tree(tmp_path, files).findings == ()
@@ -186,7 +186,7 @@ def test_data_of_the_site(tmp_path):
     assert (finding.provider, finding.kind) == ("acme", "chat")
 
 
-def test_data_that_cannot_be_used(tmp_path, subtests):
+def test_invalid_data_files(tmp_path, subtests):
     for content, message in (
         ("provider = ", "Invalid value"),
         ('provder = "x"', "unknown key 'provder'"),

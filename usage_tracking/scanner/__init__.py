@@ -1,4 +1,4 @@
-"""Finds AI call sites by reading code. Imports no Django and nothing of the scanned project."""
+"""Find AI call sites by reading code. Imports neither Django nor the scanned project."""
 
 from __future__ import annotations
 

@@ -12,7 +12,12 @@ from . import cli, terminal
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Exit code 0: nothing escapes; 1: something does; 2: it could not run; 130: Ctrl-C."""
+    """Scan and print the report.
+
+    Returns:
+        The exit code. 0: all sites are tracked; 1: some are not (`--fail-on`); 2: the scan could
+        not run; 130: Ctrl-C.
+    """
     try:
         with stdio.guarded():
             return _main(arguments)
@@ -27,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _main(arguments: Sequence[str] | None) -> int:
     parser = ArgumentParser(
         prog="python -m usage_tracking.scanner",
-        description="Lists every AI call site of a code base, and which are not tracked.",
+        description="List every AI call site of a code base and whether it is tracked.",
     )
     parser.add_argument("paths", nargs="*", default=["."], metavar="PATH", help="default: .")
     cli.add_arguments(parser)

@@ -1,4 +1,4 @@
-"""What an annotation says about an object."""
+"""The objects that annotations describe."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 #: An origin with this prefix is known by an annotation.
 BY_ANNOTATION = "annotation"
 
-#: Generics whose argument says what the object is.
+#: Generics whose argument is the type of the object.
 _WRAPPERS = {
     *("Optional", "Union", "Annotated", "Final", "ClassVar", "Awaitable", "Coroutine"),
     *("Iterator", "Generator", "AsyncIterator", "AsyncGenerator"),

@@ -1,4 +1,4 @@
-"""Old findings that a team has decided to live with for now."""
+"""Baselines: findings that a team accepts for now."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from .report import COVERED, IGNORED, Report
 
 
 class BaselineError(ValueError):
-    """A baseline that cannot be read; the message names it."""
+    """A baseline cannot be read; the message names it."""
 
 
 def write(report: Report, file: Path) -> int:
-    """Keeps the findings that escape; returns their number."""
+    """Write the findings that are not covered to `file`; return their number."""
     counts = Counter(
         finding.fingerprint
         for finding in report.findings
@@ -27,10 +27,13 @@ def write(report: Report, file: Path) -> int:
 
 
 def apply(report: Report, file: Path) -> Report:
-    """The report with the findings of the baseline marked as old.
+    """Return the report with the findings of the baseline marked as old.
 
-    A finding is known by its file, function and call, so that lines may move; a second call like
-    it in the same function is new. Raises `BaselineError` for a file that is no baseline.
+    A finding is identified by its file, function and call, so lines may move. A second call like
+    it in the same function is new.
+
+    Raises:
+        BaselineError: The file cannot be read or is not a baseline.
     """
     try:
         content = json.loads(file.read_text())
@@ -38,7 +41,7 @@ def apply(report: Report, file: Path) -> Report:
     except OSError as error:
         raise BaselineError(f"{file}: {error.strerror}") from error
     except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise BaselineError(f"{file} is no baseline; write one with --write-baseline") from error
+        raise BaselineError(f"{file} is not a baseline; write one with --write-baseline") from error
     findings = []
     for finding in report.findings:
         is_old = finding.status not in {COVERED, IGNORED} and left[finding.fingerprint] > 0

@@ -1,7 +1,7 @@
-"""What a scan learnt is kept, so that the next one reads changed files only.
+"""The cache of a scan, so that the next one reads only changed files.
 
-A cache that cannot be read, of another version or of other data is as good as none. It holds
-plain facts: reading one runs no code.
+A cache that cannot be read, or that belongs to another version or other data, is ignored. It
+holds plain facts: reading one runs no code.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from typing import Any
 
 from . import facts, report
 
-#: Raised with every change of what a cache holds.
-FORMAT = 1
+#: Increase this with every change of what a cache holds.
+VERSION = 1
 
 _CLASSES = {
     (module.__name__, name): value
@@ -29,36 +29,47 @@ _CLASSES = {
 }
 
 
+#: What an unreadable or corrupt cache raises.
+_UNREADABLE = (
+    *(OSError, pickle.PickleError, EOFError),
+    *(ValueError, TypeError, AttributeError, IndexError),
+)
+
+
 class _Reader(pickle.Unpickler):
-    """Makes facts and reports, nothing else."""
+    """Creates facts and reports, and nothing else."""
 
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) in _CLASSES:
             return _CLASSES[module, name]
         if (module, name) == ("builtins", "set"):
             return set
-        raise pickle.UnpicklingError(f"{module}.{name} is no part of a cache")
+        raise pickle.UnpicklingError(f"{module}.{name} is not allowed in a cache")
 
 
 def loads(data: bytes) -> Any:
+    """Return the facts or report that were pickled.
+
+    Raises:
+        pickle.UnpicklingError: The data holds anything else.
+    """
     return _Reader(io.BytesIO(data)).load()
 
 
 @dataclass(slots=True)
 class Cache:
-    """The cache of one set of paths. Without a file it is empty and is not written."""
+    """The cache of one set of paths. Without a file it is empty and is not saved."""
 
     file: Path | None
     key: str
     #: Path → ((size, modified), facts as bytes).
     files: dict[str, tuple[tuple[int, int], bytes]] = field(default_factory=dict)
-    #: What the last report was made from, and the report.
+    #: The state that the last report belongs to, and the pickled report.
     result: tuple[str, bytes] | None = None
-    _heavy: tuple[int, int] = (0, 0)
 
     @classmethod
     def open(cls, directory: Path | None, name: str, key: str) -> Cache:
-        """The cache of `name` in `directory`; `key` says what its content depends on."""
+        """Return the cache of `name` in `directory`; with another `key` its content is ignored."""
         if directory is None:
             return cls(None, key)
         file = directory / f"{hashlib.sha256(name.encode()).hexdigest()[:24]}.scan"
@@ -67,38 +78,22 @@ class Cache:
             data = cache.file and cache.file.with_suffix(".result").read_bytes()
             if data and (content := _checked(data, key)) is not None:
                 cache.result = loads(content)
-        except (
-            OSError,
-            pickle.PickleError,
-            EOFError,
-            ValueError,
-            TypeError,
-            AttributeError,
-            IndexError,
-        ):
+        except _UNREADABLE:
             cache.result = None
         return cache
 
     def load_files(self) -> None:
-        """Reads the facts of files, which a finished report does not need."""
+        """Read the facts of files; a report from the cache does not need them."""
         if self.file is None:
             return
         try:
             content = _checked(self.file.read_bytes(), self.key)
             self.files = loads(content) if content is not None else {}
-        except (
-            OSError,
-            pickle.PickleError,
-            EOFError,
-            ValueError,
-            TypeError,
-            AttributeError,
-            IndexError,
-        ):
+        except _UNREADABLE:
             self.files = {}
 
     def save(self) -> None:
-        """Writes the cache; one that cannot be written is no fault of the scan."""
+        """Write the cache. An error does not fail the scan."""
         if self.file is None:
             return
         try:
@@ -110,7 +105,7 @@ class Cache:
 
 
 def default_directory() -> Path:
-    """Where caches of a user are, by the habits of the system; nothing in the scanned tree."""
+    """Return the user's cache directory, by the convention of the system."""
     if sys.platform == "win32":
         base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
     elif sys.platform == "darwin":
@@ -121,7 +116,7 @@ def default_directory() -> Path:
 
 
 def _checked(data: bytes, key: str) -> bytes | None:
-    """The content of a cache file, if it is whole and about the same thing."""
+    """Return the content of a cache file if it is complete and its key is `key`."""
     head, _, content = data.partition(b"\n")
     return content if head == _head(content, key) else None
 

@@ -14,7 +14,7 @@ from .values import AIObject, Instance, Library, Module, Table, Text, Value, Val
 
 #: Methods of LangChain's runnables.
 _RUNNABLE = {"invoke", "ainvoke", "stream", "astream", "astream_events", "abatch"}
-#: Names of runnables that ask no model.
+#: Names of runnables that call no model.
 _NO_MODEL_NAME = re.compile(r"prompt|template|tool|parser|retriev|search|lambda|function|task")
 #: Methods that only models and chains have.
 _MODEL_METHODS = {
@@ -67,7 +67,7 @@ class CallShapes:
         if shape:
             if self._is_other_method(shape, names, call):
                 return None
-            reason = f"nothing else is called {'.'.join(shape)}"
+            reason = f"only an AI SDK has {'.'.join(shape)}"
             return Evidence(self._catalog.shapes[shape], CERTAIN, reason)
         return (
             self._by_keywords(call, names)
@@ -85,7 +85,7 @@ class CallShapes:
         for length in range(min(self._catalog.longest_shape, len(names) - 1), 0, -1):
             shape = tuple(names[-length:])
             if shape in shapes and (length > 1 or not self._is_defined(shape[0])):
-                reason = f"handed on; nothing else is called {'.'.join(shape)}"
+                reason = f"passed uncalled; only an AI SDK has {'.'.join(shape)}"
                 return Evidence(shapes[shape], CERTAIN, reason)
         return None
 
@@ -143,7 +143,7 @@ class CallShapes:
             return None
         known = self._catalog.types["langchain.chain"]
         target = Target(kind, known.provider, known.transport)
-        return Evidence(target, LIKELY, f"{names[-1]} as runnables have it")
+        return Evidence(target, LIKELY, f"{names[-1]} is a method of runnables")
 
     def _kind_of_messages(self, argument: Any, ref: Ref) -> str:
         kind = ""
@@ -215,10 +215,10 @@ class CallShapes:
             case Instance() | AIObject():
                 return True
             case Text():
-                # A path that stands for what it names has methods that no text has.
+                # The receiver may be a path that stands for an object, with methods that str lacks.
                 return hasattr(str, method)
             case Library(dotted):
-                # An import of an unknown library may be what its name says.
+                # An import from an unknown library may be what its name suggests.
                 may_be_model = dotted.startswith("builtins.") or (
                     dotted.endswith(f".{name}")
                     and dotted.partition(".")[0] not in NO_MODEL
@@ -239,7 +239,7 @@ def _attributes(function: Any) -> int:
 def _is_builtin_method(value: Value) -> bool:
     """Return whether `value` is a method such as `str.format`.
 
-    A method that no text has is not one: the text is a path that stands for what it names.
+    Other methods of a text are not builtin: the text is a path that stands for an object.
     """
     if not isinstance(value, Library):
         return False

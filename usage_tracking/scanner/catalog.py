@@ -31,7 +31,7 @@ class CatalogError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What a call asks for (`chat`, `embedding`, …), of which provider, over which transport."""
+    """What a call requests (`chat`, `embedding`, …), from which provider, over which transport."""
 
     kind: str
     provider: str
@@ -59,7 +59,7 @@ class SDKType:
     named_calls: frozenset[str]
     #: Call → keywords, each of which proves the call on an unknown receiver.
     keywords: dict[str, tuple[str, ...]]
-    #: The type of `it | other`. "": it can be piped but is no model. None: it cannot be piped.
+    #: The type of `it | other`. "": it can be piped, but is not a model. None: it cannot be piped.
     pipes: str | None
     #: A type that an argument of the constructor must have: the embedding model of a store.
     needs: str
@@ -75,7 +75,7 @@ class Catalog:
     digest: str
     #: Name → type.
     types: dict[str, SDKType] = field(default_factory=dict)
-    #: Path of attributes that only one provider's SDK has → what it asks for.
+    #: Path of attributes that only one provider's SDK has → what it requests.
     unmistakable: dict[str, Target] = field(default_factory=dict)
     #: Host name or pattern → provider.
     hosts: dict[str, str] = field(default_factory=dict)
@@ -85,7 +85,7 @@ class Catalog:
     paths: dict[str, str] = field(default_factory=dict)
     host_paths: dict[str, str] = field(default_factory=dict)
     ollama_paths: dict[str, str] = field(default_factory=dict)
-    # Ends and parts of paths that ask no model.
+    # Ends and parts of paths that call no model.
     not_path_ends: tuple[str, ...] = ()
     not_path_parts: tuple[str, ...] = ()
     #: Words in files that mention AI.
@@ -109,7 +109,7 @@ class Catalog:
         return self._made[dotted]
 
     def function(self, dotted: str) -> Target | None:
-        """Return what `dotted()` asks for, None if it asks no model."""
+        """Return what `dotted()` requests, None if it calls no model."""
         if dotted not in self._called:
             self._called[dotted] = next(self._matches(dotted, self._functions), None)
         return self._called[dotted]
@@ -132,7 +132,7 @@ class Catalog:
         return self._about_ai[dotted]
 
     def target_of(self, type_name: str, call: str) -> Target | None:
-        """Return what `call` on an object of a type asks for, None if it asks no model."""
+        """Return what `call` on an object of a type requests, None if it calls no model."""
         known = self.types[type_name]
         kind = known.calls.get(call)
         return Target(kind, known.provider, known.transport) if kind else None

@@ -1,4 +1,4 @@
-"""Arguments and output, shared by `python -m usage_tracking.scanner` and the Django command."""
+"""Arguments and output of `python -m usage_tracking.scanner` and of the Django command."""
 
 from __future__ import annotations
 
@@ -19,59 +19,64 @@ from .report import FAILING, Report
 from .scan import CannotScanError, Options, scan
 from .text import Piece, lines
 
-FORMATS = ("text", "json", "github", "sarif")
+_OUTPUTS = ("text", "json", "github", "sarif")
 
 
 class UsageError(Exception):
-    """What makes the command end with 2; the message is for its user."""
+    """The command cannot run and exits with 2; the message is for its user."""
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """The arguments that both ways to start the scanner have."""
-    parser.add_argument("--format", choices=FORMATS, default="text", help="default: text")
-    parser.add_argument("--output", type=Path, metavar="FILE", help="write there, not to stdout")
+    """Add the arguments that both commands have."""
+    parser.add_argument("--format", choices=_OUTPUTS, default="text", help="default: text")
+    parser.add_argument(
+        "--output", type=Path, metavar="FILE", help="write to FILE instead of stdout"
+    )
     parser.add_argument(
         "--fail-on",
         choices=tuple(FAILING),
         default="captured",
-        help="exit with 1 if there is an invisible site, one that is not covered (the default), "
-        "or any that is not or has a warning",
+        help="exit with 1 if any call site has at least this status (default: captured); "
+        "any: also if a covered site has a warning",
     )
     parser.add_argument(
         "--min-confidence",
         choices=tuple(name.replace(" ", "-") for name in CONFIDENCES),
         default=NAME_ONLY.replace(" ", "-"),
-        help="leave out what is less certain (default: name-only)",
+        help="omit less certain sites (default: name-only)",
     )
-    parser.add_argument("--baseline", type=Path, metavar="FILE", help="old findings that may stay")
+    parser.add_argument("--baseline", type=Path, metavar="FILE", help="ignore the findings in FILE")
     parser.add_argument(
-        "--write-baseline", type=Path, metavar="FILE", help="keep what escapes now as old"
+        "--write-baseline",
+        type=Path,
+        metavar="FILE",
+        help="write the current findings to FILE, as a baseline",
     )
     parser.add_argument(
-        "--include", action="append", default=[], choices=SKIPPED, help="scan these too"
+        "--include", action="append", default=[], choices=SKIPPED, help="also scan these"
     )
     parser.add_argument(
-        "--exclude", action="append", default=[], metavar="PATTERN", help="paths to leave out"
+        "--exclude", action="append", default=[], metavar="PATTERN", help="omit these paths"
     )
     parser.add_argument(
         "--tracker",
         action="append",
         default=[],
         metavar="NAME",
-        help="a function, decorator or context manager of yours that records AI calls",
+        help="a function, decorator or context manager of your project that records AI calls",
     )
     parser.add_argument(
         "--extra",
         action="append",
         default=[],
         metavar="FILE",
-        help="a data file, or a directory of them, about SDKs of your own",
+        help="a data file about more SDKs, or a directory of such files",
     )
-    parser.add_argument("--jobs", type=int, metavar="N", help="processes (default: one a core)")
     parser.add_argument(
-        "--cache", type=Path, metavar="DIR", help="where to keep what was learnt of files"
+        "--jobs", type=int, metavar="N", help="number of processes (default: one per core)"
     )
-    parser.add_argument("--no-cache", action="store_true", help="read everything again")
+    parser.add_argument("--cache", type=Path, metavar="DIR", help="cache directory")
+    parser.add_argument("--no-cache", action="store_true", help="read every file again")
 
 
 def options_of(
@@ -83,7 +88,7 @@ def options_of(
     hooked: frozenset[str] = HOOKED,
     mapped: frozenset[str] = frozenset(),
 ) -> Options:
-    """The options of a scan from parsed arguments and what the site's settings say."""
+    """Return the options of a scan from parsed arguments and the site's settings."""
     cache = None if given["no_cache"] else given["cache"] or default_directory()
     return Options(
         paths=paths,
@@ -100,12 +105,16 @@ def options_of(
 
 
 def run(options: Options, given: dict[str, Any]) -> Report:
-    """Scans and applies the baseline. Raises `UsageError` where the command has to end with 2."""
+    """Scan and apply the baseline.
+
+    Raises:
+        UsageError: The scan cannot run.
+    """
     if given["jobs"] is not None and given["jobs"] < 1:
         raise UsageError("--jobs must be 1 or more.")
     try:
-        with _stages(shown=given["verbosity"] > 0 and sys.stderr.isatty()) as tell:
-            report = scan(options, tell)
+        with _stages(shown=given["verbosity"] > 0 and sys.stderr.isatty()) as show_stage:
+            report = scan(options, show_stage)
         if given["write_baseline"]:
             baseline.write(report, given["write_baseline"])
         for file in (given["baseline"], given["write_baseline"]):
@@ -120,15 +129,15 @@ def run(options: Options, given: dict[str, Any]) -> Report:
 
 @contextmanager
 def _stages(*, shown: bool) -> Iterator[Callable[[str], object]]:
-    """Says on the terminal what a scan is at, and takes it away at the end."""
+    """Show the current stage on the terminal, and erase it at the end."""
 
-    def tell(stage: str) -> None:
+    def show_stage(stage: str) -> None:
         if shown:
             sys.stderr.write(f"\r\x1b[K{stage} ...")
             sys.stderr.flush()
 
     try:
-        yield tell
+        yield show_stage
     finally:
         if shown:
             sys.stderr.write("\r\x1b[K")
@@ -142,7 +151,11 @@ def show(
     verbosity: int = 1,
     pretty: Callable[[list[list[Piece]]], object] | None = None,
 ) -> None:
-    """Prints a report in the wanted format; `pretty` prints lines with styles."""
+    """Print a report in the requested format; `pretty` prints lines with styles.
+
+    Raises:
+        UsageError: The output file cannot be written.
+    """
     text = given["format"] == "text"
     if given["output"]:
         content = "\n".join(_content(report, given["format"], verbosity)) + "\n"

@@ -72,7 +72,7 @@ _TEXT_METHODS = {
 }
 #: Names of functions that return a client.
 _CLIENT_GETTER = re.compile(r"_*(?:get|make|create|build|init|load|new)_(?:async_)?(\w+)$")
-#: A method name that more classes have says nothing about the class.
+#: The name of a method identifies its class if at most this many classes have it.
 _MOST_CLASSES = 2
 
 
@@ -128,7 +128,7 @@ class Conventions:
         return found or frozenset([Text(f"{{{arguments[0][1]}}}")])
 
     def _of_arguments(self, name: str, call: Any, ref: Ref) -> Values | None:
-        """Return what functions return that pass on an argument; None if this is no such call."""
+        """Return what a call returns that uses an argument; None for other calls."""
         _, _, arguments, keywords, *_ = call
         if name in _RETURNS_ARGUMENT and len(arguments) > _RETURNS_ARGUMENT[name]:
             passed = self._inference.of(arguments[_RETURNS_ARGUMENT[name]], ref)
@@ -204,7 +204,7 @@ class Conventions:
         )
 
     def _named_after(self, name: str, ref: Ref, line: int) -> Values:
-        """Return what `get_llm()` returns, wherever it comes from: its name says so."""
+        """Return what `get_llm()` returns, judged by its name alone."""
         match = _CLIENT_GETTER.match(name)
         types = self._inference.catalog.types_named(match[1]) if match else ()
         origin = Origin(f"{BY_NAME} {name}()", ref[0], line)

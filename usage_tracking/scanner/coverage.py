@@ -49,9 +49,9 @@ class Coverage:
 
     def judge(self, sites: list[Site]) -> list[Verdict]:
         """Return a verdict for each site."""
-        asking = {site.ref for site in sites}
+        with_sites = {site.ref for site in sites}
         trackers = Trackers(
-            self._program, self._inference, self._graph, self._sections, self._names, asking
+            self._program, self._inference, self._graph, self._sections, self._names, with_sites
         )
         rivals = self._rivals(sites, trackers)
         return [
@@ -93,8 +93,8 @@ class Coverage:
         decorated = f"{entries[0].name} with " if entries else "its view or task with "
         return Verdict(
             CAPTURED,
-            "captured, but no section is named on some path to it",
-            f'put it into `with ai_usage(section="…"):` or decorate {decorated}@ai_section("…")',
+            "captured, but at least one path to it names no section",
+            f'wrap it in `with ai_usage(section="…"):` or decorate {decorated}@ai_section("…")',
             entry_points=entries,
         )
 

@@ -1,4 +1,4 @@
-"""Which files are scanned."""
+"""The files that are scanned."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-#: Never a project's own code.
+#: Directories that never hold a project's own code.
 _NEVER = {
     *("__pycache__", ".git", ".hg", ".svn", "node_modules", ".tox", ".nox", ".eggs"),
     *(".mypy_cache", ".pytest_cache", ".ruff_cache", ".ipynb_checkpoints", "bower_components"),
@@ -17,40 +17,40 @@ _TESTS = {"tests", "test", "testing", "__tests__"}
 _TEST_FILES = ("test_*.py", "*_test.py", "*_tests.py", "tests.py", "conftest.py")
 _ENVIRONMENTS = {"site-packages", "dist-packages"}
 
-#: What is skipped unless asked for.
+#: What is skipped unless `include` names it.
 SKIPPED = ("tests", "migrations", "venvs")
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class FoundFile:
     """A file to scan."""
 
     path: str
+    #: In bytes.
     size: int
+    #: In nanoseconds since the epoch.
     modified: int
 
 
 def find(
     paths: Iterable[str], *, include: Sequence[str] = (), exclude: Sequence[str] = ()
-) -> Iterator[Found]:
-    """The Python files under `paths`, each once, in a stable order.
+) -> Iterator[FoundFile]:
+    """Yield the Python files under `paths`, each once, in a stable order.
 
-    `include` names what of `SKIPPED` is scanned all the same; `exclude` holds patterns of paths.
-    A file that is named itself is scanned whatever its name. Links to directories are not
-    followed, so that there are no loops.
+    `include` names parts of `SKIPPED` to scan, `exclude` holds patterns of paths. A path to a file
+    is scanned under any name. Links to directories are not followed, so there are no loops.
     """
     seen: set[tuple[int, int]] = set()
     for path in paths:
-        # In the order of names, whichever order the disk has.
         for file in _under(path, frozenset(include), exclude):
             try:
                 status = os.stat(file)
             except OSError:
-                continue  # a link to nowhere, or gone since
+                continue  # a broken link, or deleted since
             if (status.st_dev, status.st_ino) in seen:
                 continue
             seen.add((status.st_dev, status.st_ino))
-            yield Found(os.path.normpath(file), status.st_size, status.st_mtime_ns)
+            yield FoundFile(os.path.normpath(file), status.st_size, status.st_mtime_ns)
 
 
 def _under(path: str, include: frozenset[str], exclude: Sequence[str]) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""How it is known that a call asks a model."""
+"""How it is known that a call calls a model."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .values import Library, Values
 CERTAIN, LIKELY, NAME_ONLY = "certain", "likely", "name only"
 CONFIDENCES = (CERTAIN, LIKELY, NAME_ONLY)
 
-#: Libraries whose methods ask no model, whatever the methods are called.
+#: Libraries whose methods call no model, whatever the methods are called.
 NO_MODEL = {
     *("builtins", "django", "rest_framework", "stripe", "twilio", "telegram", "telebot", "aiogram"),
     *("discord", "slack_sdk", "celery", "subprocess", "logging", "unittest", "pytest", "typer"),
@@ -20,7 +20,7 @@ NO_MODEL = {
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What a call asks for, and how that is known."""
+    """What a call requests, and how that is known."""
 
     target: Target
     confidence: str
@@ -28,7 +28,7 @@ class Evidence:
 
 
 def is_of_other_library(values: Values) -> bool:
-    """Return whether any of `values` belongs to a library that asks no model."""
+    """Return whether any of `values` belongs to a library that calls no model."""
     return any(
         isinstance(value, Library)
         and value.dotted.partition(".")[0] in NO_MODEL

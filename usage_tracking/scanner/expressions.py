@@ -25,7 +25,7 @@ class ExpressionReader(ScopeBuilder):
         return read(self, node)
 
     def other(self, node: ast.AST) -> None:
-        """Read the expressions in a node that itself says nothing."""
+        """Read the expressions in a node that itself has no value for the scan."""
         for child in ast.iter_child_nodes(node):
             if isinstance(child, ast.expr):
                 self.expression(child)

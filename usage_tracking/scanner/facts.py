@@ -1,4 +1,4 @@
-"""What one file says, without knowledge of other files: small, picklable, cached.
+"""The facts of one file, without knowledge of other files: small, picklable, cached.
 
 Expressions are nested tuples whose first item is a tag. A scan holds millions of them and passes
 them between processes, and tuples are several times smaller and faster to pickle than objects.

@@ -97,7 +97,7 @@ class Functions:
             found |= self._passed_along(function, scope.name, index)
         if not found and not self._program.is_method(function):
             found = self._of_outer_functions(function, name)
-        # A method or function that asks a model is a site where it is passed, not here.
+        # A method or function that calls a model is a site where it is passed, not here.
         return frozenset(
             value
             for value in found

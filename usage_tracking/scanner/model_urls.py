@@ -27,7 +27,7 @@ _PATH_PER_MODEL = {"huggingface", "cloudflare", "google"}
 
 @dataclass(frozen=True, slots=True)
 class ModelURL:
-    """What a request to a URL asks for."""
+    """A URL of a model, and the kind of call that it serves."""
 
     kind: str
     provider: str
@@ -37,7 +37,7 @@ class ModelURL:
 
 
 def recognise(url: str, catalog: Catalog) -> ModelURL | None:
-    """Return what a URL asks for, None if it does not belong to a model.
+    """Return a URL as one of a model, None if it is not.
 
     Unknown parts of the URL are in braces: `https://{HOST}/v1/chat/completions`.
     """

@@ -1,4 +1,4 @@
-"""A report for machines: JSON, GitHub annotations, SARIF 2.1.0."""
+"""Reports for machines: JSON, GitHub annotations, SARIF 2.1.0."""
 
 from __future__ import annotations
 
@@ -17,39 +17,40 @@ _RULES = {
     INVISIBLE: (
         "ai-call-invisible",
         "AI call that nothing records",
-        "Its transport is not hooked and nothing behind it records the call: it will be in no log.",
+        "Its transport is not hooked and no tracker follows it, so the call is not recorded.",
     ),
     CAPTURED: (
         "ai-call-without-section",
         "AI call without a section",
-        "The call is recorded, but on some path to it no section is named.",
+        "The call is recorded, but at least one path to it names no section.",
     ),
     COVERED: (
         "ai-call-covered-in-part",
         "AI call whose tracking has a gap",
-        "The call is tracked, but not when it fails, or by a tracker that several calls share.",
+        "The call is tracked, but not if it fails, or several calls share its tracker.",
     ),
 }
 
 
 def as_json(report: Report) -> str:
+    """Return a report as JSON; docs/scanner.md lists its keys."""
     return _dump(report.as_dict())
 
 
 def _dump(data: Any) -> str:
-    """Return JSON with everything escaped that a terminal would act on, or that is no text."""
+    """Return JSON in which control characters and undecodable bytes are escaped."""
     text = json.dumps(data, indent=2, ensure_ascii=False)
     return "".join(map(_json_escaped, text))
 
 
 def _json_escaped(character: str) -> str:
     if character.isprintable() or character == "\n":
-        return character  # a line break in a string is escaped already
+        return character  # line breaks in strings are already escaped
     return json.dumps(character)[1:-1]
 
 
 def as_github(report: Report) -> Iterator[str]:
-    """Workflow commands, one for each finding that escapes, then a line for the log.
+    """Yield a workflow command for each finding that is not covered, then the count line.
 
     https://docs.github.com/en/actions/reference/workflow-commands-for-github-actions
     """
@@ -61,8 +62,8 @@ def as_github(report: Report) -> Iterator[str]:
             "endLine": finding.end_line,
             "title": _RULES[finding.status][1],
         }
-        told = ",".join(f"{name}={_property(str(value))}" for name, value in properties.items())
-        yield f"::{level} {told}::{_data(_message(finding))}"
+        settings = ",".join(f"{name}={_property(str(value))}" for name, value in properties.items())
+        yield f"::{level} {settings}::{_data(_message(finding))}"
     for problem in report.problems:
         yield (
             f"::notice file={_property(problem.path)},line={problem.line or 1}::"
@@ -72,7 +73,10 @@ def as_github(report: Report) -> Iterator[str]:
 
 
 def as_sarif(report: Report, version: str) -> str:
-    """A log for code scanning: https://docs.oasis-open.org/sarif/sarif/v2.1.0/"""
+    """Return a log for code scanning.
+
+    https://docs.oasis-open.org/sarif/sarif/v2.1.0/
+    """
     findings = [*_reported(report, old=True)]
     used = [status for status in _RULES if any(f.status == status for f in findings)]
     rules = [
@@ -175,7 +179,7 @@ def _location(path: str, line: int, end_line: int | None) -> dict[str, Any]:
 
 def _data(text: str) -> str:
     text = text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
-    return escaped(text)  # what GitHub does not decode
+    return escaped(text)  # GitHub decodes no other characters
 
 
 def _property(text: str) -> str:

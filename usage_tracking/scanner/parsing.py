@@ -1,7 +1,7 @@
-"""From a file to facts, whatever is in the file.
+"""From a file to facts, even if the file is not valid Python.
 
-Python of another version (2, or newer than the interpreter) is mended line by line until it
-parses; lines that cannot be mended are searched as text. Either way the report names the file.
+Python of another version (2, or newer than the interpreter) is repaired line by line until it
+parses. Lines that cannot be repaired are searched as text. In both cases the report names the file.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from .catalog import Catalog
 from .facts import Problem, SourceFile
 from .lowering import lower, read_imports
 
-#: Beyond this many bytes a file is generated; it is searched as text.
+#: A larger file, in bytes, is probably generated; it is searched as text.
 LARGEST = 2_000_000
 _MOST_REPAIRS = 60
 
-IGNORE = re.compile(r"#\s*ai-usage:\s*ignore\b[ :,-]*(.*)")
+_IGNORE = re.compile(r"#\s*ai-usage:\s*ignore\b[ :,-]*(.*)")
 
 
 def read_text(data: bytes) -> tuple[str, str]:
-    """The text of a file, and what is wrong with its encoding."""
+    """Return the text of a file, and the problem with its encoding or ""."""
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
         return data.decode("utf-16", errors="replace"), "is UTF-16, not UTF-8"
     encoding = "utf-8"
@@ -43,7 +43,10 @@ def read_text(data: bytes) -> tuple[str, str]:
 def parse(
     path: str, data: bytes, *, whole: bool, catalog: Catalog, marks: Iterable[str]
 ) -> SourceFile:
-    """The facts of a file: all of them if `whole` or if it speaks of AI, else its imports."""
+    """Return the facts of a file: all if `whole` or if it mentions AI, else only its imports.
+
+    `marks` are lower-case words, of which a file that mentions AI has at least one.
+    """
     text, problem = read_text(data)
     source = SourceFile(path, lines=text.count("\n") + 1)
     lower_text = text.lower()
@@ -85,41 +88,41 @@ def parse(
 
 
 def search_instead(source: SourceFile, text: str, catalog: Catalog) -> None:
-    """Leaves of a file that is nested too deeply what a search of its text finds."""
+    """Replace the facts of a file that is nested too deeply by a search of its text."""
     source.scopes.clear()
     source.problem = Problem(source.path, "is nested too deeply; searched as text")
     source.text_calls = search_text(text.splitlines(), catalog.unmistakable)
 
 
 def _ignores(text: str) -> dict[int, str]:
-    """Line → reason of the comments that say `# ai-usage: ignore`.
+    """Return line → reason of the comments `# ai-usage: ignore reason`.
 
-    A comment on a line of its own is about the line below.
+    A comment on a line of its own applies to the line below.
     """
     found = {}
     for number, line in enumerate(text.splitlines(), 1):
-        if match := IGNORE.search(line):
+        if match := _IGNORE.search(line):
             found[number + line.lstrip().startswith("#")] = match[1].strip()
     return found
 
 
 def _tree(text: str) -> tuple[ast.Module | None, set[int], tuple[str, int] | None]:
-    """The tree, the lines that it lacks, and what was wrong with the file."""
+    """Return the tree, the numbers of the lines that it lacks, and the first problem."""
     lines: list[str] | None = None
     dropped: set[int] = set()
     first: tuple[str, int] | None = None
     for _ in range(_MOST_REPAIRS):
         try:
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # invalid escapes are the project's business
+                warnings.simplefilter("ignore")  # such as invalid escapes: not about this scan
                 return ast.parse(text), dropped, first
         except SyntaxError as error:
             line = error.lineno or 1
             if first is None:
-                first = (f"is no Python of this version: {error.msg}", line)
+                first = (f"is not valid Python for this version: {error.msg}", line)
             if lines is None:
                 lines = text.splitlines()
-            if not _mend(lines, line, error.msg or "", dropped):
+            if not _repair(lines, line, error.msg or "", dropped):
                 break
             text = "\n".join(lines) + "\n"
         except (ValueError, RecursionError, MemoryError) as error:
@@ -150,21 +153,21 @@ _REPAIRS: tuple[tuple[re.Pattern[str], str], ...] = (
 )
 
 
-def _mend(lines: list[str], number: int, message: str, dropped: set[int]) -> bool:
-    """Changes the line that the parser stumbled over. False if there is nothing left to try."""
+def _repair(lines: list[str], number: int, message: str, dropped: set[int]) -> bool:
+    """Change the line of a syntax error; return False if nothing is left to try."""
     number = min(max(number, 1), len(lines))
     line = lines[number - 1]
     if "unexpected indent" in message or "unindent" in message or "expected an indented" in message:
-        return _mend_indent(lines, number, message, dropped)
+        return _repair_indent(lines, number, message, dropped)
     if "inconsistent use of tabs" in message:
         if not any("\t" in each for each in lines):
             return False
         lines[:] = [each.expandtabs(8) for each in lines]
         return True
     for pattern, replacement in _REPAIRS:
-        mended = pattern.sub(replacement, line)
-        if mended != line and number not in dropped:
-            lines[number - 1] = mended
+        repaired = pattern.sub(replacement, line)
+        if repaired != line and number not in dropped:
+            lines[number - 1] = repaired
             return True
     quoted = _plain_quotes(line)
     if quoted != line and number not in dropped:
@@ -179,9 +182,9 @@ def _mend(lines: list[str], number: int, message: str, dropped: set[int]) -> boo
     return True
 
 
-def _mend_indent(lines: list[str], number: int, message: str, dropped: set[int]) -> bool:
+def _repair_indent(lines: list[str], number: int, message: str, dropped: set[int]) -> bool:
     if "expected an indented" in message:
-        # The block before is empty: give it something to do.
+        # The block before is empty.
         before = number - 2
         while before >= 0 and not lines[before].strip():
             before -= 1
@@ -200,24 +203,24 @@ _NESTED = re.compile(r"\{[^{}]*\}")
 
 
 def _plain_quotes(line: str) -> str:
-    """f"{x["y"]}", which Python 3.12 allows, with the inner quotes turned."""
+    """Return `f"{x["y"]}"`, which Python 3.12 allows, with the other quotes inside."""
     match = re.search(r"\b[rR]?[fF][rR]?(['\"])", line)
     if match is None:
         return line
     quote = match[1]
     other = "'" if quote == '"' else '"'
 
-    def turned(field: re.Match[str]) -> str:
+    def swapped(field: re.Match[str]) -> str:
         return field[0].replace(quote, other)
 
-    return line[: match.end()] + _NESTED.sub(turned, line[match.end() :])
+    return line[: match.end()] + _NESTED.sub(swapped, line[match.end() :])
 
 
 _STRING = re.compile(r"(?:'[^'\n]*'|\"[^\"\n]*\")")
 
 
 def search_text(lines: Iterable[str], shapes: Iterable[str]) -> list[tuple[int, str, str]]:
-    """Calls of unmistakable shape in text that cannot be parsed."""
+    """Return (line, shape, call) of each call of an unmistakable shape in unparsable text."""
     choices = "|".join(re.escape(shape) for shape in sorted(shapes, key=len, reverse=True))
     pattern = re.compile(rf"(?<![\w])((?:[\w\]\[()]+\.)*?\.?({choices}))\s*\(")
     found = []

@@ -36,7 +36,7 @@ _READING_METHODS = {"GET", "DELETE", "HEAD"}
 #: Keywords of a request with content.
 _CONTENT_KEYWORDS = {"json", "data", "content", "headers", "files", "body", "payload"}
 _BODY_KEYWORDS = {"json", "data", "content", "body"}
-#: Keys in the body of a request to a model, whoever serves it → what it asks for.
+#: Keys in the body of a request to a model, of any provider → what it requests.
 _BODIES = {
     ("model", "messages"): "chat",
     ("model", "prompt"): "completion",
@@ -69,7 +69,7 @@ class RawRequests:
         self._catalog = catalog
 
     def evidence(self, call: Mention, ref: Ref) -> Evidence | None:
-        """Return the evidence of a call in the scope `ref`, None if it asks no model."""
+        """Return the evidence of a call in the scope `ref`, None if it calls no model."""
         request = self._request(call, ref)
         if request.method not in HTTP_METHODS or request.method in _NO_REQUEST:
             return None
@@ -100,7 +100,9 @@ class RawRequests:
                     method = value.dotted.rpartition(".")[2]
                     if method in HTTP_METHODS:
                         passed = frozenset([value])
-                        return _Request(method, passed, arguments[1:], keywords, "handed on; ")
+                        return _Request(
+                            method, passed, arguments[1:], keywords, "passed uncalled; "
+                        )
         return _Request(name, values, arguments, keywords, "")
 
     def _transport(self, request: _Request) -> str:
@@ -151,7 +153,7 @@ class RawRequests:
                     yield text if is_whole else f"{base.rstrip('/')}/{text.lstrip('/')}"
 
     def _by_body(self, request: _Request, transport: str, ref: Ref) -> Evidence | None:
-        """Judge a request by its body: `{"model": ..., "messages": [...]}`, wherever it goes."""
+        """Judge a request by its body: `{"model": ..., "messages": [...]}`, whatever its URL is."""
         keys: set[str] = set()
         for keyword, value in request.keywords:
             if keyword not in _BODY_KEYWORDS:
@@ -165,7 +167,7 @@ class RawRequests:
         kind = next((kind for words, kind in _BODIES.items() if keys.issuperset(words)), "")
         if not kind:
             return None
-        reason = f"{request.prefix}{request.method} of a model and a prompt"
+        reason = f"{request.prefix}{request.method} with a model and a prompt"
         return Evidence(Target(kind, "unknown", transport or "httpx"), LIKELY, reason)
 
 

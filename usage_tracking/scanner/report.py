@@ -1,9 +1,9 @@
-"""What a scan found, as data that every format prints."""
+"""The result of a scan, as data that every output format prints."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from .facts import Problem
@@ -11,7 +11,7 @@ from .facts import Problem
 COVERED, CAPTURED, INVISIBLE, IGNORED = "covered", "captured", "invisible", "ignored"
 STATUSES = (COVERED, CAPTURED, INVISIBLE, IGNORED)
 
-#: `--fail-on` → the statuses that fail. "any" takes covered sites with a warning too.
+#: `--fail-on` → the statuses that fail. With "any", covered sites with a warning fail too.
 FAILING = {
     "never": frozenset[str](),
     "invisible": frozenset({INVISIBLE}),
@@ -22,9 +22,9 @@ FAILING = {
 
 @dataclass(frozen=True, slots=True)
 class EntryPoint:
-    """How the outside reaches a site."""
+    """A view, task or command that reaches a site."""
 
-    #: view, task or command
+    #: "view", "task" or "command"
     kind: str
     name: str
     path: str
@@ -44,21 +44,21 @@ class Finding:
     call: str
     function: str
     confidence: str
-    #: How it is known that this asks a model.
+    #: How it is known that this call calls a model.
     reason: str
-    #: Why it has its status.
+    #: The reason for its status.
     coverage: str
     fix: str
     transport: str
     app: str
     warnings: tuple[str, ...] = ()
     entry_points: tuple[EntryPoint, ...] = ()
-    #: It was there when the baseline was written.
+    #: It is in the baseline.
     is_old: bool = False
 
     @property
     def fingerprint(self) -> str:
-        """What stays when lines move."""
+        """The identity of the finding, which stays the same when lines move."""
         return f"{self.path}::{self.function}::{self.call}"
 
 
@@ -72,25 +72,25 @@ class Report:
     lines: int
     seconds: float = 0.0
     from_cache: bool = False
-    #: Files of which more than the imports was looked at.
+    #: Number of files that were read in full, not only for their imports.
     analysed: int = 0
-    #: Sections of the site that never produced a log; None if nobody looked.
+    #: Sections of the site without rows; None if they were not looked up.
     silent_sections: tuple[str, ...] | None = None
-    skipped: dict[str, int] = field(default_factory=dict)
 
     def count(self, status: str) -> int:
+        """Return the number of sites with a status."""
         return sum(finding.status == status for finding in self.findings)
 
     @property
     def coverage(self) -> float | None:
-        """Percent of the sites that are covered; None without any."""
+        """The percentage of sites that are covered, without ignored ones; None without sites."""
         counted = [finding for finding in self.findings if finding.status != IGNORED]
         if not counted:
             return None
         return 100 * sum(finding.status == COVERED for finding in counted) / len(counted)
 
     def failing(self, fail_on: str) -> list[Finding]:
-        """The findings above the threshold, without those of the baseline."""
+        """Return the findings that `--fail-on` rejects, without those of the baseline."""
         return [
             finding
             for finding in self.findings
@@ -102,6 +102,7 @@ class Report:
         ]
 
     def as_dict(self) -> dict[str, Any]:
+        """Return the report as data for JSON."""
         return {
             "version": 1,
             "summary": {
@@ -128,7 +129,7 @@ def _finding(finding: Finding) -> dict[str, Any]:
 
 
 def by_app(findings: Sequence[Finding]) -> dict[str, list[Finding]]:
-    """The findings of each app, in the order of their files."""
+    """Return app → its findings, in the order of their files."""
     found: dict[str, list[Finding]] = {}
     for finding in findings:
         found.setdefault(finding.app, []).append(finding)

@@ -1,4 +1,4 @@
-"""A scan from paths to a report."""
+"""A scan, from paths to a report."""
 
 from __future__ import annotations
 
@@ -14,12 +14,11 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from . import cache as caches
 from . import catalog as catalogs
-from .coverage import Coverage
-from .discovery import Found, find
+from .coverage import Coverage, Verdict
+from .discovery import FoundFile, find
 from .evidence import CONFIDENCES, LIKELY, NAME_ONLY
 from .facts import Problem, SourceFile
 from .inference import Inference
@@ -28,22 +27,23 @@ from .program import Program
 from .report import CAPTURED, IGNORED, Finding, Report
 from .sites import Site, Sites
 
-#: Below this many bytes a second process costs more than it saves.
+#: Below this many bytes, a second process costs more time than it saves.
 _WORTH_A_POOL = 1_500_000
+#: Files that a process reads at a time.
 _CHUNK = 40
 _RECURSION = 12_000
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What to scan, and what is known of the site."""
+    """What to scan, and what is known about the site."""
 
     paths: tuple[str, ...]
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
-    #: Data files or directories of the site's own.
+    #: Data files about more SDKs, or directories of such files.
     extra: tuple[str, ...] = ()
-    #: Names of functions that record a call.
+    #: Names of the project's functions that record a call.
     trackers: tuple[str, ...] = ()
     #: The transports whose calls are recorded.
     hooked: frozenset[str] = catalogs.HOOKED
@@ -51,21 +51,26 @@ class Options:
     mapped: frozenset[str] = frozenset()
     min_confidence: str = NAME_ONLY
     cache: Path | None = None
-    #: Processes that read files; None takes what the machine has.
+    #: Processes that read files; None: one per core, at most 8.
     jobs: int | None = None
 
 
 class CannotScanError(Exception):
-    """There is nothing to scan, or what was said cannot be used."""
+    """A path to scan does not exist."""
 
 
-def scan(options: Options, tell: Callable[[str], object] = lambda stage: None) -> Report:
-    """Reads all files under `options.paths` and reports their AI call sites.
+def scan(options: Options, on_stage: Callable[[str], object] | None = None) -> Report:
+    """Read all files under `options.paths` and report their AI call sites.
 
-    `tell` is given the name of each stage that takes long when it begins.
+    The scanned code is neither imported nor run.
 
-    Raises `CannotScanError` for paths that do not exist, and `CatalogError` for data files that
-    cannot be read. Nothing of the scanned code is imported or run.
+    Args:
+        options: What to scan.
+        on_stage: Called with the name of each long stage when it begins.
+
+    Raises:
+        CannotScanError: A path does not exist.
+        CatalogError: A data file cannot be read.
     """
     started = time.perf_counter()
     for path in options.paths:
@@ -75,7 +80,7 @@ def scan(options: Options, tell: Callable[[str], object] = lambda stage: None) -
     found = list(find(options.paths, include=options.include, exclude=options.exclude))
     place = "\n".join(os.path.abspath(path) for path in options.paths)
     version = ".".join(map(str, sys.version_info[:3]))
-    key = f"{caches.FORMAT}-{_own_digest()}-{version}-{catalog.digest[:16]}"
+    key = f"{caches.VERSION}-{_own_digest()}-{version}-{catalog.digest[:16]}"
     cache = caches.Cache.open(options.cache, place, key)
     state = _state(found, options)
     if cache.result and cache.result[0] == state:
@@ -84,11 +89,11 @@ def scan(options: Options, tell: Callable[[str], object] = lambda stage: None) -
     cache.load_files()
     was_enabled = gc.isenabled()
     depth = sys.getrecursionlimit()
-    # Millions of tuples that all stay: the collector would walk them again and again.
+    # The collector would walk millions of tuples again and again, and free none of them.
     gc.disable()
     sys.setrecursionlimit(max(depth, _RECURSION))
     try:
-        report = _scan(found, options, catalog, cache, tell)
+        report = _scan(found, options, catalog, cache, on_stage or (lambda _: None))
     finally:
         sys.setrecursionlimit(depth)
         if was_enabled:
@@ -99,20 +104,20 @@ def scan(options: Options, tell: Callable[[str], object] = lambda stage: None) -
 
 
 def _scan(
-    found: Sequence[Found],
+    found: Sequence[FoundFile],
     options: Options,
     catalog: catalogs.Catalog,
     cache: caches.Cache,
-    tell: Callable[[str], object],
+    on_stage: Callable[[str], object],
 ) -> Report:
-    tell(f"Reading {len(found):,} files")
+    on_stage(f"Reading {len(found):,} files")
     sources = _read(found, catalog, cache, options.jobs)
     program = Program((each.path for each in found), catalog.packages)
     program.files = sources
     _deepen(program, found, catalog, cache, options.jobs)
     cache.files = {path: cache.files[path] for path in sources if path in cache.files}
     program.index()
-    tell("Following what is called from where")
+    on_stage("Analysing calls")
     inference = Inference(program, catalog)
     finder = Sites(program, inference, catalog)
     inference.solve(finder.candidates())
@@ -126,19 +131,18 @@ def _scan(
     )
     verdicts = coverage.judge(sites)
     findings = [
-        _finding(site, verdict, program, options)
-        for site, verdict in zip(sites, verdicts, strict=True)
+        _finding(site, verdict, program) for site, verdict in zip(sites, verdicts, strict=True)
     ]
-    findings += _text_findings(program, catalog, options)
+    findings += _text_findings(program, catalog)
     problems = [source.problem for source in sources.values() if source.problem]
     problems += [
-        Problem(path, f"is understood in part only, by a fault of the scanner ({fault})")
+        Problem(path, f"was analysed only in part because of an error in the scanner ({fault})")
         for path, fault in inference.faults.items()
     ]
     inference.close()
     return Report(
         findings=tuple(sorted(findings, key=lambda each: (each.path, each.line, each.call))),
-        problems=tuple(_shown(problem, options) for problem in problems),
+        problems=tuple(_shown(problem) for problem in problems),
         files=len(sources),
         lines=sum(source.lines for source in sources.values()),
         analysed=sum(bool(source.scopes) for source in sources.values()),
@@ -149,11 +153,11 @@ def _scan(
 
 
 def _read(
-    found: Sequence[Found], catalog: catalogs.Catalog, cache: caches.Cache, jobs: int | None
+    found: Sequence[FoundFile], catalog: catalogs.Catalog, cache: caches.Cache, jobs: int | None
 ) -> dict[str, SourceFile]:
-    """The facts of all files: those of AI in full, of the others the imports."""
+    """Return the facts of all files: in full if a file mentions AI, else only its imports."""
     sources: dict[str, SourceFile] = {}
-    missing: list[Found] = []
+    missing: list[FoundFile] = []
     for each in found:
         kept = cache.files.get(each.path)
         if kept and kept[0] == (each.size, each.modified):
@@ -166,12 +170,12 @@ def _read(
 
 def _deepen(
     program: Program,
-    found: Sequence[Found],
+    found: Sequence[FoundFile],
     catalog: catalogs.Catalog,
     cache: caches.Cache,
     jobs: int | None,
 ) -> None:
-    """Reads in full whatever imports a file that speaks of AI, and what imports that."""
+    """Read in full the files that import a file which mentions AI, directly or indirectly."""
     importers = program.importers()
     waiting = [path for path, source in program.files.items() if source.mentions_ai]
     reached = set(waiting)
@@ -187,7 +191,7 @@ def _deepen(
 
 
 def _parse_all(
-    wanted: Sequence[Found],
+    wanted: Sequence[FoundFile],
     catalog: catalogs.Catalog,
     cache: caches.Cache,
     sources: dict[str, SourceFile],
@@ -196,7 +200,7 @@ def _parse_all(
     whole: bool,
 ) -> None:
     work = partial(_parse_chunk, whole=whole, catalog=catalog, marks=catalog.all_marks)
-    # The largest first, so that no process ends with one of them alone.
+    # The largest first, so that none of them is left for the end.
     ordered = sorted(wanted, key=lambda each: -each.size)
     jobs = jobs or min(os.cpu_count() or 1, 8)
     if jobs > 1 and sum(each.size for each in wanted) > _WORTH_A_POOL:
@@ -213,7 +217,7 @@ def _parse_all(
 
 
 def _keep(
-    results: Iterable[tuple[Found, bytes]], cache: caches.Cache, sources: dict[str, SourceFile]
+    results: Iterable[tuple[FoundFile, bytes]], cache: caches.Cache, sources: dict[str, SourceFile]
 ) -> None:
     for each, data in results:
         sources[each.path] = caches.loads(data)
@@ -222,12 +226,12 @@ def _keep(
 
 
 def _parse_chunk(
-    chunk: Sequence[Found],
+    chunk: Sequence[FoundFile],
     *,
     whole: bool,
     catalog: catalogs.Catalog,
     marks: Iterable[str],
-) -> list[tuple[Found, bytes]]:
+) -> list[tuple[FoundFile, bytes]]:
     sys.setrecursionlimit(max(sys.getrecursionlimit(), _RECURSION))
     gc.disable()
     results = []
@@ -242,7 +246,7 @@ def _parse_chunk(
             source = parse(each.path, data, whole=whole, catalog=catalog, marks=marks)
         try:
             facts = pickle.dumps(source, protocol=5)
-        except RecursionError:  # from Python 3.13 on the C code has a limit that nobody can raise
+        except RecursionError:  # since Python 3.13, the limit of C code is fixed
             search_instead(source, data.decode(errors="replace"), catalog)
             facts = pickle.dumps(source, protocol=5)
         results.append((each, facts))
@@ -252,7 +256,7 @@ def _parse_chunk(
 # Findings
 
 
-def _finding(site: Site, verdict: Any, program: Program, options: Options) -> Finding:
+def _finding(site: Site, verdict: Verdict, program: Program) -> Finding:
     source = program.files[site.ref[0]]
     scope = program.scope(site.ref)
     path = _relative(site.ref[0])
@@ -274,7 +278,7 @@ def _finding(site: Site, verdict: Any, program: Program, options: Options) -> Fi
         coverage=coverage,
         fix="" if status == IGNORED else verdict.fix,
         transport=site.transport,
-        app=_app(path, options),
+        app=_app(path),
         warnings=verdict.warnings,
         entry_points=tuple(
             replace(entry, path=_relative(entry.path)) for entry in verdict.entry_points
@@ -282,8 +286,8 @@ def _finding(site: Site, verdict: Any, program: Program, options: Options) -> Fi
     )
 
 
-def _text_findings(program: Program, catalog: catalogs.Catalog, options: Options) -> list[Finding]:
-    """Calls in lines that are no Python of this version."""
+def _text_findings(program: Program, catalog: catalogs.Catalog) -> list[Finding]:
+    """Return the calls in lines that could not be parsed."""
     findings = []
     for path, source in program.files.items():
         for line, shape, call in source.text_calls:
@@ -300,21 +304,21 @@ def _text_findings(program: Program, catalog: catalogs.Catalog, options: Options
                     function="<text>",
                     confidence=LIKELY,
                     reason="found as text: these lines could not be parsed",
-                    coverage="coverage is not known of what cannot be parsed",
-                    fix="look at it yourself",
+                    coverage="coverage is unknown for lines that cannot be parsed",
+                    fix="check it by hand",
                     transport=kind.transport,
-                    app=_app(_relative(path), options),
+                    app=_app(_relative(path)),
                 )
             )
     return findings
 
 
-def _shown(problem: Problem, options: Options) -> Problem:
+def _shown(problem: Problem) -> Problem:
     return Problem(_relative(problem.path), problem.reason, problem.line)
 
 
 def _relative(path: str) -> str:
-    """As seen from the working directory, if it is below it."""
+    """Return a path below the working directory relative to it."""
     relative = os.path.relpath(path)
     return path if relative.startswith("..") else relative.replace(os.sep, "/")
 
@@ -323,15 +327,15 @@ def _without_root(reason: str) -> str:
     return reason.replace(os.getcwd() + os.sep, "")
 
 
-def _app(path: str, options: Options) -> str:
-    """The directory that a Django app of this file would be called by."""
+def _app(path: str) -> str:
+    """Return the directory of a file: the Django app that it belongs to."""
     return os.path.dirname(path).replace(os.sep, "/") or "."
 
 
 # The cache
 
 
-def _state(found: Sequence[Found], options: Options) -> str:
+def _state(found: Sequence[FoundFile], options: Options) -> str:
     digest = hashlib.blake2b()
     digest.update(repr((os.getcwd(), options.paths, options.include, options.exclude)).encode())
     digest.update(
@@ -352,7 +356,7 @@ def _state(found: Sequence[Found], options: Options) -> str:
 
 
 def _own_digest() -> str:
-    """Changes with the scanner itself."""
+    """Return a digest of the scanner's own code."""
     digest = hashlib.blake2b(digest_size=8)
     for file in sorted(Path(__file__).parent.glob("*.py")):
         digest.update(file.read_bytes())

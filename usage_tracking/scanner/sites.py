@@ -19,7 +19,7 @@ from .values import FUNCTIONS, AIObject, Class, Instance, Library
 
 @dataclass(slots=True)
 class Site:
-    """A call that asks a model, and how that is known."""
+    """A call that calls a model, and how that is known."""
 
     ref: Ref
     mention: Mention
@@ -51,7 +51,7 @@ class Sites:
         for ref, scope in self._program.scopes():
             for call in scope.calls:
                 function = call.expression[1]
-                if function and self._may_ask(function):
+                if function and self._may_be_site(function):
                     found.append((function, ref))
         return found
 
@@ -66,7 +66,7 @@ class Sites:
                 self._inference.faults[ref[0]] = f"{type(error).__name__}: {error}"
         return sorted(found.values(), key=lambda site: (site.ref[0], site.line))
 
-    def _may_ask(self, function: Any) -> bool:
+    def _may_be_site(self, function: Any) -> bool:
         """Return whether a call of `function` can be a site at all, by its name."""
         name = last_name(function)
         if function[0] != "attr" or name in self._names:
@@ -77,7 +77,7 @@ class Sites:
     def _in(self, ref: Ref, scope: CodeScope) -> Iterator[Site]:
         for call in scope.calls:
             function = call.expression[1]
-            if function and self._may_ask(function):
+            if function and self._may_be_site(function):
                 evidence = self._of_call(call, ref) or self._requests.evidence(call, ref)
                 if evidence:
                     yield _site(call, ref, evidence)
@@ -108,7 +108,7 @@ class Sites:
             else isinstance(value, Library) and self._catalog.function(value.dotted)
             for value in values
         ):
-            return replace(known, reason=f"handed on; {known.reason}")
+            return replace(known, reason=f"passed uncalled; {known.reason}")
         if expression[0] != "attr" or any(
             isinstance(value, (*FUNCTIONS, Instance, Class)) for value in values
         ):
@@ -116,7 +116,7 @@ class Sites:
         return self._shapes.of_passed_method(expression)
 
     def _may_be_method(self, expression: Any, ref: Ref) -> bool:
-        """Return whether a name or attribute can be a method that asks a model at all."""
+        """Return whether a name or attribute can be a method that calls a model at all."""
         methods = self._catalog.methods
         if expression[0] == "attr":
             return expression[2] in methods

@@ -1,4 +1,4 @@
-"""A report for people: lines of pieces, each with a style that a terminal may show."""
+"""A report for people: lines of pieces, each with a style that a terminal can show."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ _MOST_PROBLEMS = 20
 
 
 def escaped(text: str) -> str:
-    """Return `text` with everything escaped that a name may have and a terminal would act on.
+    """Return `text` with control characters, line separators and undecodable bytes escaped.
 
-    Control characters, line separators and the bytes that are no text.
+    File names may contain them, and a terminal would act on them.
     """
     if text.isprintable():
         return text
@@ -24,7 +24,11 @@ def escaped(text: str) -> str:
 
 
 def lines(report: Report, *, verbosity: int = 1) -> Iterator[list[Piece]]:
-    """The lines of a report. 0: what escapes, a line each; 1: with reasons; 2: all problems too."""
+    """Yield the lines of a report.
+
+    Verbosity 0: one line for each site that is not covered; 1: all sites, with reasons; 2: also
+    all problems.
+    """
     for line in _lines(report, verbosity):
         yield [(escaped(text), style) for text, style in line]
 
@@ -45,19 +49,14 @@ def _lines(report: Report, verbosity: int) -> Iterator[list[Piece]]:
     yield from _problems(report, verbosity)
     if report.silent_sections:
         yield [
-            ("Sections that never produced a log: ", ""),
+            ("Sections without rows: ", ""),
             (", ".join(report.silent_sections), "yellow"),
         ]
     yield [(count_line(report), "bold")]
 
 
-def plain(report: Report, *, verbosity: int = 1) -> Iterator[str]:
-    for line in lines(report, verbosity=verbosity):
-        yield "".join(text for text, _ in line)
-
-
 def count_line(report: Report) -> str:
-    """Sites by status, and what was read."""
+    """Return the number of sites by status, and of the files and lines that were read."""
     number = len(report.findings)
     counts = ", ".join(
         f"{report.count(status)} {status}" for status in (COVERED, CAPTURED, INVISIBLE)
@@ -105,7 +104,7 @@ def _problems(report: Report, verbosity: int) -> Iterable[list[Piece]]:
     if not report.problems:
         return
     number = len(report.problems)
-    yield [(f"{number} file{'' if number == 1 else 's'} not read as they should be:", "yellow")]
+    yield [(f"{number} file{'' if number == 1 else 's'} could not be read completely:", "yellow")]
     shown = report.problems if verbosity > 1 else report.problems[:_MOST_PROBLEMS]
     for problem in shown:
         where = f"{problem.path}:{problem.line}" if problem.line else problem.path

@@ -25,8 +25,8 @@ _RUNS_TASK = {"delay", "apply_async", "send"}
 class Trackers:
     """The calls of a program that record other calls.
 
-    `names` are functions of the project that record, `asking` the functions with sites of their
-    own: these record their own calls.
+    `names` are functions of the project that record. `with_sites` are the functions that contain
+    sites: what these record are their own calls.
     """
 
     def __init__(
@@ -36,14 +36,14 @@ class Trackers:
         graph: CallGraph,
         sections: Sections,
         names: frozenset[str],
-        asking: set[Ref],
+        with_sites: set[Ref],
     ) -> None:
         self._program = program
         self._inference = inference
         self._graph = graph
         self._sections = sections
         self._names = TRACKERS | names
-        self._asking = asking
+        self._with_sites = with_sites
         self._calls: dict[Ref, list[Mention]] = {}
 
     def after(self, site: Site) -> Mention | None:
@@ -112,7 +112,7 @@ class Trackers:
         """Return whether a call is of a helper of the project that records."""
         return any(
             isinstance(value, FUNCTIONS)
-            and value.ref not in self._asking
+            and value.ref not in self._with_sites
             and any(
                 self._records(inner, value.ref) for inner in self._program.scope(value.ref).calls
             )

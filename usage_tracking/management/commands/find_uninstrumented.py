@@ -21,10 +21,10 @@ from usage_tracking.scanner import cli, terminal
 
 class Command(UsageCommand):
     help = (
-        "Lists every AI call site of the project, and which of them escape tracking. "
-        "Exit code 0: none does; 1: some do (--fail-on); 2: it could not run."
+        "List every AI call site of the project and whether it is tracked. "
+        "Exit code 0: all are; 1: some are not (--fail-on); 2: the scan could not run."
     )
-    # It reads code: a site that does not check can be scanned too.
+    # The scan only reads code: it works on a site that fails its checks too.
     requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -33,7 +33,7 @@ class Command(UsageCommand):
         )
         cli.add_arguments(parser)
         parser.add_argument(
-            "--database", help="where to look for sections that never produced a log"
+            "--database", help="database in which to look for sections without rows"
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -66,14 +66,14 @@ class Command(UsageCommand):
             cli.show(report, options, self.stdout.write, verbosity=verbosity, pretty=pretty)
         except cli.UsageError as error:
             raise CommandError(str(error), returncode=CANNOT_RUN) from error
-        if escaping := report.failing(options["fail_on"]):
-            number = len(escaping)
+        if failing := report.failing(options["fail_on"]):
+            number = len(failing)
             raise CommandError(
-                f"{number} AI call site{'' if number == 1 else 's'} to look at.", returncode=1
+                f"{number} AI call site{'' if number == 1 else 's'} to fix.", returncode=1
             )
 
     def _silent_sections(self, using: str, options: dict[str, Any]) -> tuple[str, ...] | None:
-        """Sections of the settings without a log; None if the log cannot be read."""
+        """Return the sections of the settings without rows; None if rows cannot be read."""
         try:
             seen = set(
                 AIUsageLog.objects.using(using)
@@ -84,13 +84,13 @@ class Command(UsageCommand):
         except DatabaseError as error:
             if options["verbosity"] > 0:
                 text = str(error).strip().partition("\n")[0]
-                self.stderr.write(f"Sections were not looked up: {text}", self.style.NOTICE)
+                self.stderr.write(f"Sections without rows are unknown: {text}", self.style.NOTICE)
             return None
         return tuple(code for code in conf.sections() if code not in seen)
 
 
 def _project() -> Iterator[str]:
-    """The directories of the site's own code."""
+    """Yield the directories of the site's own code."""
     base = getattr(settings, "BASE_DIR", None)
     if base:
         yield str(base)
@@ -112,7 +112,7 @@ def _hooked() -> frozenset[str]:
 
 
 def _mapped(sections: Mapping[str, str]) -> Iterator[str]:
-    """Dotted paths of the views whose section AI_USAGE_SECTION_MAP names."""
+    """Yield the dotted paths of the views whose section AI_USAGE_SECTION_MAP names."""
     if not sections or not getattr(settings, "ROOT_URLCONF", None):
         return
     try:
@@ -132,7 +132,7 @@ def _mapped(sections: Mapping[str, str]) -> Iterator[str]:
 
 
 def _views(resolver: URLResolver, namespaces: tuple[str, ...]) -> Iterator[tuple[set[str], str]]:
-    """(its names and namespaces, dotted path) of every view of the site."""
+    """Yield (names and namespaces, dotted path) of every view of the site."""
     for pattern in resolver.url_patterns:
         if isinstance(pattern, URLResolver):
             inner = (*namespaces, pattern.namespace) if pattern.namespace else namespaces
