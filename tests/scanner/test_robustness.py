@@ -210,3 +210,29 @@ def test_no_django_is_imported():
     )
 
     assert ended.returncode == 0, ended.stderr
+
+
+@pytest.mark.process
+def test_values_are_iterated_in_the_same_order_in_every_process():
+    code = (
+        "from usage_tracking.scanner.values import *\n"
+        "ref, origin = ('a/b.py', 3), Origin('x', 'a/b.py', 1)\n"
+        "some = [AIObject('openai.client', ('chat',), origin), HTTPClient('httpx', 'u', ()),\n"
+        "        Library('a.b'), Module('a/b.py'), Text('t'), Class(ref), Function(ref),\n"
+        "        Method(ref), Instance(ref, True), Super(ref)]\n"
+        "some += [Items((frozenset(some),)), Table(((frozenset(some), frozenset(some)),))]\n"
+        "print([hash(value) for value in some])"
+    )
+    printed = {
+        subprocess.run(
+            [sys.executable, "-c", code],
+            cwd=ROOT,
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for seed in ("1", "2")
+    }
+
+    assert len(printed) == 1

@@ -195,7 +195,7 @@ class Calls:
             for value in self._inference.of(base, ref)
             if isinstance(value, Text)
         }
-        return frozenset(HTTPClient(transport, text, ()) for text in texts or {""})
+        return frozenset(HTTPClient(transport, text, ()) for text in sorted(texts or {""}))
 
     # Builtins
 

@@ -1,6 +1,9 @@
 """What an expression may be: the values that inference works with.
 
-All values are frozen and hashable, so that sets of them can be compared and kept.
+All values are frozen and hashable, so that sets of them can be compared and kept. Their hashes are
+the same in every process: the order in which a set is iterated decides which guesses `fixpoint`
+makes in a circle, and the findings of a scan must not depend on `PYTHONHASHSEED`. Sets of values
+are small, so hashes may be coarse.
 """
 
 from __future__ import annotations
@@ -8,11 +11,16 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar, TypeAlias
+from zlib import crc32
 
 from .program import Ref
 
 #: The longest text that a container keeps; longer texts are prompts.
 _LONGEST_IN_CONTAINER = 300
+
+
+def _stable_hash(text: str) -> int:
+    return crc32(text.encode("utf-8", "surrogatepass"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +48,9 @@ class AIObject:
     path: tuple[str, ...]
     origin: Origin
 
+    def __hash__(self) -> int:
+        return self.origin.line ^ len(self.path)
+
 
 @dataclass(frozen=True, slots=True)
 class Class:
@@ -49,6 +60,9 @@ class Class:
 
     ref: Ref
 
+    def __hash__(self) -> int:
+        return self.ref[1]
+
 
 @dataclass(frozen=True, slots=True)
 class Function:
@@ -57,6 +71,9 @@ class Function:
     rank: ClassVar = 2
 
     ref: Ref
+
+    def __hash__(self) -> int:
+        return self.ref[1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +87,9 @@ class HTTPClient:
     base: str
     path: tuple[str, ...]
 
+    def __hash__(self) -> int:
+        return len(self.base)
+
 
 @dataclass(frozen=True, slots=True)
 class Library:
@@ -78,6 +98,9 @@ class Library:
     rank: ClassVar = 4
 
     dotted: str
+
+    def __hash__(self) -> int:
+        return _stable_hash(self.dotted)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +111,9 @@ class Method:
 
     ref: Ref
 
+    def __hash__(self) -> int:
+        return self.ref[1]
+
 
 @dataclass(frozen=True, slots=True)
 class Module:
@@ -96,6 +122,9 @@ class Module:
     rank: ClassVar = 6
 
     file: str
+
+    def __hash__(self) -> int:
+        return _stable_hash(self.file)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +137,9 @@ class Instance:
     #: It may be of a subclass.
     is_open: bool
 
+    def __hash__(self) -> int:
+        return self.ref[1]
+
 
 @dataclass(frozen=True, slots=True)
 class Super:
@@ -117,6 +149,9 @@ class Super:
 
     ref: Ref
 
+    def __hash__(self) -> int:
+        return self.ref[1]
+
 
 @dataclass(frozen=True, slots=True)
 class Text:
@@ -125,6 +160,9 @@ class Text:
     rank: ClassVar = 9
 
     text: str
+
+    def __hash__(self) -> int:
+        return _stable_hash(self.text)
 
 
 @dataclass(frozen=True, slots=True)
