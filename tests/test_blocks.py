@@ -972,6 +972,10 @@ def test_error_at_the_end_of_a_block_does_not_reach_the_site(
     caplog: pytest.LogCaptureFixture,
     way: str,
 ) -> None:
+    class Uses(dict[Any, int]):
+        pass
+
+    monkeypatch.setattr(block_warnings, "_uses", Uses())
     settings.AI_USAGE_RAISE_ERRORS = False
 
     def check(home: Any, *parts: str) -> None:
@@ -991,7 +995,7 @@ def test_error_at_the_end_of_a_block_does_not_reach_the_site(
     check_each(
         check,
         [
-            (blocks.recorder, "catch_up"),
+            (Uses, "get"),
             (pending_users, "await_users"),
             (listener, "_delivers_at_wakeups"),
         ],
