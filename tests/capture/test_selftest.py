@@ -14,6 +14,7 @@ from pytest_django import Settings
 from tests.support.comparison import rows, without_capture
 from usage_tracking import ai_usage, capture
 from usage_tracking.capture import selftest
+from usage_tracking.capture.selftest_sdks import SDKS
 
 pytestmark = [pytest.mark.django_db, pytest.mark.server]
 
@@ -104,7 +105,7 @@ def test_sdk_that_moves_to_another_library_is_noticed(monkeypatch: pytest.Monkey
     assert found["openai", "async"] == (True, "")
 
 
-def test_library_that_fails_is_told_with_its_error(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_trial_reports_the_error_of_a_failing_library(monkeypatch: pytest.MonkeyPatch) -> None:
     def send(self: Any, *args: Any, **options: Any) -> Any:
         raise requests.ConnectionError("no route")
 
@@ -126,3 +127,13 @@ def test_hosts_that_no_table_knows_may_be_left_out(settings: Settings) -> None:
     settings.AI_USAGE_UNKNOWN_HOSTS = False
 
     assert outcomes(selftest.try_transports()) == dict.fromkeys(MODES, (True, ""))
+
+
+def test_every_sdk_and_format_is_listed_once() -> None:
+    packages = [sdk.package for sdk in SDKS]
+    answers = {sdk.answer.path: sdk.answer for sdk in SDKS}
+
+    assert len(packages) == len(set(packages))
+    assert all(answers[sdk.answer.path] is sdk.answer for sdk in SDKS)
+    for path in answers:
+        assert not any(path != other and path.endswith(other) for other in answers)
