@@ -169,18 +169,18 @@ def _encoded(data: bytes, encoding: str) -> bytes:
 
 
 def body(kind: str, encoding: str, pieces: Iterable[bytes], host: str) -> tuple[float, str]:
-    """Return the CPU seconds that capture needs for a body, and why its usage is unknown."""
-    from usage_tracking.capture.exchange import begin, proof
+    """Return the CPU seconds in which capture reads a body, and what it says of its usage."""
+    from usage_tracking.capture.exchange import begin, trial_events
 
     events: list[Any] = []
-    token = proof.set(events)
+    token = trial_events.set(events)
     path = "/v1beta/models/gemini-2.5-flash:streamGenerateContent"
     if "generativelanguage" not in host:
         path = "/v1/chat/completions"
     try:
         exchange = begin("httpx", "POST", host, None, path, b'{"model": "m"}')
     finally:
-        proof.reset(token)
+        trial_events.reset(token)
     if exchange is None:
         raise RuntimeError("no exchange")
     exchange.answered(200, {"content-type": kind, "content-encoding": encoding})

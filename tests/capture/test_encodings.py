@@ -269,7 +269,7 @@ class TestExchange:
     def test_usage_is_unknown_and_the_row_says_why(self, content_type: str, encoding: str) -> None:
         # Running counts come before it: they are no usage of a body that was not read.
         events: list[UsageEvent] = []
-        token = exchange.proof.set(events)
+        token = exchange.trial_events.set(events)
         try:
             call = exchange.begin(
                 "httpx",
@@ -280,7 +280,7 @@ class TestExchange:
                 b"{}",
             )
         finally:
-            exchange.proof.reset(token)
+            exchange.trial_events.reset(token)
         assert call is not None
         call.answered(200, {"content-type": content_type, "content-encoding": encoding})
         lead = b'data: {"candidates": [], "usageMetadata": {"promptTokenCount": 7}}\n\n'

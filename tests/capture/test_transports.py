@@ -48,7 +48,7 @@ from tests.support.comparison import (
     without_capture,
 )
 from usage_tracking import ai_usage, capture
-from usage_tracking.capture.exchange import MAX_BODY
+from usage_tracking.capture.body import MAX_BODY
 
 pytestmark = pytest.mark.django_db
 

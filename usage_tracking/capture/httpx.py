@@ -99,9 +99,10 @@ def _tees(module: ModuleType) -> tuple[type, type]:
 
         def __iter__(self) -> Iterator[bytes]:
             exchange, hiding = self._exchange, self._hiding
+            take = exchange.chunk
             try:
                 for chunk in self._stream:
-                    exchange.chunk(chunk)
+                    take(chunk)
                     if hiding is None:
                         yield chunk
                     elif shown := hiding.feed(chunk):
@@ -132,9 +133,10 @@ def _tees(module: ModuleType) -> tuple[type, type]:
 
         async def __aiter__(self) -> AsyncIterator[bytes]:
             exchange, hiding = self._exchange, self._hiding
+            take = exchange.chunk
             try:
                 async for chunk in self._stream:
-                    exchange.chunk(chunk)
+                    take(chunk)
                     if hiding is None:
                         yield chunk
                     elif shown := hiding.feed(chunk):

@@ -57,12 +57,12 @@ class Question:
 
 
 @contained
-def question(endpoint: Endpoint, authority: str, body: object) -> Question | None:
+def question(endpoint: Endpoint, host: str, port: int | None, body: object) -> Question | None:
     """What to ask in a request to `endpoint` with this body; None if nothing."""
     if (
         conf.stream_usage() != "request"
         or endpoint.format != "openai.chat"
-        or authority in _rejecting
+        or (authority := f"{host}:{port}") in _rejecting
         or not isinstance(body, bytes)
         or b'"stream"' not in body
     ):

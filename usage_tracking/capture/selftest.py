@@ -25,7 +25,7 @@ from typing import Any
 
 from ..events import UsageEvent
 from . import module_of, status
-from .exchange import counts, proof
+from .exchange import is_recorded_trial, trial_events
 from .selftest_sdks import MODEL, OPENAI_CHAT, REQUEST, SDKS, TOKENS, Call
 
 __all__ = ["MODEL", "TIMEOUT", "TOKENS", "Trial", "send", "try_sdks", "try_transports"]
@@ -72,13 +72,13 @@ def send() -> str:
             import_module(module_of(package))  # importing the module hooks it
         if any(found.transport == package and found.hooked for found in status()):
             with _provider() as url:
-                _in_thread(partial(_counting, call, url))
+                _in_thread(partial(_recorded, call, url))
             return package
     return ""
 
 
-def _counting(call: Call, url: str) -> None:
-    counts.set(True)
+def _recorded(call: Call, url: str) -> None:
+    is_recorded_trial.set(True)
     _run(call, url)
 
 
@@ -100,7 +100,7 @@ def _outcome(call: Call, url: str) -> tuple[bool, str]:
     seen: list[UsageEvent] = []
 
     def run() -> None:
-        proof.set(seen)
+        trial_events.set(seen)
         _run(call, url)
 
     failure = ""

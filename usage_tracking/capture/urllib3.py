@@ -64,6 +64,7 @@ def _teeing(kind: Any) -> type:
         ) -> Iterator[bytes]:
             # Once for each event of a stream: spelt out, for every call of ours would be felt.
             exchange = self._ai_usage_exchange
+            take = exchange.chunk
             self._ai_usage_take(b"", decode_content)
             chunks = iter(super().read_chunked(amt, decode_content))
             while True:
@@ -77,7 +78,7 @@ def _teeing(kind: Any) -> type:
                     self._ai_usage_reads = False
                 if chunk is None:
                     break
-                exchange.chunk(chunk)
+                take(chunk)
                 yield chunk
             exchange.end()
 

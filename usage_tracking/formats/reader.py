@@ -87,7 +87,11 @@ class Reader:
 
 
 def count(value: object) -> int | None:
-    """A token count as providers write it: an integer, or a float that is one."""
+    """Return a token count as providers write it, an integer or an integral float; else None."""
+    if value is None:
+        return None
+    if type(value) is int:  # the usual cases first: readers count a dozen members per answer
+        return value if value >= 0 else None
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
     if isinstance(value, float) and not value.is_integer():

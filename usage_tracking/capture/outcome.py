@@ -1,0 +1,125 @@
+"""What one call came to: its usage, its error, and the facts for the metadata of its row."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any, NamedTuple
+
+from ..events import Usage
+from ..formats.reader import text
+from ..redaction import clean_name, clean_text
+from .body import MODEL, Body
+from .endpoints import Endpoint
+
+#: A larger request body is searched for its model, not parsed.
+_SMALL = 16 * 1024
+#: Characters of a name that the provider or the request chose.
+_MAX_NAME = 100
+
+
+class Outcome(NamedTuple):
+    """The result of one finished call."""
+
+    usage: Usage
+    #: The model that answered, else the one requested.
+    model: str
+    requested_model: str
+    #: Cleaned; "" if the answer names none.
+    response_id: str
+    #: "" if the call succeeded.
+    error_message: str
+    facts: dict[str, Any]
+
+
+def outcome(
+    endpoint: Endpoint,
+    requested_model: str,
+    body: Body,
+    *,
+    error: BaseException | None,
+    is_ended: bool,
+) -> Outcome:
+    """Return the outcome of a call from what its answer said.
+
+    Args:
+        endpoint: The endpoint of the call.
+        requested_model: The model that the request named.
+        body: The finished body of the response.
+        error: What the transport raised, if it did.
+        is_ended: Whether the body came to its regular end.
+    """
+    reader = body.answer.reader
+    response_id = clean_name(reader.response_id)
+    usage, facts = _usage(endpoint, body, error=error, is_ended=is_ended)
+    if response_id:
+        facts["response_id"] = clean_text(response_id, _MAX_NAME)
+    if requested_model and reader.model and requested_model != reader.model:
+        facts["requested_model"] = clean_text(requested_model, _MAX_NAME)
+    if reader.service_tier and reader.service_tier not in {"default", "standard"}:
+        facts["service_tier"] = clean_text(reader.service_tier, _MAX_NAME)
+    if endpoint.unknown_host:
+        facts["host"] = clean_text(endpoint.unknown_host, _MAX_NAME)
+    return Outcome(
+        usage,
+        reader.model or requested_model,
+        requested_model,
+        response_id,
+        _message(body, error),
+        facts,
+    )
+
+
+def _message(body: Body, error: BaseException | None) -> str:
+    status, said = body.answer.status, body.answer.reader.error
+    if error is not None:
+        return f"{type(error).__name__}: {error}".removesuffix(": ")
+    if status >= 400:
+        return f"HTTP {status} {said}" if said else f"HTTP {status}"
+    return said
+
+
+def _usage(
+    endpoint: Endpoint, body: Body, *, error: BaseException | None, is_ended: bool
+) -> tuple[Usage, dict[str, Any]]:
+    """Return the usage that counts, and the facts about one that does not."""
+    reader = body.answer.reader
+    found, facts = reader.usage, dict(reader.facts)
+    if found is not None and (reader.complete or (is_ended and reader.final_at_end)):
+        return found, facts
+    if found is not None:
+        # Running counts of a stream that was cut: shown, but never counted.
+        facts["partial"] = {
+            "prompt_tokens": found.prompt_tokens,
+            "completion_tokens": found.completion_tokens,
+        }
+    if error is None and body.answer.status < 400 and not reader.error:
+        facts["unknown"] = _why_unknown(endpoint, body, is_ended=is_ended)
+    return Usage(), facts
+
+
+def _why_unknown(endpoint: Endpoint, body: Body, *, is_ended: bool) -> str:
+    answer = body.answer
+    if answer.problem:
+        return answer.problem
+    if not answer.reader.ended:
+        return "made in the background; its end was not seen yet"
+    if not is_ended:
+        return "stream abandoned" if body.length else "body never read"
+    if answer.is_stream and endpoint.format == "openai.chat":
+        return "no usage in the stream (stream_options.include_usage not sent)"
+    return "no usage in the answer"
+
+
+def requested_model(endpoint: Endpoint, body: bytes | Mapping[str, Any] | None) -> str:
+    """Return the model that a request names in its body, else in its path; "" if it names none."""
+    model: Any = None
+    if isinstance(body, Mapping):
+        model = body.get("model")
+    elif body and len(body) <= _SMALL:
+        with suppress(ValueError, AttributeError, RecursionError):
+            model = json.loads(body).get("model")
+    elif body and (match := MODEL.search(body[-4096:]) or MODEL.search(body[:4096])):
+        model = match[1].decode("utf-8", "replace")
+    return text(model) or endpoint.model
