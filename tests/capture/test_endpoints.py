@@ -8,7 +8,7 @@ from django.test import override_settings
 
 from tests.support.cases import check_each
 from usage_tracking.capture import endpoints
-from usage_tracking.capture.endpoints import Endpoint, provider_of, recognise
+from usage_tracking.capture.endpoints import Target, provider_of, recognise
 from usage_tracking.formats import READERS
 
 ARN = "arn%3Aaws%3Abedrock%3Aeu-west-1%3A123456789012%3A"
@@ -21,7 +21,7 @@ def test_call_is_recognised() -> None:
     def check(host: str, path: str, endpoint: tuple[str, ...]) -> None:
         wire_format, operation, provider, model = (*endpoint, "")[:4]
 
-        assert recognise("POST", host, None, path) == Endpoint(
+        assert recognise("POST", host, None, path) == Target(
             wire_format, operation, provider, model, ""
         )
 
@@ -242,7 +242,7 @@ class TestOwnPaths:
             with override_settings(AI_USAGE_PATHS={ending: "openai.chat"}):
                 endpoint = recognise("POST", "gw.example.com", None, "/v7/llm/ask")
 
-            assert endpoint == Endpoint("openai.chat", "chat", "unknown", "", "gw.example.com")
+            assert endpoint == Target("openai.chat", "chat", "unknown", "", "gw.example.com")
             assert recognise("POST", "gw.example.com", None, "/v7/llm/ask") is None
 
         check_each(check, ["/llm/ask", "llm/ask", "/llm/ask/"])

@@ -15,7 +15,7 @@ from ..formats import READERS
 from ..formats.reader import Reader, error_text
 from ..formats.streams import JSONArray, Splitter, is_binary, splitter_for
 from .encodings import Decode, UndecodableError, decoder
-from .endpoints import Endpoint
+from .endpoints import Target
 
 #: Bytes of a body that are kept. Of a larger one only the tail is kept, where providers put the
 #: usage.
@@ -36,7 +36,7 @@ class Body:
         *("answer", "is_undecodable", "length"),
     )
 
-    def __init__(self, endpoint: Endpoint) -> None:
+    def __init__(self, endpoint: Target) -> None:
         self.answer = Answer(endpoint)
         #: Bytes seen so far.
         self.length = 0
@@ -122,7 +122,7 @@ class Answer:
         *("is_done", "problem", "reader", "status"),
     )
 
-    def __init__(self, endpoint: Endpoint) -> None:
+    def __init__(self, endpoint: Target) -> None:
         self.reader: Reader = READERS[endpoint.format]()
         #: The HTTP status, 0 before the head of the response has come.
         self.status = 0

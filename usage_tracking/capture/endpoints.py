@@ -13,9 +13,11 @@ from .. import conf
 from ..events import UNKNOWN
 from ..formats import READERS
 from ..formats.bedrock_converse import model_name
+from ..providers import provider_of as known_provider
+from ..providers import runs_site_services
 
 
-class Endpoint(NamedTuple):
+class Target(NamedTuple):
     format: str
     operation: str
     provider: str
@@ -92,77 +94,10 @@ _MODEL = re.compile(
     r"|/deployments/(?P<azure>[^/]+)/(?:chat/|images/|audio/)?[a-z]+/?$"
 )
 
-# Host → provider, in the names that genai-prices uses.
-_HOSTS = {
-    "api.openai.com": "openai",
-    "eu.api.openai.com": "openai",
-    "us.api.openai.com": "openai",
-    "api.anthropic.com": "anthropic",
-    "generativelanguage.googleapis.com": "google",
-    "aiplatform.googleapis.com": "google",
-    "api.mistral.ai": "mistral",
-    "codestral.mistral.ai": "mistral",
-    "api.groq.com": "groq",
-    "openrouter.ai": "openrouter",
-    "api.openrouter.ai": "openrouter",
-    "api.deepseek.com": "deepseek",
-    "api.x.ai": "x-ai",
-    "api.perplexity.ai": "perplexity",
-    "api.together.xyz": "together",
-    "api.together.ai": "together",
-    "api.fireworks.ai": "fireworks",
-    "api.cerebras.ai": "cerebras",
-    "api.cohere.com": "cohere",
-    "api.cohere.ai": "cohere",
-    "api.moonshot.ai": "moonshotai",
-    "api.moonshot.cn": "moonshotai",
-    "api.voyageai.com": "voyageai",
-    "api.jina.ai": "jina",
-    "api.writer.com": "writer",
-    "api.replicate.com": "replicate",
-    "api.novita.ai": "novita",
-    "router.huggingface.co": "huggingface",
-    "api.arcee.ai": "arcee",
-    "api.avian.io": "avian",
-    "inference.baseten.co": "baseten",
-    "api.cloudflare.com": "cloudflare",
-    "api.doubleword.ai": "doubleword",
-    "api.githubcopilot.com": "github-copilot",
-    "api.meta.ai": "meta",
-    "api.minimax.com": "minimax",
-    "api.minimax.io": "minimax",
-    "api.minimaxi.com": "minimax",
-    "api.quicksilverpro.io": "quicksilverpro",
-    "api.typesafe.ai": "typesafe",
-    "api.z.ai": "zai",
-    "open.bigmodel.cn": "zhipuai",
-    "oai.endpoints.kepler.ai.cloud.ovh.net": "ovhcloud",
-}
-_HOST_ENDINGS = {
-    "-aiplatform.googleapis.com": "google",
-    ".rep.googleapis.com": "google",
-    ".openai.azure.com": "azure",
-    ".services.ai.azure.com": "azure",
-    ".cognitiveservices.azure.com": "azure",
-    ".azure-api.net": "azure",
-    ".api.openai.com": "openai",
-    ".ml.cloud.ibm.com": "watsonx",
-    ".cloud.databricks.com": "databricks",
-    ".gcp.databricks.com": "databricks",
-    ".azuredatabricks.net": "databricks",
-    ".modal.run": "modal",
-    ".modal.direct": "modal",
-}
-#: Under these names everybody may have services, not the provider alone.
-_ANYBODYS = (".azure-api.net", ".modal.run", ".modal.direct")
-# https://docs.aws.amazon.com/general/latest/gr/bedrock.html
-_BEDROCK = re.compile(
-    r"(?:^|\.)bedrock-runtime(?:-fips)?\.[a-z0-9-]+\.(?:vpce\.)?amazonaws\.com(?:\.cn)?$"
-)
 _OLLAMA_PORT, _OLLAMA_PATHS = 11434, ("/api/chat", "/api/generate", "/api/embed", "/api/embeddings")
 
 
-def recognise(method: str, host: str, port: int | None, path: str) -> Endpoint | None:
+def recognise(method: str, host: str, port: int | None, path: str) -> Target | None:
     """The AI endpoint that a request goes to, None if it goes to none.
 
     `path` is the raw path, percent-encoded, without the query.
@@ -186,10 +121,10 @@ def recognise(method: str, host: str, port: int | None, path: str) -> Endpoint |
         return None
     provider = provider_of(host, port, path)
     unknown_host = ""
-    if provider is None or host.endswith(_ANYBODYS):
+    if provider is None or runs_site_services(host):
         unknown_host = f"{host}:{port}" if port else host
     provider = provider or UNKNOWN
-    return Endpoint(wire_format, operation, provider, model, unknown_host, match is None)
+    return Target(wire_format, operation, provider, model, unknown_host, match is None)
 
 
 #: Words that mean something only after the name of a model.
@@ -255,13 +190,9 @@ def provider_of(host: str, port: int | None, path: str) -> str | None:
             matching.append((len(prefix), ":" in authority, provider))
     if matching:
         return max(matching)[-1]
-    if host in _HOSTS:
-        return _HOSTS[host]
-    if _BEDROCK.search(host):
-        return "aws"
     if port == _OLLAMA_PORT and path.rstrip("/").endswith(_OLLAMA_PATHS):
         return "ollama"
-    return next((name for end, name in _HOST_ENDINGS.items() if host.endswith(end)), None)
+    return known_provider(host)
 
 
 def _forget(**_: object) -> None:

@@ -21,7 +21,7 @@ from ..errors import contained
 from ..events import UNKNOWN, UsageEvent, named_uuid7, utc_now, uuid7
 from ..system.test_runs import running_test
 from .body import Body
-from .endpoints import Endpoint, recognise
+from .endpoints import Target, recognise
 from .include_usage import Hiding, Question, question
 from .outcome import Outcome, outcome, requested_model
 
@@ -95,7 +95,7 @@ class Exchange:
     # Bound to the body's method: another call for each piece of a stream would be felt.
     chunk: Callable[[bytes], None]
 
-    def __init__(self, endpoint: Endpoint, body: bytes | Mapping[str, Any] | None) -> None:
+    def __init__(self, endpoint: Target, body: bytes | Mapping[str, Any] | None) -> None:
         # The only reading of the wall clock; durations come from the monotonic one.
         self._created_at = utc_now()
         self._started = time.perf_counter()

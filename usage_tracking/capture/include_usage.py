@@ -14,7 +14,7 @@ from typing import Any
 from .. import conf
 from ..errors import contain, contained
 from .encodings import Decode
-from .endpoints import Endpoint
+from .endpoints import Target
 
 #: What servers answer to a field that they do not know.
 REJECTIONS = frozenset({400, 422})
@@ -57,7 +57,7 @@ class Question:
 
 
 @contained
-def question(endpoint: Endpoint, host: str, port: int | None, body: object) -> Question | None:
+def question(endpoint: Target, host: str, port: int | None, body: object) -> Question | None:
     """What to ask in a request to `endpoint` with this body; None if nothing."""
     if (
         conf.stream_usage() != "request"

@@ -11,7 +11,7 @@ from ..events import Usage
 from ..formats.reader import text
 from ..redaction import clean_name, clean_text
 from .body import MODEL, Body
-from .endpoints import Endpoint
+from .endpoints import Target
 
 #: A larger request body is searched for its model, not parsed.
 _SMALL = 16 * 1024
@@ -34,7 +34,7 @@ class Outcome(NamedTuple):
 
 
 def outcome(
-    endpoint: Endpoint,
+    endpoint: Target,
     requested_model: str,
     body: Body,
     *,
@@ -81,7 +81,7 @@ def _message(body: Body, error: BaseException | None) -> str:
 
 
 def _usage(
-    endpoint: Endpoint, body: Body, *, error: BaseException | None, is_ended: bool
+    endpoint: Target, body: Body, *, error: BaseException | None, is_ended: bool
 ) -> tuple[Usage, dict[str, Any]]:
     """Return the usage that counts, and the facts about one that does not."""
     reader = body.answer.reader
@@ -99,7 +99,7 @@ def _usage(
     return Usage(), facts
 
 
-def _why_unknown(endpoint: Endpoint, body: Body, *, is_ended: bool) -> str:
+def _why_unknown(endpoint: Target, body: Body, *, is_ended: bool) -> str:
     answer = body.answer
     if answer.problem:
         return answer.problem
@@ -112,7 +112,7 @@ def _why_unknown(endpoint: Endpoint, body: Body, *, is_ended: bool) -> str:
     return "no usage in the answer"
 
 
-def requested_model(endpoint: Endpoint, body: bytes | Mapping[str, Any] | None) -> str:
+def requested_model(endpoint: Target, body: bytes | Mapping[str, Any] | None) -> str:
     """Return the model that a request names in its body, else in its path; "" if it names none."""
     model: Any = None
     if isinstance(body, Mapping):

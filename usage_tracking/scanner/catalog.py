@@ -11,6 +11,8 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
+from .. import providers
+
 PROVIDERS = Path(__file__).parent / "providers"
 
 #: Transports whose calls usage_tracking records; a test compares them with `capture.TRANSPORTS`.
@@ -250,8 +252,8 @@ def load(extra: tuple[str, ...] = ()) -> Catalog:
             files.append(path)
         else:
             raise CatalogError(f"{name} is neither a file nor a directory")
-    digest = hashlib.sha256()
-    catalog = Catalog("")
+    digest = hashlib.sha256(providers.PATH.read_bytes())
+    catalog = Catalog("", hosts=dict(providers.HOSTS))
     for path in files:
         try:
             data = path.read_bytes()

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from ..providers import has_other_apis
 from .catalog import Catalog
 
 _URL = re.compile(r"^(?:(?:https?|wss?)://)?(?P<host>[^/?#]*)(?P<path>[^?#]*)", re.IGNORECASE)
@@ -45,7 +46,8 @@ def recognise(url: str, catalog: Catalog) -> ModelURL | None:
     if parts is None:
         return None
     host, path = parts
-    provider = _provider_of(host, catalog) if host else None
+    name = _name(host)
+    provider = _provider_of(name, catalog) if name else None
     if path.endswith(catalog.not_path_ends) or any(
         part in path + "/" for part in catalog.not_path_parts
     ):
@@ -56,8 +58,10 @@ def recognise(url: str, catalog: Catalog) -> ModelURL | None:
         kind := _kind(path, catalog.ollama_paths)
     ):
         return ModelURL(kind, "ollama", is_certain="11434" in url, url=url)
-    if provider is not None:
+    if provider is not None and not has_other_apis(name):
         return _of_provider(url, path, provider, catalog)
+    if provider is not None and "/ai/run/" in path:
+        return ModelURL("prediction", provider, is_certain=True, url=url)
     return _of_setting(url, path, catalog)
 
 
@@ -72,12 +76,16 @@ def _split(url: str) -> tuple[str, str] | None:
     return "", re.sub(r"/{2,}", "/", "/" + url.partition("?")[0].strip("/")).lower()
 
 
-def _provider_of(host: str, catalog: Catalog) -> str | None:
-    if "{" not in host:
-        return catalog.provider_of(host.rpartition("@")[2].partition(":")[0].lower())
-    return catalog.provider_of(host.lower()) or catalog.provider_of(
-        _UNKNOWN_PART.sub("x", host).lower()
-    )
+def _name(host: str) -> str:
+    """Return a host without user and port, in lower case; with unknown parts as it is."""
+    return (host if "{" in host else host.rpartition("@")[2].partition(":")[0]).lower()
+
+
+def _provider_of(name: str, catalog: Catalog) -> str | None:
+    provider = catalog.provider_of(name)
+    if provider is None and "{" in name:
+        provider = catalog.provider_of(_UNKNOWN_PART.sub("x", name))
+    return provider
 
 
 def _kind(path: str, kinds: Mapping[str, str]) -> str:

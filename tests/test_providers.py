@@ -1,0 +1,173 @@
+"""One table of providers: capture, scanner and pricing agree on every host and every path."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from genai_prices import data as genai_prices
+
+from tests.support.cases import check_each
+from usage_tracking import providers
+from usage_tracking.capture import endpoints
+from usage_tracking.pricing import table
+from usage_tracking.scanner import catalog
+from usage_tracking.scanner.raw_http import recognise
+
+#: Entries of genai-prices without a provider of ours.
+NOT_OURS = {
+    "cursor": "its API manages agents and answers no prompt",
+    "openai-decisions": "prices of another billing for the host of openai",
+    **dict.fromkeys(
+        (p["id"] for p in table.load().providers if p["id"].startswith("huggingface_")),
+        "a provider behind the router of huggingface, which only its path names",
+    ),
+}
+#: The scanner finds such a call, which costs money, and no reader is there for its answer.
+SCANNED_ONLY = {
+    "/chat_completions": "a misspelling, or a route of the site that passes the call on",
+    "/chat_completion": "a misspelling, or a route of the site that passes the call on",
+    "/chat/completion": "a misspelling, or a route of the site that passes the call on",
+    ":generatetext": "PaLM, which Google has switched off",
+    ":generatemessage": "PaLM, which Google has switched off",
+    ":embedtext": "PaLM, which Google has switched off",
+    "/v1/moderations": "free of charge, and the answer has no usage",
+    "/moderations": "free of charge, and the answer has no usage",
+    "/messages": "captured as /v1/messages; a base URL may hold the version",
+    "/embed": "captured as /v1/embed and /v2/embed; a base URL may hold the version",
+    "/chat": "captured as /v1/chat and /v2/chat; a base URL may hold the version",
+    "/generate": "captured as /v1/generate; a base URL may hold the version",
+    "/runs": "a run of an assistant, whose usage comes later",
+    "/batches": "a batch, whose usage comes later",
+}
+#: Operation of capture → kinds of the scanner.
+KINDS = {
+    "": {"chat", "prediction"},  # the model decides
+    "chat": {"chat"},
+    "generate_content": {"chat", "prediction"},
+    "text_completion": {"completion"},
+    "embeddings": {"embeddings"},
+    "image_generation": {"image"},
+    "transcription": {"transcription"},
+    "speech": {"speech"},
+    "rerank": {"rerank"},
+}
+
+
+def example(host: str) -> str:
+    return host.replace("*", "x1")
+
+
+def captured(path: str, host: str = "api.openai.com") -> endpoints.Target | None:
+    return endpoints.recognise("POST", host, None, path)
+
+
+def path_of(ending: str) -> str:
+    """A path that ends so and names a model where that has to be."""
+    if ending.startswith(":"):
+        return f"/v1beta/models/m{ending}"
+    return f"/model/m{ending}" if ending in endpoints._NEED_MODEL else f"/x{ending}"
+
+
+def test_every_host_has_one_provider_for_capture_and_scanner() -> None:
+    def check(host: str, provider: str) -> None:
+        assert endpoints.provider_of(example(host), None, "/") == provider
+        assert catalog.load().provider_of(example(host)) == provider
+        assert catalog.load().hosts[host] == provider
+
+    check_each(check, providers.HOSTS.items())
+    assert catalog.load().hosts == providers.HOSTS
+
+
+def test_no_host_is_there_twice() -> None:
+    hosts = [host for entry in providers._TABLE.values() for host in entry["hosts"]]
+
+    assert sorted(hosts) == sorted(set(hosts))
+    for host in hosts:
+        provider = providers.HOSTS[host]
+        shadowed = [p for p in hosts if p != host and providers._is_any(example(host), (p,))]
+        assert {providers.HOSTS[pattern] for pattern in shadowed} <= {provider}
+
+
+def test_entries_have_no_other_keys_and_caveats_only_about_their_hosts() -> None:
+    for entry in providers._TABLE.values():
+        assert entry.keys() <= {"hosts", "site_hosts", "mixed_hosts"}
+        assert {*entry.get("site_hosts", ()), *entry.get("mixed_hosts", ())} <= {*entry["hosts"]}
+
+
+def test_every_provider_is_priced_by_its_own_name_or_not_at_all() -> None:
+    def check(provider: str) -> None:
+        found = table._provider_named(provider)
+
+        assert found is None or found["id"] == provider
+
+    check_each(check, [(provider,) for provider in providers._TABLE])
+    priced = {entry["id"] for entry in table.load().providers}
+    assert priced - providers._TABLE.keys() == NOT_OURS.keys()
+
+
+def test_host_that_genai_prices_knows_has_its_name() -> None:
+    def check(host: str, provider: str) -> None:
+        url = f"https://{example(host)}/client/v4/accounts/x/ai/serving-endpoints/"
+        found = {
+            each.id
+            for each in genai_prices.providers
+            if re.match(each.api_pattern, url) and each.id not in NOT_OURS
+        }
+
+        assert found <= {provider}
+
+    check_each(check, providers.HOSTS.items())
+
+
+def test_every_path_of_capture_is_known_to_the_scanner() -> None:
+    def check(ending: str, operation: str) -> None:
+        host = "localhost:11434" if ending.startswith("/api/") else "api.openai.com"
+        found = recognise(f"https://{host}{path_of(ending)}", catalog.load())
+        kind = found.kind if found else ""
+
+        assert kind in KINDS[operation]
+
+    check_each(check, [(end, operation) for end, (_, operation) in endpoints._PATHS.items()])
+
+
+def test_every_path_of_the_scanner_is_captured() -> None:
+    known: Any = catalog.load()
+    paths = [*known.paths, *known.host_paths, *known.ollama_paths]
+    names = {name.lower(): name for name in endpoints._PATHS}
+
+    missing = {path for path in paths if captured(path_of(names.get(path, path))) is None}
+
+    assert missing == SCANNED_ONLY.keys()
+
+
+def test_host_with_other_apis_counts_with_the_path_of_a_model_only() -> None:
+    def check(host: str) -> None:
+        def found(path: str) -> Any:
+            return recognise(f"https://{example(host)}{path}", catalog.load())
+
+        assert found("/api/2.1/jobs/runs") is None
+        assert found("/client/v4/zones") is None
+        assert found("/v1/chat/completions").provider == providers.provider_of(example(host))
+
+    check_each(check, [(host,) for host in providers.MIXED_HOSTS])
+
+
+def test_host_of_the_site_s_own_services_needs_the_right_answer() -> None:
+    def check(host: str, provider: str) -> None:
+        target = captured("/v1/chat/completions", example(host))
+
+        assert target is not None
+        assert target.provider == provider
+        assert bool(target.unknown_host) == (host in providers.SITE_HOSTS)
+
+    check_each(check, providers.HOSTS.items())
+
+
+def test_digest_of_the_catalog_depends_on_the_table(monkeypatch: Any, tmp_path: Any) -> None:
+    before = catalog.load().digest
+    changed = tmp_path / "providers.json"
+    changed.write_bytes(providers.PATH.read_bytes() + b"\n")
+    monkeypatch.setattr(providers, "PATH", changed)
+
+    assert catalog.load.__wrapped__().digest != before

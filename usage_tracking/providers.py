@@ -1,0 +1,64 @@
+"""The AI providers and their hosts: the one table that capture, scanner and pricing share.
+
+`providers.json` maps each provider to its `hosts`. Providers are called as in genai-prices, where
+that knows them (https://github.com/pydantic/genai-prices), because the price of a call is looked up
+by this name. In a host, `*` stands for any characters.
+
+- `site_hosts` are those of the hosts where sites run services of their own. There capture records a
+  call only if its answer has the right shape, as on an unknown host.
+- `mixed_hosts` are those of the hosts that serve other APIs too. There the scanner reports a call
+  only if its path is one of a model.
+
+The hosts of Bedrock: https://docs.aws.amazon.com/general/latest/gr/bedrock.html
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+# JSON, because every site reads it when it starts and has `json` loaded already.
+PATH = Path(__file__).with_name("providers.json")
+
+_TABLE: dict[str, dict[str, list[str]]] = json.loads(PATH.read_bytes())
+
+
+def _hosts(key: str) -> Iterator[tuple[str, str]]:
+    for provider, entry in _TABLE.items():
+        for host in entry.get(key, ()):
+            yield host, provider
+
+
+#: Host or pattern → provider.
+HOSTS = dict(_hosts("hosts"))
+#: Hosts and patterns where sites run services of their own.
+SITE_HOSTS = tuple(host for host, _ in _hosts("site_hosts"))
+#: Hosts and patterns that serve other APIs too.
+MIXED_HOSTS = tuple(host for host, _ in _hosts("mixed_hosts"))
+
+_PATTERNS = {host: provider for host, provider in HOSTS.items() if "*" in host}
+
+
+def provider_of(host: str) -> str | None:
+    """Return the provider behind a host name in lower case, None if the table has none."""
+    if host in HOSTS and "*" not in host:
+        return HOSTS[host]
+    return next(
+        (provider for pattern, provider in _PATTERNS.items() if fnmatchcase(host, pattern)), None
+    )
+
+
+def runs_site_services(host: str) -> bool:
+    """Return whether sites run services of their own under a known host."""
+    return _is_any(host, SITE_HOSTS)
+
+
+def has_other_apis(host: str) -> bool:
+    """Return whether a known host serves other APIs than those of models."""
+    return _is_any(host, MIXED_HOSTS)
+
+
+def _is_any(host: str, patterns: tuple[str, ...]) -> bool:
+    return any(fnmatchcase(host, pattern) for pattern in patterns)
