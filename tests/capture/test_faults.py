@@ -97,14 +97,14 @@ SHELLS = {
     },
     "capture/requests.py": {"_Shown.stream", "_Shown.read"},
     "capture/httpx.py": {
-        "_tees.<locals>.Tee.__init__",
-        "_tees.<locals>.Tee.__iter__",
-        "_tees.<locals>.Tee.close",
-        "_tees.<locals>.Tee.__del__",
-        "_tees.<locals>.AsyncTee.__init__",
-        "_tees.<locals>.AsyncTee.__aiter__",
-        "_tees.<locals>.AsyncTee.aclose",
-        "_tees.<locals>.AsyncTee.__del__",
+        "_tee_class.<locals>.Tee.__init__",
+        "_tee_class.<locals>.Tee.__iter__",
+        "_tee_class.<locals>.Tee.close",
+        "_tee_class.<locals>.Tee.__del__",
+        "_async_tee_class.<locals>.AsyncTee.__init__",
+        "_async_tee_class.<locals>.AsyncTee.__aiter__",
+        "_async_tee_class.<locals>.AsyncTee.aclose",
+        "_async_tee_class.<locals>.AsyncTee.__del__",
     },
     "capture/urllib3.py": {
         *(

@@ -1370,7 +1370,7 @@ class TestInstall:
         status = {entry.transport: entry for entry in capture.status()}
 
         assert not status["requests"].hooked
-        assert status["requests"].reason == "this version has another shape"
+        assert status["requests"].reason == "unsupported version: expected methods are missing"
 
     def test_status_says_that_a_library_is_not_installed(
         self, monkeypatch: pytest.MonkeyPatch

@@ -470,7 +470,7 @@ class TestBrokenSite:
                 (
                     "transport_not_captured",
                     "requests 99.0 (sync) is not captured: no hook saw it: "
-                    "this version has another shape",
+                    "unsupported version: expected methods are missing",
                     'pip install "requests<99.0"',
                 )
             ]

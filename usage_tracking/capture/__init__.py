@@ -1,6 +1,6 @@
-"""Captures AI calls on the wire: hooks on the HTTP libraries that every SDK ends in.
+"""Capture AI calls on the wire, with hooks on the HTTP libraries that all SDKs use.
 
-A library is hooked when the site imports it, never imported for it.
+A library is hooked when the site imports it; it is never imported in order to hook it.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ import wrapt
 
 from ..errors import contained
 
-#: Transport → the module of ours that hooks it. Each has `hook`, `unhook` and `is_hooked`, and is
-#: imported with the library, so that a site's start does not wait for readers it may not need.
+#: Transport → the module here that hooks it, with `hook`, `unhook` and `is_hooked`. It is imported
+#: with the library, so that the start of a site does not wait for readers it may not need.
 TRANSPORTS = {
     "httpx": "httpx",
     "httpx2": "httpx",
@@ -26,7 +26,7 @@ TRANSPORTS = {
     "aiohttp": "aiohttp",
     "botocore": "botocore",
 }
-#: The module whose import hooks a transport, where that is not its package.
+#: Transport → the module whose import hooks it, where that is not its package.
 _MODULES = {"botocore": "botocore.httpsession"}
 
 _wanted: set[str] = set()
@@ -35,7 +35,7 @@ _registered: set[str] = set()
 
 @dataclass(frozen=True, slots=True)
 class TransportStatus:
-    """Whether the calls of one HTTP library are captured, and why not."""
+    """Whether the calls of one HTTP library are captured, and if not, why."""
 
     transport: str
     #: The installed version, "" if it is not installed.
@@ -45,9 +45,10 @@ class TransportStatus:
 
 
 def install(wanted: bool | Sequence[str]) -> None:  # noqa: FBT001 -- the setting AI_USAGE_CAPTURE
-    """Hooks the transports now or when they are imported. A second call does nothing more.
+    """Hook the transports, now or when they are imported. A second call does nothing more.
 
-    `wanted` is True for all, False for none, or a list of names out of `TRANSPORTS`.
+    Args:
+        wanted: True for all, False for none, or a list of names in `TRANSPORTS`.
     """
     for name in TRANSPORTS:
         if wanted is True or (wanted is not False and name in wanted):
@@ -60,7 +61,7 @@ def install(wanted: bool | Sequence[str]) -> None:  # noqa: FBT001 -- the settin
 
 
 def uninstall() -> None:
-    """Takes every hook away again."""
+    """Remove every hook."""
     for name in TRANSPORTS:
         _wanted.discard(name)
         if module := _imported(name):
@@ -68,12 +69,12 @@ def uninstall() -> None:
 
 
 def status() -> list[TransportStatus]:
-    """The state of every transport in this process."""
+    """Return the state of every transport in this process."""
     return [_status(name) for name in TRANSPORTS]
 
 
 def module_of(name: str) -> str:
-    """The module whose import hooks a transport."""
+    """Return the name of the module whose import hooks a transport."""
     return _MODULES.get(name, name)
 
 
@@ -92,7 +93,10 @@ def _hook(name: str, module: ModuleType) -> None:
 
 
 def _status(name: str) -> TransportStatus:
-    from importlib.metadata import PackageNotFoundError, version  # 5 ms that no start needs
+    from importlib.metadata import (
+        PackageNotFoundError,
+        version,
+    )  # takes 5 ms, which the start of a site does not need
 
     try:
         installed = version(name)
@@ -105,4 +109,6 @@ def _status(name: str) -> TransportStatus:
         return TransportStatus(name, installed, hooked=False, reason="hooked when it is imported")
     if _hooks(name).is_hooked(module):
         return TransportStatus(name, installed, hooked=True, reason="")
-    return TransportStatus(name, installed, hooked=False, reason="this version has another shape")
+    return TransportStatus(
+        name, installed, hooked=False, reason="unsupported version: expected methods are missing"
+    )

@@ -1,7 +1,7 @@
-"""aiohttp, and with it aiobotocore and google-genai's async client.
+"""aiohttp, which aiobotocore and google-genai's async client use.
 
-`ClientSession._request` is what all of its methods end in, below the retries of the SDKs and above
-redirects. The body is read off `ClientResponse.content`, by whichever of its methods.
+All methods of a session end in `ClientSession._request`, below the retries of SDKs and above
+redirects. The body is read from `ClientResponse.content`, through any of its methods.
 https://docs.aiohttp.org/en/stable/client_reference.html · https://docs.aiohttp.org/en/stable/streams.html
 """
 
@@ -22,19 +22,22 @@ from .sending import awrap
 _ENDS = ("close", "release")
 
 
-def hook(module: ModuleType, transport: str) -> None:
+def hook(module: ModuleType, _transport: str) -> None:
+    """Hook aiohttp."""
     patch(module.ClientSession, "_request", lambda original: awrap(original, _begin, _listen))
     for name in _ENDS:
         patch(module.ClientResponse, name, _ending)
 
 
 def unhook(module: ModuleType) -> None:
+    """Remove the hooks."""
     unpatch(module.ClientSession, "_request")
     for name in _ENDS:
         unpatch(module.ClientResponse, name)
 
 
 def is_hooked(module: ModuleType) -> bool:
+    """Return whether every hook is in place."""
     return is_patched(module.ClientSession, "_request") and all(
         is_patched(module.ClientResponse, name) for name in _ENDS
     )
@@ -66,7 +69,7 @@ def _begin(
 @contained
 def _listen(exchange: Exchange, response: Any) -> None:
     exchange.answered(response.status, response.headers)
-    if response._body is not None:  # a hook of the site's has read it
+    if response._body is not None:  # a hook of the site has read it
         exchange.whole(response._body)
     else:
         response.content = _Content(response.content, exchange)
@@ -92,13 +95,13 @@ def _end(response: Any) -> None:
 class _Content(wrapt.ObjectProxy):  # type: ignore[type-arg]
     """The stream of a response; passes on what is read from it.
 
-    A reading that is cancelled may be taken up again: only the end of the response ends the call.
+    A cancelled read may be resumed: only the end of the response ends the call.
     """
 
     def __init__(self, content: Any, exchange: Exchange) -> None:
         super().__init__(content)
         self._self_exchange = exchange
-        #: Bytes that the reader has put back, and will read a second time.
+        #: Bytes that the reader has put back and will read again.
         self._self_unread = 0
 
     def __del__(self) -> None:
@@ -135,7 +138,7 @@ class _Content(wrapt.ObjectProxy):  # type: ignore[type-arg]
         self.__wrapped__.unread_data(data)
         self._self_unread += len(data)
 
-    # The library's own, bound to this object: it iterates by the methods above.
+    # The library's own methods, bound to this object: they iterate through the methods above.
 
     def __aiter__(self) -> Any:
         return type(self.__wrapped__).__aiter__(self)
@@ -157,7 +160,7 @@ class _Content(wrapt.ObjectProxy):  # type: ignore[type-arg]
         except BaseException as error:
             self._self_exchange.end(error)
             raise
-        # Once for each line of a stream: the commonest case is spelt out.
+        # Runs once for each line of a stream: the most frequent case is inlined.
         if type(data) is bytes and data and not (self._self_unread or self.__wrapped__.at_eof()):
             self._self_exchange.chunk(data)
         else:

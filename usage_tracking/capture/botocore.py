@@ -1,7 +1,7 @@
-"""botocore, and with it boto3.
+"""botocore, which boto3 uses.
 
-`URLLib3Session.send` is below signing and the retries: one record per attempt. JSON, event stream
-and streaming body all draw on the `raw` of its response.
+`URLLib3Session.send` is below signing and retries: one call per attempt. JSON, event streams and
+streaming bodies are all read from the `raw` of its response.
 https://github.com/boto/botocore/blob/develop/botocore/httpsession.py
 """
 
@@ -18,20 +18,23 @@ from .sending import wrap
 from .urllib3 import tee
 
 
-def hook(module: ModuleType, transport: str) -> None:
+def hook(module: ModuleType, _transport: str) -> None:
+    """Hook botocore."""
     patch(module.URLLib3Session, "send", lambda original: wrap(original, _begin, _listen))
 
 
 def unhook(module: ModuleType) -> None:
+    """Remove the hooks."""
     unpatch(module.URLLib3Session, "send")
 
 
 def is_hooked(module: ModuleType) -> bool:
+    """Return whether every hook is in place."""
     return is_patched(module.URLLib3Session, "send")
 
 
 @contained
-def _begin(session: Any, request: Any) -> Exchange | None:
+def _begin(_session: Any, request: Any) -> Exchange | None:
     url = urlsplit(request.url)
     body = request.body
     if isinstance(body, str):
@@ -54,6 +57,6 @@ def _listen(exchange: Exchange, response: Any) -> None:
     exchange.answered(response.status_code, response.headers)
     if response._content is None:
         tee(response.raw, exchange)
-    else:  # read already, and as it came: botocore decodes nothing
+    else:  # read already, as it came from the network: botocore decodes nothing
         exchange.chunk(response._content)
         exchange.end()

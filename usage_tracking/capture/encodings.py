@@ -1,7 +1,7 @@
-"""Undoes the content-encoding of a body, piece by piece.
+"""Decode the content-encoding of a body, piece by piece.
 
-Not with the libraries' own decoders: they are private, and each library's differ. br and zstd need
-a package that is not in the standard library; a client that asks for them has one of these.
+The HTTP libraries' own decoders are private and differ, so they are not used. br and zstd need a
+package that is not in the standard library; a client that asks for them has one installed.
 https://www.iana.org/assignments/http-parameters/http-parameters.xhtml#content-coding
 """
 
@@ -17,24 +17,24 @@ from typing import Any
 
 from ..system.interruptions import by_signal
 
-#: Takes a piece of the body, gives it decoded in pieces of bounded size.
+#: Takes a piece of the body and yields it decoded, in pieces of bounded size.
 Decode = Callable[[bytes], Iterator[bytes]]
 
-#: Bytes of the body that a decoder is given at a time.
+#: Bytes of the body that a decoder gets at a time.
 STEP = 16 * 1024
-#: Bytes that are taken from a decoder at a time; each can stop in the middle of what it was given.
+#: Bytes that are taken from a decoder at a time; each can stop in the middle of its input.
 MAX_PIECE = 256 * 1024
-#: A body may become so many times as long, which no JSON does, unless it stays below `FREE` bytes.
+#: A decoded body may be so many times as long, which no JSON is, unless it is below `FREE` bytes.
 MAX_RATIO = 100
 FREE = 8 * 1024 * 1024
-#: Bytes of a decoded body, whatever the ratio.
+#: Bytes of a decoded body, at any ratio.
 MAX_DECODED = 256 * 1024 * 1024
-#: Encodings of one body, of which each multiplies the ratio.
+#: Encodings of one body; each multiplies the ratio.
 MAX_ENCODINGS = 3
 #: Frames of a zstd body; a new decoder is made for each.
 MAX_FRAMES = 1000
 
-#: Bytes of the body for decoders that give all at once what becomes of them. Eight bytes of brotli
+#: Bytes of the body for decoders that return all of their output at once. Eight bytes of brotli
 #: are 16 MiB at most, the length of a meta-block: https://www.rfc-editor.org/rfc/rfc7932#section-9.2
 #: Four bytes of zstd are a block of 128 kB: https://www.rfc-editor.org/rfc/rfc8878#section-3.1.1.2
 _BROTLI_STEP, _ZSTANDARD_STEP = 8, 64
@@ -44,14 +44,19 @@ _WINDOW_LOG = 23
 
 
 class UndecodableError(ValueError):
-    """The body is not what its content-encoding says, too large, or no package decodes it."""
+    """The body does not match its content-encoding, is too large, or no package decodes it."""
 
 
 def decoder(content_encoding: str, *, is_bounded: bool = True) -> Decode | None:
-    """The decoder for the value of a Content-Encoding header, None if nothing has to be done.
+    """Return a decoder for the value of a Content-Encoding header, None if none is needed.
 
-    One that is not bounded is for the site's own reader, who gets all that there is.
-    Raises `UndecodableError` if there is none for it here.
+    Args:
+        content_encoding: The value of the header.
+        is_bounded: Whether the limits of this module apply. They do not apply to what the site
+            reads.
+
+    Raises:
+        UndecodableError: No installed package decodes it.
     """
     names = [name.strip().lower() for name in content_encoding.split(",")]
     names = [name for name in names if name not in {"", "identity"}]
@@ -76,19 +81,19 @@ def decoder(content_encoding: str, *, is_bounded: bool = True) -> Decode | None:
 
 
 def _bounded(step: Decode) -> Decode:
-    """Return `step`, given little at a time, up to the ratio and the size that a body may have."""
-    taken = given = 0
+    """Return `step` with small inputs and with the limits of ratio and size."""
+    taken = produced = 0
 
     def decode(data: bytes) -> Iterator[bytes]:
-        nonlocal taken, given
+        nonlocal taken, produced
         for at in range(0, len(data), STEP):
             part = data[at : at + STEP]
             taken += len(part)
             for piece in step(part):
-                given += len(piece)
-                if given > max(FREE, taken * MAX_RATIO):
+                produced += len(piece)
+                if produced > max(FREE, taken * MAX_RATIO):
                     raise UndecodableError(f"compressed body expands more than {MAX_RATIO} times")
-                if given > MAX_DECODED:
+                if produced > MAX_DECODED:
                     raise UndecodableError(
                         f"compressed body has more than {MAX_DECODED // 2**20} MiB"
                     )
@@ -116,7 +121,7 @@ def _zlib() -> Decode:
 
     def decode(data: bytes) -> Iterator[bytes]:
         try:
-            # What follows the end is left out; the decoder would keep it all.
+            # What follows the end is dropped; the decoder would keep it all.
             while not inflate.eof:
                 piece = inflate.decompress(data, MAX_PIECE)
                 yield piece
@@ -131,7 +136,7 @@ def _zlib() -> Decode:
 
 def _brotli(brotli: Any) -> Decode:
     inflate = brotli.Decompressor()
-    # brotlicffi calls it so, and older releases of Brotli too.
+    # The name in brotlicffi and in older releases of Brotli is `decompress`.
     process = getattr(inflate, "process", None) or inflate.decompress
     accepts = getattr(inflate, "can_accept_more_data", None)
     if accepts is None:  # before Brotli 1.2
@@ -141,7 +146,7 @@ def _brotli(brotli: Any) -> Decode:
         with _unreadable():
             piece = process(data, output_buffer_limit=MAX_PIECE)
             yield piece
-            # It says what it has not taken yet, not what it has not given.
+            # It reports pending input, not pending output.
             while not accepts() or len(piece) >= MAX_PIECE:
                 piece = process(b"", output_buffer_limit=MAX_PIECE)
                 yield piece
@@ -180,7 +185,7 @@ def _zstandard(zstandard: Any) -> Decode:
             return len(data)
 
     inflate = zstandard.ZstdDecompressor(max_window_size=2**_WINDOW_LOG)
-    # It writes in pieces and passes from frame to frame, which a `decompressobj` does not.
+    # A writer works in pieces and continues with the next frame; a `decompressobj` does not.
     writer = inflate.stream_writer(Sink(), write_size=MAX_PIECE)
 
     def process(data: bytes) -> bytes:
@@ -192,7 +197,7 @@ def _zstandard(zstandard: Any) -> Decode:
 
 
 def _in_steps(process: Callable[[bytes], bytes], size: int) -> Decode:
-    """Decode `size` bytes at a time, for what gives at once all that becomes of them."""
+    """Decode `size` bytes at a time, for a decoder that returns all of its output at once."""
 
     def decode(data: bytes) -> Iterator[bytes]:
         pieces: list[bytes] = []
@@ -216,7 +221,7 @@ def _in_steps(process: Callable[[bytes], bytes], size: int) -> Decode:
 
 @contextmanager
 def _unreadable() -> Iterator[None]:
-    """Turn whatever a decoder raises into `UndecodableError`."""
+    """Turn any error of a decoder into `UndecodableError`."""
     try:
         yield
     except Exception as error:
@@ -226,7 +231,7 @@ def _unreadable() -> Iterator[None]:
 
 
 def _first(*names: str) -> Any:
-    """The first of the modules that is installed; None if none is."""
+    """Return the first of the modules that is installed; None if none is."""
     for name in names:
         try:
             return import_module(name)

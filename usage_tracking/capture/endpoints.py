@@ -1,4 +1,4 @@
-"""Which requests are AI calls: the path tells the wire format, the host tells the provider."""
+"""Recognise AI calls: the path decides the wire format, the host decides the provider."""
 
 from __future__ import annotations
 
@@ -18,21 +18,23 @@ from ..providers import runs_site_services
 
 
 class Target(NamedTuple):
+    """What a request that is an AI call goes to."""
+
     format: str
     operation: str
     provider: str
-    #: The model where only the path names it, else "".
+    #: The model that the path names, else "".
     model: str
-    #: `host[:port]` of a host that neither our table nor AI_USAGE_GATEWAYS knows, or behind which
-    #: a site's own services may be, else "": only an answer of the right shape counts there.
+    #: `host[:port]` of a host that is neither in `providers` nor in AI_USAGE_GATEWAYS, or where
+    #: sites run services of their own: there only an answer of the right shape counts. Else "".
     unknown_host: str
-    #: The request asks how a response is getting on that another one has begun.
+    #: The request polls for a response that another request began.
     polls: bool = False
 
 
 # Path ending → wire format and operation (https://opentelemetry.io/docs/specs/semconv/registry/
-# attributes/gen-ai/ `gen_ai.operation.name`; where that has no word, the plainest one). Generic
-# ones may be a site's own: there only an answer in the right shape is recorded.
+# attributes/gen-ai/ `gen_ai.operation.name`; where that has no name, the plainest one). Generic
+# paths may be a site's own: there only an answer of the right shape is recorded.
 _PATHS = {
     "/chat/completions": ("openai.chat", "chat"),
     "/completions": ("openai.chat", "text_completion"),
@@ -78,15 +80,15 @@ _PATHS = {
     "/predictions": ("replicate", "generate_content"),
 }
 
-#: Where the path does not say what a model does, a word in its name may: the first that fits.
+#: Words in the name of a model → operation, where the path does not decide it. The first match
+#: wins.
 _WORDS = (
     (("embed", "gecko"), "embeddings"),
     (("rerank",), "rerank"),
     (("imagen", "image", "canvas", "stability"), "image_generation"),
 )
 
-# The model that a path names: of Google, of Bedrock (an ARN may hold slashes), of Azure, and of
-# Replicate.
+# The model in a path of Google, Bedrock (an ARN may have slashes), Replicate or Azure.
 _MODEL = re.compile(
     r"/models/(?P<google>[^/:]+):\w+/?$"
     r"|/model/(?P<bedrock>.+)/(?:converse|invoke)[a-z-]*/?$"
@@ -98,9 +100,13 @@ _OLLAMA_PORT, _OLLAMA_PATHS = 11434, ("/api/chat", "/api/generate", "/api/embed"
 
 
 def recognise(method: str, host: str, port: int | None, path: str) -> Target | None:
-    """The AI endpoint that a request goes to, None if it goes to none.
+    """Return the target of a request, None if the request is not an AI call.
 
-    `path` is the raw path, percent-encoded, without the query.
+    Args:
+        method: The HTTP method, in upper case.
+        host: The host, in lower case.
+        port: The port, None if the URL names none.
+        path: The raw path, percent-encoded, without the query.
     """
     if method not in {"POST", "GET"}:
         return None
@@ -127,16 +133,16 @@ def recognise(method: str, host: str, port: int | None, path: str) -> Target | N
     return Target(wire_format, operation, provider, model, unknown_host, match is None)
 
 
-#: Words that mean something only after the name of a model.
+#: Endings that count only after the name of a model.
 _NEED_MODEL = {
     *(":predict", ":rawPredict", ":streamRawPredict"),
     *("/converse", "/converse-stream", "/invoke", "/invoke-with-response-stream"),
 }
-#: Anthropic on Vertex counts the tokens of a prompt under the name of a model.
+#: Names in the place of a model that are not models: Anthropic on Vertex counts tokens under one.
 _NO_MODELS = {"count-tokens"}
 
 
-# How a response made in the background is asked for, or given up.
+# The path that polls for a background response, or cancels it.
 _POLL = re.compile(r"/responses/[^/]+(/cancel)?/?$")
 
 
@@ -147,10 +153,10 @@ def _polls(method: str, path: str) -> bool:
 
 @lru_cache(maxsize=1)
 def _endings() -> tuple[re.Pattern[str], dict[str, tuple[str, str]]]:
-    """One expression for all endings of paths, those of AI_USAGE_PATHS among them.
+    """Return one expression for all endings of paths, including AI_USAGE_PATHS, and the endings.
 
-    Every request of the site comes by here: it begins with one of two characters, which lets the
-    search pass over the rest of a path at once.
+    Every request of the site is searched: because the expression begins with one of two characters,
+    the search skips the rest of a path at once.
     """
     own = {
         "/" + ending.strip("/") if not ending.startswith(":") else ending: (
@@ -161,7 +167,7 @@ def _endings() -> tuple[re.Pattern[str], dict[str, tuple[str, str]]]:
         if wire_format in READERS
     }
     paths = _PATHS | own
-    # The longest first: a regular expression takes the first that fits.
+    # The longest first: a regular expression takes the first alternative that matches.
     endings = sorted(paths, key=len, reverse=True)
     return re.compile(f"([/:](?:{'|'.join(re.escape(e[1:]) for e in endings)}))/?$"), paths
 
@@ -176,11 +182,12 @@ def _model(path: str) -> str:
 
 @lru_cache(maxsize=512)
 def provider_of(host: str, port: int | None, path: str) -> str | None:
-    """The provider behind a host: AI_USAGE_GATEWAYS first, the longest prefix winning.
+    """Return the provider behind a host, None if it is unknown.
 
-    Of two gateways that differ in the port only, the one that names it.
+    AI_USAGE_GATEWAYS comes first. The longest prefix wins; of two gateways that differ only in the
+    port, the one that names it.
     """
-    # A port that is not named is the scheme's own.
+    # Without a port, the URL uses the default port of its scheme.
     authorities = {host, *(f"{host}:{number}" for number in ((port,) if port else (443, 80)))}
     matching: list[tuple[int, bool, str]] = []
     for place, provider in conf.gateways().items():

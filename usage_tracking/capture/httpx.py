@@ -1,7 +1,7 @@
-"""httpx and httpx2: two packages, one shape.
+"""httpx and httpx2: two packages with the same classes.
 
 `Client.send` is above custom transports, mocks and HTTP/2, and below redirects and the retries of
-the SDKs: one record per attempt. https://www.python-httpx.org/api/#client
+SDKs: one call per attempt. https://www.python-httpx.org/api/#client
 """
 
 from __future__ import annotations
@@ -19,23 +19,28 @@ from .sending import awrap, wrap
 
 
 def hook(module: ModuleType, transport: str) -> None:
-    tee, async_tee = _tees(module)
+    """Hook httpx or httpx2, whichever `module` is."""
+    tee, async_tee = _tee_class(module), _async_tee_class(module)
     begin = partial(_begin, transport, module.Request)
     patch(module.Client, "send", lambda send: wrap(send, begin, partial(_listen, tee)))
     patch(module.AsyncClient, "send", lambda send: awrap(send, begin, partial(_listen, async_tee)))
 
 
 def unhook(module: ModuleType) -> None:
+    """Remove the hooks."""
     unpatch(module.Client, "send")
     unpatch(module.AsyncClient, "send")
 
 
 def is_hooked(module: ModuleType) -> bool:
+    """Return whether every hook is in place."""
     return is_patched(module.Client, "send") and is_patched(module.AsyncClient, "send")
 
 
 @contained
-def _begin(transport: str, kind: Any, client: Any, request: Any, **_: Any) -> Exchange | None:
+def _begin(
+    transport: str, request_class: Any, _client: Any, request: Any, **_: Any
+) -> Exchange | None:
     url = request.url
     exchange = begin(
         transport,
@@ -48,12 +53,12 @@ def _begin(transport: str, kind: Any, client: Any, request: Any, **_: Any) -> Ex
     if exchange is not None:
         exchange.headers = request.headers
         if exchange.question is not None:
-            _ask_in(exchange.question, kind, request)
+            _ask_in(exchange.question, request_class, request)
     return exchange
 
 
 def _body(request: Any) -> Any:
-    """The body if it is in memory, or the fields of a form: its files belong to the transport."""
+    """Return the body if it is in memory, or the fields of a form without its files."""
     if hasattr(request, "_content"):
         return request._content
     fields = getattr(request.stream, "fields", ())
@@ -61,11 +66,13 @@ def _body(request: Any) -> Any:
 
 
 @contained
-def _ask_in(question: Question, kind: Any, request: Any) -> None:
+def _ask_in(question: Question, request_class: Any, request: Any) -> None:
     headers = request.headers.copy()
     headers.pop("content-length", None)
-    headers["accept-encoding"] = "identity"  # what is compressed cannot be left out
-    question.request = kind(
+    headers["accept-encoding"] = (
+        "identity"  # the extra chunk cannot be cut out of a compressed stream
+    )
+    question.request = request_class(
         request.method,
         request.url,
         headers=headers,
@@ -85,11 +92,11 @@ def _listen(tee: type, exchange: Exchange, response: Any) -> None:
     hiding = exchange.hiding()
     response.stream = tee(response.stream, exchange, hiding)
     if hiding is not None:
-        response.headers.pop("content-encoding", None)  # it comes decoded
+        response.headers.pop("content-encoding", None)  # the stream is decoded
 
 
-def _tees(module: ModuleType) -> tuple[type, type]:
-    """Streams that pass on what they read; the library checks for its own base classes."""
+def _tee_class(module: ModuleType) -> type:
+    """Return a stream class that passes on what it reads, with the base class of the library."""
 
     class Tee(module.SyncByteStream):  # type: ignore[misc, name-defined]
         def __init__(self, stream: Any, exchange: Exchange, hiding: Hiding | None) -> None:
@@ -110,7 +117,7 @@ def _tees(module: ModuleType) -> tuple[type, type]:
                 if hiding is not None and (shown := hiding.end()):
                     yield shown
             except GeneratorExit:
-                raise  # left by the reader, who may still read on or close us
+                raise  # the reader stopped; it may still read on or close the stream
             except BaseException as error:
                 exchange.end(error)
                 raise
@@ -124,6 +131,12 @@ def _tees(module: ModuleType) -> tuple[type, type]:
 
         def __del__(self) -> None:
             self._exchange.abandon()
+
+    return Tee
+
+
+def _async_tee_class(module: ModuleType) -> type:
+    """Return the async counterpart of `_tee_class`."""
 
     class AsyncTee(module.AsyncByteStream):  # type: ignore[misc, name-defined]
         def __init__(self, stream: Any, exchange: Exchange, hiding: Hiding | None) -> None:
@@ -159,4 +172,4 @@ def _tees(module: ModuleType) -> tuple[type, type]:
         def __del__(self) -> None:
             self._exchange.abandon()
 
-    return Tee, AsyncTee
+    return AsyncTee

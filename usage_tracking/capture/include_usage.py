@@ -1,7 +1,7 @@
-"""`AI_USAGE_STREAM_USAGE = "request"`: asks OpenAI chat streams for the usage they leave out.
+"""`AI_USAGE_STREAM_USAGE = "request"`: ask OpenAI chat streams for the usage they omit.
 
-Only where the caller said nothing about it himself. The chunk that comes in addition (it has no
-choices) is hidden from him again, and a server that rejects the field is not asked again.
+A request that sets `include_usage` itself is not changed. The extra chunk, which has no choices, is
+hidden from the caller, and a server that rejects the field is not asked again.
 https://platform.openai.com/docs/api-reference/chat/create (`stream_options.include_usage`)
 """
 
@@ -16,11 +16,11 @@ from ..errors import contain, contained
 from .encodings import Decode
 from .endpoints import Target
 
-#: What servers answer to a field that they do not know.
+#: Status codes with which servers reject an unknown field.
 REJECTIONS = frozenset({400, 422})
 
 _END = re.compile(rb"\n\r?\n")
-#: Bytes of an event that may be the extra one, which holds some counts.
+#: Bytes of the longest event that may be the extra one, which holds only counts.
 _LONGEST = 64 * 1024
 _NO_CHOICES = re.compile(rb'"choices"\s{0,9}:\s{0,9}\[\s{0,9}\]')
 
@@ -29,10 +29,11 @@ _rejecting: set[str] = set()
 
 
 class Question:
-    """The usage that is asked for in one request.
+    """The question for usage in one request.
 
-    `body` is the request's body with the field. `request` is what the transport sends in place of
-    the caller's own request; it makes it.
+    Attributes:
+        body: The request's body with the field.
+        request: What the transport sends instead of the caller's request; the transport sets it.
     """
 
     def __init__(self, authority: str, body: bytes) -> None:
@@ -43,22 +44,23 @@ class Question:
 
     @contained
     def is_rejected(self, response: Any) -> bool:
-        """Whether the caller's own request has to be sent after all."""
+        """Return whether the server rejected the question, so that the original must be sent."""
         self._rejected = response.status_code in REJECTIONS
         return self._rejected
 
     def answered(self, status: int) -> None:
-        """Takes the status that the caller sees."""
+        """Take the status that the caller sees."""
         if self._rejected and status < 400 and len(_rejecting) < 1000:
             _rejecting.add(self._authority)
 
     def is_answered(self) -> bool:
+        """Return whether the server accepted the question."""
         return not self._rejected
 
 
 @contained
 def question(endpoint: Target, host: str, port: int | None, body: object) -> Question | None:
-    """What to ask in a request to `endpoint` with this body; None if nothing."""
+    """Return the question to add to a request to `endpoint`; None if there is none."""
     if (
         conf.stream_usage() != "request"
         or endpoint.format != "openai.chat"
@@ -81,20 +83,20 @@ def question(endpoint: Target, host: str, port: int | None, body: object) -> Que
 
 
 class Hiding:
-    """Passes a stream of events on without the chunk that its reader has not asked for.
+    """Passes on a stream of events without the chunk that its reader did not ask for.
 
-    Whole events only, decoded by `decode` if that is given, unless one is longer than any that is
-    left out: that one is passed on as it comes. Never raises.
+    It passes on whole events, decoded by `decode` if given; an event too long to be the extra one
+    is passed on as it comes. It never raises.
     """
 
     def __init__(self, decode: Decode | None = None) -> None:
         self._decode = decode
-        #: The beginning of an event whose end has not come; the last bytes of a longer one.
+        #: The start of an incomplete event; of a long one, its last bytes.
         self._rest = b""
         self._is_long = False
 
     def feed(self, data: bytes) -> bytes:
-        """What the reader gets for the next piece of the body; b"" if nothing yet."""
+        """Return what the reader gets for the next piece of the body; b"" if nothing yet."""
         before, is_long = self._rest, self._is_long
         try:
             if self._decode is not None:
@@ -106,26 +108,26 @@ class Hiding:
             return data if is_long else before + data
 
     def end(self) -> bytes:
-        """What the reader gets at the end of the body."""
+        """Return what the reader gets at the end of the body."""
         rest, self._rest = self._rest, b""
         return b"" if self._is_long else rest
 
     def _shown(self, data: bytes) -> bytes:
-        # Only what is new is searched, and the bytes before it in which an end may begin. These
-        # are copied with each piece, but are never many.
+        # Search only the new bytes, and those before them in which an end may begin. The rest is
+        # copied with each piece, but is always short.
         seen = max(len(self._rest) - 3, 0)
-        held, shown, start = self._rest + data, b"", 0
+        pending, shown, start = self._rest + data, b"", 0
         if self._is_long:
-            match = _END.search(held)
+            match = _END.search(pending)
             if match is None:
-                self._rest = held[-3:]
+                self._rest = pending[-3:]
                 return data
             start = seen = match.end()
-            shown = held[len(self._rest) : start]
-        found = ((held.rfind(mark, seen), len(mark)) for mark in (b"\n\n", b"\n\r\n"))
+            shown = pending[len(self._rest) : start]
+        found = ((pending.rfind(mark, seen), len(mark)) for mark in (b"\n\n", b"\n\r\n"))
         end = max((at + length for at, length in found if at >= 0), default=start)
-        shown += _without_extra(held[start:end])
-        rest = held[end:]
+        shown += _without_extra(pending[start:end])
+        rest = pending[end:]
         is_long = len(rest) > _LONGEST
         if is_long:
             shown, rest = shown + rest, rest[-3:]
@@ -134,7 +136,7 @@ class Hiding:
 
 
 def _without_extra(data: bytes) -> bytes:
-    """The whole events of which `data` consists, without the extra one."""
+    """Return `data`, which is whole events, without the extra one."""
     shown, start = [], 0
     for match in _END.finditer(data):
         event, start = data[start : match.end()], match.end()

@@ -1,4 +1,4 @@
-"""requests, and with it google-auth's `AuthorizedSession`.
+"""requests, which google-auth's `AuthorizedSession` uses.
 
 https://requests.readthedocs.io/en/latest/api/#requests.Session.send
 """
@@ -20,20 +20,23 @@ from .sending import wrap
 from .urllib3 import tee
 
 
-def hook(module: ModuleType, transport: str) -> None:
+def hook(module: ModuleType, _transport: str) -> None:
+    """Hook requests."""
     patch(module.Session, "send", lambda original: wrap(original, _begin, _listen))
 
 
 def unhook(module: ModuleType) -> None:
+    """Remove the hooks."""
     unpatch(module.Session, "send")
 
 
 def is_hooked(module: ModuleType) -> bool:
+    """Return whether every hook is in place."""
     return is_patched(module.Session, "send")
 
 
 @contained
-def _begin(session: Any, request: Any, **_: Any) -> Exchange | None:
+def _begin(_session: Any, request: Any, **_: Any) -> Exchange | None:
     url = urlsplit(request.url)
     body = request.body
     if isinstance(body, str):
@@ -65,7 +68,7 @@ def _ask_in(question: Question, request: Any) -> None:
 @contained
 def _listen(exchange: Exchange, response: Any) -> None:
     exchange.answered(response.status_code, response.headers)
-    from urllib3 import HTTPResponse  # imported with requests
+    from urllib3 import HTTPResponse  # already imported by requests
 
     if response._content_consumed:
         exchange.whole(response.content or b"")
@@ -81,13 +84,15 @@ def _listen(exchange: Exchange, response: Any) -> None:
 
 
 class _Shown(wrapt.ObjectProxy):  # type: ignore[type-arg]
-    """What the site reads of a stream that tells us more than it asked for; always decoded."""
+    """A stream without the extra chunk that the site did not ask for; always decoded."""
 
     def __init__(self, raw: Any, hiding: Hiding) -> None:
         super().__init__(raw)
         self._self_hiding = hiding
 
     def stream(self, amt: int | None = None, decode_content: Any = None) -> Iterator[bytes]:
+        """Yield decoded bytes, whatever `decode_content` is."""
+        del decode_content
         for chunk in self.__wrapped__.stream(amt, decode_content=True):
             if shown := self._self_hiding.feed(chunk):
                 yield shown
@@ -95,6 +100,8 @@ class _Shown(wrapt.ObjectProxy):  # type: ignore[type-arg]
             yield shown
 
     def read(self, amt: int | None = None, decode_content: Any = None, **options: Any) -> bytes:
+        """Read decoded bytes, whatever `decode_content` is."""
+        del decode_content
         while data := self.__wrapped__.read(amt, decode_content=True, **options):
             if (shown := self._self_hiding.feed(data)) or amt is None:
                 return shown + (self._self_hiding.end() if amt is None else b"")
@@ -102,7 +109,7 @@ class _Shown(wrapt.ObjectProxy):  # type: ignore[type-arg]
 
 
 class _File(wrapt.ObjectProxy):  # type: ignore[type-arg]
-    """Any other file that an adapter of the site's own answers with, read by `read` alone."""
+    """A file of an adapter of the site that is no urllib3 response; only `read` is captured."""
 
     def __init__(self, raw: Any, exchange: Exchange) -> None:
         super().__init__(raw)

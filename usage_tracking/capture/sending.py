@@ -1,7 +1,7 @@
 """What every transport does around the method that sends a request.
 
-The host's own call is never wrapped in a `try` of ours: `begin` and `listen` contain their errors,
-what stands between them can only call the original and set a context variable.
+`begin` and `listen` contain their errors. The code between them only calls the original method and
+sets a context variable, so no error of ours can replace the site's.
 """
 
 from __future__ import annotations
@@ -13,17 +13,20 @@ from typing import Any
 from ..errors import contain, contained
 from .exchange import Exchange
 
-#: Makes the exchange that a request opens, None if it is no AI call; gets the original's arguments.
+#: Returns the exchange that a request opens, None if it is not an AI call. It takes the original's
+#: arguments.
 Begin = Callable[..., Exchange | None]
-#: Hands the response of an exchange over to it.
+#: Passes the response of an exchange to it.
 Listen = Callable[[Exchange, Any], None]
 
 #: The AI call that a transport is sending: a transport beneath it must not record it again.
-#: Set back without a token: a coroutine may be thrown away in another context than it began in.
+#: Reset without a token: a coroutine may be closed in another context than it began in.
 inside: ContextVar[Exchange | None] = ContextVar("ai_usage_inside", default=None)
 
 
 def wrap(original: Any, begin: Begin, listen: Listen) -> Any:
+    """Return `original`, a method that sends a request, with its calls captured."""
+
     def send(*args: Any, **options: Any) -> Any:
         exchange = None if _is_inside() else begin(*args, **options)
         if exchange is None:
@@ -45,6 +48,8 @@ def wrap(original: Any, begin: Begin, listen: Listen) -> Any:
 
 
 def awrap(original: Any, begin: Begin, listen: Listen) -> Any:
+    """Return `original`, a coroutine method that sends a request, with its calls captured."""
+
     async def send(*args: Any, **options: Any) -> Any:
         exchange = None if _is_inside() else begin(*args, **options)
         if exchange is None:
@@ -66,13 +71,13 @@ def awrap(original: Any, begin: Begin, listen: Listen) -> Any:
 
 
 def _is_inside() -> bool:
-    # A task that was started while a call was sent has its own copy of the variable, for ever.
+    # A task that was started while a call was being sent keeps its own copy of the variable.
     outer = inside.get()
     return outer is not None and outer.is_sending
 
 
 def _ask(original: Any, exchange: Exchange, args: Any, options: Any) -> Any:
-    """Sends the request; with the exchange's question, if it has one and the server bears it."""
+    """Send the request, with the exchange's question if it has one and the server accepts it."""
     question = exchange.question
     if question is None or question.request is None:
         return original(*args, **options)

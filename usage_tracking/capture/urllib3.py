@@ -1,4 +1,4 @@
-"""The response of urllib3, on which requests and botocore draw.
+"""The response of urllib3, from which requests and botocore read.
 
 https://urllib3.readthedocs.io/en/stable/reference/urllib3.response.html
 """
@@ -16,10 +16,10 @@ T = TypeVar("T")
 
 
 def tee(raw: Any, exchange: Exchange) -> None:
-    """Passes on what is read from urllib3's response, by whichever of its methods.
+    """Pass on what is read from urllib3's response, through any of its methods.
 
-    The response becomes one of a subclass: it stays what it is to the site, is held by nobody else
-    and so freed, connection and all, when it always was.
+    The response gets a subclass as its class. To the site it stays the same object, and because no
+    other object holds it, it is freed with its connection when it always was.
     """
     raw._ai_usage_exchange = exchange
     kind: Any = type(raw)
@@ -27,13 +27,13 @@ def tee(raw: Any, exchange: Exchange) -> None:
 
 
 @cache
-def _teeing(kind: Any) -> type:
+def _teeing(kind: Any) -> type:  # noqa: C901 -- one class, whose base is known at run time only
     class Tee(kind):  # type: ignore[misc]
-        """All ways of reading end in the first three methods."""
+        """Captures what is read: all ways of reading end in the first three methods."""
 
         _ai_usage_exchange: Exchange
-        # While urllib3 reads it releases the connection by itself, at the end and also before an
-        # error comes out: then the one who reads says how it ended.
+        # While urllib3 reads, it releases the connection itself, at the end and also before it
+        # raises an error: then the read decides how the call ended.
         _ai_usage_reads = False
         _ai_usage_released = False
 
@@ -62,7 +62,7 @@ def _teeing(kind: Any) -> type:
         def read_chunked(
             self, amt: int | None = None, decode_content: bool | None = None
         ) -> Iterator[bytes]:
-            # Once for each event of a stream: spelt out, for every call of ours would be felt.
+            # Runs once for each event of a stream: inlined, because each call adds up.
             exchange = self._ai_usage_exchange
             take = exchange.chunk
             self._ai_usage_take(b"", decode_content)
@@ -90,7 +90,7 @@ def _teeing(kind: Any) -> type:
 
         def __del__(self) -> None:
             self._ai_usage_exchange.abandon()
-            self._ai_usage_reads = True  # the close that follows is no time to end it either
+            self._ai_usage_reads = True  # the close that follows must not end it either
             super().__del__()
 
         def _ai_usage_read(self, step: Callable[[], T]) -> T:
@@ -119,7 +119,7 @@ def _teeing(kind: Any) -> type:
 
         @contained
         def _ai_usage_at_end(self) -> bool:
-            """Whether all has been read and decoded; there may be no empty read to say so."""
+            """Return whether all has been read and decoded; an empty read may never come."""
             buffered = len(getattr(self, "_decoded_buffer", b""))
             decoder = getattr(self, "_decoder", None)
             rest = buffered or getattr(decoder, "has_unconsumed_tail", False)

@@ -1,4 +1,4 @@
-"""Wire formats: one small reader each. They know JSON shapes, not HTTP and not providers."""
+"""Wire formats, one small reader each. Readers know JSON shapes, not HTTP and not providers."""
 
 from __future__ import annotations
 
@@ -29,6 +29,7 @@ from .vertex_predict import PredictReader
 from .vertex_raw_predict import RawPredictReader
 from .watsonx import WatsonxReader
 
+#: Name of a wire format → its reader.
 READERS: dict[str, type[Reader]] = {
     "openai.chat": ChatReader,
     "openai.responses": ResponsesReader,
@@ -52,17 +53,21 @@ READERS: dict[str, type[Reader]] = {
     "replicate": ReplicateReader,
 }
 
-#: Shapes that a site may hold in its hands, but that no HTTP answer has.
-_HELD: tuple[type[Reader], ...] = (RealtimeReader, MessageReader)
-#: Counts without the shape of any format are believed if these agree on what they mean.
+#: Shapes that a site may pass to `record` but that no HTTP answer has.
+_OBJECTS: tuple[type[Reader], ...] = (RealtimeReader, MessageReader)
+#: Counts without the shape of any format are accepted if these agree on them.
 _PLAIN = (ChatReader, ResponsesReader, MessagesReader, InvokeReader)
 
 
 def read_response(response: Any) -> Reader:
-    """What a whole answer says, given as a dict or as the response object of an SDK.
+    """Read a whole answer, given as a dict or as the response object of an SDK.
 
-    An answer of no known shape, or of several that say different things, gives a reader that knows
-    nothing. Raises what the object's own code raises, if that lets nothing be read.
+    Returns:
+        The reader of the answer. It is an empty one if the answer has no known shape, or several
+        shapes that disagree.
+
+    Raises:
+        Exception: What the object's own code raises, if nothing of it can be read.
     """
     data = as_dict(response)
     if text(data.get("type")).startswith("response.") and (inner := mapping(data.get("response"))):
@@ -70,33 +75,33 @@ def read_response(response: Any) -> Reader:
     readers = _readers(data)
     for reader in readers:
         reader.body(data)
-    found = [reader for reader in readers if reader.recognised and _says_something(reader)]
+    found = [reader for reader in readers if reader.recognised and _has_content(reader)]
     if not found:
         for reader in (events := _readers(data)):
             with suppress(ValueError, RecursionError):
-                reader.event(data)  # the last of a stream
+                reader.event(data)  # the last event of a stream
         found = [reader for reader in events if reader.recognised and reader.complete]
     if not found:
         found = [r for r in readers if isinstance(r, _PLAIN) and r.usage is not None]
-    # Bedrock invokes what others speak, and is meant only if nobody else is.
+    # Bedrock invoke wraps the formats of others: it is the last choice.
     found.sort(key=lambda reader: (reader.usage is None, isinstance(reader, InvokeReader)))
     if not found or len({reader.usage for reader in found if reader.usage is not None}) > 1:
         return Reader()
     return found[0]
 
 
-def _says_something(reader: Reader) -> bool:
+def _has_content(reader: Reader) -> bool:
     return bool(reader.usage or reader.model or reader.response_id or reader.error or reader.facts)
 
 
 def _readers(data: dict[str, Any]) -> list[Reader]:
-    readers = [kind() for kind in (*READERS.values(), *_HELD)]
+    readers = [kind() for kind in (*READERS.values(), *_OBJECTS)]
     for reader in readers:
         reader.head(_headers(data))
     return readers
 
 
 def _headers(data: dict[str, Any]) -> dict[str, str]:
-    """The headers that boto3 keeps beside the answer; the body of an invoked model is no JSON."""
+    """Return the headers that boto3 stores with the answer, with lower-case names."""
     headers = mapping(mapping(data.get("ResponseMetadata")).get("HTTPHeaders"))
     return {name.lower(): value for name, value in headers.items() if isinstance(value, str)}

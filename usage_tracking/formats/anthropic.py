@@ -14,6 +14,8 @@ from .reader import Reader, added, count, error_text, mapping, text
 
 
 class MessagesReader(Reader):
+    """Reads Anthropic messages."""
+
     operation = "chat"
 
     # The output count of `message_start` is a placeholder: final only after a `message_delta`.
@@ -24,6 +26,7 @@ class MessagesReader(Reader):
         self._usage: dict[str, Any] = {}
 
     def event(self, data: dict[str, Any]) -> None:
+        """Take one parsed stream event."""
         kind = data.get("type")
         if kind == "message_start":
             self._message(mapping(data.get("message")))
@@ -35,6 +38,7 @@ class MessagesReader(Reader):
             self.error = error_text(data) or self.error
 
     def body(self, data: dict[str, Any]) -> None:
+        """Take a whole answer."""
         self._message(data)
         self.error = error_text(data)
         self.complete = self.usage is not None

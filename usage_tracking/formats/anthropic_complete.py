@@ -1,4 +1,4 @@
-"""Anthropic's old text completions, which count nothing.
+"""Anthropic's old text completions, which report no counts.
 
 https://docs.anthropic.com/en/api/complete
 """
@@ -11,9 +11,12 @@ from .reader import Reader, error_text, text
 
 
 class CompleteReader(Reader):
+    """Reads Anthropic's old text completions."""
+
     operation = "text_completion"
 
     def body(self, data: dict[str, Any]) -> None:
+        """Take a whole answer."""
         if data.get("type") == "completion" and isinstance(data.get("completion"), str):
             self.recognised = True
             self.model = text(data.get("model")) or self.model

@@ -1,4 +1,4 @@
-"""Bedrock converse, which speaks one format for all models.
+"""Bedrock converse, one format for all models.
 
 https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_Converse.html
 https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_ConverseStream.html (the frame
@@ -16,9 +16,12 @@ from .reader import Reader, added, count, error_text, mapping, text
 
 
 class ConverseReader(Reader):
+    """Reads answers of Bedrock converse."""
+
     operation = "chat"
 
     def event(self, data: dict[str, Any]) -> None:
+        """Take one parsed stream event."""
         if "role" in mapping(data.get("messageStart")):
             self.recognised = True
         self.error = error_text(data) or self.error
@@ -26,6 +29,7 @@ class ConverseReader(Reader):
             self._read(metadata)
 
     def body(self, data: dict[str, Any]) -> None:
+        """Take a whole answer."""
         if "role" in mapping(mapping(data.get("output")).get("message")):
             self.recognised = True
         self.error = error_text(data)
@@ -46,8 +50,9 @@ class ConverseReader(Reader):
 
 
 def converse_usage(usage: dict[str, Any]) -> Usage:
+    """Return the usage in a `usage` object of converse."""
     plain, output = count(usage.get("inputTokens")), count(usage.get("outputTokens"))
-    # Nova itself writes the longer names.
+    # Nova itself uses the longer names.
     read = count(usage.get("cacheReadInputTokens", usage.get("cacheReadInputTokenCount")))
     write = count(usage.get("cacheWriteInputTokens", usage.get("cacheWriteInputTokenCount")))
     return Usage(
@@ -59,10 +64,10 @@ def converse_usage(usage: dict[str, Any]) -> Usage:
 
 
 def model_name(identifier: str) -> str:
-    """The model that a Bedrock identifier names, which may be an ARN.
+    """Return the model that a Bedrock identifier names; the identifier may be an ARN.
 
-    Of the ARN of a model or of a profile over regions the model is left; others, as those of
-    application inference profiles, are known by number only and keep the kind before it.
+    From the ARN of a model or of a cross-region profile, only the model remains. Other resources,
+    such as application inference profiles, have only a number and keep the kind before it.
     https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonbedrock.html
     """
     if not identifier.startswith("arn:"):

@@ -1,8 +1,8 @@
-"""The formats of models that are spoken on Bedrock only, told by their shape.
+"""The formats of models that exist on Bedrock only, recognised by their shape.
 
 https://docs.aws.amazon.com/bedrock/latest/userguide/model-parameters.html
 Llama: `generation` with `prompt_token_count` (in a stream only in the first event) and
-`generation_token_count` (running)
+`generation_token_count` (a running count)
 Titan: `inputTextTokenCount` with `results[].tokenCount`, in a stream `totalOutputTextTokenCount`
 Mistral's completions, Cohere's Command, AI21's Jurassic, Claude's old completions: no counts
 """
@@ -25,14 +25,18 @@ _SHAPES = (
 
 
 class FamiliesReader(Reader):
+    """Reads the formats that exist on Bedrock only."""
+
     operation = "chat"
 
     final_at_end = False
 
     def event(self, data: dict[str, Any]) -> None:
+        """Take one parsed stream event."""
         self._read(data)
 
     def body(self, data: dict[str, Any]) -> None:
+        """Take a whole answer."""
         self._read(data)
         self.error = error_text(data)
         self.complete = self.usage is not None

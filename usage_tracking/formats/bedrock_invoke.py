@@ -1,7 +1,7 @@
-"""Bedrock invoke: each model answers in its own format, Bedrock counts beside it.
+"""Bedrock invoke: each model answers in its own format, and Bedrock adds its own counts.
 
 https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_InvokeModel.html (the counts
-stand in the headers `X-Amzn-Bedrock-Input-Token-Count` and `-Output-Token-Count`)
+are in the headers `X-Amzn-Bedrock-Input-Token-Count` and `-Output-Token-Count`)
 https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_PayloadPart.html (a `chunk` of a
 stream holds an event of the model's own; the last one has `amazon-bedrock-invocationMetrics`)
 """
@@ -34,44 +34,50 @@ _HEADERS = {
 
 
 class InvokeReader(OneOf):
+    """Reads answers of Bedrock invoke: the model's own format and Bedrock's counts."""
+
     operation = "chat"
     kinds = (MessagesReader, ConverseReader, CohereReader, FamiliesReader, ChatReader)
 
     def __init__(self) -> None:
         super().__init__()
-        #: What Bedrock itself has counted, of a stream only at its end.
+        #: The counts of Bedrock itself; those of a stream come at its end.
         self._counted = Usage()
         self._ended = False
 
     def head(self, headers: Mapping[str, str]) -> None:
-        told = ((name, headers.get(header, "")) for header, name in _HEADERS.items())
-        self._counted = _usage({name: int(n) for name, n in told if _NUMBER.fullmatch(n)})
+        """Take the headers of the response."""
+        found = ((name, headers.get(header, "")) for header, name in _HEADERS.items())
+        self._counted = _usage({name: int(n) for name, n in found if _NUMBER.fullmatch(n)})
 
-    def wants(self, data: bytes) -> bool:
-        return True  # what a frame says is written in base64
+    def wants(self, _data: bytes) -> bool:
+        """Return True: the content of a frame is in base64."""
+        return True
 
     def event(self, data: dict[str, Any]) -> None:
+        """Take one parsed stream event."""
         encoded = mapping(data.get("chunk")).get("bytes")
         if not isinstance(encoded, str):
             self.error = error_text(data) or self.error
             return
-        told = json.loads(base64.b64decode(encoded))
-        if not isinstance(told, dict):
+        inner = json.loads(base64.b64decode(encoded))
+        if not isinstance(inner, dict):
             return
-        super().event(told)
-        if isinstance(metrics := told.get(_METRICS), dict):
+        super().event(inner)
+        if isinstance(metrics := inner.get(_METRICS), dict):
             self._counted = _usage(metrics)
             self._ended = True
         if self._ended:
             self.recognised = True
-            self._settle()
+            self._use_counts()
 
     def body(self, data: dict[str, Any]) -> None:
+        """Take a whole answer."""
         super().body(data)
-        self._settle()
+        self._use_counts()
 
-    def _settle(self) -> None:
-        """The model's own counts, which say more, or else those of Bedrock."""
+    def _use_counts(self) -> None:
+        """Use the counts of Bedrock if the model reports none; its own have more detail."""
         if not self.complete and self._counted.known:
             self.usage, self.complete = self._counted, True
 

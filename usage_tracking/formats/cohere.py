@@ -4,8 +4,8 @@ https://docs.cohere.com/reference/chat (v2: `usage`), https://docs.cohere.com/v1
 (v1: `meta`), https://docs.cohere.com/reference/embed
 https://docs.cohere.com/reference/chat-stream (v2: `message-end`; v1: `stream-end`)
 
-Both name `billed_units` beside `tokens`, which also count the template that Cohere puts around a
-prompt. The billed ones are taken, as genai-prices does: they are what the price is for.
+Both report `billed_units` and `tokens`; the latter include the template that Cohere puts around a
+prompt. As in genai-prices, the billed units count, because the price applies to them.
 """
 
 from __future__ import annotations
@@ -23,9 +23,12 @@ _FAILURES = {"ERROR", "ERROR_TOXIC", "TIMEOUT"}
 
 
 class CohereReader(Reader):
+    """Reads Cohere chat and generate."""
+
     operation = "chat"
 
     def wants(self, data: bytes) -> bool:
+        """Return whether the events may have something to read."""
         return (
             self._asks_shape
             or b"stream-end" in data
@@ -34,18 +37,20 @@ class CohereReader(Reader):
         )
 
     def event(self, data: dict[str, Any]) -> None:
+        """Take one parsed stream event."""
         kind = text(data.get("event_type")) or text(data.get("type"))
         if kind in _STARTS:
             self.recognised = self.recognised or bool({"generation_id", "delta"} & data.keys())
             self._identify(data)
         elif kind in _ENDS:
-            # v1 repeats the whole answer here, v2 says what is left to say.
+            # v1 repeats the whole answer here, v2 sends the rest of it.
             rest = mapping(data.get("response")) or mapping(data.get("delta"))
             self.body({"finish_reason": data.get("finish_reason"), **rest})
         else:
             self.error = error_text(data) or self.error
 
     def body(self, data: dict[str, Any]) -> None:
+        """Take a whole answer."""
         meta = mapping(data.get("meta")) or mapping(data.get("usage"))
         if self._fits(data) and (
             not {"billed_units", "api_version"}.isdisjoint(meta)
@@ -71,27 +76,29 @@ class CohereReader(Reader):
 
 
 class CohereChatReader(OneOf):
-    """`/v1/chat`, where others (Writer) answer like OpenAI."""
+    """Reads `/v1/chat`, where other providers (Writer) answer like OpenAI."""
 
     operation = "chat"
     kinds = (CohereReader, ChatReader)
 
 
 class CohereEmbedReader(CohereReader):
+    """Reads Cohere embed."""
+
     operation = "embeddings"
 
     usage_key = b'"meta"'
 
     def _fits(self, data: dict[str, Any]) -> bool:
-        # Of a very long answer only the end is left.
+        # Only the end of a very long answer is kept.
         return "embeddings" in data or data.get("data") == []
 
 
 def billed(meta: dict[str, Any]) -> tuple[Usage, dict[str, Any]]:
-    """The tokens of a `meta` or a `usage`, and the units of a search, which are no tokens."""
+    """Return the tokens of a `meta` or a `usage`, and the search units as facts."""
     units, tokens = mapping(meta.get("billed_units")), mapping(meta.get("tokens"))
     prompt = count(units.get("input_tokens"))
-    if not prompt:  # embed-v4 may bill pictures and texts one by one
+    if not prompt:  # embed-v4 may bill images and texts separately
         parts = added(count(units.get("text_tokens")), count(units.get("image_tokens")))
         prompt = prompt if parts is None else parts
     found = Usage(prompt_tokens=prompt, completion_tokens=count(units.get("output_tokens")))

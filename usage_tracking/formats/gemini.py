@@ -3,7 +3,8 @@
 https://ai.google.dev/api/generate-content#UsageMetadata (every event of a stream carries running
 totals; the last is right. `candidatesTokenCount` excludes thoughts, `promptTokenCount` excludes
 tool use)
-https://ai.google.dev/api/live#usagemetadata (Live says `responseTokenCount`; a websocket, not seen)
+https://ai.google.dev/api/live#usagemetadata (Live names it `responseTokenCount`; it
+uses a websocket, which is not captured)
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from .reader import Reader, added, count, error_text, mapping, text
 
 
 class GenerateContentReader(Reader):
+    """Reads Gemini generateContent."""
+
     operation = "generate_content"
 
     usage_key = b'"usageMetadata"'
@@ -25,21 +28,24 @@ class GenerateContentReader(Reader):
         self._last = b""
 
     def feed(self, data: bytes) -> None:
-        # Every event has totals but only the last ones count: keep it, parse once at the end.
+        """Take the data of one stream event."""
+        # Every event has totals, but only the last ones count: keep the event, parse it at the end.
         if self.usage_key in data:
             self._last = data
         if self._asks_shape or b'"error"' in data:
             super().feed(data)
 
     def end(self) -> None:
+        """Finish a stream."""
         if self._last and isinstance(data := json.loads(self._last), dict):
             self.body(data)
 
     def body(self, data: dict[str, Any]) -> None:
+        """Take a whole answer."""
         usage = data.get("usageMetadata")
         candidates = data.get("candidates")
         if isinstance(candidates, list) or (
-            # Embeddings and predictions have readers of their own.
+            # Embeddings and predictions have their own readers.
             isinstance(usage, dict) and data.keys().isdisjoint(_OTHERS)
         ):
             self.recognised = True
@@ -57,7 +63,7 @@ class GenerateContentReader(Reader):
             completion = added(words, thoughts)
             total = count(usage.get("totalTokenCount"))
             if completion is None and total is not None and prompt is not None:
-                # proto3 leaves zeros out: a blocked prompt has a total and no candidates.
+                # proto3 omits zeros: a blocked prompt has a total and no candidates.
                 completion = max(total - prompt, 0)
             found = Usage(
                 prompt_tokens=prompt,

@@ -1,7 +1,7 @@
 """Gemini interactions.
 
 https://ai.google.dev/api/interactions-api (`usage`: the output excludes thoughts, the input
-excludes what tools have read; the last event of a stream carries the interaction)
+excludes what tools read; the last event of a stream carries the interaction)
 """
 
 from __future__ import annotations
@@ -13,9 +13,12 @@ from .reader import Reader, added, count, error_text, mapping, text
 
 
 class InteractionsReader(Reader):
+    """Reads Gemini interactions."""
+
     operation = "generate_content"
 
     def event(self, data: dict[str, Any]) -> None:
+        """Take one parsed stream event."""
         kind = text(data.get("event_type"))
         if kind.startswith("interaction."):
             self.recognised = True
@@ -24,6 +27,7 @@ class InteractionsReader(Reader):
             self.body(interaction)
 
     def body(self, data: dict[str, Any]) -> None:
+        """Take a whole answer."""
         usage = mapping(data.get("usage"))
         if data.get("object") == "interaction" or "total_input_tokens" in usage:
             self.recognised = True

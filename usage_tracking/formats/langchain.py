@@ -1,4 +1,4 @@
-"""LangChain's `AIMessage`, which the site may hand to `record`.
+"""LangChain's `AIMessage`, which the site may pass to `record`.
 
 https://reference.langchain.com/python/langchain_core/messages/ai/ (`usage_metadata` counts the same
 for all providers; `response_metadata` is the provider's own)
@@ -14,17 +14,25 @@ from .reader import Reader, count, mapping, text
 
 
 class MessageReader(Reader):
+    """Reads LangChain's `AIMessage`."""
+
     operation = "chat"
 
     def body(self, data: dict[str, Any]) -> None:
-        usage, told = mapping(data.get("usage_metadata")), mapping(data.get("response_metadata"))
-        self.recognised = text(data.get("type")) in {"ai", "AIMessageChunk"} and bool(usage or told)
+        """Take a whole answer."""
+        usage, response = (
+            mapping(data.get("usage_metadata")),
+            mapping(data.get("response_metadata")),
+        )
+        self.recognised = text(data.get("type")) in {"ai", "AIMessageChunk"} and bool(
+            usage or response
+        )
         if not self.recognised:
             return
-        self.model = text(told.get("model_name")) or text(told.get("model"))
+        self.model = text(response.get("model_name")) or text(response.get("model"))
         name = text(data.get("id"))
-        # A name that LangChain has given is not the provider's.
-        self.response_id = text(told.get("id")) or (
+        # An id that LangChain generated is not the provider's.
+        self.response_id = text(response.get("id")) or (
             "" if name.startswith(("run-", "lc_")) else name
         )
         read = mapping(usage.get("input_token_details"))
@@ -36,6 +44,6 @@ class MessageReader(Reader):
             reasoning_tokens=count(mapping(usage.get("output_token_details")).get("reasoning")),
         )
         if not found.known:
-            found = chat_usage(mapping(told.get("token_usage")))
+            found = chat_usage(mapping(response.get("token_usage")))
         if found.known:
             self.usage, self.complete = found, True

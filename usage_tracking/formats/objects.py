@@ -1,4 +1,4 @@
-"""Answers as the SDKs hold them: pydantic, protobuf and plain objects become JSON-like dicts."""
+"""Turn the response objects of SDKs (pydantic, protobuf, plain objects) into JSON-like dicts."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Any
 
 from ..system.interruptions import by_signal
 
-#: Levels of an answer above which everything that counts stands.
+#: Levels of an answer that are read; all counts are within them.
 _DEPTH = 6
-#: The results of one answer that are looked at; of vectors there may be thousands of numbers.
+#: Results of one answer that are read; a vector may have thousands of numbers.
 _RESULTS = 4096
 
-#: What is looked for on an object that cannot be asked for all it holds.
+#: Attributes to read from an object that cannot list its members.
 _NAMES = (
     *("id", "object", "type", "role", "model", "status", "usage", "error", "event_type"),
     *("usage_metadata", "response_metadata", "model_version", "response_id", "response"),
@@ -39,9 +39,10 @@ _COUNTS = (
 
 
 def as_dict(response: Any) -> dict[str, Any]:
-    """The answer as a dict with the names of the wire; {} for what is no answer.
+    """Return an answer as a dict with the names of the wire; {} if it is not an answer.
 
-    Raises what the object's own code raises, if there is no other way to read it.
+    Raises:
+        Exception: What the object's own code raises, if there is no other way to read it.
     """
     data = _members(response, _NAMES)
     if data is None:
@@ -69,7 +70,7 @@ def _plain(value: Any, depth: int) -> Any:
 
 
 def _members(thing: Any, names: Sequence[str]) -> Mapping[Any, Any] | None:
-    """What `thing` holds; of an object of no known kind, its attributes of these `names`."""
+    """Return the members of `thing`; for an unknown kind of object, its attributes in `names`."""
     if thing is None or isinstance(thing, (str, bytes, int, float, type)):
         return None
     if isinstance(thing, Mapping):
@@ -79,7 +80,7 @@ def _members(thing: Any, names: Sequence[str]) -> Mapping[Any, Any] | None:
         if hasattr(type(thing), way):
             try:
                 members = _WAYS[way](thing)
-            except Exception as error:  # code that is not ours; there are other ways
+            except Exception as error:  # code of an SDK; there are other ways
                 if by_signal(error):
                     raise
                 failure = error
@@ -99,23 +100,23 @@ def _members(thing: Any, names: Sequence[str]) -> Mapping[Any, Any] | None:
 _WAYS: dict[str, Callable[[Any], Any]] = {
     # Pydantic: google-genai's fields are snake_case in Python and camelCase on the wire.
     "model_dump": lambda thing: thing.model_dump(mode="json", by_alias=True, exclude_none=True),
-    # Proto-plus messages, whose way is of the class, and older SDKs.
+    # Proto-plus messages, whose method is on the metaclass, and older SDKs.
     "to_dict": lambda thing: type(thing).to_dict(thing),
 }
 
 
 def _attributes(thing: Any, names: Sequence[str]) -> Iterator[tuple[str, Any]]:
-    """Protobuf messages, objects of a site's own client."""
+    """Yield the attributes of protobuf messages and of objects of a site's own client."""
     for name in names:
         if (value := _attempt(getattr, thing, name)) is not None:
             yield name, value
 
 
 def _attempt(way: Callable[..., Any], *arguments: Any) -> Any:
-    """The result of code that is not ours; None if it fails, for which it may have any reason."""
+    """Return the result of code of an SDK or a site; None if it fails in any way."""
     try:
         return way(*arguments)
-    except Exception as error:  # an answer that cannot be read says nothing
+    except Exception as error:  # an unreadable answer counts as empty
         if by_signal(error):
             raise
         return None

@@ -1,6 +1,6 @@
 """Ollama chat, generate and embed.
 
-https://docs.ollama.com/api/usage (`prompt_eval_count` and `eval_count` stand in the last line of a
+https://docs.ollama.com/api/usage (`prompt_eval_count` and `eval_count` are in the last line of a
 stream, the one with `"done": true`; either may be missing)
 https://docs.ollama.com/api/streaming
 """
@@ -14,11 +14,14 @@ from .reader import Reader, count, error_text, text
 
 
 class OllamaReader(Reader):
+    """Reads Ollama chat, generate and embed."""
+
     operation = "chat"
 
     usage_key = b'eval_count"'  # either of the two
 
     def body(self, data: dict[str, Any]) -> None:
+        """Take a whole answer."""
         is_answer = isinstance(data.get("done"), bool) and "created_at" in data
         has_words = isinstance(data.get("message"), dict) or isinstance(data.get("response"), str)
         has_vectors = isinstance(data.get("embeddings"), list) and "total_duration" in data

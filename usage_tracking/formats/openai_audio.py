@@ -1,10 +1,10 @@
 """OpenAI audio: transcriptions, translations and speech.
 
-https://platform.openai.com/docs/api-reference/audio/json-object (`usage` is of the type tokens, or
-of the type duration for models billed by the second, as Whisper)
+https://platform.openai.com/docs/api-reference/audio/json-object (`usage` has the type tokens, or
+the type duration for models billed by the second, such as Whisper)
 https://platform.openai.com/docs/api-reference/audio/transcript-text-done-event
 https://platform.openai.com/docs/api-reference/audio/speech-audio-done-event
-Mistral counts both at once: https://docs.mistral.ai/capabilities/audio_transcription
+Mistral reports both at once: https://docs.mistral.ai/capabilities/audio_transcription
 """
 
 from __future__ import annotations
@@ -18,9 +18,12 @@ _EVENTS = ("transcript.text.", "speech.audio.")
 
 
 class AudioReader(Reader):
+    """Reads OpenAI transcriptions, translations and speech."""
+
     operation = "transcription"
 
     def event(self, data: dict[str, Any]) -> None:
+        """Take one parsed stream event."""
         kind = text(data.get("type"))
         if kind.startswith(_EVENTS) or kind.startswith("transcription."):  # Mistral's events
             self.recognised = True
@@ -28,8 +31,9 @@ class AudioReader(Reader):
         self._count(data)
 
     def body(self, data: dict[str, Any]) -> None:
+        """Take a whole answer."""
         if isinstance(data.get("text"), str):
-            # The text alone is all that a model without tokens has to say.
+            # A model that reports no tokens answers with the text alone.
             self.recognised = len(data) == 1 or not _OTHERS.isdisjoint(data)
         self.error = error_text(data)
         self._count(data)
@@ -40,13 +44,13 @@ class AudioReader(Reader):
         length = seconds(
             next(
                 (
-                    told
-                    for told in (
+                    value
+                    for value in (
                         usage.get("seconds"),
                         usage.get("prompt_audio_seconds"),
                         data.get("duration"),
                     )
-                    if told is not None
+                    if value is not None
                 ),
                 None,
             )

@@ -1,11 +1,11 @@
-"""OpenAI chat completions and completions, and the many gateways that speak like them.
+"""OpenAI chat completions and completions, and the many compatible gateways.
 
 https://platform.openai.com/docs/api-reference/chat/object
 https://platform.openai.com/docs/api-reference/chat-streaming/streaming (usage comes in one last
 chunk, and only if `stream_options.include_usage` was sent)
 Groq streams: `x_groq.usage` https://console.groq.com/docs/api-reference
-OpenRouter names the cost in USD: https://openrouter.ai/docs/use-cases/usage-accounting
-watsonx calls the model `model_id`: https://cloud.ibm.com/apidocs/watsonx-ai#text-chat
+OpenRouter reports the cost in USD: https://openrouter.ai/docs/use-cases/usage-accounting
+watsonx names the model in `model_id`: https://cloud.ibm.com/apidocs/watsonx-ai#text-chat
 """
 
 from __future__ import annotations
@@ -19,9 +19,12 @@ from .reader import Reader, added, cost, count, error_text, items, mapping, text
 
 
 class ChatReader(Reader):
+    """Reads OpenAI chat completions and completions."""
+
     operation = "chat"
 
     def body(self, data: dict[str, Any]) -> None:
+        """Take a whole answer."""
         if isinstance(data.get("choices"), list):
             self.recognised = True
         self.model = text(data.get("model")) or text(data.get("model_id")) or self.model
@@ -43,16 +46,16 @@ def _error(data: dict[str, Any]) -> str:
         if (place.get("error") or place.get("errors")) and (message := error_text(place)):
             return message
     # MiniMax: https://platform.minimax.io/docs/api-reference/errorcode
-    told = mapping(data.get("base_resp"))
+    status = mapping(data.get("base_resp"))
     return (
-        f"{code}: {text(told.get('status_msg'))}"
-        if (code := count(told.get("status_code")))
+        f"{code}: {text(status.get('status_msg'))}"
+        if (code := count(status.get("status_code")))
         else ""
     )
 
 
 def _places_of_errors(data: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Where an answer with the status 200 may say that it has failed."""
+    """Yield the objects in which an answer with the status 200 may report an error."""
     yield data
     yield mapping(data.get("x_groq"))
     for item in items(data.get("choices")) + items(data.get("prompt_filter_results")):
@@ -63,6 +66,7 @@ def _places_of_errors(data: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def chat_usage(usage: dict[str, Any]) -> Usage:
+    """Return the usage in a `usage` object of OpenAI chat or of a compatible provider."""
     details = mapping(usage.get("prompt_tokens_details"))
     output = mapping(usage.get("completion_tokens_details"))
     cached = next(
@@ -92,7 +96,7 @@ def chat_usage(usage: dict[str, Any]) -> Usage:
     )
     everything = added(found.prompt_tokens, found.completion_tokens, found.reasoning_tokens)
     if found.reasoning_tokens and count(usage.get("total_tokens")) == everything:
-        # xAI counts reasoning beside the completion: https://docs.x.ai/docs/models
+        # xAI counts reasoning outside the completion: https://docs.x.ai/docs/models
         return replace(
             found, completion_tokens=added(found.completion_tokens, found.reasoning_tokens)
         )

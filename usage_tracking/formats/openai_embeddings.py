@@ -1,8 +1,8 @@
-"""OpenAI embeddings and those who speak like them.
+"""OpenAI embeddings and compatible ones.
 
 https://platform.openai.com/docs/api-reference/embeddings/create
 Voyage and Jina report only `total_tokens`: https://docs.voyageai.com/reference/embeddings-api
-Ollama's old `/api/embeddings` gives one vector and counts nothing:
+Ollama's old `/api/embeddings` returns one vector and no counts:
 https://github.com/ollama/ollama/blob/main/docs/api.md#generate-embedding
 """
 
@@ -15,9 +15,12 @@ from .reader import Reader, cost, count, error_text, items, text
 
 
 class EmbeddingsReader(Reader):
+    """Reads OpenAI embeddings."""
+
     operation = "embeddings"
 
     def body(self, data: dict[str, Any]) -> None:
+        """Take a whole answer."""
         usage = data.get("usage")
         self.recognised = _has_vectors(data) or (data.get("data") == [] and _counts_input(usage))
         self.model = text(data.get("model")) or self.model
@@ -37,7 +40,7 @@ def _has_vectors(data: dict[str, Any]) -> bool:
     if _is_vector(data.get("embedding")):
         return True
     vectors = items(data.get("data"))
-    # Voyage's contextualized embeddings are lists of such lists, Jina's multi-vectors are plural.
+    # Voyage nests the lists of contextualized embeddings; Jina names multi-vectors `embeddings`.
     return bool(vectors) and (
         not {"embedding", "embeddings"}.isdisjoint(vectors[0])
         or any("embedding" in vector for vector in items(vectors[0].get("data"))[:1])
@@ -53,6 +56,6 @@ def _counts_input(usage: object) -> bool:
         isinstance(usage, dict)
         and not {"prompt_tokens", "total_tokens"}.isdisjoint(usage)
         and (
-            "input_tokens" not in usage  # those are images
+            "input_tokens" not in usage  # these are image tokens
         )
     )

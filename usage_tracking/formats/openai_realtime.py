@@ -1,6 +1,6 @@
 """OpenAI realtime: the response in a `response.done` event.
 
-It travels over a websocket, which no hook sees; the site hands the event to `record`.
+It arrives over a websocket, which no hook sees; the site passes the event to `record`.
 https://platform.openai.com/docs/api-reference/realtime-server-events/response/done
 """
 
@@ -13,9 +13,12 @@ from .reader import Reader, count, error_text, mapping, text
 
 
 class RealtimeReader(Reader):
+    """Reads responses of OpenAI realtime."""
+
     operation = "chat"
 
     def body(self, data: dict[str, Any]) -> None:
+        """Take a whole answer."""
         usage = mapping(data.get("usage"))
         details = mapping(usage.get("input_token_details"))
         self.recognised = data.get("object") == "realtime.response"

@@ -15,11 +15,14 @@ from .reader import Reader, count, error_text, mapping, text
 
 
 class ResponsesReader(Reader):
+    """Reads OpenAI Responses."""
+
     operation = "chat"
 
     _ENDED = frozenset({"completed", "incomplete", "failed", "cancelled"})
 
     def event(self, data: dict[str, Any]) -> None:
+        """Take one parsed stream event."""
         kind = text(data.get("type"))
         if isinstance(response := data.get("response"), dict):
             self.body(response)
@@ -29,6 +32,7 @@ class ResponsesReader(Reader):
             self.error = error_text(data) or self.error
 
     def body(self, data: dict[str, Any]) -> None:
+        """Take a whole answer."""
         if data.get("object") == "response":
             self.recognised = True
         self.model = text(data.get("model")) or self.model

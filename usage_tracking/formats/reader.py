@@ -1,4 +1,4 @@
-"""What every wire reader does: take the events or the body of one answer, and say what it says."""
+"""The base of the wire readers: take the events or the body of one answer, extract its usage."""
 
 from __future__ import annotations
 
@@ -9,24 +9,25 @@ from typing import Any
 
 from ..events import Usage
 
-#: Characters of a name or a message of the provider. It may send megabytes; of the longest that is
-#: kept, an error, no more is read.
+#: Characters of a name or a message that are read. A provider may send megabytes, and no more is
+#: kept of the longest text, an error.
 MAX_TEXT = 4000
-#: Events in the shape of no answer after which only those are parsed that name usage or an error.
+#: After so many events that no format recognises, only those are parsed that name usage or an
+#: error.
 MAX_UNRECOGNISED = 1000
 
 
 class Reader:
     """Reads one answer of one wire format.
 
-    Given either `body` once or `feed` per stream event. Knows nothing of HTTP.
+    Call either `body` once, or `feed` per stream event and then `end`. It knows nothing of HTTP.
     """
 
-    #: What a call of this format does, in OpenTelemetry's words (`gen_ai.operation.name`).
+    #: The operation of this format, as OpenTelemetry names it (`gen_ai.operation.name`).
     operation = ""
-    #: The bytes that name the usage object; an event of a stream without them is not parsed.
+    #: The bytes that name the usage object; a stream event without them is not parsed.
     usage_key = b'"usage"'
-    #: Whether usage seen before a stream's regular end is all that there is to come.
+    #: Whether the usage of a stream that ended is final, although the stream did not say so.
     final_at_end = True
 
     def __init__(self) -> None:
@@ -38,20 +39,25 @@ class Reader:
         #: The answer has the shape of this format.
         self.recognised = False
         self._unrecognised = 0
-        #: When a response that is made in the background was begun, in Unix time; else None.
+        #: When a background response began, in Unix time; None for any other.
         self.background_since: int | None = None
-        #: Such a response will not change any more.
+        #: A background response has reached its final state.
         self.ended = True
-        #: Everything that counts has been said.
+        #: All usage of the answer has been read.
         self.complete = False
-        #: What else the answer says of its size, for the metadata of the row.
+        #: Other facts about the size of the answer, for the metadata of the row.
         self.facts: dict[str, Any] = {}
 
     def head(self, headers: Mapping[str, str]) -> None:
-        """Takes the headers of the response, whose names have no case, before its body."""
+        """Take the headers of the response, before its body; their names ignore case."""
 
     def feed(self, data: bytes) -> None:
-        """Takes the data of one stream event; raises ValueError if it is not JSON."""
+        """Take the data of one stream event.
+
+        Raises:
+            ValueError: The data is not JSON.
+            RecursionError: The JSON is nested too deeply.
+        """
         if self.wants(data):
             if not self.recognised:
                 self._unrecognised += 1
@@ -60,30 +66,30 @@ class Reader:
                 self.event(parsed)
 
     def wants(self, data: bytes) -> bool:
-        """Whether one event, or any of several, says something that is still to be read."""
+        """Return whether one event, or any of several, may have something to read."""
         return self._asks_shape or b'"error"' in data or self._has_usage(data)
 
     @property
     def _asks_shape(self) -> bool:
-        """Whether the next event may still show that the answer has the shape of this format."""
+        """Whether the next event may still show that the answer has this format."""
         return not self.recognised and self._unrecognised < MAX_UNRECOGNISED
 
     def _has_usage(self, data: bytes) -> bool:
-        """Whether an event names its usage and does not only say `"usage": null`."""
+        """Return whether an event names usage that is not `"usage": null`."""
         key = self.usage_key
         named = data.count(key)
         return named > 0 and named > data.count(key + b":null") + data.count(key + b": null")
 
     def event(self, data: dict[str, Any]) -> None:
-        """Takes one parsed stream event."""
+        """Take one parsed stream event."""
         self.body(data)
 
     def body(self, data: dict[str, Any]) -> None:
-        """Takes a whole answer."""
+        """Take a whole answer."""
         raise NotImplementedError
 
     def end(self) -> None:
-        """Called when a stream has ended or was left."""
+        """Finish a stream that ended or was abandoned."""
 
 
 def count(value: object) -> int | None:
@@ -100,21 +106,23 @@ def count(value: object) -> int | None:
 
 
 def mapping(value: object) -> dict[str, Any]:
+    """Return a JSON object as it is; {} for any other value."""
     return value if isinstance(value, dict) else {}
 
 
 def text(value: object) -> str:
-    """Return the beginning of a string, as much as anything is kept of; "" for what is none."""
+    """Return the first `MAX_TEXT` characters of a string; "" for any other value."""
     return value[:MAX_TEXT] if isinstance(value, str) else ""
 
 
 def added(*counts: int | None) -> int | None:
-    """The sum of the counts that are known; None if none is."""
+    """Return the sum of the known counts; None if no count is known."""
     known = [c for c in counts if c is not None]
     return sum(known) if known else None
 
 
 def money(value: object) -> Decimal | None:
+    """Return a finite amount of at least 0; None for any other value."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
     amount = Decimal(str(value))
@@ -122,7 +130,7 @@ def money(value: object) -> Decimal | None:
 
 
 def cost(usage: dict[str, Any]) -> Decimal | None:
-    """What the provider itself says that the call cost, in USD."""
+    """Return the cost of the call in USD that the provider itself reports; None if it does not."""
     # xAI: https://docs.x.ai/developers/cost-tracking (10^10 ticks are one dollar)
     if ticks := count(usage.get("cost_in_usd_ticks")):
         return Decimal(ticks).scaleb(-10)
@@ -130,12 +138,12 @@ def cost(usage: dict[str, Any]) -> Decimal | None:
 
 
 def items(value: object) -> list[dict[str, Any]]:
-    """The objects of a list, each as it is or empty; an empty list for what is none."""
+    """Return the items of a list, {} for each that is not an object; [] for any other value."""
     return [mapping(item) for item in value] if isinstance(value, list) else []
 
 
 def seconds(value: object) -> float | int | None:
-    """A duration as providers write it: a number, or a string that is one."""
+    """Return a duration as providers write it, a number or a numeric string; else None."""
     if isinstance(value, str):
         try:
             value = float(value)
@@ -149,9 +157,9 @@ def seconds(value: object) -> float | int | None:
 
 
 def error_text(data: object) -> str:
-    """The message of an error answer in the shapes that providers use, "" if there is none.
+    """Return the message of an error answer in the shapes that providers use, "" if it has none.
 
-    Only fields that hold the provider's own words are read: others may repeat the prompt.
+    Only fields with the provider's own words are read: others may repeat the prompt.
     """
     if isinstance(data, list) and data:
         data = data[0]  # Gemini wraps the errors of its JSON-array streams
@@ -162,7 +170,7 @@ def error_text(data: object) -> str:
     if not error and isinstance(errors := data.get("errors"), list) and errors:
         error = errors[0]  # watsonx
     if not isinstance(error, dict):
-        # AWS, Cohere and Mistral say `message`, those who use FastAPI (Voyage, Jina) `detail`.
+        # AWS, Cohere and Mistral use `message`, providers on FastAPI (Voyage, Jina) `detail`.
         return text(data.get("message")) or text(data.get("detail"))
     kind = text(error.get("type")) or text(error.get("status")) or _code(error.get("code"))
     message = text(error.get("message"))

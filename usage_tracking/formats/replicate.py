@@ -1,7 +1,7 @@
-"""Replicate predictions that have finished while the request waited.
+"""Replicate predictions that finish while the request waits.
 
-https://replicate.com/docs/topics/predictions (language models name their tokens in `metrics`,
-others only seconds; a prediction that goes on is polled by GET, which is not seen)
+https://replicate.com/docs/topics/predictions (language models report tokens in `metrics`,
+others only seconds; clients poll an unfinished prediction by GET, which is not captured)
 """
 
 from __future__ import annotations
@@ -13,9 +13,12 @@ from .reader import Reader, count, error_text, mapping, seconds, text
 
 
 class ReplicateReader(Reader):
+    """Reads Replicate predictions."""
+
     operation = "generate_content"
 
     def body(self, data: dict[str, Any]) -> None:
+        """Take a whole answer."""
         metrics, status = mapping(data.get("metrics")), text(data.get("status"))
         self.recognised = bool(status) and "get" in mapping(data.get("urls")) and "version" in data
         self.model = text(data.get("model"))

@@ -1,4 +1,4 @@
-"""Rerank, which most providers speak much alike.
+"""Rerank, which is much alike at most providers.
 
 https://docs.cohere.com/reference/rerank (billed by the search, not by tokens)
 https://docs.voyageai.com/reference/reranker-api and https://api.jina.ai/redoc (`total_tokens`)
@@ -14,9 +14,12 @@ from .reader import Reader, cost, count, error_text, items, mapping, text
 
 
 class RerankReader(Reader):
+    """Reads rerank answers."""
+
     operation = "rerank"
 
     def body(self, data: dict[str, Any]) -> None:
+        """Take a whole answer."""
         usage, meta = mapping(data.get("usage")), mapping(data.get("meta"))
         ranked = data["results"] if "results" in data else data.get("data")
         first = items(ranked)[:1]

@@ -1,4 +1,4 @@
-"""Cuts the bytes of a stream into events, wherever the network has cut them."""
+"""Split the bytes of a stream into events, wherever the network cuts them."""
 
 from __future__ import annotations
 
@@ -9,38 +9,42 @@ import zlib
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
-#: A longer event (a whole image, say) is passed over, so that memory stays bounded.
+#: Bytes of one event. A longer event (such as a whole image) is skipped, so that memory stays
+#: bounded.
 MAX_EVENT = 8 * 1024 * 1024
-#: The events of so many bytes are asked about at once.
+#: Bytes of events that are offered to `wanted` together.
 _STRETCH = 4096
 _BLANK_LINE = re.compile(rb"\n\r?\n")
 _BLANK_LINES = re.compile(rb"\n(?:\r?\n)(?:\r?\n)++")
-#: So many lines of one event: each takes more memory than it has bytes.
+#: Lines of one event; each takes more memory than it has bytes.
 MAX_LINES = 100_000
 
 
 def everything(_: bytes) -> bool:
+    """Want every event."""
     return True
 
 
 class Splitter(Protocol):
-    """Takes the bytes of a stream in whatever pieces they come and gives its events."""
+    """Takes the bytes of a stream in pieces of any size and yields its events."""
 
-    def feed(
-        self, chunk: bytes, wanted: Callable[[bytes], bool] = everything
-    ) -> Iterator[bytes]: ...
+    def feed(self, chunk: bytes, wanted: Callable[[bytes], bool] = everything) -> Iterator[bytes]:
+        """Yield the wanted events that end in `chunk`."""
+        ...
 
-    def end(self) -> Iterator[bytes]: ...
+    def end(self) -> Iterator[bytes]:
+        """Yield the event that the end of the stream completes, if there is one."""
+        ...
 
 
 def splitter_for(content_type: str) -> Splitter | None:
-    """The splitter for a body of this `Content-Type`, None if that is no kind of stream."""
+    """Return a splitter for a body of this `Content-Type`, None if it is not a stream."""
     kind = _SPLITTERS.get(_essence(content_type))
     return None if kind is None else kind()
 
 
 def is_binary(content_type: str) -> bool:
-    """Whether a body of this `Content-Type` is sound, pictures or a file, which name no usage."""
+    """Return whether a `Content-Type` is audio, images, video or a file, which report no usage."""
     essence = _essence(content_type)
     return essence.startswith(("audio/", "image/", "video/")) or essence.endswith("/octet-stream")
 
@@ -50,7 +54,7 @@ def _essence(content_type: str) -> str:
 
 
 class ServerSentEvents:
-    """The `data` of each event of a `text/event-stream`.
+    """Yields the `data` of each event of a `text/event-stream`.
 
     https://html.spec.whatwg.org/multipage/server-sent-events.html#event-stream-interpretation
     """
@@ -59,29 +63,29 @@ class ServerSentEvents:
         self._rest = bytearray()
         self._data: list[bytes] = []
         self._length = 0
-        #: An event that is too long is passed over, to its end: the next blank line.
+        #: An event that is too long is being skipped, up to the next blank line.
         self._skipping = False
 
     def feed(self, chunk: bytes, wanted: Callable[[bytes], bool] = everything) -> Iterator[bytes]:
-        """The events that end in `chunk`.
+        """Yield the events that end in `chunk`.
 
-        A stretch of whole events that is not `wanted` is passed over without being cut up: most
-        events of an answer are its words, which nobody here reads.
+        A run of whole events that is not `wanted` is skipped without splitting it: most events of
+        an answer hold its text, which is not read.
         """
         start = 0
         while not (self._rest or self._data or self._skipping) and (
             blank := _BLANK_LINE.search(chunk, start + _STRETCH)
         ):
-            stretch = chunk[start : blank.end()]
-            if wanted(stretch):
-                yield from self._feed(stretch)
+            run = chunk[start : blank.end()]
+            if wanted(run):
+                yield from self._feed(run)
             start = blank.end()
         yield from self._feed(chunk[start:])
 
     def _feed(self, chunk: bytes) -> Iterator[bytes]:
         if b"\n" in chunk:
             if b"\n\n\n" in chunk or b"\n\r\n\r\n" in chunk:
-                chunk = _BLANK_LINES.sub(b"\n\n", chunk)  # more than one means no more
+                chunk = _BLANK_LINES.sub(b"\n\n", chunk)  # several mean the same as one
             if self._rest:
                 chunk = bytes(self._rest + chunk)
                 self._rest.clear()
@@ -101,6 +105,7 @@ class ServerSentEvents:
             self._rest += chunk
 
     def end(self) -> Iterator[bytes]:
+        """Yield the event that has no blank line after it."""
         if self._rest.startswith(b"data:"):
             self._add(bytes(self._rest))
         if self._data and not self._skipping:
@@ -124,10 +129,10 @@ class ServerSentEvents:
 
 
 class JSONArray:
-    """The objects of one JSON array that arrives piece by piece (Gemini without `alt=sse`)."""
+    """Yields the objects of one JSON array that arrives in pieces (Gemini without `alt=sse`)."""
 
     _outside = re.compile(rb'["{}]')
-    #: As much of a string as has arrived, without the backslash of what has not.
+    #: The part of a string that has arrived, without the backslash of an incomplete escape.
     _inside = re.compile(rb'(?:[^"\\]++|\\.)*+', re.DOTALL)
 
     _one = re.compile(rb'\{[^"{}]*+\}')
@@ -142,7 +147,7 @@ class JSONArray:
         self._skipping = False
 
     def feed(self, chunk: bytes, wanted: Callable[[bytes], bool] = everything) -> Iterator[bytes]:
-        """The objects that end in `chunk`."""
+        """Yield the objects that end in `chunk`."""
         buffer = self._buffer
         buffer += chunk
         while True:
@@ -150,7 +155,7 @@ class JSONArray:
                 match = self._inside.match(buffer, self._at)
                 self._at = match.end() if match else self._at
                 if buffer[self._at : self._at + 1] != b'"':
-                    break  # the string goes on, or what a backslash escapes has not arrived yet
+                    break  # the string continues, or an escape is incomplete
                 self._in_string = False
                 self._at += 1
             if self._depth == 0:
@@ -169,22 +174,25 @@ class JSONArray:
                 self._depth += 1
             elif self._depth:
                 self._depth -= 1
-                if self._depth == 0:
-                    event = bytes(buffer[self._start : self._at])
-                    skipped, self._skipping = self._skipping, False
-                    del buffer[: self._at]
-                    self._at, self._start = 0, -1
-                    if not skipped and wanted(event):
-                        yield event
+                if self._depth == 0 and (event := self._take()) and wanted(event):
+                    yield event
         if self._start < 0 or len(buffer) > MAX_EVENT:
-            # Keep counting braces, forget what is between them.
+            # Keep counting braces, drop what is between them.
             self._skipping = self._start >= 0
             self._start = min(self._start, 0)
             del buffer[: self._at]
             self._at = 0
 
+    def _take(self) -> bytes:
+        """Return the object that has ended here; b"" if it is being skipped."""
+        event = b"" if self._skipping else bytes(self._buffer[self._start : self._at])
+        self._skipping = False
+        del self._buffer[: self._at]
+        self._at, self._start = 0, -1
+        return event
+
     def _flat(self, wanted: Callable[[bytes], bool]) -> Iterator[bytes]:
-        """Pass over the objects that hold no string, and so name nothing, at once."""
+        """Skip, at once, objects without strings: they name nothing."""
         match = self._run.match(self._buffer, self._at)
         if match is None or match.end() - self._at < 3:
             return
@@ -195,21 +203,23 @@ class JSONArray:
                     yield bytes(flat)
 
     def end(self) -> Iterator[bytes]:
+        """Yield nothing: what is left is incomplete."""
         return iter(())
 
 
 class Lines:
-    """The lines of a stream of JSON values, one on each (NDJSON).
+    """Yields the lines of a stream that has one JSON value per line (NDJSON).
 
     https://github.com/ndjson/ndjson-spec
     """
 
     def __init__(self) -> None:
         self._rest = bytearray()
-        #: A line that is too long is passed over, to its end.
+        #: A line that is too long is being skipped.
         self._skipping = False
 
     def feed(self, chunk: bytes, wanted: Callable[[bytes], bool] = everything) -> Iterator[bytes]:
+        """Yield the lines that end in `chunk`."""
         *lines, chunk = chunk.split(b"\n")
         for line in lines:
             if self._rest:
@@ -226,16 +236,17 @@ class Lines:
             self._rest += chunk
 
     def end(self) -> Iterator[bytes]:
+        """Yield the last line if no newline follows it."""
         if line := bytes(self._rest).strip():
             yield line
 
 
 class EventStream:
-    """The frames of an `application/vnd.amazon.eventstream`, each as one JSON object.
+    """Yields the frames of an `application/vnd.amazon.eventstream`, each as one JSON object.
 
     An event becomes `{type: payload}`, an exception `{"error": {"type": ..., "message": ...}}`.
-    A frame is its total length, the length of its headers, a CRC of these two, the headers, the
-    payload and a CRC of all that, integers big-endian.
+    A frame has its total length, the length of its headers, a CRC of these two, the headers, the
+    payload and a CRC of the whole. Integers are big-endian.
     https://smithy.io/2.0/aws/amazon-eventstream.html
     """
 
@@ -244,12 +255,13 @@ class EventStream:
 
     def __init__(self) -> None:
         self._buffer = bytearray()
-        #: So many bytes of a frame that is too long are still to be passed over.
+        #: Bytes of a frame that is too long that are still to be skipped.
         self._to_skip = 0
-        #: Where a frame begins is no longer known.
+        #: The stream is damaged: the start of the next frame is unknown.
         self._lost = False
 
     def feed(self, chunk: bytes, wanted: Callable[[bytes], bool] = everything) -> Iterator[bytes]:
+        """Yield the frames that end in `chunk`."""
         if self._to_skip:
             skipped = min(self._to_skip, len(chunk))
             self._to_skip -= skipped
@@ -261,7 +273,7 @@ class EventStream:
         while len(self._buffer) >= prelude:
             total, headers, crc = self._prelude.unpack_from(self._buffer)
             if zlib.crc32(self._buffer[:8]) != crc or headers + prelude + 4 > total:
-                # Nothing says where the next frame begins.
+                # The start of the next frame is unknown.
                 self._lost = True
                 self._buffer.clear()
                 yield _UNREADABLE
@@ -279,6 +291,7 @@ class EventStream:
                 yield event
 
     def end(self) -> Iterator[bytes]:
+        """Yield nothing: what is left is incomplete."""
         return iter(())
 
     def _event(self, frame: bytes, headers: int) -> bytes:
@@ -287,34 +300,34 @@ class EventStream:
         if zlib.crc32(frame[:-4]) != self._crc.unpack(frame[-4:])[0]:
             return _UNREADABLE
         try:
-            told = _frame_headers(frame[start : start + headers])
+            names = _frame_headers(frame[start : start + headers])
         except (ValueError, struct.error):
             return _UNREADABLE
-        kind = told.get(":event-type")
-        if told.get(":message-type", "event") == "event" and kind:
+        kind = names.get(":event-type")
+        if names.get(":message-type", "event") == "event" and kind:
             return b"{%b:%b}" % (json.dumps(kind).encode(), payload.strip() or b"{}")
         try:
-            words: Any = json.loads(payload)
+            failure: Any = json.loads(payload)
         except (ValueError, RecursionError):
-            words = None
-        message = words.get("message") if isinstance(words, dict) else None
+            failure = None
+        message = failure.get("message") if isinstance(failure, dict) else None
         error = {
-            "type": told.get(":exception-type") or told.get(":error-code") or "error",
-            "message": message or told.get(":error-message") or "",
+            "type": names.get(":exception-type") or names.get(":error-code") or "error",
+            "message": message or names.get(":error-message") or "",
         }
         return json.dumps({"error": error}).encode()
 
 
-#: Stands for a damaged frame: no JSON, so that the reader says that it cannot be read.
+#: Stands for a damaged frame. It is not JSON, so the reader reports it as unreadable.
 _UNREADABLE = b"\xff"
 
-#: Type of a header's value → its length; 6 (bytes) and 7 (string) name their own.
+#: Type of a header's value → its length; types 6 (bytes) and 7 (string) carry theirs.
 _FIXED = {0: 0, 1: 0, 2: 1, 3: 2, 4: 4, 5: 8, 8: 8, 9: 16}
 _BYTES, _STRING = 6, 7
 
 
 def _frame_headers(data: bytes) -> dict[str, str]:
-    """The headers of one frame that are strings."""
+    """Return the string headers of one frame."""
     headers: dict[str, str] = {}
     at = 0
     while at < len(data):
@@ -329,7 +342,7 @@ def _frame_headers(data: bytes) -> dict[str, str]:
         elif kind in _FIXED:
             length = _FIXED[kind]
         else:
-            raise ValueError("a header of no known type")
+            raise ValueError("unknown type of header")
         at += length
     return headers
 

@@ -1,4 +1,4 @@
-"""Models of others on Vertex, `:rawPredict` and `:streamRawPredict`: each in its maker's format.
+"""Partner models on Vertex, `:rawPredict` and `:streamRawPredict`, each in its maker's format.
 
 https://cloud.google.com/vertex-ai/generative-ai/docs/partner-models/claude/use-claude
 https://cloud.google.com/vertex-ai/generative-ai/docs/partner-models/mistral (as OpenAI chat)
@@ -12,5 +12,7 @@ from .openai_chat import ChatReader
 
 
 class RawPredictReader(OneOf):
+    """Reads raw predictions in the format of the model."""
+
     operation = "chat"
     kinds = (MessagesReader, ChatReader)

@@ -1,9 +1,9 @@
 """watsonx text generation, embeddings and rerank.
 
 https://cloud.ibm.com/apidocs/watsonx-ai#text-generation (each result counts its own tokens)
-https://cloud.ibm.com/apidocs/watsonx-ai#text-generation-stream (counts run; the input may be named
-in one event only)
-https://cloud.ibm.com/apidocs/watsonx-ai#text-embeddings (`input_token_count` of the whole)
+https://cloud.ibm.com/apidocs/watsonx-ai#text-generation-stream (running counts; the
+input may be in one event only)
+https://cloud.ibm.com/apidocs/watsonx-ai#text-embeddings (one `input_token_count` for all)
 """
 
 from __future__ import annotations
@@ -15,15 +15,19 @@ from .reader import Reader, added, count, error_text, items, text
 
 
 class WatsonxReader(Reader):
+    """Reads watsonx text generation, embeddings and rerank."""
+
     operation = "text_completion"
 
     usage_key = b'_token_count"'
     final_at_end = False
 
     def wants(self, data: bytes) -> bool:
+        """Return whether the events may have something to read."""
         return super().wants(data) or b'"errors"' in data
 
     def body(self, data: dict[str, Any]) -> None:
+        """Take a whole answer."""
         results = items(data.get("results"))
         if text(data.get("model_id")) and results:
             self.recognised = True
