@@ -1,10 +1,10 @@
-"""Measure the CPU time that capture adds to a call over HTTP, before delivery.
+"""Measure the CPU that capture adds to a call over real HTTP, before delivery.
 
     python -m benchmarks.capture [--rounds N] [--only NAME]
 
-Makes the same calls with and without hooks, alternately, in one process. The ratio is the result.
-Measures the real SDKs, then each transport alone, each with a plain call and with a stream of some
-hundred events and its usage.
+The same calls are made with and without the hooks, in turn, in one process; the ratio counts. First
+come the real SDKs, then each bare transport, each with one plain call and one stream of some
+hundred events with its usage.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ STREAM = {
     "stream": True,
     "stream_options": {"include_usage": True},
 }
-#: Targets in µs, and as a ratio to the SDK alone.
+#: In µs, and against the SDK alone.
 TARGETS = {"plain": 60, "stream": 300}
 RATIO = 1.2
 BEFORE = 20
@@ -38,13 +38,13 @@ Call = Callable[[], None]
 
 @dataclass(frozen=True)
 class Before:
-    """CPU in µs between the site's call of a hooked `send` and the library's method, by part."""
+    """CPU in µs from the site's call of a hooked `send` to the library's own, by part."""
 
     parts: dict[str, float]
 
     @property
     def whole(self) -> float:
-        """Total CPU in µs."""
+        """All parts together."""
         return self.parts["whole"]
 
     def __str__(self) -> str:
@@ -53,7 +53,7 @@ class Before:
 
 @dataclass(frozen=True)
 class Compared:
-    """CPU in µs of a call without this app, and the added CPU."""
+    """CPU of a call alone and what capture adds to it, both in µs, and the ratio."""
 
     alone: float
     added: float
@@ -69,7 +69,7 @@ class Compared:
 
 
 def main() -> None:
-    """Print a line for each SDK and transport."""
+    """Print a line for each transport and kind of call."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--rounds", type=int, default=30)
     parser.add_argument("--only", default="", help="part of a name")
@@ -82,7 +82,7 @@ def main() -> None:
 
 
 def measure(part: float = FULL) -> Iterator[Row]:
-    """Yield the rows of this benchmark."""
+    """Yield the rows of the table of all benchmarks."""
     alone = 0.0
     for name, kind, compared in compare_all("openai SDK", scaled(20, part, 3)):
         alone = alone or compared.alone
@@ -93,7 +93,7 @@ def measure(part: float = FULL) -> Iterator[Row]:
             met=compared.added <= TARGETS[kind],
         )
         yield Row(
-            f"CPU relative to the SDK alone, {kind}",
+            f"the same, against the SDK alone, {kind}",
             f"≤ {RATIO} x",
             f"{compared.ratio:.2f} x of {compared.alone:.0f} µs",
             met=compared.ratio <= RATIO,
@@ -101,15 +101,15 @@ def measure(part: float = FULL) -> Iterator[Row]:
     with site():
         before = before_request(scaled(20, part, 3)).whole
     yield Row(
-        "CPU of this app before the request is sent, httpx2",
+        "CPU of our part before the request goes out, httpx2",
         f"≤ {BEFORE} µs",
-        f"{before:.0f} µs, {before / alone:.1%} of the SDK's CPU",
+        f"{before:.0f} µs, {before / alone:.1%} of the SDK's own",
         met=before <= BEFORE,
     )
 
 
 def compare_all(only: str, rounds: int) -> Iterator[tuple[str, str, Compared]]:
-    """Yield name, kind and result of each SDK and transport."""
+    """Yield the name, the kind and the result of each comparison whose name has `only` in it."""
     with stub() as host_port, site():
         from usage_tracking import outbox
 
@@ -125,7 +125,7 @@ def compare_all(only: str, rounds: int) -> Iterator[tuple[str, str, Compared]]:
 
 
 def ways(base: str, runner: asyncio.Runner) -> dict[str, Callable[[], tuple[Call, Call]]]:
-    """Return, by name, functions that create a plain and a streamed call."""
+    """Return what opens each client, and returns its plain call and its stream."""
     return {
         "openai SDK (httpx2)": lambda: openai_sdk(base),
         "httpx2": lambda: through_httpx("httpx2", base),
@@ -138,7 +138,7 @@ def ways(base: str, runner: asyncio.Runner) -> dict[str, Callable[[], tuple[Call
 
 
 def openai_sdk(base: str) -> tuple[Call, Call]:
-    """Create a plain and a streamed call with the openai SDK."""
+    """Return the calls of the OpenAI SDK."""
     from openai import OpenAI
 
     client: Any = OpenAI(base_url=base, api_key="none")
@@ -154,7 +154,7 @@ def openai_sdk(base: str) -> tuple[Call, Call]:
 
 
 def through_httpx(package: str, base: str) -> tuple[Call, Call]:
-    """Create a plain and a streamed call with httpx or httpx2."""
+    """Return the calls of httpx or httpx2."""
     from importlib import import_module
 
     client = import_module(package).Client()
@@ -171,7 +171,7 @@ def through_httpx(package: str, base: str) -> tuple[Call, Call]:
 
 
 def through_httpx_async(base: str, runner: asyncio.Runner) -> tuple[Call, Call]:
-    """Create a plain and a streamed call with httpx2's async client."""
+    """Return the calls of the async client of httpx2."""
     import httpx2
 
     client = httpx2.AsyncClient()
@@ -188,7 +188,7 @@ def through_httpx_async(base: str, runner: asyncio.Runner) -> tuple[Call, Call]:
 
 
 def through_requests(base: str) -> tuple[Call, Call]:
-    """Create a plain and a streamed call with requests."""
+    """Return the calls of requests."""
     import requests
 
     session = requests.Session()
@@ -207,7 +207,7 @@ def through_requests(base: str) -> tuple[Call, Call]:
 
 
 def through_aiohttp(base: str, runner: asyncio.Runner) -> tuple[Call, Call]:
-    """Create a plain and a streamed call with aiohttp."""
+    """Return the calls of aiohttp."""
     import aiohttp
 
     async def open_session() -> aiohttp.ClientSession:
@@ -228,7 +228,7 @@ def through_aiohttp(base: str, runner: asyncio.Runner) -> tuple[Call, Call]:
 
 
 def through_botocore(base: str) -> tuple[Call, Call]:
-    """Create a plain and a streamed call with botocore."""
+    """Return the calls of botocore."""
     import json
 
     from botocore.awsrequest import AWSRequest
@@ -256,13 +256,13 @@ def through_botocore(base: str) -> tuple[Call, Call]:
 
 
 def before_request(rounds: int) -> Before:
-    """Measure inside a block with a section, in a request whose user is not loaded."""
+    """Measure inside a request whose user is not loaded, in a block with a section."""
     import httpx2
     from django.http import HttpRequest
     from django.utils.functional import SimpleLazyObject
 
     from usage_tracking import ai_usage, capture
-    from usage_tracking.attribution import resolve, scope
+    from usage_tracking.attribution import resolve
     from usage_tracking.capture import endpoints, exchange, httpx
 
     capture.install(["httpx2"])
@@ -288,7 +288,7 @@ def before_request(rounds: int) -> Before:
             name: statistics.median(cpu(part, 1000) for _ in range(rounds))
             for name, part in parts.items()
         }
-    spent["exchange"] -= spent["attribution"]  # which it includes
+    spent["exchange"] -= spent["attribution"]  # which it calls
     return Before(spent)
 
 
@@ -300,7 +300,7 @@ def count_events(url: str) -> int:
 
 
 def compare(call: Call, rounds: int, events: int) -> Compared:
-    """Measure a call with and without hooks, alternately."""
+    """Make the call with the hooks and without, in turn."""
     from usage_tracking import ai_usage, capture
 
     capture.install(list(capture.TRANSPORTS))
@@ -322,7 +322,7 @@ def compare(call: Call, rounds: int, events: int) -> Compared:
 
 
 def cpu(call: Callable[[], object], calls: int = CALLS) -> float:
-    """Return the CPU per call, in µs."""
+    """Return the CPU per call in µs."""
     started = time.process_time()
     for _ in range(calls):
         call()

@@ -1,9 +1,9 @@
-"""Measure the cost of hostile input: seconds per megabyte at two sizes, and memory.
+"""Measure the cost of hostile input: seconds per megabyte at two sizes, and the bytes held.
 
     python -m benchmarks.hostile [--size BYTES]
 
-Linear cost has the same value at both sizes. Measures each redaction pattern alone, without the
-limits on its input, and then bodies as capture reads them.
+Linear code has the same figure at both sizes. First comes each pattern of the redaction by itself,
+without the limits on its input; then bodies as capture reads them.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from typing import Any
 
 SIZE = 250_000
 
-#: Pattern → a text of about `size` characters that makes the pattern try and fail as often as
-#: possible. If a pattern has several texts, a name follows after a colon.
+#: Pattern → makes a text of about so many characters that the pattern tries to match as often as
+#: possible, in vain. Further texts for a pattern have a second name after a colon.
 HOSTILE: dict[str, Callable[[int], str]] = {
     "key": lambda size: "sk-" * (size // 3),
     "key: words": lambda size: "sk-aaaaaaaaaaaaaaaa-aaaaaaaaaaaaaaaa-" * (size // 37),
@@ -39,8 +39,8 @@ HOSTILE: dict[str, Callable[[int], str]] = {
     "discord": lambda size: "MMMMMMMMMMMMMMMMMMMMMMMMMM." * (size // 27),
     "jwt": lambda size: "eyJ-" * (size // 4),
     "jwt: dots": lambda size: "eyJa." * (size // 5),
-    "chance": lambda size: "-".join(["aaaaaaaaA"] * (size // 10)),
-    "chance: run": lambda size: "a" * size,
+    "random": lambda size: "-".join(["aaaaaaaaA"] * (size // 10)),
+    "random: run": lambda size: "a" * size,
     "pem": lambda size: "-----BEGIN PRIVATE KEY-----" + "-----BEGIN " * (size // 11),
     "pem: begins": lambda size: "-----BEGIN A" * (size // 12),
     "pem: ends": lambda size: "-----BEGIN PRIVATE KEY-----" + "-----EN" * (size // 7),
@@ -62,7 +62,7 @@ HOSTILE: dict[str, Callable[[int], str]] = {
 
 
 def patterns(size: int) -> Iterator[tuple[str, float, float]]:
-    """Yield each text, and the seconds per megabyte at `size` and at twice that."""
+    """Yield each text, and the seconds for each megabyte at `size` and at twice that."""
     from usage_tracking.redaction import redact
 
     for name, text in HOSTILE.items():
@@ -75,14 +75,14 @@ def _seconds(do: Callable[[str], object], text: str) -> float:
     return (time.process_time() - begun) / len(text) * 1e6
 
 
-#: Bytes in one piece of a body.
+#: Bytes of a piece of a body.
 PIECE = 65_536
 
 
 SSE, NDJSON, JSON = "text/event-stream", "application/x-ndjson", "application/json"
 FRAMES = "application/vnd.amazon.eventstream"
 
-#: Name → content type, and the unit that the body repeats.
+#: What a body is made of, by its name and its content type.
 UNITS: dict[str, tuple[str, bytes]] = {
     "one line without an end (SSE)": (SSE, b"a"),
     "one field without an end (SSE)": (SSE, b"data:"),
@@ -104,7 +104,7 @@ Make = Callable[[int], Iterable[bytes]]
 
 
 def bodies() -> dict[str, tuple[str, str, Make]]:
-    """Return name → content type, content encoding, and a function that makes a body."""
+    """Return name → content type, content encoding and what makes a body of so many bytes."""
     made: dict[str, tuple[str, str, Make]] = {
         name: (kind, "", partial(_repeated, unit, is_array="Gemini" in name))
         for name, (kind, unit) in (
@@ -169,7 +169,7 @@ def _encoded(data: bytes, encoding: str) -> bytes:
 
 
 def body(kind: str, encoding: str, pieces: Iterable[bytes], host: str) -> tuple[float, str]:
-    """Return the CPU seconds in which capture reads a body, and what it says of its usage."""
+    """Return the CPU seconds that capture needs for a body, and why its usage is unknown."""
     from usage_tracking.capture.exchange import begin, trial_events
 
     events: list[Any] = []
@@ -182,7 +182,7 @@ def body(kind: str, encoding: str, pieces: Iterable[bytes], host: str) -> tuple[
     finally:
         trial_events.reset(token)
     if exchange is None:
-        raise RuntimeError("no exchange")
+        raise RuntimeError("the request opened no exchange")
     exchange.answered(200, {"content-type": kind, "content-encoding": encoding})
     spent = 0.0
     for piece in pieces:
@@ -196,7 +196,7 @@ def body(kind: str, encoding: str, pieces: Iterable[bytes], host: str) -> tuple[
 
 
 def streams(size: int) -> Iterator[tuple[str, float, float, float, str]]:
-    """Yield each body, seconds per MB at two sizes, MB of memory, and why usage is unknown."""
+    """Yield each body, its seconds per MB at two sizes, the MB held, and why usage is unknown."""
     for name, (kind, encoding, make) in bodies().items():
         host = "generativelanguage.googleapis.com" if "Gemini" in name else "api.openai.com"
         once, _ = body(kind, encoding, make(size), host)
@@ -210,7 +210,7 @@ def streams(size: int) -> Iterator[tuple[str, float, float, float, str]]:
 
 
 def main() -> None:
-    """Print both tables."""
+    """Print the two tables."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.hostile")
     parser.add_argument("--size", type=int, default=SIZE, help="bytes of the smaller text")
     size = parser.parse_args().size

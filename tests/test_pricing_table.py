@@ -41,7 +41,7 @@ def our_cost(call: Call) -> Decimal | str:
         return "no such model"
     try:
         return tariff.cost(call.counts, call.moment, call.facts).quantize(PLACES)
-    except table.Contradiction:
+    except table.ContradictionError:
         return "counts that contradict each other"
 
 

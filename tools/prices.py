@@ -1,8 +1,8 @@
 """Write the price table of the package from the data of genai-prices: `make prices`.
 
-The table contains everything that a price depends on: how to find the provider and the model; the
-prices by unit, size, date, time of day and attributes of the call; and the list of units.
-`usage_tracking.pricing.table` reads the table and describes its format.
+The table holds everything that a price depends on: how to find the provider and the model, the
+prices by unit, size, date, time of day and facts of the call, and the units.
+`usage_tracking.pricing.table` reads it and describes its format.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from genai_prices.units import UnitRegistry
 
 from usage_tracking.pricing.table import PATH
 
-#: Minimum seconds of audio that Groq bills. genai-prices has this in its code, not in its data.
+#: The fewest seconds of audio that Groq bills. genai-prices has this in its code, not in its data.
 #: https://groq.com/pricing
 _LEAST_SECONDS = dict.fromkeys(
     [("groq", "whisper-large-v3"), ("groq", "whisper-large-v3-turbo")], 10
@@ -34,7 +34,7 @@ def main() -> None:
 
 
 def table() -> str:
-    """Return the table as JSON, with one line per model, so that changes can be reviewed."""
+    """Return the table as JSON, one line per model so that a diff can be reviewed."""
     package = distribution("genai-prices")
     head = {
         "source": {
@@ -90,7 +90,7 @@ def _model(provider: types.Provider, model: types.ModelInfo) -> dict[str, Any]:
 
 
 def _clause(clause: Any) -> Any:
-    """Return a string for `equals`, a list for `or`, and an object with one key otherwise."""
+    """Return a string for `equals`, a list for `or`, an object with one key for any other."""
     match clause:
         case None:
             return None
@@ -108,7 +108,7 @@ def _clause(clause: Any) -> Any:
             return {"ends_with": text.lower()}
         case types.ClauseContains(contains=text):
             return {"contains": text.lower()}
-    raise TypeError(f"The format of the table must be extended for {clause!r}.")
+    raise TypeError(f"The table has no format for the clause {clause!r}; extend _clause.")
 
 
 def _constraint(constraint: Any) -> dict[str, Any]:
@@ -119,7 +119,9 @@ def _constraint(constraint: Any) -> dict[str, Any]:
             return {"from": day.isoformat()}
         case types.TimeOfDateConstraint(start_time=start, end_time=end):
             return {"between": [_utc(start), _utc(end)]}
-    raise TypeError(f"The format of the table must be extended for {constraint!r}.")
+    raise TypeError(
+        f"The table has no format for the constraint {constraint!r}; extend _constraint."
+    )
 
 
 def _utc(time: dt.time) -> str:
@@ -150,7 +152,7 @@ def _without_none(**values: Any) -> dict[str, Any]:
 
 
 def _opened(value: dict[str, Any], name: str, items: list[str]) -> str:
-    """Return `value` as JSON, with the list `name` of encoded `items`, one per line."""
+    """Return the JSON of `value` with a list `name` of `items`, which are JSON, one per line."""
     lines = ",\n".join(items)
     return f'{_dump(value)[:-1]},"{name}":[\n{lines}\n]}}'
 

@@ -1,7 +1,7 @@
-"""Removes secrets from text and metadata before they are kept anywhere.
+"""Remove secrets from text and metadata before they are stored anywhere.
 
-Nothing here takes more than linear time, whatever it is given: text is cut before a pattern reads
-it, and in a pattern only what stands at its end may be of any length. See SECURITY.md.
+Everything here takes linear time on any input: text is cut before a pattern reads it, and only the
+end of a pattern may match any length. See SECURITY.md.
 """
 
 from __future__ import annotations
@@ -23,17 +23,18 @@ MAX_ERROR = 500
 MAX_METADATA = 4096
 MAX_DEPTH = 6
 MAX_KEY = 100
-#: Characters of a model, an id or another name that a provider or a request gives. Gateways encode
-#: several ids in one, which has some hundreds.
+#: Characters of a model, an id or another name from a provider or a request. Gateways encode
+#: several ids in one, which takes some hundreds.
 MAX_NAME = 1000
 
 #: Characters of an error, and of all strings of a mapping together, that the patterns read.
 _READ_ERROR = 8 * MAX_ERROR
 _READ_METADATA = 4 * MAX_METADATA
-#: Where a text is cut, a shorter word loses its beginning too: half a secret is not recognised.
+#: Where a text is cut, a word shorter than this is dropped entirely: half a secret is not
+#: recognised.
 _WORD = 512
 
-# Where a secret may begin: not inside a word, but behind what escapes a character.
+# Where a secret may begin: not inside a word, but after an escaped character.
 _START = (
     r"(?:(?<![A-Za-z0-9])|(?<=\\[nrt])|(?<=\\u[0-9A-Fa-f]{4})|(?<=\\x[0-9A-Fa-f]{2})"
     r"|(?<=%[0-9A-Fa-f]{2}))"
@@ -42,7 +43,7 @@ _NAME_START = (
     r"(?:(?<![A-Za-z])|(?<=\\[nrt])|(?<=\\u[0-9A-Fa-f]{4})|(?<=\\x[0-9A-Fa-f]{2})"
     r"|(?<=%[0-9A-Fa-f]{2})|(?<=[a-z0-9])(?=[A-Z]))"
 )
-# What no word and no name of a model looks like: a run of 16 with a capital or a digit in it.
+# A run of 16 with a capital or a digit in it, unlike any word or name of a model.
 _RUN = r"(?=[a-z]{0,15}[A-Z0-9])[A-Za-z0-9]{16}"
 # The same for bodies that have hyphens.
 _MIXED = r"(?=[A-Za-z0-9_\-]{20})(?=[a-z0-9_\-]{0,40}[A-Z])(?=[A-Za-z_\-]{0,40}[0-9])"
@@ -51,8 +52,8 @@ _REST = r"[A-Za-z0-9_\-*.…]*+"
 _BASE64 = r"[A-Za-z0-9_\-+/=*.]*+"
 
 # https://github.com/gitleaks/gitleaks/blob/master/config/gitleaks.toml and
-# https://github.com/trufflesecurity/trufflehog/tree/main/pkg/detectors collect such formats; of
-# Cloudflare: https://developers.cloudflare.com/fundamentals/api/get-started/token-formats
+# https://github.com/trufflesecurity/trufflehog/tree/main/pkg/detectors collect such formats; for
+# Cloudflare see https://developers.cloudflare.com/fundamentals/api/get-started/token-formats
 _PREFIXES = "|".join(
     (
         *("sk[-_]", "pk[-_]", "rk[-_]", "sess-"),  # OpenAI, Anthropic and most others
@@ -66,7 +67,7 @@ _PREFIXES = "|".join(
         *("GOCSPX-", "LTAI", "AKID", "AKLT", "AGE-SECRET-KEY-"),
     )
 )
-# Voyage, Modal, Cohere, Fireworks and others, whose prefix may begin a word as well.
+# Voyage, Modal, Cohere, Fireworks and others, whose prefix may also begin a word.
 _SHORT_PREFIXES = "pa-|ak-|as-|wk-|ws-|co[-_]|fw-|up[-_]|rc[-_]|app-|key[-_]|pat[-_]|hf-|r8-|gsk-"
 
 _NAMES = (
@@ -85,8 +86,8 @@ _BETWEEN = (
     rf"|{_QUOTE}\s{{0,9}},\s{{0,9}}(?=b?{_QUOTE}))"
 )
 
-# Shapes of keys as the providers issue them, then the places in which secrets travel.
-# What a match keeps is the group `context_…`.
+# Shapes of keys as the providers issue them, then the places where secrets occur. A match keeps its
+# group `context_…`.
 _SHAPES: dict[str, str] = {
     "key": (
         rf"(?:{_PREFIXES})(?:(?:[A-Za-z0-9]{{1,16}}[-_]){{0,3}}{_RUN}|{_MIXED}|{_MASK}){_REST}"
@@ -101,7 +102,7 @@ _SHAPES: dict[str, str] = {
     "aws": (
         r"(?:AKIA|ASIA|ABIA|ACCA)[A-Z0-9]{12,}+"
         rf"|(?:ABSK|bedrock-api-key-)[A-Za-z0-9+/]{{16}}{_BASE64}"
-        # A secret access key has no more than its length.
+        # A secret access key is recognised by its length alone.
         r"|(?<![+/])(?=[A-Za-z0-9+/]{40}(?![A-Za-z0-9+/=._\-]))(?=[A-Za-z0-9+/]{0,32}"
         r"(?=[A-Z0-9]{0,7}[a-z])(?=[a-z0-9]{0,7}[A-Z])(?=[A-Za-z]{0,7}[0-9])[A-Za-z0-9]{8})"
         r"[A-Za-z0-9+/]{40}"
@@ -120,8 +121,8 @@ _SHAPES: dict[str, str] = {
     "sendgrid": r"SG\.[A-Za-z0-9_\-]{16,40}\.[A-Za-z0-9_\-]{16,}+",
     "discord": r"[MNO][A-Za-z0-9_\-]{23,27}\.[A-Za-z0-9_\-]{6}\.[A-Za-z0-9_\-]{27,}+",
     "jwt": r"eyJ[A-Za-z0-9_\-]{16,}+(?:\.[A-Za-z0-9_\-.]*+)?+",
-    # Mistral, Cohere, Azure and others issue nothing but chance, which no prefix tells.
-    "chance": (
+    # Mistral, Cohere, Azure and others issue random strings without a prefix.
+    "random": (
         r"(?<![A-Za-z0-9_\-./+])(?:(?=[A-Za-z0-9]{32})(?=[A-Z0-9]{0,31}[a-z])"
         r"(?=[a-z0-9]{0,31}[A-Z])(?=[A-Za-z]{0,31}[0-9])"
         # The same with hyphens: IBM, Cloudflare.
@@ -130,12 +131,12 @@ _SHAPES: dict[str, str] = {
         r"[A-Za-z0-9_\-+/=]++"
     ),
 }
-#: Behind a name, whose beginning they share.
+#: Secrets after a name; they share the start of the name.
 _NAMED: dict[str, str] = {
     "scheme": (
         r"(?P<context_scheme>(?i:Bearer|Basic|Api[-_]?Key)\s{1,9})"
         r"(?![A-Za-z][a-z\-]{0,40}(?![A-Za-z0-9_\-.~+/=*]))[A-Za-z0-9_\-.~+/=*]{6,}+"
-        # "token" is a word of errors, too.
+        # "token" is also a common word in errors.
         r"|(?P<context_token>(?i:Token)\s{1,9})(?=[A-Za-z_\-]{0,60}[0-9])"
         r"(?=[A-Za-z0-9_\-.~+/=]{20})[A-Za-z0-9_\-.~+/=]++"
     ),
@@ -167,13 +168,13 @@ _PLACES: dict[str, str] = {
     ),
 }
 
-#: Each shape and place by itself, for benchmarks.hostile.py.
+#: Each shape and place by itself, for `benchmarks.hostile`.
 PATTERNS: dict[str, str] = {
     **{name: f"{_START}(?:{shape})" for name, shape in _SHAPES.items()},
     **{name: f"{_NAME_START}(?:{place})" for name, place in _NAMED.items()},
     **_PLACES,
 }
-# One expression for all of them: a text is read once.
+# One expression for all of them, so that a text is read once.
 _SECRETS = re.compile(
     f"{_START}(?:{'|'.join(_SHAPES.values())})"
     f"|{_NAME_START}(?=[abchijkprstxABCHIJKPRSTX])(?:{'|'.join(_NAMED.values())})"
@@ -187,7 +188,7 @@ def _words(text: str) -> frozenset[str]:
 
 
 _WORDS = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|[0-9]+")
-#: A name that has one of these words is a secret's, unless it ends in a word about the secret.
+#: A name with one of these words names a secret, unless it ends in a word of `_ABOUT`.
 _SECRET_WORDS = _words(
     "secret secrets password passwords passwd passphrase passcode pwd authorization cookie cookies"
     " credential credentials creds jwt apikey apikeys"
@@ -197,13 +198,13 @@ _ABOUT = _words(
     " hint label index env prefix expires expiry at created updated rotation policy manager error"
     " errors required missing"
 )
-#: A name that ends in one of these is one, too.
+#: A name that ends in one of these words names a secret.
 _SECRET_ENDS = _words(
     "bearer signature signatures sig hmac sessionid auth dsn otp accesskey secretkey privatekey"
     " openaikey"
 )
 _TOKENS = _words("access api auth bearer csrf id jwt oauth refresh session xsrf")
-#: `..._key` holds a key if it names a purpose or a provider.
+#: `..._key` names a secret if one of these words stands before `key`: a purpose or a provider.
 _KEYS_OF = _words(
     "access account admin aes app auth bearer bot client deploy encryption encrypt hmac license"
     " live llm ai master my our own personal private prod production provider root rsa secret"
@@ -217,7 +218,7 @@ _KEYS_OF = _words(
     " stability elevenlabs deepgram assemblyai fal runpod pinecone dashscope qwen hunyuan gigachat"
     " nlpcloud langsmith langfuse litellm stripe sendgrid twilio slack"
 )
-#: What else may stand before `key` is trusted not to be one.
+#: `..._key` with one of these words does not name a secret. With any other word, the value decides.
 _HARMLESS_KEYS = _words(
     "cache primary foreign sort partition idempotency public lookup group object dedup route"
     " routing issue project row dict json"
@@ -242,9 +243,9 @@ def clean_text(value: object, limit: int) -> str:
 
 
 def clean_name(value: object) -> str:
-    """Return `value` as the name of a model, an id or the like: at most `MAX_NAME` characters.
+    """Return `value` as a name, such as a model or an id: at most `MAX_NAME` characters.
 
-    Two names of more are the same if they begin alike: nothing of them is compared or kept beyond.
+    Two longer names with the same beginning become the same name.
     """
     return clean_text(value, MAX_NAME)
 
@@ -276,7 +277,7 @@ def clean_error(value: object) -> str:
 
 
 def _readable(value: object, limit: int) -> str:
-    """Return the beginning of `value` that the patterns read, without the half of a word."""
+    """Return the beginning of `value` that the patterns read, without an incomplete word."""
     text = value if isinstance(value, str) else str(value)
     if len(text) > limit:
         text = text[:limit]
@@ -286,10 +287,10 @@ def _readable(value: object, limit: int) -> str:
 
 
 def clean_metadata(value: object) -> dict[str, Any]:
-    """Return `value` as a JSON object: redacted, finite, at most 4 KB; the rest is marked.
+    """Return `value` as a JSON object: redacted, finite, and at most 4 KB.
 
-    What is not JSON becomes `"<TypeName>"` (its `repr` might hold anything); an object too large
-    keeps the entries that fit and says `"truncated": true`.
+    A value that is not JSON becomes `"<TypeName>"`, because its `repr` might hold anything. An
+    object that is too large keeps the entries that fit and gets `"truncated": true`.
     """
     if not value:
         return {}
@@ -310,7 +311,7 @@ def clean_metadata(value: object) -> dict[str, Any]:
 
 
 class _Room:
-    """What may still be looked at of one mapping: more cannot fit, and circles must end."""
+    """The items and characters of one mapping that may still be read, so that cycles end."""
 
     def __init__(self) -> None:
         self._items = MAX_METADATA
@@ -318,14 +319,14 @@ class _Room:
         self.is_used_up = False
 
     def __iter__(self) -> Iterator[None]:
-        """Yield for each item that there is room for."""
+        """Yield once for each item that there is room for."""
         while self._items > 0 and self._characters > 0:
             self._items -= 1
             yield
         self.is_used_up = True
 
     def text(self, value: str, limit: int) -> str:
-        """Return what may be read of `value`, redacted."""
+        """Return the part of `value` that may be read, redacted."""
         length = min(len(value), limit)
         if length > self._characters:
             self._characters, self.is_used_up = 0, True
@@ -336,12 +337,14 @@ class _Room:
 
 def _clean_mapping(value: Mapping[Any, Any], depth: int, room: _Room) -> dict[str, Any]:
     cleaned: dict[str, Any] = {}
-    told = ""
+    header = ""
     for _, (key, item) in zip(room, value.items()):  # noqa: B905 -- ends with the room
         name = room.text(key if isinstance(key, str) else clean_text(key, MAX_KEY), MAX_KEY)
-        is_secret = _is_secret(name, item) or (name in _VALUES and told and _is_secret(told, item))
+        is_secret = _is_secret(name, item) or (
+            name in _VALUES and header and _is_secret(header, item)
+        )
         if name in _HEADS and isinstance(item, str):
-            told = item[:MAX_KEY]  # {"name": "x-api-key", "value": …}
+            header = item[:MAX_KEY]  # {"name": "x-api-key", "value": …}
         cleaned[name] = REDACTED if is_secret else _clean_value(item, depth, room)
     return cleaned
 
@@ -350,14 +353,14 @@ _HEADS, _VALUES = frozenset({"name", "key", "header", "field"}), frozenset({"val
 
 
 def _is_secret(name: str, value: object) -> bool:
-    """Whether `name` says that `value` is a secret."""
-    says, asks = _says_secret(name[:MAX_KEY])
-    return says or (asks and isinstance(value, str) and _OPAQUE.match(value) is not None)
+    """Whether `value` is a secret, given its name."""
+    is_secret, is_unsure = _names_secret(name[:MAX_KEY])
+    return is_secret or (is_unsure and isinstance(value, str) and _OPAQUE.match(value) is not None)
 
 
 @lru_cache(maxsize=512)  # the names of a site's metadata are few
-def _says_secret(name: str) -> tuple[bool, bool]:
-    """Whether `name` is a secret's, and whether it depends on the look of the value."""
+def _names_secret(name: str) -> tuple[bool, bool]:
+    """Whether `name` names a secret, and whether only the look of the value can tell."""
     words = [word.lower() for word in _WORDS.findall(name)]
     while words and (words[-1].isdigit() or (len(words) > 1 and words[-1] in _VARIANTS)):
         words.pop()
@@ -377,7 +380,7 @@ def _says_secret(name: str) -> tuple[bool, bool]:
     return is_secret, False
 
 
-#: The same secret for another use.
+#: Words at the end of a name that do not change its meaning.
 _VARIANTS = _words(
     "value header raw hash prod production dev test staging live old new current default backup"
 )
@@ -389,7 +392,7 @@ def _clean_value(value: object, depth: int, room: _Room) -> Any:
     if isinstance(value, str):
         return room.text(value, MAX_METADATA)
     if isinstance(value, int):
-        # Beyond 64 bit JSON readers disagree about numbers; text keeps every digit.
+        # JSON readers disagree about numbers beyond 64 bits; text keeps every digit.
         return int(value) if abs(value) < 2**63 else clean_text(_digits(value), 50)
     if isinstance(value, float):
         return value if isfinite(value) else str(value)

@@ -1,7 +1,7 @@
-"""The fixture `ai_usage_calls`, for the tests of a site: a plugin that pytest finds by itself.
+"""A pytest plugin with the fixture `ai_usage_calls` for the tests of a site.
 
-Every run of pytest imports this module, also one that is not about Django: so nothing here imports
-Django before the fixture is used.
+pytest loads the plugin by its entry point in every run, with or without Django, so this module
+imports nothing of Django before the fixture is used.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def ai_usage_calls() -> Iterator[list[UsageEvent]]:
-    """The AI calls that the test has made so far; see `usage_tracking.testing`."""
+    """Yield the list of AI calls that the test has made so far; see `usage_tracking.testing`."""
     from usage_tracking.testing import captured_ai_usage
 
     with captured_ai_usage() as calls:

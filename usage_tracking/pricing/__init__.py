@@ -1,4 +1,4 @@
-"""What a call costs in USD: the provider's own figure, else the site's prices, else the table's."""
+"""The cost of a call in USD: the provider's own figure, else the site's price, else the table's."""
 
 from __future__ import annotations
 
@@ -22,7 +22,11 @@ _VARIANT = re.compile(r"-(?:\d{4}-\d{2}-\d{2}|\d{8}|\d{3,4}|latest)$")
 
 
 def price(event: UsageEvent) -> Decimal | None:
-    """The cost of `event` in USD to ten decimal places; None if tokens or price are unknown."""
+    """Return the cost of `event` in USD, to ten decimal places.
+
+    Returns:
+        None if the tokens or the price are unknown.
+    """
     if event.cost is not None:
         return event.cost.quantize(_QUANTUM)
     if not event.usage.known:
@@ -37,7 +41,7 @@ def price(event: UsageEvent) -> Decimal | None:
 
 
 def warm_up() -> None:
-    """Reads the price table ahead of its first use."""
+    """Read the price table ahead of its first use."""
     table.load()
 
 
@@ -53,9 +57,10 @@ def _own_prices(provider: str, model: str) -> Mapping[str, Any] | None:
 
 
 def _calculate(event: UsageEvent, prices: Mapping[str, Any]) -> Decimal | None:
-    """Cost under AI_USAGE_PRICES; cache prices default to the input price.
+    """Return the cost under AI_USAGE_PRICES; cache prices default to the input price.
 
-    None if tokens were used whose price is missing.
+    Returns:
+        USD; None if the price of a kind of tokens that were used is missing.
     """
     read, write = event.cached_tokens or 0, event.cache_write_tokens or 0
     plain = max((event.prompt_tokens or 0) - read - write, 0)
@@ -76,7 +81,7 @@ def _calculate(event: UsageEvent, prices: Mapping[str, Any]) -> Decimal | None:
 
 
 def rate_of(value: object) -> Decimal | None:
-    """A price as the site wrote it; None if it is none."""
+    """Return a price in USD as the site wrote it; None unless it is finite and at least 0."""
     try:
         rate = Decimal(str(value))
     except InvalidOperation:
@@ -101,6 +106,6 @@ def _look_up(event: UsageEvent) -> Decimal | None:
             event.created_at,
             {"service_tier": tier} if isinstance(tier, str) and tier else {},
         )
-    except table.Contradiction:
+    except table.ContradictionError:
         return None
     return cost.quantize(_QUANTUM)

@@ -1,19 +1,19 @@
-"""The price table: what a provider takes for a model, with the data and the rules of genai-prices.
+"""The price table: the price of each model, with the data and the rules of genai-prices.
 
-genai-prices itself is not used at run time: it imports an HTTP client and pydantic. `make prices`
-writes its data to `prices.json`, and tests hold the rules below against its `calc_price`.
+genai-prices itself is not used at run time, because it imports an HTTP client and pydantic. `make
+prices` writes its data to `prices.json`, and tests compare the rules below with its `calc_price`.
 https://github.com/pydantic/genai-prices
 
 Prices are USD by unit. A unit is part of another if it has all dimensions of that one and more:
-`cache_read_tokens` is part of `input_tokens`. What was counted is paid once, at the price of the
-most specific unit that has one.
+`cache_read_tokens` is part of `input_tokens`. Each count is billed once, at the price of the most
+specific unit that has one.
 
-In `prices.json` each of `providers` has `models`, and the first whose `match` fits a name is the
-model. A match is a text that the name equals, a list of which one has to fit, or an object such as
-`{"contains": "claude"}`; a model without one is matched by its `id`. A price is a number, or a list
-if it depends on the size of the input: the lowest, then `[above so many input tokens, price]` for
-each step. `prices` are a list if they depend on the date or the time of the day; the last that is
-in force holds. `price_variants` replace single prices if the call has the facts of `when`.
+In `prices.json` each of `providers` has `models`; the first one whose `match` fits a name is the
+model. A match is a string that equals the name, a list of alternatives, or an object such as
+`{"contains": "claude"}`; a model without one is matched by its `id`. A price is a number, or, if it
+depends on the size of the input, a list: the lowest price, then `[above this many input tokens,
+price]` for each step. `prices` is a list if they depend on the date or the time of day; the last
+entry in force applies. `price_variants` replace single prices if the call has the facts of `when`.
 """
 
 from __future__ import annotations
@@ -32,82 +32,87 @@ from typing import Any, NamedTuple
 PATH = Path(__file__).with_name("prices.json")
 
 
-class Contradiction(ValueError):
-    """Counts that cannot be true together, such as more tokens from the cache than input tokens."""
+class ContradictionError(ValueError):
+    """Counts that contradict each other, such as more cache reads than input tokens."""
 
 
 class Tiers(NamedTuple):
-    """A price that depends on the size of the input; the whole call is paid at one price."""
+    """A price that depends on the size of the input; the whole call is billed at one price."""
 
     base: Decimal
-    #: (above so many input tokens, the price), the largest first.
+    #: (above this many input tokens, the price), the largest first.
     steps: tuple[tuple[int, Decimal], ...]
 
     def at(self, size: int | Decimal) -> Decimal:
+        """Return the price for `size` input tokens."""
         return next((price for start, price in self.steps if size > start), self.base)
 
 
 Prices = Mapping[str, Decimal | Tiers]
-#: How many of each unit. What was not counted is absent, which is not the same as 0.
+#: Unit → count. A unit that was not counted is absent, which is not the same as 0.
 Counts = Mapping[str, int | Decimal]
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """Prices with the conditions under which they are in force."""
+    """Prices with the conditions under which they apply."""
 
     prices: Prices
     #: Facts that the call must have, such as its service tier.
     when: Mapping[str, str]
     #: The first day, in UTC.
     start: dt.date | None
-    #: The time of the day when they begin and end, in UTC; the end may be on the next day.
+    #: The time of day when they begin and end, in UTC; the end may be on the next day.
     between: tuple[dt.time, dt.time] | None
 
-    def in_force(self, moment: dt.datetime) -> bool:
-        """Whether the prices apply at `moment`, which is in UTC."""
+    def in_force(self, at_time: dt.datetime) -> bool:
+        """Return whether the prices apply at `at_time`, which is in UTC."""
         if self.start is not None:
-            return moment.date() >= self.start
+            return at_time.date() >= self.start
         if self.between is not None:
             start, end = self.between
-            time = moment.time()
+            time = at_time.time()
             return start <= time < end if start <= end else time >= start or time < end
         return True
 
 
 @dataclass(frozen=True, slots=True)
 class Tariff:
-    """What a provider takes for a model."""
+    """The prices of a provider for one model."""
 
     entries: tuple[Entry, ...]
     variants: tuple[Entry, ...]
-    #: Seconds of audio that are billed if there were fewer.
+    #: The fewest seconds of audio that are billed.
     least_seconds: int
 
-    def prices(self, moment: dt.datetime, facts: Mapping[str, str]) -> Prices:
-        """The prices of a call at `moment`, an aware datetime, with these facts."""
-        moment = moment.astimezone(dt.UTC)
-        in_force = (each.prices for each in reversed(self.entries) if each.in_force(moment))
+    def prices(self, at_time: dt.datetime, facts: Mapping[str, str]) -> Prices:
+        """Return the prices of a call at `at_time`, an aware datetime, with these facts."""
+        at_time = at_time.astimezone(dt.UTC)
+        in_force = (each.prices for each in reversed(self.entries) if each.in_force(at_time))
         prices = dict(next(in_force, self.entries[0].prices))
         # Where two variants name a price, the first wins.
         for variant in reversed(self.variants):
-            if variant.when.items() <= facts.items() and variant.in_force(moment):
+            if variant.when.items() <= facts.items() and variant.in_force(at_time):
                 prices.update(variant.prices)
         return prices
 
-    def cost(self, counts: Counts, moment: dt.datetime, facts: Mapping[str, str]) -> Decimal:
-        """The cost in USD of a call at `moment`, an aware datetime. Raises Contradiction."""
-        prices = self.prices(moment, facts)
+    def cost(self, counts: Counts, at_time: dt.datetime, facts: Mapping[str, str]) -> Decimal:
+        """Return the cost in USD of a call at `at_time`, an aware datetime, with these facts.
+
+        Raises:
+            ContradictionError: The counts contradict each other.
+        """
+        prices = self.prices(at_time, facts)
         if self.least_seconds:
             counts = self._with_least_seconds(counts)
         units = load().units
         size: int | Decimal = 0
         if any(isinstance(price, Tiers) for price in prices.values()):
             size = _count("input_tokens", counts)
-        paid = _paid(tuple(prices), counts)
+        billed = _billed(tuple(prices), counts)
         total = Decimal(0)
         for unit, price in prices.items():
-            if number := paid[unit]:
+            if number := billed[unit]:
                 rate = price.at(size) if isinstance(price, Tiers) else price
                 total += rate * number / units[unit].per
         return total
@@ -121,23 +126,25 @@ class Tariff:
 
 
 class Unit(NamedTuple):
-    """What is counted, such as input tokens."""
+    """A unit that is counted, such as input tokens."""
 
-    #: A price is for this many.
+    #: The count that a price is for.
     per: int
     dimensions: frozenset[tuple[str, str]]
 
 
 class Table(NamedTuple):
+    """The content of `prices.json`."""
+
     units: Mapping[str, Unit]
     providers: list[dict[str, Any]]
 
 
-# No lock: if two threads come first they both read the file, and a child that is forked meanwhile
-# inherits nothing that is half done.
+# No lock: two threads may both read the file, and a child forked meanwhile inherits nothing that is
+# incomplete.
 @cache
 def load() -> Table:
-    """Read the table at the first call: 5 ms, 3 MB, and no import."""
+    """Return the table; the first call reads it, which takes 5 ms and 3 MB and imports nothing."""
     data = json.loads(PATH.read_bytes(), parse_float=Decimal)
     units = {
         name: Unit(unit["per"], frozenset(unit["dimensions"].items()))
@@ -148,13 +155,13 @@ def load() -> Table:
 
 @lru_cache(maxsize=1024)
 def find(provider: str, model: str) -> Tariff | None:
-    """The tariff of a model; None if the table does not have it.
+    """Return the tariff of a model; None if the table does not have it.
 
-    If `provider` is empty, the name of the model tells the provider.
+    If `provider` is empty, it is derived from the name of the model.
     """
     name = model.lower()
     if provider.lower() == "litellm":
-        # Its names of models begin with the provider: anthropic/claude-opus-4-1.
+        # LiteLLM puts the provider in front of the model: anthropic/claude-opus-4-1.
         prefix, slash, rest = name.partition("/")
         if slash and prefix and _provider_named(prefix):
             provider, name = prefix, rest
@@ -203,7 +210,7 @@ def _dashed(match: re.Match[str]) -> str:
 
 
 def _matches(pattern: Any, text: str) -> bool:
-    """Whether a match of the file, None for one that never fits, fits `text` in lower case."""
+    """Whether a match of the file fits `text`, in lower case; None never fits."""
     if pattern is None:
         return False
     if isinstance(pattern, str):
@@ -222,7 +229,7 @@ def _matches(pattern: Any, text: str) -> bool:
             return re.search(operand, text) is not None
         case "and":
             return all(_matches(each, text) for each in operand)
-    raise ValueError(f"The price table must not have a match of the kind {kind!r}.")
+    raise ValueError(f"The price table has a match of the unknown kind {kind!r}.")
 
 
 def _tariff(model: dict[str, Any], *, has_variants: bool) -> Tariff:
@@ -252,34 +259,36 @@ def _price(price: Any) -> Decimal | Tiers:
     return Tiers(Decimal(base), tuple((start, Decimal(at)) for start, at in reversed(steps)))
 
 
-def _paid(priced: tuple[str, ...], counts: Counts) -> dict[str, int | Decimal]:
-    """How many of each priced unit are paid at its own price. Raises Contradiction."""
-    paid: dict[str, int | Decimal] = {}
+def _billed(priced: tuple[str, ...], counts: Counts) -> dict[str, int | Decimal]:
+    """Return how many of each priced unit are billed at its own price."""
+    billed: dict[str, int | Decimal] = {}
     for unit, parts in _by_parts(priced):
         number = _count(unit, counts)
         for part in parts:
-            number -= paid[part]
+            number -= billed[part]
         if number < 0:
-            raise Contradiction(f"{unit} must not be less than the counts that are part of it.")
-        paid[unit] = number
-    return paid
+            raise ContradictionError(
+                f"{unit} must not be less than the counts that are part of it."
+            )
+        billed[unit] = number
+    return billed
 
 
 def _count(unit: str, counts: Counts) -> int | Decimal:
-    """The count of a unit; 0 if it was not counted. Raises Contradiction if it cannot be 0."""
+    """Return the count of a unit; 0 if it was not counted."""
     if unit == "requests":
         return 1
     if unit in counts:
         return counts[unit]
     for names in _implying(unit):
         if all(counts.get(name) for name in names):
-            raise Contradiction(f"{unit} must be counted if {' and '.join(names)} are.")
+            raise ContradictionError(f"{unit} must be counted if {' and '.join(names)} are.")
     return 0
 
 
 @lru_cache(maxsize=256)
 def _by_parts(priced: tuple[str, ...]) -> tuple[tuple[str, tuple[str, ...]], ...]:
-    """The units, each with those that are part of it and come before it."""
+    """Return the units, each with the units that are part of it and come before it."""
     units = load().units
     ordered = sorted(priced, key=lambda name: -len(units[name].dimensions))
     return tuple(
@@ -289,9 +298,9 @@ def _by_parts(priced: tuple[str, ...]) -> tuple[tuple[str, tuple[str, ...]], ...
 
 @cache
 def _implying(unit: str) -> tuple[tuple[str, ...], ...]:
-    """What cannot be counted without `unit`: each of its parts, and two units that overlap in it.
+    """Return what implies a count of `unit`: each of its parts, and two units that overlap in it.
 
-    Audio input and cache reads overlap in cache reads of audio.
+    For example, audio input and cache reads overlap in cache reads of audio.
     """
     units = load().units
     parts = [(name,) for name in units if _is_part(name, unit)]
