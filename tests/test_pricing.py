@@ -19,7 +19,7 @@ MILLION = 10**6
 
 
 def ask_table(event: UsageEvent) -> Decimal:
-    """What genai-prices itself says."""
+    """Return the price according to genai-prices itself."""
     tier = event.metadata.get("service_tier")
     return calc_price(
         PriceUsage(

@@ -1,4 +1,4 @@
-"""The price table, held against genai-prices: the same data, the same models, the same costs."""
+"""The price table compared with genai-prices: the same data, the same models, the same costs."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ NO_FACTS: dict[str, str] = {}
 
 
 class Call(NamedTuple):
-    """What a price is asked for."""
+    """A call to be priced."""
 
     provider: str
     model: str

@@ -1,4 +1,4 @@
-"""No secret is kept, and whatever is kept can be stored."""
+"""No secret is kept, and everything that is kept can be stored."""
 
 from __future__ import annotations
 
@@ -214,7 +214,7 @@ class TestNoSecretSurvives:
 
         assert not any(piece in kept for piece in pieces(secret))
 
-    def test_under_a_name_that_says_so(self):
+    def test_under_a_name_that_has_that_reason(self):
         names = [
             "api_key",
             "apikey",

@@ -1,4 +1,4 @@
-"""No text, however made, costs more than linear time, and no more of it is read than is bounded."""
+"""Any text costs at most linear time, and only a bounded part of it is read."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ class TestBounds:
 
     def test_names_are_cut_before_anything_else(self) -> None:
         class Text(str):
-            """Knows which part of it was taken, and takes nothing else."""
+            """Records which part of it was taken."""
 
             def replace(self, *_: Any) -> str:
                 raise AssertionError("read as a whole")
@@ -109,7 +109,7 @@ class TestCut:
 
     @pytest.mark.parametrize("keys", [0, 3, 30])
     def test_half_a_secret_goes(self, keys: int) -> None:
-        # What is redacted makes room for what stood at the cut.
+        # Redaction makes room for the text at the cut.
         lead = "sk-proj-" + "aB3dE5gH" * 14 + " "
         for length in range(3700, 4001, 3):
             text = (lead * keys)[:3600].ljust(length, "x") if keys else "x " * (length // 2)
@@ -158,7 +158,7 @@ _REPEATS = {op.MAX_REPEAT, op.MIN_REPEAT, op.POSSESSIVE_REPEAT}
 def _unbounded_inside(parsed: Any, *, at_end: bool) -> Iterator[Any]:
     """Yield the repetitions without a bound behind which something may still fail."""
     for number, (kind, value) in enumerate(parsed):
-        # What may be missing cannot fail: optional and possessive.
+        # An optional, possessive part cannot fail.
         is_last = at_end and all(map(_cannot_fail, parsed[number + 1 :]))
         if kind in _REPEATS:
             _, most, inner = value

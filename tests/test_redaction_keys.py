@@ -1,4 +1,4 @@
-"""Keys of every provider are recognised wherever they stand, and ordinary strings stay readable.
+"""Keys of every provider are recognised in any place, and ordinary strings stay readable.
 
 The keys are made of chance when the test runs: none of them stands in this file.
 """
@@ -24,10 +24,10 @@ WORD = string.ascii_letters + DIGITS
 SLUG = WORD + "_-"
 BASE64 = WORD + "+/"
 
-#: What a key is made of: a word that every key of its kind has, or so many of these characters.
+#: A part of a key: a word that every key of its kind has, or so many of these characters.
 Part = str | tuple[str, int]
 
-#: Providers of our table of hosts → the formats in which they issue keys.
+#: Provider → the formats of its keys.
 OURS: dict[str, list[tuple[Part, ...]]] = {
     "openai": [
         ("sk-", (WORD, 48)),
@@ -88,7 +88,7 @@ OURS: dict[str, list[tuple[Part, ...]]] = {
         ((BASE64, 40),),
     ],
 }
-#: Of other services that a site may call beside them.
+#: Formats of other services that a site may call.
 OTHERS: list[tuple[Part, ...]] = [
     ("glpat-", (SLUG, 20)),
     ("xoxb-", (DIGITS, 12), "-", (DIGITS, 12), "-", (WORD, 24)),
@@ -106,20 +106,20 @@ OTHERS: list[tuple[Part, ...]] = [
     ((SLUG, 3), "8Q~", (SLUG, 34)),
 ]
 FORMATS = [parts for formats in OURS.values() for parts in formats] + OTHERS
-#: What looks like a digest, and is recognised by its place alone: AssemblyAI, Azure, Together,
-#: Deepgram, Exa.
+#: Keys that look like a digest and are recognised by their place alone: AssemblyAI, Azure,
+#: Together, Deepgram, Exa.
 DIGESTS: list[tuple[Part, ...]] = [
     ((HEX, 32),),
     ((HEX, 40),),
     ((HEX, 64),),
     ((HEX, 8), "-", (HEX, 4), "-4", (HEX, 3), "-a", (HEX, 3), "-", (HEX, 12)),
 ]
-#: Of these the provider says no more than that there is a key, or it signs with one of another's.
+#: Providers that document no format of their keys, or use those of another.
 WITHOUT_FORMAT = {
     *("writer", "arcee", "avian", "doubleword", "quicksilverpro", "typesafe", "zhipuai"),
     *("ovhcloud",),
 }
-#: The format of their keys is not known here.
+#: Providers whose key formats are not covered here.
 UNKNOWN_FORMAT = {
     *("ai21", "aimlapi", "assemblyai", "baichuan", "black-forest-labs", "cartesia", "chutes"),
     *("clarifai", "coze", "dashscope", "deepgram", "deepinfra", "dify", "edenai", "fal"),
@@ -142,14 +142,14 @@ def keys(formats: list[tuple[Part, ...]]) -> Iterator[str]:
                 part if isinstance(part, str) else "".join(chance.choices(part[0], k=part[1]))
                 for part in parts
             )
-            # One in a thousand looks like no chance.
+            # One in a thousand does not look random.
             if key[0].isalnum() and (any(map(str.isdigit, key)) or key.startswith(("hf_", "api_"))):
                 found += 1
                 yield key
 
 
 def leaks(places: dict[str, Any], formats: list[tuple[Part, ...]]) -> list[tuple[str, str, str]]:
-    """Return the place, the key and what is kept, where a piece of the key is."""
+    """Return each place, key and result in which a piece of the key is left."""
     found = []
     for key in keys(formats):
         pieces = [key[at : at + 10] for at in range(4, len(key) - 9)]

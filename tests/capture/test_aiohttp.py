@@ -1,4 +1,4 @@
-"""The hook on aiohttp: invisible to the site, complete for us."""
+"""The hook on aiohttp: invisible to the site, and complete."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ async def by_iter_chunked(response: aiohttp.ClientResponse) -> list[bytes]:
 
 
 async def by_iter_chunks(response: aiohttp.ClientResponse) -> list[bytes]:
-    """The chunks as the server made them, however TCP has cut them."""
+    """Return the chunks as the server made them, in whatever pieces TCP delivers them."""
     chunks, chunk = [], b""
     async for data, ends in response.content.iter_chunks():
         chunk += data
@@ -246,7 +246,7 @@ class TestReading:
         sizes=st.lists(st.integers(1, 400), min_size=1, max_size=10),
     )
     def test_any_pieces_are_read_in_any_portions(self, places: list[int], sizes: list[int]) -> None:
-        """By the library's own stream, so that nothing depends on how TCP cuts."""
+        """Use the library's own stream, so that nothing depends on how TCP cuts."""
         pieces = [EVENTS[a:b] for a, b in zip([0, *places], [*places, len(EVENTS)], strict=True)]
 
         async def read(content: aiohttp.StreamReader) -> list[bytes]:
@@ -282,7 +282,7 @@ class TestReading:
 
 
 class Recorder:
-    """What an exchange is told."""
+    """Records what an exchange receives."""
 
     def __init__(self) -> None:
         self.data = b""
@@ -309,7 +309,7 @@ def fed(pieces: list[bytes]) -> aiohttp.StreamReader:
 
 @pytest.mark.server
 class TestEnds:
-    def test_response_never_read_says_so(self, stub: StubProvider) -> None:
+    def test_response_never_read_has_that_reason(self, stub: StubProvider) -> None:
         async def nothing(response: aiohttp.ClientResponse) -> None:
             return None
 
@@ -350,7 +350,7 @@ class TestEnds:
         assert only_row().metadata["unknown"] == "stream abandoned"
 
     def test_response_dies_when_it_always_did(self, stub: StubProvider) -> None:
-        """No cycle of ours keeps a response and its connection until the next collection."""
+        """No reference cycle keeps a response and its connection until the next collection."""
 
         async def freed() -> bool:
             async with ai_usage(section="chat"), aiohttp.ClientSession() as session:
@@ -574,7 +574,7 @@ def test_stream_of_ten_megabytes_is_not_kept(traced_memory: None) -> None:
 
 
 @pytest.mark.server
-def test_gzip_bomb_in_an_answer_is_no_bomb_for_us(traced_memory: None) -> None:
+def test_gzip_bomb_in_an_answer_is_not_expanded(traced_memory: None) -> None:
     bomb = gzip.compress(b" " * (64 * 2**20))
     headers = {**JSON_TYPE, "content-encoding": "gzip"}
 

@@ -362,7 +362,7 @@ def test_error_inside_a_body_is_recorded_as_failure(client: anthropic.Anthropic)
 
 
 class TestAbandoned:
-    """What `message_start` says of the output is a placeholder: partial, never final."""
+    """The output count of `message_start` is a placeholder: partial, never final."""
 
     PROMPT = "Hello [stub usage=2694/4000 words=4000]"
 

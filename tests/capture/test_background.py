@@ -1,4 +1,4 @@
-"""OpenAI responses made in the background: one call, one row, whoever asks for the answer."""
+"""OpenAI responses made in the background: one call and one row, whichever process polls."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def test_end_seen_elsewhere_keeps_what_the_beginning_said(
 def test_end_of_a_beginning_that_was_not_seen_is_a_row_of_its_own(
     client: openai.OpenAI, stub: StubProvider
 ) -> None:
-    """As of a response begun by another system, or by a process that died with it."""
+    """The response was begun by another system, or by a process that died with it."""
     begun = subprocess.run(
         [
             sys.executable,
@@ -156,7 +156,7 @@ def test_streamed_response_left_early_is_completed_by_a_poll(client: openai.Open
     assert (row.section, row.usage_source) == ("chat", "reported")
 
 
-def test_rows_are_told_apart_by_their_responses(client: openai.OpenAI) -> None:
+def test_rows_are_distinguished_by_their_responses(client: openai.OpenAI) -> None:
     for _ in range(3):
         begin(client)
 

@@ -1,4 +1,4 @@
-"""What happens between the call of the site and the library's own method: nothing that can wait.
+"""Nothing that can wait happens between the site's call and the library's own method.
 
 In a process of its own for each transport, so that each call is the first of its kind there.
 """
@@ -175,7 +175,7 @@ def test_nothing_is_imported_queried_locked_or_awaited_before_the_request(
 ) -> None:
     printed = run_python(tmp_path, CODE, TRANSPORT=transport)
 
-    # Whatever else is seen on the way stands behind these.
+    # Everything else that is seen on the way comes after these.
     assert json.loads(printed.splitlines()[-1]) == {
         "outside": ["sent", "recorded"],
         "in_a_request": ["sent", "pending"],

@@ -1,4 +1,4 @@
-"""The hook on botocore: real clients of boto3, answers of a server that we choose."""
+"""The hook on botocore, with real boto3 clients and a server with chosen answers."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def _into(body: Any) -> bytearray:
 
 
 class Session(botocore.httpsession.URLLib3Session):
-    """Sends to whichever server, as every client of boto3 does in the end."""
+    """Sends to any server, through the method that every boto3 client uses."""
 
     def post(self, url: str, *, streamed: bool, body: Any = None) -> Any:
         request = AWSRequest(
@@ -85,7 +85,7 @@ class Session(botocore.httpsession.URLLib3Session):
 def serving(
     pieces: list[bytes], headers: dict[str, str], *, declared: int | None = None, status: int = 200
 ) -> Iterator[str]:
-    """A server that answers with these pieces: in chunks, or under a declared length."""
+    """Run a server that answers with these pieces, in chunks or with a declared length."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -174,7 +174,7 @@ class TestReading:
 
 
 class TestEnds:
-    def test_body_never_read_says_so(self) -> None:
+    def test_body_never_read_has_that_reason(self) -> None:
         with serving([EVENTS], SSE_TYPE) as url, ai_usage(section="chat"):
             Session().post(url, streamed=True).raw.close()
 
@@ -235,7 +235,7 @@ def test_other_services_of_aws_are_not_touched() -> None:
 
 
 def test_retries_of_a_client_are_calls_of_their_own(user: User) -> None:
-    """A real client of Bedrock, which tries again twice."""
+    """Return a real client of Bedrock, which retries twice."""
     with (
         serving([b'{"message": "slow down"}'], JSON_TYPE, status=429) as url,
         ai_usage(section="chat", user=user),

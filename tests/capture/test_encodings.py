@@ -57,7 +57,7 @@ def test_nothing_to_undo() -> None:
     assert {name: decoder(name) for name in names} == dict.fromkeys(names)
 
 
-def test_names_have_no_case() -> None:
+def test_names_ignore_case() -> None:
     wire, names = encoded(b"words", "gzip"), ["gzip", "GZIP", " x-gzip "]
 
     assert {name: decoded(name, [wire]) for name in names} == dict.fromkeys(names, b"words")
@@ -74,7 +74,7 @@ def test_frames_of_zstd_follow_each_other() -> None:
     assert decoded("zstd", [wire[:-3], wire[-3:]]) == b"first second"
 
 
-def test_encoding_that_nobody_knows_is_named() -> None:
+def test_unknown_encoding_is_named() -> None:
     def check(encoding: str) -> None:
         name = encoding.rpartition(" ")[2]
         with pytest.raises(UndecodableError, match=f"^content-encoding {name} cannot be read$"):
@@ -84,7 +84,7 @@ def test_encoding_that_nobody_knows_is_named() -> None:
 
 
 class TestPackages:
-    """Which of the packages is installed makes no difference."""
+    """The result does not depend on which of the packages is installed."""
 
     @pytest.mark.parametrize(
         ("encoding", "missing"),
@@ -126,7 +126,7 @@ class TestPackages:
         assert decoded("br", [encoded(b"words", "br")]) == b"words"
 
 
-#: The packages as they were before they could stop in the middle of what they are given.
+#: The packages before they could stop in the middle of their input.
 OLD = ("old brotli", "old zstandard")
 
 
@@ -166,7 +166,7 @@ def until_left(decode: Decode, wire: bytes) -> tuple[bytes, str]:
 @pytest.mark.slow
 @every_package
 class TestBombs:
-    """A few bytes that become very many are never held, and not read to their end."""
+    """A few bytes that expand to very many are never held, and not read to their end."""
 
     def test_it_is_left_at_the_ratio(self, old_packages: str) -> None:
         wire = encoded(b" " * (24 * 2**20), old_packages)
@@ -206,7 +206,7 @@ class TestBombs:
         assert said == "compressed body has more than 1 MiB"
         assert body.startswith(kept)
 
-    def test_what_is_no_bomb_is_read(self, old_packages: str) -> None:
+    def test_body_below_the_limits_is_read(self, old_packages: str) -> None:
         answer = b'{"index": 12, "embedding": [0.012, -0.0345], "object": "embedding"}, ' * 1000
         body = b"".join(answer + random.Random(n).randbytes(1500).hex().encode() for n in range(40))
         wire = encoded(body, old_packages)
@@ -231,7 +231,7 @@ def test_number_of_encodings_is_bounded() -> None:
 
 @pytest.mark.parametrize("old_packages", ["zstd", "old zstandard"], indirect=True)
 def test_window_of_zstd_is_bounded(old_packages: str) -> None:
-    """A frame may ask for gigabytes before it has said anything."""
+    """A frame may request gigabytes before it has any content."""
     parameters = zstandard.ZstdCompressionParameters.from_level(1, window_log=26)
     compressor = zstandard.ZstdCompressor(compression_params=parameters).compressobj()
     wire = compressor.compress(b"words") + compressor.flush()
@@ -260,14 +260,16 @@ def test_what_follows_the_end_is_not_kept() -> None:
 
 @pytest.mark.slow
 class TestExchange:
-    """What the row says of a body that is left."""
+    """The row of a body that is abandoned."""
 
     @pytest.mark.parametrize("encoding", ENCODINGS)
     @pytest.mark.parametrize(
         "content_type", ["text/event-stream", "application/json", "application/x-ndjson"]
     )
-    def test_usage_is_unknown_and_the_row_says_why(self, content_type: str, encoding: str) -> None:
-        # Running counts come before it: they are no usage of a body that was not read.
+    def test_usage_is_unknown_and_the_row_has_the_reason(
+        self, content_type: str, encoding: str
+    ) -> None:
+        # Running counts come before it: they are not the usage of a body that was not read.
         events: list[UsageEvent] = []
         token = exchange.trial_events.set(events)
         try:

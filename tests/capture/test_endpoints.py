@@ -165,11 +165,11 @@ def test_ollama_is_known_by_its_port() -> None:
     check_each(check, product(["localhost", "gpu.internal"], paths))
 
 
-def test_port_of_ollama_says_nothing_of_other_paths() -> None:
+def test_port_of_ollama_counts_for_its_paths_only() -> None:
     assert provider_of("localhost", 11434, "/v1/chat") is None
 
 
-def test_other_path_is_no_call() -> None:
+def test_other_path_is_not_a_call() -> None:
     paths = [
         "",
         "/",
@@ -192,7 +192,7 @@ def test_other_path_is_no_call() -> None:
     assert found == dict.fromkeys(paths)
 
 
-def test_other_method_is_no_call() -> None:
+def test_other_method_is_not_a_call() -> None:
     methods = ["GET", "PUT", "DELETE", "HEAD"]
     host, path = "api.openai.com", "/v1/chat/completions"
 
@@ -217,7 +217,7 @@ def test_host_names_the_provider() -> None:
     assert found == providers
 
 
-def test_host_of_anybody_s_services_needs_the_right_answer() -> None:
+def test_host_of_site_services_needs_the_right_answer() -> None:
     endpoint = recognise("POST", "mine.azure-api.net", None, "/v1/chat")
 
     assert endpoint is not None
@@ -257,7 +257,7 @@ class TestOwnPaths:
         assert ask is not None
         assert ask.model == "m"
 
-    def test_name_of_no_format_is_passed_over(self) -> None:
+    def test_unknown_format_is_ignored(self) -> None:
         with override_settings(AI_USAGE_PATHS={"/llm/ask": "no.such"}):
             assert recognise("POST", "gw.example.com", None, "/llm/ask") is None
 

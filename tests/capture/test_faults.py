@@ -1,4 +1,4 @@
-"""Whatever of ours breaks while the host's call runs, the host does not notice.
+"""The host does not notice any error of ours while its call runs.
 
 Each line of ours that a scenario runs through is made to raise, one after the other, by a trace
 function. The answer to the host must be the same, the error logged with its traceback and counted.
@@ -59,8 +59,8 @@ pytestmark = pytest.mark.server
 PACKAGE = str(Path(usage_tracking.__file__).parent)
 ADA = User(pk=7, username="ada")
 
-#: What stands between the host and our contained functions. These only call the original, call
-#: what is contained, and set context variables.
+#: Functions between the host and our contained functions. They only call the original, call
+#: contained functions, and set context variables.
 SHELLS = {
     "system/patching.py": {"_Patch.__init__.<locals>.call", "_Patch.__init__.<locals>.acall"},
     "capture/sending.py": {
@@ -167,7 +167,7 @@ SHELLS = {
     "capture/endpoints.py": {"_forget"},
     "errors.py": {"contain", "contained.<locals>.inner"},
     "log.py": {"one_line"},
-    # Asks the response objects of SDKs for what they hold.
+    # Reads the response objects of SDKs.
     "formats/objects.py": {"_attempt", "<lambda>"},
     "middleware.py": {
         "_finish",
@@ -197,7 +197,7 @@ SHELLS = {
         "_init_without_scope.<locals>.init_without_scope",
     },
 }
-#: Lines that call only what cannot fail: an entry of a dict, a flag, a lock that is held.
+#: Lines whose calls cannot fail: an entry of a dict, a flag, a lock that is held.
 SAFE = re.compile(
     r"\bunit\.(begin|end)\(\)|\.is_over\(\)|_is_outermost\(|gate\.release\(\)|return Opened\("
     r"|pending_users\.end\(|units\.a?finish\("
@@ -214,7 +214,7 @@ ELSEWHERE = {
 
 
 class BoomError(Exception):
-    """Ours is broken."""
+    """Stands for an error of ours."""
 
 
 class Line(NamedTuple):
@@ -230,7 +230,7 @@ class Line(NamedTuple):
 
 @functools.cache
 def _lines_that_can_fail(code: CodeType) -> set[int]:
-    """The lines of a function that call, import, unpack or calculate; not a bare `try:`, say."""
+    """Return the lines of a function that call, import, unpack or calculate; no bare `try:`."""
     operations = {
         instruction.offset: instruction.opname for instruction in dis.get_instructions(code)
     }
@@ -247,7 +247,7 @@ def _lines_that_can_fail(code: CodeType) -> set[int]:
 def traced(
     run: Callable[[], Any], at: Callable[[Line], None], only: tuple[str, str] | None = None
 ) -> Any:
-    """What `run` returns, with `at` called for each line of ours on the way; it may raise.
+    """Return what `run` returns; call `at` for each line of ours on the way, which may raise.
 
     If `only` names a file and a function, just for the lines of that one.
     """
@@ -282,7 +282,7 @@ def lines_of(run: Callable[[], Any]) -> list[Line]:
 
 @functools.cache
 def assigned() -> dict[Callable[[], Any], list[Line]]:
-    """The lines to break in each scenario.
+    """Return the lines to break in each scenario.
 
     Of a function that an earlier scenario has been through already only the first line, for a
     fault is contained the same way wherever in it it happens: thousands of runs become hundreds.
@@ -309,7 +309,7 @@ def run_with_fault(run: Callable[[], Any], place: Line) -> Any:
     return traced(run, at, place[:2])
 
 
-# The scenarios: each gives what the host sees.
+# The scenarios: each returns what the host sees.
 
 
 class Stream(httpx2.SyncByteStream, httpx2.AsyncByteStream):
@@ -534,7 +534,7 @@ def asked_for_usage(status: int = 200) -> Any:
 
 
 def without_extra(pieces: Iterator[bytes]) -> bytes:
-    """If just what hides the extra chunk is broken, then that can be seen, and no more."""
+    """Remove the extra chunk: it is all that the site sees if the code that hides it breaks."""
     return b"".join(pieces).replace(sse(EXTRA), b"")
 
 
@@ -583,7 +583,7 @@ def lazily_on_an_event_loop() -> Any:
 
 def page() -> HttpRequest:
     request = RequestFactory().get("/")
-    # As AuthenticationMiddleware sets it, which the stubs do not say.
+    # As AuthenticationMiddleware sets it, which the type stubs lack.
     request.user = SimpleLazyObject(lambda: ADA)  # type: ignore[assignment]
     return request
 
@@ -647,7 +647,7 @@ def in_an_async_body() -> Any:
 
 
 def close(response: Any) -> None:
-    """As Django does, without the signal that closes the test's connection."""
+    """Close as Django does, without the signal that closes the test's connection."""
     for closer in response._resource_closers:
         closer()
 
@@ -764,7 +764,7 @@ def _site(
 
 
 def assert_unnoticed(run: Callable[[], Any], expected: Any, place: Line) -> str:
-    """Runs with a fault at `place`; gives what is wrong with the outcome, "" if nothing is."""
+    """Run with a fault at `place`; return the problem with the outcome, "" if there is none."""
     before = errors.failures.total()
     problems = []
     try:

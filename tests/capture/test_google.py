@@ -154,7 +154,7 @@ def test_thoughts_count_as_completion(client: genai.Client) -> None:
 
 
 def test_stream_as_one_array_is_recorded_as_served(stub: StubProvider) -> None:
-    """Without `alt=sse`, as simple clients ask."""
+    """Simple clients send no `alt=sse`."""
     url = f"{stub.google_url}/v1beta/models/{MODEL}:streamGenerateContent"
 
     def check(order: str) -> None:
@@ -345,7 +345,7 @@ def test_error_inside_an_array_is_recorded_as_failure(stub: StubProvider) -> Non
 
 
 class TestAbandoned:
-    """The running counts of a stream that was left are partial, never final."""
+    """The running counts of an abandoned stream are partial, never final."""
 
     PROMPT = "Hello [stub usage=100/4000 words=4000]"
 

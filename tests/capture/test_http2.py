@@ -92,7 +92,7 @@ def test_stream_is_recorded_and_passed_on(library: ModuleType, server: Server) -
 
 
 @libraries
-def test_calls_at_once_on_one_connection_are_told_apart(
+def test_concurrent_calls_on_one_connection_are_distinguished(
     library: ModuleType, server: Server
 ) -> None:
     async def main() -> None:

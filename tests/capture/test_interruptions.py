@@ -1,4 +1,4 @@
-"""A time limit of the site's ends the site's work, in whichever line of ours it strikes."""
+"""A time limit of the site ends the site's work, in any line of ours."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _site = faults._site
 
 
 class TimeLimitError(Exception):
-    """What rq's death penalty, Celery's soft limit and their kind raise."""
+    """What rq's death penalty, Celery's soft limit and the like raise."""
 
 
 def strike(*_: object) -> None:
@@ -34,7 +34,7 @@ def strike(*_: object) -> None:
 
 
 class Limit:
-    """As rq has it: the handler is a method."""
+    """In rq the handler is a method."""
 
     def strike(self, number: int, frame: FrameType | None) -> None:
         strike()
@@ -51,7 +51,7 @@ def alarm() -> Iterator[Callable[[Any], None]]:
 
 
 def interrupted(run: Callable[[], Any], place: faults.Line) -> bool:
-    """Runs until `place`; says whether what strikes there is swallowed."""
+    """Run until `place`; return whether the error raised there is swallowed."""
     struck = []
 
     def at(line: faults.Line) -> None:
@@ -72,7 +72,7 @@ def test_time_limit_in_any_line_reaches_the_host(
     run: Callable[[], Any], alarm: Callable[[Any], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     alarm(strike)
-    # What is freed just then: Python lets no exception out of a finalizer.
+    # Objects freed at that time: Python raises no exception from a finalizer.
     lost: list[Any] = []
     monkeypatch.setattr(sys, "unraisablehook", lambda unraisable: lost.append(unraisable.object))
     expected = run()
@@ -114,7 +114,7 @@ def test_exception_of_any_handler_is_known_for_one(
     assert by_signal(raised.value)
 
 
-def test_limit_that_strikes_in_a_decoder_is_no_unreadable_body(
+def test_limit_that_strikes_in_a_decoder_is_not_an_unreadable_body(
     alarm: Callable[[Any], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Package:
@@ -134,7 +134,7 @@ def test_limit_that_strikes_in_a_decoder_is_no_unreadable_body(
 def test_same_exception_raised_elsewhere_is_contained(
     settings: Any, alarm: Callable[[Any], None]
 ) -> None:
-    """A user model of the site's may raise whatever it likes: that never reaches the site."""
+    """An error of the site's user model never reaches the site through us."""
     alarm(lambda *_: None)
 
     def name() -> str:

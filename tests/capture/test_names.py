@@ -1,4 +1,4 @@
-"""Ids and names of megabytes are neither remembered nor compared."""
+"""Ids and names of megabytes are neither stored nor compared."""
 
 from __future__ import annotations
 

@@ -56,7 +56,7 @@ def client(stub: StubProvider) -> Iterator[openai.OpenAI]:
 
 
 def run_async(stub: StubProvider, way: AsyncWay, prompt: str, user: User, **options: Any) -> Any:
-    """The answer of `way` asked on an event loop, in a block as a site would write it."""
+    """Return the answer of `way` on an event loop, in a block as a site would write it."""
     options = {"max_retries": 0} | options
 
     async def main() -> Any:
@@ -402,7 +402,7 @@ def test_error_status_is_recorded_as_failure(
         assert row.error_message.startswith(f"HTTP {status} ")
         assert "unknown" not in row.metadata
 
-    # What the error is called is the SDK's affair: it comes of the status alone.
+    # The name of the error is up to the SDK: it depends on the status alone.
     check_each(
         check,
         [
@@ -615,7 +615,7 @@ def test_error_inside_a_body_is_recorded_as_failure(client: openai.OpenAI, way: 
 
 
 class TestAbandoned:
-    """Left before its end, a stream has told no usage, and none is made up."""
+    """A stream that is abandoned reports no usage, and none is invented."""
 
     @staticmethod
     def assert_unknown() -> None:
@@ -669,7 +669,7 @@ class TestAbandoned:
 
         self.assert_unknown()
 
-    def test_stream_never_read_says_so(self, client: openai.OpenAI, user: User) -> None:
+    def test_stream_never_read_has_that_reason(self, client: openai.OpenAI, user: User) -> None:
         with ai_usage(section="chat", user=user):
             ask(client, "Hello [stub words=5000]", **WITH_USAGE).close()
 
@@ -715,7 +715,7 @@ class TestAbandoned:
                 await anext(stream)
                 del stream
                 gc.collect()
-                # The loop closes generators in its own time.
+                # The loop closes generators later.
                 await until(lambda: usage.calls, "the end of the stream")
 
         async_to_sync(main)()

@@ -30,7 +30,7 @@ GOOGLE_KEY = "AIzaSyZm9vYmFyYmF6cXV4MTIzNDU2Nzg5Zm9vY"
 SYSTEM = "You are the keeper of an old lighthouse"
 PROMPT = "My neighbour has measles and owes me money"
 ANSWER = "Start with the smallest thing that could work"
-#: No run of so many characters of what is secret may be found.
+#: No run of so many characters of a secret may be found.
 PIECE = 12
 
 Call = Callable[[StubProvider, str], Any]
@@ -95,7 +95,7 @@ def _messages(prompt: str) -> Any:
 
 @pytest.fixture
 def on_disk(tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """The outbox of a site that is not under test; the test is its deliverer."""
+    """The outbox of a site outside tests; the test delivers it."""
     settings.AI_USAGE_OUTBOX = tmp_path / "outbox"
     monkeypatch.setattr(outbox, "inline", lambda: False)
     monkeypatch.setattr(outbox, "listener", None)

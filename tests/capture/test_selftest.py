@@ -84,7 +84,7 @@ def test_trial_runs_on_an_event_loop_too() -> None:
     assert all(trial.captured for trial in asyncio.run(main()))
 
 
-def test_trial_says_which_transport_is_not_hooked(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_trial_reports_which_transport_is_not_hooked(monkeypatch: pytest.MonkeyPatch) -> None:
     with without_capture():
         capture.install(["httpx2"])
         found = outcomes(selftest.try_transports())
@@ -95,7 +95,7 @@ def test_trial_says_which_transport_is_not_hooked(monkeypatch: pytest.MonkeyPatc
 
 
 def test_sdk_that_moves_to_another_library_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As a new release would that brings its own HTTP client."""
+    """A new release may bring its own HTTP client."""
     with without_capture():
         original: Any = httpx2.Client.send
     monkeypatch.setattr(httpx2.Client, "send", original)
@@ -123,7 +123,7 @@ def test_library_that_is_not_installed_is_left_out(monkeypatch: pytest.MonkeyPat
     assert selftest.try_transports() == []
 
 
-def test_hosts_that_no_table_knows_may_be_left_out(settings: Settings) -> None:
+def test_trials_work_without_unknown_hosts(settings: Settings) -> None:
     settings.AI_USAGE_UNKNOWN_HOSTS = False
 
     assert outcomes(selftest.try_transports()) == dict.fromkeys(MODES, (True, ""))

@@ -54,7 +54,7 @@ def _request(settings: Settings) -> Iterator[None]:
 
 
 class Server:
-    """Answers by what it is asked; remembers the bodies."""
+    """Answers according to the request, and keeps the bodies."""
 
     def __init__(self, library: ModuleType, *, rejects: int = 0, encoding: str = "") -> None:
         self.library = library
@@ -165,7 +165,7 @@ def test_server_that_rejects_the_request_anyway_is_asked_again_next_time() -> No
     assert [row.error_message for row in rows()] == ["HTTP 400 no such model"] * 2
 
 
-def test_request_of_a_caller_who_decides_himself_is_sent_as_it_is() -> None:
+def test_request_that_sets_include_usage_is_sent_unchanged() -> None:
     asked: list[Any] = []
 
     def answer(request: Any) -> Any:

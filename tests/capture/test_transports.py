@@ -1,4 +1,4 @@
-"""The hooks on httpx, httpx2 and requests: invisible to the site, complete for us."""
+"""The hooks on httpx, httpx2 and requests: invisible to the site, and complete."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ quick = hypothesis_settings(
 )
 libraries = pytest.mark.parametrize("library", [httpx, httpx2], ids=["httpx", "httpx2"])
 ENCODINGS = ["", "gzip", "deflate", "br", "zstd"]
-#: What to order of the stub, and whether as a stream.
+#: The request to the stub, and whether it is a stream.
 ORDERS = [*product(["", "gzip", "gzip fragments"], [True, False])]
 
 
@@ -104,7 +104,7 @@ def encoded(body: bytes, encoding: str) -> bytes:
 
 @st.composite
 def wires(draw: st.DrawFn) -> tuple[dict[str, str], list[bytes]]:
-    """The headers of an answer, and its body cut anywhere; empty pieces come too."""
+    """Return the headers of an answer, and its body cut anywhere, with empty pieces too."""
     kind, body = draw(st.sampled_from([(JSON_TYPE, BODY), (SSE_TYPE, EVENTS)]))
     encoding = draw(st.sampled_from(["", "gzip", "deflate", "br", "zstd"]))
     wire = encoded(body, encoding)
@@ -114,7 +114,7 @@ def wires(draw: st.DrawFn) -> tuple[dict[str, str], list[bytes]]:
 
 
 class TestHTTPX:
-    """httpx and httpx2, by an own transport that hands out chosen pieces."""
+    """httpx and httpx2, with a transport that returns chosen pieces."""
 
     @staticmethod
     def transport(
@@ -221,7 +221,7 @@ class TestHTTPX:
             assert (method != "aiter_raw") or taken == pieces
             assert only_row().total_tokens == 80
 
-        # All are read by the same generator of ours; what they make of it is the library's.
+        # The same generator of ours reads them all; the rest is the library.
         methods = ["aiter_raw", "aiter_bytes", "aiter_lines", "aiter_text"]
         check_each(check, product(methods, ENCODINGS))
 
@@ -241,9 +241,7 @@ class TestHTTPX:
         check_each(check, ENCODINGS)
 
     @libraries
-    def test_encoding_that_nobody_can_read_is_unknown_with_the_reason(
-        self, library: ModuleType
-    ) -> None:
+    def test_unreadable_encoding_is_unknown_with_the_reason(self, library: ModuleType) -> None:
         def check(method: str) -> None:
             forget()
             headers = {**JSON_TYPE, "content-encoding": "aws-chunked"}
@@ -415,7 +413,7 @@ class TestHTTPX:
     def test_coroutine_thrown_away_in_another_context_raises_nothing(
         self, library: ModuleType
     ) -> None:
-        """As the collector does with the tasks of a loop that was closed."""
+        """The collector does this with the tasks of a closed loop."""
 
         class Never(library.AsyncBaseTransport):  # type: ignore[misc, name-defined]
             async def handle_async_request(self, request: Any) -> Any:
@@ -624,7 +622,7 @@ class TestRequests:
         assert b"".join(raw().stream()) == EVENTS
         assert [row.total_tokens for row in rows()] == [80, 80]
 
-    def test_response_closed_without_reading_says_so(self) -> None:
+    def test_response_closed_without_reading_has_that_reason(self) -> None:
         session(Canned([EVENTS], SSE_TYPE)).post(URL, json=ASKED, stream=True).close()
 
         row = only_row()
@@ -699,7 +697,7 @@ class TestRequests:
 
         assert only_row().total_tokens == 80
 
-    def test_adapter_with_a_plain_file_that_is_closed_unread_says_so(self) -> None:
+    def test_adapter_with_a_plain_file_that_is_closed_unread_has_that_reason(self) -> None:
         class FileAdapter(HTTPAdapter):
             def send(self, request: Any, *args: Any, **options: Any) -> requests.Response:
                 response = requests.Response()
@@ -771,7 +769,7 @@ class TestRequests:
     def test_every_way_of_reading_a_real_server_is_recorded_as_served(
         self, stub: StubProvider, reading: str
     ) -> None:
-        """With a length and in chunks; urllib3 lets go of the connection at other moments."""
+        """With a length and in chunks; urllib3 releases the connection at different times."""
 
         def check(order: str, streamed: bool) -> None:
             forget()
@@ -818,7 +816,7 @@ class TestRequests:
 
 
 class TestRecognition:
-    """Which requests are AI calls, and whose."""
+    """Which requests are AI calls, and of which provider."""
 
     @staticmethod
     def post(url: str, answer: Any = ANSWER, asked: Any = ASKED, method: str = "POST") -> Any:
@@ -948,7 +946,7 @@ class TestRecognition:
                 "https://gw.example.com:8080/a/chat/completions",
                 "one",
             ),
-            # A site's word wins over our table: its own proxy under a provider's name.
+            # The setting wins over the table: the site's own proxy under a provider's name.
             ({"api.openai.com": "azure"}, "https://api.openai.com/v1/chat/completions", "azure"),
         ]
         check_each(check, cases)
@@ -1048,11 +1046,11 @@ class TestRecognition:
 
 
 class TestBodies:
-    """Odd requests and answers, of which as much is read as can be trusted."""
+    """Odd requests and answers, which are read as far as they can be trusted."""
 
     @staticmethod
     def refused(content: bytes) -> str:
-        """The model that is recorded of a request with this body."""
+        """Return the model that is recorded for a request with this body."""
         forget()
         error = httpx2.MockTransport(lambda request: httpx2.Response(429, json={}))
         with httpx2.Client(transport=error) as client:
@@ -1102,7 +1100,7 @@ class TestBodies:
         assert found == dict.fromkeys(ends, 80)
 
     def test_huge_answer_with_forged_usage_at_its_end_is_unknown(self) -> None:
-        """Of a body above the cap only the end is kept; a quotation in it is no usage."""
+        """Only the end of a body above the cap is kept; a quotation in it is not usage."""
         text = b"x" * (MAX_BODY + 1000) + b'\\"usage\\": {\\"prompt_tokens\\": 1}'
         body = b'{"usage": {"prompt_tokens": 80}, "choices": [{"text": "%b"}]}' % text
 
@@ -1196,7 +1194,7 @@ class TestLayers:
         assert_told_alike(rows(), stub.journal)
 
     def test_task_started_by_a_transport_makes_calls_of_its_own(self, stub: StubProvider) -> None:
-        """It has a copy of the context in which a call was being sent."""
+        """The task has a copy of the context in which a call was being sent."""
         tasks: list[asyncio.Task[Any]] = []
 
         class Starting(httpx2.AsyncHTTPTransport):
@@ -1332,7 +1330,7 @@ class TestInstall:
         assert usage.calls == 0
         assert rows() == []
 
-    def test_status_says_that_all_is_hooked(self) -> None:
+    def test_status_reports_that_all_is_hooked(self) -> None:
         status = {entry.transport: entry for entry in capture.status()}
 
         assert set(status) == set(capture.TRANSPORTS)
@@ -1340,7 +1338,7 @@ class TestInstall:
         assert status["httpx2"].version == httpx2.__version__
         assert status["requests"].version == requests.__version__
 
-    def test_status_says_that_a_transport_is_not_wanted(self) -> None:
+    def test_status_reports_that_a_transport_is_not_wanted(self) -> None:
         with without_capture():
             capture.install(["httpx2"])
             status = {entry.transport: entry for entry in capture.status()}
@@ -1362,17 +1360,15 @@ class TestInstall:
         assert (waiting.hooked, waiting.reason) == (False, "hooked when it is imported")
         assert not [method for method in originals if hasattr(method, "_ai_usage_original")]
 
-    def test_status_says_that_a_version_has_another_shape(
-        self, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        # Somebody else has put his own method over ours.
+    def test_status_reports_an_unsupported_version(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        # Other code has replaced the patched method.
         monkeypatch.setattr(requests.Session, "send", lambda self, request, **options: None)
         status = {entry.transport: entry for entry in capture.status()}
 
         assert not status["requests"].hooked
         assert status["requests"].reason == "unsupported version: expected methods are missing"
 
-    def test_status_says_that_a_library_is_not_installed(
+    def test_status_reports_that_a_library_is_not_installed(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         def version(name: str) -> str:
@@ -1386,7 +1382,7 @@ class TestInstall:
 
 
 def run(code: str, **environment: str) -> list[Any]:
-    """What a fresh process with the settings of the tests prints, line by line of JSON."""
+    """Return the JSON lines that a new process with the settings of the tests prints."""
     import os
 
     result = subprocess.run(
@@ -1513,7 +1509,7 @@ class TestMemory:
 
     @staticmethod
     def peak(consume: Callable[[int], int], count: int) -> tuple[int, int]:
-        """How long the stream of so many pieces was, and how much memory it took to read it."""
+        """Return the length of a stream of so many pieces, and the memory that reading it took."""
         consume(1)  # whatever is imported at the first call
         gc.collect()
         tracemalloc.start()

@@ -1,4 +1,4 @@
-"""Answers and streams in the shapes that the providers document, and what must be read off them."""
+"""Answers and streams in the shapes that providers document, and what must be read from them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from usage_tracking.events import Usage
 
 
 class Answer(NamedTuple):
-    """What a whole answer holds, and what must be read off it."""
+    """What a whole answer holds, and what must be read from it."""
 
     format: str
     body: dict[str, Any]
@@ -23,7 +23,7 @@ class Answer(NamedTuple):
 
 
 class Stream(NamedTuple):
-    """The events of a stream, and what must be read off them at its end."""
+    """The events of a stream, and what must be read from them at its end."""
 
     format: str
     events: list[dict[str, Any]]

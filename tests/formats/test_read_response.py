@@ -30,7 +30,7 @@ from usage_tracking.formats import READERS, read_response
 from usage_tracking.formats.reader import Reader
 
 WITH_USAGE = [name for name, answer in ANSWERS.items() if answer.usage]
-#: Formats that others speak too, whose name is taken for theirs.
+#: Formats that other providers share, and the name used for them.
 SPOKEN_ELSEWHERE = {"vertex.raw_predict", "bedrock.invoke", "cohere.chat"}
 KINDS = {
     "openai.chat": ChatCompletion,
@@ -141,7 +141,7 @@ SNAKE_CASE = {
 
 
 class ProtoPlus:
-    """As proto-plus messages are, which the gRPC SDKs of Google return: names in snake case."""
+    """Like proto-plus messages, which the gRPC SDKs of Google return: names in snake case."""
 
     @classmethod
     def to_dict(cls, instance: ProtoPlus) -> dict[str, Any]:
@@ -150,7 +150,7 @@ class ProtoPlus:
 
 
 class Wrapper:
-    """As `google.generativeai` and `vertexai` wrap such a message."""
+    """Wraps such a message like `google.generativeai` and `vertexai`."""
 
     def to_dict(self) -> dict[str, Any]:
         return SNAKE_CASE
@@ -311,12 +311,12 @@ def test_message_of_langchain_may_have_the_provider_s_counts_only() -> None:
     reader = read_response(LangChainMessage(id="run-1", response_metadata=told))
 
     assert reader.usage == Usage(prompt_tokens=1, completion_tokens=2)
-    # Its own id is not the provider's, by which a call that was seen would be found.
+    # Its own id is not the provider's id, by which a captured call is found.
     assert (reader.model, reader.response_id) == ("m", "")
 
 
 class SamplingUsage:
-    """As the protobuf message of `xai_sdk`."""
+    """Like the protobuf message of `xai_sdk`."""
 
     prompt_tokens, completion_tokens, reasoning_tokens, total_tokens = 32, 9, 94, 135
     cached_prompt_text_tokens = 6
@@ -366,7 +366,7 @@ def test_attributes_of_any_depth_are_read(name: str) -> None:
     assert read_response(objects(body)).usage == answer.usage
 
 
-def test_what_may_mean_several_things_says_nothing() -> None:
+def test_ambiguous_answer_reads_as_empty() -> None:
     responses = {
         # The same names, counted in different ways.
         "cache": {"usage": {"input_tokens": 5, "output_tokens": 6, "cache_read_input_tokens": 7}},
@@ -432,7 +432,7 @@ def test_error_answer_keeps_its_message() -> None:
     assert read_response({"object": "response", "status": "failed"}).error == "failed"
 
 
-def test_garbage_says_nothing() -> None:
+def test_garbage_reads_as_empty() -> None:
     garbage = {
         "nothing": None,
         "text": "text",

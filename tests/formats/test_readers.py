@@ -141,7 +141,7 @@ ANSWERS = {
         "deepseek-chat",
         "930c60df-bf64-41c9-a88e-3ec75f81e00e",
     ),
-    # https://docs.x.ai/docs/guides/reasoning: reasoning stands beside the completion.
+    # https://docs.x.ai/docs/guides/reasoning: reasoning is outside the completion.
     "xai": Answer(
         CHAT,
         {
@@ -181,7 +181,7 @@ ANSWERS = {
         "llama-3.3-70b-versatile",
         "chatcmpl-f51b2cd2",
     ),
-    # https://platform.moonshot.ai/docs: the cached tokens stand at the top.
+    # https://platform.moonshot.ai/docs: the cached tokens are at the top.
     "moonshot": Answer(
         CHAT,
         {
@@ -268,7 +268,7 @@ ANSWERS = {
         None,
         error="invalid_request_error: too long",
     ),
-    # https://docs.anthropic.com/en/api/messages: the input excludes what the cache had.
+    # https://docs.anthropic.com/en/api/messages: the input excludes cached tokens.
     "anthropic": Answer(
         MESSAGES,
         {
@@ -435,7 +435,7 @@ STREAMS = {
         "gpt-4o",
         "chatcmpl-1",
     ),
-    # https://platform.moonshot.ai/docs: the usage stands in the last choice.
+    # https://platform.moonshot.ai/docs: the usage is in the last choice.
     "moonshot": Stream(
         CHAT,
         [
@@ -708,7 +708,7 @@ def test_service_tier_is_read() -> None:
     assert reader.service_tier == "priority"
 
 
-def test_event_that_is_no_json_is_a_value_error_to_every_reader() -> None:
+def test_event_that_is_not_json_is_a_value_error_in_every_reader() -> None:
     accepted = []
     for wire_format, event in product(READERS, [b"", b"{", b"<html>", b"\xff\xfe", b'{"a": NaN']):
         with contextlib.suppress(ValueError):
@@ -718,7 +718,7 @@ def test_event_that_is_no_json_is_a_value_error_to_every_reader() -> None:
     assert accepted == []
 
 
-def test_event_that_is_no_object_says_nothing_to_any_reader() -> None:
+def test_event_that_is_not_an_object_is_ignored_by_every_reader() -> None:
     wrong = []
     for wire_format, event in product(READERS, [b"[1, 2]", b'"text"', b"3", b"null", b"true"]):
         reader = READERS[wire_format]()
@@ -790,7 +790,7 @@ def _keys(value: object) -> set[str]:
     return set()
 
 
-#: The keys that readers look at, so that hostile answers reach every branch.
+#: The keys that readers use, so that hostile answers reach every branch.
 KEYS = sorted(
     _keys([answer.body for answer in ANSWERS.values()])
     | _keys([stream.events for stream in STREAMS.values()])
@@ -815,7 +815,7 @@ hostile = st.recursive(
 )
 
 
-#: How fast examples are made depends on the machine, and says nothing of the readers.
+#: How fast examples are made depends on the machine, not on the readers.
 thorough = hypothesis_settings(
     max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
@@ -880,7 +880,7 @@ def test_anything_in_place_of_any_value_of_a_stream_raises_nothing(data: st.Data
 
 
 def _replaced(value: Any, data: st.DataObject) -> Any:
-    """A copy of `value` with something else in one of its places."""
+    """Return a copy of `value` with one member replaced."""
     if not isinstance(value, (dict, list)) or not value:
         return data.draw(hostile)
     copy: Any = value.copy()
@@ -901,7 +901,7 @@ def _assert_sane(reader: Reader) -> None:
 
 
 class TestHead:
-    """Of some models Bedrock says how many tokens they took in the headers only."""
+    """Bedrock reports the tokens of some models only in the headers."""
 
     HEADERS = {
         "x-amzn-bedrock-input-token-count": "9",
@@ -935,7 +935,7 @@ class TestHead:
 
         assert reader.usage == of(109, 17, cached_tokens=100)
 
-    def test_header_that_is_no_count_says_nothing(self) -> None:
+    def test_header_that_is_not_a_count_is_ignored(self) -> None:
         wrong = []
         for told in ["", "-1", "1.5", "many", "\u00b2", "9" * 5000]:
             reader = READERS["bedrock.invoke"]()

@@ -1,4 +1,4 @@
-"""Streams are cut into their events wherever the network has cut them."""
+"""Streams are split into their events, wherever the network cuts them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from usage_tracking.formats.streams import (
     splitter_for,
 )
 
-#: How fast examples are made depends on the machine, and says nothing of the splitters.
+#: How fast examples are made depends on the machine, not on the splitters.
 thorough = hypothesis_settings(
     max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
@@ -88,7 +88,7 @@ class TestServerSentEvents:
 
         assert [json.loads(event) for event in events] == values
 
-    def test_lines_are_read_as_the_standard_says(self) -> None:
+    def test_lines_are_read_as_in_the_standard(self) -> None:
         standard: list[tuple[bytes, list[bytes]]] = [
             (b"", []),
             (b"\n\n\n", []),
@@ -278,7 +278,7 @@ class TestJSONArray:
 
         assert wrong == []
 
-    def test_object_that_never_ends_is_no_event(self) -> None:
+    def test_object_that_never_ends_is_not_an_event(self) -> None:
         assert events_of(JSONArray(), [b'[{"a": 1}, {"b": ']) == [b'{"a": 1}']
 
 
@@ -333,7 +333,7 @@ class TestLines:
 def frame(
     payload: bytes, /, message_type: str = "event", headers: bytes = b"", **told: str
 ) -> bytes:
-    """One frame as the specification builds it."""
+    """Return one frame as the specification defines it."""
     named = {":message-type": message_type}
     named |= {":" + name.replace("_", "-"): value for name, value in told.items()}
     for name, value in named.items():
@@ -507,13 +507,13 @@ def test_content_type_names_the_kind_of_stream() -> None:
     assert wrong == []
 
 
-def test_content_type_of_no_stream_has_no_splitter() -> None:
+def test_other_content_type_has_no_splitter() -> None:
     told = ["", "application/json", "audio/mpeg", "text/plain", ";"]
 
     assert [name for name in told if splitter_for(name) is not None] == []
 
 
-def test_content_type_tells_what_holds_no_usage() -> None:
+def test_binary_content_type_has_no_usage() -> None:
     told = [
         ("audio/mpeg", True),
         ("image/png", True),
@@ -532,7 +532,7 @@ def test_content_type_tells_what_holds_no_usage() -> None:
 
 
 def _kept(splitter: object) -> int:
-    """How many bytes a splitter holds on to."""
+    """Return how many bytes a splitter holds."""
     held = 0
     for value in vars(splitter).values():
         if isinstance(value, (bytes, bytearray)):
@@ -543,7 +543,7 @@ def _kept(splitter: object) -> int:
 
 
 class TestHostile:
-    """No stream is held beyond its bound, and none is read again and again."""
+    """No stream is held beyond its limit, and none is read repeatedly."""
 
     @pytest.mark.parametrize(
         ("splitter", "unit"),

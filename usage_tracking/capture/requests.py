@@ -109,7 +109,7 @@ class _Shown(wrapt.ObjectProxy):  # type: ignore[type-arg]
 
 
 class _File(wrapt.ObjectProxy):  # type: ignore[type-arg]
-    """A file of an adapter of the site that is no urllib3 response; only `read` is captured."""
+    """A file of an adapter of the site that is not a urllib3 response; only `read` is captured."""
 
     def __init__(self, raw: Any, exchange: Exchange) -> None:
         super().__init__(raw)
