@@ -17,6 +17,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
+from functools import lru_cache
 from pathlib import Path
 
 # JSON, because every site reads it when it starts and has `json` loaded already.
@@ -50,6 +51,7 @@ def provider_of(host: str) -> str | None:
     )
 
 
+@lru_cache(maxsize=512)  # capture asks for each call
 def runs_site_services(host: str) -> bool:
     """Return whether sites run services of their own under a known host."""
     return _is_any(host, SITE_HOSTS)
