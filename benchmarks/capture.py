@@ -262,7 +262,7 @@ def before_request(rounds: int) -> Before:
     from django.utils.functional import SimpleLazyObject
 
     from usage_tracking import ai_usage, capture
-    from usage_tracking.attribution import resolve
+    from usage_tracking.attribution import resolve, scope
     from usage_tracking.capture import endpoints, exchange, httpx
 
     capture.install(["httpx2"])
