@@ -1,6 +1,6 @@
-"""The sums that daily rows hold: how they grow, how they are checked and how they are mended.
+"""The sums that daily rows hold: grow, check and rebuild them.
 
-Whatever changes a log ends in one call of `add`, in the same transaction.
+Every change of a row of the log ends in one call of `add`, in the same transaction.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _COST_NOISE = Decimal("1e-6")  # SQLite keeps decimals as floating point numbers
 
 
 class Sums(NamedTuple):
-    """What a daily row adds up; the names are its fields. Tokens, ms and USD."""
+    """The sums of a daily row, in tokens, ms and USD. The names are its fields."""
 
     total_requests: int = 0
     total_prompt_tokens: int = 0
@@ -37,12 +37,15 @@ class Sums(NamedTuple):
     total_cost: Decimal = Decimal(0)
 
     def plus(self, other: Sums) -> Sums:
+        """Return both added up."""
         return Sums._make(map(operator.add, self, other))
 
     def minus(self, other: Sums) -> Sums:
+        """Return these without the others."""
         return Sums._make(map(operator.sub, self, other))
 
     def is_zero(self) -> bool:
+        """Return whether nothing is counted, apart from the noise of SQLite's numbers."""
         return not any(self[:-1]) and abs(self.total_cost) < _COST_NOISE
 
 
@@ -77,7 +80,7 @@ def of_call(
     success: bool,  # noqa: FBT001 -- a column among columns
     cost: Decimal | None,
 ) -> Sums:
-    """What one call adds."""
+    """Return what one call adds: tokens, ms and USD, of which unknown ones add nothing."""
     prompt, completion = prompt_tokens or 0, completion_tokens or 0
     return Sums(
         1,
@@ -119,7 +122,7 @@ def of_event(call: Call, cost: Decimal | None) -> Sums:
 
 
 def of_logs(logs: QuerySet[Any]) -> dict[Key, Sums]:
-    """The sums of `logs` by user and day; logs without a user have no daily row."""
+    """Return the sums of `logs` by user and day; rows without a user have no daily row."""
     totals: dict[str, Aggregate] = {
         "total_requests": Count("pk"),
         "total_prompt_tokens": Sum("prompt_tokens", default=0),
@@ -155,13 +158,14 @@ _OF_ROW = {
 
 
 def difference(before: Mapping[Key, Sums], after: Mapping[Key, Sums]) -> dict[Key, Sums]:
+    """Return what has to be added to `before` to get `after`."""
     zero = Sums()
     return {key: after.get(key, zero).minus(before.get(key, zero)) for key in {*before, *after}}
 
 
 @contextmanager
 def following(logs: QuerySet[Any], *, using: str) -> Iterator[None]:
-    """Applies to the daily rows what the block changes in `logs`; inside a transaction."""
+    """Apply to the daily rows what the block changes in `logs`; inside a transaction."""
     begin_write(using)
     list(logs.select_for_update().values_list("pk"))  # an aggregate cannot be locked
     before = of_logs(logs)
@@ -170,11 +174,11 @@ def following(logs: QuerySet[Any], *, using: str) -> Iterator[None]:
 
 
 def begin_write(using: str) -> None:
-    """Takes SQLite's write lock, at the start of a transaction that reads before it writes.
+    """Take SQLite's write lock, at the start of a transaction that reads before it writes.
 
-    Without, a deferred transaction fails at its first write, at once and as "database is locked",
-    if anybody else has written since its first read; the timeout of the connection only helps one
-    that begins with a write. https://sqlite.org/lang_transaction.html
+    Without it, a deferred transaction fails at its first write, at once and as "database is
+    locked", if another connection has written since its first read. The timeout of the connection
+    only helps a transaction that begins with a write. https://sqlite.org/lang_transaction.html
     """
     connection = connections[using]
     if connection.vendor == "sqlite":
@@ -184,17 +188,17 @@ def begin_write(using: str) -> None:
 
 
 def lock(keys: Iterable[Key], *, using: str) -> None:
-    """Locks the daily rows of (user id, day) that there are, in the order in which `add` does."""
+    """Lock the existing daily rows of (user id, day), in the order in which `add` does."""
     rows = _tracking().objects.using(using).select_for_update()
     for user_id, day in sorted(keys):
         list(rows.filter(user_id=user_id, date=day).values_list("pk"))
 
 
 def add(increments: Mapping[Key, Sums], *, using: str) -> dict[Key, Totals]:
-    """Adds to the daily rows of (user id, day), making those that are missing.
+    """Add to the daily rows of (user id, day), and create missing ones.
 
-    Runs inside the caller's transaction. Rows are taken in one order everywhere, so that two
-    writers wait for each other and never deadlock. Returns the rows that were grown.
+    It runs inside the caller's transaction. All writers take rows in one order, so they wait for
+    each other and never deadlock. Return the rows that have grown.
     """
     ordered = sorted((key, sums) for key, sums in increments.items() if not sums.is_zero())
     growing = [(key, sums) for key, sums in ordered if sums.total_requests > 0]
@@ -206,7 +210,7 @@ def add(increments: Mapping[Key, Sums], *, using: str) -> dict[Key, Totals]:
         if sums.total_requests > 0:
             totals |= _upsert([(key, sums)], using)
         else:
-            # A row is never made by taking away from it: its user may be going, row and all.
+            # A subtraction never creates a row: the user may be about to be deleted with the row.
             tracking.filter(user_id=key[0], date=key[1]).update(
                 **{name: F(name) + value for name, value in sums._asdict().items()},
                 updated_at=timezone.now(),
@@ -270,12 +274,16 @@ def drift(
     start: dt.date | None = None,
     end: dt.date | None = None,
 ) -> dict[Key, Sums]:
-    """What the daily rows lack (or, negative, have too much) against the logs, by user and day.
+    """Return what the daily rows lack (negative: have too much), by user and day.
 
-    One statement sees logs and rows in one snapshot. As every write changes both in one
-    transaction, what it finds does not depend on the traffic. A row whose logs were pruned is not
-    looked at, nor are days before the oldest log: a site may have removed their logs by SQL of its
-    own. `start` and `end` (inclusive) narrow further.
+    One statement reads rows and daily rows in one snapshot. Every write changes both in one
+    transaction, so the result does not depend on the traffic. It skips daily rows whose rows were
+    pruned, and days before the oldest row: a site may have removed rows with its own SQL.
+
+    Args:
+        using: The alias of the database, by default the one that the routers choose.
+        start: The first day to check.
+        end: The last day to check, inclusive.
     """
     using = using or router.db_for_read(_log())
     connection = connections[using]
@@ -321,9 +329,9 @@ def rebuild(
     start: dt.date | None = None,
     end: dt.date | None = None,
 ) -> dict[Key, Sums]:
-    """Mends the daily rows from the logs and returns what was mended, as `drift` found it.
+    """Rebuild the daily rows from the rows; return what `drift` found before.
 
-    Safe beside live traffic: it adds the difference, which the traffic does not change.
+    It is safe beside live traffic: it adds the difference, which the traffic does not change.
     """
     using = using or router.db_for_write(_log())
     with transaction.atomic(using=using):
@@ -339,7 +347,7 @@ def rebuild(
 
 
 def begin_upkeep(using: str) -> None:
-    """Lets one transaction at a time mend or prune: two would both add the same difference."""
+    """Let one transaction at a time rebuild or prune: two would both add the same difference."""
     connection = connections[using]
     if connection.vendor == "postgresql":
         with connection.cursor() as cursor:
@@ -348,13 +356,14 @@ def begin_upkeep(using: str) -> None:
 
 
 def horizon(using: str | None = None) -> dt.date | None:
-    """The last day of which logs were pruned."""
+    """Return the last day whose rows were pruned, None if there is none."""
     rows = _tracking().objects.using(using or router.db_for_read(_log()))
     last: dt.date | None = rows.filter(logs_pruned=True).aggregate(last=Max("date"))["last"]
     return last
 
 
 def merge(parts: Iterable[tuple[Key, Sums]]) -> dict[Key, Sums]:
+    """Return the sums of parts that may have the same keys."""
     merged: dict[Key, Sums] = {}
     for key, sums in parts:
         merged[key] = merged[key].plus(sums) if key in merged else sums
@@ -362,7 +371,7 @@ def merge(parts: Iterable[tuple[Key, Sums]]) -> dict[Key, Sums]:
 
 
 def _key(user_id: Any, day: Any) -> Key:
-    """A key as the ORM gives it, from what a raw cursor gives."""
+    """Return a key as the ORM gives it, from the values of a raw cursor."""
     model = _tracking()
     return (
         get_user_model()._meta.pk.to_python(user_id),

@@ -14,7 +14,7 @@ Columns = Mapping[str, str]
 
 
 def relation(columns: Columns, connection: Any, alias: str) -> str:
-    """A FROM item whose rows are the objects of a JSON array, the next parameter.
+    """Return a FROM item whose rows are the objects of a JSON array, the next parameter.
 
     https://www.postgresql.org/docs/current/functions-json.html · https://sqlite.org/json1.html
     """
@@ -26,16 +26,17 @@ def relation(columns: Columns, connection: Any, alias: str) -> str:
 
 
 def parameter(rows: Iterable[Mapping[str, Any]]) -> str:
+    """Return the parameter of `relation`."""
     return json.dumps(list(rows), separators=(",", ":"))
 
 
 def key(field: Any, value: Any, connection: Any) -> Any:
-    """A key as JSON: numbers stay numbers, all else is the text that the database knows."""
+    """Return a key as JSON: a number stays one, other keys are text as the database knows it."""
     prepared = None if value is None else field.get_db_prep_value(value, connection)
     return prepared if prepared is None or isinstance(prepared, int) else str(prepared)
 
 
 def moment(value: Any, connection: Any) -> str:
-    """A datetime as text, as the database stores it."""
+    """Return a datetime as the text that the database stores."""
     adapted = connection.ops.adapt_datetimefield_value(value)
     return adapted if isinstance(adapted, str) else str(adapted.isoformat())

@@ -1,8 +1,8 @@
-"""Stores a batch of events, and finds those that the database refuses.
+"""Store a batch of events, and find those that the database refuses.
 
 Most errors of a database concern all events: it is away, it is full, a table is missing. Those are
-raised, and the batch waits. Some concern one event: a constraint, a trigger, a policy refuses it.
-The batch is halved down to that event, so that it never blocks the others.
+raised, and the batch stays in the outbox. Some concern one event: a constraint, a trigger or a
+policy refuses it. The batch is halved down to that event, so that it never blocks the others.
 """
 
 from __future__ import annotations
@@ -26,51 +26,53 @@ from ..system.interruptions import from_outside
 from . import log_lines, reads
 from .writer import store
 
-#: Classes of SQLSTATE that speak of the values of a row, of what a trigger raises, and of a view's
-#: check. https://www.postgresql.org/docs/current/errcodes-appendix.html
+#: Classes of SQLSTATE for the values of a row, for an exception of a trigger, and for the check of
+#: a view. https://www.postgresql.org/docs/current/errcodes-appendix.html
 _OF_THE_EVENT = ("22", "23", "44", "P0")
 #: The connection, the state of the transaction, the login, the catalog, a rollback, resources,
 #: objects in use, an operator's intervention, the system, a configuration file, internal errors.
 _OF_ALL_EVENTS = ("08", "25", "28", "3D", "3F", "40", "53", "55", "57", "58", "F0", "XX")
 _QUERY_CANCELED = "57014"
 _INSUFFICIENT_PRIVILEGE = "42501"
-#: Of SQLite: what is not about a statement. https://www.sqlite.org/rescode.html
+#: Errors of SQLite that do not concern one statement. https://www.sqlite.org/rescode.html
 _SQLITE_OF_ALL = frozenset({5, 6, 7, 8, 9, 10, 11, 13, 14, 15, 17, 23, 26})
 #: A failed serialization, a deadlock, a lock timeout; a locked database or table.
 _CONTENTION = ("40001", "40P01", "55P03")
 _SQLITE_BUSY = (5, 6)
-#: How many events may fail, before one is stored, until the fault is taken for the database's.
-_DOUBTS = 3
+#: Events that may fail before one is stored; with the next the fault counts as the database's.
+_SUSPECTS = 3
 
 
 @dataclass(slots=True)
 class Batch:
-    """What became of a batch that is stored in one database."""
+    """A batch that is stored in one database, and what happened to its events."""
 
     using: str
     #: See `writer.store`.
     patience: timedelta
     written: int = 0
-    #: Events that have to wait for their user.
+    #: Events that wait for their user.
     deferred: list[UsageEvent] = field(default_factory=list)
     #: Events that the database refuses, each with the reason.
     refused: list[tuple[UsageEvent, str]] = field(default_factory=list)
     _stored: int = 0
-    _doubtful: list[tuple[UsageEvent, Exception]] = field(default_factory=list)
+    _suspects: list[tuple[UsageEvent, Exception]] = field(default_factory=list)
 
     def store(self, events: list[UsageEvent]) -> None:
-        """Stores the events. Raises what the database raises if it concerns all of them.
+        """Store the events.
 
-        What was stored until then is stored once more by the next try, which changes nothing.
+        Raises:
+            Exception: What the database raises if it concerns all events. The next try stores the
+                events again that were stored until then, which changes nothing.
         """
         self._store(events)
-        if self._doubtful and not self._stored:
-            raise self._doubtful[0][1]
-        # Now that others were stored: a fault of the database may have ended meanwhile.
-        doubtful, self._doubtful = self._doubtful, []
-        for event, _ in doubtful:
+        if self._suspects and not self._stored:
+            raise self._suspects[0][1]
+        # Others were stored by now: a fault of the database may have ended meanwhile.
+        suspects, self._suspects = self._suspects, []
+        for event, _ in suspects:
             self._store([event], again=True)
-        self.refused += [(event, _reason(error)) for event, error in self._doubtful]
+        self.refused += [(event, _reason(error)) for event, error in self._suspects]
 
     def _store(self, events: list[UsageEvent], *, again: bool = False) -> None:
         log_lines.storing(events)
@@ -93,8 +95,8 @@ class Batch:
             elif _concerns_event(error):
                 self.refused.append((events[0], _reason(error)))
             else:
-                self._doubtful.append((events[0], error))
-                if len(self._doubtful) >= _DOUBTS and not self._stored:
+                self._suspects.append((events[0], error))
+                if len(self._suspects) >= _SUSPECTS and not self._stored:
                     raise
             return
         self._stored += len(events)
@@ -117,7 +119,7 @@ def _concerns_event(error: Exception) -> bool:
 
 
 def concerns_all(error: Exception) -> bool:
-    """Return whether each event would fail as this one did, so that to try them is in vain."""
+    """Return whether every event would fail with this error."""
     if isinstance(error, InterfaceError):
         return True
     if not isinstance(error, DatabaseError) or _concerns_event(error):
@@ -131,7 +133,7 @@ def concerns_all(error: Exception) -> bool:
 
 
 def is_contention(error: BaseException) -> bool:
-    """Return whether another transaction was in the way, as happens where several write."""
+    """Return whether another transaction was in the way, as happens with several writers."""
     if not isinstance(error, OperationalError):
         return False
     code = getattr(error.__cause__, "sqlite_errorcode", None)

@@ -1,4 +1,4 @@
-"""Writes a call that the site records by hand at once, on the caller's own connection."""
+"""Write a manual record at once, on the caller's own connection."""
 
 from __future__ import annotations
 
@@ -13,22 +13,25 @@ from ..events import UsageEvent
 from . import log_lines, reads
 from .writer import Stored, store
 
-#: How often a write is tried that another transaction stands in the way of. On PostgreSQL each try
-#: waits 300 ms for a lock and then gives way, so that of two transactions that wait for each other
-#: ours fails and never the site's. SQLite waits for the `timeout` of the connection.
+#: Tries of a write that another transaction blocks. On PostgreSQL each try waits 300 ms for a lock
+#: and then gives way: of two transactions that wait for each other, ours fails and never the
+#: site's. SQLite waits for the `timeout` of the connection.
 TRIES = 30
 #: Seconds between two tries if the user or the daily row is locked.
 LOCK_WAIT = 0.3
-#: Lock not available, deadlock detected, serialization failure.
+#: SQLSTATE: lock not available, deadlock detected, serialization failure.
 #: https://www.postgresql.org/docs/current/errcodes-appendix.html
 _IN_THE_WAY = frozenset({"55P03", "40P01", "40001"})
 
 
 def write(event: UsageEvent, *, using: str) -> None:
-    """Writes both rows of `event` in one transaction, or in that of the caller if one is open.
+    """Write both rows of `event` in one transaction, or in the caller's if one is open.
 
-    Raises what the database raises; then nothing was written. A user who does not exist any more
-    is left out: the caller sees all that there is, so the user will not come.
+    A user who does not exist any more is left out: the caller's connection sees every user, so
+    waiting would not help.
+
+    Raises:
+        DatabaseError: What the database raises; then nothing was written.
     """
     connection = connections[using]
     within = reads.in_transaction(connection)
@@ -51,7 +54,7 @@ def _store(event: UsageEvent, using: str, *, tries: int) -> Stored:
                     f"Another transaction has locked the user {event.user_id}, or the user's "
                     "AIUsageTracking row of the day."
                 )
-            time.sleep(LOCK_WAIT)  # what is locked is passed over, and not waited for
+            time.sleep(LOCK_WAIT)  # the statement skips locked rows, and does not wait
         except DatabaseError as error:
             # The user may have been deleted between our statements; the next try sees that.
             is_first = left == tries - 1

@@ -1,4 +1,4 @@
-"""The `[TRACK_*]` lines that tell operators what became of a call."""
+"""The `[TRACK_*]` lines, in which operators follow what happens to a call."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from .writer import Stored
 def started(
     user: str, section: str, prompt_tokens: int, completion_tokens: int, *, success: bool
 ) -> None:
+    """Log that a manual record begins."""
     logger.debug(
         "[TRACK_START] User: %s, Section: %s, Tokens: %d+%d, Success: %s",
         one_line(user),
@@ -24,6 +25,7 @@ def started(
 
 
 def storing(events: list[UsageEvent]) -> None:
+    """Log that events are about to be written."""
     if not logger.isEnabledFor(logging.DEBUG):
         return
     for event in events:
@@ -37,7 +39,7 @@ def storing(events: list[UsageEvent]) -> None:
 
 
 def committed(stored: Stored) -> None:
-    """Says, after the COMMIT, which rows were written. Costs nothing where INFO is off."""
+    """Log which rows were written, after the COMMIT. It costs nothing if INFO is off."""
     if not logger.isEnabledFor(logging.INFO):
         return
     for row in stored.rows:
@@ -91,10 +93,10 @@ def committed(stored: Stored) -> None:
 
 
 def tokens_of(event: UsageEvent) -> str:
-    """The tokens of an event for a log line; what is unknown is never shown as 0."""
+    """Return the tokens of an event for a log line; unknown ones are never shown as 0."""
     return str(event.total_tokens) if event.usage.known else "unknown"
 
 
 def name_of(event: UsageEvent) -> str:
-    """How log lines name the user of an event."""
+    """Return the name of an event's user for a log line."""
     return shown_user(event.user_id, event.username)

@@ -1,7 +1,7 @@
-"""In a site's own tests: whoever reads the usage tables sees the calls that were made before.
+"""Deliver in a site's own tests when they read the usage tables.
 
-Calls wait in memory there until a statement names one of the two tables. A test that does not look
-at usage pays no query for it, and needs no database.
+Calls stay in memory there until a statement names one of the two tables. A test that does not read
+them makes no query for them, and needs no database.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from ..errors import contained
 from ..models import AIUsageLog, AIUsageTracking
 from ..system.test_runs import running_test
 
-#: Delivers what waits; registered by delivery.
+#: Delivers the undelivered events; registered by delivery.
 deliver: Callable[[], None] | None = None
 
 _TABLES = (AIUsageLog._meta.db_table, AIUsageTracking._meta.db_table)
@@ -32,7 +32,7 @@ _DEFINES = re.compile(r"\s*(alter|cluster|comment|create|drop|lock|reindex|trunc
 
 
 class Watch:
-    """Sees each statement of one connection before it runs.
+    """An execute wrapper that sees each statement of one connection before it runs.
 
     https://docs.djangoproject.com/en/stable/topics/db/instrumentation/
     """
@@ -56,10 +56,10 @@ class Watch:
 
 
 class Uncommitted:
-    """What became of rows that were written inside a transaction of the test's.
+    """Whether rows are lost that were written inside a transaction of the test.
 
-    A TestCase never commits, so callbacks on commit would not tell; and they would be among those
-    that `captureOnCommitCallbacks` gives to the test.
+    A TestCase never commits, so callbacks on commit would never run. They would also be among those
+    that `captureOnCommitCallbacks` returns to the test.
     """
 
     def __init__(self, connection: Any) -> None:
@@ -73,13 +73,16 @@ class Uncommitted:
             transaction.on_commit(self._commit, using=connection.alias)
 
     def is_lost(self) -> bool:
+        """Return whether the transaction, or a savepoint around the rows, was rolled back."""
         return self._is_lost or not (self._is_kept or self.is_open())
 
     def is_open(self) -> bool:
+        """Return whether the transaction is still open."""
         return self._outermost in self._connection.atomic_blocks
 
     def rolled_back_to(self, savepoint: int) -> None:
-        # Django numbers them: one that began later takes nothing of this along.
+        """Note that the transaction was rolled back to the savepoint of this number."""
+        # Django numbers savepoints: a later one does not contain these rows.
         if savepoint <= self._savepoints:
             self._is_lost = True
 
@@ -88,19 +91,19 @@ class Uncommitted:
 
 
 def connect() -> None:
-    """Watches every connection that is opened while Django's test environment is set up."""
+    """Watch every connection that is opened while Django's test environment is set up."""
     connection_created.connect(_created, dispatch_uid="usage_tracking.delivery.reads")
 
 
 def watch() -> None:
-    """Watches the connections that this thread has open already."""
+    """Watch the connections that this thread has open already."""
     for connection in connections.all(initialized_only=True):
         _watch(connection)
 
 
 @contextmanager
 def unwatched(connection: Any) -> Iterator[None]:
-    """Statements of the block deliver nothing."""
+    """Deliver nothing for the statements of the block."""
     watches = [one for one in connection.execute_wrappers if isinstance(one, Watch)]
     for one in watches:
         one.paused = True
@@ -113,10 +116,10 @@ def unwatched(connection: Any) -> Iterator[None]:
 
 @contextmanager
 def hidden(connection: Any) -> Iterator[None]:
-    """Statements of the block are on no account of the test's.
+    """Hide the statements of the block from the test.
 
-    On a site they run in a thread of their own, so neither `assertNumQueries` nor the site's own
-    execute wrappers see them.
+    On a site they run in another thread, where neither `assertNumQueries` nor the site's own execute
+    wrappers see them.
     """
     wrappers, forced = connection.execute_wrappers, connection.force_debug_cursor
     connection.execute_wrappers, connection.force_debug_cursor = [], False
@@ -127,9 +130,10 @@ def hidden(connection: Any) -> Iterator[None]:
 
 
 def loss(connection: Any) -> Callable[[], bool]:
-    """Return what says later whether rows that were written in a transaction may be lost.
+    """Return a function that says later whether rows written in an open transaction may be lost.
 
-    On a site nothing says how a block has ended: the rows are written again, and ids absorb it.
+    On a site nothing shows how an `atomic` block has ended. The rows are then written again, and
+    their ids make that harmless.
     """
     if not connection.atomic_blocks:
         return lambda: autocommits(connection)
@@ -140,9 +144,9 @@ def loss(connection: Any) -> Callable[[], bool]:
 
 
 def uncommitted(connection: Any) -> Callable[[], bool]:
-    """Says, when asked later, whether rows that were written just now are lost again.
+    """Return a function that says later whether the rows written just now are lost.
 
-    To be asked of a connection with a transaction of the test's.
+    The connection must have an open transaction of the test.
     """
     written = Uncommitted(connection)
     for one in connection.execute_wrappers:
@@ -152,9 +156,9 @@ def uncommitted(connection: Any) -> Callable[[], bool]:
 
 
 def test_class(connection: Any) -> object | None:
-    """The transaction of the TestCase class that is being set up, else None.
+    """Return the transaction of the TestCase class that is being set up, else None.
 
-    Within a test there is a second one, of that test; or only that, where pytest-django begins it.
+    Within a test there is a second one, of that test, or with pytest-django only that one.
     """
     global _looked_at
     blocks = [block for block in connection.atomic_blocks if is_of_test(block)]
@@ -169,26 +173,26 @@ _looked_at: tuple[object, bool] = (None, False)
 
 
 def is_of_test(block: object) -> bool:
-    """Whether a TestCase began that transaction, and not the code under test."""
+    """Return whether a TestCase began that transaction, and not the code under test."""
     return getattr(block, "_from_testcase", False)
 
 
 def in_transaction(connection: Any) -> bool:
-    """Whether the caller has a transaction open; that of a TestCase around it does not count."""
+    """Return whether the caller has an open transaction, apart from that of a TestCase."""
     if connection.atomic_blocks:
         return not all(map(is_of_test, connection.atomic_blocks))
     return not autocommits(connection)
 
 
 def autocommits(connection: Any) -> bool:
-    """Whether a statement outside of `atomic` blocks is committed at once."""
+    """Return whether a statement outside `atomic` blocks is committed at once."""
     if connection.connection is None:  # what it will do once it is connected
         return bool(connection.settings_dict["AUTOCOMMIT"])
     return bool(connection.autocommit)
 
 
 def when_committed(connection: Any, action: Callable[[], object]) -> None:
-    """Run `action` when what was written just now is committed; never, if nobody will know."""
+    """Run `action` when the rows written just now are committed, or never if that is unknown."""
     if not in_transaction(connection):
         action()
     elif connection.in_atomic_block:

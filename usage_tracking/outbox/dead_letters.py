@@ -19,13 +19,19 @@ FILE = "dead.jsonl"
 
 
 class DeadLetter(NamedTuple):
+    """An event that the database has refused."""
+
     event: dict[str, Any]
     #: The database's own words, redacted.
     reason: str
 
 
 def add(directory: Path, event: UsageEvent, reason: str, *, capacity: int) -> bool:
-    """False if the file holds more than `capacity` bytes already. Raises OSError."""
+    """Append an event; return False if the file has more than `capacity` bytes already.
+
+    Raises:
+        OSError: The file cannot be written.
+    """
     letter = {
         "at": utc_now().isoformat(),
         "database": places.identity(places.own()),
@@ -48,7 +54,7 @@ def add(directory: Path, event: UsageEvent, reason: str, *, capacity: int) -> bo
 
 
 def read(directory: Path) -> tuple[list[DeadLetter], int]:
-    """The letters of this process's database, and how many lines cannot be read."""
+    """Return the letters of this process's database, and how many lines cannot be read."""
     try:
         fd = files.open_file(directory / FILE, os.O_RDONLY)
     except OSError:
@@ -75,9 +81,10 @@ def read(directory: Path) -> tuple[list[DeadLetter], int]:
 
 
 def take(directory: Path, put: Callable[[UsageEvent], None]) -> tuple[int, int]:
-    """Hands the events to `put` and removes them; how many, and how many lines cannot be read.
+    """Pass the events to `put` and remove them; return how many, and how many unreadable lines.
 
-    Raises OSError.
+    Raises:
+        OSError: The file cannot be read or written.
     """
     if not (directory / FILE).is_file():
         return 0, 0
@@ -103,7 +110,11 @@ def take(directory: Path, put: Callable[[UsageEvent], None]) -> tuple[int, int]:
 
 
 def forget(directory: Path, belongs: Belongs) -> int:
-    """Takes users off the events; says of how many. Raises OSError."""
+    """Remove a user from the events; return from how many.
+
+    Raises:
+        OSError: The file cannot be read or written.
+    """
     if not (directory / FILE).is_file():
         return 0
     own = databases()

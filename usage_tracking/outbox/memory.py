@@ -59,7 +59,7 @@ class MemoryOutbox:
         self._revisions = Revisions()
         self._complained_at = -_COMPLAIN_EVERY
 
-    def put(self, event: UsageEvent, *, accepted: bool = False) -> None:
+    def put(self, event: UsageEvent, *, accepted: bool = False) -> None:  # noqa: ARG002 -- of a disk
         """Take `event` over.
 
         Args:

@@ -27,12 +27,12 @@ _TRIES = 5
 #: Bytes of a header at most.
 MAX_HEADER = 4096
 
-#: Says of a user id and a username whether they are those of a person to forget.
+#: Returns whether a user id and a username are those of the person to forget.
 Belongs = Callable[[str, str], bool]
 
 
 def header() -> bytes:
-    """The first line of files whose events belong to the site of this process.
+    """Return the first line of files whose events belong to the site of this process.
 
     It names the site's own database. The events of its tenants name theirs.
     """
@@ -40,12 +40,12 @@ def header() -> bytes:
 
 
 def headers() -> frozenset[bytes]:
-    """`header`, and what older releases have written in its place."""
+    """Return `header`, and the headers that older releases have written."""
     return frozenset(_line(version, name) for name, version in databases().items())
 
 
 def databases() -> dict[str, int]:
-    """The names of the site's own database, each with the version of the outbox that has it."""
+    """Return the names of the site's own database, each with the version of the outbox that uses it."""
     settings = connections.settings[places.own()]
     old = json.dumps([str(settings.get(key, "")) for key in ("ENGINE", "HOST", "PORT", "NAME")])
     return {old: 1, places.identity(places.own()): 2}
@@ -70,10 +70,11 @@ def database_of(header: bytes) -> str:
 
 
 def paths(directory: Path) -> list[Path]:
-    """The files of events, of whichever process and database, the oldest first.
+    """Return the files of events of all processes and databases, the oldest first.
 
-    Raises OSError if the directory is there and cannot be read, and PermissionError if another user
-    of this machine may have written into it.
+    Raises:
+        OSError: The directory exists and cannot be read.
+        PermissionError: Another user of this machine may have written into it.
     """
     with suppress(FileNotFoundError, NotADirectoryError):
         if reason := files.distrust(directory):
@@ -106,10 +107,13 @@ class Segment:
 
     @classmethod
     def create(cls, directory: Path) -> Self:
-        """A new segment, locked before it can be seen under the name that others look for.
+        """Return a new segment, which is locked before other processes see its name.
 
         Windows cannot rename an open file. There another process may lock the file first: it finds
-        no event and removes it, and this process tries another name. Raises OSError.
+        no event and removes it, and this process tries another name.
+
+        Raises:
+            OSError: The file cannot be created.
         """
         first = header()
         for _ in range(_TRIES):
@@ -134,7 +138,7 @@ class Segment:
 
     @classmethod
     def adopt(cls, path: Path, headers: Container[bytes]) -> Self | None:
-        """The segment at `path` if its owner is dead and it begins with one of `headers`."""
+        """Return the segment at `path` if its owner is dead and it begins with one of `headers`."""
         if not files.CAN_LOCK:
             return None  # nothing tells that its owner is dead
         try:
@@ -157,12 +161,16 @@ class Segment:
         return None
 
     def append(self, line: bytes) -> None:
-        """Raises OSError if the disk did not take the whole line; the next one overwrites it."""
+        """Append a line.
+
+        Raises:
+            OSError: The disk did not take the whole line; the next line overwrites it.
+        """
         files.write_at(self.fd, line, self.size)
         self.size += len(line)
 
     def truncate(self) -> bool:
-        """Cut off what a failed `append` left; False if the file can no longer be changed."""
+        """Cut off the rest of a failed `append`; return False if the file cannot be changed."""
         try:
             os.ftruncate(self.fd, self.size)
         except OSError:
@@ -170,17 +178,19 @@ class Segment:
         return True
 
     def is_linked(self) -> bool:
-        """Whether the file still has its name, so that others find it after our death."""
+        """Return whether the file still has its name, so that other processes can find it."""
         try:
             return os.fstat(self.fd).st_nlink > 0
         except OSError:
             return False
 
     def read(self, limit: int) -> tuple[list[bytes], int]:
-        """At most `limit` lines after what was delivered, and the offset behind them.
+        """Return at most `limit` undelivered lines, and the offset behind them.
 
-        A last line without an end, torn by the death of its writer, counts as a line. Raises
-        OSError.
+        A last line without an end, torn by the death of its writer, counts as a line.
+
+        Raises:
+            OSError: The file cannot be read.
         """
         lines: list[bytes] = []
         end, rest = self.offset, b""
@@ -198,11 +208,11 @@ class Segment:
         return lines, end
 
     def remove(self) -> bool:
-        """Close and remove a file that is delivered; False if it could not be removed.
+        """Close and remove a delivered file; return False if it could not be removed.
 
-        Only its header is left then: an orphan without events.
+        Then only its header is left: an orphan without events.
         """
-        # Unlinked before it is unlocked: nobody must find it free and still there.
+        # Unlinked before it is unlocked: no process may find it free and still there.
         if not files.PINS_OPEN_FILES and files.remove(self.path):
             files.close(self.fd)
             return True
@@ -213,11 +223,11 @@ class Segment:
 
 
 def is_orphan(path: Path, headers: Container[bytes]) -> bool:
-    """Whether the owner of the file is dead, and it begins with one of `headers`."""
+    """Return whether the owner of the file is dead, and it begins with one of `headers`."""
     try:
         fd = files.open_file(path, os.O_RDONLY)
     except OSError:
-        return False  # delivered in this very moment
+        return False  # just delivered
     try:
         return (
             read_header(fd) in headers and is_free(fd) and not files.distrust_file(fd, path.parent)
@@ -238,11 +248,11 @@ def database_in(path: Path) -> str:
 
 
 def is_foreign_orphan(path: Path, headers: Container[bytes]) -> bool:
-    """Whether the owner of the file is dead, and it begins with none of `headers`."""
+    """Return whether the owner of the file is dead, and it begins with none of `headers`."""
     try:
         fd = files.open_file(path, os.O_RDONLY)
     except OSError:
-        return False  # delivered in this very moment
+        return False  # just delivered
     try:
         return read_header(fd) not in headers and is_free(fd)
     except OSError:
@@ -252,11 +262,11 @@ def is_foreign_orphan(path: Path, headers: Container[bytes]) -> bool:
 
 
 def denied(path: Path) -> str:
-    """Say why this process does not read a file of the outbox, "" if it does."""
+    """Return why this process does not read a file of the outbox, "" if it does."""
     try:
         fd = files.open_file(path, os.O_RDWR)
     except FileNotFoundError:
-        return ""  # delivered in this very moment
+        return ""  # just delivered
     except OSError as error:
         return error.strerror or str(error)
     try:
@@ -268,11 +278,11 @@ def denied(path: Path) -> str:
 
 
 def is_free(fd: int) -> bool:
-    """Whether no living process owns the file."""
+    """Return whether no living process owns the file."""
     if not files.CAN_LOCK:
         return False
     try:
-        # Shared, and let go with the file: who wants to take it over waits for nothing.
+        # Shared, and released with the file: a process that takes it over does not wait.
         files.lock(fd, shared=True)
     except OSError:
         return False
@@ -280,10 +290,13 @@ def is_free(fd: int) -> bool:
 
 
 def take_over(path: Path, directory: Path) -> int:
-    """Make the events of any file those of this site's database; return how many lines there were.
+    """Make the events of any file those of this site's database; return the number of lines.
 
-    For a file of a site whose settings have named its database in another way. Raises OSError if it
-    cannot be read, ValueError if it is not such a file or its owner lives.
+    It is for files of a site whose settings named its database differently.
+
+    Raises:
+        OSError: The file cannot be read.
+        ValueError: It is not a file of an outbox, or its owner lives.
     """
     fd = files.open_file(path, os.O_RDWR)
     try:
@@ -306,15 +319,16 @@ def take_over(path: Path, directory: Path) -> int:
         files.close(segment.fd)
     finally:
         files.close(fd)
-    # Both have the events until now; their ids make twice once.
+    # Both files have the events until now; the ids make that harmless.
     files.remove(path)
     return len(lines)
 
 
 def sweep(directory: Path) -> None:
-    """Removes what a process left that died while it created a segment; it held no event.
+    """Remove files of processes that died while they created a segment; they hold no event.
 
-    Raises OSError if the directory cannot be read.
+    Raises:
+        OSError: The directory cannot be read.
     """
     for path in _files(directory, _NEW):
         try:
@@ -325,10 +339,12 @@ def sweep(directory: Path) -> None:
 
 
 def forget(path: Path, headers: Iterable[bytes], belongs: Belongs) -> int:
-    """Takes users off the events of a file that begins with one of `headers`; says of how many.
+    """Remove a user from the events of a file with one of `headers`; return from how many.
 
-    Overwrites the lines in their places: its owner may live and goes by their offsets. Raises
-    OSError.
+    It overwrites each line in place: the owner may live, and uses the offsets.
+
+    Raises:
+        OSError: The file cannot be read or written.
     """
     try:
         fd = files.open_file(path, os.O_RDWR)
@@ -341,7 +357,7 @@ def forget(path: Path, headers: Iterable[bytes], belongs: Belongs) -> int:
         forgotten, offset = 0, 0
         for line in content.splitlines(keepends=True):
             if anonymous := line_without_user(line, belongs):
-                # One write a line, in the page cache at once: a reader sees the one or the other.
+                # One write per line, at once in the page cache: a reader sees the old or the new.
                 files.write_at(fd, anonymous.ljust(len(line.rstrip(b"\n"))), offset)
                 forgotten += 1
             offset += len(line)
@@ -351,7 +367,7 @@ def forget(path: Path, headers: Iterable[bytes], belongs: Belongs) -> int:
 
 
 def line_without_user(line: bytes, belongs: Belongs) -> bytes | None:
-    """The line of an event without its user, never longer; None if it is not that user's."""
+    """Return the line of an event without its user, never longer; None if it has another user."""
     try:
         event = json.loads(line)
         user_id, username = event.get("user_id") or "", event.get("username") or ""
@@ -368,7 +384,7 @@ def line_without_user(line: bytes, belongs: Belongs) -> bytes | None:
 
 
 def make_directory(directory: Path) -> None:
-    """Makes the directory of the outbox, for the site's own user only."""
+    """Create the directory of the outbox, for the site's system user only."""
     if not directory.is_dir():
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         (directory / ".gitignore").write_text("*\n")
