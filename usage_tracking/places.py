@@ -198,6 +198,7 @@ def _is_public(schema: str | None) -> bool:
 
 
 def public() -> str:
+    """Return the name of the schema that all tenants share."""
     return str(getattr(settings, "PUBLIC_SCHEMA_NAME", "public"))
 
 

@@ -1,3 +1,5 @@
+"""The `find_uninstrumented` command."""
+
 from __future__ import annotations
 
 from argparse import ArgumentParser
@@ -10,16 +12,19 @@ from typing import Any
 from django.apps import apps
 from django.conf import settings
 from django.core.management.base import CommandError
-from django.db import DatabaseError, connections, router
+from django.db import DatabaseError
 from django.urls import URLPattern, URLResolver, get_resolver
 
 from usage_tracking import capture, checks, conf
+from usage_tracking.management.arguments import add_database, database_alias
 from usage_tracking.management.base import CANNOT_RUN, UsageCommand
 from usage_tracking.models import AIUsageLog
 from usage_tracking.scanner import cli, terminal
 
 
 class Command(UsageCommand):
+    """List the AI call sites of a project and whether they are tracked."""
+
     help = (
         "List every AI call site of the project and whether it is tracked. "
         "Exit code 0: all are; 1: some are not (--fail-on); 2: the scan could not run."
@@ -28,18 +33,16 @@ class Command(UsageCommand):
     requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: ArgumentParser) -> None:
+        """Add the paths, the options of the scanner and `--database`."""
         parser.add_argument(
             "paths", nargs="*", metavar="PATH", help="default: BASE_DIR, or the project's apps"
         )
         cli.add_arguments(parser)
-        parser.add_argument(
-            "--database", help="database in which to look for sections without rows"
-        )
+        add_database(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:
-        using = options["database"] or router.db_for_read(AIUsageLog)
-        if using not in connections:
-            raise CommandError(f"There is no database {using!r}.", returncode=CANNOT_RUN)
+        """Scan, and print the report."""
+        using = database_alias(options, for_reading=True)
         for message in checks.check_settings():
             if message.is_serious():
                 raise CommandError(message.msg, returncode=CANNOT_RUN)
