@@ -164,8 +164,8 @@ RETURNING id, user_id
 #: `settings` sets the lock timeout of this transaction without a statement of its own. Without
 #: NOT EXISTS the ON CONFLICT would wait for a transaction that has changed this row.
 _LOCKING_INSERT = """
-WITH {free}
 INSERT INTO {log} (id, user_id, {columns})
+WITH {free}
 SELECT e.id, f.user_id, {values}
 FROM (SELECT set_config('lock_timeout', '{lock_timeout}', true) AS value) AS settings,
     e LEFT JOIN free AS f ON f.user_id = e.user_id AND f.day = e.day
