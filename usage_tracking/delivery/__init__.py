@@ -33,12 +33,6 @@ def connect() -> None:
     reads.deliver = delivery.before_read
     reads.connect()
     request_finished.connect(_request_finished, dispatch_uid="usage_tracking.delivery")
-    try:
-        from django.tasks.signals import task_finished  # Django 6.0
-    except ImportError:
-        pass
-    else:
-        task_finished.connect(_request_finished, dispatch_uid="usage_tracking.delivery")
 
 
 def _request_finished(**_: object) -> None:
