@@ -842,7 +842,7 @@ class TestThread:
     def test_exit_without_a_call_waits_for_nobody(self, site):
         delivery.stop()
 
-        assert delivery._worker._wakeups.empty()
+        assert delivery._worker._wakeups.are_none()
 
     def test_moment_starts_the_thread_for_what_waits(self, site):
         site.put(make_event())
@@ -887,9 +887,9 @@ class TestThread:
             for number, thread in enumerate((caller, exit), 1):
                 thread.start()
                 wait_until(
-                    lambda number=number: delivery._worker._wakeups.qsize() == number,
+                    lambda number=number: delivery._worker._wakeups.number() == number,
                     awaited=f"{number} that wait for the thread",
-                    seen=delivery._worker._wakeups.qsize,
+                    seen=delivery._worker._wakeups.number,
                 )
         finally:
             free.set()

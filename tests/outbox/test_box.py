@@ -947,7 +947,7 @@ class TestDeadLetters:
 def open_files(directory: Path, box: MemoryOutbox) -> int:
     """How many descriptors of this process point into the directory, also at removed files."""
     if not Path("/proc/self/fd").is_dir():
-        return len(box._waiting) + (box._current is not None)
+        return len(box._held.waiting) + (box._held.current is not None)
     targets = []
     with os.scandir("/proc/self/fd") as descriptors:
         for descriptor in descriptors:
@@ -1224,7 +1224,7 @@ class TestDescriptors:
         with pytest.raises(ConnectionError):
             fail_at(box, batch=1)
         (path,) = segments(directory)
-        (segment,) = box._waiting
+        (segment,) = box._held.waiting
         box.put(sound)
         descriptor = os.open(path, os.O_WRONLY)
         os.dup2(descriptor, segment.fd)  # from which nothing can be read
@@ -1263,8 +1263,8 @@ class TestDescriptors:
         with pytest.raises(ConnectionError):
             fail_at(box, batch=1)
         box.put(removed)
-        assert box._current is not None
-        box._current.path.unlink()
+        assert box._held.current is not None
+        box._held.current.path.unlink()
         with pytest.raises(ConnectionError):
             fail_at(box, batch=1)
         box.put(follows)

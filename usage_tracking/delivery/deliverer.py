@@ -6,7 +6,7 @@ import random
 import threading
 import time
 from collections.abc import Iterable
-from contextlib import ExitStack, nullcontext, suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
@@ -17,7 +17,6 @@ from django.db import OperationalError, connections, transaction
 from .. import outbox, places, recorder
 from ..attribution import scope
 from ..attribution.scope import open_units
-from ..attribution.users import on_event_loop
 from ..events import UsageEvent, utc_now
 from ..log import logger, one_line
 from ..recorder import pending_users
@@ -117,35 +116,6 @@ class Deliverer:
         finally:
             self._one_at_a_time.release()
 
-    def deliver_inline(self, *, wait: float = 0.0) -> None:
-        """Deliver on the caller's connection; on an event loop the next wake-up does it.
-
-        Wait up to `wait` seconds for another thread that is delivering.
-        """
-        if on_event_loop():
-            return
-        recorder.catch_up()
-        box = outbox.get()
-        connection = connections[places.own()]
-        of_users = connections[places.users_of(places.own())]
-        ours = {connection, of_users}
-        if not has_work() or any(one.needs_rollback for one in ours):
-            return
-        if of_users is not connection and reads.in_transaction(of_users):
-            return  # its end decides which users there are, and would not undo our rows
-        stored: list[UsageEvent] = []
-        with ExitStack() as stack:
-            if outbox.in_test():
-                for one in ours:
-                    stack.enter_context(reads.hidden(one))
-            self.deliver(stored=stored, wait=wait)
-        for (database, _), events in _by_place(stored).items():
-            at = connections[places.alias_of(database) or places.own()]
-            if reads.in_transaction(at):
-                # Written inside the caller's own transaction, so that it can be seen at once. If
-                # that is rolled back, what delivers next writes the rows again.
-                box.keep_uncommitted(events, reads.loss(at))
-
     def deliver_all(self) -> Delivered:
         """Deliver on this thread's connection, orphans included. For commands.
 
@@ -195,7 +165,7 @@ class Deliverer:
         """
         done: list[tuple[list[UsageEvent], Batch]] = []
         failed: list[tuple[_At, list[UsageEvent], Exception]] = []
-        by_place = _by_place(batch)
+        by_place = split_by_place(batch)
         self._has_tenants = self._has_tenants or any(place != _OWN for place in by_place)
         for place, events in by_place.items():
             try:
@@ -305,7 +275,8 @@ def first_reported(error: BaseException) -> int:
     return CONTENDED if is_contention(error) else 1
 
 
-def _by_place(events: Iterable[UsageEvent]) -> dict[_At, list[UsageEvent]]:
+def split_by_place(events: Iterable[UsageEvent]) -> dict[_At, list[UsageEvent]]:
+    """Return events by the database and the schema that they belong to."""
     found: dict[_At, list[UsageEvent]] = {}
     for event in events:
         found.setdefault((event.database, event.schema), []).append(event)

@@ -10,9 +10,10 @@ from django.db import connections
 from .. import outbox, places
 from ..attribution.scope import open_units
 from ..errors import contained
-from . import reads
+from . import inline, reads
 from .deliverer import Delivered, Deliverer
-from .worker import LoopWaiter, Waiter, Worker
+from .wakeups import LoopWaiter, Waiter
+from .worker import Worker
 
 #: Seconds for which a test that reads waits for another thread that delivers.
 OTHER_READER = 5.0
@@ -46,7 +47,7 @@ class Delivery:
             if outbox.in_test():
                 reads.watch()
             if not open_units and _delivers_at_wakeups():
-                self._deliverer.deliver_inline()
+                inline.deliver(self._deliverer)
             return
         self._worker.start()
         connection = connections[places.alias_of(database) or places.own()]
@@ -74,7 +75,7 @@ class Delivery:
     def _wake(self, waiter: Waiter | None) -> Waiter | bool:
         if outbox.inline():
             if _delivers_at_wakeups():
-                self._deliverer.deliver_inline()
+                inline.deliver(self._deliverer)
             return True
         return self._worker.wake(waiter)
 
@@ -89,11 +90,11 @@ class Delivery:
     @contained
     def before_read(self) -> None:
         """Deliver in a test, where a statement that names the usage tables is about to run."""
-        self._deliverer.deliver_inline(wait=OTHER_READER)
+        inline.deliver(self._deliverer, wait=OTHER_READER)
 
     def deliver_inline(self) -> None:
         """Deliver on the caller's connection."""
-        self._deliverer.deliver_inline()
+        inline.deliver(self._deliverer)
 
     def deliver(self) -> Delivered:
         """Deliver now, on this thread's connection, orphans included. For commands.

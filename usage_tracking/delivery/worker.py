@@ -6,15 +6,12 @@ block has ended, when some seconds have passed, and when the process exits.
 
 from __future__ import annotations
 
-import asyncio
 import contextvars
-import queue
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from contextlib import suppress
-from typing import Any, Protocol
+from typing import Any
 
 from django.db import close_old_connections as renew_connections
 from django.db import connections
@@ -27,6 +24,7 @@ from ..outbox import limits
 from ..redaction import clean_error
 from . import deliverer, sqlite
 from .deliverer import Deliverer, has_work
+from .wakeups import Waiter, Wakeups
 
 #: Seconds after which an event is delivered though nothing woke the thread.
 TIMER = 8.0
@@ -42,32 +40,6 @@ ORPHANS_EVERY = 50.0
 EXIT = 2.0
 
 
-class Waiter(Protocol):
-    """A caller that waits for the end of a delivery."""
-
-    def set(self) -> None:
-        """The delivery has ended. Called in the thread of delivery."""
-
-
-class LoopWaiter:
-    """A waiter on the event loop that runs in this thread."""
-
-    __slots__ = ("_loop", "ended")
-
-    def __init__(self) -> None:
-        self._loop = asyncio.get_running_loop()
-        self.ended: asyncio.Future[None] = self._loop.create_future()
-
-    def set(self) -> None:
-        """See `Waiter.set`."""
-        with suppress(RuntimeError):  # the loop is closed
-            self._loop.call_soon_threadsafe(self._end)
-
-    def _end(self) -> None:
-        if not self.ended.done():
-            self.ended.set_result(None)
-
-
 class Worker:
     """The thread of this process that delivers. It starts with the first AI call."""
 
@@ -77,8 +49,7 @@ class Worker:
         # Reentrant: a garbage collection inside may finish an abandoned stream, which puts.
         self._start_lock = threading.RLock()
         self._thread: threading.Thread | None = None
-        # Reentrant, unlike an Event: a garbage collection may put while a put wakes the thread.
-        self._wakeups: queue.SimpleQueue[Waiter | None] = queue.SimpleQueue()
+        self._wakeups = Wakeups()
         self._failures = 0
         self._not_before = 0.0
         self._has_warned = False
@@ -109,7 +80,7 @@ class Worker:
     def nudge(self) -> None:
         """Wake the thread if it runs. Safe in a finalizer."""
         if self._thread is not None:
-            self._wakeups.put(None)
+            self._wakeups.add(None)
 
     def wake(self, waiter: Waiter | None) -> Waiter | bool:
         """Wake the thread if there is work.
@@ -122,7 +93,7 @@ class Worker:
         self.start()
         if waiter is not None and not self._is_worth_waiting(waiter):
             waiter = None
-        self._wakeups.put(waiter)
+        self._wakeups.add(waiter)
         return waiter or False
 
     def stop(self) -> None:
@@ -133,7 +104,7 @@ class Worker:
             return
         self._is_stopping = True
         done = threading.Event()
-        self._wakeups.put(done)
+        self._wakeups.add(done)
         done.wait(EXIT)
 
     def _is_worth_waiting(self, waiter: Waiter) -> bool:
@@ -173,7 +144,7 @@ class Worker:
         last = idle_since = time.monotonic()
         waiting: list[Waiter] = []
         while True:
-            waiting += self._wait(last, *((0.0, AGAIN) if waiting else (PAUSE, TIMER)))
+            waiting += self._wakeups.wait(last, *((0.0, AGAIN) if waiting else (PAUSE, TIMER)))
             try:
                 if not self._cycle():
                     if time.monotonic() - idle_since > IDLE:
@@ -191,35 +162,10 @@ class Worker:
                 waiter.set()
             # One that came while another was served is served too: no caller may wait for a thread
             # that has gone.
-            if self._is_stopping and waiting and self._wakeups.empty():
+            if self._is_stopping and waiting and self._wakeups.are_none():
                 connections.close_all()
                 return
             waiting = []
-
-    def _wait(self, last: float, pause: float, timer: float) -> list[Waiter]:
-        """Block until the next wake-up, or for `timer` seconds; return the callers that wait.
-
-        Unless one waits, the wake-ups of a busy site gather for `pause` seconds.
-        """
-        deadline = last + timer
-        while True:
-            try:
-                waiter = self._wakeups.get(timeout=max(deadline - time.monotonic(), 0.001))
-            except queue.Empty:
-                return []
-            if waiter is not None:
-                return [waiter, *self._others_waiting()]
-            now = time.monotonic()
-            deadline = min(deadline, max(last + pause, now))
-            if now >= deadline:
-                return []
-
-    def _others_waiting(self) -> Iterator[Waiter]:
-        with suppress(queue.Empty):
-            while True:
-                waiter = self._wakeups.get_nowait()
-                if waiter is not None:
-                    yield waiter
 
     def _cycle(self) -> bool:
         """Deliver once; return whether there was anything to do."""
@@ -250,7 +196,7 @@ class Worker:
             self._next_orphans = now + ORPHANS_EVERY
         else:  # there may be more
             self._next_orphans = now
-            self._wakeups.put(None)
+            self._wakeups.add(None)
 
     def _turn(self) -> sqlite.Turn | None:
         connection = connections[places.own()]

@@ -2,14 +2,12 @@
 
 Each process appends the events of its calls to a segment of its own, and takes over the segments
 of processes that died. Delivery reads the waiting segments one after the other, and takes the
-current one only when they are stored: while the database is away the current one grows, and no
-further file is opened.
+current one only when they are stored.
 """
 
 from __future__ import annotations
 
 import os
-import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
@@ -26,8 +24,10 @@ from ..system.interruptions import from_outside
 from . import dead_letters, limits, segments
 from .dead_letters import DeadLetter
 from .deferred import Deferred
+from .held import HeldSegments
 from .memory import MemoryOutbox, Others
 from .orphans import Orphans
+from .room import Room
 from .segments import Belongs, Segment, line_of
 
 
@@ -55,11 +55,10 @@ class Outbox(MemoryOutbox):
         #: Lines to be written into the current segment.
         self._queue: deque[_Line] = deque()
         self._is_writing = False
-        self._current: Segment | None = None
-        self._waiting: list[Segment] = []
+        self._held = HeldSegments(self.directory, self._lock)
         self._orphans = Orphans(self.directory)
         self._deferred = Deferred(self.directory, self._orphans.remove)
-        self._room = _Room(self.size)
+        self._room = Room(self.size)
 
     def put(self, event: UsageEvent, *, accepted: bool = False) -> None:
         """Take `event` over; return when the death of this process can no longer lose it."""
@@ -86,12 +85,12 @@ class Outbox(MemoryOutbox):
         with self._lock:
             self._write_queued()
             self._put_back_uncommitted()
-            if self._current is not None and not self._current.is_linked():
-                self._detach()  # someone removed the file: no process would find what follows
-            waiting = list(self._waiting)
+            if self._held.current is not None and not self._held.current.is_linked():
+                self._held.detach()  # the file was removed: no process would find what follows
+            waiting = list(self._held.waiting)
             in_memory = len(self._memory)
         yield from self._deferred_batches(limit, defers)
-        for segment in chain(waiting, self._detached()):
+        for segment in chain(waiting, self._held.detached()):
             yield from self._batches_of(segment, limit, defers)
         yield from self._batches_in_memory(limit, defers, in_memory)
 
@@ -102,12 +101,12 @@ class Outbox(MemoryOutbox):
             try:
                 lines, end = segment.read(limit)
             except OSError as error:
-                self._complain(f"cannot read {segment.path}: {error}")
-                if self._no_longer_waits(segment):
+                self._complaints.note(f"cannot read {segment.path}: {error}")
+                if self._held.release(segment):
                     files.close(segment.fd)  # an orphan now, to be tried again
                 return
             if not lines:
-                if self._no_longer_waits(segment):
+                if self._held.release(segment):
                     self._orphans.remove(segment)
                 return
             deferred, ready = self._split(self._parse(lines), defers)
@@ -173,11 +172,10 @@ class Outbox(MemoryOutbox):
         headers = segments.headers()
         adopted = 0
         for path in self._orphans.find(self.segments()):
-            if len(self._waiting) >= limits.ADOPTED:
+            if len(self._held.waiting) >= limits.ADOPTED:
                 break
             if segment := Segment.adopt(path, headers):
-                with self._lock:
-                    self._waiting.append(segment)
+                self._held.adopt(segment)
                 adopted += 1
         with suppress(OSError):
             segments.sweep(self.directory)
@@ -195,7 +193,8 @@ class Outbox(MemoryOutbox):
     def other_segments(self) -> Others:
         """See `MemoryOutbox.other_segments`."""
         with self._lock:
-            ours = {segment.path for segment in self._open()}
+            apart = (self._deferred.segment, self._orphans.segment)
+            ours = {one.path for one in (*self._held.all(), *apart) if one is not None}
         headers = segments.headers()
         living = elsewhere = denied = 0
         for path in self.segments():
@@ -219,17 +218,15 @@ class Outbox(MemoryOutbox):
         try:
             return segments.paths(self.directory)
         except OSError as error:
-            self._complain(f"cannot read {self.directory}: {error}")
+            self._complaints.note(f"cannot read {self.directory}: {error}")
             return []
 
     def is_empty(self) -> bool:
         """See `MemoryOutbox.is_empty`."""
-        current = self._current
         return (
-            not self._waiting
+            not self._queue
+            and self._held.are_delivered()
             and not self._deferred
-            and not self._queue
-            and (current is None or current.size <= current.offset)
             and super().is_empty()
         )
 
@@ -248,9 +245,9 @@ class Outbox(MemoryOutbox):
         super()._dead_letter(event, reason)
         try:
             if not dead_letters.add(self.directory, event, reason, capacity=limits.CAPACITY):
-                self._drop(f"{dead_letters.FILE} is full ({limits.CAPACITY} bytes)")
+                self._complaints.drop(f"{dead_letters.FILE} is full ({limits.CAPACITY} bytes)")
         except OSError as error:
-            self._complain(f"cannot write {dead_letters.FILE}: {error}; the event waits")
+            self._complaints.note(f"cannot write {dead_letters.FILE}: {error}; the event waits")
             self.set_aside([event])
 
     def dead_letters(self) -> list[DeadLetter]:
@@ -286,16 +283,9 @@ class Outbox(MemoryOutbox):
         a parent that dies.
         """
         with self._lock:
-            for segment in self._open():
-                files.close(segment.fd)
-            self._waiting, self._current = [], None
-            self._orphans.segment = None
-            self._deferred.clear()
-
-    def _open(self) -> list[Segment]:
-        """Return the segments that this process holds."""
-        single = (self._current, self._deferred.segment, self._orphans.segment)
-        return [*self._waiting, *(segment for segment in single if segment is not None)]
+            self._held.close()
+            self._orphans.release()
+            self._deferred.close()
 
     def _write_queued(self) -> None:
         # A garbage collection during a put may put another event. The outer one writes both, or
@@ -313,69 +303,13 @@ class Outbox(MemoryOutbox):
     def _write(self, line: _Line) -> None:
         try:
             if not line.accepted and not self._room.has(len(line.data)):
-                self._drop(f"the outbox is full ({limits.CAPACITY} bytes)")
+                self._complaints.drop(f"the outbox is full ({limits.CAPACITY} bytes)")
                 return
-            if self._current is not None and self._current.size >= limits.SEGMENT:
-                self._detach()
-            if self._current is None:
-                segments.make_directory(self.directory)
-                self._current = Segment.create(self.directory)
-            self._current.append(line.data)
+            self._held.append(line.data)
             self._revisions.remember(line.event)
         except Exception as error:  # a disk, a router: the event must not go
-            if self._current is not None and not self._current.truncate():
-                self._detach()
+            self._held.discard_rest()
             if from_outside(error):
                 raise  # the line stays in the queue
-            self._complain(f"cannot write to {self.directory}: {error}; kept in memory")
+            self._complaints.note(f"cannot write to {self.directory}: {error}; kept in memory")
             self._keep_in_memory(line.event)
-
-    def _detach(self) -> Segment | None:
-        """Move the current segment to the waiting ones, unless they are too many."""
-        current = self._current
-        if current is None or len(self._waiting) >= limits.ADOPTED:
-            return None
-        # A garbage collection meanwhile may put an event, and so detach it too.
-        if current not in self._waiting:
-            self._waiting.append(current)
-        if self._current is current:
-            self._current = None
-        return current
-
-    def _detached(self) -> Iterator[Segment]:
-        with self._lock:
-            segment = self._detach()
-        if segment is not None:
-            yield segment
-
-    def _no_longer_waits(self, segment: Segment) -> bool:
-        """Remove a segment from the waiting ones; return False if `close` has done so."""
-        with self._lock:
-            if segment not in self._waiting:
-                return False
-            self._waiting.remove(segment)
-            return True
-
-
-class _Room:
-    """Whether the directory has room, without a look at it before each line."""
-
-    __slots__ = ("_checked_at", "_is_full", "_size", "_unchecked")
-
-    def __init__(self, size: Callable[[], int]) -> None:
-        self._size = size
-        self._unchecked = limits.UNCHECKED
-        self._is_full = False
-        self._checked_at = 0.0
-
-    def has(self, length: int) -> bool:
-        """Return whether there is room for `length` bytes, which are then taken for written."""
-        self._unchecked += length
-        # Once full, look again every second; until then after every megabyte of our own.
-        if self._unchecked > limits.UNCHECKED or (
-            self._is_full and time.monotonic() - self._checked_at > 1.0
-        ):
-            self._is_full = self._size() + length > limits.CAPACITY
-            self._unchecked = 0
-            self._checked_at = time.monotonic()
-        return not self._is_full

@@ -79,8 +79,10 @@ class Deferred:
                 self._lines.pop(key)
         return list(map(self._as_written, self._lines.values()))
 
-    def clear(self) -> None:
-        """Let go of the segment; the events in it belong to whoever takes it over."""
+    def close(self) -> None:
+        """Let go of the segment; the process that takes it over delivers its events."""
+        if self.segment is not None:
+            files.close(self.segment.fd)
         self.segment = None
         self._lines.clear()
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
@@ -16,11 +15,10 @@ from ..events import UsageEvent
 from ..log import logger, one_line
 from ..redaction import clean_error
 from . import limits
+from .complaints import Complaints
 from .dead_letters import DeadLetter
 from .revisions import Revisions
 from .segments import Belongs
-
-_COMPLAIN_EVERY = 60.0
 
 
 class Others(NamedTuple):
@@ -44,8 +42,7 @@ class MemoryOutbox:
     directory: Path | None = None
 
     def __init__(self) -> None:
-        #: The number of events that were dropped for want of room.
-        self.dropped = 0
+        self._complaints = Complaints()
         #: The number of lines that were skipped because they are not events.
         self.unreadable = 0
         self._reset()
@@ -57,7 +54,11 @@ class MemoryOutbox:
         #: Written in transactions that may be rolled back; each with whether that has ended.
         self._uncommitted: list[tuple[Callable[[], bool], UsageEvent]] = []
         self._revisions = Revisions()
-        self._complained_at = -_COMPLAIN_EVERY
+
+    @property
+    def dropped(self) -> int:
+        """The number of events that were dropped for want of room."""
+        return self._complaints.dropped
 
     def put(self, event: UsageEvent, *, accepted: bool = False) -> None:  # noqa: ARG002 -- of a disk
         """Take `event` over.
@@ -239,21 +240,9 @@ class MemoryOutbox:
         with self._lock:
             if len(self._memory) >= limits.MEMORY_CAPACITY:
                 self._memory.popleft()
-                self._drop(f"more than {limits.MEMORY_CAPACITY} events in memory")
+                self._complaints.drop(f"more than {limits.MEMORY_CAPACITY} events in memory")
             self._memory.append(event)
             self._revisions.remember(event)
-
-    def _drop(self, reason: str) -> None:
-        self.dropped += 1
-        self._complain(f"{reason}; {self.dropped} events dropped so far")
-
-    def _complain(self, text: str) -> None:
-        now = time.monotonic()
-        if now - self._complained_at >= _COMPLAIN_EVERY:
-            self._complained_at = now
-            logger.error(
-                "[TRACK_ERROR] Outbox: %s", one_line(text), extra={"dropped": self.dropped}
-            )
 
 
 def without_user(event: UsageEvent, belongs: Belongs) -> UsageEvent:

@@ -1,0 +1,92 @@
+"""The segments that this process holds."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+from ..system import files
+from . import limits, segments
+from .segments import Segment
+
+
+class HeldSegments:
+    """The current segment, which events are appended to, and those that wait for delivery.
+
+    The current one waits too once it is full, or delivery has come to it: while the database is
+    away it grows, and no further file is opened.
+    """
+
+    __slots__ = ("_directory", "_lock", "current", "waiting")
+
+    def __init__(self, directory: Path, lock: threading.RLock) -> None:
+        self._directory = directory
+        self._lock = lock
+        self.current: Segment | None = None
+        self.waiting: list[Segment] = []
+
+    def append(self, line: bytes) -> None:
+        """Append a line to the current segment, or to a new one. The caller holds the lock.
+
+        Raises:
+            OSError: The disk did not take the line; see `discard_rest`.
+        """
+        if self.current is not None and self.current.size >= limits.SEGMENT:
+            self.detach()
+        if self.current is None:
+            segments.make_directory(self._directory)
+            self.current = Segment.create(self._directory)
+        self.current.append(line)
+
+    def discard_rest(self) -> None:
+        """Cut off the rest of a line that the disk did not take."""
+        if self.current is not None and not self.current.truncate():
+            self.detach()
+
+    def adopt(self, segment: Segment) -> None:
+        """Have the segment of a dead process wait for delivery."""
+        with self._lock:
+            self.waiting.append(segment)
+
+    def detach(self) -> Segment | None:
+        """Have the current segment wait for delivery, unless too many do."""
+        current = self.current
+        if current is None or len(self.waiting) >= limits.ADOPTED:
+            return None
+        # A garbage collection meanwhile may put an event, and so detach it too.
+        if current not in self.waiting:
+            self.waiting.append(current)
+        if self.current is current:
+            self.current = None
+        return current
+
+    def detached(self) -> Iterator[Segment]:
+        """Yield the current segment, detached only when it is asked for."""
+        with self._lock:
+            segment = self.detach()
+        if segment is not None:
+            yield segment
+
+    def release(self, segment: Segment) -> bool:
+        """Take a segment off the waiting ones; return False if `close` has done so."""
+        with self._lock:
+            if segment not in self.waiting:
+                return False
+            self.waiting.remove(segment)
+            return True
+
+    def all(self) -> list[Segment]:
+        """Return every segment."""
+        return [*self.waiting] if self.current is None else [*self.waiting, self.current]
+
+    def are_delivered(self) -> bool:
+        """Return whether no segment has an undelivered event."""
+        current = self.current
+        return not self.waiting and (current is None or current.size <= current.offset)
+
+    def close(self) -> None:
+        """Let go of the files."""
+        for segment in self.all():
+            files.close(segment.fd)
+        self.waiting, self.current = [], None
