@@ -138,7 +138,7 @@ class TestRouted:
         finally:
             leave(scope)
 
-        assert (seen.place, seen.owner and seen.owner.id) == (place_of("one"), "7")
+        assert (seen.place, seen.user and seen.user.id) == (place_of("one"), "7")
 
     def test_place_is_that_of_the_router(self, tenants):
         tenants.active = "one"
@@ -166,7 +166,7 @@ class TestRouted:
         finally:
             leave(scope)
 
-        assert (seen.place, seen.owner and seen.owner.id) == (place_of("one"), "7")
+        assert (seen.place, seen.user and seen.user.id) == (place_of("one"), "7")
 
     def test_user_of_one_tenant_is_nobody_at_another(self, tenants, unit):
         tenants.active = "one"
@@ -178,7 +178,7 @@ class TestRouted:
         finally:
             leave(scope)
 
-        assert (seen.place, seen.owner) == (place_of("two"), None)
+        assert (seen.place, seen.user) == (place_of("two"), None)
 
     def test_user_of_a_tenant_belongs_to_no_table_of_all_tenants(self, tenants, unit, monkeypatch):
         """As where all usage is in one database, which a router pins."""
@@ -195,7 +195,7 @@ class TestRouted:
         finally:
             leave(scope)
 
-        assert (seen.place.database, seen.owner) == ("", None)
+        assert (seen.place.database, seen.user) == ("", None)
 
     @pytest.mark.parametrize("alias", ["one", "copy"])
     def test_user_that_was_loaded_from_a_database_belongs_to_it(self, tenants, settings, alias):

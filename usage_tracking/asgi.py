@@ -11,7 +11,7 @@ from . import conf
 from .attribution import users
 from .attribution.scope import Scope, Steps, Unit
 from .attribution.users import Connection
-from .connections import Visit
+from .connections import OpenConnection
 from .errors import contained
 from .recorder import units
 
@@ -48,9 +48,9 @@ class AIUsageASGIMiddleware:
         if kind not in {"http", "websocket"} or not conf.enabled():
             await self.app(scope, receive, send)
         elif kind == "http":
-            await self._request(scope, receive, outside(send))
+            await self._request(scope, receive, without_scope(send))
         else:
-            await self._conversation(scope, receive, outside(send))
+            await self._serve_connection(scope, receive, without_scope(send))
 
     async def _request(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         opened = _open(Connection(scope, self.app))
@@ -70,38 +70,38 @@ class AIUsageASGIMiddleware:
         finally:
             await _finish(opened)
 
-    async def _conversation(
+    async def _serve_connection(
         self, scope: MutableMapping[str, Any], receive: Receive, send: Send
     ) -> None:
-        visit = contained(Visit)(Connection(scope, self.app))
-        if visit is None:
+        opened = contained(OpenConnection)(Connection(scope, self.app))
+        if opened is None:
             await self.app(scope, receive, send)
             return
         message: Scope | None = None
 
         async def receive_next() -> Message:
             nonlocal message
-            await visit.end(message)
+            await opened.end(message)
             received = await receive()
-            message = visit.begin()
+            message = opened.begin()
             return received
 
         try:
-            with Steps(visit.scope):
+            with Steps(opened.scope):
                 await self.app(scope, receive_next, send)
         finally:
-            await visit.end(message)
-            visit.close()
+            await opened.end(message)
+            opened.close()
 
 
-def outside(send: Send) -> Send:
+def without_scope(send: Send) -> Send:
     """`send`, so that it runs in no scope: a server may begin the next request inside of it."""
 
-    async def send_outside(message: Message) -> None:
+    async def send_without_scope(message: Message) -> None:
         with Steps(None):
             await send(message)
 
-    return send_outside
+    return send_without_scope
 
 
 async def _finish(scope: Scope) -> None:

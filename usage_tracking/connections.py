@@ -8,7 +8,7 @@ from .errors import contained
 from .recorder import pending_users, units
 
 
-class Visit:
+class OpenConnection:
     """The scope of a connection, and one inside it for each message.
 
     A message is a unit of work: its calls are delivered when it has been handled, however long the

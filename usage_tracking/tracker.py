@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from . import conf, daily, outbox, places, recorder
 from .attribution.resolve import attribution
-from .attribution.users import Owner, on_event_loop, owner_of
+from .attribution.users import CallUser, call_user_of, on_event_loop
 from .blocks import ai_usage
 from .delivery import direct, log_lines, reads, row_values
 from .errors import contain
@@ -113,13 +113,13 @@ def _track(
 
     `within` a transaction of the caller's too the rows are written.
     """
-    owner = _valid_owner(user)
-    section = _valid_section(section, owner)
+    call_user = _valid_user(user)
+    section = _valid_section(section, call_user)
     prompt_tokens = _valid_count("prompt_tokens", prompt_tokens)
     completion_tokens = _valid_count("completion_tokens", completion_tokens)
     response_time_ms = _valid_count("response_time_ms", response_time_ms)
     log_lines.started(
-        shown_user(owner.id, owner.username),
+        shown_user(call_user.id, call_user.username),
         section,
         prompt_tokens,
         completion_tokens,
@@ -147,7 +147,7 @@ def _track(
                 error_message=error_message or "",
                 metadata=metadata,
             ),
-            owner=owner,
+            user=call_user,
             home=home,
             write=partial(direct.write, using=using) if writes else None,
             keep=keep,
@@ -226,21 +226,21 @@ class AIUsageTracker:
         self._block.__exit__(kind, error, traceback)
 
 
-def _valid_owner(user: Any) -> Owner:
-    owner = None if user is None else owner_of(user)
-    if owner is None:
+def _valid_user(user: Any) -> CallUser:
+    call_user = None if user is None else call_user_of(user)
+    if call_user is None:
         logger.error("[TRACK_ERROR] User is None - cannot track usage")
         raise ValueError(f"user must be a saved, authenticated user, not {_shown(user)}")
-    return owner
+    return call_user
 
 
 def _shown(user: Any) -> str:
     return "None" if user is None else f"of type {type(user).__name__}"
 
 
-def _valid_section(section: Any, owner: Owner) -> str:
+def _valid_section(section: Any, call_user: CallUser) -> str:
     if not isinstance(section, str) or not section.strip():
-        name = shown_user(owner.id, owner.username)
+        name = shown_user(call_user.id, call_user.username)
         logger.error("[TRACK_ERROR] Section is empty for user %s", name)
         raise ValueError("section must be a non-empty string")
     return clean_text(section.strip(), 50)

@@ -29,7 +29,7 @@ ADA = User(pk=7, username="ada")
 
 def found(_=None):
     here = resolve.attribution()
-    return (here.owner.username if here.owner else None, here.section, theirs.get())
+    return (here.user.username if here.user else None, here.section, theirs.get())
 
 def in_thread():
     seen = []

@@ -25,7 +25,7 @@ from usage_tracking.attribution import scope, users
 from usage_tracking.attribution.resolve import attribution
 from usage_tracking.attribution.scope import Scope, Steps, Unit, current, enter, leave
 from usage_tracking.attribution.streams import keep_scope_in_stream
-from usage_tracking.attribution.users import Owner
+from usage_tracking.attribution.users import CallUser
 
 ADA = User(pk=7, username="ada")
 GRACE = User(pk=8, username="grace")
@@ -42,7 +42,7 @@ def _empty_context() -> Iterator[None]:
 def in_force() -> tuple[str | None, str, dict[str, Any]]:
     """What a call made here would be attributed to."""
     found = attribution()
-    name = found.owner.username if found.owner else None
+    name = found.user.username if found.user else None
     return (name, found.section, dict(found.metadata))
 
 
@@ -164,18 +164,18 @@ class TestUser:
         return SimpleLazyObject(load)
 
     def test_user_of_a_request_is_read(self) -> None:
-        def check(attributes: dict[str, Any], owner: Owner | None) -> None:
+        def check(attributes: dict[str, Any], user: CallUser | None) -> None:
             with Steps(Scope(Unit(self.request(**attributes)))):
-                assert attribution().owner == owner
+                assert attribution().user == user
 
-        cases: list[tuple[dict[str, Any], Owner | None]] = [
+        cases: list[tuple[dict[str, Any], CallUser | None]] = [
             ({}, None),
-            ({"user": ADA}, Owner("7", "ada")),
+            ({"user": ADA}, CallUser("7", "ada")),
             ({"user": AnonymousUser()}, None),
             ({"user": None}, None),
-            ({"_cached_user": ADA}, Owner("7", "ada")),
-            ({"_acached_user": ADA}, Owner("7", "ada")),
-            ({"user": GRACE, "_cached_user": ADA}, Owner("8", "grace")),
+            ({"_cached_user": ADA}, CallUser("7", "ada")),
+            ({"_acached_user": ADA}, CallUser("7", "ada")),
+            ({"user": GRACE, "_cached_user": ADA}, CallUser("8", "grace")),
             ({"user": User(username="unsaved")}, None),
             ({"user": "service-account"}, None),
             ({"user": SimpleNamespace(pk=7)}, None),
@@ -187,7 +187,7 @@ class TestUser:
         loaded: list[Any] = []
         request = self.request(user=self.lazy(GRACE, loaded), **{cached: ADA})
         with Steps(Scope(Unit(request))):
-            assert attribution().owner == Owner("7", "ada")
+            assert attribution().user == CallUser("7", "ada")
         assert loaded == []
 
     @pytest.mark.parametrize("where", ["request", "scope"])
@@ -200,7 +200,7 @@ class TestUser:
         with Steps(given):
             found = attribution()
 
-        assert (found.owner, loaded) == (None, [])
+        assert (found.user, loaded) == (None, [])
         assert found.pending is not None
         assert users.resolve(found.pending.source) == ADA
         assert loaded == [ADA]
@@ -216,7 +216,7 @@ class TestUser:
 
     def test_user_that_a_scope_names_wins(self) -> None:
         with Steps(Scope(Unit(self.request(user=ADA)), user=GRACE)):
-            assert attribution().owner == Owner("8", "grace")
+            assert attribution().user == CallUser("8", "grace")
 
     def test_failing_name_of_a_user_leaves_the_call_unattributed(self, settings: Settings) -> None:
         settings.AI_USAGE_RAISE_ERRORS = False
@@ -239,7 +239,7 @@ class TestUser:
             token = SimpleNamespace(pk=7, is_authenticated=True, get_username=lambda: name)
 
             with Steps(Scope(Unit(self.request(user=token)))):
-                assert attribution().owner == Owner("7", "")
+                assert attribution().user == CallUser("7", "")
 
         check_each(check, ["", "ada-before-she-married", None])
 
@@ -253,7 +253,7 @@ class TestUser:
                 app_label = "shop"
 
         with Steps(Scope(Unit(self.request(user=Customer(pk=7))))):
-            assert attribution().owner is None
+            assert attribution().user is None
 
 
 class TestSection:
@@ -419,13 +419,13 @@ class TestTravel:
         assert await sync_to_async(section)() == "other"
 
 
-def shout(word: str) -> tuple[str, Owner | None, str]:
+def shout(word: str) -> tuple[str, CallUser | None, str]:
     seen = attribution()
-    return word.upper(), seen.owner, seen.section
+    return word.upper(), seen.user, seen.section
 
 
 def test_pickled_function_takes_user_and_section_along():
     with ai_usage(section="chat", user=ADA, metadata={"job": 1}):
         pickled = pickle.dumps(propagate(shout))
-    assert pickle.loads(pickled)("hello") == ("HELLO", Owner("7", "ada"), "chat")
+    assert pickle.loads(pickled)("hello") == ("HELLO", CallUser("7", "ada"), "chat")
     assert pickle.loads(pickle.dumps(propagate(shout)))("hello") == ("HELLO", None, "other")

@@ -464,7 +464,7 @@ def test_propagated_job_of_a_pool_of_processes_takes_the_scope_along(
         "from usage_tracking.attribution.resolve import attribution\n"
         "def told(_=None):\n"
         "    here = attribution()\n"
-        "    name = here.owner.username if here.owner else None\n"
+        "    name = here.user.username if here.user else None\n"
         "    return name, here.section, dict(here.metadata)\n"
     )
     printed = run_python(

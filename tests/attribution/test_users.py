@@ -30,7 +30,7 @@ from tests.support.waiting import run
 from usage_tracking import ai_usage, block_warnings, outbox, recorder
 from usage_tracking.attribution import users
 from usage_tracking.attribution.resolve import attribution
-from usage_tracking.attribution.users import Owner, Pending
+from usage_tracking.attribution.users import CallUser, Pending
 from usage_tracking.middleware import AIUsageMiddleware
 from usage_tracking.models import AIUsageLog
 from usage_tracking.places import NOWHERE
@@ -113,7 +113,7 @@ def test_broken_transaction_is_not_asked(user: User, lazy: Any) -> None:
 
 
 def test_sound_connection_is_asked(user: User, lazy: Any) -> None:
-    assert users.resolve_here(Pending(lazy)) == Owner(str(user.pk), "ada")
+    assert users.resolve_here(Pending(lazy)) == CallUser(str(user.pk), "ada")
 
 
 async def test_event_loop_is_not_held_up() -> None:
@@ -149,7 +149,7 @@ class TestNamed:
             with django_assert_num_queries(0):
                 capture()
             with django_assert_num_queries(0):
-                assert attribution().owner is None
+                assert attribution().user is None
         assert attributed(only_row()) == ("ada", "chat")
 
     @pytest.mark.parametrize("given", ["nobody", -1, 10**30, "10" * 30, UUID(int=1)])

@@ -25,7 +25,7 @@ from tests.support.providers import until
 from usage_tracking import ai_usage, asgi, conf, outbox
 from usage_tracking.attribution.scope import Steps, current, open_units
 from usage_tracking.attribution.users import Connection
-from usage_tracking.connections import Visit
+from usage_tracking.connections import OpenConnection
 from usage_tracking.contrib import task_scopes
 from usage_tracking.delivery import delivery
 from usage_tracking.middleware import AIUsageMiddleware
@@ -147,12 +147,12 @@ def test_row_is_there_before_the_last_part_of_an_asgi_answer(user: User) -> None
 
 def test_row_is_there_when_a_message_has_been_handled(user: User) -> None:
     async def conversation() -> list[str | None]:
-        visit = Visit(Connection({"user": user}))
-        with Steps(visit.scope):
-            message = visit.begin()
+        opened = OpenConnection(Connection({"user": user}))
+        with Steps(opened.scope):
+            message = opened.begin()
             capture()
-            await visit.end(message)
-        visit.close()
+            await opened.end(message)
+        opened.close()
         return await sync_to_async(users)()
 
     assert async_to_sync(conversation)() == ["ada"]

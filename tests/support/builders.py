@@ -71,11 +71,11 @@ def make_event(*, user: User | None = None, **changes: Any) -> UsageEvent:
 def capture(response_id: str = "", **changes: Any) -> UsageEvent:
     """A call as the hooks see it, here and now."""
     attributed = attribution()
-    owner = attributed.owner
+    user = attributed.user
     values: dict[str, Any] = {
         "section": attributed.section,
-        "user_id": owner.id if owner else None,
-        "username": owner.username if owner else "",
+        "user_id": user.id if user else None,
+        "username": user.username if user else "",
         "unit": attributed.unit.id if attributed.unit.open else "",
         "created_at": utc_now(),
     }

@@ -285,15 +285,15 @@ from tests.tenants.routing import active
 from usage_tracking import outbox
 from usage_tracking.recorder import record_manually
 from usage_tracking.events import Usage, UsageEvent
-from usage_tracking.attribution.users import owner_of
+from usage_tracking.attribution.users import call_user_of
 from usage_tracking.delivery.worker import Worker
 Worker.start = lambda self: None
 def ask():
     record_manually(UsageEvent.manual(usage=Usage(prompt_tokens=1), section="nobody"))
 for name in ("one", "two"):
     with active(name):
-        owner = owner_of(User.objects.get())
-        record_manually(UsageEvent.manual(usage=Usage(prompt_tokens=1), section=name), owner=owner)
+        user = call_user_of(User.objects.get())
+        record_manually(UsageEvent.manual(usage=Usage(prompt_tokens=1), section=name), user=user)
 os._exit(0)
 """
 

@@ -11,7 +11,7 @@ from django.contrib.auth import get_user_model
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
-from usage_tracking.attribution.users import owner_of
+from usage_tracking.attribution.users import call_user_of
 
 
 class IsUser(BasePermission):
@@ -20,7 +20,7 @@ class IsUser(BasePermission):
     def has_permission(self, request: Request, view: Any) -> bool:
         """Return whether the request has such a user."""
         user: Any = request.user  # None under UNAUTHENTICATED_USER = None
-        return bool(user and user.is_authenticated and owner_of(user))
+        return bool(user and user.is_authenticated and call_user_of(user))
 
 
 class MayViewAllUsage(IsUser):

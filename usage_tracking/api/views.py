@@ -21,7 +21,7 @@ from rest_framework.throttling import BaseThrottle
 from rest_framework.views import APIView
 
 from usage_tracking import conf
-from usage_tracking.attribution.users import owner_of
+from usage_tracking.attribution.users import call_user_of
 from usage_tracking.models import AIUsageLog, today
 from usage_tracking.related_users import with_users
 from usage_tracking.reports import daily_rows_report, latest_logs, period_report
@@ -79,9 +79,11 @@ class UsageView(APIView):
         user = self.request.user
         if isinstance(user, get_user_model()):
             return user
-        owner = owner_of(user)
+        call_user = call_user_of(user)
         with suppress(ValueError, ValidationError):  # not a primary key of the user model
-            if owner and (row := get_user_model()._base_manager.filter(pk=owner.id).first()):
+            if call_user and (
+                row := get_user_model()._base_manager.filter(pk=call_user.id).first()
+            ):
                 return row
         raise PermissionDenied
 

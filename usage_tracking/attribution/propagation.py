@@ -51,7 +51,7 @@ def _sent(scope: Scope | None) -> dict[str, Any] | None:
     section = seen.scope.section or view_section(seen.unit)
     return {
         "section": section,
-        "user": seen.owner,
+        "user": seen.user,
         "metadata": clean_metadata(dict(seen.metadata)),
         "home": seen.scope.home,
     }

@@ -13,7 +13,7 @@ from ..log import logger
 from ..places import NOWHERE, has_many, here
 from ..system.test_runs import running_test
 from .scope import OUTLIVE, Attribution, Scope, Unit, current
-from .users import Connection, Owner, Pending, loaded, owner_of
+from .users import CallUser, Connection, Pending, call_user_of, loaded
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -22,7 +22,7 @@ _loose: ContextVar[Unit | None] = ContextVar("ai_usage_loose_unit", default=None
 
 
 def attribution() -> Attribution:
-    """Reads the scope in force, without surprises for the host: see `_owner_of`."""
+    """Reads the scope in force, without surprises for the host: see `_resolve_user`."""
     scope = current()
     if scope is None:
         unit = _loose.get()
@@ -34,7 +34,7 @@ def attribution() -> Attribution:
     if unit.is_outlived():
         return _outlived(unit, scope)
     source = scope.user if scope.user is not None else unit.request
-    owner, pending = (source is not None and _owner_of(source, unit)) or (None, None)
+    user, pending = (source is not None and _resolve_user(source, unit)) or (None, None)
     section = scope.section or view_section(unit) or conf.default_section()
     # A thread of a pool belongs to no tenant, the request that has given it work does.
     place, home = here(unit.request), scope.home
@@ -44,8 +44,8 @@ def attribution() -> Attribution:
         # Nothing names a tenant but the user, who was loaded after the scope began.
         place = home = here(unit.request, user=loaded(source))
     if place.users != home.users or not place.has_users:
-        owner = pending = None  # the same key would be another person there
-    return Attribution(owner, pending, section, scope.metadata, unit, scope, place)
+        user = pending = None  # the same key would be another person there
+    return Attribution(user, pending, section, scope.metadata, unit, scope, place)
 
 
 def _outlived(unit: Unit, scope: Scope) -> Attribution:
@@ -70,7 +70,7 @@ _warned_of_outliving = False
 
 
 @contained
-def _owner_of(source: Any, unit: Unit) -> tuple[Owner | None, Pending | None]:
+def _resolve_user(source: Any, unit: Unit) -> tuple[CallUser | None, Pending | None]:
     """Return the user if somebody has loaded it, else the pending one; see `recorder.finish`.
 
     The request to the provider must not wait for a query. A forked process leaves the user of its
@@ -79,7 +79,7 @@ def _owner_of(source: Any, unit: Unit) -> tuple[Owner | None, Pending | None]:
     user = loaded(source)
     if isinstance(user, Pending):
         return None, user.during(unit.request) if unit.pid == os.getpid() else None
-    return owner_of(user), None
+    return call_user_of(user), None
 
 
 def ai_section(section: str) -> Callable[[F], F]:

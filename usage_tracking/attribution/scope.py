@@ -23,7 +23,7 @@ from .. import conf
 from ..places import NOWHERE, Place, here
 from ..system import files
 from ..system.test_runs import running_test
-from .users import Connection, Owner, Pending
+from .users import CallUser, Connection, Pending
 
 if TYPE_CHECKING:
     from ..events import UsageEvent
@@ -210,7 +210,7 @@ class Scope:
 class Attribution:
     """To whom and what a call belongs; fixed when the call begins."""
 
-    owner: Owner | None
+    user: CallUser | None
     pending: Pending | None
     section: str
     metadata: Mapping[str, Any]

@@ -30,7 +30,7 @@ from ..system import forks
 
 
 @dataclass(frozen=True, slots=True)
-class Owner:
+class CallUser:
     """The user of a call, as text, so that it survives the deletion of the row."""
 
     id: str
@@ -117,7 +117,7 @@ def is_user(source: Any) -> bool:
     Somebody who is not authenticated is one: a site that names them means nobody.
     """
     user = loaded(source)
-    if user is None or isinstance(user, Pending) or owner_of(user) is not None:
+    if user is None or isinstance(user, Pending) or call_user_of(user) is not None:
         return True
     return getattr(user, "is_authenticated", None) is False
 
@@ -251,7 +251,7 @@ def _do_nothing(*_: object, **__: object) -> None:
 
 
 @contained
-def resolve_here(pending: Pending) -> Owner | None:
+def resolve_here(pending: Pending) -> CallUser | None:
     """Resolve a user on the caller's connection, unless that could harm the caller.
 
     It could on an event loop, inside a broken transaction, and in a forked process, where the
@@ -262,18 +262,18 @@ def resolve_here(pending: Pending) -> Owner | None:
         for connection in connections.all(initialized_only=True)
     ):
         return None
-    return owner_of(resolve(pending.source))
+    return call_user_of(resolve(pending.source))
 
 
 @contained
-def owner_of(user: Any) -> Owner | None:
+def call_user_of(user: Any) -> CallUser | None:
     """The text of an authenticated user; None for an anonymous one.
 
     None too for whatever else a site's authentication puts into `request.user` (an API key, a
     service account, a row of another table that logs in too): its key is not a user's, even if it
     looks like one.
     """
-    if isinstance(user, Owner):
+    if isinstance(user, CallUser):
         return user  # found where a task was sent
     if isinstance(user, type) or (
         isinstance(user, Model) and not isinstance(user, get_user_model())
@@ -284,7 +284,7 @@ def owner_of(user: Any) -> Owner | None:
         return None
     # A stateless user (JWT) repeats what a token said when it was issued, or has an empty name.
     username = get_username() if isinstance(user, Model) else None
-    return Owner(str(pk), "" if username is None else str(username))
+    return CallUser(str(pk), "" if username is None else str(username))
 
 
 def on_event_loop() -> bool:

@@ -199,7 +199,7 @@ class Exchange:
     def _event(self, result: Outcome, elapsed: float) -> UsageEvent:
         endpoint, attributed = self._endpoint, self._attribution
         event_id, created_at = self._identity(result.response_id)
-        user = attributed.owner
+        user = attributed.user
         return UsageEvent.create(
             id=event_id,
             created_at=created_at,

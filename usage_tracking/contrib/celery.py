@@ -15,7 +15,7 @@ from types import ModuleType
 from typing import Any, cast
 
 from usage_tracking.attribution.resolve import attribution, view_section
-from usage_tracking.attribution.users import Owner, resolve_here
+from usage_tracking.attribution.users import CallUser, resolve_here
 from usage_tracking.delivery import delivery
 from usage_tracking.errors import contained
 from usage_tracking.places import NOWHERE, Place
@@ -55,9 +55,9 @@ def _send(headers: dict[str, Any], **_: Any) -> None:
             "metadata": clean_metadata(_without_task(here.metadata)),
         }
         # The worker will not have the request: this is the only moment to look the user up.
-        owner = here.owner or (here.pending and resolve_here(here.pending))
-        if owner:
-            sent["user"] = [owner.id, owner.username]
+        user = here.user or (here.pending and resolve_here(here.pending))
+        if user:
+            sent["user"] = [user.id, user.username]
         if here.scope.home != NOWHERE:
             sent["place"] = here.scope.home
         headers[HEADER] = json.dumps(sent)
@@ -80,7 +80,7 @@ def _begin(task_id: str, task: Any, **_: Any) -> None:
         task_id,
         task.name,
         section=sent.get("section", ""),
-        user=Owner(*sent["user"]) if "user" in sent else None,
+        user=CallUser(*sent["user"]) if "user" in sent else None,
         # Sent from where no tenant was active, also if the worker has one active by now.
         home=Place(*sent.get("place", ())),
         metadata={**sent.get("metadata", {}), "celery_task": task.name, "celery_task_id": task_id},

@@ -16,10 +16,10 @@ from types import ModuleType
 from typing import Any
 
 from usage_tracking import conf
-from usage_tracking.asgi import outside
+from usage_tracking.asgi import without_scope
 from usage_tracking.attribution.scope import Steps
 from usage_tracking.attribution.users import Connection
-from usage_tracking.connections import Visit
+from usage_tracking.connections import OpenConnection
 from usage_tracking.errors import contained
 from usage_tracking.system.patching import patch
 
@@ -45,29 +45,29 @@ class _Consumer(Connection):
 
 def _call_in_scope(call: Callable[..., Any]) -> Callable[..., Any]:
     async def call_in_scope(self: Any, scope: Any, receive: Any, send: Any) -> Any:
-        visit = _open(self)
-        if visit is None:
+        opened = _open(self)
+        if opened is None:
             return await call(self, scope, receive, send)
         # Of the instance, so that it is what a subclass has made of it.
-        self.dispatch = partial(_dispatch, visit, self.dispatch)
+        self.dispatch = partial(_dispatch, opened, self.dispatch)
         try:
-            with Steps(visit.scope):
-                return await call(self, scope, receive, outside(send))
+            with Steps(opened.scope):
+                return await call(self, scope, receive, without_scope(send))
         finally:
             self.__dict__.pop("dispatch", None)  # ends the cycle consumer → dispatch → consumer
-            visit.close()
+            opened.close()
 
     return call_in_scope
 
 
 @contained
-def _open(consumer: Any) -> Visit | None:
-    return Visit(_Consumer(consumer)) if conf.enabled() else None
+def _open(consumer: Any) -> OpenConnection | None:
+    return OpenConnection(_Consumer(consumer)) if conf.enabled() else None
 
 
-async def _dispatch(visit: Visit, dispatch: Callable[[Any], Any], message: Any) -> Any:
-    begun = visit.begin()
+async def _dispatch(opened: OpenConnection, dispatch: Callable[[Any], Any], message: Any) -> Any:
+    begun = opened.begin()
     try:
         return await dispatch(message)
     finally:
-        await visit.end(begun)
+        await opened.end(begun)

@@ -7,7 +7,7 @@ from typing import Any
 
 from usage_tracking import conf
 from usage_tracking.attribution.scope import Scope, Unit, enter, leave
-from usage_tracking.attribution.users import Owner
+from usage_tracking.attribution.users import CallUser
 from usage_tracking.errors import contained
 from usage_tracking.places import Place
 from usage_tracking.recorder import units
@@ -22,7 +22,7 @@ def begin(
     *,
     parent: Scope | None = None,
     section: str = "",
-    user: Owner | None = None,
+    user: CallUser | None = None,
     home: Place | None = None,
     metadata: Mapping[str, Any],
 ) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from .. import conf
 from ..attribution.resolve import attribution
 from ..attribution.scope import Attribution, Call
-from ..attribution.users import Owner
+from ..attribution.users import CallUser
 from ..events import ENDING, UsageEvent
 from ..log import logger, one_line, shown_user
 from ..places import Place
@@ -66,7 +66,7 @@ def record_manually(
     reported: UsageEvent,
     *,
     response_id: str = "",
-    owner: Owner | None = None,
+    user: CallUser | None = None,
     home: Place | None = None,
     write: Callable[[UsageEvent], None] | None = None,
     keep: bool = True,
@@ -79,8 +79,8 @@ def record_manually(
         reported: What the site reports, as `UsageEvent.manual` makes it. Without a section it has
             that of the scope in force.
         response_id: The id that the provider gave the response, "" if it is unknown.
-        owner: The user of the call, by default that of the scope in force.
-        home: The place of `owner`, by default that of the scope in force.
+        user: The user of the call, by default that of the scope in force.
+        home: The place of `user`, by default that of the scope in force.
         write: Writes an event to the database at once. A captured call is in the outbox in any
             case, with all that is known of it, so that an earlier version never comes last.
         keep: Whether the outbox takes the event if `write` raises. If not, nothing is recorded.
@@ -89,20 +89,20 @@ def record_manually(
         Exception: What `write` raises.
     """
     attributed = attribution()
-    if owner is not None:
+    if user is not None:
         place = attributed.place if home is None else home
         if not place.has_users:
-            owner = None  # the same key would be another person there
-        attributed = replace(attributed, owner=owner, pending=None, place=place)
+            user = None  # the same key would be another person there
+        attributed = replace(attributed, user=user, pending=None, place=place)
     reported = replace(reported, database=attributed.place.database, schema=attributed.place.schema)
     unit = attributed.unit.id if attributed.unit.open else ""
     call = joining.find(attributed, reported, _id(response_id))
     if call is not None:
-        if owner is not None:
+        if user is not None:
             call.pending = None
-        amend(call, **joining.changes(call.event, reported, owner), unit=unit)
+        amend(call, **joining.changes(call.event, reported, user), unit=unit)
         event = call.event
-        _join_failed_attempts(call, attributed, reported.section, owner)
+        _join_failed_attempts(call, attributed, reported.section, user)
     else:
         event = _of_scope(reported, attributed, unit)
         warn_of_unknown_section(event)
@@ -125,29 +125,29 @@ def record_manually(
 
 def _of_scope(reported: UsageEvent, attributed: Attribution, unit: str) -> UsageEvent:
     """Return a reported event with what the scope in force adds to it."""
-    owner = attributed.owner
+    user = attributed.user
     return replace(
         reported,
         section=reported.section or attributed.section,
-        user_id=owner.id if owner else None,
-        username=owner.username if owner else "",
+        user_id=user.id if user else None,
+        username=user.username if user else "",
         metadata=clean_metadata({**attributed.metadata, **reported.metadata}),
         unit=unit,
     )
 
 
 def _join_failed_attempts(
-    call: Call, attributed: Attribution, section: str, owner: Owner | None
+    call: Call, attributed: Attribution, section: str, user: CallUser | None
 ) -> None:
     """Give the failed attempts of a reported call the same user and section."""
-    if owner is None and not section:
+    if user is None and not section:
         return
     for attempt in joining.failed_attempts(call, attributed.unit):
         attempt.joined = True
         changes: dict[str, Any] = {"section": section or attempt.event.section}
-        if owner is not None:
+        if user is not None:
             attempt.pending = None
-            changes |= {"user_id": owner.id, "username": owner.username}
+            changes |= {"user_id": user.id, "username": user.username}
         amend(attempt, **changes)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from .. import conf, outbox
 from ..attribution.scope import Call
-from ..attribution.users import Owner
+from ..attribution.users import CallUser
 from ..events import UsageEvent
 
 #: Called with each event and each new revision of one: see `testing`.
@@ -34,8 +34,8 @@ def amend(call: Call, **changes: Any) -> None:
     put(call.event)
 
 
-def attribute(call: Call, owner: Owner | None) -> None:
+def attribute(call: Call, user: CallUser | None) -> None:
     """Give a call the user that was pending; None if there is none."""
     call.pending = None
-    if owner is not None and call.event.user_id is None:
-        amend(call, user_id=owner.id, username=owner.username)
+    if user is not None and call.event.user_id is None:
+        amend(call, user_id=user.id, username=user.username)

@@ -6,7 +6,7 @@ import time
 from typing import Any
 
 from ..attribution.scope import Attempt, Attribution, Call, Scope, Unit
-from ..attribution.users import Owner
+from ..attribution.users import CallUser
 from ..events import MANUAL, UNKNOWN, UsageEvent
 from ..redaction import clean_metadata
 
@@ -26,7 +26,7 @@ def find(attributed: Attribution, reported: UsageEvent, response_id: str) -> Cal
     return None
 
 
-def changes(captured: UsageEvent, reported: UsageEvent, owner: Owner | None) -> dict[str, Any]:
+def changes(captured: UsageEvent, reported: UsageEvent, user: CallUser | None) -> dict[str, Any]:
     """Return what `reported` changes in `captured`.
 
     The wire is believed; what only the site knows is added.
@@ -41,8 +41,8 @@ def changes(captured: UsageEvent, reported: UsageEvent, owner: Owner | None) -> 
         "error_message": captured.error_message or reported.error_message,
         "metadata": clean_metadata({**captured.metadata, **reported.metadata}),
     }
-    if owner is not None:
-        found |= {"user_id": owner.id, "username": owner.username}
+    if user is not None:
+        found |= {"user_id": user.id, "username": user.username}
     if not captured.usage.known and (reported.prompt_tokens or reported.completion_tokens):
         found |= {
             "prompt_tokens": reported.prompt_tokens,

@@ -16,7 +16,7 @@ from django.http.response import HttpResponseBase
 
 from .. import conf, outbox
 from ..attribution.scope import Call, Unit
-from ..attribution.users import on_event_loop, owner_of, resolve_at, resolve_here
+from ..attribution.users import call_user_of, on_event_loop, resolve_at, resolve_here
 from ..errors import contain, contained
 from ..events import UsageEvent
 from ..log import logger
@@ -95,13 +95,13 @@ def resolve() -> None:
         pending, scope = call.pending, call.scope
         if scope is not None and scope.unit.in_use and now - scope.unit.ended < IN_USE:
             continue
-        owner = None
+        user = None
         home = NOWHERE if scope is None else scope.home
         if home in failing:
             continue
         if pending is not None:
             try:
-                owner = owner_of(resolve_at(home, pending))
+                user = call_user_of(resolve_at(home, pending))
             except DatabaseError as error:
                 if now - call.at < UNRESOLVED_SECONDS:
                     logger.debug("the user of a call cannot be read yet: %s", error)
@@ -111,7 +111,7 @@ def resolve() -> None:
             except Exception as error:  # noqa: BLE001 -- the site's own authentication
                 contain(error, "pending_users.resolve")
         _unresolved.pop(call.event.id, None)
-        attribute(call, owner)
+        attribute(call, user)
 
 
 def has_routed(unit: Unit) -> bool:
