@@ -298,7 +298,7 @@ class ai_usage:
         if opened is None or opened.scope is None or opened.is_over():
             return
         if _is_outermost(opened.scope):
-            units.finish(opened.scope.unit, patience=outbox.WAIT)
+            units.finish(opened.scope.unit, min_wait=outbox.WAIT)
         block_warnings.note_use(self._site, opened.handle)
 
     async def _aend(self, opened: Opened | None) -> None:

@@ -1,0 +1,1 @@
+"""Attribute each AI call to a user, a section and metadata."""

@@ -1,4 +1,4 @@
-"""`propagate`: a function that takes the scope in force along, to where it is called."""
+"""`propagate`: make a function run in the current scope wherever it is called."""
 
 from __future__ import annotations
 
@@ -15,17 +15,18 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def propagate(function: F) -> F:
-    """Return `function` so that it runs in the scope that is current now, wherever it is called.
+    """Return a wrapper that runs `function` in the scope that is current now.
 
-    For threads, executors and callbacks that are not patched, and for the jobs of a process pool.
-    It carries our variable and no other. Pickled, it takes along the user if loaded, the section
-    and the metadata; a process that it reaches by a fork alone has the same scope.
+    Use it for threads, executors and callbacks that are not patched, and for the jobs of a process
+    pool. The wrapper carries only this package's context variable. When it is pickled, it keeps the
+    section, the metadata, and the user if the user is loaded. In a forked process it keeps the
+    whole scope.
     """
     return cast(F, _Propagated(function, current()))
 
 
 class _Propagated:
-    """A function and the scope that it runs in."""
+    """A function bound to the scope that it runs in."""
 
     def __init__(self, function: Callable[..., Any], scope: Scope | None) -> None:
         functools.update_wrapper(self, function)
@@ -43,7 +44,7 @@ class _Propagated:
 
 @contained
 def _sent(scope: Scope | None) -> dict[str, Any] | None:
-    """What another process is told of `scope`; a user that is not loaded is not looked up."""
+    """Return the picklable parts of `scope`; do not look up a user that is not loaded."""
     with Steps(scope):
         seen = attribution()
     if seen.scope is None:

@@ -1,4 +1,4 @@
-"""Whose call it is: the user and the section, decided when the call begins."""
+"""Resolve the user and the section of a call when the call begins."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from ..errors import contained
 from ..log import logger
 from ..places import NOWHERE, has_many, here
 from ..system.test_runs import running_test
-from .scope import OUTLIVE, Attribution, Scope, Unit, current
+from .scope import OUTLIVE, Attribution, Unit, current
 from .users import CallUser, Connection, Pending, call_user_of, loaded
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-# Calls outside every scope still belong together where they share a thread or an asyncio task.
+# Calls outside every scope share a unit if they share a thread or an asyncio task.
 _loose: ContextVar[Unit | None] = ContextVar("ai_usage_loose_unit", default=None)
 
 
 def attribution() -> Attribution:
-    """Reads the scope in force, without surprises for the host: see `_resolve_user`."""
+    """Return the attribution of a call that begins now, without a database query."""
     scope = current()
     if scope is None:
         unit = _loose.get()
@@ -32,27 +32,27 @@ def attribution() -> Attribution:
         return Attribution(None, None, conf.default_section(), {}, unit, None, here())
     unit = scope.unit
     if unit.is_outlived():
-        return _outlived(unit, scope)
+        return _outlived(unit)
     source = scope.user if scope.user is not None else unit.request
     user, pending = (source is not None and _resolve_user(source, unit)) or (None, None)
     section = scope.section or view_section(unit) or conf.default_section()
-    # A thread of a pool belongs to no tenant, the request that has given it work does.
+    # A pool thread belongs to no tenant; the request that submitted the job does.
     place, home = here(unit.request), scope.home
     if place == NOWHERE:
         place = home
     if place == NOWHERE and has_many():
-        # Nothing names a tenant but the user, who was loaded after the scope began.
+        # Only the user names the tenant, and was loaded after the scope began.
         place = home = here(unit.request, user=loaded(source))
     if place.users != home.users or not place.has_users:
-        user = pending = None  # the same key would be another person there
+        user = pending = None  # there the same key belongs to another user
     return Attribution(user, pending, section, scope.metadata, unit, scope, place)
 
 
-def _outlived(unit: Unit, scope: Scope) -> Attribution:
-    """The attribution of a thread that goes on long after its request.
+def _outlived(unit: Unit) -> Attribution:
+    """Return the attribution of a thread that runs long after its request has ended.
 
-    It may be a worker that serves everybody and was only started by one visitor's request: what
-    it calls is nobody's, rather than that visitor's.
+    The thread may be a shared worker that one visitor's request happened to start, so its calls are
+    unattributed.
     """
     global _warned_of_outliving
     if not _warned_of_outliving:
@@ -71,10 +71,10 @@ _warned_of_outliving = False
 
 @contained
 def _resolve_user(source: Any, unit: Unit) -> tuple[CallUser | None, Pending | None]:
-    """Return the user if somebody has loaded it, else the pending one; see `recorder.finish`.
+    """Return the user if it is loaded, else a pending user; `units.finish` resolves that one.
 
-    The request to the provider must not wait for a query. A forked process leaves the user of its
-    parent's request alone: to load it would take the parent's connections.
+    The request to the provider must not wait for a query. A forked process does not resolve the
+    user of its parent's request, because that would use the parent's connections.
     """
     user = loaded(source)
     if isinstance(user, Pending):
@@ -83,7 +83,11 @@ def _resolve_user(source: Any, unit: Unit) -> tuple[CallUser | None, Pending | N
 
 
 def ai_section(section: str) -> Callable[[F], F]:
-    """Decorates a view, or the class of one or of a consumer, whose AI calls go to `section`."""
+    """Decorate a view, a view class or a consumer class to record its AI calls under `section`.
+
+    Args:
+        section: A code of `AI_USAGE_SECTIONS`.
+    """
 
     def mark(view: F) -> F:
         cast(Any, view).ai_section = section
@@ -94,7 +98,7 @@ def ai_section(section: str) -> Callable[[F], F]:
 
 @contained
 def view_section(unit: Unit) -> str:
-    """Return the section that the view of a unit's request asks for, "" if it asks for none."""
+    """Return the section set for the view of a unit's request, "" if there is none."""
     if unit.request is None:
         return ""
     if isinstance(unit.request, Connection):
@@ -102,7 +106,7 @@ def view_section(unit: Unit) -> str:
     if unit.view_section is None:
         match = unit.request.resolver_match
         if match is None:
-            return ""  # a middleware's call, before the view is known
+            return ""  # a call by middleware, before the view is resolved
         unit.view_section = _section_of(match)
     return unit.view_section
 
@@ -113,7 +117,7 @@ def _section_of(match: Any) -> str:
 
 
 def _section_of_view(function: Any, *names: str) -> str:
-    """The section of a view, a consumer or an ASGI application; `names` are those of its URL."""
+    """Return the section of a view, consumer or ASGI application; `names` are its URL names."""
     if function is None:
         return ""
     view = next(filter(None, (getattr(function, name, None) for name in _CLASSES)), function)
@@ -121,10 +125,11 @@ def _section_of_view(function: Any, *names: str) -> str:
     if section:
         return str(section)
     if not hasattr(view, "__qualname__"):
-        view = type(view)  # an application that is an object
+        view = type(view)  # an application that is an instance
     path = f"{getattr(view, '__module__', '')}.{getattr(view, '__qualname__', '')}"
     return conf.mapped_section(path, *names)
 
 
-#: Where the function that serves a class-based view, one of REST framework or a consumer names it.
+#: Attributes in which the function of a class-based view, a REST framework view or a consumer
+#: keeps its class.
 _CLASSES = ("view_class", "cls", "consumer_class")

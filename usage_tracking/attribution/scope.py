@@ -1,8 +1,8 @@
-"""Who and what an AI call belongs to: scopes, units of work, and how both travel.
+"""Scopes and units of work, which hold the attribution of AI calls.
 
-A scope lives in one ContextVar. It is immutable but for a flag that says it was left; scopes are
-linked to their parents. A unit of work (a request, a task, an outermost scope) is shared by the
-scopes inside it and remembers its latest calls, so that more can be said of them afterwards.
+The current scope is in one ContextVar. A scope is immutable except for its `closed` flag, and links
+to its parent. A unit of work (a request, a task, an outermost block) is shared by the scopes inside
+it. It remembers its latest calls so that they can be amended later.
 """
 
 from __future__ import annotations
@@ -30,35 +30,37 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-#: Seconds for which threads and tasks that outlive their request still act for its user.
+#: Seconds after the end of a request for which its threads and tasks keep its user.
 OUTLIVE = 300.0
-#: Calls a unit remembers; a manual record joins one of these.
+#: Number of calls a unit remembers; a manual record can only join one of these.
 REMEMBERED = 64
 
 
 class Observer(Protocol):
-    """Is told of the calls made in its scope and of what is learned about them later."""
+    """Observe the calls made in a scope, and their later amendments."""
 
-    def called(self, event: UsageEvent) -> None: ...
+    def called(self, event: UsageEvent) -> None:
+        """Handle a new call."""
 
-    def amended(self, before: UsageEvent, after: UsageEvent) -> None: ...
+    def amended(self, before: UsageEvent, after: UsageEvent) -> None:
+        """Handle a new revision of a call's event."""
 
 
 class Attempt(NamedTuple):
-    """What tells whether a request repeats an earlier one: SDKs send again what has failed."""
+    """Facts that identify a retry: SDKs repeat failed requests."""
 
-    #: How many attempts the SDK made before, None if it does not say so.
+    #: Number of earlier attempts according to the SDK, None if the SDK does not report it.
     number: int | None
-    #: What the client calls all attempts of one call by, "" if it has no name for them.
+    #: The client's key for all attempts of one call, "" if it has none.
     key: str
-    #: The thread and the asyncio task that made it.
+    #: The ids of the thread and the asyncio task that made the attempt.
     worker: tuple[int, int]
-    #: What was asked for, and where.
+    #: The endpoint and the request.
     asked: tuple[Any, ...]
 
 
 class Call:
-    """A call that a unit remembers, and what may still be learned about it."""
+    """A call that a unit remembers, with the state needed to amend it."""
 
     __slots__ = ("at", "attempt", "event", "joined", "pending", "response_id", "scope")
 
@@ -76,10 +78,10 @@ _numbers = itertools.count(1)
 
 
 class Unit:
-    """A unit of work. While it is open, delivery leaves its events alone.
+    """A unit of work. While it is open, delivery does not take its events.
 
-    A message of a connection is one of its own `within` that of the connection, which never opens:
-    it may last for hours.
+    Each message of a connection is its own unit, `within` the unit of the connection. The unit of a
+    connection is never opened, because a connection may last for hours.
     """
 
     __slots__ = (
@@ -98,16 +100,16 @@ class Unit:
         self.open = False
         self.began = time.monotonic()
         self.ended = 0.0
-        #: The latest calls, which a manual record may join.
+        #: The latest calls; a manual record may join one.
         self.calls: deque[Call] = deque(maxlen=REMEMBERED)
-        #: Calls whose user is resolved after the unit has ended, and the site has let go of the
-        #: request.
+        #: Calls whose user is resolved after the unit has ended and the response is closed.
         self.pending: list[Call] = []
         self.in_use = False
-        #: The section that its view asks for, None before it was looked for.
+        #: The section of the view, None before it is looked up.
         self.view_section: str | None = None
 
     def begin(self) -> None:
+        """Open the unit."""
         self.open = True
         entered = gate.acquire(timeout=_GATE)
         try:
@@ -117,41 +119,44 @@ class Unit:
                 gate.release()
 
     def end(self) -> None:
+        """Close the unit; later calls do nothing."""
         self.ended = self.ended or time.monotonic()
         self.open = False
         open_units.pop(self.id, None)
 
     def is_outlived(self) -> bool:
-        """Return whether what still runs in it may serve others by now.
+        """Return whether code that still runs in the unit may serve other users by now.
 
-        A task that the first message of a connection started may run for as long as that is open.
+        A task started by the first message of a connection may run as long as the connection.
         """
-        # A fork inherits no connection: it is never told of its end.
+        # A fork does not learn when a connection of its parent ends.
         unit = self.within if self.within is not None and self.pid == os.getpid() else self
         return bool(unit.ended) and time.monotonic() - unit.ended > OUTLIVE
 
     def wait(self) -> float:
-        """Return for how many seconds its end waits for its rows; 0 if it has made no call."""
+        """Return the seconds to wait for the rows at the end; 0 if no call was made."""
         return conf.wait() if self.calls else 0.0
 
     def remember(self, call: Call) -> None:
+        """Add a call of this unit."""
         self.calls.append(call)
         if call.pending is not None:
             self.pending.append(call)
 
 
-#: The open units of this process by id. A fork begins without: its threads are gone.
+#: The open units of this process by id. A fork begins with none, because its threads are gone.
 open_units: dict[str, Unit] = {}
-#: Delivery holds it while it writes to an SQLite whose transactions are deferred; a unit that
-#: begins meanwhile waits these few milliseconds, or its own write would fail as "locked".
+#: Delivery holds this lock while it writes to an SQLite database with deferred transactions. A unit
+#: that begins meanwhile waits these few milliseconds; its own write would fail as "locked".
 gate = threading.Lock()
+#: Seconds to wait for the gate.
 _GATE = 1.0
 
 
 def _after_fork() -> None:
     global gate
     for unit in list(open_units.values()):
-        # The parent goes on with it: what it calls and learns is not for us.
+        # The parent process continues the unit and its calls.
         unit.calls.clear()
         unit.pending.clear()
         unit.end()
@@ -162,7 +167,17 @@ files.after_fork(_after_fork)
 
 
 class Scope:
-    """Section, user and metadata in force; `section` and `user` None inherit from the parent."""
+    """The section, user and metadata of calls; the parent provides those that are None.
+
+    Args:
+        unit: The unit of work of the scope.
+        parent: The enclosing scope, if any.
+        section: The section code.
+        user: A user, a lazy user or a `CallUser`.
+        metadata: Merged into the metadata of the parent.
+        observer: Notified of the calls in this scope and in scopes inside it.
+        home: The place of `user`; by default the current one, or the parent's without a `user`.
+    """
 
     __slots__ = (
         *("closed", "home", "metadata", "observer", "parent", "section", "thread"),
@@ -189,7 +204,7 @@ class Scope:
         self.observer = observer
         self.closed = False
         self.thread = threading.get_ident()
-        #: Where the user is one.
+        #: The place in which the user exists.
         self.home: Place
         if home is not None:
             self.home = home
@@ -199,6 +214,7 @@ class Scope:
             self.home = here(unit.request, user=user)
 
     def observers(self) -> Iterator[Observer]:
+        """Yield the observers of this scope and its ancestors, innermost first."""
         scope: Scope | None = self
         while scope is not None:
             if scope.observer is not None:
@@ -208,7 +224,7 @@ class Scope:
 
 @dataclass(frozen=True, slots=True)
 class Attribution:
-    """To whom and what a call belongs; fixed when the call begins."""
+    """The user, section, metadata and place of a call; fixed when the call begins."""
 
     user: CallUser | None
     pending: Pending | None
@@ -217,7 +233,7 @@ class Attribution:
     unit: Unit
     scope: Scope | None
     place: Place = NOWHERE
-    #: Of a captured call, once it has ended.
+    #: Set for a captured call once it has ended.
     attempt: Attempt | None = None
 
 
@@ -225,17 +241,20 @@ _scope: ContextVar[Scope | None] = ContextVar("ai_usage_scope", default=None)
 
 
 def current() -> Scope | None:
+    """Return the current scope, None if there is none."""
     return _scope.get()
 
 
 def enter(scope: Scope) -> None:
+    """Make `scope` the current one."""
     _scope.set(scope)
 
 
 def leave(scope: Scope) -> None:
-    """Closes `scope`; if it is the current one, its nearest open ancestor becomes current.
+    """Close `scope`; if it is the current one, make its nearest open ancestor current.
 
-    No token is kept: generators and tasks may leave in another context than they entered in.
+    No ContextVar token is kept, because generators and tasks may leave a scope in another context
+    than the one in which they entered it.
     """
     scope.closed = True
     if _scope.get() is scope:
@@ -246,16 +265,17 @@ def leave(scope: Scope) -> None:
 
 
 def context_of(scope: Scope) -> Context:
-    """Return a context that is empty but for `scope`."""
+    """Return a context that holds only `scope`."""
     context = Context()
     context.run(_scope.set, scope)
     return context
 
 
 class Steps:
-    """Runs pieces of one piece of work, as a generator's steps are, each inside a scope.
+    """Run the steps of one piece of work, for example of a generator, inside a scope.
 
-    Nothing stays set between two steps; scopes that the work itself opens live on in the next.
+    Between two steps the caller's scope is restored. Scopes opened during one step are current
+    again in the next.
     """
 
     __slots__ = ("_mine", "_theirs")

@@ -1,4 +1,4 @@
-"""Generators whose every step is taken in a scope, which is opened when they begin to run."""
+"""Run each step of a generator in a scope that opens when the generator starts."""
 
 from __future__ import annotations
 
@@ -18,9 +18,14 @@ def stepped(
     end: Callable[[T], object],
     drop: Callable[[T], object],
 ) -> Callable[..., Any]:
-    """Return a generator function whose generators run in what `begin` opens.
+    """Return a generator function whose generators run in a scope.
 
-    `end` is called when a generator has ended, `drop` if it is freed or closed before that.
+    Args:
+        function: The generator function.
+        begin: Opens the scope when a generator starts.
+        steps_of: Returns the steps of the result of `begin`.
+        end: Called when a generator has ended.
+        drop: Called instead of `end` if a generator is freed or closed before its end.
     """
 
     @functools.wraps(function)
@@ -46,7 +51,7 @@ def astepped(
     steps_of: Callable[[T], Steps],
     aend: Callable[[T], Awaitable[object]],
 ) -> Callable[..., Any]:
-    """Do as `stepped`, with an asynchronous generator function."""
+    """Do the same as `stepped` for an asynchronous generator function."""
 
     @functools.wraps(function)
     async def run(*args: Any, **kwargs: Any) -> Any:
@@ -68,7 +73,7 @@ def astepped(
                     with steps:
                         await generator.aclose()
                     raise
-                except BaseException as error:  # noqa: BLE001 -- handed to the generator
+                except BaseException as error:  # noqa: BLE001 -- thrown into the generator
                     step, argument = generator.athrow, error
         finally:
             await aend(opened)
@@ -77,7 +82,7 @@ def astepped(
 
 
 def _yield_from(generator: Any, steps: Steps) -> Any:
-    """Do as `yield from generator`, with each step taken in a scope (PEP 380 spelt out)."""
+    """Do the same as `yield from generator` (PEP 380), with each step in a scope."""
     step, argument = generator.send, None
     while True:
         try:
@@ -92,5 +97,5 @@ def _yield_from(generator: Any, steps: Steps) -> Any:
             with steps:
                 generator.close()
             raise
-        except BaseException as error:  # noqa: BLE001 -- handed to the generator
+        except BaseException as error:  # noqa: BLE001 -- thrown into the generator
             step, argument = generator.throw, error

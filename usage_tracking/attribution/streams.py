@@ -1,4 +1,4 @@
-"""Streaming bodies of responses, whose every step is taken in the scope of their request."""
+"""Run each step of a streaming response body in the scope of its request."""
 
 from __future__ import annotations
 
@@ -16,27 +16,35 @@ def keep_scope_in_stream(
     adone: Callable[[], Awaitable[None]],
     dropped: Callable[[], None] = lambda: None,
 ) -> bool:
-    """Takes every step of a streaming response in `scope`; False if `response` is none.
+    """Run every step of a streaming response in `scope`.
 
-    When the body has ended `done` is called, from an event loop `adone` awaited instead; `dropped`
-    when the body is freed, for not every one is read or closed (a 304 in its place). A file that
-    the server sends itself (`wsgi.file_wrapper`) is left alone.
+    A file that the server sends itself (`wsgi.file_wrapper`) is not changed.
+
+    Args:
+        response: What a view returned.
+        scope: The scope of the request.
+        done: Called when the body has ended.
+        adone: Awaited instead of `done` on an event loop.
+        dropped: Called when the body is freed. A body that a 304 replaces is never read or closed.
+
+    Returns:
+        False if `response` is not a streaming response.
     """
     if not getattr(response, "streaming", False) or getattr(response, "file_to_stream", None):
         return False
     body = response.streaming_content
     steps = Steps(scope)
-    # The close of the view's own generator is one of its steps; Django would call it outside.
+    # Closing the view's generator is one of its steps; Django would do it outside the scope.
     closers = list(response._resource_closers)
     response._resource_closers.clear()
 
     def close() -> None:
-        # Called by the response in a thread without an event loop, also after a disconnect.
+        # The response calls this in a thread without an event loop, also after a disconnect.
         with steps:
             for closer in closers:
                 try:
                     closer()
-                except Exception as error:  # noqa: BLE001 -- as Django does
+                except Exception as error:  # noqa: BLE001 -- Django does the same
                     logger.debug("closing a response: %s", error)
         done()
 
@@ -106,6 +114,6 @@ class _AsyncStreamSteps:
         try:
             with self._steps:
                 return await anext(self._body)
-        except Exception:  # the end of the body is one, and so is its failure
+        except Exception:  # StopAsyncIteration, or an error of the body
             await self._adone()
             raise

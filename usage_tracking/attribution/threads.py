@@ -1,12 +1,12 @@
-"""Threads, thread pools and greenlets inherit the scope of the code that starts them.
+"""Make threads, thread pools and greenlets inherit the scope of the code that starts them.
 
-Python gives a new thread an empty context. We carry our one variable over and no other, so that
-nothing the host keeps in context variables changes its meaning. Of a pool the job takes the scope
-along, not the worker thread that may be started for it: that one lives on and serves others. The
-same goes for the processes of a pool, which are forks and inherit all; their jobs take nothing
-along, unless the site has them `propagate`.
+Python gives a new thread an empty context. Only this package's context variable is carried over, so
+that the site's own context variables keep their meaning. In a pool the job inherits the scope, and
+the worker thread that may be started for it does not, because it serves other jobs later. The
+worker processes of a pool are forks and would inherit everything, so they start without a scope.
+Their jobs inherit nothing unless the site wraps them with `propagate`.
 
-gevent begins each greenlet with an empty context too, and tells of it before it runs.
+gevent also starts each greenlet with an empty context, and offers a callback before it runs.
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ from ..system.patching import patch, unpatch
 from .propagation import propagate
 from .scope import Scope, Steps, context_of, current
 
-#: What each way of handing a job to a `multiprocessing.pool.ThreadPool` ends in.
+#: The methods that every way to submit a job to a `multiprocessing.pool.ThreadPool` calls.
 _POOL_METHODS = ("apply_async", "_map_async", "imap", "imap_unordered")
 
-#: Pools that were imported: of threads, and of processes with the method that starts these.
+#: The imported pool classes: thread pools, and process pools with the method that starts workers.
 _pools: list[Any] = []
 _forking: list[tuple[Any, str]] = []
-#: gevent's, if it was imported: its class of greenlets, and its pool of threads.
+#: gevent's greenlet class and thread pool class, if gevent is imported.
 _greenlets: list[Any] = []
 _native_pools: list[Any] = []
 _is_registered = False
 
 
 def install() -> None:
-    """Patches threads and the two kinds of pool; a second call does nothing."""
+    """Patch threads, thread pools and process pools; a second call does nothing."""
     global _is_registered
     patch(threading.Thread, "start", _start_in_scope)
     patch(ThreadPoolExecutor, "submit", _submit_in_scope)
@@ -59,6 +59,7 @@ def install() -> None:
 
 
 def uninstall() -> None:
+    """Remove the patches."""
     unpatch(threading.Thread, "start")
     unpatch(ThreadPoolExecutor, "submit")
     for greenlet in _greenlets:
@@ -75,7 +76,7 @@ def uninstall() -> None:
 def _patch_pool(module: ModuleType) -> None:
     _pools.append(module.ThreadPool)
     _patch_methods(module.ThreadPool)
-    _start_without_scope(module.Pool, "__init__")  # that of ThreadPool too
+    _start_without_scope(module.Pool, "__init__")  # ThreadPool inherits it
 
 
 def _patch_executor(module: ModuleType) -> None:
@@ -94,9 +95,9 @@ def _patch_native_pool(module: ModuleType) -> None:
 
 @contained
 def _inherit(greenlet: Any) -> None:
-    """Have a greenlet begin in the scope of the code that starts it.
+    """Start a greenlet in the scope of the code that starts it.
 
-    One that the site has given a context of its own keeps that.
+    A greenlet to which the site has given a context keeps that context.
     """
     scope = _carried()
     if scope is not None and getattr(greenlet, "gr_context", scope) is None:
@@ -152,6 +153,6 @@ def _without_scope(method: Callable[..., Any]) -> Callable[..., Any]:
 
 @contained
 def _carried() -> Scope | None:
-    """The scope that a thread started here takes along."""
+    """Return the scope that a thread started here inherits."""
     scope = current()
     return scope if scope is not None and conf.propagate_threads() else None

@@ -1,4 +1,4 @@
-"""The users of AI calls: found without a query where that can be, else when it does no harm."""
+"""Find the users of AI calls, without a query if possible, else when a query does no harm."""
 
 from __future__ import annotations
 
@@ -31,18 +31,18 @@ from ..system import forks
 
 @dataclass(frozen=True, slots=True)
 class CallUser:
-    """The user of a call, as text, so that it survives the deletion of the row."""
+    """The user of a call as text, which remains valid after the user's row is deleted."""
 
     id: str
-    #: Empty if the site has not read it from the user's row.
+    #: Empty unless it was read from the user's row.
     username: str
 
 
 class Connection:
-    """An ASGI connection in the place of a request: its user, and the code that handles it.
+    """An ASGI connection, used like a request: its user, and the code that handles it.
 
-    Both are read for each call, because they change: consumers log their visitor in and out, and
-    a router below the middleware says which endpoint it has found.
+    Both are read for each call, because they change: consumers log their user in and out, and a
+    router inside the middleware sets the endpoint.
     """
 
     __slots__ = ("_scope", "_view")
@@ -53,22 +53,22 @@ class Connection:
 
     @property
     def user(self) -> Any:
-        """The user of the connection, None if no authentication has named one."""
+        """The user of the connection, None if no authentication has set one."""
         return self._scope.get("user")
 
     @property
     def tenant(self) -> Any:
-        """The tenant of the connection, None if nothing has named one."""
+        """The tenant of the connection, None if nothing has set one."""
         return self._scope.get("tenant")
 
     @property
     def view(self) -> Any:
-        """The function, class or object that answers, None if it is not known."""
+        """The function, class or object that handles the connection, None if it is not known."""
         return self._scope.get("endpoint") or self._view
 
 
 class Pending:
-    """A user that was not loaded when the call began; see `resolve`."""
+    """A pending user, which was not loaded when the call began; see `resolve`."""
 
     __slots__ = ("session", "source")
 
@@ -79,30 +79,30 @@ class Pending:
         self.session = session
 
     def during(self, request: Any) -> Pending:
-        """Return the same user, of the session that `request` has now."""
+        """Return the same user with the session that `request` has now."""
         return Pending(self.source, _session(self.source, request))
 
 
 def loaded(source: Any) -> Any:
-    """Return the user in `source`, or the `Pending` one if that would take a query."""
+    """Return the user in `source`, or a `Pending` user if a query would be needed."""
     if issubclass(type(source), Connection):
         source = source.user
     if not _is_request(source):
         return Pending(source) if _is_unloaded(source) else source
     user = getattr(source, "user", None)
     if user is not None and not _is_unloaded(user):
-        return user  # loaded before, or assigned by DRF or another authentication
+        return user  # already loaded, or set by DRF or another authentication
     cached = getattr(source, "_cached_user", None) or getattr(source, "_acached_user", None)
-    # The lazy object, not the request: a logout in the view puts another in its place.
+    # The lazy object, not the request: a logout in the view replaces `request.user`.
     return cached or Pending(source if user is None else user)
 
 
 def named(user: Any) -> Any:
-    """Return the user that the site names: of a primary key or a username a lazy one.
+    """Return `user`, or a lazy user if it is a primary key or a username.
 
-    It is looked up as every other that is not loaded, after the call.
+    The lazy user is looked up after the call, like every user that is not loaded.
     """
-    # Nothing is asked of the object itself, which would load a lazy user.
+    # Check only the type: any access to the object would load a lazy user.
     if not issubclass(type(user), _KEYS) or type(user) is bool:
         return user
     if user == "":
@@ -112,9 +112,9 @@ def named(user: Any) -> Any:
 
 
 def is_user(source: Any) -> bool:
-    """Return whether calls of `source` can have a user; True as long as it is not known.
+    """Return whether `source` is a valid user; True while this is not known.
 
-    Somebody who is not authenticated is one: a site that names them means nobody.
+    An anonymous user is valid: the site states that the calls have no user.
     """
     user = loaded(source)
     if user is None or isinstance(user, Pending) or call_user_of(user) is not None:
@@ -135,7 +135,7 @@ def _find(name: str | int | UUID) -> Any:
         with suppress(ValueError, TypeError, ValidationError, OverflowError):
             user = users.filter(pk=name).first()
         if isinstance(name, UUID) and not isinstance(user and user.pk, UUID):
-            user = None  # Django takes it for a number, where keys are numbers
+            user = None  # Django converts a UUID to a number for integer keys
     if user is None:
         logger.warning(
             "[TRACK_WARNING] ai_usage(user=%s): no user has this username or primary key; the "
@@ -151,31 +151,34 @@ def _is_unloaded(user: Any) -> bool:
 
 
 def _is_request(source: Any) -> bool:
-    # Asked of the type itself: `isinstance` looks at `__class__`, which would load a lazy user.
+    # Not isinstance(), which reads `__class__` and so would load a lazy user.
     return issubclass(type(source), HttpRequest)
 
 
 def import_backends() -> None:
-    """Import what `resolve` uses, so that the delivery thread does not have to.
+    """Import the modules that `resolve` uses, so that the delivery thread does not import them.
 
-    A backend may bring an HTTP library along, as those of single sign-on do.
+    A backend may import an HTTP library, for example for single sign-on.
     """
     for path in settings.AUTHENTICATION_BACKENDS:
-        with suppress(Exception):  # the site's login says so
+        with suppress(Exception):  # the site's login reports the error
             import_string(path)
     _import_queries()
 
 
 def _import_queries() -> None:
-    with suppress(Exception):  # the first query of the site says so
+    with suppress(Exception):  # the first query of the site reports the error
         connections[router.db_for_read(get_user_model())].ops.compiler("SQLCompiler")
 
 
 def resolve(source: Any) -> Any:
-    """Return the user in `source`, by queries on the connections of this thread if need be.
+    """Return the user in `source`; query it on this thread's connections if it is not loaded.
 
-    A query that fails leaves the caller's transactions intact: each open one gets a savepoint.
-    Raises what the query raises, and `TransactionManagementError` inside a broken transaction.
+    Each open transaction of the caller gets a savepoint, so that a failed query does not break it.
+
+    Raises:
+        TransactionManagementError: Inside a broken transaction.
+        Exception: Any error of the query.
     """
     with ExitStack() as savepoints:
         for connection in connections.all(initialized_only=True):
@@ -186,7 +189,7 @@ def resolve(source: Any) -> Any:
         user = source
         if _is_request(source):
             user = getattr(source, "user", None)
-            if user is None and hasattr(source, "auser"):  # set by asynchronous middleware only
+            if user is None and hasattr(source, "auser"):  # only asynchronous middleware sets it
                 user = async_to_sync(source.auser)()
         if user is not None:
             _ = user.pk  # loads a lazy user
@@ -194,11 +197,16 @@ def resolve(source: Any) -> Any:
 
 
 def resolve_at(home: Place, pending: Pending) -> Any:
-    """Return the pending user of a place, in a thread that is at no place itself.
+    """Return a pending user of the place `home`, from a thread that belongs to no place.
 
-    The session of the request stays as it is: the site may be about to answer, and headers and
-    cookies depend on what was read. None if only the site's routers find that place. Raises what
-    the query raises.
+    The session of the request is not used: the site may still be answering, and the headers and
+    cookies of the response depend on whether the session was read.
+
+    Returns:
+        The user, or None if only the site's routers can find the place.
+
+    Raises:
+        Exception: Any error of the query.
     """
     if home.is_routed:
         return None
@@ -211,13 +219,13 @@ def resolve_at(home: Place, pending: Pending) -> Any:
         return resolve(source)
 
 
-#: Their own modules import models, which a site may not have loaded yet.
+#: Not imported: these modules import models, which Django may not have loaded yet.
 _AUTHENTICATION = "django.contrib.auth.middleware"
 _SESSIONS = "django.contrib.sessions.backends.base"
 
 
 def _session(user: Any, request: Any) -> Callable[[], Any] | None:
-    """Return what opens the session that Django would read a lazy user from; make no query."""
+    """Return a function that opens the session of a lazy user; make no query."""
     if not _is_request(request) or request.__dict__.get("user") is not user:
         return None
     if not _is_unloaded(user):
@@ -228,15 +236,15 @@ def _session(user: Any, request: Any) -> Callable[[], Any] | None:
     if getattr(setup, "__module__", "") != _AUTHENTICATION or base is None:
         return None
     kind: Any = type(session)
-    # Of the type itself: `isinstance` would load a session that is lazy.
+    # Not isinstance(), which would load a lazy session.
     return partial(kind, session.session_key) if issubclass(kind, base.SessionBase) else None
 
 
 def _read_user(open_session: Callable[[], Any]) -> Any:
-    """Return the user of a session, which is only read.
+    """Return the user of a session without changing the session.
 
-    Django gives a session a new key where one of SECRET_KEY_FALLBACKS has signed it, and deletes
-    one that is older than the user's password. The visitor would be told of neither.
+    Django gives a session a new key if one of SECRET_KEY_FALLBACKS signed it, and deletes a session
+    that is older than the user's password. The browser would not learn of either here.
     """
     request: Any = HttpRequest()
     request.session = session = open_session()
@@ -254,8 +262,8 @@ def _do_nothing(*_: object, **__: object) -> None:
 def resolve_here(pending: Pending) -> CallUser | None:
     """Resolve a user on the caller's connection, unless that could harm the caller.
 
-    It could on an event loop, inside a broken transaction, and in a forked process, where the
-    connection is the parent's.
+    It returns None on an event loop, inside a broken transaction, and in a forked process whose
+    connection belongs to the parent.
     """
     if on_event_loop() or any(
         connection.needs_rollback or forks.is_inherited(connection)
@@ -267,14 +275,14 @@ def resolve_here(pending: Pending) -> CallUser | None:
 
 @contained
 def call_user_of(user: Any) -> CallUser | None:
-    """The text of an authenticated user; None for an anonymous one.
+    """Return an authenticated user as a `CallUser`, None for an anonymous user.
 
-    None too for whatever else a site's authentication puts into `request.user` (an API key, a
-    service account, a row of another table that logs in too): its key is not a user's, even if it
-    looks like one.
+    Also return None for other objects that a site's authentication sets as `request.user` (an API
+    key, a service account, a row of another table): their keys are not user keys, even if they look
+    like them.
     """
     if isinstance(user, CallUser):
-        return user  # found where a task was sent
+        return user  # resolved in the process that sent a task
     if isinstance(user, type) or (
         isinstance(user, Model) and not isinstance(user, get_user_model())
     ):
@@ -282,12 +290,13 @@ def call_user_of(user: Any) -> CallUser | None:
     pk, get_username = getattr(user, "pk", None), getattr(user, "get_username", None)
     if pk is None or get_username is None or not getattr(user, "is_authenticated", True):
         return None
-    # A stateless user (JWT) repeats what a token said when it was issued, or has an empty name.
+    # The username of a stateless user (JWT) may be outdated or empty.
     username = get_username() if isinstance(user, Model) else None
     return CallUser(str(pk), "" if username is None else str(username))
 
 
 def on_event_loop() -> bool:
+    """Return whether an event loop runs in this thread."""
     try:
         asyncio.get_running_loop()
     except RuntimeError:

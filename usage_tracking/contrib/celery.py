@@ -1,8 +1,8 @@
-"""Celery: the AI calls of a task belong to the user and the section of the code that sent it.
+"""Attribute the AI calls of a Celery task to the user and section of the code that sent it.
 
-They travel in a header of the message, and so through retries and canvases. A task that was sent
-without (by a beat, a script, an older release of the site) has no user, and the section that
-`AI_USAGE_SECTION_MAP` gives to its name. The metadata of each call name the task.
+The attribution is in a header of the message, which retries and canvases keep. A task without the
+header (sent by a beat, a script, or an older release of the site) has no user; its section is the
+one that `AI_USAGE_SECTION_MAP` gives to its name. The metadata of each call contain the task.
 
 https://docs.celeryq.dev/en/stable/userguide/signals.html
 """
@@ -23,21 +23,21 @@ from usage_tracking.redaction import clean_metadata
 
 from . import task_scopes
 
-#: One string: a table of AMQP cannot hold every JSON value, and a header that it refuses would
-#: fail the site's `delay()`.
+#: The header. Its value is one string, because an AMQP table cannot hold every JSON value, and a
+#: header that AMQP refuses would make the site's `delay()` fail.
 HEADER = "ai_usage"
 
-#: The thread in which a beat sends, which may be one of a worker (`celery worker --beat`).
+#: The thread in which a beat sends; it may be in a worker process (`celery worker --beat`).
 _beat_thread: int | None = None
 
 
 def connect(signals: ModuleType) -> None:
-    """Follows the tasks of this process; called when `celery.signals` is imported."""
+    """Connect to the task signals; called when `celery.signals` is imported."""
     signals.before_task_publish.connect(_send, dispatch_uid="ai_usage")
     signals.beat_init.connect(_note_beat, dispatch_uid="ai_usage")
     signals.task_prerun.connect(_begin, dispatch_uid="ai_usage")
     signals.task_postrun.connect(_end, dispatch_uid="ai_usage")
-    # A prefork worker leaves by os._exit, which runs nothing that atexit knows.
+    # A prefork worker ends with os._exit, which skips atexit functions.
     signals.worker_process_shutdown.connect(_leave, dispatch_uid="ai_usage")
 
 
@@ -54,7 +54,7 @@ def _send(headers: dict[str, Any], **_: Any) -> None:
             "section": here.scope.section or view_section(here.unit),
             "metadata": clean_metadata(_without_task(here.metadata)),
         }
-        # The worker will not have the request: this is the only moment to look the user up.
+        # The worker will not have the request, so the user must be looked up here.
         user = here.user or (here.pending and resolve_here(here.pending))
         if user:
             sent["user"] = [user.id, user.username]
@@ -66,7 +66,7 @@ def _send(headers: dict[str, Any], **_: Any) -> None:
 
 
 def _without_task(metadata: Any) -> dict[str, Any]:
-    """Without what the sending task said of itself: the next one has its own."""
+    """Return `metadata` without those of the sending task; the next task has its own."""
     return {name: value for name, value in metadata.items() if not name.startswith("celery_")}
 
 
@@ -74,14 +74,14 @@ def _without_task(metadata: Any) -> dict[str, Any]:
 def _begin(task_id: str, task: Any, **_: Any) -> None:
     request = task.request
     if request.is_eager:
-        return  # it runs inside the code that called it, as a part of it
+        return  # it runs as part of the code that called it
     sent = _read(request)
     task_scopes.begin(
         task_id,
         task.name,
         section=sent.get("section", ""),
         user=CallUser(*sent["user"]) if "user" in sent else None,
-        # Sent from where no tenant was active, also if the worker has one active by now.
+        # NOWHERE if no tenant was active in the sender, even if one is active in the worker.
         home=Place(*sent.get("place", ())),
         metadata={**sent.get("metadata", {}), "celery_task": task.name, "celery_task_id": task_id},
     )

@@ -1,9 +1,9 @@
-"""Channels: the AI calls of a consumer belong to the user of its connection.
+"""Attribute the AI calls of a Channels consumer to the user of its connection.
 
-The user is `scope["user"]` of the consumer, read for each call: consumers log their visitor in and
-out. The section is `ai_section` of the consumer's class (`@ai_section` sets it), else the one that
-`AI_USAGE_SECTION_MAP` gives to its dotted path. Calls are delivered after each message, because a
-connection may stay open for hours.
+The user is `scope["user"]` of the consumer. It is read for each call, because consumers log their
+user in and out. The section is `ai_section` of the consumer's class (`@ai_section` sets it), else
+the one that `AI_USAGE_SECTION_MAP` gives to its dotted path. Calls are delivered after each
+message, because a connection may stay open for hours.
 
 https://channels.readthedocs.io/en/stable/topics/consumers.html
 """
@@ -25,12 +25,12 @@ from usage_tracking.system.patching import patch
 
 
 def connect(module: ModuleType) -> None:
-    """Follow the consumers of this process; called when `channels.consumer` is imported."""
+    """Patch the consumers; called when `channels.consumer` is imported."""
     patch(module.AsyncConsumer, "__call__", _call_in_scope)
 
 
 class _Consumer(Connection):
-    """The connection of a consumer, whose `scope` may be exchanged by the consumer itself."""
+    """The connection of a consumer, which may replace its own `scope`."""
 
     __slots__ = ("_consumer",)
 
@@ -40,6 +40,7 @@ class _Consumer(Connection):
 
     @property
     def user(self) -> Any:
+        """The user of the connection, None if no authentication has set one."""
         return getattr(self._consumer, "scope", {}).get("user")
 
 
@@ -48,13 +49,13 @@ def _call_in_scope(call: Callable[..., Any]) -> Callable[..., Any]:
         opened = _open(self)
         if opened is None:
             return await call(self, scope, receive, send)
-        # Of the instance, so that it is what a subclass has made of it.
+        # On the instance, so that a `dispatch` that a subclass overrides is wrapped too.
         self.dispatch = partial(_dispatch, opened, self.dispatch)
         try:
             with Steps(opened.scope):
                 return await call(self, scope, receive, without_scope(send))
         finally:
-            self.__dict__.pop("dispatch", None)  # ends the cycle consumer → dispatch → consumer
+            self.__dict__.pop("dispatch", None)  # breaks the cycle consumer → dispatch → consumer
             opened.close()
 
     return call_in_scope

@@ -1,10 +1,10 @@
-"""Django's tasks: what a task calls is delivered when it ends, and its metadata name the task.
+"""Give each Django task a scope: its calls name the task and are delivered when it ends.
 
-For `django.tasks` (Django 6.0 and newer) and for the `django_tasks` package. Their messages have no
-room for who sent them: in a worker a call has no user unless the task names one
-(`with ai_usage(user=...)`), and its section is the task's own or the one that
-`AI_USAGE_SECTION_MAP` gives to its path. A task that runs at once (`ImmediateBackend`) belongs to
-the code that enqueued it.
+For `django.tasks` (Django 6.0 and newer) and for the `django_tasks` package. Their messages cannot
+carry the sender. In a worker a call therefore has no user unless the task sets one
+(`with ai_usage(user=...)`). Its section is the task's own or the one that `AI_USAGE_SECTION_MAP`
+gives to its path. A task that runs at once (`ImmediateBackend`) belongs to the code that enqueued
+it.
 
 https://docs.djangoproject.com/en/stable/ref/tasks/
 """
@@ -20,7 +20,7 @@ from . import task_scopes
 
 
 def connect(signals: ModuleType) -> None:
-    """Follows the tasks of this process; called when the signals are imported."""
+    """Connect to the task signals; called when their module is imported."""
     signals.task_started.connect(_begin, dispatch_uid="ai_usage")
     signals.task_finished.connect(_end, dispatch_uid="ai_usage")
 

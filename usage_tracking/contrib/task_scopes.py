@@ -1,4 +1,4 @@
-"""Tasks that run in this process: each has a scope from its first signal to its last."""
+"""Scopes of the tasks that run in this process."""
 
 from __future__ import annotations
 
@@ -26,10 +26,16 @@ def begin(
     home: Place | None = None,
     metadata: Mapping[str, Any],
 ) -> None:
-    """Opens the scope of a task: of its own, or inside `parent`, the code that it runs within.
+    """Open the scope of a task.
 
-    `home` is the place of `user`, if it is not that of the thread that begins the task. `path` is
-    the dotted name of the task, for `AI_USAGE_SECTION_MAP`.
+    Args:
+        task_id: Identifies the task for `end`.
+        path: The dotted name of the task, looked up in `AI_USAGE_SECTION_MAP`.
+        parent: The scope of the code that runs the task, if its unit is open.
+        section: The section code; takes precedence over `AI_USAGE_SECTION_MAP`.
+        user: The user of the task's calls.
+        home: The place of `user`, if it differs from that of the current thread.
+        metadata: Metadata of the task's calls.
     """
     inside = parent is not None and parent.unit.open
     scope = Scope(
@@ -47,10 +53,10 @@ def begin(
 
 
 def end(task_id: str) -> None:
-    """Close the scope of a task and deliver its calls; wait for that as AI_USAGE_WAIT says."""
+    """Close the scope of a task and deliver its calls; wait up to AI_USAGE_WAIT seconds."""
     scope = _scopes.pop(task_id, None)
     if scope is None:
         return
     contained(leave)(scope)
-    if scope.parent is None:  # else it ran inside a unit of work that goes on
+    if scope.parent is None:  # else it ran inside a unit of work that continues
         units.finish(scope.unit)

@@ -1,4 +1,4 @@
-"""From a finished call to the outbox: one event, and whatever is learned about it later."""
+"""Record finished calls: put one event per call into the outbox, and amend it later."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .finalizers import catch_up, later
 
 __all__ = ["catch_up", "later", "listeners"]
 
-#: Sections that were looked at, each of which is warned of once.
+#: Sections that were checked; each causes at most one warning.
 _seen_sections: set[str] = set()
 
 
@@ -31,9 +31,9 @@ def record(
 
     Args:
         event: The event of a finished call.
-        attributed: Whose call it is.
+        attributed: The attribution of the call.
         response_id: The id that the provider gave the response, "" if it is unknown.
-        is_written: Whether the event is written to the database already.
+        is_written: Whether the event is already written to the database.
     """
     catch_up()
     warn_of_unknown_section(event)
@@ -42,8 +42,8 @@ def record(
     if attributed.scope is not None:
         for observer in attributed.scope.observers():
             observer.called(event)
-    # A thread's call may take longer than the request. Asked before delivery can have the event,
-    # and again after: in between the unit may have ended.
+    # A thread's call may outlast the request. Checked before delivery can see the event, and again
+    # afterwards, because the unit may end in between.
     if not attributed.unit.open:
         pending_users.await_users(attributed.unit)
     put(event, is_written=is_written)
@@ -71,28 +71,33 @@ def record_manually(
     write: Callable[[UsageEvent], None] | None = None,
     keep: bool = True,
 ) -> UsageEvent:
-    """Record what the site itself reports of a call; return its event.
+    """Record a call that the site itself reports.
 
-    If the call was captured, its event is amended, else the reported event is a call of its own.
+    If the call was captured, amend its event. Otherwise record the reported event as a new call.
 
     Args:
-        reported: What the site reports, as `UsageEvent.manual` makes it. Without a section it has
-            that of the scope in force.
+        reported: An event made by `UsageEvent.manual`. If it has no section, it gets that of the
+            current scope.
         response_id: The id that the provider gave the response, "" if it is unknown.
-        user: The user of the call, by default that of the scope in force.
-        home: The place of `user`, by default that of the scope in force.
-        write: Writes an event to the database at once. A captured call is in the outbox in any
-            case, with all that is known of it, so that an earlier version never comes last.
-        keep: Whether the outbox takes the event if `write` raises. If not, nothing is recorded.
+        user: The user of the call, by default that of the current scope.
+        home: The place of `user`, by default that of the current scope.
+        write: Writes an event to the database at once. The event of a captured call goes to the
+            outbox as well, with everything known about it, so that an earlier revision in the
+            outbox never wins.
+        keep: Whether to put the event into the outbox if `write` raises. If False, nothing is
+            recorded then.
+
+    Returns:
+        The event of the call.
 
     Raises:
-        Exception: What `write` raises.
+        Exception: Any error of `write`.
     """
     attributed = attribution()
     if user is not None:
         place = attributed.place if home is None else home
         if not place.has_users:
-            user = None  # the same key would be another person there
+            user = None  # there the same key belongs to another user
         attributed = replace(attributed, user=user, pending=None, place=place)
     reported = replace(reported, database=attributed.place.database, schema=attributed.place.schema)
     unit = attributed.unit.id if attributed.unit.open else ""
@@ -124,7 +129,7 @@ def record_manually(
 
 
 def _of_scope(reported: UsageEvent, attributed: Attribution, unit: str) -> UsageEvent:
-    """Return a reported event with what the scope in force adds to it."""
+    """Return a reported event completed from the current scope."""
     user = attributed.user
     return replace(
         reported,
@@ -139,7 +144,7 @@ def _of_scope(reported: UsageEvent, attributed: Attribution, unit: str) -> Usage
 def _join_failed_attempts(
     call: Call, attributed: Attribution, section: str, user: CallUser | None
 ) -> None:
-    """Give the failed attempts of a reported call the same user and section."""
+    """Set the user and section of a reported call on its failed attempts too."""
     if user is None and not section:
         return
     for attempt in joining.failed_attempts(call, attributed.unit):
@@ -152,12 +157,12 @@ def _join_failed_attempts(
 
 
 def has_work() -> bool:
-    """Return whether a user is to be resolved, or a finalizer has left something."""
+    """Return whether a pending user or a finalizer's action waits."""
     return pending_users.exist() or finalizers.have_work()
 
 
 def warn_of_unknown_section(event: UsageEvent) -> None:
-    """Warn once of a section that AI_USAGE_SECTIONS lacks; the call counts all the same."""
+    """Warn once about a section that is not in AI_USAGE_SECTIONS; the call is still recorded."""
     section = event.section
     if section in _seen_sections:
         return
@@ -174,5 +179,5 @@ def warn_of_unknown_section(event: UsageEvent) -> None:
 
 
 def _id(value: str) -> str:
-    """Return the id of a response as it is kept and compared."""
+    """Return the id of a response as it is stored and compared."""
     return clean_name(value) if value else ""

@@ -1,4 +1,4 @@
-"""What is learned of a call after its event was stored: each time a new revision of the event."""
+"""Amend recorded calls: each change stores a new revision of the event."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from ..attribution.scope import Call
 from ..attribution.users import CallUser
 from ..events import UsageEvent
 
-#: Called with each event and each new revision of one: see `testing`.
+#: Called with each event and each new revision; see `testing`.
 listeners: list[Callable[[UsageEvent], None]] = []
 
 
 def put(event: UsageEvent, *, is_written: bool = False) -> None:
-    """Store an event in the outbox, unless it is written to the database already."""
+    """Store an event in the outbox, unless it is already written to the database."""
     if not conf.enabled():
         return
     for see in tuple(listeners):
@@ -35,7 +35,7 @@ def amend(call: Call, **changes: Any) -> None:
 
 
 def attribute(call: Call, user: CallUser | None) -> None:
-    """Give a call the user that was pending; None if there is none."""
+    """Set the resolved user of a call; None if it has no user."""
     call.pending = None
     if user is not None and call.event.user_id is None:
         amend(call, user_id=user.id, username=user.username)

@@ -1,6 +1,6 @@
-"""Work that finalizers leave.
+"""Actions that finalizers defer.
 
-A finalizer may run in the middle of anything, a statement of the database driver included.
+A finalizer may run at any point, even inside the database driver, so it must not act itself.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ _actions: queue.SimpleQueue[Callable[[], object]] = queue.SimpleQueue()
 
 
 def later(action: Callable[[], object]) -> None:
-    """Remember what a finalizer has to do; `catch_up` does it."""
+    """Defer an action of a finalizer until `catch_up`."""
     _actions.put(action)
     outbox.nudge()
 
 
 @contained
 def catch_up() -> None:
-    """Do what finalizers have left."""
+    """Run the actions that finalizers have deferred."""
     while True:
         try:
             action = _actions.get_nowait()
@@ -33,5 +33,5 @@ def catch_up() -> None:
 
 
 def have_work() -> bool:
-    """Return whether a finalizer has left something."""
+    """Return whether a finalizer has deferred an action."""
     return not _actions.empty()

@@ -1,4 +1,4 @@
-"""Which captured call a manual record is about, and what it adds to that call."""
+"""Find the captured call that a manual record describes, and merge the record into it."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from ..attribution.users import CallUser
 from ..events import MANUAL, UNKNOWN, UsageEvent
 from ..redaction import clean_metadata
 
-#: Seconds for which a call made outside every open unit waits for a manual record to join it.
+#: Seconds for which a manual record can join a call made outside every open unit.
 JOINABLE = 60.0
 
 
 def find(attributed: Attribution, reported: UsageEvent, response_id: str) -> Call | None:
-    """Return the newest captured call of the unit that `reported` is about."""
+    """Return the newest captured call that `reported` describes, None if there is none."""
     unit, block = attributed.unit, attributed.scope
     oldest = 0.0 if unit.open else time.monotonic() - JOINABLE
     for call in reversed(unit.calls):
@@ -27,9 +27,9 @@ def find(attributed: Attribution, reported: UsageEvent, response_id: str) -> Cal
 
 
 def changes(captured: UsageEvent, reported: UsageEvent, user: CallUser | None) -> dict[str, Any]:
-    """Return what `reported` changes in `captured`.
+    """Return the fields of `captured` that `reported` changes.
 
-    The wire is believed; what only the site knows is added.
+    Captured values take precedence; `reported` adds what only the site knows.
     """
     found: dict[str, Any] = {
         "section": reported.section or captured.section,
@@ -57,10 +57,10 @@ def changes(captured: UsageEvent, reported: UsageEvent, user: CallUser | None) -
 
 
 def failed_attempts(call: Call, unit: Unit) -> list[Call]:
-    """Return the failed attempts that the SDK has repeated as `call`, the latest first.
+    """Return the failed attempts that the SDK repeated as `call`, the latest first.
 
-    These are the ones that its SDK has repeated inside of a single call, and says so. What a loop
-    of the site repeats is left alone: the same request may come from the next user of a thread.
+    Only attempts that the SDK itself marks as repeated within one call are returned. A loop in the
+    site's code does not count: the same request may come from the next user of a thread.
     """
     calls = list(unit.calls)
     found: list[Call] = []
@@ -103,7 +103,7 @@ def _is_about(reported: UsageEvent, call: Call, response_id: str, *, in_block: b
     if response_id and call.response_id:
         return response_id == call.response_id
     captured = call.event
-    # 0/0 is what a hand-written tracker passes when it knows nothing.
+    # A hand-written tracker passes 0/0 if it has no counts.
     has_tokens = bool(reported.prompt_tokens or reported.completion_tokens)
     if captured.usage.known and has_tokens:
         return _agree(reported.prompt_tokens, captured.prompt_tokens) and _agree(
@@ -125,5 +125,5 @@ def _known(provider: str) -> str:
 
 
 def _may_be(reported: str, captured: str) -> bool:
-    """Return whether two names may mean the same: one is unknown, or a dated variant of it."""
+    """Return whether two names may mean the same: one is unknown, or contains the other."""
     return not reported or not captured or reported in captured or captured in reported

@@ -1,7 +1,8 @@
-"""Calls whose user was not loaded when they began: the user is resolved after the unit of work.
+"""Resolve the users of calls that were pending when the calls began.
 
-A request to a provider never waits for a query. Delivery resolves the users on its own connection,
-or, where only a router in the thread of the request finds their database, the end of the unit does.
+A request to a provider never waits for a query. After the unit of work, delivery resolves the users
+on its own connection. If only a router in the thread of the request can find their database, the
+end of the unit resolves them.
 """
 
 from __future__ import annotations
@@ -24,11 +25,11 @@ from ..places import NOWHERE, Place, here
 from ..system import files
 from .amending import attribute
 
-#: Calls that wait for their user at most; the oldest stay unattributed.
+#: Maximum number of calls with an unresolved user; the oldest become unattributed.
 UNRESOLVED = 10_000
-#: Seconds for which a call waits for its user while the database fails.
+#: Seconds for which resolving a user is retried while the database fails.
 UNRESOLVED_SECONDS = 600.0
-#: Seconds after which a request counts as finished though its response was never closed.
+#: Seconds after which a request counts as finished even if its response was never closed.
 IN_USE = 60.0
 
 #: Calls by event id whose unit has ended and whose user is not resolved yet.
@@ -39,8 +40,8 @@ _unresolved: dict[UUID, Call] = {}
 def end(unit: Unit, response: HttpResponseBase | None = None) -> None:
     """End a unit of work; delivery resolves its pending users.
 
-    The request stays the site's until its `response` is closed: middleware around ours may still
-    look at the session. Cheap enough for a finalizer: no query, no lock, no file.
+    The request is not touched until its `response` is closed, because outer middleware may still
+    read the session. Safe in a finalizer: no query, no lock, no file.
     """
     try:
         if response is not None and unit.pending and not outbox.inline() and not conf.wait():
@@ -49,11 +50,11 @@ def end(unit: Unit, response: HttpResponseBase | None = None) -> None:
         await_users(unit)
     finally:
         unit.end()
-    await_users(unit)  # those of another thread that came in between
+    await_users(unit)  # calls that another thread added meanwhile
 
 
 class _Release:
-    """Lets go of a request when its response is closed, or freed unclosed (a 304 in its place)."""
+    """Release a request when its response is closed, or freed unclosed (a 304 replaced it)."""
 
     def __init__(self, unit: Unit) -> None:
         self._unit = unit
@@ -65,7 +66,7 @@ class _Release:
 
 
 def await_users(unit: Unit) -> None:
-    """Hand the pending users of a unit over to `resolve`."""
+    """Queue the pending users of a unit for `resolve`."""
     while unit.pending:
         call = unit.pending.pop()
         if call.pending is not None:
@@ -75,19 +76,19 @@ def await_users(unit: Unit) -> None:
 
 
 def is_unresolved(event: UsageEvent) -> bool:
-    """Return whether `resolve` has yet to resolve the user of `event`."""
+    """Return whether the user of `event` is still to be resolved."""
     return event.id in _unresolved
 
 
 def exist() -> bool:
-    """Return whether `resolve` has something to do."""
+    """Return whether any user is still to be resolved."""
     return bool(_unresolved)
 
 
 def resolve() -> None:
-    """Resolve the pending users of ended units on the connections of this thread; for delivery.
+    """Resolve the pending users of ended units; delivery calls this in its thread.
 
-    A database that fails is asked again next time, until the call is ten minutes old.
+    If the database fails, the next run retries, until the call is ten minutes old.
     """
     now = time.monotonic()
     failing: set[Place] = set()
@@ -115,13 +116,13 @@ def resolve() -> None:
 
 
 def has_routed(unit: Unit) -> bool:
-    """Return whether only a router in the thread or task of `unit` finds the user of a call."""
+    """Return whether only a router in the thread or task of `unit` can find a pending user."""
     return any(call.scope is not None and call.scope.home.is_routed for call in unit.pending)
 
 
 @contained
 def resolve_routed(unit: Unit) -> None:
-    """Resolve the pending users whose database only a router in this thread finds.
+    """Resolve the pending users whose database only a router in this thread can find.
 
     Call it before `end`, where a query is allowed.
     """
@@ -137,13 +138,13 @@ def resolve_routed(unit: Unit) -> None:
 
 
 async def aresolve_routed(unit: Unit) -> None:
-    """Do as `resolve_routed`, on an event loop."""
+    """Do the same as `resolve_routed` on an event loop."""
     if has_routed(unit):
         await sync_to_async(resolve_routed)(unit)
 
 
 def _after_fork() -> None:
-    # The parent goes on with them.
+    # The parent process resolves them.
     _unresolved.clear()
 
 

@@ -1,4 +1,4 @@
-"""The one end of a unit of work: of a request, a message, a task, an outermost block."""
+"""Finish units of work: requests, messages, tasks and outermost blocks."""
 
 from __future__ import annotations
 
@@ -12,31 +12,31 @@ from . import pending_users
 from .finalizers import catch_up
 
 
-def finish(unit: Unit, response: HttpResponseBase | None = None, *, patience: float = 0.0) -> None:
-    """End a unit of work and wake delivery for its calls.
+def finish(unit: Unit, response: HttpResponseBase | None = None, *, min_wait: float = 0.0) -> None:
+    """Finish a unit of work and wake delivery for its calls.
 
-    To end it again does no harm.
+    Finishing a unit twice is harmless.
 
     Args:
         unit: The unit.
-        response: The response of a request, which is the site's until it is closed.
-        patience: Seconds for which the caller at least waits for the rows of its calls.
+        response: The response of a request, which the site may use until it is closed.
+        min_wait: The least number of seconds to wait for the rows of the calls.
 
     Raises:
-        Exception: A time limit of the site has ended the wait. No error of ours is raised.
+        Exception: Only if a time limit of the site ends the wait.
     """
     close(unit, response)
     wait = _wait(unit)
     if wait is None:
         return
-    if wait := max(patience, wait):
+    if wait := max(min_wait, wait):
         outbox.wake(wait=wait)
     else:
         _wake()
 
 
 async def afinish(unit: Unit, response: HttpResponseBase | None = None) -> None:
-    """Do as `finish`, on an event loop, which goes on meanwhile."""
+    """Do the same as `finish` without blocking the event loop."""
     try:
         try:
             await pending_users.aresolve_routed(unit)
@@ -52,7 +52,7 @@ async def afinish(unit: Unit, response: HttpResponseBase | None = None) -> None:
 
 @contained
 def close(unit: Unit, response: HttpResponseBase | None = None) -> None:
-    """End a unit of work; delivery comes to its calls without being woken."""
+    """End a unit of work without waking delivery, which takes its calls in its next run."""
     try:
         pending_users.resolve_routed(unit)
     finally:
@@ -67,10 +67,10 @@ def _wake() -> None:
 
 @contained
 def _wait(unit: Unit) -> float | None:
-    """Return for how many seconds a unit waits for its rows, None if its end wakes nothing.
+    """Return the seconds to wait for a unit's rows, None if its end does not wake delivery.
 
-    After a request Django's `request_finished` wakes delivery, when the response was sent, unless
-    the request waits for its rows or delivers them itself.
+    After a request, Django's `request_finished` wakes delivery when the response was sent. The
+    exceptions are requests that wait for their rows or deliver them inline.
     """
     wait = unit.wait()
     if not issubclass(type(unit.request), HttpRequest):

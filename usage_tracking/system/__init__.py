@@ -1,0 +1,1 @@
+"""What depends on the platform, the process and the Python runtime."""
