@@ -1,4 +1,6 @@
 #!/usr/bin/env python
+"""Run management commands of the example project."""
+
 from __future__ import annotations
 
 import os
@@ -6,6 +8,7 @@ import sys
 
 
 def main() -> None:
+    """Run the command of the arguments."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "project.settings")
     from django.core.management import execute_from_command_line
 

@@ -47,6 +47,7 @@ def measure(part: float = FULL) -> Iterator[Row]:
 
 
 def make_calls(user: object) -> None:
+    """Make ten calls for `user`."""
     from tests.views import ask
     from usage_tracking import ai_usage
 

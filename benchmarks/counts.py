@@ -39,18 +39,18 @@ def rolled_back(alice: User, times: int) -> Row:
     def task() -> None:
         with transaction.atomic():
             ask()
-            raise Gone
+            raise RollbackError
 
     def block() -> None:
-        with suppress(Gone), transaction.atomic():
+        with suppress(RollbackError), transaction.atomic():
             with ai_usage(section="chat", user=alice):
                 ask()
-            raise Gone
+            raise RollbackError
 
     def by_hand() -> None:
-        with suppress(Gone), transaction.atomic():
+        with suppress(RollbackError), transaction.atomic():
             track_ai_usage(alice, "chat", 150, 80)
-            raise Gone
+            raise RollbackError
 
     client = Client(raise_request_exception=False)
     ways: list[Callable[[], object]] = [
@@ -74,8 +74,8 @@ def rolled_back(alice: User, times: int) -> Row:
     )
 
 
-class Gone(Exception):
-    """Rolls back the transaction."""
+class RollbackError(Exception):
+    """Roll back the transaction."""
 
 
 def recorded_twice(alice: User, times: int) -> Row:

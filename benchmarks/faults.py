@@ -106,10 +106,12 @@ class Callers:
         ] + [threading.Thread(target=self._wait_repeatedly)]
 
     def start(self) -> None:
+        """Start the threads."""
         for thread in self._threads:
             thread.start()
 
     def stop(self) -> None:
+        """Stop the threads and wait for them."""
         self._over.set()
         for thread in self._threads:
             thread.join()

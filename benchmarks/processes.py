@@ -43,6 +43,7 @@ def measure(part: float = FULL) -> Iterator[Row]:
 
 
 def make_calls(user: object, calls: int) -> None:
+    """Make `calls` calls for `user`."""
     for _ in range(calls):
         call(user)
 

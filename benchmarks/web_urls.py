@@ -19,18 +19,18 @@ def calls(request: HttpRequest) -> HttpResponse:
 
 
 @transaction.non_atomic_requests
-def free(request: HttpRequest) -> HttpResponse:
+def free(_request: HttpRequest) -> HttpResponse:
     """Make a call without using the database, so that it works during an outage."""
     return HttpResponse(ask().id)
 
 
-def raising(request: HttpRequest) -> HttpResponse:
+def raising(_request: HttpRequest) -> HttpResponse:
     """Make a call, then raise."""
     ask()
     raise RuntimeError("an error of the site")
 
 
-def rollback(request: HttpRequest) -> HttpResponse:
+def rollback(_request: HttpRequest) -> HttpResponse:
     """Make a call in a transaction that rolls back."""
     with transaction.atomic():
         ask()

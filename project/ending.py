@@ -5,7 +5,6 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Callable
-from types import FrameType
 
 
 class EndSignal:
@@ -26,5 +25,5 @@ class EndSignal:
         while not self._received and is_needed():
             time.sleep(0.2)
 
-    def _receive(self, number: int, frame: FrameType | None) -> None:
+    def _receive(self, *_: object) -> None:
         self._received = True

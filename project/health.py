@@ -12,7 +12,7 @@ from django.views.decorators.http import require_safe
 @transaction.non_atomic_requests
 @never_cache
 @require_safe
-def healthz(request: HttpRequest) -> JsonResponse:
+def healthz(_request: HttpRequest) -> JsonResponse:
     """Return 200 if the database answers, else 503."""
     try:
         with connection.cursor() as cursor:

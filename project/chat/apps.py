@@ -6,4 +6,6 @@ from django.apps import AppConfig
 
 
 class ChatConfig(AppConfig):
+    """The configuration of the chat app."""
+
     name = "project.chat"

@@ -25,6 +25,7 @@ GEMINI_MODEL = "gemini-2.5-flash"
 
 @cache
 def openai_client() -> OpenAI:
+    """Return the client of this process for OpenAI."""
     from openai import OpenAI
 
     return OpenAI(base_url=_setting("OPENAI_URL"), api_key=_setting("OPENAI_KEY"))
@@ -39,6 +40,7 @@ def async_openai_client() -> AsyncOpenAI:
 
 @cache
 def anthropic_client() -> Anthropic:
+    """Return the client of this process for Anthropic."""
     from anthropic import Anthropic
 
     return Anthropic(base_url=_setting("ANTHROPIC_URL"), api_key=_setting("ANTHROPIC_KEY"))
@@ -46,6 +48,7 @@ def anthropic_client() -> Anthropic:
 
 @cache
 def gemini_client() -> Gemini:
+    """Return the client of this process for Gemini."""
     from google.genai import Client
     from google.genai.types import HttpOptions
 

@@ -13,7 +13,6 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from types import FrameType
 
 from project.stub import StubProvider
 
@@ -60,7 +59,7 @@ def child_environment(
 def _ended_together(child: subprocess.Popen[bytes]) -> Iterator[None]:
     """End the child process when this one ends. Ctrl-C reaches both processes without help."""
 
-    def pass_on(signum: int, frame: FrameType | None) -> None:
+    def pass_on(*_: object) -> None:
         child.terminate()
 
     before = signal.signal(signal.SIGTERM, pass_on)

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 
 class Command(BaseCommand):
+    """Run the demo and verify what it records."""
+
     help = (
         "Runs this site with a stub provider, three users and the real SDKs, and verifies that "
         "every AI call is recorded as the provider served it. Needs no API key and no network. "
@@ -36,6 +38,7 @@ class Command(BaseCommand):
     requires_system_checks = []
 
     def add_arguments(self, parser: ArgumentParser) -> None:
+        """Add the options of the command."""
         parser.add_argument(
             "--serve", action="store_true", help="serve the site afterwards, until Ctrl-C"
         )
@@ -46,6 +49,7 @@ class Command(BaseCommand):
         parser.add_argument("--provider", default="", help=SUPPRESS)
 
     def handle(self, *args: Any, **options: Any) -> None:
+        """Run the demo."""
         provider, serve, port = options["provider"], options["serve"], options["port"]
         try:
             if provider:
