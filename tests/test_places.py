@@ -111,7 +111,7 @@ def tenants(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Tenants:
         monkeypatch.setitem(connections.settings, name, database)
     connections.settings["copy"]["TEST"] = {"MIRROR": "one"}
     settings.DATABASE_ROUTERS = [router]
-    places.settle()  # as while Django starts
+    places.note_own_databases()  # as while Django starts
     return router
 
 

@@ -1,8 +1,8 @@
-"""Where the rows of a call belong: which database, and which schema of it.
+"""Places: the database and the schema to which the rows of a call belong.
 
-On most sites there is one place. A site with tenants has one for each: a router that answers by
+Most sites have one place. A site with tenants has one per tenant: a router that depends on the
 thread gives each tenant a database, django-tenants and django-pgschemas give each a schema. The
-place is read in the thread that makes the call, because delivery's thread belongs to no tenant.
+place is read in the thread that makes the call, because the delivery thread belongs to no tenant.
 """
 
 from __future__ import annotations
@@ -26,63 +26,63 @@ from django.utils.functional import LazyObject
 
 from .errors import contained
 
-#: Backends that follow `django_pgschemas.schema.active`. Those of django-tenants and its
+#: The backend that uses `django_pgschemas.schema.active`. The backends of django-tenants and its
 #: predecessors have a method `set_schema`.
 _PGSCHEMAS = "django_pgschemas.postgresql"
-#: "" is the socket of the same machine.
+#: Hosts that mean this machine; "" is its socket.
 _LOCAL = frozenset({"", "localhost", "127.0.0.1", "::1"})
 _POSTGRESQL_PORT = "5432"
 
 
 class Place(NamedTuple):
-    """A database and a schema; all fields empty for what belongs to no tenant."""
+    """A database and a schema; all fields are empty if there is no tenant."""
 
-    #: Names the database as `identity` does.
+    #: The database as named by `identity`.
     database: str = ""
     #: The tenant's schema that holds the usage tables.
     schema: str = ""
-    #: The same for the users' table.
+    #: The same for the table of users.
     users_database: str = ""
     users_schema: str = ""
-    #: The tenant's schema that is active, whatever tables it holds.
+    #: The active schema of the tenant, regardless of its tables.
     tenant: str = ""
 
     @property
     def users(self) -> tuple[str, str]:
-        """Where the users are: outside of it a primary key is another person's."""
+        """The place of the users: elsewhere a primary key belongs to another user."""
         return self.users_database, self.users_schema
 
     @property
     def has_users(self) -> bool:
-        """Whether a row here can name a user: those of a tenant need rows that are the tenant's."""
+        """Whether a row can refer to a user: a tenant's users need rows in the tenant's place."""
         return self.users_database in ("", self.database) and self.users_schema in ("", self.schema)
 
     @property
     def is_routed(self) -> bool:
-        """Whether only the routers know it, in the thread or the context that it was read in."""
+        """Whether only the routers can find it, in the thread or context in which it was read."""
         return bool(self.database or self.users_database)
 
 
 NOWHERE = Place()
-#: The tenant on an event loop that nothing names.
+#: The tenant on an event loop if it is unknown.
 _UNKNOWN = "?"
 
 _own: tuple[str, str] | None = None
-#: By alias and what names the database, for a test gives it another name.
+#: By alias and database name, because tests rename the database.
 _identities: dict[tuple[object, ...], str] = {}
-#: By alias and tenant: whether the usage tables and those of the users are the tenant's own.
+#: By alias and tenant: whether the tenant has its own usage tables and its own users.
 _layouts: dict[tuple[str, str], tuple[bool, bool]] = {}
 
 
-def settle() -> None:
-    """Note which databases belong to no tenant. Called while Django starts, outside of requests."""
+def note_own_databases() -> None:
+    """Note which databases belong to no tenant; call it while Django starts, outside requests."""
     global _own
     _own = _alias("usage_tracking.AIUsageLog"), _alias(settings.AUTH_USER_MODEL)
 
 
 def _owned() -> tuple[str, str]:
     if _own is None:
-        settle()
+        note_own_databases()
     return cast("tuple[str, str]", _own)
 
 
@@ -109,23 +109,23 @@ def users_of(using: str) -> str:
 def _alias(model: str) -> str:
     try:
         return router.db_for_write(apps.get_model(model))
-    except Exception:  # noqa: BLE001 -- a router that wants a tenant: there is none yet
+    except Exception:  # noqa: BLE001 -- a router that requires a tenant: there is none yet
         return DEFAULT_DB_ALIAS
 
 
 def here(request: Any = None, *, user: Any = None) -> Place:
-    """Return the place that is in force in this thread; makes no query.
+    """Return the current place of this thread, without a query.
 
-    As Django does for a row that belongs to it, a `user` that was loaded from another database
-    decides. On an event loop the connections of Django's synchronous middleware are out of reach;
-    there `request.tenant` names the tenant. Without it the users of tenants are nobody.
+    If `user` was loaded from another database, that database decides, like in Django for rows that
+    refer to the user. On an event loop the connections of Django's synchronous middleware are not
+    accessible, so `request.tenant` decides. Without it, calls of a tenant's users are unattributed.
     """
     return _here(request, user) or NOWHERE
 
 
 @contained
 def _here(request: Any, user: Any) -> Place:
-    alias, of_nobody = _owned()
+    alias, users_alias = _owned()
     database = users = ""
     if issubclass(type(user), LazyObject):
         user = user.__dict__.get("_wrapped")
@@ -134,11 +134,11 @@ def _here(request: Any, user: Any) -> Place:
     if router.routers or hints:
         if (routed := _primary(router.db_for_write(_log(), **hints))) != alias:
             database, alias = identity(routed), routed
-        if (routed := _primary(router.db_for_write(get_user_model(), **hints))) != of_nobody:
+        if (routed := _primary(router.db_for_write(get_user_model(), **hints))) != users_alias:
             users = identity(routed)
     tenant = _tenant(alias, request)
     if users_are_apart() and (theirs := _tenant(own_users(), request)):
-        # One table for the calls of all tenants; their users are the tenant's own, or shared.
+        # All tenants share one table of calls; the users belong to the tenant or are shared.
         is_shared = (
             _shares_users(own_users())
             if theirs == _UNKNOWN
@@ -161,7 +161,7 @@ def has_many() -> bool:
 
 
 def _primary(alias: str) -> str:
-    """The database that `alias` is a replica of, by its TEST settings, or itself."""
+    """Return the database of which `alias` is a replica in its TEST settings, else `alias`."""
     return (connections.settings[alias].get("TEST") or {}).get("MIRROR") or alias
 
 
@@ -170,7 +170,7 @@ def _log() -> Any:
 
 
 def _tenant(alias: str, request: Any) -> str:
-    """The schema of the active tenant, "" for the one that all tenants share."""
+    """Return the schema of the active tenant, "" for the schema that all tenants share."""
     connection: Any = connections[alias]
     if hasattr(connection, "set_schema"):
         name = connection.schema_name
@@ -185,11 +185,11 @@ def _tenant(alias: str, request: Any) -> str:
 
 
 def _shares_users(alias: str) -> bool:
-    """Whether all tenants have the same users, asked in the name of one that need not exist."""
+    """Return whether all tenants share their users, determined with a dummy tenant."""
     try:
         with active(alias, _UNKNOWN):
             return not _layout(alias, _UNKNOWN, None)[1]
-    except Exception:  # noqa: BLE001 -- it depends on the kind of the tenant
+    except Exception:  # noqa: BLE001 -- depends on the type of the tenant
         return False
 
 
@@ -203,7 +203,7 @@ def public() -> str:
 
 
 def _layout(alias: str, tenant: str, request: Any) -> tuple[bool, bool]:
-    """Whether the usage tables and those of the users are in the schema of each tenant."""
+    """Return whether each tenant's schema has the usage tables, and whether it has users."""
     if (alias, tenant) not in _layouts:
         with ExitStack() as stack:
             connection: Any = connections[alias]
@@ -226,13 +226,13 @@ def shares_users(database: str, schema: str) -> bool:
     try:
         with active(alias, schema):
             return not _layout(alias, schema, None)[1]
-    except Exception:  # noqa: BLE001 -- a schema that is gone, a tenant whose kind is unknown
+    except Exception:  # noqa: BLE001 -- a deleted schema, or a tenant of unknown type
         return False
 
 
 @contextmanager
 def active(alias: str, tenant: str) -> Iterator[None]:
-    """Make `tenant` ("" for none) the active one of this thread's connection `alias`."""
+    """Activate `tenant` ("" for none) on this thread's connection `alias`."""
     connection: Any = connections[alias]
     if hasattr(connection, "set_schema"):
         with _switched(connection, tenant):
@@ -246,7 +246,7 @@ def active(alias: str, tenant: str) -> Iterator[None]:
 
 @contextmanager
 def _switched(connection: Any, tenant: Any) -> Iterator[None]:
-    """Set a tenant of django-tenants, given as an object or by its schema."""
+    """Activate a tenant of django-tenants, given as an object or by its schema."""
     name = (tenant or public()) if isinstance(tenant, str) else tenant.schema_name
     if connection.schema_name == name:
         yield
@@ -263,18 +263,18 @@ def _switched(connection: Any, tenant: Any) -> Iterator[None]:
 
 
 def may_have_tenants() -> bool:
-    """Return whether calls of the site may belong to several places."""
+    """Return whether the site's calls may belong to several places."""
     return bool(router.routers) or has_schemas(own())
 
 
 def has_schemas(alias: str) -> bool:
-    """Return whether the tenants of a database have schemas."""
+    """Return whether the tenants of a database have their own schemas."""
     connection: Any = connections[alias]
     return hasattr(connection, "set_schema") or connection.settings_dict["ENGINE"] == _PGSCHEMAS
 
 
 def has_tables(alias: str, schema: str) -> bool:
-    """Return whether `schema` ("" for the shared one) holds the usage tables itself."""
+    """Return whether `schema` ("" for the shared one) contains the usage tables."""
     connection: Any = connections[alias]
     with connection.cursor() as cursor:
         cursor.execute(
@@ -286,10 +286,10 @@ def has_tables(alias: str, schema: str) -> bool:
 
 
 def identity(alias: str) -> str:
-    """Name the database of `alias`, the same in every process and under every alias.
+    """Return a name for the database of `alias` that is equal in every process and for every alias.
 
-    One machine's own addresses are one host, and a file of SQLite has one path. A search path in
-    the OPTIONS is part of the name: it tells apart sites that share a database.
+    All addresses of this machine count as one host, and an SQLite file has one path. A search path
+    in OPTIONS is part of the name, because sites that share a database differ in it.
     """
     database = connections.settings[alias]
     key = alias, database.get("NAME"), database.get("HOST"), database.get("PORT")
@@ -315,7 +315,7 @@ def _identity(database: dict[str, Any]) -> str:
 
 
 def _search_path(options: str) -> str:
-    """The search path in libpq's `options`: `-c search_path=a,b` or `--search_path=a,b`.
+    """Return the search path in libpq's `options`, for example `-c search_path=a,b`.
 
     https://www.postgresql.org/docs/current/app-postgres.html
     """
@@ -332,7 +332,7 @@ def _search_path(options: str) -> str:
 
 
 def alias_of(database: str) -> str | None:
-    """Return an alias of the database that `identity` named so, None if there is none.
+    """Return an alias of the database with this `identity`, None if there is none.
 
     "" is the database of calls that belong to no tenant.
     """

@@ -41,7 +41,7 @@ class Router:
 def router(settings: Any) -> Router:
     made = Router()
     settings.DATABASE_ROUTERS = [made]
-    places.settle()
+    places.note_own_databases()
     return made
 
 

@@ -1,7 +1,7 @@
-"""What platforms do differently: locks, reading and writing at an offset, forks.
+"""Platform differences: locks, reading and writing at an offset, forks.
 
 POSIX has all of these. Windows has locks, but neither forks nor `pread`, and it refuses to rename
-or remove a file that is open. WebAssembly has no locks.
+or remove an open file. WebAssembly has no locks.
 """
 
 from __future__ import annotations
@@ -26,33 +26,41 @@ def _optional(name: str) -> Any:
 _fcntl = _optional("fcntl")
 _pwd = _optional("pwd")
 _msvcrt = _optional("msvcrt")
-#: Whether the lock on a file can tell that its owner is alive.
+#: Whether a lock on a file can show that its owner is alive.
 CAN_LOCK = _fcntl is not None or _msvcrt is not None
-#: Whether an open file can be neither renamed nor removed. Windows allows both only with
+#: Whether an open file can neither be renamed nor removed. Windows allows both only with
 #: FILE_SHARE_DELETE, which its C library does not set: https://bugs.python.org/issue15244
 PINS_OPEN_FILES = _msvcrt is not None
-#: Without this flag Windows translates line breaks, and offsets are wrong.
+#: Without this flag, Windows translates line breaks, which makes offsets wrong.
 _BINARY: int = getattr(os, "O_BINARY", 0)
-#: A lock of Windows stops every other read and write of the bytes it covers, so it covers one byte
-#: far behind the content. That byte need not exist:
+#: A Windows lock blocks all other reads and writes of the bytes it covers, so it covers one byte
+#: far after the content. That byte need not exist:
 #: https://learn.microsoft.com/cpp/c-runtime-library/reference/locking
 _LOCKED_BYTE = 2**30
-#: Windows has access control lists, and calls every file writable by all.
+#: Windows uses access control lists, and reports every file as writable by all.
 _HAS_USERS = hasattr(os, "geteuid")
 _HAS_PREAD = hasattr(os, "pread") and hasattr(os, "pwrite")
-# Reentrant: a garbage collection meanwhile may finish an abandoned stream, which puts an event.
+# Reentrant, because garbage collection may finish an abandoned stream, which puts an event.
 _seeking = threading.RLock()
 
 
 def open_file(path: Path, flags: int, mode: int = 0o600) -> int:
-    """Return a descriptor that child processes do not inherit (PEP 446). Raises OSError."""
+    """Return a descriptor that child processes do not inherit (PEP 446).
+
+    Raises:
+        OSError: The file cannot be opened.
+    """
     return os.open(path, flags | _BINARY, mode)
 
 
 def close(fd: int) -> None:
-    """Close the descriptor, which releases its lock. Raises OSError."""
+    """Close the descriptor, which releases its lock.
+
+    Raises:
+        OSError: Closing failed.
+    """
     if _msvcrt is not None:
-        # Windows asks for this: a lock that is only closed may stay for a while.
+        # Windows may keep the lock for a while if the file is only closed.
         with suppress(OSError):
             os.lseek(fd, _LOCKED_BYTE, os.SEEK_SET)
             _msvcrt.locking(fd, _msvcrt.LK_UNLCK, 1)
@@ -62,9 +70,15 @@ def close(fd: int) -> None:
 def lock(fd: int, *, shared: bool = False, wait: bool = False) -> None:
     """Lock the file until `fd` is closed or the process dies.
 
-    Raises OSError if another descriptor holds the lock. With `wait` it waits for the lock, on
-    Windows for at most ten seconds. On Windows a `shared` lock is an exclusive one. It does nothing
-    on a platform without locks.
+    It does nothing on a platform without locks.
+
+    Args:
+        fd: The descriptor of the file.
+        shared: Whether other shared locks are allowed; Windows does not allow any.
+        wait: Whether to wait for the lock, on Windows for at most ten seconds.
+
+    Raises:
+        OSError: Another descriptor holds the lock.
     """
     if _fcntl is not None:
         kind = _fcntl.LOCK_SH if shared else _fcntl.LOCK_EX
@@ -75,9 +89,10 @@ def lock(fd: int, *, shared: bool = False, wait: bool = False) -> None:
 
 
 def distrust(path: Path) -> str:
-    """Say why another user of this machine may have written into a directory, "" if none may have.
+    """Return why another system user may have written into a directory, "" if none could.
 
-    Raises OSError.
+    Raises:
+        OSError: The directory cannot be examined.
     """
     if not _HAS_USERS:
         return ""
@@ -90,9 +105,12 @@ def distrust(path: Path) -> str:
 
 
 def distrust_file(fd: int, directory: Path) -> str:
-    """Say why another user of this machine may have written a file of `directory`, "" if not.
+    """Return why another system user may have written a file of `directory`, "" if none could.
 
-    The superuser delivers the files of the owner of the directory. Raises OSError.
+    The superuser delivers the files of the owner of the directory.
+
+    Raises:
+        OSError: The file or the directory cannot be examined.
     """
     if not _HAS_USERS:
         return ""
@@ -112,7 +130,7 @@ def _username(uid: int) -> str:
 
 
 def remove(path: Path) -> bool:
-    """Remove the file; return whether it is gone."""
+    """Remove the file, and return whether it no longer exists."""
     try:
         path.unlink(missing_ok=True)
     except OSError:
@@ -121,20 +139,28 @@ def remove(path: Path) -> bool:
 
 
 def read_at(fd: int, length: int, offset: int) -> bytes:
-    """Return at most `length` bytes, none at the end of the file. Raises OSError."""
+    """Return at most `length` bytes, none at the end of the file.
+
+    Raises:
+        OSError: Reading failed.
+    """
     if _HAS_PREAD:
         return os.pread(fd, length, offset)
     with _seeking:
         while True:
             os.lseek(fd, offset, os.SEEK_SET)
             block = os.read(fd, length)
-            # A garbage collection meanwhile may have put an event, which moved the position.
+            # Garbage collection may have put an event meanwhile, which moves the position.
             if os.lseek(fd, 0, os.SEEK_CUR) == offset + len(block):
                 return block
 
 
 def read_all(fd: int) -> bytes:
-    """Return the whole content. Raises OSError."""
+    """Return the whole content.
+
+    Raises:
+        OSError: Reading failed.
+    """
     parts, offset = [], 0
     while block := read_at(fd, 1024 * 1024, offset):
         parts.append(block)
@@ -143,7 +169,11 @@ def read_all(fd: int) -> bytes:
 
 
 def write_at(fd: int, data: bytes, offset: int) -> None:
-    """Write all of `data`, over the content or behind it. Raises OSError, also for a part."""
+    """Write all of `data` at `offset`.
+
+    Raises:
+        OSError: Writing failed, or wrote only a part.
+    """
     if _HAS_PREAD:
         written = os.pwrite(fd, data, offset)
     else:

@@ -1,4 +1,4 @@
-"""Database connections of a parent process, which a forked child must not use."""
+"""Detect database connections of a parent process, which a forked child must not use."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from django.db import connections
 
 from . import files
 
-#: Open connections and connection pools that came into this process by a fork. Kept, for a driver
-#: may say goodbye to the server in the parent's name when the object is freed.
+#: Open connections and connection pools that this process inherited by a fork. They are kept alive,
+#: because a driver may close the parent's session on the server when the object is freed.
 _inherited: list[Any] = []
 
 
 def is_inherited(connection: Any) -> bool:
-    """Return whether a query on `connection` would go over a socket of the parent process."""
+    """Return whether a query on `connection` would use a socket of the parent process."""
     return any(
         thing is connection.connection or thing is _pool(connection)
-        for thing in _inherited  # empty but in a child
+        for thing in _inherited  # empty except in a forked process
     )
 
 
 def _pool(connection: Any) -> Any:
-    """Return Django's pool behind `connection` if there is one already, else None."""
+    """Return Django's connection pool of `connection`, None if there is none yet."""
     return getattr(connection, "_connection_pools", {}).get(connection.alias)
 
 

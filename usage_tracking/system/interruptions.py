@@ -1,8 +1,8 @@
-"""Exceptions that are thrown into running code from outside, as time limits are.
+"""Recognize exceptions that are thrown into running code from outside, for example time limits.
 
-They may surface in any line of ours, and belong to the code of the site that is to be ended: rq's
-`job_timeout` and Celery's soft limit raise in a signal handler, `PyThreadState_SetAsyncExc` puts an
-exception into another thread. https://docs.python.org/3/library/signal.html
+They may surface in any line of this package, and must reach the site's code. rq's `job_timeout` and
+Celery's soft limit raise in a signal handler, `PyThreadState_SetAsyncExc` sets an exception in
+another thread. https://docs.python.org/3/library/signal.html
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from types import CodeType
 from typing import Any
 
 _PACKAGE = __name__.partition(".")[0]
-#: Where classes are defined that a line of ours may raise, or a C function that it calls.
+#: Packages that define the exceptions which our code, or C code that it calls, may raise.
 _OURS = sys.stdlib_module_names | {"asgiref", "django", "psycopg", "psycopg2", _PACKAGE}
 
 
@@ -26,9 +26,10 @@ def by_signal(error: BaseException) -> bool:
 
 
 def from_outside(error: BaseException) -> bool:
-    """Return whether `error` was raised by a signal handler or put here by another thread.
+    """Return whether a signal handler raised `error` or another thread set it.
 
-    The latter shows as a class that is not ours to raise, in a line of ours.
+    An exception set by another thread is raised in our code and has a class that our code never
+    raises.
     """
     module = ""
     for frame, _ in walk_tb(error.__traceback__):
@@ -42,7 +43,7 @@ def _root(module: str) -> str:
 
 
 def _code(handler: Any) -> CodeType | None:
-    """Return the code of a signal handler: of a function, a method, a partial or an object."""
+    """Return the code of a signal handler (a function, a method, a partial or an object)."""
     while isinstance(handler, functools.partial):
         handler = handler.func
     for function in (handler, getattr(handler, "__func__", None), _call_of(handler)):

@@ -1,4 +1,4 @@
-"""Replaces a method of a library's class by one of ours, once and reversibly."""
+"""Patch methods of library classes, once and reversibly."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ _PATCH = "_ai_usage_patch"
 
 
 class _Patch:
-    """One method of ours in the place of another."""
+    """One patched method."""
 
     def __init__(self, owner: type, name: str, make: Callable[[Any], Any]) -> None:
         self.is_on = True
         self._owner, self._name = owner, name
-        #: What to put back: None if the method is inherited.
+        #: The attribute to restore, None if the method is inherited.
         self._own = vars(owner).get(name)
         original = getattr(owner, name)
         ours = make(original)
 
-        # Another tool may have patched the method after us: it keeps calling this function when
-        # the patch is taken away again.
+        # If another tool patches the method after us, it still calls this function after our patch
+        # is removed.
         def call(*args: Any, **options: Any) -> Any:
             return (ours if self.is_on else original)(*args, **options)
 
@@ -37,7 +37,7 @@ class _Patch:
         setattr(owner, name, self._replacement)
 
     def remove(self) -> bool:
-        """Put the original back; return False, and only pass on, if another's patch is on top."""
+        """Restore the original; if another patch is on top, only pass calls on and return False."""
         self.is_on = False
         if vars(self._owner).get(self._name) is not self._replacement:
             return False
@@ -48,12 +48,12 @@ class _Patch:
         return True
 
 
-#: The patches of a method, the latest last. More than one if another tool's hides ours.
+#: The patches of a method, the latest last. More than one if another tool's patch hides ours.
 _patches: dict[tuple[type, str], list[_Patch]] = {}
 
 
 def patch(owner: type, name: str, make: Callable[[Any], Any]) -> None:
-    """Put `make(original)` in the place of `owner.name`, unless that was done before."""
+    """Replace `owner.name` with `make(original)`, unless it is already patched."""
     found = _found(owner, name)
     if found is not None:
         found.is_on = True
@@ -63,7 +63,7 @@ def patch(owner: type, name: str, make: Callable[[Any], Any]) -> None:
 
 
 def unpatch(owner: type, name: str) -> None:
-    """Take our patch of `owner.name` away, and nobody else's."""
+    """Remove our patch of `owner.name`; keep those of other tools."""
     patches = _patches.get((owner, name), [])
     while patches and patches[-1].remove():
         patches.pop()
@@ -74,13 +74,13 @@ def unpatch(owner: type, name: str) -> None:
 
 
 def is_patched(owner: type, name: str) -> bool:
-    """Return whether calls of `owner.name` come by a method of ours, as far as can be seen."""
+    """Return whether calls of `owner.name` visibly go through our patch."""
     found = _found(owner, name)
     return found is not None and found.is_on
 
 
 def _found(owner: type, name: str) -> _Patch | None:
-    """Return our patch of the method, also beneath wrappers that say what they wrap."""
+    """Return our patch of the method, also below wrappers that expose what they wrap."""
     method = getattr(owner, name, None)
-    found = getattr(method, _PATCH, None)  # `functools.wraps` copies it, wrapt passes it on
+    found = getattr(method, _PATCH, None)  # `functools.wraps` copies it, wrapt forwards it
     return found if found in _patches.get((owner, name), []) else None

@@ -1,4 +1,4 @@
-"""Whether the tests of the site are running."""
+"""Detect whether the site's tests are running."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from django.core import mail
 
 
 def running_test() -> object | None:
-    """Return a mark of the site's test that is running; None outside tests.
+    """Return an object that identifies the running test, None outside tests.
 
-    Django's `setup_test_environment` has run in tests, and each test gets a new outbox of mails.
+    In tests, Django's `setup_test_environment` has run, and each test has a new `mail.outbox`.
     """
     utils = sys.modules.get("django.test.utils")
     if utils is None or not hasattr(utils._TestState, "saved_data"):
