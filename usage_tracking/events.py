@@ -1,4 +1,4 @@
-"""What is known of one finished AI call, as an immutable value with a JSON round trip."""
+"""Events: immutable records of finished AI calls that can be written as JSON and read back."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from uuid import UUID
 
 from .redaction import clean_error, clean_metadata, clean_text
 
-#: Larger counts are nonsense, and a day of them must still fit into 64 bit.
+#: The largest valid count. The sum of a day must fit into 64 bits.
 MAX_COUNT = 10**12
-#: The largest believable cost of one call, in USD.
+#: The cost of one call in USD must be below this limit.
 MAX_COST = Decimal(10**6)
-#: A longer username is cut, and then no longer tells one user from another.
+#: Longer usernames are truncated and may not be unique then.
 MAX_USERNAME = 255
 
 REPORTED, MANUAL, UNKNOWN = "reported", "manual", "unknown"
@@ -27,10 +27,11 @@ _COUNTS = ("prompt_tokens", "completion_tokens", "cached_tokens", "reasoning_tok
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:
-    """Tokens of one call in OpenTelemetry's meaning; None where the provider said nothing.
+    """The tokens of one call as OpenTelemetry defines them; None if the provider reports none.
 
     `prompt_tokens` includes cache reads (`cached_tokens`) and writes (`cache_write_tokens`),
-    `completion_tokens` includes reasoning. `cost` is in USD, only if the provider itself names it.
+    `completion_tokens` includes reasoning. `cost` is in USD and only set if the provider reports
+    it.
     https://opentelemetry.io/docs/specs/semconv/gen-ai/
     """
 
@@ -43,12 +44,13 @@ class Usage:
 
     @property
     def known(self) -> bool:
+        """Whether the prompt tokens or the completion tokens are known."""
         return self.prompt_tokens is not None or self.completion_tokens is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UsageEvent:
-    """One finished AI call. Build it with `UsageEvent.create`, which cleans what it is given."""
+    """One finished AI call. Create it with `UsageEvent.create`, which cleans the values."""
 
     id: UUID
     created_at: datetime
@@ -69,18 +71,18 @@ class UsageEvent:
     success: bool = True
     error_message: str = ""
     metadata: dict[str, Any] = field(default_factory=dict)
-    #: The unit of work it belongs to, as long as that is open in its own process.
+    #: The id of the unit of work, while the unit is open in its process.
     unit: str = ""
-    #: Counts the amendments of an event; of two lines with one id the higher revision is true.
+    #: Number of amendments; if an id occurs twice, the higher revision wins.
     revision: int = 0
-    #: Tells the end of a call that another event began, perhaps another process's: of a row that is
-    #: there it changes only what the end tells.
+    #: Completes a call that another event started, possibly in another process. If the row exists,
+    #: only the `ENDING` fields change.
     completes: bool = False
-    #: The database that the row belongs to, see `places.identity`; "" for the site's own.
+    #: The database of the row, see `places.identity`; "" for that of no tenant.
     database: str = ""
-    #: The schema of the tenant that the row belongs to, "" for that of the connection.
+    #: The tenant's schema of the row, "" for that of the connection.
     schema: str = ""
-    #: Keys of a line written by a newer release, kept for the process that understands them.
+    #: Unknown keys of a line that a newer release wrote, kept for a process that knows them.
     extra: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
@@ -93,11 +95,16 @@ class UsageEvent:
         facts: dict[str, Any] | None = None,
         **values: Any,
     ) -> Self:
-        """An event with every string, number and mapping made safe to store.
+        """Return an event in which every string, number and mapping is safe to store.
 
-        `source` says where the tokens come from, if any are known. `metadata` is the site's and is
-        cleaned; `facts` are ours, clean already, and yield to it.
-        Numbers that cannot be true are left out or clamped and named in `metadata["clamped"]`.
+        Invalid numbers are left out or clamped, and named in `metadata["clamped"]`.
+
+        Args:
+            usage: The tokens and the cost in USD.
+            source: The source of the tokens, if any are known.
+            metadata: The site's metadata, which are cleaned.
+            facts: Our own metadata, already clean; `metadata` takes precedence.
+            **values: Other fields of the event; `response_time_ms` is in milliseconds.
         """
         extra = clean_metadata(metadata) if metadata else {}
         if facts:
@@ -127,17 +134,18 @@ class UsageEvent:
 
     @classmethod
     def manual(cls, *, usage: Usage, **values: Any) -> Self:
-        """Return an event of now for a call that the site itself reports; see `create`."""
+        """Return an event, created now, for a call that the site reports; see `create`."""
         now = utc_now()
         return cls.create(id=uuid7(now), created_at=now, usage=usage, source=MANUAL, **values)
 
     @property
     def total_tokens(self) -> int:
-        """Known tokens; an unknown count adds nothing."""
+        """The sum of the known tokens."""
         return (self.prompt_tokens or 0) + (self.completion_tokens or 0)
 
     @property
     def usage(self) -> Usage:
+        """The tokens and the cost of the call."""
         return Usage(
             prompt_tokens=self.prompt_tokens,
             completion_tokens=self.completion_tokens,
@@ -148,11 +156,11 @@ class UsageEvent:
         )
 
     def amended(self, **changes: Any) -> Self:
-        """The same event with more known of it, as the next revision."""
+        """Return the event with `changes` as its next revision."""
         return replace(self, revision=self.revision + 1, **changes)
 
     def completed(self, end: Self) -> Self:
-        """The same event with what `end`, which completes it, tells of its end."""
+        """Return the event completed by `end`."""
         return replace(
             self,
             metadata=end.completing(self.metadata),
@@ -161,13 +169,13 @@ class UsageEvent:
         )
 
     def completing(self, metadata: dict[str, Any]) -> dict[str, Any]:
-        """The `metadata` of a call after this event, which completes it."""
+        """Return the `metadata` of a call after this event has completed it."""
         return {k: v for k, v in metadata.items() if k not in _END_FACTS} | {
             k: v for k, v in self.metadata.items() if k in _END_FACTS
         }
 
     def to_json(self) -> str:
-        """One line of JSON without a line break; what is as by default is left out."""
+        """Return one line of JSON without a line break; default values are left out."""
         line: dict[str, Any] = {"id": self.id.hex, "created_at": self.created_at.isoformat()}
         for name, default in _DEFAULTS.items():
             value = getattr(self, name)
@@ -181,9 +189,10 @@ class UsageEvent:
 
     @classmethod
     def from_json(cls, line: str | bytes) -> Self:
-        """The event that `to_json` wrote.
+        """Return the event that `to_json` wrote.
 
-        Raises `ValueError` for anything else; lines on a disk can be torn or tampered with.
+        Raises:
+            ValueError: The line is not such an event. A line on disk can be torn or tampered with.
         """
         text = line.decode() if isinstance(line, bytes) else line
         data = json.loads(text)
@@ -197,20 +206,21 @@ class UsageEvent:
                 "created_at": datetime.fromisoformat(data.pop("created_at")),
             }
             if values["created_at"].tzinfo is None or not 1 < values["created_at"].year < 9999:
-                raise ValueError("created_at is no moment of an AI call")
+                raise ValueError("created_at must have a time zone and a year from 2 to 9998")
             if (cost := data.pop("cost", None)) is not None:
                 values["cost"] = Decimal(cost)
                 if not (values["cost"].is_finite() and 0 <= values["cost"] < MAX_COST):
-                    raise ValueError("cost is no amount")
+                    raise ValueError(f"cost must be at least 0 and below {MAX_COST} USD")
             for name, kind in _PLAIN.items():
                 value = data.pop(name, None)
                 if value is None:
                     continue
-                # A bool is an int to Python, but never a count.
+                # bool is a subclass of int, but not a valid count.
                 if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-                    raise ValueError(f"{name} is not of type {kind.__name__}")
+                    given = type(value).__name__
+                    raise ValueError(f"{name} must be of type {kind.__name__}, not {given}")
                 if isinstance(value, int) and not 0 <= value <= MAX_COUNT:
-                    raise ValueError(f"{name} is no count")
+                    raise ValueError(f"{name} must be from 0 to {MAX_COUNT}")
                 values[name] = value
         except (KeyError, TypeError, AttributeError, InvalidOperation, OverflowError) as error:
             raise ValueError(f"not an event: {error!r}") from error
@@ -219,7 +229,7 @@ class UsageEvent:
 
 _encode = json.JSONEncoder(separators=(",", ":")).encode
 
-#: What only the end of a call tells.
+#: The fields that are only known at the end of a call.
 ENDING = (
     "model_name",
     *_COUNTS,
@@ -275,19 +285,20 @@ _VERSION_7 = (0x7 << 76) | (0x2 << 62)
 
 
 def utc_now() -> datetime:
+    """Return the current time in UTC."""
     return datetime.now(UTC)
 
 
 def named_uuid7(moment: datetime, name: str) -> UUID:
-    """As `uuid7`, but the same for the same `moment` and `name`, whichever process asks."""
+    """Return a UUID like `uuid7` that depends only on `moment` and `name`, in every process."""
     noise = int.from_bytes(hashlib.sha256(name.encode()).digest()[:10], "big")
     return _uuid7(moment, noise)
 
 
 def uuid7(moment: datetime) -> UUID:
-    """A UUID of version 7 (RFC 9562, 5.7) that sorts by `moment` (aware), else random.
+    """Return a random UUID of version 7 (RFC 9562, 5.7) that sorts by `moment` (aware).
 
-    From the operating system's randomness: two forks of one process must never agree.
+    The random part comes from the operating system, so that forks of a process never get the same.
     """
     return _uuid7(moment, int.from_bytes(os.urandom(10), "big"))
 

@@ -1,4 +1,4 @@
-"""The two tables: every call, and every user's day."""
+"""The two tables: the calls, and the daily rows of each user."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ from .redaction import clean_error, clean_metadata, clean_text
 
 
 def new_id() -> UUID:
-    """A UUIDv7 of this moment."""
+    """Return a UUIDv7 of the current time."""
     return uuid7(utc_now())
 
 
 def today() -> dt.date:
-    """Today in AI_USAGE_DAY_TIMEZONE."""
+    """Return the current day in AI_USAGE_DAY_TIMEZONE."""
     return day_of(timezone.now())
 
 
 class AIUsageLog(models.Model):
-    """One AI call. NULL tokens were not reported, a NULL cost is not known; neither means 0."""
+    """One AI call. NULL tokens were not reported, a NULL cost (USD) is unknown; NULL is not 0."""
 
     class UsageSource(models.TextChoices):
         REPORTED = REPORTED, "Reported by the provider"
@@ -48,7 +48,7 @@ class AIUsageLog(models.Model):
         blank=True,
         on_delete=set_null,
         related_name="ai_usage_logs",
-        db_index=False,  # the index on (user, created_at) serves
+        db_index=False,  # the index on (user, created_at) is used
     )
     section = models.CharField(max_length=50)
     provider = models.CharField(max_length=50, blank=True, default="")
@@ -74,14 +74,14 @@ class AIUsageLog(models.Model):
     )
     response_time_ms = models.BigIntegerField(default=0)
     success = models.BooleanField(default=True)
-    # NULL beside "", because hand-written trackers pass None.
+    # NULL as well as "", because hand-written trackers pass None.
     error_message = models.TextField(null=True, blank=True)  # noqa: DJ001
     metadata = models.JSONField(default=dict, blank=True)
     day = models.DateField(editable=False)
     created_at = models.DateTimeField(default=timezone.now)
 
     objects = AIUsageLogQuerySet.as_manager()
-    #: Returned by `track_ai_usage` before the row was written, which may be there by now.
+    #: Whether `track_ai_usage` returned the instance before the row was written.
     is_preview = False
 
     class Meta:
@@ -107,22 +107,21 @@ class AIUsageLog(models.Model):
         update_fields: Iterable[str] | None = None,
         **kwargs: Any,
     ) -> None:
-        """Saves the log and moves its daily row along, in one transaction."""
+        """Save the row and update its daily row, in one transaction."""
         self.set_day()
         if self.is_preview:
-            self._state.adding = (
-                False  # Django then updates the row, and inserts it if none is there
-            )
+            # Django then tries an UPDATE first, and inserts the row if it does not exist.
+            self._state.adding = False
         if update_fields is not None and "created_at" in (update_fields := set(update_fields)):
             update_fields.add("day")
         using = using or router.db_for_write(type(self), instance=self)
-        # Asked before the save, after which newer Djangos put the value in the expression's place.
+        # Checked before the save, because newer Django versions replace the expression then.
         is_expression = hasattr(self.created_at, "resolve_expression")
-        # Django sends post_save after its own transaction has ended; this one is around both.
+        # Django sends post_save after its own transaction has ended; this one includes both.
         with transaction.atomic(using=using):
             super().save(*args, using=using, update_fields=update_fields, **kwargs)
             if is_expression:
-                # Only the database could evaluate it: let it tell the day too.
+                # Only the database can evaluate the expression: take the day from it too.
                 row = AIUsageLog.objects.using(using).filter(pk=self.id)
                 row.update(created_at=F("created_at"))
                 self.day = row.values_list("day", flat=True).get()
@@ -136,22 +135,23 @@ class AIUsageLog(models.Model):
         using: str | None = None,
         update_fields: Any = None,
     ) -> bool:
-        # As close around the statement as can be. Receivers of pre_save and post_save are too far
-        # away: a site's own may save or update the row again between ours and the statement.
+        # As close to the statement as possible. With pre_save and post_save, a receiver of the site
+        # could save or update the row between our receiver and the statement.
         if raw or using is None:  # loaddata: the daily rows come in the same fixture
             return super()._save_table(raw, cls, force_insert, force_update, using, update_fields)  # type: ignore[misc,no-any-return]
-        # Not by the manager of a proxy, which may hide rows; nor by the key of a child, which is
-        # not known yet when its parent is saved.
+        # Not with the manager of a proxy, which may hide rows, and not with the key of a child,
+        # which is not set yet when its parent is saved.
         row = AIUsageLog.objects.using(using).filter(pk=self.id)
         with daily.following(row, using=using):
             return super()._save_table(raw, cls, force_insert, force_update, using, update_fields)  # type: ignore[misc,no-any-return]
 
     @classproperty
     def SECTION_CHOICES(cls) -> list[tuple[str, str]]:
-        """`AI_USAGE_SECTIONS` as choices; not on the field, so that no migration depends on it."""
+        """`AI_USAGE_SECTIONS` as choices; not on the field, so that no migration contains them."""
         return list(conf.sections().items())
 
     def get_section_display(self) -> str:
+        """Return the label of the section, or its code if it has none."""
         return conf.sections().get(self.section, self.section)
 
     @classmethod
@@ -167,9 +167,21 @@ class AIUsageLog(models.Model):
         error_message: str | None = None,
         metadata: Mapping[str, Any] | None = None,
     ) -> Self:
-        """Creates one row on the caller's connection, in its transaction. Tokens and ms.
+        """Create one row on the caller's connection, in its transaction.
 
-        Secrets in the error and the metadata are redacted, and texts cut to their columns.
+        Secrets in the error and the metadata are redacted, and texts are truncated to their
+        columns.
+
+        Args:
+            user: The user of the call, or None.
+            section: The section code.
+            prompt_tokens: The number of input tokens, None if it is unknown.
+            completion_tokens: The number of output tokens, None if it is unknown.
+            response_time_ms: The duration of the call in milliseconds.
+            success: Whether the call succeeded.
+            model_name: The name of the model.
+            error_message: The error of a failed call.
+            metadata: Further data about the call.
         """
         log = cls(
             user=user,
@@ -186,9 +198,9 @@ class AIUsageLog(models.Model):
         return log
 
     def set_day(self) -> None:
-        """Puts the log under the day of its `created_at`."""
+        """Set `day` to the day of `created_at`."""
         if not hasattr(self.created_at, "resolve_expression"):
-            # Text too, as Django's field takes it.
+            # Django's field accepts text too.
             field: Any = self._meta.get_field("created_at")
             self.day = day_of(field.to_python(self.created_at))
         elif self.__dict__.get("day") is None:
@@ -196,13 +208,13 @@ class AIUsageLog(models.Model):
 
 
 class AIUsageTracking(models.Model):
-    """The sums of one user's logs of one day."""
+    """A daily row: the sums over one user's rows of one day. Costs are in USD."""
 
     user = UserForeignKey(
         settings.AUTH_USER_MODEL,
         on_delete=cascade,
         related_name="ai_usage_tracking",
-        db_index=False,  # the unique constraint serves
+        db_index=False,  # the unique constraint has an index
     )
     date = models.DateField(default=today)
     total_requests = models.BigIntegerField(default=0)
@@ -226,7 +238,7 @@ class AIUsageTracking(models.Model):
     total_cost = models.DecimalField(
         "total cost (USD)", max_digits=20, decimal_places=10, default=Decimal(0)
     )
-    #: Logs of this day were pruned: the row knows more than they do and is never rebuilt from them.
+    #: Rows of this day were pruned, so the daily row cannot be rebuilt from them.
     logs_pruned = models.BooleanField(default=False, db_default=False, editable=False)
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
@@ -251,9 +263,15 @@ class AIUsageTracking(models.Model):
         response_time_ms: int = 0,
         success: bool = True,  # noqa: FBT001, FBT002 -- the signature hand-written trackers have
     ) -> None:
-        """Adds one call to this day, atomically, and refreshes the instance.
+        """Add one call to this day atomically, and refresh the instance.
 
-        For a call that has a log this is done already; a call counted only here is drift.
+        A call with a row is already counted; a call that is added only here is reported as drift.
+
+        Args:
+            prompt_tokens: The number of input tokens.
+            completion_tokens: The number of output tokens.
+            response_time_ms: The duration of the call in milliseconds.
+            success: Whether the call succeeded.
         """
         using = router.db_for_write(type(self), instance=self)
         call = daily.of_call(prompt_tokens, completion_tokens, response_time_ms, success, None)

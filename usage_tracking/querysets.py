@@ -1,4 +1,4 @@
-"""Writes in bulk that keep the daily rows in step."""
+"""Bulk writes that update the daily rows too."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _CHUNK = 1000
 
 
 class AIUsageLogQuerySet(models.QuerySet["AIUsageLog"]):
-    """Logs. `bulk_create` and `update` move the daily rows along, in one transaction."""
+    """Rows. `bulk_create` and `update` change the daily rows too, in one transaction."""
 
     def bulk_create(
         self,
@@ -29,7 +29,12 @@ class AIUsageLogQuerySet(models.QuerySet["AIUsageLog"]):
         *args: Any,
         **kwargs: Any,
     ) -> list[AIUsageLog]:
-        """As Django's, without the two conflict options: they hide which rows were written."""
+        """Create rows like Django's `bulk_create`, without the conflict options.
+
+        Raises:
+            NotSupportedError: `ignore_conflicts` or `update_conflicts` is set; with them the
+                database does not report which rows it wrote.
+        """
         if ignore_conflicts or update_conflicts:
             raise NotSupportedError(
                 "AIUsageLog.objects.bulk_create() does not take ignore_conflicts or "
@@ -44,15 +49,18 @@ class AIUsageLogQuerySet(models.QuerySet["AIUsageLog"]):
             created = super().bulk_create(logs, batch_size, *args, **kwargs)
             evaluated = [log.pk for log in logs if hasattr(log.created_at, "resolve_expression")]
             for chunk in _chunks(evaluated):
-                self._set_days(self._plain(chunk))  # only the database could evaluate it
+                self._set_days(self._plain(chunk))  # only the database can evaluate it
             daily.add(self._sums([log.pk for log in created]), using=self.db)
         return created
 
     def update(self, **kwargs: Any) -> int:
-        """As Django's; a changed `created_at` takes its `day` along. `bulk_update` ends here."""
+        """Update rows like Django's `update`; a changed `created_at` changes `day` too.
+
+        `bulk_update` calls this method.
+        """
         if (
             not daily.COUNTED.intersection(kwargs)
-            or self.query.is_sliced  # these three Django refuses in its own words
+            or self.query.is_sliced  # Django refuses these three with its own errors
             or self.query.combinator
             or self.query.distinct_fields
         ):
@@ -61,7 +69,7 @@ class AIUsageLogQuerySet(models.QuerySet["AIUsageLog"]):
         updated = 0
         with transaction.atomic(using=self.db):
             daily.begin_write(self.db)
-            # Locked by pk: a query with DISTINCT or GROUP BY cannot be.
+            # Lock by pk, because a query with DISTINCT or GROUP BY cannot lock.
             chosen = self._plain(self.order_by().values("pk")).order_by("pk")
             locked = list(chosen.select_for_update().values_list("pk", flat=True))
             before = self._sums(locked)
@@ -69,7 +77,7 @@ class AIUsageLogQuerySet(models.QuerySet["AIUsageLog"]):
                 updated += super(AIUsageLogQuerySet, self.filter(pk__in=pks)).update(**kwargs)
                 if "created_at" in kwargs and "day" not in kwargs:
                     self._set_days(self._plain(pks))
-            # Once for all chunks: daily rows are taken in one order.
+            # Once for all chunks, so that daily rows are locked in one order.
             daily.add(daily.difference(before, self._sums(locked)), using=self.db)
         self._result_cache = None
         return updated
@@ -77,7 +85,7 @@ class AIUsageLogQuerySet(models.QuerySet["AIUsageLog"]):
     update.alters_data = True  # type: ignore[attr-defined]
 
     def delete(self) -> tuple[int, dict[str, int]]:
-        """As Django's; takes its locks in the order in which all writers take them."""
+        """Delete like Django's `delete`; take locks in the order that all writers use."""
         if not (self.query.is_sliced or self.query.combinator or self.query.distinct_fields):
             self._for_write = True
             with transaction.atomic(using=self.db):

@@ -1,10 +1,11 @@
-"""Keep the tables in step with deleted logs and users, and deliveries from failing a deletion.
+"""Signal receivers that update the tables when rows or users are deleted.
 
-Deleted logs are followed with `AI_USAGE_ENABLED = False` too: a site that records nothing may still
-delete what it has recorded, and the daily rows must stay the sums of the logs.
+They also prevent deliveries from making the deletion of a user fail. Deleted rows are handled with
+`AI_USAGE_ENABLED = False` too: a site that records nothing may still delete old rows, and the daily
+rows must stay the sums of the rows.
 
-Saves are followed in `AIUsageLog._save_table`, bulk writes in the queryset. The row is read as the
-database has it: an instance may be stale, hold expressions, or have been saved in part.
+`AIUsageLog._save_table` handles saves, the queryset handles bulk writes. Values are read from the
+database, because an instance may be stale, hold expressions, or be saved in part.
 """
 
 from __future__ import annotations
@@ -26,9 +27,10 @@ _BEFORE = "_ai_usage_before"
 
 
 def connect() -> None:
+    """Connect the receivers."""
     user = get_user_model()._meta.concrete_model
     for model in apps.get_models():
-        # A proxy deletes in its own name; a child that has its own table in that of the parent too.
+        # A proxy sends signals as itself; a child with its own table also sends its parent's.
         if model._meta.concrete_model is AIUsageLog:
             pre_delete.connect(remember, sender=model, dispatch_uid="usage_tracking")
             post_delete.connect(subtract, sender=model, dispatch_uid="usage_tracking")
@@ -39,7 +41,7 @@ def connect() -> None:
 
 
 def user_deleted(instance: Any, using: str, **_: Any) -> None:
-    """Remove what the usage tables still hold of a deleted user."""
+    """Remove the remaining references to a deleted user from the usage tables."""
     if not places.users_are_apart():
         _remove_late_rows(instance, using)
         return
@@ -47,15 +49,15 @@ def user_deleted(instance: Any, using: str, **_: Any) -> None:
     if deleted.is_beside_usage:
         _remove_late_rows(instance, using)
     is_own = places.identity(using) == places.identity(places.own_users())
-    # The key of a tenant's user is another user's elsewhere.
+    # Elsewhere the key of a tenant's user belongs to another user.
     if is_own and places.here().users == places.NOWHERE.users:
         deleted.keys.append(instance.pk)
 
 
 class _DeletedUsers:
-    """The users that a transaction deletes, removed from another database after its commit.
+    """The users that a transaction deletes; their rows in another database go after its commit.
 
-    Not before: one database cannot undo what was done in another.
+    Not before the commit, because a rollback does not reach the other database.
     """
 
     def __init__(self, using: str) -> None:
@@ -65,7 +67,7 @@ class _DeletedUsers:
     @contained
     def __call__(self) -> None:
         if forks.is_inherited(connections[places.own()]):
-            raise RuntimeError("this process was forked, and its connection is the parent's")
+            raise RuntimeError("this is a forked process, whose connection belongs to its parent")
         related_users.remove(self.keys, using=places.own())
 
 
@@ -81,14 +83,15 @@ def _deleted_users(using: str) -> _DeletedUsers:
 
 
 def _remove_late_rows(instance: Any, using: str) -> None:
-    """Removes what was written for a deleted user after Django had looked at our tables.
+    """Remove rows that were written for a deleted user after Django collected the related rows.
 
-    Django deletes the daily rows, updates the logs, and then deletes the user. A delivery that
-    commits in between would make the foreign keys fail the site's COMMIT. After the DELETE nothing
-    can follow: the user's row is locked until the COMMIT, and deliveries pass over locked users.
+    Django deletes the daily rows, updates the rows, and then deletes the user. If a delivery
+    commits in between, the foreign keys make the site's COMMIT fail. After the DELETE no delivery
+    can write for the user: the user's row is locked until the COMMIT, and deliveries skip locked
+    users.
 
-    Deliberately no lock before the DELETE: a transaction of the site that has changed a row of this
-    user, and inserts another, would deadlock with it. SQLite has one writer, and with
+    There is deliberately no lock before the DELETE: it could deadlock with a transaction of the
+    site that has changed a row of this user and inserts another. SQLite has one writer, and with
     AI_USAGE_ENABLED = False there are no deliveries.
     """
     connection: Any = connections[using]
@@ -110,7 +113,7 @@ def _remove_late_rows(instance: Any, using: str) -> None:
 
 
 def remember(instance: AIUsageLog, using: str, **_: Any) -> None:
-    """Notes, under lock, what the row counts for before it goes."""
+    """Lock the row and remember its contribution to the daily row before it is deleted."""
     daily.begin_write(using)
     row = AIUsageLog.objects.using(using).filter(pk=instance.pk)
     list(row.select_for_update().values_list("pk"))
@@ -118,5 +121,6 @@ def remember(instance: AIUsageLog, using: str, **_: Any) -> None:
 
 
 def subtract(instance: AIUsageLog, using: str, **_: Any) -> None:
+    """Subtract a deleted row from its daily row."""
     before = instance.__dict__.pop(_BEFORE, {})
     daily.add(daily.difference(before, {}), using=using)

@@ -1,6 +1,6 @@
-"""The users of logs, whose table may be in another database.
+"""The users of rows, whose table may be in another database.
 
-No foreign key and no join can reach that database. This module does their work in Python: it looks
+Foreign keys and joins cannot reach that database. This module does their work in Python: it looks
 up which users exist, and removes deleted users from the usage tables.
 """
 
@@ -19,9 +19,9 @@ from .models import AIUsageLog, AIUsageTracking
 
 _Row = TypeVar("_Row", AIUsageLog, AIUsageTracking)
 
-#: Below PostgreSQL's deadlock_timeout (1 s): of two that wait for each other we give way.
+#: Below PostgreSQL's deadlock_timeout (1 s), so that this query gives way in a deadlock.
 LOCK_TIMEOUT = "300ms"
-#: Keys in one statement.
+#: Number of keys in one statement.
 CHUNK = 1000
 
 
@@ -32,10 +32,10 @@ def usernames(keys: Iterable[Any], *, using: str) -> dict[Any, Any]:
     """
     model = get_user_model()
     connection = connections[places.users_of(using)]
-    # Not by a manager: any of them, the base manager too, may hide users.
+    # Not with a manager: any manager, even the base manager, may hide users.
     users: QuerySet[Any] = QuerySet(model, using=connection.alias)
     found: dict[Any, Any] = {}
-    with _brief(connection):
+    with _give_up_on_locks(connection):
         for chunk in _chunks(keys):
             named = users.filter(pk__in=chunk).values_list("pk", model.USERNAME_FIELD)
             found |= dict(named)
@@ -43,7 +43,7 @@ def usernames(keys: Iterable[Any], *, using: str) -> dict[Any, Any]:
 
 
 @contextmanager
-def _brief(connection: Any) -> Iterator[None]:
+def _give_up_on_locks(connection: Any) -> Iterator[None]:
     """Give up on a lock quickly, and keep the caller's transaction usable after an error."""
     if connection.in_atomic_block:
         with transaction.atomic(using=connection.alias):
@@ -54,29 +54,29 @@ def _brief(connection: Any) -> Iterator[None]:
                 cursor.execute("SELECT set_config('lock_timeout', %s, true)", [LOCK_TIMEOUT])
             yield
     else:
-        yield  # a transaction of SQLite may begin with the write lock
+        yield  # on SQLite a transaction may begin with the write lock
 
 
 def with_users(rows: QuerySet[_Row]) -> QuerySet[_Row]:
-    """Return `rows` with their users loaded, by a join or by a second query."""
+    """Return `rows` that load their users, by a join or by a second query."""
     return (
         rows.prefetch_related("user") if places.users_are_apart() else rows.select_related("user")
     )
 
 
 def remove(keys: Iterable[Any], *, using: str) -> None:
-    """Delete the daily rows of these users and set their logs' user to NULL, as Django would."""
+    """Delete the daily rows of these users and set the user of their rows to NULL, like Django."""
     for chunk in _chunks(keys):
         with transaction.atomic(using=using):
             daily.begin_write(using)
-            # Daily rows first, as Django deletes them: writers in one order do not deadlock.
+            # Daily rows first, like Django: writers that use one order do not deadlock.
             AIUsageTracking.objects.using(using).filter(user__in=chunk).delete()
             logs: QuerySet[AIUsageLog] = QuerySet(AIUsageLog, using=using)
             logs.filter(user__in=chunk).update(user=None)
 
 
 def existing_and_missing(*, using: str) -> tuple[list[Any], list[Any]]:
-    """Return the user keys in the tables of `using`: those of existing users, and the others.
+    """Return two lists of user keys in the tables of `using`: of existing and of missing users.
 
     Keys of missing users remain if SQL deleted the user, or if the tables were unavailable.
     """

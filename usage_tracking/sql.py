@@ -1,6 +1,6 @@
-"""Many rows as one JSON parameter: the same statement for both databases, parsed once by them.
+"""Pass many rows as one JSON parameter, with the same statement for both databases.
 
-A placeholder per value would make a driver spend more time on 500 rows than the database does.
+With a placeholder per value, the driver would need more time for 500 rows than the database does.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-#: A column's type where PostgreSQL must be told it; SQLite takes what JSON gives.
+#: Column name → PostgreSQL type; SQLite uses the types of JSON.
 Columns = Mapping[str, str]
 
 
@@ -26,12 +26,12 @@ def relation(columns: Columns, connection: Any, alias: str) -> str:
 
 
 def parameter(rows: Iterable[Mapping[str, Any]]) -> str:
-    """Return the parameter of `relation`."""
+    """Return the JSON parameter of `relation`."""
     return json.dumps(list(rows), separators=(",", ":"))
 
 
 def key(field: Any, value: Any, connection: Any) -> Any:
-    """Return a key as JSON: a number stays one, other keys are text as the database knows it."""
+    """Return a key for JSON: a number stays a number, everything else becomes database text."""
     prepared = None if value is None else field.get_db_prep_value(value, connection)
     return prepared if prepared is None or isinstance(prepared, int) else str(prepared)
 
