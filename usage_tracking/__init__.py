@@ -1,4 +1,4 @@
-"""Knows, completely and exactly, what a Django site spends on AI."""
+"""Record every AI call your Django site makes: user, feature, tokens, cost."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = [
     "track_ai_usage_safe",
 ]
 
-# Imported when first used: this package is imported while Django loads its apps, before models.
+# Imported on first use, because Django imports this package before models can be loaded.
 _HOMES = {
     "ai_usage": "blocks",
     "ai_section": "attribution.resolve",

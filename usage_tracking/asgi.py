@@ -1,4 +1,4 @@
-"""Attributes the AI calls of ASGI applications that Django does not serve."""
+"""Attribute the AI calls of ASGI applications that Django does not serve."""
 
 from __future__ import annotations
 
@@ -18,24 +18,28 @@ from .recorder import units
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
-# Whose scope is a mapping of any kind: frameworks and sites name different ones.
+# The scope can be any mapping; frameworks and sites use different types.
 Application = Callable[[Any, Any, Any], Awaitable[None]]
 
 
 class AIUsageASGIMiddleware:
-    """Attributes the AI calls of an ASGI application to the user of each connection.
+    """Attribute the AI calls of an ASGI application to the user of each connection.
 
-    The user is `scope["user"]`, read for each call; put it inside what authenticates::
+    The user is `scope["user"]`, read for each call. Put the middleware inside the one that
+    authenticates::
 
         application = AuthenticationMiddleware(AIUsageASGIMiddleware(api), backend=...)
 
-    The section is that of `scope["endpoint"]`, which Starlette and FastAPI name, or of the
-    application: `@ai_section` on it, else `AI_USAGE_SECTION_MAP` with its dotted path.
+    The section is that of `scope["endpoint"]`, which Starlette and FastAPI set, or else of the
+    application: its `@ai_section`, or the entry of `AI_USAGE_SECTION_MAP` for its dotted path.
 
-    Django's own views and the consumers of Channels need no such middleware. It makes no query.
+    Django views and Channels consumers do not need this middleware. It makes no query.
 
-    With `AI_USAGE_WAIT` the unit of work ends with the last part of the answer. What the
-    application does afterwards is attributed like a thread that outlives its request.
+    With `AI_USAGE_WAIT`, the unit of work ends with the last part of the response. Later calls are
+    attributed like those of a thread that outlives its request.
+
+    Args:
+        app: The ASGI application.
     """
 
     def __init__(self, app: Application) -> None:
@@ -44,6 +48,7 @@ class AIUsageASGIMiddleware:
             users.import_backends()
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+        """Serve a connection in a scope of its own."""
         kind = scope["type"]
         if kind not in {"http", "websocket"} or not conf.enabled():
             await self.app(scope, receive, send)
@@ -95,7 +100,7 @@ class AIUsageASGIMiddleware:
 
 
 def without_scope(send: Send) -> Send:
-    """`send`, so that it runs in no scope: a server may begin the next request inside of it."""
+    """Return a `send` that runs in no scope: a server may begin the next request inside it."""
 
     async def send_without_scope(message: Message) -> None:
         with Steps(None):

@@ -1,4 +1,4 @@
-"""What the log says of `ai_usage` blocks that cannot do what the site expects, once for each."""
+"""Log one warning for each `ai_usage` block that cannot work as the site expects."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from . import conf
 from .errors import contained
 from .log import logger
 
-#: Uses without a single call after which a block counts as one whose calls cannot be captured.
+#: Number of uses without a call after which a block is reported.
 SILENT_USES = 20
-#: SDKs that use gRPC, which no transport hook sees.
+#: SDKs that use gRPC, which no hook captures.
 UNSEEN_SDKS = ("google.generativeai", "vertexai", "xai_sdk")
 
 #: The file and the line of a block.
 Site = tuple[str, int]
 
-#: Uses of each block without a call; a negative number says that nothing is left to be said.
+#: Number of uses of each block without a call; negative if there is nothing left to report.
 _uses: dict[Site, int] = {}
-#: Blocks whose user cannot be one.
+#: Blocks with an invalid user that were reported.
 _warned_of_user: set[Site] = set()
 
 
@@ -32,7 +32,7 @@ class Handle(Protocol):
 
 
 def warn_of_user(site: Site, user: Any) -> None:
-    """Warn of a block whose `user` cannot be one."""
+    """Warn once about a block with an invalid `user`."""
     if site in _warned_of_user or not conf.enabled():
         return
     _warned_of_user.add(site)
@@ -46,7 +46,7 @@ def warn_of_user(site: Site, user: Any) -> None:
 
 @contained
 def note_use(site: Site, handle: Handle) -> None:
-    """Note one use of a block; warn of a block in which no call is ever captured."""
+    """Count one use of a block; warn about a block in which no call is ever captured."""
     uses = _uses.get(site, 0)
     if uses < 0:
         return

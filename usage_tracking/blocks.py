@@ -1,4 +1,4 @@
-"""`ai_usage`: the block of code, or the function, whose AI calls belong together."""
+"""`ai_usage`: attribute the AI calls of a block of code or a function."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 class UsageHandle:
-    """What `with ai_usage(...) as usage` gives: the calls of the block so far."""
+    """The handle of `with ai_usage(...) as usage`: the calls of the block so far."""
 
     def __init__(self) -> None:
         self._scope: Scope | None = None
@@ -47,13 +47,13 @@ class UsageHandle:
 
     @property
     def total_tokens(self) -> int:
-        """The tokens of the calls so far, as far as they are known."""
+        """The known tokens of the calls so far."""
         recorder.catch_up()
         return self._total_tokens
 
     @property
     def cost(self) -> Decimal | None:
-        """The cost of the calls so far in USD; None if none of them has a known price."""
+        """The known cost of the calls so far in USD; None if no call has a known price."""
         recorder.catch_up()
         self._price()
         return self._cost
@@ -71,14 +71,22 @@ class UsageHandle:
         error_message: str | None = None,
         metadata: Mapping[str, Any] | None = None,
     ) -> None:
-        """Records a call that the hooks cannot see (gRPC, websockets, an own transport).
+        """Record a call that the hooks cannot capture (gRPC, WebSockets, a custom transport).
 
-        Of a call that they did see it adds what they could not know; it is never counted twice.
-        `response` may be any SDK's response object or a dict: tokens, model and id are read off
-        it. What is passed by name wins. Tokens are counts, `response_time_ms` milliseconds; a
-        number that cannot be true is left out and named in the row's metadata.
+        If the call was captured, this only adds to it; the call is never counted twice. It never
+        raises. Invalid numbers are left out and named in the row's metadata.
 
-        It never raises.
+        Args:
+            response: The response object of any SDK, or a dict. Tokens, model and id are read from
+                it; the other arguments take precedence.
+            prompt_tokens: The number of input tokens.
+            completion_tokens: The number of output tokens.
+            model_name: The name of the model.
+            provider: The provider's name.
+            response_time_ms: The duration of the call in milliseconds.
+            success: Whether the call succeeded.
+            error_message: The error of a failed call; secrets are redacted.
+            metadata: Stored with the call; secrets are redacted.
         """
         try:
             read = contained(read_response)(response) or Reader()
@@ -93,7 +101,7 @@ class UsageHandle:
                 reasoning_tokens=found.reasoning_tokens,
                 cost=found.cost,
             )
-            with Steps(self._scope):  # it is a call of this block, wherever it is told
+            with Steps(self._scope):  # the call belongs to this block, wherever it is reported
                 recorder.record_manually(
                     UsageEvent.manual(
                         usage=usage,
@@ -118,31 +126,40 @@ class UsageHandle:
                 self._cost = (self._cost or Decimal(0)) + cost
 
     def called(self, event: UsageEvent) -> None:
+        """Add a call."""
         self._calls += 1
         self._total_tokens += event.total_tokens
         self._unpriced.append(event)
         if len(self._unpriced) > 1000:
-            self._price()  # a scope that lives for days must not keep every event
+            self._price()  # a scope that is open for days must not keep every event
 
     def amended(self, before: UsageEvent, after: UsageEvent) -> None:
+        """Apply a new revision of a call's event."""
         self._total_tokens += after.total_tokens - before.total_tokens
         if not before.usage.known and after.usage.known:
             self._unpriced = [e for e in self._unpriced if e.id != before.id] + [after]
 
 
 class ai_usage:
-    """Attributes the AI calls made inside to a section, a user and metadata.
+    """Attribute the AI calls made inside to a section, a user and metadata.
 
-    A context manager, an asynchronous one, and a decorator of functions, coroutine functions,
-    generators and views::
+    Use it as a context manager, an asynchronous context manager, or a decorator of functions,
+    coroutine functions, generators and views::
 
         with ai_usage(section="chat") as usage:
             client.chat.completions.create(...)
 
-    `section` is a code of `AI_USAGE_SECTIONS`; `user` a user, a primary key or a username (by
-    default the user of the request); `metadata` a mapping that is kept with every call. A username
-    or a key is looked up after the call, the username first. What is left out comes from the
-    enclosing scope. It makes no record by itself, and it never raises because of tracking.
+    Omitted arguments come from the enclosing scope. The block itself records no call, and it never
+    raises because of tracking.
+
+    Args:
+        section: A code of `AI_USAGE_SECTIONS`.
+        user: A user, a primary key or a username; by default the user of the request. A key or a
+            username is looked up after the call; a string first as a username.
+        metadata: A mapping that is stored with every call.
+
+    Raises:
+        TypeError: The decorator is used without parentheses.
     """
 
     def __init__(
@@ -194,6 +211,7 @@ class ai_usage:
         await self._aend(opened)
 
     def __call__(self, function: F) -> F:
+        """Return a wrapper that runs each call of `function` in a block."""
         if inspect.isasyncgenfunction(function):
             return cast(F, astepped(function, self._open, _steps, self._aend))
         if inspect.isgeneratorfunction(function):
@@ -232,14 +250,14 @@ class ai_usage:
                 await self._aend(opened)
 
     def _left(self) -> Opened:
-        """What this block was entered with here: one block may be shared by threads and tasks."""
+        """Remove and return the use entered here; threads and tasks may share one block."""
         scope = current()
         while scope is not None:
             for position, opened in enumerate(self._entered):
                 if opened.scope is scope:
                     return self._entered.pop(position)
             scope = scope.parent
-        # One that is left more often than it was entered does nothing.
+        # Leaving a block more often than entering it does nothing.
         return self._entered.pop() if self._entered else Opened(None, UsageHandle())
 
     @contained
@@ -257,7 +275,7 @@ class ai_usage:
         else:
             unit = Unit(within=parent.unit.within if parent is not None else None)
             if parent is not None:
-                # A thread that outlived its request: its unit is over, its attribution is not.
+                # A thread that outlives its request keeps the attribution of the ended unit.
                 section = section or parent.section or view_section(parent.unit) or None
                 if user is None:
                     user, home = parent.user or parent.unit.request, parent.home
@@ -276,7 +294,7 @@ class ai_usage:
 
     @contained
     def _keeps_scope(self, result: Any, opened: Opened | None) -> bool:
-        """Keeps the scope for the body of a streaming response that a view returned."""
+        """Keep the scope for the body of a streaming response, and return whether that was done."""
         if opened is None or opened.scope is None:
             return False
 
@@ -295,42 +313,42 @@ class ai_usage:
 
     def _end(self, opened: Opened | None) -> None:
         """End one use of the block, and its unit of work if it is the outermost."""
-        if opened is None or opened.scope is None or opened.is_over():
+        if opened is None or opened.scope is None or not opened.close():
             return
         if _is_outermost(opened.scope):
             units.finish(opened.scope.unit, min_wait=outbox.WAIT)
         block_warnings.note_use(self._site, opened.handle)
 
     async def _aend(self, opened: Opened | None) -> None:
-        if opened is None or opened.scope is None or opened.is_over():
+        if opened is None or opened.scope is None or not opened.close():
             return
         if _is_outermost(opened.scope):
             await units.afinish(opened.scope.unit)
         block_warnings.note_use(self._site, opened.handle)
 
     def _drop(self, opened: Opened | None) -> None:
-        """End one use of the block in a finalizer, which may run in the middle of anything."""
+        """End one use of the block in a finalizer, which may run at any point."""
         recorder.later(partial(self._end, opened))
         if opened is not None and opened.scope and _is_outermost(opened.scope):
             pending_users.end(opened.scope.unit)
 
 
 class Opened:
-    """One use of a block. `scope` is None where ours failed: the block then does nothing."""
+    """One use of a block. `scope` is None after an internal error; the block does nothing then."""
 
-    __slots__ = ("_is_over", "handle", "scope")
+    __slots__ = ("_is_closed", "handle", "scope")
 
     def __init__(self, scope: Scope | None, handle: UsageHandle) -> None:
         self.scope = scope
         self.handle = handle
-        self._is_over = False
+        self._is_closed = False
 
-    def is_over(self) -> bool:
-        """Return False the first time it is asked: a stream both ends and is closed."""
-        is_over, self._is_over = self._is_over, True
+    def close(self) -> bool:
+        """Close the scope; return False if it was closed before: a stream ends and is closed."""
+        is_first, self._is_closed = not self._is_closed, True
         if self.scope is not None:
             self.scope.closed = True
-        return is_over
+        return is_first
 
 
 def _steps(opened: Opened | None) -> Steps:
@@ -338,7 +356,7 @@ def _steps(opened: Opened | None) -> Steps:
 
 
 def _whole(milliseconds: Any) -> Any:
-    """Rounds a duration; what is none is left to be marked as such."""
+    """Round a duration; leave an invalid one, which is marked as such later."""
     known = isinstance(milliseconds, float) and isfinite(milliseconds)
     return round(milliseconds) if known else milliseconds
 

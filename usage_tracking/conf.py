@@ -1,7 +1,7 @@
-"""Settings, all optional. Never copied at import: `override_settings` works.
+"""The settings, all optional. They are never copied at import, so `override_settings` works.
 
-One function per setting. `SETTINGS` lists every name with the types it may have; the system
-checks and the documentation are held against it.
+There is one function per setting. `SETTINGS` lists every name with its valid types; tests compare
+the system checks and the documentation with it.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ LONGEST_WAIT = 60.0
 OUTBOX_DIRECTORY = ".ai_usage_outbox"
 
 
-# A setting that is not there costs Django's settings 2 µs to say so, several times a call.
+# Reading a missing setting takes Django 2 µs, and each call reads several.
 _seen: dict[str, Any] = {}
 
 
@@ -93,23 +93,23 @@ def sections() -> dict[str, str]:
 
 
 def default_section() -> str:
-    """`AI_USAGE_DEFAULT_SECTION` ("other"): the section of a call that nothing else names."""
+    """`AI_USAGE_DEFAULT_SECTION` ("other"): the section of a call without any other section."""
     return str(_get("DEFAULT_SECTION", "other"))
 
 
 def section_map() -> Mapping[str, str]:
     """`AI_USAGE_SECTION_MAP` ({}): view name, namespace or dotted path prefix → section.
 
-    The path is that of a view, or the name of a task.
+    The path is that of a view or the name of a task.
     """
     value: Mapping[str, str] = _get("SECTION_MAP", {})
     return value
 
 
 def mapped_section(path: str, *names: str) -> str:
-    """The section of the first of `names` that is mapped, else of the longest prefix of `path`.
+    """Return the section of the first mapped name in `names`, else of the longest prefix of `path`.
 
-    "" if there is none.
+    Return "" if nothing is mapped.
     """
     mapping = section_map()
     if not mapping:
@@ -120,7 +120,7 @@ def mapped_section(path: str, *names: str) -> str:
 
 
 def capture() -> bool | Sequence[str]:
-    """`AI_USAGE_CAPTURE` (True): False for no transport, or a list of transport names."""
+    """`AI_USAGE_CAPTURE` (True): all transports, False for none, or a list of transport names."""
     value: bool | Sequence[str] = _get("CAPTURE", True)
     return value
 
@@ -132,7 +132,7 @@ def gateways() -> Mapping[str, str]:
 
 
 def paths() -> Mapping[str, str]:
-    """`AI_USAGE_PATHS` ({}): ending of a path → wire format, beside those that are built in."""
+    """`AI_USAGE_PATHS` ({}): path suffix → wire format, in addition to the built-in ones."""
     value: Mapping[str, str] = _get("PATHS", {})
     return value
 
@@ -143,24 +143,24 @@ def stream_usage() -> str:
 
 
 def unknown_hosts() -> bool:
-    """`AI_USAGE_UNKNOWN_HOSTS` (True): record calls to hosts that no table knows."""
+    """`AI_USAGE_UNKNOWN_HOSTS` (True): record calls to hosts of unknown providers."""
     return bool(_get("UNKNOWN_HOSTS", True))
 
 
 def outbox() -> Path | None:
-    """`AI_USAGE_OUTBOX` (`BASE_DIR/.ai_usage_outbox/`): the directory; None if there is none."""
+    """`AI_USAGE_OUTBOX` (`BASE_DIR/.ai_usage_outbox/`): the directory, None for no outbox."""
     base = getattr(settings, "BASE_DIR", None)
     value = _get("OUTBOX", Path(base) / OUTBOX_DIRECTORY if base else None)
     return None if value is None else Path(value)
 
 
 def inline() -> bool:
-    """Whether `AI_USAGE_OUTBOX = None` asks to deliver on the caller's own connection."""
+    """Return whether `AI_USAGE_OUTBOX = None`, which delivers on the caller's connection."""
     return _get("OUTBOX", "") is None
 
 
 def wait() -> float:
-    """`AI_USAGE_WAIT` (0): seconds for which the end of a unit of work waits for its rows.
+    """`AI_USAGE_WAIT` (0): seconds to wait for the rows at the end of a unit of work.
 
     Return 0 for an invalid value; the system checks report it.
     """
@@ -169,7 +169,7 @@ def wait() -> float:
 
 
 def day_timezone() -> dt.tzinfo:
-    """`AI_USAGE_DAY_TIMEZONE` (`TIME_ZONE`): the zone whose midnight begins a day of usage."""
+    """`AI_USAGE_DAY_TIMEZONE` (`TIME_ZONE`): the time zone in which days begin at midnight."""
     name = _get("DAY_TIMEZONE", None)
     return ZoneInfo(name) if name else timezone.get_default_timezone()
 
@@ -186,17 +186,17 @@ def propagate_threads() -> bool:
 
 
 def log_usernames() -> bool:
-    """`AI_USAGE_LOG_USERNAMES` (True): False writes `user:<pk>` into log lines instead."""
+    """`AI_USAGE_LOG_USERNAMES` (True): log usernames; False logs `user:<pk>` instead."""
     return bool(_get("LOG_USERNAMES", True))
 
 
 def raise_errors() -> bool:
-    """`AI_USAGE_RAISE_ERRORS` (False): our own errors reach the caller; for tests."""
+    """`AI_USAGE_RAISE_ERRORS` (False): raise internal errors to the caller; for tests."""
     return bool(_get("RAISE_ERRORS", False))
 
 
 def scanner_extra() -> Sequence[str | Path]:
-    """`AI_USAGE_SCANNER_EXTRA` ([]): data files about SDKs that `find_uninstrumented` lacks."""
+    """`AI_USAGE_SCANNER_EXTRA` ([]): data files about further SDKs for the scanner."""
     value: Sequence[str | Path] = _get("SCANNER_EXTRA", ())
     return value
 

@@ -1,4 +1,4 @@
-"""Connections that no Django request stands for: WebSockets, consumers, other ASGI applications."""
+"""Connections without a Django request: WebSockets, consumers, other ASGI applications."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from .recorder import pending_users, units
 class OpenConnection:
     """The scope of a connection, and one inside it for each message.
 
-    A message is a unit of work: its calls are delivered when it has been handled, however long the
-    connection stays open. It inherits from nothing around the connection, because a server may
-    start a connection in the context of another.
+    Each message is a unit of work. Its calls are delivered when the message has been handled,
+    however long the connection stays open. The scope has no parent, because a server may start a
+    connection in the context of another.
     """
 
     __slots__ = ("_connection", "scope")
@@ -26,9 +26,9 @@ class OpenConnection:
 
     @contained
     def begin(self) -> Scope:
-        """Begin a message: what is called from here on in this context belongs to it.
+        """Begin a message, to which later calls in this context belong.
 
-        A block that an earlier message has entered, and not left, stays in force.
+        A block that an earlier message has entered and not left stays current.
         """
         around = current()
         parent = around if around is not None and self._has(around) else self.scope
@@ -38,16 +38,16 @@ class OpenConnection:
         return message
 
     async def end(self, message: Scope | None) -> None:
-        """End a message; None does nothing."""
+        """End a message; do nothing for None."""
         if message is None or message.closed:
             return
         contained(leave)(message)
-        message.closed = True  # also if that failed
+        message.closed = True  # also if leave() failed
         await units.afinish(message.unit)
 
     @contained
     def close(self) -> None:
-        """End the connection: five minutes later it speaks for nobody any more."""
+        """End the connection. Calls more than five minutes later are unattributed."""
         self.scope.closed = True
         pending_users.end(self.scope.unit)
 

@@ -1,4 +1,4 @@
-"""The one place in which errors of ours end, so that they never reach the host site."""
+"""Contain internal errors, so that they never reach the site."""
 
 from __future__ import annotations
 
@@ -15,15 +15,20 @@ from .system.interruptions import from_outside
 P = ParamSpec("P")
 T = TypeVar("T")
 
-#: How often each place failed since the process began; read by the health report.
+#: Number of failures by function since the process began; the health report shows it.
 failures: Counter[str] = Counter()
 
 
 def contain(error: Exception, where: str) -> None:
-    """Log `error` with its traceback and count it; raise it only if AI_USAGE_RAISE_ERRORS.
+    """Log `error` with its traceback and count it.
 
-    An exception that only happened to be raised while our code ran is not ours to contain: it is
-    raised again.
+    Args:
+        error: The internal error.
+        where: The function that failed.
+
+    Raises:
+        Exception: `error`, if AI_USAGE_RAISE_ERRORS is set, or if it was thrown into our code from
+            outside, for example by a time limit.
     """
     if from_outside(error):
         raise error
@@ -41,13 +46,13 @@ def contain(error: Exception, where: str) -> None:
 
 
 def contained(function: Callable[P, T]) -> Callable[P, T | None]:
-    """Decorates a function of ours that the host's call runs through: on error it gives None."""
+    """Decorate an internal function: contain its errors and return None then."""
 
     @functools.wraps(function)
     def inner(*args: P.args, **kwargs: P.kwargs) -> T | None:
         try:
             return function(*args, **kwargs)
-        except Exception as error:  # noqa: BLE001 -- this is what the function is for
+        except Exception as error:  # noqa: BLE001 -- the purpose of the decorator
             contain(error, function.__qualname__)
             return None
 
@@ -55,7 +60,7 @@ def contained(function: Callable[P, T]) -> Callable[P, T | None]:
 
 
 def was_stopped(error: BaseException | None) -> bool:
-    """Whether Ctrl-C is behind it: what it cuts short fails again when it is rolled back."""
+    """Return whether Ctrl-C caused `error`; the rollback after Ctrl-C may raise another error."""
     while error is not None and not isinstance(error, KeyboardInterrupt):
         error = error.__cause__ or error.__context__
     return error is not None

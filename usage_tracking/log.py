@@ -1,4 +1,4 @@
-"""The logger of the package, and how its lines show text from outside."""
+"""The logger of the package, and functions that make outside text safe for log lines."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ logger = logging.getLogger("ai_usage_tracker")
 
 
 def shown_user(user_id: str | None, username: str) -> str:
-    """Return the name that log lines use for a user."""
+    """Return the name of a user for log lines; "-" for no user."""
     if user_id is None:
         return "-"
     if username and conf.log_usernames():
@@ -21,7 +21,7 @@ def shown_user(user_id: str | None, username: str) -> str:
 def one_line(text: object) -> str:
     """Return `text` with control characters and line separators escaped.
 
-    Text from outside cannot forge a log line then.
+    This prevents forged log lines.
     """
     plain = str(text)
     if plain.isprintable():

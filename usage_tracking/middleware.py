@@ -1,4 +1,4 @@
-"""Opens a scope for every request, so that its AI calls find their user and section."""
+"""Open a scope for every request, so that its AI calls have a user and a section."""
 
 from __future__ import annotations
 
@@ -19,10 +19,11 @@ from .recorder import pending_users, units
 
 
 class AIUsageMiddleware:
-    """Attributes the AI calls of a request to its user, and to the section of its view.
+    """Attribute the AI calls of a request to its user and to the section of its view.
 
     Put it after the authentication middleware. It works under WSGI and ASGI. It makes no query,
-    unless a router gives each tenant a database: then it loads the user of a call before it ends.
+    except on a site whose router gives each tenant a database: there it loads the user of a call
+    before the request ends.
     """
 
     sync_capable = True
@@ -41,6 +42,7 @@ class AIUsageMiddleware:
             markcoroutinefunction(self)
 
     def __call__(self, request: HttpRequest) -> Any:
+        """Return the response, or a coroutine that returns it."""
         if self.is_async:
             return self._acall(request)
         scope = _open(request)
@@ -83,7 +85,7 @@ def _open(request: HttpRequest) -> Scope:
 
 @contained
 def _keeps_scope(response: Any, scope: Scope) -> bool:
-    """Whether the scope lives on for a streaming body."""
+    """Return whether a streaming body keeps the scope open."""
 
     async def adone() -> None:
         await _afinish(scope)
@@ -93,7 +95,7 @@ def _keeps_scope(response: Any, scope: Scope) -> bool:
     )
 
 
-# Both are called more than once where a stream ends and is closed afterwards.
+# Both may be called twice, because a stream ends and is closed afterwards.
 
 
 def _finish(scope: Scope, response: HttpResponseBase | None = None) -> None:

@@ -1,4 +1,4 @@
-"""The explicit API, a drop-in for hand-written trackers."""
+"""The explicit API, a drop-in replacement for hand-written trackers."""
 
 from __future__ import annotations
 
@@ -40,21 +40,35 @@ def track_ai_usage(
     error_message: str | None = None,
     metadata: Mapping[str, Any] | None = None,
 ) -> Tracked:
-    """Records one AI call by hand; if the hooks saw that call, adds to what they know.
+    """Record one AI call explicitly; if the call was captured, add to what is known.
 
-    Tokens are counts, `response_time_ms` milliseconds. Outside a transaction both rows are saved
-    when it returns, on the caller's connection. Inside one (of the usage tables' database or of the
-    users'), on an event loop, and in a forked process that still has its parent's connection, it
-    writes nothing and returns previews that are not saved, with the id that the log will have; the
-    call counts whatever becomes of the transaction. With `AI_USAGE_ENABLED = False` nothing is
-    recorded.
+    Outside a transaction, both rows are saved on the caller's connection when the function returns.
+    It writes nothing inside a transaction (of the database of the usage tables or of the users), on
+    an event loop, and in a forked process that still has its parent's connection. It then returns
+    unsaved previews, with the id that the row will have, and the call is recorded even if the
+    transaction is rolled back. With `AI_USAGE_ENABLED = False` nothing is recorded.
 
-    A user who was deleted in the meantime has no daily row: the log is saved without a user, and
-    the daily row is a preview.
+    If the user has been deleted meanwhile, the row is saved without a user, and the daily row is a
+    preview.
 
-    Raises `ValueError` for a missing user, an empty section, and numbers that are negative or not
-    whole, and what the database raises if it refuses; then nothing is recorded. An unknown section
-    is recorded, with a warning.
+    Args:
+        user: A saved, authenticated user.
+        section: A code of `AI_USAGE_SECTIONS`; an unknown one is recorded with a warning.
+        prompt_tokens: The number of input tokens.
+        completion_tokens: The number of output tokens.
+        response_time_ms: The duration of the call in milliseconds.
+        success: Whether the call succeeded.
+        model_name: The name of the model.
+        error_message: The error of a failed call; secrets are redacted.
+        metadata: Stored with the call; secrets are redacted.
+
+    Returns:
+        The row and the daily row.
+
+    Raises:
+        ValueError: The user is missing, the section is empty, or a number is negative or not
+            whole. Nothing is recorded then.
+        django.db.Error: The database refuses the call. Nothing is recorded then.
     """
     return _track(
         user,
@@ -70,16 +84,19 @@ def track_ai_usage(
 
 
 def track_ai_usage_safe(*args: Any, **kwargs: Any) -> Tracked | tuple[None, None]:
-    """`track_ai_usage` that logs instead of raising, and then returns `(None, None)`.
+    """Do the same as `track_ai_usage`, but log errors instead of raising them.
 
-    A call that the database refuses stays in the outbox, and is delivered when it can be.
+    A call that the database refuses stays in the outbox until it can be delivered.
+
+    Returns:
+        The row and the daily row, or `(None, None)` after an error.
     """
     try:
         return _track(*args, **kwargs, keep=True)
     except ValueError as error:
-        # `_refuse` has logged the two commonest by their own lines.
+        # The error is already logged.
         logger.debug("not tracked: %s", error)
-    except Exception as error:  # noqa: BLE001 -- "safe" is its name
+    except Exception as error:  # noqa: BLE001 -- "safe" means that it never raises
         contain(error, "track_ai_usage_safe")
     return None, None
 
@@ -88,9 +105,9 @@ log_ai_usage = track_ai_usage_safe
 
 
 def track_in_transaction(user: Any, section: str, **values: Any) -> Tracked:
-    """`track_ai_usage` whose rows are written in the caller's transaction, if one is open.
+    """Do the same as `track_ai_usage`, but write the rows in the caller's open transaction.
 
-    They share its fate, as other rows that the caller writes.
+    A rollback of the transaction removes them, like the caller's other rows.
     """
     return _track(user, section, **values, within=True)
 
@@ -109,9 +126,10 @@ def _track(
     keep: bool = False,
     within: bool = False,
 ) -> Tracked:
-    """See `track_ai_usage`. The outbox is to `keep` what the database refuses.
+    """Record a call; see `track_ai_usage`.
 
-    `within` a transaction of the caller's too the rows are written.
+    With `keep`, a call that the database refuses stays in the outbox. With `within`, the rows are
+    written inside an open transaction of the caller too.
     """
     call_user = _valid_user(user)
     section = _valid_section(section, call_user)
@@ -130,12 +148,12 @@ def _track(
     request = None if scope is None else scope.unit.request
     home: places.Place | None = places.here(request, user=user)
     if home == places.NOWHERE and scope is not None and scope.thread != threading.get_ident():
-        home = None  # a thread of a pool belongs to no tenant, the request behind it may
+        home = None  # a pool thread belongs to no tenant, but its request may
     place = attributed.place if home is None else home
     using = places.alias_of(place.database) or places.own()
     with places.active(using, place.tenant):
         writes = conf.enabled() and not on_event_loop() and (within or _is_free(using))
-        # Asked before the call is recorded: inline, it may stand in the row right after.
+        # Read before the call is recorded, because inline delivery may add it to the row at once.
         before = _day_so_far(user, using) if not writes else daily.Sums()
         event = recorder.record_manually(
             UsageEvent.manual(
@@ -155,7 +173,7 @@ def _track(
         if not writes:
             return _preview(event, user, before)
         if outbox.inline():
-            outbox.wake()  # of what waits for the end of a transaction
+            outbox.wake()  # for calls deferred until the end of a transaction
         log, day = _saved(event, using)
         if log is None or day is None:
             preview = _preview(event, user, before)
@@ -164,13 +182,20 @@ def _track(
 
 
 class AIUsageTracker:
-    """Records a block as one AI call, also if no call was captured in it::
+    """Record a block as one AI call, even if no call was captured in it.
+
+    It never raises errors of its own::
 
         with AIUsageTracker(user, "chat", "gpt-4o") as tracker:
             answer = own_model(prompt)
             tracker.set_tokens(prompt_tokens=150, completion_tokens=80)
 
-    An exception that leaves the block makes it a failure and goes on. It never raises by itself.
+    An exception that leaves the block marks the call as failed and propagates.
+
+    Args:
+        user: A saved, authenticated user.
+        section: A code of `AI_USAGE_SECTIONS`.
+        model_name: The name of the model.
     """
 
     def __init__(self, user: Any, section: str, model_name: str = "") -> None:
@@ -184,16 +209,20 @@ class AIUsageTracker:
         self.metadata: dict[str, Any] = {}
 
     def set_tokens(self, prompt_tokens: int = 0, completion_tokens: int = 0) -> None:
+        """Set the numbers of input and output tokens."""
         self.prompt_tokens = prompt_tokens
         self.completion_tokens = completion_tokens
 
     def set_metadata(self, metadata: Mapping[str, Any] | None = None, **more: Any) -> None:
+        """Add to the metadata of the call."""
         self.metadata.update(metadata if isinstance(metadata, Mapping) else {}, **more)
 
     def mark_success(self) -> None:
+        """Record the call as successful."""
         self.success, self.error_message = True, None
 
     def mark_failure(self, error_message: str | None = None) -> None:
+        """Record the call as failed."""
         self.success, self.error_message = False, error_message
 
     def __enter__(self) -> Self:
@@ -210,8 +239,10 @@ class AIUsageTracker:
     ) -> None:
         if error is not None:
             self.mark_failure(f"{type(error).__name__}: {error}")
-        said = self.prompt_tokens or self.completion_tokens or self.metadata or not self.success
-        if said or not self._seen.calls:
+        has_report = (
+            self.prompt_tokens or self.completion_tokens or self.metadata or not self.success
+        )
+        if has_report or not self._seen.calls:
             track_ai_usage_safe(
                 self.user,
                 self.section,
@@ -264,7 +295,7 @@ def _refuse(reason: str) -> None:
 
 
 def _is_free(using: str) -> bool:
-    """Whether a transaction can be begun and ended here, without one of the caller's."""
+    """Return whether no transaction of the caller is open, so that one can be begun and ended."""
     return not any(
         reads.in_transaction(connection)
         or connection.needs_rollback
@@ -274,7 +305,7 @@ def _is_free(using: str) -> bool:
 
 
 def _saved(event: UsageEvent, using: str) -> tuple[AIUsageLog | None, AIUsageTracking | None]:
-    """The rows of an event that was written; None for one that is not there (any more)."""
+    """Return the rows of an event that was written, None for a row that does not exist."""
     log = day = None
     try:
         log = with_users(AIUsageLog.objects.using(using).filter(pk=event.id)).first()
@@ -286,7 +317,7 @@ def _saved(event: UsageEvent, using: str) -> tuple[AIUsageLog | None, AIUsageTra
 
 
 def _preview(event: UsageEvent, user: Any, before: daily.Sums) -> Tracked:
-    """The rows as they will be. Saving the log early does no harm: the event has its id."""
+    """Return the rows as they will be; saving the first early is safe, it has the event's id."""
     cost = price(event)
     log = AIUsageLog(id=event.id, user=user, **row_values.of_event(event, cost))
     log.is_preview = True
@@ -308,7 +339,7 @@ def _day_so_far(user: Any, using: str) -> daily.Sums:
     ):
         return daily.Sums()
     try:
-        # Inside a savepoint: a query of ours that fails must not end the caller's transaction.
+        # In a savepoint, so that a failed query does not break the caller's transaction.
         with transaction.atomic(using=connection.alias):
             row = (
                 AIUsageTracking.objects.using(connection.alias)

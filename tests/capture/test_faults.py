@@ -155,7 +155,7 @@ SHELLS = {
         "UsageHandle.cost",
         "UsageHandle.total_tokens",
         "Opened.__init__",
-        "Opened.is_over",
+        "Opened.close",
         "_steps",
         "_is_outermost",
     },
@@ -199,7 +199,7 @@ SHELLS = {
 }
 #: Lines whose calls cannot fail: an entry of a dict, a flag, a lock that is held.
 SAFE = re.compile(
-    r"\bunit\.(begin|end)\(\)|\.is_over\(\)|_is_outermost\(|gate\.release\(\)|return Opened\("
+    r"\bunit\.(begin|end)\(\)|opened\.close\(\)|_is_outermost\(|gate\.release\(\)|return Opened\("
     r"|pending_users\.end\(|units\.a?finish\("
 )
 #: Reached only on other threads of a site, or inside its own containment there.

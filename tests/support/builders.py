@@ -87,9 +87,9 @@ def capture(response_id: str = "", **changes: Any) -> UsageEvent:
 @contextmanager
 def rolled_back() -> Iterator[None]:
     """A transaction of the site that fails in the end."""
-    with suppress(_Failure), transaction.atomic():
+    with suppress(_RollbackError), transaction.atomic():
         yield
-        raise _Failure
+        raise _RollbackError
 
 
 def refuse_section(section: str) -> None:
@@ -117,5 +117,5 @@ def accept_section(section: str) -> None:
             cursor.execute(f"ALTER TABLE ai_usage_log DROP CONSTRAINT refuse_{section}")
 
 
-class _Failure(Exception):
+class _RollbackError(Exception):
     pass
