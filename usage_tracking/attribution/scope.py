@@ -119,7 +119,7 @@ class Unit:
                 gate.release()
 
     def end(self) -> None:
-        """Close the unit; later calls do nothing."""
+        """Close the unit; closing it again has no effect."""
         self.ended = self.ended or time.monotonic()
         self.open = False
         open_units.pop(self.id, None)
