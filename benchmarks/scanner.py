@@ -20,6 +20,7 @@ from usage_tracking.scanner import Options, scan
 
 
 def main() -> None:
+    """Print the time of a scan, and what it found."""
     roots = sys.argv[1:] or [sysconfig.get_paths()[name] for name in ("stdlib", "purelib")]
     with tempfile.TemporaryDirectory() as directory:
         every = _gather(roots, Path(directory) / "all")

@@ -5,9 +5,9 @@ from __future__ import annotations
 import datetime as dt
 from typing import Any
 
-from usage_tracking import daily
-from usage_tracking.models import AIUsageLog
-from usage_tracking.reports import DailyRowsReport, PeriodReport, SectionLine, Totals
+from .. import daily
+from ..models import AIUsageLog
+from ..reports import DailyRowsReport, PeriodReport, SectionLine, Totals
 
 
 def of_logs(report: PeriodReport, recent: list[AIUsageLog]) -> dict[str, Any]:

@@ -8,8 +8,7 @@ from typing import Any
 from django.core.validators import RegexValidator
 from rest_framework import serializers
 
-from usage_tracking import conf
-
+from .. import conf
 from .schema import extend_schema_field
 
 NO_SUCH_SECTION = "Unknown section."

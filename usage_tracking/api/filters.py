@@ -11,10 +11,9 @@ from django.db.models import QuerySet
 from django_filters import rest_framework as filters
 from rest_framework import serializers
 
-from usage_tracking import conf
-from usage_tracking.models import AIUsageLog
-from usage_tracking.reports import from_day, to_day
-
+from .. import conf
+from ..models import AIUsageLog
+from ..reports import from_day, to_day
 from .fields import NO_NUL, NO_SUCH_SECTION, SectionField
 from .schema import extend_schema_field
 

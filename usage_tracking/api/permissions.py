@@ -11,7 +11,7 @@ from django.contrib.auth import get_user_model
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
-from usage_tracking.attribution.users import call_user_of
+from ..attribution.users import call_user_of
 
 
 class IsUser(BasePermission):

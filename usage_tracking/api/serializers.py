@@ -6,10 +6,9 @@ from typing import Any
 
 from rest_framework import serializers
 
-from usage_tracking.events import MAX_COUNT
-from usage_tracking.fields import CALL_FIELDS
-from usage_tracking.models import AIUsageLog
-
+from ..events import MAX_COUNT
+from ..fields import CALL_FIELDS
+from ..models import AIUsageLog
 from .fields import (
     ObjectField,
     SectionField,

@@ -20,13 +20,12 @@ from rest_framework.response import Response
 from rest_framework.throttling import BaseThrottle
 from rest_framework.views import APIView
 
-from usage_tracking import conf
-from usage_tracking.attribution.users import call_user_of
-from usage_tracking.models import AIUsageLog, today
-from usage_tracking.related_users import with_users
-from usage_tracking.reports import daily_rows_report, latest_logs, period_report
-from usage_tracking.tracker import track_in_transaction
-
+from .. import conf
+from ..attribution.users import call_user_of
+from ..models import AIUsageLog, today
+from ..related_users import with_users
+from ..reports import daily_rows_report, latest_logs, period_report
+from ..tracker import track_in_transaction
 from . import answers
 from .fields import NO_SUCH_SECTION
 from .filters import LogFilterBackend, LogFilters

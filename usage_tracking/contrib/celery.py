@@ -14,13 +14,12 @@ import threading
 from types import ModuleType
 from typing import Any, cast
 
-from usage_tracking.attribution.resolve import attribution, view_section
-from usage_tracking.attribution.users import CallUser, resolve_here
-from usage_tracking.delivery import delivery
-from usage_tracking.errors import contained
-from usage_tracking.places import NOWHERE, Place
-from usage_tracking.redaction import clean_metadata
-
+from ..attribution.resolve import attribution, view_section
+from ..attribution.users import CallUser, resolve_here
+from ..delivery import delivery
+from ..errors import contained
+from ..places import NOWHERE, Place
+from ..redaction import clean_metadata
 from . import task_scopes
 
 #: The header. Its value is one string, because an AMQP table cannot hold every JSON value, and a

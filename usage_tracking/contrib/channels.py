@@ -15,13 +15,13 @@ from functools import partial
 from types import ModuleType
 from typing import Any
 
-from usage_tracking import conf
-from usage_tracking.asgi import without_scope
-from usage_tracking.attribution.scope import Steps
-from usage_tracking.attribution.users import Connection
-from usage_tracking.connections import OpenConnection
-from usage_tracking.errors import contained
-from usage_tracking.system.patching import patch
+from .. import conf
+from ..asgi import without_scope
+from ..attribution.scope import Steps
+from ..attribution.users import Connection
+from ..connections import OpenConnection
+from ..errors import contained
+from ..system.patching import patch
 
 
 def connect(module: ModuleType) -> None:

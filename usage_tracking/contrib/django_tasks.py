@@ -14,8 +14,7 @@ from __future__ import annotations
 from types import ModuleType
 from typing import Any
 
-from usage_tracking.attribution.scope import current
-
+from ..attribution.scope import current
 from . import task_scopes
 
 

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from usage_tracking.events import UsageEvent
+    from ..events import UsageEvent
 
 
 @pytest.fixture
 def ai_usage_calls() -> Iterator[list[UsageEvent]]:
     """Yield the list of AI calls that the test has made so far; see `usage_tracking.testing`."""
-    from usage_tracking.testing import captured_ai_usage
+    from ..testing import captured_ai_usage
 
     with captured_ai_usage() as calls:
         yield calls

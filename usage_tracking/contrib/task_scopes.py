@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from usage_tracking import conf
-from usage_tracking.attribution.scope import Scope, Unit, enter, leave
-from usage_tracking.attribution.users import CallUser
-from usage_tracking.errors import contained
-from usage_tracking.places import Place
-from usage_tracking.recorder import units
+from .. import conf
+from ..attribution.scope import Scope, Unit, enter, leave
+from ..attribution.users import CallUser
+from ..errors import contained
+from ..places import Place
+from ..recorder import units
 
 _scopes: dict[str, Scope] = {}
 

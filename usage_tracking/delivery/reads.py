@@ -42,6 +42,7 @@ class Watch:
         self.uncommitted: list[Uncommitted] = []
 
     def __call__(self, execute: Any, sql: Any, params: Any, many: Any, context: Any) -> Any:
+        """Deliver, or note a rollback, before a statement runs."""
         if self.uncommitted and isinstance(sql, str) and (found := _ROLLS_BACK.match(sql)):
             for written in self.uncommitted:
                 written.rolled_back_to(int(found[1]))
@@ -118,8 +119,8 @@ def unwatched(connection: Any) -> Iterator[None]:
 def hidden(connection: Any) -> Iterator[None]:
     """Hide the statements of the block from the test.
 
-    On a site they run in another thread, where neither `assertNumQueries` nor the site's own execute
-    wrappers see them.
+    On a site they run in another thread, where neither `assertNumQueries` nor the site's own
+    execute wrappers see them.
     """
     wrappers, forced = connection.execute_wrappers, connection.force_debug_cursor
     connection.execute_wrappers, connection.force_debug_cursor = [], False

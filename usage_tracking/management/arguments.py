@@ -11,11 +11,10 @@ from typing import Any
 from django.core.management.base import CommandError
 from django.db import DatabaseError, connections, router
 
-from usage_tracking import reports
-from usage_tracking.days import parse_day
-from usage_tracking.errors import was_stopped
-from usage_tracking.models import AIUsageLog
-
+from .. import reports
+from ..days import parse_day
+from ..errors import was_stopped
+from ..models import AIUsageLog
 from .base import CANNOT_RUN, INTERRUPTED
 
 _WIDTH = 30

@@ -7,7 +7,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, OutputWrapper, SystemCheckError
 
-from usage_tracking.system import stdio
+from ..system import stdio
 
 #: Exit codes beside 0 (success) and 1 (the command found something).
 CANNOT_RUN = 2

@@ -6,9 +6,8 @@ import datetime as dt
 from collections.abc import Iterator
 from decimal import Decimal
 
-from usage_tracking.log import one_line
-from usage_tracking.reports import DayReport, Figures
-
+from ..log import one_line
+from ..reports import DayReport, Figures
 from .tables import Table
 
 _UNKNOWN = "unknown"

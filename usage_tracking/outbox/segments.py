@@ -45,7 +45,7 @@ def headers() -> frozenset[bytes]:
 
 
 def databases() -> dict[str, int]:
-    """Return the names of the site's own database, each with the version of the outbox that uses it."""
+    """Return the names of the site's own database, each with the version of its outbox."""
     settings = connections.settings[places.own()]
     old = json.dumps([str(settings.get(key, "")) for key in ("ENGINE", "HOST", "PORT", "NAME")])
     return {old: 1, places.identity(places.own()): 2}

@@ -17,9 +17,8 @@ from django.db import router
 from django.db.models import Case, F, Value, When
 from django.db.models.functions import Coalesce
 
-from usage_tracking import conf, daily
-from usage_tracking.models import AIUsageLog, AIUsageTracking
-
+from .. import conf, daily
+from ..models import AIUsageLog, AIUsageTracking
 from .grouping import Grouping, Measure, as_cost, group
 from .lines import TOP
 from .names import names_of

@@ -10,10 +10,9 @@ from django.conf import settings
 from django.db import router
 from django.utils import timezone
 
-from usage_tracking import conf, outbox
-from usage_tracking.days import aware
-from usage_tracking.models import AIUsageLog
-
+from .. import conf, outbox
+from ..days import aware
+from ..models import AIUsageLog
 from .lines import (
     BY_SECTION,
     TOP,

@@ -9,9 +9,8 @@ from typing import Any
 from django.db.models import Case, QuerySet, TextField, Value, When
 from django.db.models.functions import Coalesce
 
-from usage_tracking import conf
-from usage_tracking.models import AIUsageLog
-
+from .. import conf
+from ..models import AIUsageLog
 from .grouping import Grouping, Groups, Measure, as_cost, group
 from .names import names_of
 from .totals import NUMBERS, Totals

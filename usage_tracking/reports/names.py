@@ -13,8 +13,8 @@ from django.core.exceptions import FieldDoesNotExist, ValidationError
 from django.db import router
 from django.db.models import Q
 
-from usage_tracking import conf, places
-from usage_tracking.models import AIUsageLog
+from .. import conf, places
+from ..models import AIUsageLog
 
 #: How many names to search for similar ones.
 _NAMES = 1000

@@ -10,11 +10,10 @@ from typing import Any
 from django.db import router
 from django.db.models import QuerySet
 
-from usage_tracking import conf
-from usage_tracking.days import midnight
-from usage_tracking.models import AIUsageLog
-from usage_tracking.related_users import with_users
-
+from .. import conf
+from ..days import midnight
+from ..models import AIUsageLog
+from ..related_users import with_users
 from .lines import (
     BY_DAY_AND_SECTION,
     TOP,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django_extensions.management.jobs import DailyJob
 
-from usage_tracking.maintenance import daily_rows
+from ...maintenance import daily_rows
 
 
 class Job(DailyJob):

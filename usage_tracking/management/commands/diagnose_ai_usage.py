@@ -11,9 +11,9 @@ from typing import Any
 
 from django.core.management.base import CommandError
 
-from usage_tracking.health import Finding, Result, Thresholds, diagnose
-from usage_tracking.management.arguments import add_database, add_user, database_alias, whole_number
-from usage_tracking.management.base import CANNOT_RUN, INTERRUPTED, UsageCommand
+from ...health import Finding, Result, Thresholds, diagnose
+from ..arguments import add_database, add_user, database_alias, whole_number
+from ..base import CANNOT_RUN, INTERRUPTED, UsageCommand
 
 RULE = "=" * 50
 #: The limit of options in hours, about ten years.

@@ -7,9 +7,9 @@ from typing import Any
 
 from django.core.management.base import CommandError
 
-from usage_tracking import checks, outbox
-from usage_tracking.maintenance import privacy
-from usage_tracking.management.arguments import (
+from ... import checks, outbox
+from ...maintenance import privacy
+from ..arguments import (
     Progress,
     add_database,
     add_user,
@@ -17,7 +17,7 @@ from usage_tracking.management.arguments import (
     explained,
     find_user,
 )
-from usage_tracking.management.base import CANNOT_RUN, UsageCommand
+from ..base import CANNOT_RUN, UsageCommand
 
 
 class Command(UsageCommand):

@@ -9,17 +9,17 @@ from typing import Any
 
 from django.core import serializers
 
-from usage_tracking import checks
-from usage_tracking.maintenance import privacy
-from usage_tracking.management.arguments import (
+from ... import checks
+from ...maintenance import privacy
+from ...system import stdio
+from ..arguments import (
     add_database,
     add_user,
     database_alias,
     explained,
     find_user,
 )
-from usage_tracking.management.base import UsageCommand
-from usage_tracking.system import stdio
+from ..base import UsageCommand
 
 
 class Command(UsageCommand):

@@ -15,11 +15,11 @@ from django.core.management.base import CommandError
 from django.db import DatabaseError
 from django.urls import URLPattern, URLResolver, get_resolver
 
-from usage_tracking import capture, checks, conf
-from usage_tracking.management.arguments import add_database, database_alias
-from usage_tracking.management.base import CANNOT_RUN, UsageCommand
-from usage_tracking.models import AIUsageLog
-from usage_tracking.scanner import cli, terminal
+from ... import capture, checks, conf
+from ...models import AIUsageLog
+from ...scanner import cli, terminal
+from ..arguments import add_database, database_alias
+from ..base import CANNOT_RUN, UsageCommand
 
 
 class Command(UsageCommand):

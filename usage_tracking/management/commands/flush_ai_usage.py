@@ -12,12 +12,12 @@ from django.contrib.auth import get_user_model
 from django.core.exceptions import ValidationError
 from django.core.management.base import CommandError
 
-from usage_tracking import checks, outbox, places
-from usage_tracking.delivery import delivery
-from usage_tracking.maintenance import privacy
-from usage_tracking.management.arguments import add_database, database_alias, explained
-from usage_tracking.management.base import CANNOT_RUN, UsageCommand
-from usage_tracking.outbox import segments
+from ... import checks, outbox, places
+from ...delivery import delivery
+from ...maintenance import privacy
+from ...outbox import segments
+from ..arguments import add_database, database_alias, explained
+from ..base import CANNOT_RUN, UsageCommand
 
 
 class Command(UsageCommand):

@@ -7,15 +7,15 @@ from typing import Any
 
 from django.core.management.base import CommandError
 
-from usage_tracking import checks, daily, related_users
-from usage_tracking.maintenance import legacy_import
-from usage_tracking.management.arguments import (
+from ... import checks, daily, related_users
+from ...maintenance import legacy_import
+from ..arguments import (
     Progress,
     add_database,
     database_alias,
     explained,
 )
-from usage_tracking.management.base import CANNOT_RUN, UsageCommand
+from ..base import CANNOT_RUN, UsageCommand
 
 #: Lines that a list shows without -v 2.
 LISTED = 20

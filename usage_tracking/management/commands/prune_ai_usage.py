@@ -5,16 +5,16 @@ from __future__ import annotations
 from argparse import ArgumentParser
 from typing import Any
 
-from usage_tracking import checks
-from usage_tracking.maintenance import prune
-from usage_tracking.management.arguments import (
+from ... import checks
+from ...maintenance import prune
+from ..arguments import (
     Progress,
     add_database,
     database_alias,
     explained,
     whole_number,
 )
-from usage_tracking.management.base import UsageCommand
+from ..base import UsageCommand
 
 
 class Command(UsageCommand):

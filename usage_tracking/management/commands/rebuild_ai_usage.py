@@ -9,16 +9,16 @@ from typing import Any
 
 from django.core.management.base import CommandError
 
-from usage_tracking import checks, daily, related_users
-from usage_tracking.maintenance import daily_rows
-from usage_tracking.management.arguments import (
+from ... import checks, daily, related_users
+from ...maintenance import daily_rows
+from ..arguments import (
     Progress,
     add_database,
     database_alias,
     day,
     explained,
 )
-from usage_tracking.management.base import CANNOT_RUN, UsageCommand
+from ..base import CANNOT_RUN, UsageCommand
 
 
 class Command(UsageCommand):

@@ -14,20 +14,20 @@ from django.core.management.base import CommandError
 from django.db import DatabaseError, connections
 from django.utils import timezone
 
-from usage_tracking import checks, reports
-from usage_tracking.days import day_of
-from usage_tracking.errors import was_stopped
-from usage_tracking.management import day_tables
-from usage_tracking.management.arguments import (
+from ... import checks, reports
+from ...days import day_of
+from ...errors import was_stopped
+from ...models import AIUsageLog
+from ...system import stdio
+from .. import day_tables
+from ..arguments import (
     add_database,
     add_user,
     database_alias,
     day,
 )
-from usage_tracking.management.base import CANNOT_RUN, UsageCommand
-from usage_tracking.management.tables import Table, plain
-from usage_tracking.models import AIUsageLog
-from usage_tracking.system import stdio
+from ..base import CANNOT_RUN, UsageCommand
+from ..tables import Table, plain
 
 _CLEAR = "\x1b[2J\x1b[H"
 _LONGEST_WATCH = 86_400.0
@@ -129,7 +129,7 @@ class Command(UsageCommand):
 def _print_with_rich(tables: list[Table], out: Any) -> bool:
     """Print the tables if rich is installed, and return whether it is."""
     try:
-        from usage_tracking.contrib.rich import print_tables
+        from ...contrib.rich import print_tables
     except ImportError:
         return False
     print_tables(tables, out)
