@@ -614,7 +614,7 @@ class TestBrokenSite:
 
     @pytest.mark.process  # for the test of locks
     def test_full_outbox_dropped_calls(self, live):
-        outbox.get().dropped = 7
+        outbox.get()._complaints.dropped = 7
 
         assert [code for code, _, _ in problems()] == ["dropped"]
 
