@@ -16,6 +16,7 @@ from . import conf, daily, outbox, places, recorder
 from .attribution.resolve import attribution
 from .attribution.users import CallUser, call_user_of, on_event_loop
 from .blocks import ai_usage
+from .days import day_of
 from .delivery import direct, log_lines, reads, row_values
 from .errors import contain
 from .events import MAX_COUNT, Usage, UsageEvent
@@ -319,7 +320,9 @@ def _saved(event: UsageEvent, using: str) -> tuple[AIUsageLog | None, AIUsageTra
 def _preview(event: UsageEvent, user: Any, before: daily.Sums) -> Tracked:
     """Return the rows as they will be; saving the first early is safe, it has the event's id."""
     cost = price(event)
-    log = AIUsageLog(id=event.id, user=user, **row_values.of_event(event, cost))
+    log = AIUsageLog(
+        id=event.id, user=user, **row_values.of_event(event, cost, day_of(event.created_at))
+    )
     log.is_preview = True
     log.total_tokens = event.total_tokens
     call = daily.of_event(event, cost)

@@ -80,7 +80,7 @@ def original(*args, **options):
 async def aoriginal(*args, **options):
     original()
 
-def record(event, attributed, response_id=""):
+def record(event, attributed, response_id="", attempt=None):
     "In place of the recorder's: the exchange was ours."
     reached.append("pending" if attributed.pending else "recorded")
 

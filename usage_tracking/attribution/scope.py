@@ -64,8 +64,14 @@ class Call:
 
     __slots__ = ("at", "attempt", "event", "joined", "pending", "response_id", "scope")
 
-    def __init__(self, event: UsageEvent, attributed: Attribution, response_id: str) -> None:
-        self.attempt = attributed.attempt
+    def __init__(
+        self,
+        event: UsageEvent,
+        attributed: Attribution,
+        response_id: str,
+        attempt: Attempt | None = None,
+    ) -> None:
+        self.attempt = attempt
         self.event = event
         self.scope = attributed.scope
         self.pending = attributed.pending
@@ -233,8 +239,6 @@ class Attribution:
     unit: Unit
     scope: Scope | None
     place: Place = NOWHERE
-    #: Set for a captured call once it has ended.
-    attempt: Attempt | None = None
 
 
 _scope: ContextVar[Scope | None] = ContextVar("ai_usage_scope", default=None)

@@ -8,7 +8,6 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
-from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -183,7 +182,7 @@ class Exchange:
             recorder.complete(event, attributed, result.response_id)
         else:
             attempt = self._attempt(request_body, requested)
-            recorder.record(event, replace(attributed, attempt=attempt), result.response_id)
+            recorder.record(event, attributed, result.response_id, attempt)
 
     def _is_recorded(self) -> bool:
         reader, endpoint = self._body.answer.reader, self._endpoint

@@ -9,14 +9,13 @@ from typing import Any
 from django.conf import settings
 from django.utils import timezone
 
-from ..days import day_of
 from ..events import UsageEvent
 
 
-def of_event(event: UsageEvent, cost: Decimal | None) -> dict[str, Any]:
+def of_event(event: UsageEvent, cost: Decimal | None, day: dt.date) -> dict[str, Any]:
     """Return what the row of an event holds, by field of AIUsageLog, but for the id and the user.
 
-    `cost` is the price of the call in USD, None if it is unknown.
+    `cost` is the price of the call in USD, None if it is unknown; `day` is `day_of` the call.
     """
     return {
         "section": event.section,
@@ -33,7 +32,7 @@ def of_event(event: UsageEvent, cost: Decimal | None) -> dict[str, Any]:
         "success": event.success,
         "error_message": event.error_message or None,
         "metadata": _metadata(event),
-        "day": day_of(event.created_at),
+        "day": day,
         "created_at": began_at(event),
     }
 

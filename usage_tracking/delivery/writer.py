@@ -342,7 +342,7 @@ def _record(row: Row, connection: Any) -> dict[str, Any]:
     """Return a row as JSON takes it."""
     event = row.event
     return {
-        **row_values.of_event(event, row.cost),
+        **row_values.of_event(event, row.cost, row.day),
         "id": event.id.hex,
         "user_id": sql.key(get_user_model()._meta.pk, row.user_id, connection),
         "username": sql.key(_username_field(), _known_username(event), connection),
@@ -400,7 +400,7 @@ def _amend_or_defer(
             if locking and keys and _lock(keys, using) != keys:
                 deferred.append(row.event)
                 continue
-            values = row_values.of_event(event, row.cost)
+            values = row_values.of_event(event, row.cost, row.day)
             amendments[event.id] = changes | {name: values[name] for name in names}
     amended = logs.filter(pk__in=amendments)
     before = daily.of_logs(amended)

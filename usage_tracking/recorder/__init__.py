@@ -8,7 +8,7 @@ from typing import Any
 
 from .. import conf
 from ..attribution.resolve import attribution
-from ..attribution.scope import Attribution, Call
+from ..attribution.scope import Attempt, Attribution, Call
 from ..attribution.users import CallUser
 from ..events import ENDING, UsageEvent
 from ..log import logger, one_line, shown_user
@@ -25,7 +25,12 @@ _seen_sections: set[str] = set()
 
 
 def record(
-    event: UsageEvent, attributed: Attribution, response_id: str = "", *, is_written: bool = False
+    event: UsageEvent,
+    attributed: Attribution,
+    response_id: str = "",
+    attempt: Attempt | None = None,
+    *,
+    is_written: bool = False,
 ) -> Call:
     """Remember an event in its unit of work and put it into the outbox.
 
@@ -33,11 +38,12 @@ def record(
         event: The event of a finished call.
         attributed: The attribution of the call.
         response_id: The id that the provider gave the response, "" if it is unknown.
+        attempt: What identifies a captured call as a repetition of an earlier one.
         is_written: Whether the event is already written to the database.
     """
     catch_up()
     warn_of_unknown_section(event)
-    call = Call(event, attributed, _id(response_id))
+    call = Call(event, attributed, _id(response_id), attempt)
     attributed.unit.remember(call)
     if attributed.scope is not None:
         for observer in attributed.scope.observers():
