@@ -17,42 +17,42 @@ from pytest_django import DjangoDbBlocker
 from tests.databases import names_postgres
 from usage_tracking.system.hosting import PLATFORMS
 
-# Before the first test module imports it.
+# Pytest rewrites asserts only in modules that are registered before their first import.
 pytest.register_assert_rewrite("tests.support.comparison")
 
-# Or the checks would warn of the machine that the tests run on.
+# Prevent the system checks from warning about the machine that runs the tests.
 for _platform in PLATFORMS:
     os.environ.pop(_platform.variable, None)
 
-with suppress(ModuleNotFoundError):  # the sessions of the SDKs have neither
+with suppress(ModuleNotFoundError):  # the SDK sessions install neither
     import freezegun
     import hypothesis
 
-    # It looks at every attribute of every module: some of nox's start a process, and most modules
-    # belong to libraries in which no test needs another time.
+    # freezegun reads every attribute of every module. Some of nox's attributes start a process, and
+    # no test needs frozen time in the other libraries.
     freezegun.configure(  # type: ignore[no-untyped-call]
         extend_ignore_list=[
             *("nox", "anthropic", "openai", "openpyxl", "playwright", "anyio", "hypothesis"),
         ]
     )
-    # The same examples in every run. `--hypothesis-profile=default` looks for others.
+    # Use the same examples in every run. `--hypothesis-profile=default` generates new ones.
     hypothesis.settings.load_profile("ci")
 
-if django.VERSION < (5, 2):  # which brought it
+if django.VERSION < (5, 2):  # HttpResponse.text is new in 5.2
     text = property(lambda response: response.content.decode(response.charset))
     HttpResponse.text = text  # type: ignore[assignment, method-assign]
 
 
-#: Tables that are the same before and after each test.
+#: Tables whose rows no test changes.
 _KEPT = {"auth_permission", "django_content_type"}
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _flush_without_post_migrate() -> Iterator[None]:
-    """Let tests that commit leave content types and permissions in the database.
+    """Keep content types and permissions when tests that commit flush the database.
 
-    Django empties all tables after such a test and makes these rows again, which takes longer than
-    most of the tests.
+    Django flushes all tables after such a test and recreates these rows, which takes longer than
+    most tests.
     """
 
     def sql_flush(style: Any, connection: Any, **options: bool) -> list[str]:
@@ -66,7 +66,7 @@ def _flush_without_post_migrate() -> Iterator[None]:
         yield
 
 
-#: Where the database makes no difference to any test, and SDKs take long to import.
+#: Tests that do not depend on the database. They import SDKs, which is slow.
 _WITHOUT_DATABASE = {
     Path(__file__).parent / name
     for name in ("capture", "formats", "project/test_stub.py", "project/test_stub_formats.py")
@@ -106,7 +106,7 @@ def _uses_database(item: pytest.Item) -> bool:
 
 @pytest.fixture
 def database_url(transactional_db: None) -> str:
-    """DATABASE_URL for a child process that is to see what the test sees."""
+    """DATABASE_URL for a child process that uses the test's database."""
     return _url(connection.settings_dict["NAME"])
 
 
@@ -114,7 +114,7 @@ def database_url(transactional_db: None) -> str:
 def new_database_url(
     tmp_path: Path, django_db_setup: None, django_db_blocker: DjangoDbBlocker
 ) -> Iterator[Callable[[], str]]:
-    """Makes databases without a table, on the server of the run; gives their DATABASE_URL."""
+    """Create databases without tables on the test server and return their DATABASE_URL."""
     with _databases(tmp_path, django_db_blocker) as make:
         yield make
 
@@ -125,7 +125,7 @@ def new_database_url_of_module(
     django_db_setup: None,
     django_db_blocker: DjangoDbBlocker,
 ) -> Iterator[Callable[[], str]]:
-    """The same for databases that the tests of a module share."""
+    """Like `new_database_url`, for databases that the tests of a module share."""
     with _databases(tmp_path_factory.mktemp("databases"), django_db_blocker) as make:
         yield make
 
@@ -155,7 +155,7 @@ def _databases(directory: Path, blocker: DjangoDbBlocker) -> Iterator[Callable[[
 
 @pytest.fixture
 def empty_database_url(new_database_url: Callable[[], str]) -> str:
-    """DATABASE_URL of a database without a table, on the server of the run."""
+    """DATABASE_URL of a database without tables on the test server."""
     return new_database_url()
 
 

@@ -1,4 +1,4 @@
-"""Objects for tests, with harmless defaults; each test names what matters to it."""
+"""Test objects with neutral defaults. Each test passes the values that it depends on."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ NOON = dt.datetime(2026, 3, 14, 12, 0, tzinfo=dt.UTC)
 
 
 def make_user(username: str = "ada", **changes: Any) -> User:
-    """A saved user."""
+    """Create a user."""
     return User.objects.create_user(username, **changes)
 
 
@@ -28,7 +28,7 @@ def make_superuser(username: str = "root", **changes: Any) -> User:
 
 
 def make_log(**changes: Any) -> AIUsageLog:
-    """A log that is not saved, of a call without a user."""
+    """Build an unsaved row of a call without a user."""
     values: dict[str, Any] = {
         "section": "chat",
         "provider": "openai",
@@ -49,7 +49,7 @@ def save_log(**changes: Any) -> AIUsageLog:
 
 
 def make_event(*, user: User | None = None, **changes: Any) -> UsageEvent:
-    """A finished call of `user`, as it comes out of the outbox."""
+    """Build the event of a finished call of `user`, as the outbox returns it."""
     values: dict[str, Any] = {
         "created_at": NOON,
         "section": "chat",
@@ -69,7 +69,7 @@ def make_event(*, user: User | None = None, **changes: Any) -> UsageEvent:
 
 
 def capture(response_id: str = "", **changes: Any) -> UsageEvent:
-    """A call as the hooks see it, here and now."""
+    """Record a call in the current scope, as the hooks do."""
     attributed = attribution()
     user = attributed.user
     values: dict[str, Any] = {
@@ -86,14 +86,14 @@ def capture(response_id: str = "", **changes: Any) -> UsageEvent:
 
 @contextmanager
 def rolled_back() -> Iterator[None]:
-    """A transaction of the site that fails in the end."""
+    """Run the block in a transaction and roll it back."""
     with suppress(_RollbackError), transaction.atomic():
         yield
         raise _RollbackError
 
 
 def refuse_section(section: str) -> None:
-    """Makes the database refuse logs of that section, as a constraint of the site's would."""
+    """Make the database refuse rows of `section`, as a constraint of the site would."""
     with connection.cursor() as cursor:
         if connection.vendor == "sqlite":
             cursor.execute(
@@ -108,8 +108,8 @@ def refuse_section(section: str) -> None:
 
 
 def accept_section(section: str) -> None:
-    """Undoes `refuse_section`."""
-    connection.check_constraints()  # PostgreSQL alters no table on which checks are pending
+    """Undo `refuse_section`."""
+    connection.check_constraints()  # PostgreSQL cannot alter a table with pending checks
     with connection.cursor() as cursor:
         if connection.vendor == "sqlite":
             cursor.execute(f"DROP TRIGGER refuse_{section}")

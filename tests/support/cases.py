@@ -1,4 +1,4 @@
-"""Many cases in one test: for tables and products whose cases are too cheap for a test each."""
+"""Many cases in one test, for tables and products with cases too cheap for a test each."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import pytest
 
 
 def check_each(check: Callable[..., object], cases: Iterable[Any]) -> None:
-    """Runs `check` with every case, a tuple as its arguments, and fails if it fails for any.
+    """Run `check` with every case and fail if any case fails.
 
-    All cases are run, and the message has the traceback of each that failed.
+    A tuple is passed as positional arguments. The message has the traceback of each failed case.
     """
     cases = list(cases)
     assert cases, "there is nothing to check"
@@ -20,8 +20,8 @@ def check_each(check: Callable[..., object], cases: Iterable[Any]) -> None:
     for case in cases:
         try:
             check(*case) if isinstance(case, tuple) else check(case)
-        except (Exception, pytest.fail.Exception) as error:  # noqa: BLE001 -- told below
+        except (Exception, pytest.fail.Exception) as error:  # noqa: BLE001 -- reported below
             failed.append(f"{case!r}:\n{''.join(traceback.format_exception(error))}")
     if failed:
-        told = "\n".join(failed)
-        pytest.fail(f"{len(failed)} of {len(cases)} cases failed\n\n{told}", pytrace=False)
+        report = "\n".join(failed)
+        pytest.fail(f"{len(failed)} of {len(cases)} cases failed\n\n{report}", pytrace=False)

@@ -1,4 +1,4 @@
-"""Python in a process of its own: another site, with its own settings."""
+"""Run Python in a child process, as a separate site with its own settings."""
 
 from __future__ import annotations
 
@@ -16,9 +16,14 @@ ROOT = Path(__file__).parent.parent.parent
 def run_python(
     directory: Path, code: str, *, settings: str = "", first: str = "", **environment: str
 ) -> str:
-    """What `code` prints after `django.setup()`, under `tests.settings` with `settings` added.
+    """Run `code` after `django.setup()` and return its output.
 
-    `directory` holds the settings and the outbox of that site; `first` runs before everything.
+    Args:
+        directory: Holds the settings and the outbox of the site.
+        code: The program.
+        settings: Source that is added to `tests.settings`.
+        first: Source that runs before everything else.
+        **environment: Additional environment variables.
     """
     program = f"{first}\nimport django; django.setup()\n{dedent(code)}"
     ended = run(
@@ -31,7 +36,7 @@ def run_python(
 
 
 def make_site(directory: Path, settings: str = "") -> dict[str, str]:
-    """The environment of processes that share the site in `directory`."""
+    """Return the environment for processes that share the site in `directory`."""
     (directory / "site_settings.py").write_text(
         "from tests.settings import *\n"
         f"AI_USAGE_OUTBOX = {str(directory / 'outbox')!r}\n" + dedent(settings)
@@ -43,5 +48,8 @@ def make_site(directory: Path, settings: str = "") -> dict[str, str]:
 
 
 def hear_control_c() -> None:
-    """For `preexec_fn`: a shell that starts the tests in the background has them ignore Ctrl-C."""
+    """Restore the default SIGINT handler; pass this as `preexec_fn`.
+
+    A shell that starts the tests in the background makes them ignore Ctrl-C.
+    """
     signal.signal(signal.SIGINT, signal.SIG_DFL)

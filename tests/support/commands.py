@@ -1,4 +1,4 @@
-"""Management commands, run as `manage.py` runs them."""
+"""Run management commands as `manage.py` does."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from django.core.management import CommandError, call_command
 
 
 class Ended(NamedTuple):
-    """The exit code of a command, and all that it said."""
+    """The exit code and output of a command."""
 
     code: int
     out: str

@@ -1,4 +1,4 @@
-"""What was recorded beside what the stub served, in one shape, so that they can be compared."""
+"""Compare recorded rows with the exchanges that the stub served."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from project.stub import Served
 from usage_tracking import capture
 from usage_tracking.models import AIUsageLog, AIUsageTracking
 
-#: For tests that leave a stream to the garbage collector, which may come to its socket before it
-#: comes to the connection that would close it.
+#: For tests that leave a stream to the garbage collector. The collector may free the socket before
+#: the connection that would close it.
 leaves_a_socket = pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
 
 
 class Told(NamedTuple):
-    """One call as it was told; `None` is not reported."""
+    """One call, recorded or served. `None` means that the value was not reported."""
 
     provider: str
     operation: str
@@ -66,9 +66,9 @@ def by_stub(served: Served) -> Told:
 
 
 def assert_told_alike(rows: Iterable[AIUsageLog], journal: Iterable[Served]) -> None:
-    """Every exchange that the stub served is a row, no other is, and they agree in all they say.
+    """Assert that the rows and the served exchanges agree one to one, in any order.
 
-    For exchanges that came to their end; in what order they did does not matter.
+    All exchanges must be complete.
     """
     assert sorted(map(by_row, rows), key=str) == sorted(map(by_stub, journal), key=str)
 
@@ -83,7 +83,7 @@ def only_row() -> AIUsageLog:
 
 
 def forget() -> None:
-    """Between two cases of one test: what is recorded of the next stands alone."""
+    """Delete all rows, between two cases of one test."""
     AIUsageLog.objects.all().delete()
     AIUsageTracking.objects.all().delete()
 
@@ -101,14 +101,14 @@ def without_capture() -> Iterator[None]:
         capture.install(True)
 
 
-#: What differs between two answers to the same question.
-_CHANCE = {"id", "created", "created_at", "completed_at", "item_id", "obfuscation", "response_id"}
+#: Keys whose values differ between two answers to the same prompt.
+_VOLATILE = {"id", "created", "created_at", "completed_at", "item_id", "obfuscation", "response_id"}
 
 
 def steady(value: Any) -> Any:
-    """`value`, an SDK's answer as plain data, without what is new in every answer."""
+    """Return `value`, an SDK's answer as plain data, without the keys that always differ."""
     if isinstance(value, dict):
-        return {name: steady(item) for name, item in value.items() if name not in _CHANCE}
+        return {name: steady(item) for name, item in value.items() if name not in _VOLATILE}
     if isinstance(value, list):
         return [steady(item) for item in value]
     return value

@@ -1,6 +1,6 @@
-"""What a test run tells `tests.settings`, and so the child processes that use these settings.
+"""Environment variables that a test run passes to `tests.settings` and to child processes.
 
-This module does not import pytest: such a process would take a quarter longer to start.
+This module does not import pytest, because that slows the start of a child process by a quarter.
 """
 
 from __future__ import annotations
@@ -13,6 +13,6 @@ DIRECTORY_VARIABLE = "USAGE_TRACKING_TEST_DIRECTORY"
 
 
 def choose_driver() -> None:
-    """Hide psycopg 3 when psycopg2 is asked for: Django prefers psycopg 3 where it is installed."""
+    """Hide psycopg 3 if the run uses psycopg2, because Django prefers psycopg 3."""
     if os.environ.get(DRIVER_VARIABLE) == "psycopg2":
         sys.modules["psycopg"] = None  # type: ignore[assignment]

@@ -1,4 +1,4 @@
-"""Ctrl-C at a given moment of a management command, for sites in a process of their own."""
+"""Interrupt a management command at a given point, for sites in a separate process."""
 
 from __future__ import annotations
 
@@ -20,31 +20,33 @@ from usage_tracking.delivery import delivery
 
 
 def interrupt(*arguments: str, at: int | None = None) -> int:
-    """The exit code of a command that hears Ctrl-C at its `at`-th call of a Python function.
+    """Run a command, send SIGINT at its `at`-th Python function call, and return the exit code.
 
-    It counts calls and not seconds, so that the moments are the same on every machine: `at` is
-    None, or more than the calls it makes, for a command that is let run.
+    Counting calls instead of seconds makes the points the same on every machine. The command runs
+    to its end if `at` is None or larger than the number of calls.
 
-    It runs in a fork, which ends with it: what Django and the driver think of a connection that was
-    cut short is nobody's concern afterwards.
+    The command runs in a fork that exits afterwards, so interrupted database connections affect
+    no other test.
     """
     connections.close_all()
-    sys.stdout.flush()  # or the fork prints what is in the buffer once more
+    sys.stdout.flush()  # otherwise the fork prints the buffered output again
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # of the thread that delivers here
+        warnings.simplefilter(
+            "ignore", DeprecationWarning
+        )  # about the delivery thread of this process
         child = os.fork()
     if child:
         return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     code = 99
-    # Ctrl-C within coverage's own code leaves its lock held for good.
+    # An interrupt inside coverage's code would leave its lock held.
     if measurement := coverage.Coverage.current():
         measurement.stop()
     try:
         code = _run(arguments, at)
-        delivery.stop()  # as at every exit
-    except KeyboardInterrupt:  # before the command has begun, or when it had just ended
+        delivery.stop()  # as at every process exit
+    except KeyboardInterrupt:  # before the command started or after it ended
         code = 130
-    except BaseException:  # noqa: BLE001 -- the exit code 99 says so
+    except BaseException:  # noqa: BLE001 -- reported by exit code 99
         traceback.print_exc(file=sys.stdout)
     finally:
         sys.stdout.flush()
@@ -52,7 +54,7 @@ def interrupt(*arguments: str, at: int | None = None) -> int:
 
 
 def _run(arguments: tuple[str, ...], at: int | None) -> int:
-    # A shell that starts the tests in the background has them ignore Ctrl-C.
+    # A shell that starts the tests in the background makes them ignore Ctrl-C.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     calls = 0
 

@@ -1,4 +1,4 @@
-"""The invariant of DESIGN 7, worked out a second time: in Python, one row after the other."""
+"""Check that daily rows are the sums of rows, with sums computed independently in Python."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from usage_tracking.models import AIUsageLog, AIUsageTracking
 
 
 class Day(NamedTuple):
-    """What a user's day adds up to."""
+    """The totals of a user's day."""
 
     requests: int = 0
     prompt_tokens: int = 0
@@ -29,7 +29,7 @@ Ledger = dict[tuple[Any, dt.date], Day]
 
 
 def read_days() -> Ledger:
-    """The daily rows; one that counts nothing says the same as none."""
+    """Read the daily rows. A daily row of zeros is equivalent to no daily row."""
     days = {
         (row.user_id, row.date): Day(
             row.total_requests,
@@ -46,8 +46,8 @@ def read_days() -> Ledger:
     return {key: day for key, day in days.items() if any(day)}
 
 
-def add_up_logs(zone: str = "UTC") -> Ledger:
-    """The sums of the logs that have a user, by the midnights of `zone`."""
+def sum_rows(zone: str = "UTC") -> Ledger:
+    """Sum the rows that have a user, by day in the time zone `zone`."""
     days: Ledger = defaultdict(Day)
     for log in AIUsageLog.objects.all():
         if log.user_id is None:
@@ -69,11 +69,11 @@ def add_up_logs(zone: str = "UTC") -> Ledger:
 
 
 def assert_in_step(zone: str = "UTC") -> None:
-    """The daily rows are the sums of the logs, and `drift` agrees."""
-    assert read_days() == add_up_logs(zone)
+    """Assert that the daily rows are the sums of the rows and that `drift` finds no difference."""
+    assert read_days() == sum_rows(zone)
     assert daily.drift() == {}
 
 
 def _round(cost: Decimal) -> Decimal:
-    # SQLite keeps decimals as floating point numbers. Tests use costs of at most six places.
+    # SQLite stores decimals as floating-point numbers. Tests use costs with at most six places.
     return cost.quantize(Decimal("1e-6"))

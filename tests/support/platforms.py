@@ -1,13 +1,13 @@
-"""Python code that makes a process on POSIX see what the package would see on another platform.
+"""Python code that simulates another platform for a process on POSIX.
 
-It simulates: nothing here has run on the platform itself.
+None of this code has run on the simulated platforms.
 """
 
 from __future__ import annotations
 
-#: WebAssembly, and what Windows lacks too.
+#: WebAssembly. Windows lacks the same functions.
 NO_LOCKS = """
-# These ask for what is hidden below.
+# These modules use the names that are removed below.
 import fcntl, multiprocessing, os, random, subprocess, sys
 
 assert "usage_tracking.system.files" not in sys.modules, "it would keep what it has seen"
@@ -17,9 +17,9 @@ for name in ("fork", "pread", "pwrite", "register_at_fork", "O_CLOEXEC"):
     delattr(os, name)
 """
 
-#: Locks of Windows (its `_locking` is exclusive, belongs to a handle and not to the process, and
-#: may lie behind the content), text mode unless O_BINARY says otherwise, and files that cannot be
-#: renamed or removed while any process has them open.
+#: Windows. Its `_locking` is exclusive, belongs to a handle instead of the process, and may lie past
+#: the content. Files open in text mode without O_BINARY, and an open file cannot be renamed or
+#: removed.
 WINDOWS = (
     NO_LOCKS
     + """
@@ -29,7 +29,7 @@ def locking(fd, mode, count):
     if mode == msvcrt.LK_UNLCK:
         kind = posix_fcntl.F_UNLCK
     elif posix_fcntl.fcntl(fd, posix_fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY:
-        kind = posix_fcntl.F_RDLCK  # all that Linux allows then; it too meets the lock of an owner
+        kind = posix_fcntl.F_RDLCK  # the only kind that Linux allows here; it conflicts with the owner's lock too
     else:
         kind = posix_fcntl.F_WRLCK
     start = os.lseek(fd, 0, os.SEEK_CUR)
@@ -54,7 +54,7 @@ def is_open(path):
             if os.readlink(fd) == str(path):
                 return True
         except OSError:
-            continue  # another user's, or closed meanwhile
+            continue  # of another user, or closed meanwhile
     return False
 
 def unless_open(function):
@@ -66,7 +66,7 @@ def unless_open(function):
 
 os.open = open_binary
 os.rename, os.unlink = unless_open(os.rename), unless_open(os.unlink)
-# Only for us: others take it for a sign that they are on Windows.
+# Visible to our module only, because other modules detect Windows by it.
 sys.modules["msvcrt"] = msvcrt
 import usage_tracking.system.files
 del sys.modules["msvcrt"]

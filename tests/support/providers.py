@@ -1,4 +1,4 @@
-"""Fixtures for tests that make AI calls: a provider on this machine, and who calls it."""
+"""Fixtures for tests that make AI calls: a local provider and a user."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ NAMES = ("openai", "anthropic", "google")
 
 @pytest.fixture(scope="session")
 def provider() -> Iterator[StubProvider]:
-    # What the SDKs are made of stays: a test that collects garbage need not look through it, which
-    # takes a third of a second each time.
+    # Exclude the SDKs' objects from later collections. Scanning them takes a third of a second in
+    # each test that collects garbage.
     gc.freeze()
     with StubProvider() as provider:
         yield provider
@@ -31,7 +31,7 @@ def provider() -> Iterator[StubProvider]:
 
 @pytest.fixture(scope="session")
 def one_certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Clients of SDKs load all authorities of the world, 40 ms each time; no test speaks TLS."""
+    """A CA file with one certificate. SDK clients need 40 ms to load all; no test uses TLS."""
     end = "-----END CERTIFICATE-----\n"
     path = tmp_path_factory.mktemp("tls") / "one.pem"
     path.write_text(Path(certifi.where()).read_text().partition(end)[0] + end)
@@ -45,7 +45,7 @@ def stub(
     one_certificate: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> StubProvider:
-    """The provider with an empty journal, mapped as a site would map its gateway."""
+    """The provider with an empty journal, configured as a site's gateway."""
     monkeypatch.setenv("SSL_CERT_FILE", str(one_certificate))
     provider.clear()
     settings.AI_USAGE_GATEWAYS = _gateways(provider)
@@ -57,9 +57,9 @@ def stub(
 def own_stub(
     settings: Settings, one_certificate: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[StubProvider]:
-    """A provider of one test: a request that comes late, its client gone, is in no other journal.
+    """A provider for one test, so that a late request of a closed client reaches no other journal.
 
-    It gives up what it was told to delay when the test ends.
+    It drops delayed responses when the test ends.
     """
     monkeypatch.setenv("SSL_CERT_FILE", str(one_certificate))
     with StubProvider() as provider:
@@ -81,12 +81,12 @@ def user(db: None) -> User:
     return User.objects.create_user("ada", "ada@example.com", "secret")
 
 
-#: Seconds; far more than anything here takes on a machine that does something else as well.
+#: Timeout in seconds, far more than any step takes on a busy machine.
 LIMIT = 60.0
 
 
 async def until(happened: Callable[[], object], what: str) -> None:
-    """Waits until `happened`, which `what` describes to whoever reads of the failure."""
+    """Wait until `happened()` is true. `what` describes the condition in the failure message."""
     end = time.monotonic() + LIMIT
     while not happened():
         if time.monotonic() > end:

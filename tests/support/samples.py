@@ -1,4 +1,4 @@
-"""A season of a busy site: numbers that look like chance and are the same every time."""
+"""Three months of data of a busy site: random-looking numbers that are always the same."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from django.contrib.auth.models import User
 from tests.support.builders import make_log
 from usage_tracking.models import AIUsageLog
 
-#: Section, its share of the calls, and the model it mostly asks, with USD per million tokens.
+#: Section, its share of the calls, and its usual provider and model with USD per million tokens.
 _SECTIONS = (
     ("chat", 34, "openai", "gpt-4o", 5),
     ("rag_pipeline", 22, "anthropic", "claude-sonnet-4-5", 6),
@@ -31,7 +31,7 @@ _ERRORS = (
 
 
 def save_season(last: dt.datetime, *, days: int = 90, calls: int = 40) -> list[User]:
-    """The logs of `days` days that end at `last`, about `calls` on each; gives their users."""
+    """Save about `calls` rows a day for the `days` days up to `last`, and return their users."""
     chance = random.Random(7)
     users = [User.objects.create_user(name) for name in _NAMES]
     logs = []
@@ -45,7 +45,7 @@ def save_season(last: dt.datetime, *, days: int = 90, calls: int = 40) -> list[U
     return users
 
 
-def _log(chance: random.Random, moment: dt.datetime, users: list[User]) -> AIUsageLog:
+def _log(chance: random.Random, when: dt.datetime, users: list[User]) -> AIUsageLog:
     section, _, provider, model, price = chance.choices(
         _SECTIONS, [share for _, share, *_ in _SECTIONS]
     )[0]
@@ -66,5 +66,5 @@ def _log(chance: random.Random, moment: dt.datetime, users: list[User]) -> AIUsa
         response_time_ms=int(chance.lognormvariate(6.8, 0.7)),
         success=not failed,
         error_message=chance.choice(_ERRORS) if failed else None,
-        created_at=moment,
+        created_at=when,
     )

@@ -1,4 +1,4 @@
-"""Sites with a past, healthy or not, for what looks at them."""
+"""Sites with recorded calls, healthy or not, for diagnostic commands."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from usage_tracking.models import AIUsageLog, AIUsageTracking
 
 
 def make_calls(of: User | None, number: int = 20, *, minutes: float = 5, **changes: Any) -> None:
-    """So many calls of that user, with nothing wrong, so many minutes ago."""
+    """Save `number` successful calls of user `of`, made `minutes` minutes ago."""
     values: dict[str, Any] = {
         "user": of,
         "usage_source": REPORTED,
@@ -32,13 +32,13 @@ def make_calls(of: User | None, number: int = 20, *, minutes: float = 5, **chang
 
 
 def tables() -> list[list[dict[str, Any]]]:
-    """All that both tables hold."""
+    """Return the content of both tables."""
     models: list[Any] = [AIUsageLog, AIUsageTracking]
     return [list(model.objects.order_by("pk").values()) for model in models]
 
 
 def manage(*arguments: str, env: dict[str, str], directory: Path = ROOT) -> Ended:
-    """`manage.py` in a process of its own, its output piped."""
+    """Run a management command in a child process and capture its output."""
     ended = run(
         [sys.executable, "-m", "django", *arguments],
         cwd=directory,

@@ -1,4 +1,4 @@
-"""Code that runs at the same time."""
+"""Run code concurrently."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.support.waiting import PATIENCE, join
 
 
 def run_in_threads(*functions: Callable[[], object]) -> None:
-    """Runs them at the same time, each with a connection of its own; raises what they raise."""
+    """Run functions concurrently, each with its own connection, and raise their first error."""
     errors: list[Exception] = []
     start = threading.Barrier(len(functions))
 
@@ -24,20 +24,20 @@ def run_in_threads(*functions: Callable[[], object]) -> None:
         finally:
             connections.close_all()
 
-    # Daemons: one that does not end fails its test, and must not keep the whole run from ending.
+    # Daemon threads: one that hangs fails its test and must not keep the test run from ending.
     threads = [threading.Thread(target=run, args=(one,), daemon=True) for one in functions]
     for thread in threads:
         thread.start()
     try:
         join(*threads)
     finally:
-        # Those that hang may have waited for the one that failed.
+        # The other threads may hang because they wait for the thread that failed.
         if errors:
             raise errors[0]
 
 
 def blocks_another() -> bool:
-    """Whether another connection waits for a lock that this thread's has, on PostgreSQL."""
+    """Return whether another connection waits for a lock of this thread's connection (PostgreSQL)."""
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT count(*) FROM pg_locks "

@@ -1,6 +1,6 @@
-"""Waiting for other threads and processes: for a condition, and never for a time to pass.
+"""Wait for other threads and processes: for a condition, never for a fixed time.
 
-A test that waits says for what, and fails with that and with what there was to be seen instead.
+Each wait names its condition. On a timeout the message has this name and the observed state.
 """
 
 from __future__ import annotations
@@ -17,38 +17,38 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
-#: Seconds after which what is awaited will not come any more, on however busy a machine.
+#: Timeout in seconds, long enough for a busy machine.
 PATIENCE = 180.0
-#: Seconds between two looks: a look at a database takes time from those who are awaited.
-_FIRST_LOOK, _LATER_LOOKS = 0.02, 0.2
+#: Seconds between two checks. Frequent checks would slow the thread or process that is awaited.
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.02, 0.2
 
 
 def wait_until(
     condition: Callable[[], object], *, awaited: str, seen: Callable[[], object] | None = None
 ) -> None:
-    """Returns as soon as `condition` holds.
+    """Wait until `condition()` is true.
 
-    `awaited` says what is awaited, and `seen` looks at what there is instead.
+    On a timeout, the message has `awaited` and the result of `seen` or of the last check.
     """
     deadline = time.monotonic() + PATIENCE
-    pause = _FIRST_LOOK
+    pause = _FIRST_PAUSE
     while not (answer := condition()):
         if time.monotonic() > deadline:
             raise AssertionError(
                 f"Not within {PATIENCE:.0f} s: {awaited}. Seen: {seen() if seen else answer!r}"
             )
         time.sleep(pause)
-        pause = min(pause * 1.3, _LATER_LOOKS)
+        pause = min(pause * 1.3, _LONGEST_PAUSE)
 
 
 def wait_for(event: threading.Event, *, awaited: str) -> None:
-    """Returns as soon as another thread has set `event`."""
+    """Wait until another thread sets `event`."""
     if not event.wait(PATIENCE):
         raise AssertionError(f"Not within {PATIENCE:.0f} s: {awaited}. Seen: {_stacks()}")
 
 
 def join(*threads: threading.Thread) -> None:
-    """Returns when the threads have ended; says where they are if they do not end."""
+    """Wait until the threads end. On a timeout, the message has all stack traces."""
     deadline = time.monotonic() + PATIENCE
     for thread in threads:
         thread.join(max(deadline - time.monotonic(), 0.0))
@@ -59,7 +59,7 @@ def join(*threads: threading.Thread) -> None:
 
 
 def _stacks() -> str:
-    """Where all threads of this process are."""
+    """Return the stack traces of all threads of this process."""
     names = {thread.ident: thread.name for thread in threading.enumerate()}
     return "".join(
         f"\n{names.get(ident, ident)}:\n{''.join(traceback.format_stack(frame))}"
@@ -74,7 +74,7 @@ def run(
     cwd: Path,
     input: str | None = None,
 ) -> subprocess.CompletedProcess[str]:
-    """A process from its start to its end, its output piped; one that does not end is killed."""
+    """Run a process, capture its output, and kill the process on a timeout."""
     with subprocess.Popen(
         command,
         cwd=cwd,
@@ -89,9 +89,9 @@ def run(
 
 
 def finish(process: subprocess.Popen[str], *, input: str | None = None) -> tuple[str, str]:
-    """The rest of what a process says until it ends by itself, on both of its pipes.
+    """Wait until a process ends and return the rest of its stdout and stderr.
 
-    Unlike `communicate`, it knows of what was read from a pipe by `readline` and is left over.
+    Unlike `communicate`, this includes buffered output that `readline` has left over.
     """
     errors: list[str] = []
     reader = threading.Thread(target=lambda: errors.append(_rest(process.stderr)), daemon=True)
@@ -123,9 +123,9 @@ def _rest(pipe: IO[str] | None) -> str:
 
 @contextmanager
 def awaiting_output(process: subprocess.Popen[Any]) -> Iterator[threading.Event]:
-    """In the block a read from the process ends, at the latest when patience does: it is killed.
+    """Kill the process after PATIENCE seconds, so that reads in the block end.
 
-    Yields an event that says so.
+    Yields an event that is set when the process is killed.
     """
     expired = threading.Event()
 
@@ -143,7 +143,7 @@ def awaiting_output(process: subprocess.Popen[Any]) -> Iterator[threading.Event]
 
 
 def _kill(process: subprocess.Popen[Any]) -> None:
-    """With its children, where they are a group of their own."""
+    """Kill the process, with its children if it leads a process group."""
     with suppress(ProcessLookupError):
         if os.getpgid(process.pid) == process.pid:
             os.killpg(process.pid, signal.SIGKILL)
