@@ -1,4 +1,4 @@
-"""A batch: what concerns one event never blocks the others, what concerns all loses none."""
+"""Errors in a batch: an error of one event blocks no other, and an error of all loses none."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def execute(*statements: str) -> None:
 
 @contextmanager
 def trigger(body: str) -> Iterator[None]:
-    """Runs `body` before each log of the section "poison" is inserted."""
+    """Run `body` before each insert of a row of the section "poison"."""
     execute(
         f"CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS "
         f"$$BEGIN IF NEW.section = 'poison' THEN {body}; END IF; RETURN NEW; END$$",
@@ -52,7 +52,7 @@ def trigger(body: str) -> Iterator[None]:
 
 @contextmanager
 def policy() -> Iterator[None]:
-    """Row-level security that the owner of the table is subject to, unlike a superuser."""
+    """Apply row-level security to the table owner. It does not apply to superusers."""
     execute(
         "CREATE ROLE tenant_of_a_test",
         "GRANT ALL ON ALL TABLES IN SCHEMA public TO tenant_of_a_test",
@@ -93,7 +93,7 @@ FAULTS = {
 
 @pytest.mark.postgres
 @pytest.mark.parametrize("fault", FAULTS)
-def test_refused_event_goes_to_the_dead_letters_and_blocks_no_other(box, fault):
+def test_refused_event_is_dead_lettered_and_blocks_no_other(box, fault):
     for number in range(5):
         box.put(make_event(section="poison" if number == 2 else "chat"))
 
@@ -109,7 +109,7 @@ def test_refused_event_goes_to_the_dead_letters_and_blocks_no_other(box, fault):
 
 @pytest.mark.postgres
 @pytest.mark.parametrize("fault", ["RAISE in a trigger", "row-level security"])
-def test_event_that_is_refused_alone_goes_to_the_dead_letters(box, fault):
+def test_single_refused_event_is_dead_lettered(box, fault):
     box.put(make_event(section="poison"))
 
     with FAULTS[fault]():
@@ -120,7 +120,7 @@ def test_event_that_is_refused_alone_goes_to_the_dead_letters(box, fault):
 
 @pytest.mark.postgres
 @pytest.mark.parametrize(
-    ("harm", "mend"),
+    ("harm", "undo"),
     [
         ("ALTER TABLE ai_usage_log RENAME TO away", "ALTER TABLE away RENAME TO ai_usage_log"),
         (
@@ -130,7 +130,7 @@ def test_event_that_is_refused_alone_goes_to_the_dead_letters(box, fault):
         ("SET default_transaction_read_only = on", "SET default_transaction_read_only = off"),
     ],
 )
-def test_fault_of_the_database_loses_no_event(box, harm, mend):
+def test_database_fault_loses_no_event(box, harm, undo):
     events = [make_event(created_at=utc_now()) for _ in range(40)]
     for event in events:
         box.put(event)
@@ -141,13 +141,13 @@ def test_fault_of_the_database_loses_no_event(box, harm, mend):
             with pytest.raises(DatabaseError):
                 delivery.deliver()
     finally:
-        execute(mend)
+        execute(undo)
 
     assert box.dead_letters() == []
     assert delivery.deliver().written == 40
 
 
-def test_error_of_ours_about_one_event_blocks_no_other(box, monkeypatch):
+def test_internal_error_of_one_event_blocks_no_other(box, monkeypatch):
     poison = make_event()
 
     def picky(events: Any, **options: Any) -> Stored:
@@ -165,7 +165,7 @@ def test_error_of_ours_about_one_event_blocks_no_other(box, monkeypatch):
 
 
 @pytest.mark.parametrize("failures", range(1, 10))
-def test_fault_that_ends_while_events_are_tried_alone_is_blamed_on_none(box, monkeypatch, failures):
+def test_fault_that_ends_during_single_retries_dead_letters_no_event(box, monkeypatch, failures):
     left = failures
 
     def store_later(events: Any, **options: Any) -> Stored:
@@ -190,7 +190,7 @@ def test_fault_that_ends_while_events_are_tried_alone_is_blamed_on_none(box, mon
     assert AIUsageLog.objects.count() == 3
 
 
-def test_few_statements_tell_that_every_event_fails(box, monkeypatch):
+def test_few_statements_detect_that_every_event_fails(box, monkeypatch):
     tried = []
 
     def refuse(events: Any, **options: Any) -> Stored:
@@ -211,7 +211,7 @@ def test_few_statements_tell_that_every_event_fails(box, monkeypatch):
 
 
 @pytest.mark.sqlite
-def test_database_that_another_process_has_locked_is_contention(tmp_path, monkeypatch):
+def test_lock_of_another_process_is_contention(tmp_path, monkeypatch):
     path = connection.settings_dict["NAME"]
     with closing(sqlite3.connect(path, uri=True)) as other:
         execute("PRAGMA busy_timeout = 0")
@@ -223,7 +223,7 @@ def test_database_that_another_process_has_locked_is_contention(tmp_path, monkey
     assert batches.is_contention(caught.value)
 
 
-def test_table_that_is_missing_is_no_contention():
+def test_missing_table_is_not_contention():
     with pytest.raises(DatabaseError) as caught:
         execute("SELECT * FROM gone")
 

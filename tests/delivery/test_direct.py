@@ -1,4 +1,4 @@
-"""The explicit API on a site that is not under test: the rows are saved before it returns."""
+"""The explicit API outside of tests saves the rows before it returns."""
 
 from __future__ import annotations
 
@@ -49,13 +49,13 @@ TOKENS = {"prompt_tokens": 150, "completion_tokens": 80}
 
 @pytest.fixture(autouse=True)
 def box(tmp_path: Any, settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Outbox]:
-    """The outbox of a site that is not under test and whose delivery thread never gets a turn."""
+    """The outbox of a production site whose delivery thread never runs."""
     settings.AI_USAGE_OUTBOX = tmp_path / "outbox"
     settings.AI_USAGE_RAISE_ERRORS = False
     monkeypatch.setattr(outbox, "inline", lambda: False)
     monkeypatch.setattr(Worker, "start", lambda self: None)
-    monkeypatch.setattr("usage_tracking.outbox.WAIT", 0.0)  # nobody would answer
-    delivery.after_fork()  # as new
+    monkeypatch.setattr("usage_tracking.outbox.WAIT", 0.0)  # no thread would respond
+    delivery.after_fork()  # reset its state
     yield outbox.get()
     delivery.after_fork()
 
@@ -90,7 +90,7 @@ class TestSaved:
         assert (box.is_empty(), box.segments()) == (True, [])
         assert_in_step()
 
-    def test_block_is_saved_at_its_end(self, box):
+    def test_block_is_saved_when_it_ends(self, box):
         with AIUsageTracker(make_user(), "chat") as tracker:
             tracker.set_tokens(150, 80)
 
@@ -102,14 +102,14 @@ class TestSaved:
         user = make_user()
         seen: dict[str, int] = {}
 
-        class Look(logging.Handler):
-            """Counts the rows that others see when a line comes."""
+        class CountRows(logging.Handler):
+            """Count the rows that other connections see when a line is logged."""
 
             def emit(self, record: logging.LogRecord) -> None:
                 name = record.getMessage().partition("]")[0][1:]
                 run_in_threads(lambda: seen.setdefault(name, AIUsageLog.objects.count()))
 
-        handler = Look()
+        handler = CountRows()
         logging.getLogger("ai_usage_tracker").addHandler(handler)
         try:
             track_ai_usage(user, "chat", 150, 80)
@@ -126,7 +126,7 @@ class TestSaved:
             "TRACK_COMPLETE": 1,
         }
 
-    def test_threads_at_once_get_their_rows(self):
+    def test_concurrent_threads_get_their_rows(self):
         user = make_user()
         tracked: list[Any] = []
 
@@ -142,7 +142,9 @@ class TestSaved:
         assert_in_step()
 
     @pytest.mark.sqlite
-    def test_default_transactions_of_sqlite_and_an_open_block_make_no_difference(self, monkeypatch):
+    def test_rows_are_saved_with_deferred_transactions_of_sqlite_and_an_open_block(
+        self, monkeypatch
+    ):
         connection.close()
         monkeypatch.delitem(connection.settings_dict["OPTIONS"], "transaction_mode")
         user = make_user()
@@ -151,7 +153,7 @@ class TestSaved:
             assert is_saved(track_ai_usage(user, "chat", 150, 80))
         connection.close()
 
-    def test_user_who_was_deleted_leaves_a_saved_log_without_a_user(self, box):
+    def test_row_of_a_deleted_user_is_saved_without_a_user(self, box):
         user = make_user()
         User.objects.all().delete()
 
@@ -164,7 +166,7 @@ class TestSaved:
 
     @pytest.mark.sqlite
     @pytest.mark.process
-    def test_router_that_sends_the_logs_elsewhere_is_followed(self, tmp_path):
+    def test_router_decides_where_rows_are_saved(self, tmp_path):
         (tmp_path / "site_router.py").write_text(
             "class Router:\n"
             "    def db_for_read(self, model, **hints):\n"
@@ -212,7 +214,7 @@ class TestSaved:
 
 
 class TestPreviews:
-    """In a transaction of the caller's and on an event loop the outbox takes the call."""
+    """In the caller's transaction and on an event loop, the call goes to the outbox."""
 
     def test_broken_transaction_gives_a_preview(self, box):
         user = make_user()
@@ -242,7 +244,7 @@ class TestPreviews:
         assert AIUsageLog.objects.get() == log
         assert_in_step()
 
-    @pytest.mark.postgres  # on SQLite such a site cannot even migrate
+    @pytest.mark.postgres  # on SQLite, migrations fail on such a site
     @pytest.mark.parametrize("deliver", ["outbox.wake(wait=180)", "call_command('flush_ai_usage')"])
     def test_site_without_autocommit_gets_its_rows(self, tmp_path, database_url, deliver: str):
         printed = run_python(
@@ -268,7 +270,7 @@ class TestPreviews:
         assert printed in ("", "1 calls delivered\n")
         assert sections() == ["chat"]
 
-    def test_event_loop_gives_a_preview_and_a_thread_beside_it_rows(self, box):
+    def test_event_loop_gets_a_preview_and_another_thread_gets_rows(self, box):
         user = make_user()
 
         async def view() -> tuple[Tracked, Tracked]:
@@ -286,7 +288,7 @@ class TestPreviews:
 
 @contextmanager
 def refused() -> Iterator[Callable[[], None]]:
-    """A database that refuses the logs of a section; yields what ends that."""
+    """A database that refuses the rows of one section. Yields a function that ends this."""
     refuse_section("poison")
     with ExitStack() as stack:
         stack.callback(accept_section, "poison")
@@ -295,7 +297,7 @@ def refused() -> Iterator[Callable[[], None]]:
 
 @contextmanager
 def locked() -> Iterator[Callable[[], None]]:
-    """A database in which another connection has locked what a row refers to."""
+    """A database with a lock on a row's user. Yields a function that releases it."""
     connection.close()
     other = connection.copy()
     with ExitStack() as stack:
@@ -309,20 +311,20 @@ def locked() -> Iterator[Callable[[], None]]:
             other.set_autocommit(False)
             other.cursor().execute("SELECT * FROM auth_user FOR UPDATE")
         stack.callback(other.close)
-        # The server notices a closed connection some time later, and a rollback before it answers.
+        # A rollback takes effect before it returns. The server notices a closed connection later.
         stack.callback(other.rollback)
         yield stack.close
 
 
 @pytest.mark.parametrize("away", [refused, locked])
 class TestRefused:
-    """The database refuses this event or, at the moment, every one."""
+    """The database refuses this event, or currently every event."""
 
     @pytest.fixture(autouse=True)
-    def _impatient(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def _few_tries(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(direct, "TRIES", 2)
 
-    def test_error_reaches_the_caller_and_nothing_is_left(self, box, away):
+    def test_error_reaches_the_caller_and_no_event_is_left(self, box, away):
         user = make_user()
 
         with ai_usage("chat", user=user) as usage:
@@ -337,7 +339,7 @@ class TestRefused:
         assert AIUsageTracking.objects.get().total_requests == 1
         assert_in_step()
 
-    def test_safe_call_gives_nothing_and_waits_in_the_outbox(self, box, away, caplog):
+    def test_safe_call_returns_none_and_stays_in_the_outbox(self, box, away, caplog):
         user = make_user()
 
         with away():
@@ -354,9 +356,7 @@ class TestRefused:
         assert_in_step()
 
     @pytest.mark.parametrize("track", [track_ai_usage, track_ai_usage_safe])
-    def test_captured_call_that_it_joins_counts_once_however_often_it_is_tried(
-        self, box, away, track: Track
-    ):
+    def test_joined_call_counts_once_after_any_number_of_tries(self, box, away, track: Track):
         user = make_user()
 
         with ai_usage("chat", user=user):
@@ -372,8 +372,8 @@ class TestRefused:
 
 
 @pytest.mark.postgres
-def test_lock_that_is_released_in_time_costs_no_call(monkeypatch: pytest.MonkeyPatch):
-    """Each try gives way, so that of two that wait for each other it is never the site's."""
+def test_lock_that_is_released_in_time_loses_no_call(monkeypatch: pytest.MonkeyPatch):
+    """Each try gives way, so that the site's transaction is never the victim of a deadlock."""
     user = make_user()
     store = direct.store
     passed_over: list[UsageEvent] = []
@@ -395,10 +395,10 @@ def test_lock_that_is_released_in_time_costs_no_call(monkeypatch: pytest.MonkeyP
 
 
 class TestJoining:
-    """What the outbox still has of the call comes later, and changes nothing any more."""
+    """Events of the call that the outbox delivers later do not change its row."""
 
     @pytest.mark.parametrize("crash", [False, True])
-    def test_earlier_knowledge_never_overtakes_it(self, box, tmp_path, crash: bool):
+    def test_earlier_event_does_not_overwrite_the_row(self, box, tmp_path, crash: bool):
         ada, bob = make_user("ada"), make_user("bob")
         with ai_usage("other", user=bob):
             captured = capture(prompt_tokens=None, completion_tokens=None)
@@ -421,7 +421,7 @@ class TestJoining:
         assert outbox.get().is_empty()
         assert_in_step()
 
-    def test_transaction_that_is_rolled_back_takes_nothing_of_the_captured_call_along(self, box):
+    def test_rolled_back_transaction_keeps_the_captured_call(self, box):
         user = make_user()
         with ai_usage("other", user=user):
             captured = capture()
@@ -432,7 +432,7 @@ class TestJoining:
         assert (sections(), box.is_empty()) == (["chat"], True)
         assert_in_step()
 
-    def test_what_the_site_changes_in_its_row_stays(self, box):
+    def test_changes_of_the_site_to_its_row_are_kept(self, box):
         user = make_user()
         with ai_usage("other", user=user):
             capture()
@@ -443,7 +443,7 @@ class TestJoining:
 
         assert (sections(), box.is_empty()) == (["rag_pipeline"], True)
 
-    def test_what_is_learned_afterwards_is_added(self, box):
+    def test_later_data_is_added(self, box):
         user = make_user()
         with ai_usage("other", user=user):
             captured = capture()
@@ -457,7 +457,7 @@ class TestJoining:
 
 
 class TestOverHttp:
-    """201 means that the row can be read."""
+    """Status 201 means that the row can be read."""
 
     @pytest.mark.parametrize("atomic_requests", [False, True])
     def test_created_row_can_be_read(self, box, monkeypatch, atomic_requests: bool):
@@ -472,7 +472,7 @@ class TestOverHttp:
         assert box.is_empty()
         assert_in_step()
 
-    def test_row_shares_the_fate_of_a_transaction_around_the_request(self, box, caplog):
+    def test_row_is_part_of_the_transaction_around_the_request(self, box, caplog):
         caplog.set_level(logging.INFO, logger="ai_usage_tracker")
         ada = make_user()
         with rolled_back():
@@ -485,7 +485,7 @@ class TestOverHttp:
         assert sections() == ["chat"]
         assert caplog.messages[-1].startswith("[TRACK_COMPLETE]")
 
-    def test_database_that_refuses_is_no_success(self, box, settings):
+    def test_refused_row_is_not_reported_as_created(self, box, settings):
         settings.AI_USAGE_SECTIONS = ["poison"]
         client = client_of(make_user())
         client.raise_request_exception = False

@@ -1,4 +1,4 @@
-"""The log lines that operators read and grep: exactly as documented, and only after the commit."""
+"""The log lines are exactly as documented and appear only after the commit."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def lines(caplog: pytest.LogCaptureFixture) -> list[tuple[str, str]]:
 
 @freeze_time(NOON)
 class TestTrackedCall:
-    def test_first_call_of_a_day_is_told_step_by_step(self, caplog):
+    def test_first_call_of_a_day_is_logged_step_by_step(self, caplog):
         log, _ = track_ai_usage(make_user(), "chat", 150, 80)
 
         assert lines(caplog) == [
@@ -61,7 +61,7 @@ class TestTrackedCall:
             ),
         ]
 
-    def test_next_call_tells_that_the_day_exists(self, caplog):
+    def test_next_call_logs_that_the_daily_row_exists(self, caplog):
         user = make_user()
         track_ai_usage(user, "chat", 150, 80)
         caplog.clear()
@@ -98,7 +98,7 @@ class TestTrackedCall:
 
         assert {record.name for record in caplog.records} == {"ai_usage_tracker"}
 
-    def test_values_travel_as_extra_too(self, caplog):
+    def test_values_are_in_extra_too(self, caplog):
         user = make_user()
 
         log, _ = track_ai_usage(user, "chat", 150, 80, model_name="gpt-4o")
@@ -118,7 +118,7 @@ class TestTrackedCall:
         assert (complete.model, complete.provider) == ("gpt-4o", "")
         assert (complete.tokens, complete.cost, complete.success) == (230, "0.0011750000", True)
 
-    def test_names_of_users_can_be_left_out(self, caplog, settings):
+    def test_usernames_can_be_omitted(self, caplog, settings):
         settings.AI_USAGE_LOG_USERNAMES = False
         user = make_user("ada.lovelace")
 
@@ -144,7 +144,7 @@ class TestTrackedCall:
             "Tokens: 230, Status: SUCCESS"
         )
 
-    def test_unknown_tokens_are_told_as_unknown(self, caplog):
+    def test_unknown_tokens_are_logged_as_unknown(self, caplog):
         outbox.put(
             make_event(
                 user=make_user(),
@@ -161,7 +161,7 @@ class TestTrackedCall:
         assert "Tokens: unknown, Status: SUCCESS" in complete.getMessage()
         assert (complete.tokens, complete.cost) == (None, None)
 
-    def test_batch_tells_each_log_and_each_day_once(self, caplog):
+    def test_batch_logs_each_row_and_each_daily_row_once(self, caplog):
         ada, bob = make_user("ada"), make_user("bob")
 
         committed(
@@ -178,7 +178,7 @@ class TestTrackedCall:
             + ["[TRACK_COMPLETE]"] * 4
         )
 
-    def test_event_that_was_there_before_is_not_told_again(self, caplog):
+    def test_stored_event_is_not_logged_again(self, caplog):
         event = make_event(user=make_user())
         committed(store([event], using="default"))
         caplog.clear()
@@ -187,7 +187,7 @@ class TestTrackedCall:
 
         assert lines(caplog) == []
 
-    def test_lines_cost_nothing_where_info_is_off(self, caplog):
+    def test_lines_cost_nothing_where_info_is_disabled(self, caplog):
         caplog.set_level(logging.WARNING, logger="ai_usage_tracker")
 
         track_ai_usage(make_user(), "chat", 150, 80)
@@ -196,27 +196,27 @@ class TestTrackedCall:
 
 
 class TestOrder:
-    def test_completion_is_told_after_the_commit_only(self, caplog):
+    def test_completion_is_logged_only_after_the_commit(self, caplog):
         user = make_user()
         event = make_event(user=user, section="poison")
         refuse_section("poison")
 
-        class Told(logging.Handler):
+        class CountRows(logging.Handler):
             def emit(self, record: logging.LogRecord) -> None:
                 if "[TRACK_COMPLETE]" in record.getMessage():
                     rows.append(AIUsageLog.objects.count())
 
         rows: list[int] = []
         logger = logging.getLogger("ai_usage_tracker")
-        told = Told()
-        logger.addHandler(told)
+        handler = CountRows()
+        logger.addHandler(handler)
         try:
             box = outbox.get()
             box.put(event)
             box.put(make_event(user=user))
             Delivery().deliver()
         finally:
-            logger.removeHandler(told)
+            logger.removeHandler(handler)
 
         assert rows == [1]
         assert not [m for m in caplog.messages if "poison" in m and "[TRACK_COMPLETE]" in m]
@@ -230,21 +230,21 @@ class TestErrors:
             (("ada", ""), "[TRACK_ERROR] Section is empty for user ada"),
         ],
     )
-    def test_refused_input_is_told(self, arguments, line, caplog):
+    def test_refused_input_is_logged(self, arguments, line, caplog):
         user, section = arguments
 
         track_ai_usage_safe(make_user() if user else None, section)
 
         assert ("ERROR", line) in lines(caplog)
 
-    def test_unknown_section_is_told_as_a_warning(self, caplog):
+    def test_unknown_section_is_logged_as_a_warning(self, caplog):
         track_ai_usage(make_user(), "chatbot", 150, 80)
 
         assert ("WARNING", "[TRACK_WARNING] Invalid section 'chatbot' for user ada") in lines(
             caplog
         )
 
-    def test_anything_else_is_told_with_a_traceback(self, caplog, settings):
+    def test_other_errors_are_logged_with_a_traceback(self, caplog, settings):
         settings.AI_USAGE_RAISE_ERRORS = False
         settings.AI_USAGE_PRICES = {"gpt-4o": 5}
 
@@ -258,7 +258,7 @@ class TestErrors:
         assert (log.cost, AIUsageLog.objects.count()) == (None, 1)
 
 
-def test_known_cost_is_told(caplog: Any) -> None:
+def test_known_cost_is_logged(caplog: Any) -> None:
     outbox.put(make_event(user=make_user(), cost=Decimal("0.25")))
     assert AIUsageLog.objects.exists()
 

@@ -1,4 +1,4 @@
-"""In a site's own tests: calls are there for whoever reads, and cost the others nothing."""
+"""In a site's own tests, each read sees the calls, and tests that read none pay nothing."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from usage_tracking.models import AIUsageLog, AIUsageTracking
 
 needs_database = pytest.mark.django_db
 
-#: Django 6.1 gave it another name.
+#: Django 6.1 renames it.
 begin_savepoint = getattr(transaction, "savepoint_create", None) or transaction.savepoint
 
 
@@ -63,7 +63,7 @@ READERS: dict[str, Callable[[], Any]] = {
 class TestRead:
     @pytest.mark.parametrize("transaction_around_the_test", [True, False])
     @pytest.mark.parametrize("reader", READERS)
-    def test_each_way_to_read_sees_the_calls(
+    def test_each_kind_of_read_sees_the_calls(
         self, request, reader: str, transaction_around_the_test: bool
     ):
         if not transaction_around_the_test:
@@ -77,7 +77,7 @@ class TestRead:
 
     @pytest.mark.postgres
     @pytest.mark.parametrize("driver_takes", [bytes, "composed"])
-    def test_other_kinds_of_statements_are_understood(self, driver_takes):
+    def test_other_kinds_of_statements_are_recognized(self, driver_takes):
         statement: Any = b"SELECT count(*) FROM ai_usage_log"
         if driver_takes == "composed":
             from django.db.backends.postgresql.psycopg_any import sql
@@ -107,7 +107,7 @@ class TestRead:
             seen.clear()
         assert sections() == ["chat", "chat"]
 
-    def test_call_costs_no_query(self, django_assert_num_queries):
+    def test_call_makes_no_query(self, django_assert_num_queries):
         user = make_user()
 
         with django_assert_num_queries(0), ai_usage("chat", user=user) as usage:
@@ -118,8 +118,8 @@ class TestRead:
 
         assert AIUsageTracking.objects.get().total_requests == 2
 
-    def test_explicit_call_costs_what_it_costs_on_a_site(self):
-        """However many captured calls wait."""
+    def test_explicit_call_makes_as_many_queries_as_in_production(self):
+        """This does not depend on the number of undelivered calls."""
         user = make_user()
         counts = set()
         for _ in range(2):
@@ -130,7 +130,7 @@ class TestRead:
 
         assert len(counts) == 1
 
-    def test_broken_transaction_is_left_alone(self, settings, caplog):
+    def test_broken_transaction_is_not_used(self, settings, caplog):
         settings.AI_USAGE_RAISE_ERRORS = False
         capture(section="chat")
         with rolled_back():
@@ -141,7 +141,7 @@ class TestRead:
 
         assert (sections(), caplog.messages) == (["chat"], [])
 
-    def test_error_of_delivery_leaves_the_statement_alone(self, settings, caplog):
+    def test_delivery_error_does_not_affect_the_statement(self, settings, caplog):
         settings.AI_USAGE_RAISE_ERRORS = False
         with rolled_back():
             with connection.cursor() as cursor:
@@ -174,7 +174,7 @@ class TestRead:
         assert sections() == ["inner"]
 
     @pytest.mark.parametrize("transaction_around_the_test", [True, False])
-    def test_savepoint_by_hand_loses_nothing(self, request, transaction_around_the_test: bool):
+    def test_manual_savepoint_loses_no_call(self, request, transaction_around_the_test: bool):
         if not transaction_around_the_test:
             request.getfixturevalue("transactional_db")
         with transaction.atomic():
@@ -184,15 +184,15 @@ class TestRead:
             transaction.savepoint_rollback(savepoint)
             assert sections() == ["chat"]
 
-    def test_flush_empties_what_waits_too(self, transactional_db: None):
+    def test_flush_removes_undelivered_calls_too(self, transactional_db: None):
         capture(section="chat")
 
         call_command("flush", verbosity=0, interactive=False)
 
         assert sections() == []
 
-    def test_tables_can_be_altered(self):
-        """PostgreSQL refuses that after a write in the same transaction."""
+    def test_tables_can_be_altered_after_a_call(self):
+        """PostgreSQL cannot alter a table after a write in the same transaction."""
         capture(section="chat")
 
         refuse_section("poison")
@@ -204,7 +204,7 @@ class TestRead:
 
         assert sections() == ["chat"]
 
-    def test_open_block_of_another_thread_keeps_nothing_back(self):
+    def test_open_block_of_another_thread_defers_no_call(self):
         unit = Unit()
         unit.begin()
         try:
@@ -214,14 +214,14 @@ class TestRead:
         finally:
             unit.end()
 
-    def test_own_block_keeps_its_calls_back_as_on_a_site(self):
+    def test_own_block_defers_its_calls_as_in_production(self):
         with ai_usage("chat"):
             capture(section="chat")
             assert sections() == []
 
         assert sections() == ["chat"]
 
-    def test_callbacks_on_commit_are_as_on_a_site(self):
+    def test_on_commit_callbacks_run_as_in_production(self):
         with TestCase.captureOnCommitCallbacks(execute=True) as callbacks:
             transaction.on_commit(partial(capture, section="chat"))
 
@@ -230,7 +230,7 @@ class TestRead:
 
 
 class TestWithoutDatabase:
-    def test_call_says_nothing_and_fails_nothing(self, settings, caplog):
+    def test_call_logs_and_raises_nothing(self, settings, caplog):
         settings.AI_USAGE_RAISE_ERRORS = False
         caplog.set_level(logging.INFO, logger="ai_usage_tracker")
 
@@ -243,25 +243,25 @@ class TestWithoutDatabase:
 
 
 def run(*cases: type[unittest.TestCase]) -> None:
-    """Runs the tests of these classes, one class after the other, as Django's runner does."""
+    """Run the test classes in order, as Django's runner does."""
     tests = [unittest.TestLoader().loadTestsFromTestCase(case) for case in cases]
     result = unittest.TestSuite(tests).run(unittest.TestResult())
     assert [text for _, text in (*result.errors, *result.failures)] == []
     assert result.testsRun >= len(cases)
 
 
-class Leaves(TestCase):
+class LeavesCall(TestCase):
     def test(self) -> None:
         capture(section="left")
 
 
-class SimpleLeaves(SimpleTestCase):
+class SimpleLeavesCall(SimpleTestCase):
     def test(self) -> None:
         capture(section="left")
 
 
-class SetUp(TestCase):
-    """Each test sees the calls of its class, and no others."""
+class MakesCalls(TestCase):
+    """Each test sees only the calls of its class."""
 
     @classmethod
     def setUpTestData(cls) -> None:
@@ -273,18 +273,18 @@ class SetUp(TestCase):
             save_log(section="saved")
         assert sections() == ["block", "loose", "saved", "tracked"]
 
-    def look(self) -> None:
+    def read(self) -> None:
         assert sections() == ["block", "loose", "saved", "tracked"]
         capture(section="left")
 
-    test_first = test_second = look
+    test_first = test_second = read
 
-    def test_that_does_not_look(self) -> None:
+    def test_without_a_read(self) -> None:
         with self.assertNumQueries(0):
             capture(section="left")
 
 
-class SetUpWithoutALook(SetUp):
+class MakesCallsWithoutReading(MakesCalls):
     @classmethod
     def setUpTestData(cls) -> None:
         for section in ("block", "loose", "saved", "tracked"):
@@ -300,15 +300,15 @@ class Reads(TransactionTestCase):
 
 
 @needs_database
-@pytest.mark.parametrize("before", [Leaves, SimpleLeaves, Reads, SetUp])
-@pytest.mark.parametrize("after", [SetUp, SetUpWithoutALook, Reads])
-def test_classes_of_tests_see_their_own_calls_only(
+@pytest.mark.parametrize("before", [LeavesCall, SimpleLeavesCall, Reads, MakesCalls])
+@pytest.mark.parametrize("after", [MakesCalls, MakesCallsWithoutReading, Reads])
+def test_test_classes_see_only_their_own_calls(
     transactional_db: None, before: Any, after: Any
 ) -> None:
     run(before, after, before)
 
 
-def test_connections_of_a_site_are_not_watched(tmp_path: Any, database_url: str) -> None:
+def test_connections_in_production_are_not_watched(tmp_path: Any, database_url: str) -> None:
     from tests.support.children import run_python
 
     printed = run_python(

@@ -1,4 +1,4 @@
-"""Delivery to the databases of tenants, one of which may be away or gone."""
+"""Delivery to the databases of tenants, which may be unavailable or removed."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def box(
             "OPTIONS": {},
         }
         monkeypatch.setitem(connections.settings, name, database)
-        connections[name].connect()  # Django's tests refuse to do so later
+        connections[name].connect()  # Django's tests prohibit new connections later
     migrate("one")
     settings.AI_USAGE_OUTBOX = tmp_path / "outbox"
     monkeypatch.setattr(outbox, "inline", lambda: False)
@@ -83,7 +83,7 @@ def count(alias: str) -> int:
     return AIUsageLog.objects.using(alias).count()
 
 
-def test_each_event_goes_to_its_database(box):
+def test_each_event_is_stored_in_its_database(box):
     for event in (at("one"), make_event(created_at=utc_now()), at("one")):
         box.put(event)
 
@@ -91,7 +91,7 @@ def test_each_event_goes_to_its_database(box):
     assert (count("default"), count("one")) == (1, 2)
 
 
-def test_database_without_tables_waits_and_is_not_asked_all_the_time(box, monkeypatch, caplog):
+def test_events_of_a_database_without_tables_are_deferred(box, monkeypatch, caplog):
     tried: list[str] = []
     store = Batch.store
 
@@ -110,7 +110,7 @@ def test_database_without_tables_waits_and_is_not_asked_all_the_time(box, monkey
     assert (done.written, done.set_aside, again.set_aside) == (1, 1, 1)
     assert tried.count("two") == 1
     assert len([line for line in caplog.messages if "Delivery to" in line]) == 1
-    assert len(box.segments()) == 2  # for a later look
+    assert len(box.segments()) == 2  # for a later try
     assert not box.has_orphans()
     monkeypatch.setattr(outbox.limits, "SET_ASIDE_FOR", -1.0)
     monkeypatch.setattr(delivery._deliverer, "_away", {})
@@ -120,7 +120,7 @@ def test_database_without_tables_waits_and_is_not_asked_all_the_time(box, monkey
     assert count("two") == 2
 
 
-def test_database_that_the_site_has_no_more_keeps_its_events_as_dead_letters(box, monkeypatch):
+def test_events_of_a_removed_database_are_dead_lettered(box, monkeypatch):
     old = at("one", created_at=utc_now() - 2 * PATIENCE)
     for event in (old, at("one"), make_event(created_at=utc_now())):
         box.put(event)
@@ -136,7 +136,7 @@ def test_database_that_the_site_has_no_more_keeps_its_events_as_dead_letters(box
     assert (code, "1 calls were refused" in err) == (1, True)
 
 
-def test_server_that_is_away_leaves_everything_in_its_place(box, monkeypatch):
+def test_unavailable_server_leaves_all_events_in_place(box, monkeypatch):
     def refuse(batch: Any, events: Any) -> None:
         raise InterfaceError("connection closed") if batch.using == "default" else ValueError
 
@@ -152,7 +152,7 @@ def test_server_that_is_away_leaves_everything_in_its_place(box, monkeypatch):
 
 
 @pytest.mark.parametrize("is_full", [True, False])
-def test_what_cannot_be_left_or_deferred_on_disk_stays(box, monkeypatch, is_full):
+def test_event_that_cannot_be_dead_lettered_or_deferred_on_disk_is_kept(box, monkeypatch, is_full):
     box.put(event := at("two"))
     append = outbox.segments.Segment.append
 
@@ -170,7 +170,7 @@ def test_what_cannot_be_left_or_deferred_on_disk_stays(box, monkeypatch, is_full
     assert not box.is_empty()
 
 
-def test_visitor_of_a_routed_database_is_found_before_the_page_ends(box, router):
+def test_user_in_a_routed_database_is_resolved_before_the_page_ends(box, router):
     router.active = "one"
     ada = User.objects.create(username="ada")
     router.active = None

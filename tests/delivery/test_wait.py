@@ -1,6 +1,6 @@
-"""`AI_USAGE_WAIT` in one process: the end of a unit of work waits for the thread that delivers.
+"""`AI_USAGE_WAIT` in one process: the end of a unit of work waits for the delivery thread.
 
-`tests/hosts/test_wait.py` has real servers.
+`tests/hosts/test_wait.py` tests real servers.
 """
 
 from __future__ import annotations
@@ -34,20 +34,20 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.fixture(autouse=True)
-def _live(tmp_path: Path, settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A site that is not under test: an outbox on disk, and a thread that delivers."""
-    settings.AI_USAGE_WAIT = 60  # longer than any machine takes
+def _production(tmp_path: Path, settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A production site: an outbox on disk and a delivery thread."""
+    settings.AI_USAGE_WAIT = 60  # longer than any machine needs
     settings.AI_USAGE_OUTBOX = tmp_path / "outbox"
-    monkeypatch.setattr(outbox, "WAIT", 0.0)  # of every block
+    monkeypatch.setattr(outbox, "WAIT", 0.0)  # the wait of each block
     monkeypatch.setattr(outbox, "inline", lambda: False)
-    delivery.after_fork()  # a thread of its own
+    delivery.after_fork()  # start a new thread
     yield
     assert (current(), open_units) == (None, {})
     threads = [thread for thread in threading.enumerate() if thread.name == "ai_usage_delivery"]
     delivery.stop()
     for thread in threads:
         thread.join(60)
-        assert not thread.is_alive(), "the thread that delivers did not end"
+        assert not thread.is_alive(), "the delivery thread did not end"
     delivery.after_fork()
 
 
@@ -60,7 +60,7 @@ def users() -> list[str | None]:
     return [attributed(row)[0] for row in rows()]
 
 
-def test_row_is_there_when_a_view_has_answered(user: User) -> None:
+def test_row_is_saved_when_a_view_has_responded(user: User) -> None:
     def view(request: HttpRequest) -> HttpResponse:
         capture()
         return HttpResponse()
@@ -72,7 +72,7 @@ def test_row_is_there_when_a_view_has_answered(user: User) -> None:
     assert users() == ["ada"]
 
 
-def test_row_is_there_when_an_async_view_has_answered(user: User) -> None:
+def test_row_is_saved_when_an_async_view_has_responded(user: User) -> None:
     async def view(request: HttpRequest) -> HttpResponse:
         capture()
         return HttpResponse()
@@ -86,8 +86,8 @@ def test_row_is_there_when_an_async_view_has_answered(user: User) -> None:
     assert async_to_sync(visit)() == ["ada"]
 
 
-def test_loop_goes_on_while_a_view_waits(user: User) -> None:
-    """Delivery cannot go on before another task of the loop has let it."""
+def test_event_loop_runs_while_a_view_waits(user: User) -> None:
+    """Delivery continues only after another task of the loop allows it."""
 
     async def view(request: HttpRequest) -> HttpResponse:
         capture()
@@ -105,14 +105,14 @@ def test_loop_goes_on_while_a_view_waits(user: User) -> None:
     assert users() == [None]
 
 
-def test_row_is_there_when_a_block_has_ended(user: User) -> None:
+def test_row_is_saved_when_a_block_has_ended(user: User) -> None:
     with ai_usage(section="chat", user=user):
         capture()
 
     assert users() == ["ada"]
 
 
-def test_row_is_there_when_a_task_has_ended() -> None:
+def test_row_is_saved_when_a_task_has_ended() -> None:
     task_scopes.begin("1", "shop.tasks.ask", metadata={})
     capture()
     task_scopes.end("1")
@@ -120,7 +120,7 @@ def test_row_is_there_when_a_task_has_ended() -> None:
     assert users() == [None]
 
 
-def test_row_is_there_before_the_last_part_of_an_asgi_answer(user: User) -> None:
+def test_row_is_saved_before_the_last_part_of_an_asgi_response(user: User) -> None:
     seen: list[list[str | None]] = []
 
     async def application(scope: Any, receive: Any, send: Any) -> None:
@@ -128,7 +128,7 @@ def test_row_is_there_before_the_last_part_of_an_asgi_answer(user: User) -> None
         await send({"type": "http.response.start"})
         await send({"type": "http.response.body", "more_body": True})
         await send({"type": "http.response.body"})
-        capture()  # as a background task does
+        capture()  # like a background task
 
     async def send(message: Any) -> None:
         assert current() is None
@@ -145,7 +145,7 @@ def test_row_is_there_before_the_last_part_of_an_asgi_answer(user: User) -> None
     assert users() == ["ada", "ada"]
 
 
-def test_row_is_there_when_a_message_has_been_handled(user: User) -> None:
+def test_row_is_saved_when_a_message_has_been_handled(user: User) -> None:
     async def conversation() -> list[str | None]:
         opened = OpenConnection(Connection({"user": user}))
         with Steps(opened.scope):
@@ -162,11 +162,11 @@ def test_unit_without_a_call_does_not_wait_for_others(
     user: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     waits: list[float] = []
-    moment = outbox.wake
+    wake = outbox.wake
 
     def note(*, wait: float = 0.0) -> None:
         waits.append(wait)
-        moment(wait=wait)
+        wake(wait=wait)
 
     monkeypatch.setattr(outbox, "wake", note)
     with ai_usage(section="chat"):
@@ -199,7 +199,7 @@ def test_unit_does_not_wait_for_a_thread_that_cannot_start(
 def test_block_in_a_transaction_on_sqlite_does_not_wait_for_itself(user: User) -> None:
     for begin in (transaction.atomic, without_autocommit):
         with begin():
-            User.objects.update(first_name="Ada")  # holds the only lock there is
+            User.objects.update(first_name="Ada")  # takes the only write lock
             with ai_usage(section="chat", user=user):
                 capture()
     with ai_usage(section="chat", user=user):
@@ -219,7 +219,7 @@ def without_autocommit() -> Iterator[None]:
 
 
 @pytest.mark.parametrize("value", [-1, "1", None, float("nan"), True])
-def test_value_that_is_no_time_does_no_harm(settings: Any, value: Any) -> None:
+def test_invalid_value_is_ignored(settings: Any, value: Any) -> None:
     settings.AI_USAGE_WAIT = value
     assert 0 <= conf.wait() <= 1
     settings.AI_USAGE_WAIT = float("inf")

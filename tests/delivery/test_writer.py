@@ -1,4 +1,4 @@
-"""A batch of events becomes rows of both tables: exactly once, whatever is in it."""
+"""A batch of events becomes rows of both tables, exactly once."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ class TestInsert:
         assert (log.created_at, log.day) == (NOON, TODAY)
         assert_in_step()
 
-    def test_what_is_unknown_stays_unknown(self):
+    def test_unknown_values_stay_unknown(self):
         store(
             [
                 make_event(
@@ -114,7 +114,7 @@ class TestInsert:
 
         assert AIUsageLog.objects.get().cost is None
 
-    def test_price_is_worked_out_on_the_way(self, settings):
+    def test_cost_is_computed_during_delivery(self, settings):
         settings.AI_USAGE_PRICES = {"our-own-model": {"input": 2, "output": 10}}
         user = make_user()
 
@@ -130,7 +130,7 @@ class TestInsert:
 
         assert AIUsageLog.objects.get().metadata == {"extra": {"energy_joule": 12}}
 
-    def test_row_looks_as_if_the_orm_had_written_it(self):
+    def test_row_equals_one_that_the_orm_writes(self):
         user = make_user()
         saved = save_log(user=user, cost=Decimal("0.5"))
         event = make_event(user=user, cost=Decimal("0.5"), usage_source="manual")
@@ -167,7 +167,7 @@ class TestInsert:
         }
         assert_in_step()
 
-    def test_rows_say_what_was_written(self):
+    def test_rows_return_the_written_values(self):
         user = make_user()
         first = store([make_event(user=user, cost=Decimal("0.5"))], using="default")
         second = store([make_event(user=user)], using="default")
@@ -180,7 +180,7 @@ class TestInsert:
     def test_empty_batch_changes_nothing(self):
         assert store([], using="default").rows == []
 
-    def test_numbers_of_the_largest_believable_size_are_stored(self):
+    def test_largest_plausible_numbers_are_stored(self):
         user = make_user()
         huge = 10**12
 
@@ -216,7 +216,7 @@ class TestInsert:
             '{"$.id": 1}',
         ],
     )
-    def test_hostile_text_is_stored_as_it_is_cleaned(self, text):
+    def test_hostile_text_is_stored_in_its_cleaned_form(self, text):
         user = make_user(username=f"ada{text[:10]}".replace("\0", "").replace("\ud800", ""))
         event = UsageEvent.create(
             id=uuid7(NOON),
@@ -245,7 +245,7 @@ class TestInsert:
         assert log.metadata == event.metadata
         assert_in_step()
 
-    def test_amounts_of_metadata_are_kept_exactly(self):
+    def test_decimals_in_metadata_are_kept_exactly(self):
         metadata = {"big": 2**63 - 1, "small": -(2**62), "float": 0.1, "tiny": 5e-324, "no": False}
 
         store([make_event(metadata=metadata)], using="default")
@@ -255,7 +255,7 @@ class TestInsert:
 
 class TestDay:
     @pytest.mark.parametrize(
-        ("zone", "moment", "day"),
+        ("zone", "created", "day"),
         [
             ("UTC", "2026-03-14T23:59:59.999999+00:00", dt.date(2026, 3, 14)),
             ("Europe/Berlin", "2026-03-14T23:00:00+00:00", dt.date(2026, 3, 15)),
@@ -264,10 +264,10 @@ class TestDay:
             ("America/Los_Angeles", "2026-03-15T06:59:59+00:00", dt.date(2026, 3, 14)),
         ],
     )
-    def test_day_is_that_of_the_configured_zone(self, settings, zone, moment, day):
+    def test_day_is_in_the_configured_time_zone(self, settings, zone, created, day):
         settings.AI_USAGE_DAY_TIMEZONE = zone
         user = make_user()
-        created_at = dt.datetime.fromisoformat(moment)
+        created_at = dt.datetime.fromisoformat(created)
 
         store([make_event(user=user, created_at=created_at)], using="default")
 
@@ -276,7 +276,7 @@ class TestDay:
         assert AIUsageTracking.objects.get().date == day
         assert_in_step(zone)
 
-    def test_event_in_another_offset_is_the_same_moment(self):
+    def test_event_with_another_utc_offset_is_the_same_time(self):
         tokyo = dt.timezone(dt.timedelta(hours=9))
 
         store([make_event(created_at=NOON.astimezone(tokyo))], using="default")
@@ -316,7 +316,7 @@ class TestOnce:
         assert AIUsageTracking.objects.get().total_requests == 1
         assert_in_step()
 
-    def test_log_that_the_site_changed_is_not_written_again(self):
+    def test_row_that_the_site_changed_is_not_overwritten(self):
         user = make_user()
         event = make_event(user=user)
         store([event], using="default")
@@ -338,11 +338,11 @@ class TestOnce:
         assert_in_step()
 
     @pytest.mark.django_db(transaction=True)
-    def test_deliverers_of_the_same_batch_at_the_same_time_count_it_once(self):
+    def test_concurrent_deliveries_of_the_same_batch_count_it_once(self):
         users = [make_user(f"user{number}") for number in range(5)]
         batch = [make_event(user=user) for user in users for _ in range(20)]
 
-        run_in_threads(*[lambda: _store_patiently(batch)] * 4)
+        run_in_threads(*[lambda: _store_with_retries(batch)] * 4)
 
         assert AIUsageLog.objects.count() == 100
         assert {day.requests for day in read_days().values()} == {20}
@@ -401,7 +401,7 @@ class TestAmend:
         self.assert_changed()
         assert read_days()[user.pk, TODAY] == Day(1, 1, 2, 3, 3, 0, 1, Decimal("0.250000"))
 
-    def test_first_line_that_comes_after_the_amendment_changes_nothing(self):
+    def test_first_line_after_its_amendment_changes_nothing(self):
         event = make_event(user=make_user())
         store([self.changed(event)], using="default")
 
@@ -409,7 +409,7 @@ class TestAmend:
 
         self.assert_changed()
 
-    def test_amendment_twice_changes_nothing_more(self):
+    def test_repeated_amendment_changes_nothing(self):
         event = make_event(user=make_user())
         store([event], using="default")
 
@@ -443,7 +443,7 @@ class TestAmend:
         assert (log.user, log.section) == (user, "other")
         assert_in_step()
 
-    def test_amendment_with_a_user_who_is_gone_leaves_the_user(self):
+    def test_amendment_with_a_deleted_user_leaves_the_user(self):
         user = make_user()
         event = make_event(user=user)
         store([event], using="default")
@@ -456,7 +456,7 @@ class TestAmend:
 
 @freeze_time(NOON)
 class TestUser:
-    def test_event_of_an_unknown_user_is_put_off(self):
+    def test_event_of_an_unknown_user_is_deferred(self):
         event = make_event(user_id="999999", username="ada")
 
         stored = store([event], using="default")
@@ -464,7 +464,7 @@ class TestUser:
         assert (stored.rows, stored.deferred) == ([], [event])
         assert not AIUsageLog.objects.exists()
 
-    def test_amendment_waits_for_its_user(self):
+    def test_amendment_is_deferred_until_its_user_exists(self):
         event = make_event()
         store([event], using="default")
         amended = event.amended(user_id="999", username="grace")
@@ -477,7 +477,7 @@ class TestUser:
         assert AIUsageLog.objects.get().user == grace
         assert_in_step()
 
-    def test_event_is_stored_once_its_user_is_there(self):
+    def test_event_is_stored_once_its_user_exists(self):
         user = make_user()
         event = make_event(user=user)
         User.objects.all().delete()
@@ -494,7 +494,7 @@ class TestUser:
         ("age", "stored"),
         [(0 * MINUTE, False), (9.99 * MINUTE, False), (10.01 * MINUTE, True)],
     )
-    def test_event_waits_ten_minutes_for_its_user(self, age, stored):
+    def test_event_is_deferred_ten_minutes_for_its_user(self, age, stored):
         event = make_event(user_id="999999", username="ada")
 
         with freeze_time(NOON + age):
@@ -506,7 +506,7 @@ class TestUser:
             assert AIUsageLog.objects.get().user is None
         assert_in_step()
 
-    def test_put_off_event_does_not_keep_the_others(self):
+    def test_deferred_event_does_not_block_others(self):
         user = make_user()
         missing = make_event(user_id="999999", username="ghost")
 
@@ -516,7 +516,7 @@ class TestUser:
         assert stored.deferred == [missing]
         assert_in_step()
 
-    def test_event_of_a_deleted_user_is_kept_without_owner(self):
+    def test_event_of_a_deleted_user_is_stored_without_a_user(self):
         user = make_user()
         event = make_event(user=user)
         user.delete()
@@ -527,7 +527,7 @@ class TestUser:
         assert AIUsageLog.objects.get().user is None
         assert_in_step()
 
-    def test_key_that_cannot_be_one_is_no_user(self):
+    def test_invalid_key_is_not_a_user(self):
         store([make_event(user_id="not a number", username="ada")], using="default")
 
         assert AIUsageLog.objects.get().user is None
@@ -535,7 +535,7 @@ class TestUser:
     @pytest.mark.postgres
     @pytest.mark.django_db(transaction=True)
     @pytest.mark.parametrize("age", [0 * MINUTE, 11 * MINUTE], ids=["new", "old"])
-    def test_user_whom_the_site_has_locked_keeps_only_the_users_own_calls(self, age):
+    def test_locked_user_defers_only_the_users_own_calls(self, age):
         ada, bob = make_user("ada"), make_user("bob")
         first = make_event()
         store([first], using="default")
@@ -548,7 +548,7 @@ class TestUser:
             with transaction.atomic():
                 User.objects.select_for_update().get(pk=ada.pk)
                 run_in_threads(lambda: results.append(store(batch, using="default")))
-                # Whatever the delivery had locked is free again: the site waits for nothing.
+                # Delivery has released its locks, so the site does not wait.
                 User.objects.select_for_update(nowait=True).get(pk=bob.pk)
             (result,) = results
             assert {row.event.id for row in result.rows} == {batch[1].id, batch[2].id}
@@ -563,7 +563,7 @@ class TestUser:
 
     @pytest.mark.postgres
     @pytest.mark.django_db(transaction=True)
-    def test_log_or_day_that_the_site_has_locked_keeps_only_its_amendment(self):
+    def test_locked_row_or_daily_row_defers_only_its_amendment(self):
         ada, bob = make_user("ada"), make_user("bob")
         events = [make_event(user=ada), make_event(user=bob), make_event(user=bob)]
         store(events, using="default")
@@ -583,8 +583,8 @@ class TestUser:
     @pytest.mark.postgres
     @pytest.mark.django_db(transaction=True)
     @pytest.mark.parametrize("names", [("ada", "bob"), ("bob", "ada")], ids=" ".join)
-    def test_batch_takes_its_daily_rows_in_one_order_amended_or_new(self, names, monkeypatch):
-        """Or two deliveries would wait for each other."""
+    def test_batch_locks_its_daily_rows_in_a_fixed_order(self, names, monkeypatch):
+        """Without this order, two deliveries could deadlock."""
         monkeypatch.setattr(writer, "LOCK_TIMEOUT", "1h")
         first, second = make_user("ada"), make_user("bob")
         users = {"ada": first, "bob": second}
@@ -600,7 +600,7 @@ class TestUser:
         )
 
         with transaction.atomic():
-            save_log(user=first)  # as another delivery that has taken the first row
+            save_log(user=first)  # as another delivery that has locked the first row
             delivering.start()
             wait_until(blocks_another, awaited="a delivery that waits for the first daily row")
             AIUsageTracking.objects.select_for_update(nowait=True, no_key=True).get(user=second)
@@ -631,8 +631,8 @@ class TestUser:
         assert AIUsageLog.objects.get().user == User.objects.get(first_name="Ada")
 
     @pytest.mark.sqlite
-    def test_key_given_to_another_user_is_not_that_user(self):
-        # SQLite hands the key of a rolled-back signup to the next user.
+    def test_reused_key_is_not_matched_to_the_new_user(self):
+        # SQLite gives the key of a rolled-back signup to the next user.
         user = make_user("ada")
         event = make_event(user_id=str(user.pk), username="rolled-back")
 
@@ -644,7 +644,7 @@ class TestUser:
         assert_in_step()
 
     @pytest.mark.sqlite
-    def test_amendment_for_a_key_given_to_another_user_is_not_that_user(self):
+    def test_amendment_with_a_reused_key_is_not_matched_to_the_new_user(self):
         user = make_user("ada")
         event = make_event()
         store([event], using="default")
@@ -656,7 +656,7 @@ class TestUser:
     @pytest.mark.parametrize(
         "username", ["", "x" * 254 + "…"], ids=["of a stateless user", "cut off"]
     )
-    def test_key_is_enough_where_the_name_is_not_known(self, username):
+    def test_key_is_sufficient_without_a_username(self, username):
         user = make_user("ada")
         event = make_event()
         store([event], using="default")
@@ -673,7 +673,7 @@ class TestUser:
         assert_in_step()
 
     @pytest.mark.postgres
-    def test_renamed_user_is_still_the_user(self):
+    def test_renamed_user_is_matched(self):
         user = make_user("ada")
         event = make_event(user_id=str(user.pk), username="ada-before-she-married")
 
@@ -689,7 +689,7 @@ class TestUser:
             ("IntegerField(null=True)", "None"),
         ],
     )
-    def test_username_that_is_no_text_is_matched(
+    def test_username_that_is_not_text_is_matched(
         self, tmp_path: Path, empty_database_url: str, field: str, name: str
     ):
         (tmp_path / "members").mkdir()
@@ -833,7 +833,7 @@ class TestSiteWithoutTimeZones:
 class TestStatements:
     @pytest.mark.django_db(transaction=True)
     @pytest.mark.parametrize("size", [1, 500])
-    def test_batch_takes_two_statements_in_one_transaction(self, size):
+    def test_batch_makes_two_statements_in_one_transaction(self, size):
         users = [make_user(f"user{number}") for number in range(20)]
         batch = [make_event(user=users[number % 20]) for number in range(size)]
 
@@ -845,7 +845,7 @@ class TestStatements:
         assert AIUsageLog.objects.count() == size
 
     @pytest.mark.django_db(transaction=True)
-    def test_batch_without_users_takes_one_statement(self):
+    def test_batch_without_users_makes_one_statement(self):
         with CaptureQueriesContext(connection) as queries:
             store([make_event() for _ in range(50)], using="default")
 
@@ -854,7 +854,7 @@ class TestStatements:
 
     @pytest.mark.postgres
     @pytest.mark.django_db(transaction=True)
-    def test_daily_row_that_the_site_changes_gives_up_soon(self):
+    def test_delivery_of_a_locked_daily_row_soon_gives_up(self):
         user = make_user()
         store([make_event(user=user)], using="default")
         event = make_event(user=user)
@@ -868,7 +868,7 @@ class TestStatements:
             statements = "\n".join(query["sql"] for query in queries)
             assert "set_config('lock_timeout', '300ms', true)" in statements
 
-        # The lock is held until the thread has ended: it did not wait for it.
+        # The lock is held until the thread ends, so the thread did not wait for it.
         with transaction.atomic():
             save_log(user=user)
             run_in_threads(give_way)
@@ -877,7 +877,7 @@ class TestStatements:
         assert_in_step()
 
     @pytest.mark.postgres
-    def test_lock_timeout_of_the_callers_transaction_stays(self):
+    def test_lock_timeout_of_the_callers_transaction_is_kept(self):
         with connection.cursor() as cursor, transaction.atomic():
             cursor.execute("SHOW lock_timeout")
             before = cursor.fetchone()
@@ -885,7 +885,7 @@ class TestStatements:
             cursor.execute("SHOW lock_timeout")
             assert cursor.fetchone() == before
 
-    def test_failing_upsert_takes_the_logs_back(self):
+    def test_failed_upsert_rolls_back_the_rows(self):
         user = make_user()
         with connection.cursor() as cursor:
             cursor.execute("ALTER TABLE ai_usage_tracking RENAME TO out_of_the_way")
@@ -897,7 +897,7 @@ class TestStatements:
 
 
 class TestRefused:
-    """What the database refuses is set aside, and the rest goes through."""
+    """Refused events are dead-lettered and the others are stored."""
 
     @pytest.fixture
     def box(self, tmp_path: Path, settings: Any, monkeypatch: pytest.MonkeyPatch) -> MemoryOutbox:
@@ -907,7 +907,7 @@ class TestRefused:
         return outbox.get()
 
     @pytest.mark.parametrize("places", [[0], [9], [4], [0, 9], [3, 4, 5], range(10)], ids=str)
-    def test_only_the_refused_events_are_set_aside(self, box, places):
+    def test_only_refused_events_are_dead_lettered(self, box, places):
         user = make_user()
         events = [
             make_event(user=user, section="poison" if number in places else "chat")
@@ -939,7 +939,7 @@ class TestRefused:
         assert text.endswith("see `flush_ai_usage --retry-dead`")
         assert "\n" not in text
 
-    def test_refused_event_is_stored_once_the_database_takes_it(self, box):
+    def test_refused_event_is_stored_once_the_database_accepts_it(self, box):
         user = make_user()
         box.put(make_event(user=user, section="poison"))
         Delivery().deliver()
@@ -953,7 +953,7 @@ class TestRefused:
         assert AIUsageLog.objects.get().section == "poison"
         assert_in_step()
 
-    def test_refused_event_that_is_refused_again_is_kept(self, box):
+    def test_event_that_is_refused_again_is_kept(self, box):
         box.put(make_event(section="poison"))
         Delivery().deliver()
 
@@ -973,7 +973,7 @@ class TestRefused:
         ],
         ids=lambda changes: next(iter(changes)),
     )
-    def test_line_that_was_tampered_with_is_set_aside(self, box, changes):
+    def test_manipulated_line_is_dead_lettered(self, box, changes):
         box.put(make_event(**changes))
         box.put(make_event())
 
@@ -997,7 +997,7 @@ class TestRefused:
         ],
         ids=lambda line: next(f"{name}={str(value)[:30]!a}" for name, value in line.items()),
     )
-    def test_line_that_was_tampered_with_never_blocks_the_rest(self, box, line, tmp_path, settings):
+    def test_manipulated_line_blocks_no_other(self, box, line, tmp_path, settings):
         settings.AI_USAGE_RAISE_ERRORS = False
         event = make_event()
         bad = json.loads(make_event().to_json()) | line
@@ -1007,7 +1007,7 @@ class TestRefused:
         with segment.open("a") as lines:
             lines.write(json.dumps(bad) + "\n")
 
-        with freeze_time(NOON + 11 * MINUTE):  # an unknown user is not waited for
+        with freeze_time(NOON + 11 * MINUTE):  # after the wait for an unknown user
             Delivery().deliver()
 
         assert box.is_empty()
@@ -1020,8 +1020,8 @@ class TestRefused:
         assert_in_step()
 
 
-def _store_patiently(batch: list[UsageEvent]) -> None:
-    """Stores as delivery does: on a lock timeout it tries again."""
+def _store_with_retries(batch: list[UsageEvent]) -> None:
+    """Store events as delivery does, with retries after a lock timeout."""
     errors: list[DatabaseError] = []
 
     def is_stored() -> bool:

@@ -1,4 +1,4 @@
-"""Files that another name of the database, or another system user, has left in the outbox."""
+"""Outbox files of the same database under another name, or of another system user."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ def box(tmp_path: Path, settings: Any, monkeypatch: pytest.MonkeyPatch) -> Memor
     return outbox.get()
 
 
-def leave(box: MemoryOutbox, *events: Any, header: bytes | None = None) -> Path:
-    """The file of a dead process, of another database if `header` is given."""
+def leave_file(box: MemoryOutbox, *events: Any, header: bytes | None = None) -> Path:
+    """Write the file of a dead process and return its path. `header` can name another database."""
     assert box.directory is not None
     before = set(segments.paths(box.directory))
     other = Outbox(box.directory)
@@ -44,12 +44,12 @@ def leave(box: MemoryOutbox, *events: Any, header: bytes | None = None) -> Path:
     return path
 
 
-MOVED = json.dumps({"outbox": 2, "database": "postgresql at old.example.com"}).encode()
+MOVED_HEADER = json.dumps({"outbox": 2, "database": "postgresql at old.example.com"}).encode()
 
 
 @pytest.fixture
-def moved(box: MemoryOutbox) -> Path:
-    return leave(box, make_event(), make_event(), header=MOVED)
+def moved_file(box: MemoryOutbox) -> Path:
+    return leave_file(box, make_event(), make_event(), header=MOVED_HEADER)
 
 
 def finding(code: str) -> Any:
@@ -58,19 +58,21 @@ def finding(code: str) -> Any:
 
 
 class TestOtherDatabase:
-    @pytest.mark.process  # of the test of locks
-    def test_file_is_named_with_its_database_and_the_fix(self, box, moved):
+    @pytest.mark.process  # for the check of file locks
+    def test_file_is_named_with_its_database_and_the_fix(self, box, moved_file):
         found = finding("outbox_elsewhere")
 
-        assert moved.name in found.text
+        assert moved_file.name in found.text
         assert "old.example.com" in found.text
-        assert f"--adopt {moved.name}" in found.fix
+        assert f"--adopt {moved_file.name}" in found.fix
         assert box.other_segments() == Others(elsewhere=1)
 
-    def test_file_takes_no_room_from_the_calls_of_this_site(self, box, moved, monkeypatch):
+    def test_file_does_not_count_towards_the_capacity_of_this_site(
+        self, box, moved_file, monkeypatch
+    ):
         assert box.size() == 0
         monkeypatch.setattr(outbox.limits, "CAPACITY", 1000)
-        with moved.open("ab") as file:
+        with moved_file.open("ab") as file:
             file.write(b"x" * 2000)
 
         box.put(make_event())
@@ -78,8 +80,8 @@ class TestOtherDatabase:
         assert (box.dropped, len(segments.paths(box.directory))) == (0, 2)
 
     @pytest.mark.parametrize("how", ["name", "path", "all"])
-    def test_file_is_taken_over(self, box, moved, how):
-        argument = {"name": moved.name, "path": str(moved), "all": "--all"}[how]
+    def test_file_is_adopted(self, box, moved_file, how):
+        argument = {"name": moved_file.name, "path": str(moved_file), "all": "--all"}[how]
 
         assert run_command("flush_ai_usage", "--adopt", argument) == (
             0,
@@ -89,12 +91,12 @@ class TestOtherDatabase:
         )
 
         assert AIUsageLog.objects.count() == 2
-        assert not moved.exists()
+        assert not moved_file.exists()
         assert box.other_segments() == Others()
 
-    def test_file_of_an_older_release_is_our_own(self, box):
+    def test_file_of_an_older_release_belongs_to_this_site(self, box):
         old = next(name for name, version in segments.databases().items() if version == 1)
-        leave(box, make_event(), header=segments._line(1, old).strip())
+        leave_file(box, make_event(), header=segments._line(1, old).strip())
 
         assert run_command("flush_ai_usage").code == 0
         assert AIUsageLog.objects.count() == 1
@@ -107,16 +109,16 @@ class TestOtherDatabase:
             (["--adopt", "a", "--all"], "--adopt takes either file names or --all\n"),
         ],
     )
-    def test_command_says_how_it_is_called(self, box, arguments, error):
+    def test_command_prints_its_usage(self, box, arguments, error):
         assert run_command("flush_ai_usage", *arguments) == (2, "", error)
 
-    def test_file_that_is_not_there_is_an_error(self, box, moved):
+    def test_missing_file_is_an_error(self, box, moved_file):
         code, out, err = run_command("flush_ai_usage", "--adopt", "gone.jsonl")
 
         assert (code, out) == (2, "")
         assert "gone.jsonl cannot be taken over: " in err
 
-    def test_file_of_another_kind_is_left_alone(self, box, tmp_path):
+    def test_file_of_another_kind_is_not_changed(self, box, tmp_path):
         (note := tmp_path / "note.txt").write_text("Dear diary\n")
 
         code, _, err = run_command("flush_ai_usage", "--adopt", str(note))
@@ -127,7 +129,7 @@ class TestOtherDatabase:
         )
         assert note.read_text() == "Dear diary\n"
 
-    def test_file_of_a_living_process_is_left_alone(self, box):
+    def test_file_of_a_running_process_is_not_adopted(self, box):
         living = Outbox(box.directory)
         living.put(make_event())
         try:
@@ -138,7 +140,7 @@ class TestOtherDatabase:
 
         assert (code, err) == (2, f"{path} cannot be taken over: a living process holds it\n")
 
-    def test_full_disk_loses_nothing(self, box, moved, monkeypatch):
+    def test_full_disk_loses_nothing(self, box, moved_file, monkeypatch):
         write_at = files.write_at
 
         def write(fd: int, data: bytes, offset: int) -> None:
@@ -150,7 +152,7 @@ class TestOtherDatabase:
             patched.setattr(files, "write_at", write)
             assert run_command("flush_ai_usage", "--adopt", "--all").code == 2
 
-        assert segments.paths(box.directory) == [moved]
+        assert segments.paths(box.directory) == [moved_file]
         assert run_command("flush_ai_usage", "--adopt", "--all").code == 0
         assert AIUsageLog.objects.count() == 2
 
@@ -163,9 +165,9 @@ class TestOtherSystemUser:
 
     NOBODY = 65534
 
-    @pytest.mark.process  # of the test of locks
-    def test_file_of_a_stranger_is_not_read(self, box):
-        path = leave(box, make_event(section="forged"))
+    @pytest.mark.process  # for the check of file locks
+    def test_file_of_another_system_user_is_not_read(self, box):
+        path = leave_file(box, make_event(section="forged"))
         os.chown(path, self.NOBODY, -1)
 
         assert run_command("flush_ai_usage").code == 0
@@ -177,9 +179,9 @@ class TestOtherSystemUser:
         assert "belongs to the system user 'nobody'" in found.text
         assert "chown" in found.fix
 
-    @pytest.mark.process  # of the test of locks
-    def test_file_that_everybody_may_write_is_not_read(self, box):
-        path = leave(box, make_event(section="forged"))
+    @pytest.mark.process  # for the check of file locks
+    def test_world_writable_file_is_not_read(self, box):
+        path = leave_file(box, make_event(section="forged"))
         path.chmod(0o606)
 
         run_command("flush_ai_usage")
@@ -187,8 +189,8 @@ class TestOtherSystemUser:
         assert not AIUsageLog.objects.exists()
         assert "every system user may write it" in finding("outbox_denied").text
 
-    def test_directory_that_everybody_may_write_is_not_read(self, box):
-        path = leave(box, make_event())
+    def test_world_writable_directory_is_not_read(self, box):
+        path = leave_file(box, make_event())
         path.parent.chmod(0o777)
 
         code, _, err = run_command("flush_ai_usage")
@@ -199,7 +201,7 @@ class TestOtherSystemUser:
         )
         assert "every system user may write" in finding("outbox_unreadable").text
 
-    def test_dead_letters_of_a_stranger_are_not_tried_again(self, box):
+    def test_dead_letters_of_another_system_user_are_not_retried(self, box):
         box.dead_letter(make_event(), "no")
         os.chown(box.directory / dead_letters.FILE, self.NOBODY, -1)
 
@@ -209,7 +211,7 @@ class TestOtherSystemUser:
         assert "The refused calls cannot be read: " in err
         assert box.dead_letters() == []
 
-    def test_superuser_takes_no_dead_letters_from_the_site(self, box):
+    def test_superuser_leaves_the_dead_letters_of_the_site(self, box):
         for section in ("chat", "other"):
             box.dead_letter(make_event(section=section), "no")
         path = box.directory / dead_letters.FILE
@@ -221,16 +223,16 @@ class TestOtherSystemUser:
 
         assert (path.stat().st_uid, path.stat().st_mode & 0o777) == (self.NOBODY, 0o640)
 
-    def test_superuser_delivers_the_files_of_the_owner_of_the_outbox(self, box):
-        path = leave(box, make_event())
+    def test_superuser_delivers_files_of_the_outbox_owner(self, box):
+        path = leave_file(box, make_event())
         for each in (path, path.parent):
             os.chown(each, self.NOBODY, -1)
 
         assert run_command("flush_ai_usage").out.startswith("1 calls delivered")
 
-    def test_user_who_may_not_read_the_outbox_is_told_so(self, box, monkeypatch):
-        """As cron's flush of a web server's outbox."""
-        path = leave(box, make_event())
+    def test_system_user_without_access_to_the_outbox_gets_an_error(self, box, monkeypatch):
+        """For example, cron runs `flush_ai_usage` on a web server's outbox."""
+        path = leave_file(box, make_event())
         os.chown(path.parent, self.NOBODY, -1)
         monkeypatch.setattr(os, "geteuid", lambda: 1234)
 
@@ -243,14 +245,14 @@ class TestOtherSystemUser:
         assert "chown -R" in finding("outbox_unreadable").fix
 
     def test_directory_of_the_superuser_is_read(self, box, monkeypatch):
-        leave(box, make_event())
+        leave_file(box, make_event())
         monkeypatch.setattr(os, "geteuid", lambda: 1234)
 
         assert run_command("flush_ai_usage").out.startswith("1 calls delivered")
 
 
 def test_directory_that_cannot_be_listed_is_an_error(box, monkeypatch):
-    leave(box, make_event(user=make_user()))
+    leave_file(box, make_event(user=make_user()))
 
     def refuse(directory: Path, suffix: str) -> list[Path]:
         raise PermissionError(13, "Permission denied")

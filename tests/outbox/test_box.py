@@ -1,4 +1,4 @@
-"""The outbox: what was put is there until it is stored, whoever dies in between."""
+"""The outbox keeps each event until it is stored, even if processes die."""
 
 from __future__ import annotations
 
@@ -41,10 +41,10 @@ def nothing(event: UsageEvent) -> bool:
 
 
 def drain(
-    box: MemoryOutbox, limit: int = 500, hold: Callable[[UsageEvent], bool] = nothing
+    box: MemoryOutbox, limit: int = 500, defers: Callable[[UsageEvent], bool] = nothing
 ) -> list[UsageEvent]:
-    """Everything that is ready, taken for stored."""
-    return [event for batch in box.batches(limit, hold) for event in batch]
+    """Take all events that are ready, as if they were stored."""
+    return [event for batch in box.batches(limit, defers) for event in batch]
 
 
 def segments(directory: Path) -> list[Path]:
@@ -65,7 +65,7 @@ def box(directory: Path) -> Iterator[Outbox]:
 
 @pytest.fixture
 def crash(box: Outbox, directory: Path) -> Callable[[], Outbox]:
-    """Drops the locks of `box` as the kernel does at a death, and gives its successor."""
+    """Release the locks of `box`, as the kernel does when a process dies, and open a new outbox."""
 
     def crash() -> Outbox:
         box.close()
@@ -86,7 +86,7 @@ class TestBatches:
         assert any_box.is_empty()
         assert drain(any_box) == []
 
-    def test_event_comes_out_as_it_was_put(self, any_box):
+    def test_event_is_returned_unchanged(self, any_box):
         event = make_event(
             user_id="7", username="ada", metadata={"a": ["ä", None]}, error_message="a\nb"
         )
@@ -96,7 +96,7 @@ class TestBatches:
         assert not any_box.is_empty()
         assert drain(any_box) == [event]
 
-    def test_events_come_out_in_order_and_once(self, any_box):
+    def test_events_are_returned_once_and_in_order(self, any_box):
         events = [make_event() for _ in range(10)]
         for event in events:
             any_box.put(event)
@@ -105,21 +105,21 @@ class TestBatches:
         assert any_box.is_empty()
         assert drain(any_box) == []
 
-    def test_batches_have_at_most_the_given_size(self, any_box):
+    def test_batches_do_not_exceed_the_given_size(self, any_box):
         events = [make_event() for _ in range(10)]
         for event in events:
             any_box.put(event)
 
         assert list(any_box.batches(4, nothing)) == [events[:4], events[4:8], events[8:]]
 
-    def test_batch_longer_than_a_block_of_the_disk_is_whole(self, any_box):
+    def test_batch_longer_than_a_disk_block_is_complete(self, any_box):
         events = [make_event(error_message=str(number) * 400) for number in range(900)]
         for event in events:
             any_box.put(event)
 
         assert drain(any_box) == events
 
-    def test_batch_whose_consumer_failed_comes_again(self, any_box):
+    def test_batch_is_returned_again_after_its_consumer_fails(self, any_box):
         events = [make_event() for _ in range(9)]
         for event in events:
             any_box.put(event)
@@ -130,7 +130,7 @@ class TestBatches:
         assert not any_box.is_empty()
         assert drain(any_box) == events[3:]
 
-    def test_batch_whose_consumer_failed_waits_with_what_is_put_later(self, any_box):
+    def test_failed_batch_stays_in_the_outbox_with_later_events(self, any_box):
         first, second = make_event(), make_event()
         any_box.put(first)
         with pytest.raises(ConnectionError):
@@ -139,7 +139,7 @@ class TestBatches:
 
         assert drain(any_box) == [first, second]
 
-    def test_event_put_while_batches_are_taken_waits_for_the_next_time(self, any_box):
+    def test_event_put_during_a_delivery_is_returned_by_the_next(self, any_box):
         first, second = make_event(), make_event()
         any_box.put(first)
 
@@ -149,39 +149,39 @@ class TestBatches:
 
         assert drain(any_box) == [second]
 
-    def test_held_event_is_put_back(self, any_box):
+    def test_deferred_event_stays_in_the_outbox(self, any_box):
         events = [make_event() for _ in range(5)]
         for event in events:
             any_box.put(event)
 
-        ready = drain(any_box, hold=lambda event: event.id == events[2].id)
+        ready = drain(any_box, defers=lambda event: event.id == events[2].id)
 
         assert ready == [*events[:2], *events[3:]]
         assert not any_box.is_empty()
         assert drain(any_box) == [events[2]]
         assert any_box.is_empty()
 
-    def test_only_held_events_give_no_batch_and_no_endless_loop(self, any_box):
+    def test_only_deferred_events_return_no_batch_and_do_not_loop_endlessly(self, any_box):
         events = [make_event() for _ in range(5)]
         for event in events:
             any_box.put(event)
 
         for _ in range(3):
-            assert drain(any_box, limit=2, hold=lambda event: True) == []
+            assert drain(any_box, limit=2, defers=lambda event: True) == []
 
         assert drain(any_box) == events
 
-    def test_held_event_of_a_failed_batch_comes_once(self, any_box):
+    def test_deferred_event_of_a_failed_batch_is_returned_once(self, any_box):
         events = [make_event() for _ in range(4)]
         for event in events:
             any_box.put(event)
 
         with pytest.raises(ConnectionError):
-            fail_at(any_box, batch=1, hold=lambda event: event.id == events[0].id)
+            fail_at(any_box, batch=1, defers=lambda event: event.id == events[0].id)
 
         assert sorted(event.id for event in drain(any_box)) == sorted(e.id for e in events)
 
-    def test_amended_event_comes_as_it_was_amended_last(self, box):
+    def test_last_amendment_of_an_event_is_returned(self, box):
         event = make_event()
         amended = event.amended(section="other")
         for line in (event, amended, amended.amended(success=False)):
@@ -191,7 +191,7 @@ class TestBatches:
 
         assert (out.id, out.section, out.success, out.revision) == (event.id, "other", False, 2)
 
-    def test_clear_forgets_what_is_in_memory(self):
+    def test_clear_removes_events_from_memory(self):
         box = MemoryOutbox()
         box.put(make_event())
 
@@ -223,7 +223,7 @@ class TestFiles:
 
         assert (directory / ".gitignore").read_text() == "*\n"
 
-    def test_directory_that_is_there_is_used_as_it_is(self, directory):
+    def test_existing_directory_is_not_changed(self, directory):
         directory.mkdir(mode=0o750)
         box = Outbox(directory)
 
@@ -233,7 +233,7 @@ class TestFiles:
         assert len(drain(box)) == 1
         box.close()
 
-    def test_missing_parents_are_made(self, tmp_path):
+    def test_missing_parents_are_created(self, tmp_path):
         box = Outbox(tmp_path / "a" / "b" / "outbox")
 
         box.put(make_event())
@@ -241,7 +241,7 @@ class TestFiles:
         assert len(segments(tmp_path / "a" / "b" / "outbox")) == 1
         box.close()
 
-    def test_nothing_is_made_before_the_first_event(self, box, directory):
+    def test_no_file_is_created_before_the_first_event(self, box, directory):
         assert box.is_empty()
         assert box.size() == 0
         assert box.adopt_orphans() == 0
@@ -258,7 +258,7 @@ class TestFiles:
         assert UsageEvent.from_json(line) == event
         assert end == b""
 
-    def test_file_is_locked_while_its_owner_lives(self, box, directory):
+    def test_file_is_locked_while_its_process_runs(self, box, directory):
         box.put(make_event())
         (path,) = segments(directory)
 
@@ -272,7 +272,7 @@ class TestFiles:
 
         assert segments(directory) == []
 
-    def test_directory_removed_under_way_is_made_again(self, box, directory):
+    def test_directory_is_recreated_after_it_is_removed(self, box, directory):
         box.put(make_event())
         for path in directory.iterdir():
             path.unlink()
@@ -285,7 +285,7 @@ class TestFiles:
         assert len(segments(directory)) == 1
         assert len(drain(box)) == 1
 
-    def test_size_is_that_of_all_files(self, box, directory):
+    def test_size_includes_all_files(self, box, directory):
         box.put(make_event())
         (directory / "other.jsonl").write_bytes(b"x" * 1000)
 
@@ -294,7 +294,7 @@ class TestFiles:
 
 
 class TestDamage:
-    """Lines that no release of ours wrote, or that death tore."""
+    """Lines that no release of this package wrote, or that a dying process left incomplete."""
 
     def damage(self, crash: Callable[[], Outbox], directory: Path, content: bytes) -> Outbox:
         successor = crash()
@@ -305,7 +305,7 @@ class TestDamage:
         return successor
 
     @pytest.mark.parametrize("cut", [1, 20, 200, -1])
-    def test_torn_last_line_is_skipped(self, box, crash, directory, caplog, cut):
+    def test_incomplete_last_line_is_skipped(self, box, crash, directory, caplog, cut):
         event = make_event()
         box.put(event)
         torn = make_event().to_json().encode()[:cut]
@@ -319,7 +319,7 @@ class TestDamage:
         ]
         assert segments(directory) == []
 
-    def test_last_line_without_its_line_break_is_taken(self, box, crash, directory):
+    def test_last_line_without_its_line_break_is_read(self, box, crash, directory):
         event, last = make_event(), make_event()
         box.put(event)
 
@@ -384,7 +384,7 @@ class TestDamage:
 
         assert drain(successor) == [event]
 
-    def test_only_garbage_gives_no_batch_and_the_file_is_removed(self, box, crash, directory):
+    def test_file_of_garbage_returns_no_batch_and_is_removed(self, box, crash, directory):
         box.put(make_event())
         drain(box)
         box.put(make_event())
@@ -404,15 +404,15 @@ class TestDamage:
         box.put(make_event())
 
         successor = self.damage(crash, directory, json.dumps(newer).encode() + b"\n")
-        held = drain(successor, hold=lambda held: held.id == event.id)
+        others = drain(successor, defers=lambda other: other.id == event.id)
         (out,) = drain(successor)
 
-        assert len(held) == 1
+        assert len(others) == 1
         assert json.loads(out.to_json()) == newer
 
 
 class TestOrphans:
-    def test_file_of_a_dead_process_is_taken_over(self, box, crash):
+    def test_file_of_a_dead_process_is_adopted(self, box, crash):
         events = [make_event() for _ in range(3)]
         for event in events:
             box.put(event)
@@ -424,7 +424,7 @@ class TestOrphans:
         assert not successor.is_empty()
         assert drain(successor) == events
 
-    def test_file_of_a_living_process_is_not_touched(self, box, directory):
+    def test_file_of_a_running_process_is_not_adopted(self, box, directory):
         event = make_event()
         box.put(event)
         other = Outbox(directory)
@@ -443,7 +443,7 @@ class TestOrphans:
         assert sum(box.other_segments()) == 0
         assert box.adopt_orphans() == 0
 
-    def test_file_of_another_database_is_not_touched(self, box, crash, directory):
+    def test_file_of_another_database_is_not_adopted(self, box, crash, directory):
         box.put(make_event())
         successor = crash()
         (path,) = segments(directory)
@@ -455,7 +455,7 @@ class TestOrphans:
         assert drain(successor) == []
         assert path.read_bytes() == content
 
-    def test_file_without_a_header_is_not_touched(self, directory):
+    def test_file_without_a_header_is_not_adopted(self, directory):
         directory.mkdir()
         (directory / "notes.jsonl").write_text("mine\n")
         box = Outbox(directory)
@@ -473,7 +473,7 @@ class TestOrphans:
         assert drain(successor) == []
         assert segments(directory) == []
 
-    def test_delivered_part_of_an_orphan_comes_again_for_the_ids_to_absorb(self, box, crash):
+    def test_delivered_part_of_an_orphan_is_returned_again(self, box, crash):
         events = [make_event() for _ in range(4)]
         for event in events:
             box.put(event)
@@ -486,7 +486,7 @@ class TestOrphans:
         assert drain(successor) == events
 
     @pytest.mark.parametrize(("age", "left"), [(0, True), (59, True), (3600, False)])
-    def test_file_that_was_never_finished_is_swept_later(self, box, directory, age, left):
+    def test_unfinished_file_is_removed_later(self, box, directory, age, left):
         directory.mkdir()
         path = directory / "half.new"
         path.touch()
@@ -496,7 +496,7 @@ class TestOrphans:
 
         assert path.exists() == left
 
-    def test_file_that_vanishes_meanwhile_is_left_out(self, directory):
+    def test_file_that_disappears_meanwhile_is_skipped(self, directory):
         directory.mkdir()
         (directory / "gone.jsonl").symlink_to(directory / "delivered by its owner")
         box = Outbox(directory)
@@ -510,7 +510,7 @@ class TestOrphans:
         assert MemoryOutbox().size() == 0
 
     @pytest.mark.process
-    def test_killed_process_loses_nothing(self, directory, tmp_path, database_url):
+    def test_killed_process_loses_no_event(self, directory, tmp_path, database_url):
         code = (
             "import sys, time, django; django.setup()\n"
             "from pathlib import Path\n"
@@ -522,9 +522,9 @@ class TestOrphans:
             "    box.put(event)\n"
             "    print(event.id, flush=True)\n"
         )
-        told = tmp_path / "stderr"
+        stderr_path = tmp_path / "stderr"
         with (
-            told.open("w") as errors,
+            stderr_path.open("w") as errors,
             subprocess.Popen(
                 [sys.executable, "-c", code, directory],
                 env=make_site(tmp_path) | {"DATABASE_URL": database_url},
@@ -536,24 +536,24 @@ class TestOrphans:
         ):
             assert process.stdout is not None
             put = [process.stdout.readline().strip() for _ in range(50)]
-            assert all(put), (process.poll(), put, told.read_text())
+            assert all(put), (process.poll(), put, stderr_path.read_text())
             box = Outbox(directory)
-            assert box.adopt_orphans() == 0, "it still lives"
+            assert box.adopt_orphans() == 0, "the process still runs"
             assert sum(box.other_segments()) == 1
             process.send_signal(signal.SIGKILL)
             put += [line.strip() for line in process.stdout if line.endswith("\n")]
-        assert process.returncode == -signal.SIGKILL, told.read_text()
+        assert process.returncode == -signal.SIGKILL, stderr_path.read_text()
 
-        assert box.adopt_orphans() == 1, (put[-3:], told.read_text())
+        assert box.adopt_orphans() == 1, (put[-3:], stderr_path.read_text())
         found = [str(event.id) for event in drain(box)]
-        # It may have died between put and print, or in the middle of a line that crosses a page.
+        # The process may die between put and print, or inside a line that crosses a page.
         assert found[: len(put)] == put
         assert len(found) - len(put) + box.unreadable <= 1
 
 
 class TestForks:
     @pytest.mark.process
-    def test_child_has_a_file_of_its_own(self, tmp_path):
+    def test_child_has_its_own_file(self, tmp_path):
         printed = run_python(
             tmp_path,
             """
@@ -588,8 +588,8 @@ class TestForks:
         ]
 
     @pytest.mark.process
-    def test_child_of_a_fork_that_python_does_not_see_has_a_file_of_its_own(self, tmp_path):
-        """As those of uWSGI. Both would write at the same place of one file."""
+    def test_child_of_a_fork_outside_python_has_its_own_file(self, tmp_path):
+        """uWSGI forks outside Python. Both processes would write to the same place in one file."""
         printed = run_python(
             tmp_path,
             """
@@ -635,7 +635,7 @@ class TestForks:
         assert printed == "child True\nparent False\n"
 
     @pytest.mark.process
-    def test_child_does_not_keep_the_lock_of_a_parent_that_dies(self, tmp_path, database_url):
+    def test_child_does_not_hold_the_lock_of_a_dead_parent(self, tmp_path, database_url):
         code = """
         import os, signal, time
         import django; django.setup()
@@ -659,13 +659,13 @@ class TestForks:
         assert (ended.returncode, ended.stdout) == (-signal.SIGKILL, "orphans 1\n"), ended.stderr
 
         box = Outbox(tmp_path / "outbox")
-        # Its output is closed before its files are, when the child ends.
+        # A child that ends closes its output before its files.
         wait_until(box.adopt_orphans, awaited="the end of the child", seen=box.other_segments)
         assert [event.section for event in drain(box)] == ["parent"]
 
 
 class TestFullDisk:
-    def test_unwritable_directory_falls_to_memory_with_one_error_line(self, tmp_path, caplog):
+    def test_unwritable_directory_keeps_events_in_memory_and_logs_one_error(self, tmp_path, caplog):
         (tmp_path / "file").write_text("no directory")
         box = Outbox(tmp_path / "file" / "outbox")
         events = [make_event() for _ in range(5)]
@@ -683,7 +683,7 @@ class TestFullDisk:
         assert drain(box) == events
 
     @pytest.mark.slow
-    def test_error_line_comes_again_after_a_minute(self, tmp_path, caplog):
+    def test_error_is_logged_again_after_a_minute(self, tmp_path, caplog):
         (tmp_path / "file").write_text("no directory")
         with freeze_time(NOON) as clock:
             box = Outbox(tmp_path / "file" / "outbox")
@@ -693,7 +693,7 @@ class TestFullDisk:
 
         assert len(caplog.records) == 2
 
-    def test_directory_that_becomes_writable_is_used(self, tmp_path):
+    def test_directory_is_used_once_it_is_writable(self, tmp_path):
         blocked = tmp_path / "outbox"
         blocked.write_text("no directory")
         box = Outbox(blocked)
@@ -708,7 +708,7 @@ class TestFullDisk:
         box.close()
 
     @pytest.mark.process
-    def test_full_disk_loses_and_doubles_nothing(self, tmp_path):
+    def test_full_disk_loses_and_duplicates_no_event(self, tmp_path):
         printed = run_python(
             tmp_path,
             """
@@ -735,13 +735,13 @@ class TestFullDisk:
             found = [e.id for batch in box.batches(7, lambda e: False) for e in batch]
             print(sorted(found) == sorted(e.id for e in before + full + after), box.is_empty())
             """,
-            PYTHONDONTWRITEBYTECODE="yes",  # or modules would be cut short too
+            PYTHONDONTWRITEBYTECODE="yes",  # otherwise bytecode files would be truncated too
         )
 
         assert printed == "True True\n"
 
     @pytest.mark.process
-    def test_disk_that_is_full_from_the_start_leaves_no_half_file(self, tmp_path):
+    def test_disk_full_from_the_start_leaves_no_partial_file(self, tmp_path):
         printed = run_python(
             tmp_path,
             """
@@ -775,7 +775,7 @@ class TestFullDisk:
         monkeypatch.setattr(outbox.limits, "UNCHECKED", 0)
 
     @pytest.mark.usefixtures("_small")
-    def test_full_outbox_drops_and_says_how_many(self, directory, caplog):
+    def test_full_outbox_drops_events_and_logs_how_many(self, directory, caplog):
         with freeze_time(NOON) as clock:
             box = Outbox(directory)
             events = [make_event() for _ in range(30)]
@@ -796,7 +796,7 @@ class TestFullDisk:
 
     @pytest.mark.slow
     @pytest.mark.usefixtures("_small")
-    def test_full_outbox_takes_events_again_once_there_is_room(self, directory):
+    def test_full_outbox_accepts_events_once_there_is_room(self, directory):
         with freeze_time(NOON) as clock:
             box = Outbox(directory)
             while not box.dropped:
@@ -810,17 +810,17 @@ class TestFullDisk:
         box.close()
 
     @pytest.mark.usefixtures("_small")
-    def test_held_event_is_not_dropped_from_a_full_outbox(self, directory):
+    def test_deferred_event_is_not_dropped_from_a_full_outbox(self, directory):
         box = Outbox(directory)
         while not box.dropped:
             box.put(make_event())
-        waiting = drain(box, hold=lambda event: True)
+        waiting = drain(box, defers=lambda event: True)
 
         assert waiting == []
         assert len(drain(box)) > 5
         box.close()
 
-    def test_full_memory_drops_the_oldest_and_says_how_many(self, monkeypatch, caplog):
+    def test_full_memory_drops_the_oldest_events_and_logs_how_many(self, monkeypatch, caplog):
         monkeypatch.setattr(outbox.limits, "MEMORY_CAPACITY", 3)
         box = MemoryOutbox()
         events = [make_event() for _ in range(5)]
@@ -836,7 +836,7 @@ class TestFullDisk:
 
 
 class TestDeadLetters:
-    def test_buried_event_is_listed_with_its_reason(self, box):
+    def test_dead_letter_is_listed_with_its_reason(self, box):
         event = make_event()
         box.put(make_event())
 
@@ -845,13 +845,13 @@ class TestDeadLetters:
         (letter,) = box.dead_letters()
         assert letter == DeadLetter(json.loads(event.to_json()), "DataError: too long")
 
-    def test_file_is_the_owners_alone(self, box, directory):
+    def test_file_is_accessible_to_its_owner_only(self, box, directory):
         box.put(make_event())
         box.dead_letter(make_event(), "no")
 
         assert (directory / "dead.jsonl").stat().st_mode & 0o777 == 0o600
 
-    def test_buried_event_does_not_wait_for_delivery(self, box):
+    def test_dead_letter_is_not_delivered(self, box):
         box.put(make_event())
         drain(box)
 
@@ -862,12 +862,12 @@ class TestDeadLetters:
         assert sum(box.other_segments()) == 0
         assert drain(box) == []
 
-    def test_buried_event_before_any_was_put_is_kept(self, box):
+    def test_dead_letter_is_kept_before_the_first_put(self, box):
         box.dead_letter(make_event(), "no")
 
         assert len(box.dead_letters()) == 1
 
-    def test_burial_is_logged_in_one_line(self, box, caplog):
+    def test_dead_letter_is_logged_in_one_line(self, box, caplog):
         event = make_event()
         box.put(event)
 
@@ -878,7 +878,7 @@ class TestDeadLetters:
             "no\\n[TRACK_COMPLETE] forged; see `flush_ai_usage --retry-dead`"
         ]
 
-    def test_retried_events_wait_again(self, box):
+    def test_retried_events_are_delivered_again(self, box):
         events = [make_event() for _ in range(3)]
         box.put(make_event())
         drain(box)
@@ -891,7 +891,7 @@ class TestDeadLetters:
         assert drain(box) == events
         assert box.retry_dead_letters() == 0
 
-    def test_letters_of_another_database_and_garbage_stay(self, box, directory):
+    def test_dead_letters_of_another_database_and_garbage_are_kept(self, box, directory):
         box.put(make_event())
         box.dead_letter(make_event(), "no")
         path = directory / "dead.jsonl"
@@ -904,12 +904,12 @@ class TestDeadLetters:
         assert path.read_text() == f"{foreign}\ngarbage\n[]\n"
         assert box.dead_letters() == []
 
-    def test_retry_without_letters_does_nothing(self, box):
+    def test_retry_without_dead_letters_does_nothing(self, box):
         assert box.retry_dead_letters() == 0
         assert MemoryOutbox().retry_dead_letters() == 0
         assert MemoryOutbox().dead_letters() == []
 
-    def test_retry_into_a_full_outbox_loses_no_letter(self, box, monkeypatch):
+    def test_retry_into_a_full_outbox_loses_no_dead_letter(self, box, monkeypatch):
         box.put(make_event())
         box.dead_letter(make_event(), "no")
         drain(box)
@@ -920,7 +920,7 @@ class TestDeadLetters:
 
         assert len(box.dead_letters()) + len(drain(box)) == 1
 
-    def test_letters_never_keep_the_others_out(self, box, monkeypatch):
+    def test_dead_letters_leave_room_for_new_events(self, box, monkeypatch):
         monkeypatch.setattr(outbox.limits, "CAPACITY", 3000)
         monkeypatch.setattr(outbox.limits, "UNCHECKED", 0)
         for _ in range(20):
@@ -945,7 +945,7 @@ class TestDeadLetters:
 
 
 def open_files(directory: Path, box: MemoryOutbox) -> int:
-    """How many descriptors of this process point into the directory, also at removed files."""
+    """Count this process's descriptors of files in the directory, including removed files."""
     if not Path("/proc/self/fd").is_dir():
         return len(box._held.waiting) + (box._held.current is not None)
     targets = []
@@ -957,7 +957,7 @@ def open_files(directory: Path, box: MemoryOutbox) -> int:
 
 
 class Faults:
-    """A disk that fills up, and a host that has no descriptor left, for the outbox only."""
+    """Simulate a full disk and a host without free descriptors, for the outbox only."""
 
     def __init__(self) -> None:
         self.disk_is_full = self.no_descriptors = False
@@ -996,7 +996,7 @@ def faults(monkeypatch: pytest.MonkeyPatch) -> Faults:
 
 
 class TestDescriptors:
-    def test_failed_deliveries_open_no_further_file(self, box, directory):
+    def test_failed_deliveries_open_no_more_files(self, box, directory):
         events = [make_event() for _ in range(500)]
         seen = set()
 
@@ -1011,7 +1011,7 @@ class TestDescriptors:
         assert open_files(directory, box) == 0
         assert [path.name for path in directory.iterdir()] == [".gitignore"]
 
-    def test_failed_writes_open_no_further_file(self, box, directory, faults):
+    def test_failed_writes_open_no_more_files(self, box, directory, faults):
         events = [make_event() for _ in range(101)]
         box.put(events[0])
         faults.disk_is_full = True
@@ -1025,7 +1025,7 @@ class TestDescriptors:
         assert drain(box) == [events[0], events[-1], *events[1:-1]]
         assert box.unreadable == 0
 
-    def test_events_beside_failed_writes_survive_a_crash(self, box, crash, faults):
+    def test_events_between_failed_writes_survive_a_crash(self, box, crash, faults):
         before, after = make_event(), make_event()
         for event in (before, after):
             box.put(event)
@@ -1039,7 +1039,7 @@ class TestDescriptors:
         assert drain(successor) == [before, after]
         assert successor.unreadable == 0
 
-    def test_long_outage_makes_several_files_of_bounded_number(self, box, directory, monkeypatch):
+    def test_long_outage_creates_a_bounded_number_of_files(self, box, directory, monkeypatch):
         monkeypatch.setattr(outbox.limits, "SEGMENT", 2000)
         monkeypatch.setattr(outbox.limits, "ADOPTED", 3)
         events = [make_event() for _ in range(100)]
@@ -1051,22 +1051,22 @@ class TestDescriptors:
         assert drain(box) == events
         assert segments(directory) == []
 
-    def test_held_events_do_not_fill_the_disk_while_the_database_is_away(self, box):
+    def test_deferred_events_do_not_fill_the_disk_while_the_database_is_down(self, box):
         *events, ready = [make_event() for _ in range(51)]
-        held = {event.id for event in events}
+        deferred = {event.id for event in events}
         for event in (*events, ready):
             box.put(event)
         size = box.size()
 
         for _ in range(100):
             with pytest.raises(ConnectionError):
-                fail_at(box, batch=1, limit=10, hold=lambda event: event.id in held)
+                fail_at(box, batch=1, limit=10, defers=lambda event: event.id in deferred)
 
         assert box.size() <= 2 * size
         assert drain(box) == [*events, ready]
 
-    def test_held_events_are_written_once_more_however_long_they_are_held(self, box, monkeypatch):
-        """As those of a block that is open for half a minute, on a site that delivers meanwhile."""
+    def test_deferred_events_are_written_only_once_more(self, box, monkeypatch):
+        """For example, a block is open for half a minute and the site delivers meanwhile."""
         events = [make_event() for _ in range(50)]
         for event in events:
             box.put(event)
@@ -1081,31 +1081,33 @@ class TestDescriptors:
         others = []
         for _ in range(100):
             box.put(other := make_event())
-            others += drain(box, hold=lambda event: event.id != other.id)
+            others += drain(box, defers=lambda event: event.id != other.id)
 
         assert len(others) == 100
         assert len(written) == 100 + len(events)
         assert drain(box) == events
         assert box.is_empty()
 
-    def test_what_was_held_and_is_delivered_leaves_room(self, box, directory):
-        """One block is open for hours, and many others come and go."""
+    def test_delivered_deferred_events_free_their_space(self, box, directory):
+        """One block is open for hours while many others begin and end."""
         box.put(long := make_event())
         for _ in range(50):
-            held = [make_event() for _ in range(20)]
-            for event in held:
+            deferred = [make_event() for _ in range(20)]
+            for event in deferred:
                 box.put(event)
-            drain(box, hold=lambda event: True)
-            drain(box, hold=lambda event: event.id == long.id)
+            drain(box, defers=lambda event: True)
+            drain(box, defers=lambda event: event.id == long.id)
 
         assert box.size() < 200 * len(long.to_json())
         assert drain(box) == [long]
         assert segments(directory) == []
 
-    def test_held_event_loses_its_user_by_another_process(self, box, directory):
-        """`flush_ai_usage --forget` rewrites the lines of living processes."""
+    def test_deferred_event_loses_its_user_when_another_process_forgets_the_user(
+        self, box, directory
+    ):
+        """`flush_ai_usage --forget` rewrites the lines of running processes."""
         box.put(event := make_event(user_id="7", username="ada"))
-        drain(box, hold=lambda event: True)
+        drain(box, defers=lambda event: True)
         other = Outbox(directory)
 
         assert other.forget(lambda user_id, username: username == "ada") == 1
@@ -1113,33 +1115,31 @@ class TestDescriptors:
         (delivered,) = drain(box)
         assert (delivered.id, delivered.user_id, delivered.username) == (event.id, None, "")
 
-    def test_file_of_held_events_that_somebody_removes_is_written_again(
-        self, box, directory, crash
-    ):
+    def test_removed_file_of_deferred_events_is_written_again(self, box, directory, crash):
         box.put(event := make_event())
-        drain(box, hold=lambda event: True)
+        drain(box, defers=lambda event: True)
         for path in segments(directory):
             path.unlink()
-        drain(box, hold=lambda event: True)
+        drain(box, defers=lambda event: True)
 
         successor = crash()
         successor.adopt_orphans()
 
         assert drain(successor) == [event]
 
-    def test_held_events_outlive_their_process(self, box, crash):
+    def test_deferred_events_outlive_their_process(self, box, crash):
         events = [make_event() for _ in range(3)]
         for event in events:
             box.put(event)
-        drain(box, hold=lambda event: True)
+        drain(box, defers=lambda event: True)
 
         successor = crash()
         successor.adopt_orphans()
 
         assert drain(successor) == events
 
-    def test_events_put_back_do_not_fill_the_disk(self, box, directory):
-        """As those of a user who is not in the database yet."""
+    def test_reinserted_events_do_not_fill_the_disk(self, box, directory):
+        """For example, the events of a user who is not in the database yet."""
         events = [make_event() for _ in range(50)]
         for event in events:
             box.put(event)
@@ -1154,7 +1154,7 @@ class TestDescriptors:
         assert len(segments(directory)) == 1
         assert drain(box) == events
 
-    def test_host_without_descriptors_keeps_events_in_memory_until_it_has_some(
+    def test_host_without_descriptors_keeps_events_in_memory_until_one_is_free(
         self, box, directory, faults, caplog
     ):
         orphan, *events = [make_event() for _ in range(4)]
@@ -1178,7 +1178,7 @@ class TestDescriptors:
         assert drain(box) == [orphan, events[2], *events[:2]]
         assert segments(directory) == []
 
-    def test_open_segment_takes_events_though_no_descriptor_is_left(self, box, crash, faults):
+    def test_open_segment_accepts_events_without_a_free_descriptor(self, box, crash, faults):
         events = [make_event() for _ in range(3)]
         box.put(events[0])
         faults.no_descriptors = True
@@ -1191,7 +1191,7 @@ class TestDescriptors:
 
         assert drain(successor) == events
 
-    def test_refused_event_waits_while_there_are_no_descriptors(self, box, faults):
+    def test_refused_event_is_kept_while_no_descriptor_is_free(self, box, faults):
         event = make_event()
         faults.no_descriptors = True
         box.dead_letter(event, "no")
@@ -1200,7 +1200,7 @@ class TestDescriptors:
         assert box.dead_letters() == []
         assert drain(box) == [event]
 
-    def test_full_disk_loses_no_refused_event_and_spoils_no_later_dead_letter(self, box, faults):
+    def test_full_disk_loses_no_refused_event_and_damages_no_later_dead_letter(self, box, faults):
         box.put(first := make_event())
         faults.disk_is_full = True
         box.dead_letter(refused := make_event(), "no")
@@ -1211,14 +1211,14 @@ class TestDescriptors:
         assert box.unreadable == 0
         assert drain(box) == [first, refused]
 
-    def test_erasure_fails_aloud_without_descriptors(self, box, faults):
+    def test_forgetting_a_user_raises_without_descriptors(self, box, faults):
         box.put(make_event(username="ada"))
         faults.no_descriptors = True
 
         with pytest.raises(OSError, match="Too many open files"):
             box.forget(lambda user_id, username: username == "ada")
 
-    def test_file_that_cannot_be_read_keeps_no_other_from_delivery(self, box, directory, caplog):
+    def test_unreadable_file_does_not_block_other_files(self, box, directory, caplog):
         sick, sound = make_event(), make_event()
         box.put(sick)
         with pytest.raises(ConnectionError):
@@ -1227,7 +1227,7 @@ class TestDescriptors:
         (segment,) = box._held.waiting
         box.put(sound)
         descriptor = os.open(path, os.O_WRONLY)
-        os.dup2(descriptor, segment.fd)  # from which nothing can be read
+        os.dup2(descriptor, segment.fd)  # a descriptor that cannot be read
         os.close(descriptor)
 
         assert drain(box) == [sound]
@@ -1236,7 +1236,7 @@ class TestDescriptors:
         assert box.adopt_orphans() == 1
         assert drain(box) == [sick]
 
-    def test_file_that_cannot_be_removed_gives_its_events_once(self, box, directory, monkeypatch):
+    def test_file_that_cannot_be_removed_returns_its_events_once(self, box, directory, monkeypatch):
         event = make_event()
         box.put(event)
 
@@ -1257,7 +1257,7 @@ class TestDescriptors:
         assert box.adopt_orphans() == 0
         assert segments(directory) == []
 
-    def test_removed_file_is_not_written_for_long(self, box, crash):
+    def test_removed_file_is_soon_replaced(self, box, crash):
         waits, removed, follows = [make_event() for _ in range(3)]
         box.put(waits)
         with pytest.raises(ConnectionError):
@@ -1276,7 +1276,7 @@ class TestDescriptors:
         assert sorted(found) == sorted([waits.id, follows.id])
 
     @pytest.mark.process
-    def test_host_keeps_its_descriptors_while_the_database_is_away(self, tmp_path, database_url):
+    def test_host_keeps_its_descriptors_while_the_database_is_down(self, tmp_path, database_url):
         printed = run_python(
             tmp_path,
             """
@@ -1312,7 +1312,7 @@ class TestDescriptors:
         assert printed == "200 []\n"
 
     @pytest.mark.process
-    def test_delivery_recovers_when_the_host_has_descriptors_again(self, tmp_path, database_url):
+    def test_delivery_recovers_when_descriptors_are_free_again(self, tmp_path, database_url):
         printed = run_python(
             tmp_path,
             """
@@ -1361,7 +1361,7 @@ class TestDescriptors:
 
         assert printed == ""
 
-    def test_memory_that_overflows_under_a_delivery_loses_only_the_oldest(self, monkeypatch):
+    def test_memory_overflow_during_a_delivery_drops_only_the_oldest_events(self, monkeypatch):
         monkeypatch.setattr(outbox.limits, "MEMORY_CAPACITY", 3)
         box = MemoryOutbox()
         events = [make_event() for _ in range(5)]
@@ -1377,8 +1377,8 @@ class TestDescriptors:
 
 
 class TestThreads:
-    def test_put_within_a_put_loses_nothing(self, box, monkeypatch):
-        """As when a garbage collection finishes an abandoned stream."""
+    def test_nested_put_loses_no_event(self, box, monkeypatch):
+        """A garbage collection can finish an abandoned stream inside `put`."""
         outer, inner = make_event(), make_event()
         write_at, puts = files.write_at, [inner]
 
@@ -1392,7 +1392,7 @@ class TestThreads:
 
         assert sorted(event.id for event in drain(box)) == sorted([outer.id, inner.id])
 
-    def test_put_that_was_interrupted_does_not_block_the_next(self, box, monkeypatch):
+    def test_interrupted_put_does_not_block_the_next(self, box, monkeypatch):
         first, second = make_event(), make_event()
 
         def interrupt(fd: int, data: bytes, offset: int) -> None:
@@ -1409,7 +1409,7 @@ class TestThreads:
 
         assert drain(box) == [first, second]
 
-    def test_puts_at_the_same_time_lose_and_tear_nothing(self, box):
+    def test_concurrent_puts_lose_and_damage_no_event(self, box):
         events = [[make_event(error_message="x" * 300) for _ in range(150)] for _ in range(6)]
 
         def put(mine: list[UsageEvent]) -> None:
@@ -1422,7 +1422,7 @@ class TestThreads:
         assert sorted(found) == sorted(event.id for mine in events for event in mine)
         assert box.unreadable == 0
 
-    def test_puts_beside_a_delivery_lose_and_double_nothing(self, box):
+    def test_puts_during_a_delivery_lose_and_duplicate_no_event(self, box):
         events = [[make_event() for _ in range(150)] for _ in range(3)]
         found: list[UUID] = []
 
@@ -1446,9 +1446,9 @@ class TestThreads:
 
 
 class TestListener:
-    def test_event_is_kept_though_nobody_listens_yet(self, monkeypatch):
+    def test_event_is_kept_without_a_listener(self, monkeypatch):
         monkeypatch.setattr(outbox, "listener", None)
-        outbox.get().clear()  # of what a test without a database has left
+        outbox.get().clear()  # events that a test without a database has left
         event = make_event()
 
         outbox.expect()
@@ -1463,20 +1463,20 @@ class TestSettings:
         assert outbox.inline()
         assert outbox.get().directory is None
 
-    def test_directory_is_that_of_the_setting(self, settings, monkeypatch, directory):
+    def test_directory_is_the_value_of_the_setting(self, settings, monkeypatch, directory):
         monkeypatch.setattr(outbox, "inline", lambda: False)
         settings.AI_USAGE_OUTBOX = str(directory)
 
         assert outbox.get().directory == directory
         assert outbox.get() is outbox.get()
 
-    def test_directory_defaults_to_one_below_base_dir(self, settings, monkeypatch, tmp_path):
+    def test_default_directory_is_in_base_dir(self, settings, monkeypatch, tmp_path):
         monkeypatch.setattr(outbox, "inline", lambda: False)
         settings.BASE_DIR = tmp_path
 
         assert outbox.get().directory == tmp_path / ".ai_usage_outbox"
 
-    def test_changed_setting_lets_go_of_the_files(self, settings, monkeypatch, directory):
+    def test_changed_setting_closes_the_files(self, settings, monkeypatch, directory):
         monkeypatch.setattr(outbox, "inline", lambda: False)
         settings.AI_USAGE_OUTBOX = directory
         event = make_event()
@@ -1489,11 +1489,11 @@ class TestSettings:
         assert successor.adopt_orphans() == 1
         assert drain(successor) == [event]
 
-    def test_site_without_base_dir_is_told_that_events_die_with_it(
+    def test_site_without_base_dir_gets_an_error_about_lost_events(
         self, settings, monkeypatch, caplog
     ):
         monkeypatch.setattr(outbox, "inline", lambda: False)
-        monkeypatch.setattr(outbox, "_outbox", None)  # that of a test before
+        monkeypatch.setattr(outbox, "_outbox", None)  # the outbox of an earlier test
         del settings.BASE_DIR
 
         assert outbox.get().directory is None
@@ -1505,7 +1505,7 @@ class TestSettings:
         ]
 
     @pytest.mark.process
-    def test_setting_none_keeps_events_in_memory_without_a_word(self, tmp_path):
+    def test_setting_none_keeps_events_in_memory_without_an_error(self, tmp_path):
         printed = run_python(
             tmp_path,
             """
@@ -1646,7 +1646,7 @@ class OnWindows(Interleavings):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("machine", [Interleavings, OnWindows])
-def test_any_order_of_puts_failures_faults_and_deaths_loses_and_doubles_nothing(machine):
+def test_any_order_of_puts_failures_faults_and_crashes_loses_and_duplicates_no_event(machine):
     run_state_machine_as_test(
         machine,
         settings=hypothesis_settings(
@@ -1656,9 +1656,13 @@ def test_any_order_of_puts_failures_faults_and_deaths_loses_and_doubles_nothing(
 
 
 def fail_at(
-    box: MemoryOutbox, *, batch: int, limit: int = 500, hold: Callable[[UsageEvent], bool] = nothing
+    box: MemoryOutbox,
+    *,
+    batch: int,
+    limit: int = 500,
+    defers: Callable[[UsageEvent], bool] = nothing,
 ) -> None:
-    """Takes batches and stores all before number `batch`, at which the database goes away."""
-    for number, _ in enumerate(box.batches(limit, hold), 1):
+    """Take batches as if they were stored, and fail at number `batch`."""
+    for number, _ in enumerate(box.batches(limit, defers), 1):
         if number == batch:
             raise ConnectionError

@@ -1,4 +1,4 @@
-"""`flush_ai_usage --forget`: no file of the outbox names the user any more, and no call is lost."""
+"""`flush_ai_usage --forget` removes the user from all outbox files and loses no call."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ def box(directory: Path, settings: Any, monkeypatch: pytest.MonkeyPatch) -> Memo
 
 
 @pytest.fixture
-def living(directory: Path, box: MemoryOutbox) -> Iterator[MemoryOutbox]:
-    """The outbox of another process that lives."""
+def running(directory: Path, box: MemoryOutbox) -> Iterator[MemoryOutbox]:
+    """The outbox of another running process."""
     other = Outbox(directory)
     yield other
     other.close()
@@ -55,7 +55,7 @@ def drain(box: MemoryOutbox) -> list[Any]:
 
 
 @pytest.mark.parametrize("by", ["name", "key"])
-def test_what_waits_is_kept_without_the_user(box, by):
+def test_undelivered_calls_are_kept_without_the_user(box, by):
     ada, bob = make_user("ada"), make_user("bob")
     for user in (ada, bob, ada):
         box.put(make_event(user=user))
@@ -69,12 +69,12 @@ def test_what_waits_is_kept_without_the_user(box, by):
 
 
 @pytest.mark.parametrize("wanted", ["ada", "77", "username=ada", "pk=77"])
-def test_user_who_is_deleted_already_is_forgotten_too(box, directory, wanted):
+def test_deleted_user_can_be_forgotten(box, directory, wanted):
     event = make_event(user_id="77", username="ada", created_at=utc_now())
     box.put(event)
-    run_command("flush_ai_usage")  # put off: the user may come yet
+    run_command("flush_ai_usage")  # deferred: the user may still be created
     assert "ada" in content(directory)
-    delivery.after_fork()  # as in a new process, which has not looked for the user just now
+    delivery.after_fork()  # as in a new process, which has not searched for the user recently
 
     assert run_command("flush_ai_usage", "--forget", wanted).code == 0
 
@@ -82,18 +82,18 @@ def test_user_who_is_deleted_already_is_forgotten_too(box, directory, wanted):
     assert AIUsageLog.objects.get().pk == event.id
 
 
-def test_file_of_a_living_process_is_changed_in_its_place(box, living, directory):
+def test_file_of_a_running_process_is_changed_in_place(box, running, directory):
     events = [make_event(user_id="77", username=name) for name in ("ada", "ada", "bob")]
     for event in events[:2]:
-        living.put(event)
-    size = living.size()
+        running.put(event)
+    size = running.size()
 
     assert box.forget(lambda user_id, username: username == "ada") == 2
 
-    assert living.size() == size
-    living.put(events[2])
+    assert running.size() == size
+    running.put(events[2])
     assert '"ada"' not in content(directory)
-    found = drain(living)
+    found = drain(running)
     assert [(e.id, e.user_id, e.username) for e in found] == [
         (events[0].id, None, ""),
         (events[1].id, None, ""),
@@ -102,7 +102,7 @@ def test_file_of_a_living_process_is_changed_in_its_place(box, living, directory
 
 
 @pytest.mark.slow
-def test_living_process_that_writes_and_reads_meanwhile_loses_nothing(box, living):
+def test_running_process_that_writes_and_reads_meanwhile_loses_no_event(box, running):
     count = 400
     stop = threading.Event()
     rounds: list[int] = []
@@ -114,11 +114,11 @@ def test_living_process_that_writes_and_reads_meanwhile_loses_nothing(box, livin
     def write_and_read() -> None:
         try:
             for number in range(count):
-                living.put(make_event(user_id="77", username="ada", metadata={"number": number}))
+                running.put(make_event(user_id="77", username="ada", metadata={"number": number}))
                 if number % 20 == 19:
                     seen = len(rounds)
                     wait_until(lambda seen=seen: len(rounds) > seen, awaited="another round")
-                    found.extend(drain(living))
+                    found.extend(drain(running))
         finally:
             stop.set()
 
@@ -126,11 +126,11 @@ def test_living_process_that_writes_and_reads_meanwhile_loses_nothing(box, livin
     run_in_threads(forget, write_and_read)
 
     assert [event.metadata["number"] for event in found] == list(range(count))
-    assert living.unreadable == 0
+    assert running.unreadable == 0
     assert sum(rounds) > 0
 
 
-def test_dead_letters_lose_the_user_and_the_words_of_the_database(box, directory):
+def test_dead_letters_lose_the_user_and_the_database_error(box, directory):
     ada, bob = make_user("ada.lovelace"), make_user("bob")
     refuse_section("poison")
     for user in (ada, bob):
@@ -153,13 +153,13 @@ def test_dead_letters_lose_the_user_and_the_words_of_the_database(box, directory
     assert sorted(str(log.user) for log in AIUsageLog.objects.all()) == ["None", "bob"]
 
 
-def test_files_of_other_databases_are_left_alone_and_told_apart(box, living, directory):
+def test_files_of_other_databases_are_not_changed_and_are_reported(box, running, directory):
     dead = Outbox(directory)
     dead.put(make_event(user_id="77", username="ada"))
     dead.close()
     (path,) = directory.glob("*.jsonl")
     path.write_bytes(path.read_bytes().replace(b"database", b"databank", 1))
-    living.put(make_event())
+    running.put(make_event())
 
     assert run_command("flush_ai_usage", "--forget", "ada").out == (
         "0 outbox lines kept without their user\n0 calls delivered\n"
@@ -171,7 +171,7 @@ def test_files_of_other_databases_are_left_alone_and_told_apart(box, living, dir
     assert box.other_segments() == Others(living=1, elsewhere=1)
 
 
-def test_name_that_is_another_ones_key_must_be_told_apart(box):
+def test_username_that_is_another_users_key_is_ambiguous(box):
     one = make_user("one")
     other = make_user(str(one.pk))
     for user in (one, other):
@@ -191,7 +191,7 @@ def test_name_that_is_another_ones_key_must_be_told_apart(box):
     )
 
 
-def test_what_is_in_memory_is_forgotten_too(settings):
+def test_user_is_forgotten_in_memory_too(settings):
     settings.AI_USAGE_OUTBOX = None
     with transaction.atomic():
         outbox.get().put(make_event(user_id="77", username="ada"))
@@ -201,7 +201,7 @@ def test_what_is_in_memory_is_forgotten_too(settings):
     assert (event.user_id, event.username) == (None, "")
 
 
-def test_torn_and_strange_lines_stay_as_they_are(box, directory):
+def test_incomplete_and_unknown_lines_are_not_changed(box, directory):
     dead = Outbox(directory)
     dead.put(make_event(user_id="77", username="ada"))
     dead.close()
@@ -216,7 +216,7 @@ def test_torn_and_strange_lines_stay_as_they_are(box, directory):
     assert (directory / dead_letters.FILE).read_bytes() == strange
 
 
-def test_database_is_the_one_that_the_routers_name(box):
+def test_database_is_chosen_by_the_routers(box):
     box.put(make_event())
 
     assert run_command("flush_ai_usage", "--database", "default").out == "1 calls delivered\n"

@@ -17,8 +17,8 @@ for name in ("fork", "pread", "pwrite", "register_at_fork", "O_CLOEXEC"):
     delattr(os, name)
 """
 
-#: Windows. Its `_locking` is exclusive, belongs to a handle instead of the process, and may lie past
-#: the content. Files open in text mode without O_BINARY, and an open file cannot be renamed or
+#: Windows. Its `_locking` is exclusive, belongs to a handle instead of the process, and may lie
+#: past the content. Files open in text mode without O_BINARY, and an open file cannot be renamed or
 #: removed.
 WINDOWS = (
     NO_LOCKS
@@ -29,7 +29,7 @@ def locking(fd, mode, count):
     if mode == msvcrt.LK_UNLCK:
         kind = posix_fcntl.F_UNLCK
     elif posix_fcntl.fcntl(fd, posix_fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY:
-        kind = posix_fcntl.F_RDLCK  # the only kind that Linux allows here; it conflicts with the owner's lock too
+        kind = posix_fcntl.F_RDLCK  # all that Linux allows here; conflicts with an owner's lock too
     else:
         kind = posix_fcntl.F_WRLCK
     start = os.lseek(fd, 0, os.SEEK_CUR)

@@ -37,7 +37,7 @@ def run_in_threads(*functions: Callable[[], object]) -> None:
 
 
 def blocks_another() -> bool:
-    """Return whether another connection waits for a lock of this thread's connection (PostgreSQL)."""
+    """Return whether another connection waits for a lock of this thread's (PostgreSQL)."""
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT count(*) FROM pg_locks "
