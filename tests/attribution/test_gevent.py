@@ -1,4 +1,4 @@
-"""Greenlets inherit the scope, in processes of their own: gevent patches a process for good."""
+"""Greenlets inherit the scope. The tests use child processes, which gevent patches permanently."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import pytest
 
 from tests.support.children import run_python
 
-pytest.importorskip("gevent")  # optional, as it is for a site
+pytest.importorskip("gevent")  # an optional dependency
 pytestmark = pytest.mark.process
 
-#: It comes before everything on a site, as gunicorn's worker does it.
+#: Runs before everything else on a site, like gunicorn's worker does it.
 PATCHED = "from gevent import monkey; monkey.patch_all()"
 FIRST = {"patched": PATCHED, "not patched": ""}
 
@@ -80,7 +80,7 @@ def run(directory: Path, code: str, first: str, settings: str = "") -> str:
 
 
 @pytest.mark.parametrize("first", FIRST)
-def test_greenlet_inherits_the_scope_and_nothing_else(tmp_path: Path, first: str) -> None:
+def test_greenlet_inherits_only_the_scope(tmp_path: Path, first: str) -> None:
     code = """
 theirs.set("something")
 for name, way in WAYS.items():
@@ -114,7 +114,7 @@ print([one.get() for one in [gevent.spawn(visit, number) for number in (0, 1)]])
     assert run(tmp_path, code, PATCHED) == "[{'0'}, {'1'}]"
 
 
-def test_context_that_the_site_gives_a_greenlet_is_kept(tmp_path: Path) -> None:
+def test_context_that_the_site_sets_on_a_greenlet_is_kept(tmp_path: Path) -> None:
     code = """
 from contextvars import copy_context
 theirs.set("something")
@@ -127,7 +127,7 @@ with ai_usage(section="chat", user=ADA):
     assert run(tmp_path, code, "") == "('ada', 'chat', 'something')"
 
 
-def test_greenlets_are_left_alone_where_threads_are(tmp_path: Path) -> None:
+def test_greenlets_are_not_patched_if_threads_are_not(tmp_path: Path) -> None:
     code = """
 with ai_usage(section="chat", user=ADA):
     print(gevent.spawn(found).get(), gevent.get_hub().threadpool.apply(found))
@@ -142,7 +142,7 @@ with ai_usage(section="chat", user=ADA):
     ]
 
 
-def test_uninstall_gives_gevent_back(tmp_path: Path) -> None:
+def test_uninstall_restores_gevent(tmp_path: Path) -> None:
     code = """
 from usage_tracking.attribution import threads
 for install in (threads.uninstall, threads.install):

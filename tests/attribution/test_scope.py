@@ -1,4 +1,4 @@
-"""Scopes: what is in force, how it nests, and how it travels through contexts."""
+"""Scopes: the current scope, nesting, and propagation through contexts."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ def _empty_context() -> Iterator[None]:
     assert scope.open_units == {}
 
 
-def in_force() -> tuple[str | None, str, dict[str, Any]]:
-    """What a call made here would be attributed to."""
+def attributed_here() -> tuple[str | None, str, dict[str, Any]]:
+    """Return the attribution of a call made here."""
     found = attribution()
     name = found.user.username if found.user else None
     return (name, found.section, dict(found.metadata))
@@ -48,9 +48,9 @@ def in_force() -> tuple[str | None, str, dict[str, Any]]:
 
 class TestNesting:
     def test_no_scope_gives_the_default_section_and_no_user(self, settings: Settings) -> None:
-        assert in_force() == (None, "other", {})
+        assert attributed_here() == (None, "other", {})
         settings.AI_USAGE_DEFAULT_SECTION = "chat"
-        assert in_force() == (None, "chat", {})
+        assert attributed_here() == (None, "chat", {})
 
     def test_inner_scope_wins_and_metadata_merges(self) -> None:
         unit = Unit()
@@ -61,21 +61,21 @@ class TestNesting:
             (inner, ("grace", "rag_pipeline", {"a": 1, "b": 2, "c": 3})),
         ]:
             with Steps(given):
-                assert in_force() == expected
+                assert attributed_here() == expected
 
-    def test_what_is_left_out_comes_from_the_outer_scope(self) -> None:
+    def test_omitted_values_come_from_the_outer_scope(self) -> None:
         unit = Unit()
         outer = Scope(unit, section="chat", user=ADA, metadata={"a": 1})
         with Steps(Scope(unit, Scope(unit, outer), section="", metadata={})):
-            assert in_force() == ("ada", "chat", {"a": 1})
+            assert attributed_here() == ("ada", "chat", {"a": 1})
 
-    def test_metadata_given_is_not_the_caller_s_to_change(self) -> None:
+    def test_metadata_is_copied(self) -> None:
         given = {"a": 1}
         with Steps(Scope(Unit(), metadata=given)):
             given["a"] = 2
-            assert in_force()[2] == {"a": 1}
+            assert attributed_here()[2] == {"a": 1}
 
-    def test_leaving_makes_the_outer_scope_current(self) -> None:
+    def test_exit_makes_the_outer_scope_current(self) -> None:
         unit = Unit()
         outer, inner = Scope(unit), None
         enter(outer)
@@ -86,7 +86,7 @@ class TestNesting:
         leave(outer)
         assert current() is None
 
-    def test_leaving_out_of_order_makes_the_nearest_open_one_current(self) -> None:
+    def test_exit_out_of_order_makes_the_nearest_open_scope_current(self) -> None:
         unit = Unit()
         first = Scope(unit)
         second = Scope(unit, first)
@@ -101,7 +101,7 @@ class TestNesting:
         leave(first)
         assert current() is None
 
-    def test_leaving_twice_changes_nothing(self) -> None:
+    def test_second_exit_changes_nothing(self) -> None:
         outer = Scope(Unit())
         inner = Scope(outer.unit, outer)
         enter(outer)
@@ -111,7 +111,7 @@ class TestNesting:
         assert current() is outer
         leave(outer)
 
-    def test_leaving_in_another_context_leaves_this_one_alone(self) -> None:
+    def test_exit_in_another_context_does_not_change_this_context(self) -> None:
         mine, theirs = Scope(Unit(), section="chat"), Scope(Unit(), section="other")
         contextvars.copy_context().run(enter, theirs)
         enter(mine)
@@ -123,7 +123,7 @@ class TestNesting:
 
 
 class TestSteps:
-    def test_nothing_stays_set_between_steps_and_what_was_opened_inside_lives_on(self) -> None:
+    def test_no_scope_is_set_between_steps_and_inner_scopes_persist(self) -> None:
         base = Scope(Unit(), section="chat")
         opened = Scope(base.unit, base, section="rag_pipeline")
         steps = Steps(base)
@@ -136,7 +136,7 @@ class TestSteps:
         with steps:
             assert current() is base
 
-    def test_the_scope_around_is_put_back_after_an_error(self) -> None:
+    def test_outer_scope_is_restored_after_an_error(self) -> None:
         around = Scope(Unit())
         enter(around)
         with pytest.raises(KeyError), Steps(Scope(Unit())):
@@ -146,7 +146,7 @@ class TestSteps:
 
 
 class TestUser:
-    """`_owner`: without a query where it can be, put off where a query would be noticed."""
+    """`_owner` makes no query if possible, and defers a query that the site would notice."""
 
     @staticmethod
     def request(**attributes: Any) -> HttpRequest:
@@ -183,7 +183,7 @@ class TestUser:
         check_each(check, cases)
 
     @pytest.mark.parametrize("cached", ["_cached_user", "_acached_user"])
-    def test_lazy_user_that_was_loaded_elsewhere_is_not_loaded_again(self, cached: str) -> None:
+    def test_loaded_lazy_user_is_not_loaded_again(self, cached: str) -> None:
         loaded: list[Any] = []
         request = self.request(user=self.lazy(GRACE, loaded), **{cached: ADA})
         with Steps(Scope(Unit(request))):
@@ -205,7 +205,7 @@ class TestUser:
         assert users.resolve(found.pending.source) == ADA
         assert loaded == [ADA]
 
-    def test_lazy_user_is_the_one_of_the_call_whatever_the_view_does_later(self) -> None:
+    def test_lazy_user_is_the_user_at_the_time_of_the_call(self) -> None:
         request = self.request(user=self.lazy(ADA, []))
         with Steps(Scope(Unit(request))):
             found = attribution()
@@ -214,11 +214,11 @@ class TestUser:
         assert found.pending is not None
         assert users.resolve(found.pending.source) == ADA
 
-    def test_user_that_a_scope_names_wins(self) -> None:
+    def test_user_of_a_scope_wins(self) -> None:
         with Steps(Scope(Unit(self.request(user=ADA)), user=GRACE)):
             assert attribution().user == CallUser("8", "grace")
 
-    def test_failing_name_of_a_user_leaves_the_call_unattributed(self, settings: Settings) -> None:
+    def test_failing_username_leaves_the_call_unattributed(self, settings: Settings) -> None:
         settings.AI_USAGE_RAISE_ERRORS = False
 
         class Broken(User):
@@ -231,10 +231,10 @@ class TestUser:
 
         before = errors.failures.total()
         with Steps(Scope(Unit(), section="chat", user=Broken(pk=1))):
-            assert in_force() == (None, "chat", {})
+            assert attributed_here() == (None, "chat", {})
         assert errors.failures.total() == before + 1
 
-    def test_stateless_user_is_known_by_the_key_alone(self) -> None:
+    def test_stateless_user_is_known_by_its_key(self) -> None:
         def check(name: str | None) -> None:
             token = SimpleNamespace(pk=7, is_authenticated=True, get_username=lambda: name)
 
@@ -243,9 +243,9 @@ class TestUser:
 
         check_each(check, ["", "ada-before-she-married", None])
 
-    def test_user_of_another_table_is_no_user(self) -> None:
+    def test_user_of_another_table_is_not_a_user(self) -> None:
         class Customer(AbstractBaseUser):
-            """Sites let others log in too; their keys are those of users as well."""
+            """Sites can log in other objects, whose keys can equal keys of users."""
 
             USERNAME_FIELD = "password"
 
@@ -268,16 +268,16 @@ class TestSection:
         with Steps(Scope(Unit(request))):
             return attribution().section
 
-    def test_request_without_a_view_has_the_default(self) -> None:
+    def test_request_without_a_view_has_the_default_section(self) -> None:
         request = RequestFactory().get("/")
         unit = Unit(request)
         with Steps(Scope(unit)):
             assert attribution().section == "other"
             request.resolver_match = self.match(ai_section("chat")(lambda request: HttpResponse()))
-            # The view is known now; what was asked before it was must not stick.
+            # The view is known now. An earlier lookup must not be cached.
             assert attribution().section == "chat"
 
-    def test_section_is_looked_up_once_a_request(self, settings: Settings) -> None:
+    def test_section_is_looked_up_once_per_request(self, settings: Settings) -> None:
         settings.AI_USAGE_SECTION_MAP = {"page": "chat"}
         request = RequestFactory().get("/")
         request.resolver_match = self.match(lambda request: HttpResponse(), view_name="page")
@@ -310,7 +310,9 @@ class TestSection:
         view.view_class = object  # type: ignore[attr-defined]
         assert self.section(ai_section("chat")(view)) == "chat"
 
-    def test_map_is_asked_from_the_most_to_the_least_exact_name(self, settings: Settings) -> None:
+    def test_map_is_searched_from_the_most_to_the_least_specific_name(
+        self, settings: Settings
+    ) -> None:
         def check(mapping: dict[str, str], section: str) -> None:
             settings.AI_USAGE_SECTION_MAP = mapping
             found = self.section(TestSection.section, view_name="a:b:page", namespaces=["a", "b"])
@@ -327,9 +329,7 @@ class TestSection:
         ]
         check_each(check, cases)
 
-    def test_view_that_is_a_callable_object_is_named_by_its_module(
-        self, settings: Settings
-    ) -> None:
+    def test_callable_object_as_a_view_is_named_by_its_module(self, settings: Settings) -> None:
         class Feed:
             def __call__(self, request: HttpRequest) -> HttpResponse:
                 return HttpResponse()
@@ -339,7 +339,7 @@ class TestSection:
 
 
 class TestUnit:
-    def test_calls_outside_every_scope_share_a_unit_by_thread_of_execution(self) -> None:
+    def test_calls_outside_scopes_share_a_unit_per_context(self) -> None:
         def unit() -> Unit:
             return attribution().unit
 
@@ -347,7 +347,7 @@ class TestUnit:
         assert first.run(unit) is first.run(unit)
         assert first.run(unit) is not contextvars.Context().run(unit)
 
-    def test_ids_name_the_process(self) -> None:
+    def test_ids_contain_the_process_id(self) -> None:
         first, second = Unit(), Unit()
         assert first.id != second.id
         assert first.id.startswith(f"{os.getpid()}-")
@@ -366,7 +366,7 @@ class TestUnit:
         unit = Unit()
         unit.begin()
         child = os.fork()
-        if child == 0:  # pragma: no cover -- leaves before coverage is written
+        if child == 0:  # pragma: no cover -- exits before coverage is written
             os._exit(0 if scope.open_units == {} else 1)
         _, status = os.waitpid(child, 0)
         unit.end()
@@ -374,7 +374,7 @@ class TestUnit:
 
 
 class TestHoldStream:
-    def test_what_is_no_stream_is_not_held(self) -> None:
+    def test_other_objects_are_not_held(self) -> None:
         async def adone() -> None:
             raise AssertionError
 
@@ -383,9 +383,9 @@ class TestHoldStream:
 
 
 class TestTravel:
-    """The scope goes where Python's own contexts go."""
+    """The scope propagates like Python's contexts."""
 
-    async def test_tasks_inherit_the_scope_and_keep_their_own(self) -> None:
+    async def test_tasks_inherit_the_scope_and_have_their_own(self) -> None:
         async def work(name: str) -> list[str]:
             inherited = attribution().section
             mine = Scope(Unit(), current(), section=name)
@@ -424,7 +424,7 @@ def shout(word: str) -> tuple[str, CallUser | None, str]:
     return word.upper(), seen.user, seen.section
 
 
-def test_pickled_function_takes_user_and_section_along():
+def test_pickled_function_carries_user_and_section():
     with ai_usage(section="chat", user=ADA, metadata={"job": 1}):
         pickled = pickle.dumps(propagate(shout))
     assert pickle.loads(pickled)("hello") == ("HELLO", CallUser("7", "ada"), "chat")

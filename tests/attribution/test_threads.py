@@ -1,4 +1,4 @@
-"""Threads and thread pools inherit the scope of whoever starts the work."""
+"""Threads and jobs of thread pools inherit the scope in which they are started."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def test_timer_inherits_the_scope() -> None:
     assert found == ["chat"]
 
 
-def test_scope_at_the_start_counts_not_at_the_making() -> None:
+def test_scope_at_start_wins_over_the_scope_at_creation() -> None:
     found: list[str] = []
     with ai_usage(section="chat"):
         thread = threading.Thread(target=lambda: found.append(section()))
@@ -95,7 +95,7 @@ def test_scope_at_the_start_counts_not_at_the_making() -> None:
     assert found == ["rag_pipeline"]
 
 
-def test_thread_keeps_the_scope_when_the_block_has_ended() -> None:
+def test_thread_keeps_the_scope_after_the_block_ends() -> None:
     go = threading.Event()
     found: list[str] = []
 
@@ -115,7 +115,7 @@ def test_thread_keeps_the_scope_when_the_block_has_ended() -> None:
     assert scope.open_units == {}
 
 
-def test_no_other_context_variable_is_carried_over() -> None:
+def test_no_other_context_variable_is_inherited() -> None:
     theirs: contextvars.ContextVar[str] = contextvars.ContextVar("theirs", default="none")
     theirs.set("mine")
     with ai_usage(section="chat"):
@@ -137,7 +137,7 @@ def test_thread_can_be_collected_after_it_has_run() -> None:
         gc.enable()
 
 
-def test_thread_started_twice_fails_as_ever() -> None:
+def test_thread_started_twice_raises_pythons_error() -> None:
     with ai_usage(section="chat"):
         thread = threading.Thread(target=section)
         thread.start()
@@ -146,7 +146,7 @@ def test_thread_started_twice_fails_as_ever() -> None:
             thread.start()
 
 
-def test_error_in_a_thread_is_reported_as_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_error_in_a_thread_is_reported_by_python(monkeypatch: pytest.MonkeyPatch) -> None:
     reported: list[Any] = []
     monkeypatch.setattr(threading, "excepthook", lambda args: reported.append(args.exc_type))
 
@@ -162,7 +162,7 @@ def test_error_in_a_thread_is_reported_as_ever(monkeypatch: pytest.MonkeyPatch) 
 
 
 class TestPool:
-    def test_job_inherits_the_scope_of_whoever_submits_it(self, pool: ThreadPoolExecutor) -> None:
+    def test_job_inherits_the_scope_of_its_submission(self, pool: ThreadPoolExecutor) -> None:
         assert pool.submit(section).result() == "other"
         with ai_usage(section="chat"):
             first = pool.submit(section)
@@ -176,8 +176,8 @@ class TestPool:
             "other",
         ]
 
-    def test_worker_that_a_scope_started_does_not_keep_it(self, pool: ThreadPoolExecutor) -> None:
-        """Or the jobs of everybody would be the first visitor's."""
+    def test_worker_does_not_keep_the_scope_that_started_it(self, pool: ThreadPoolExecutor) -> None:
+        """Otherwise all jobs would be attributed to the first user."""
         with ai_usage(section="chat"):
             assert pool.submit(section).result() == "chat"
 
@@ -187,7 +187,9 @@ class TestPool:
         with ai_usage(section="chat"):
             assert list(pool.map(lambda _: section(), range(3))) == ["chat"] * 3
 
-    def test_arguments_results_and_errors_pass(self, pool: ThreadPoolExecutor) -> None:
+    def test_arguments_results_and_errors_are_passed_through(
+        self, pool: ThreadPoolExecutor
+    ) -> None:
         def work(*args: Any, **kwargs: Any) -> Any:
             return args, kwargs
 
@@ -207,7 +209,7 @@ class TestPool:
 
 
 class TestSetting:
-    def test_switched_off_nothing_is_inherited(
+    def test_no_scope_is_inherited_if_disabled(
         self, settings: Settings, pool: ThreadPoolExecutor
     ) -> None:
         settings.AI_USAGE_PROPAGATE_THREADS = False
@@ -216,7 +218,7 @@ class TestSetting:
             assert pool.submit(section).result() == "other"
             assert in_thread(propagate(section)) == "chat"
 
-    def test_uninstall_puts_the_originals_back(self, pool: ThreadPoolExecutor) -> None:
+    def test_uninstall_restores_the_originals(self, pool: ThreadPoolExecutor) -> None:
         patched = threading.Thread.start, ThreadPoolExecutor.submit
         threads.uninstall()
         threads.uninstall()
@@ -251,7 +253,7 @@ class TestPropagate:
             assert wrapped() == "chat"
             assert section() == "rag_pipeline"
 
-    def test_thread_that_nobody_patched_inherits_by_hand(self) -> None:
+    def test_unpatched_thread_inherits_by_propagate(self) -> None:
         found: list[str] = []
         done = threading.Event()
 
@@ -265,12 +267,12 @@ class TestPropagate:
 
         assert found == ["chat"]
 
-    def test_wrapped_outside_a_scope_runs_in_none(self) -> None:
+    def test_function_wrapped_outside_a_scope_runs_in_none(self) -> None:
         wrapped = propagate(section)
         with ai_usage(section="chat"):
             assert wrapped() == "other"
 
-    def test_arguments_results_names_and_errors_pass(self) -> None:
+    def test_arguments_results_names_and_errors_are_kept(self) -> None:
         def divide(a: int, b: int = 1) -> float:
             """Divides."""
             return a / b
@@ -287,7 +289,7 @@ class TestPropagate:
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.usefixtures("stub")
 class TestCalls:
-    """Calls that a view leaves to threads belong to its visitor."""
+    """A view's calls in threads belong to its user."""
 
     @staticmethod
     def visit(settings: Settings, view: Callable[[HttpRequest], HttpResponse], user: User) -> None:
@@ -301,7 +303,7 @@ class TestCalls:
         ask()
         connection.close()
 
-    def test_calls_of_a_pool_are_the_visitor_s(self, settings: Settings, user: User) -> None:
+    def test_calls_of_a_pool_belong_to_the_user(self, settings: Settings, user: User) -> None:
         def view(request: HttpRequest) -> HttpResponse:
             with ThreadPoolExecutor(max_workers=3) as pool, ai_usage(section="rag_pipeline"):
                 for job in [pool.submit(self.ask_and_close) for _ in range(5)]:
@@ -312,7 +314,7 @@ class TestCalls:
 
         assert [attributed(row) for row in rows()] == [("ada", "rag_pipeline")] * 5
 
-    def test_call_of_a_thread_is_the_visitor_s(self, settings: Settings, user: User) -> None:
+    def test_call_of_a_thread_belongs_to_the_user(self, settings: Settings, user: User) -> None:
         def view(request: HttpRequest) -> HttpResponse:
             in_thread(self.ask_and_close)
             return HttpResponse()
@@ -322,7 +324,7 @@ class TestCalls:
         assert attributed(only_row()) == ("ada", "other")
 
     @pytest.mark.parametrize("looked", [True, False])
-    def test_call_of_a_thread_that_outlives_the_request_is_the_visitor_s(
+    def test_call_of_a_thread_that_outlives_the_request_belongs_to_the_user(
         self, settings: Settings, user: User, looked: bool
     ) -> None:
         go = threading.Event()
@@ -346,14 +348,14 @@ class TestCalls:
 
         assert attributed(only_row()) == ("ada", "other")
 
-    def test_call_of_a_thread_long_after_the_request_is_nobody_s(
+    def test_call_of_a_thread_long_after_the_request_is_unattributed(
         self,
         settings: Settings,
         user: User,
         monkeypatch: pytest.MonkeyPatch,
         caplog: pytest.LogCaptureFixture,
     ) -> None:
-        """A library's worker that one visitor's request happened to start serves everybody."""
+        """A library's worker thread that one user's request starts serves all users."""
         monkeypatch.setattr(resolve, "_warned_of_outliving", False)
         go = threading.Event()
         started: list[threading.Thread] = []
@@ -382,7 +384,7 @@ class TestCalls:
 
 
 class TestThreadPool:
-    """`multiprocessing.pool.ThreadPool`, whose workers wait for the jobs of everybody."""
+    """`multiprocessing.pool.ThreadPool`, whose workers run jobs of all users."""
 
     WAYS: dict[str, Callable[[ThreadPool], Any]] = {
         "apply": lambda pool: pool.apply(section),
@@ -395,14 +397,14 @@ class TestThreadPool:
         "imap_unordered": lambda pool: next(pool.imap_unordered(lambda _: section(), [1], 2)),
     }
 
-    def test_job_belongs_to_whom_hands_it_in(self) -> None:
+    def test_job_belongs_to_the_user_who_submits_it(self) -> None:
         def check(way: str) -> None:
             with ai_usage(section="chat"), ThreadPool(1) as pool:
                 assert self.WAYS[way](pool) == "chat"
 
         check_each(check, self.WAYS)
 
-    def test_pool_that_one_visitor_started_serves_the_next(self) -> None:
+    def test_pool_started_by_one_user_serves_the_next(self) -> None:
         def check(way: str) -> None:
             with ai_usage(section="chat"):
                 pool = ThreadPool(1)
@@ -413,7 +415,7 @@ class TestThreadPool:
 
         check_each(check, self.WAYS)
 
-    def test_patches_can_be_taken_away(self) -> None:
+    def test_patches_can_be_removed(self) -> None:
         threads.uninstall()
         try:
             with ai_usage(section="chat"), ThreadPool(1) as pool:
@@ -425,8 +427,8 @@ class TestThreadPool:
 
 
 @pytest.mark.process
-def test_pool_of_processes_does_not_act_for_the_visitor_who_started_it(tmp_path: Path):
-    """Its processes are forks, which inherit all; they live on and serve others."""
+def test_process_pool_does_not_keep_the_user_who_started_it(tmp_path: Path):
+    """Its processes are forks that inherit all state, persist, and serve other users."""
     (tmp_path / "jobs.py").write_text(
         "from usage_tracking.attribution.resolve import attribution\n"
         "def section(_=None):\n"
@@ -457,9 +459,7 @@ def test_pool_of_processes_does_not_act_for_the_visitor_who_started_it(tmp_path:
 
 @pytest.mark.process
 @pytest.mark.parametrize("method", ["fork", "spawn"])
-def test_propagated_job_of_a_pool_of_processes_takes_the_scope_along(
-    tmp_path: Path, method: str
-) -> None:
+def test_propagated_job_of_a_process_pool_carries_the_scope(tmp_path: Path, method: str) -> None:
     (tmp_path / "jobs.py").write_text(
         "from usage_tracking.attribution.resolve import attribution\n"
         "def told(_=None):\n"

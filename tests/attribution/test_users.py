@@ -1,4 +1,4 @@
-"""When and where the user of a call is looked up: never before it, never in somebody's way."""
+"""When and where the user of a call is resolved: after the call, without affecting the site."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_stream_freed_inside_a_statement_makes_no_query_there(lazy: Any) -> None
     with httpx2.Client(transport=httpx2.MockTransport(answer)) as client:
         with ai_usage(section="chat", user=lazy) as usage:
             response: Any = open_stream(client)
-            response.itself = response  # a cycle: only the collector frees it
+            response.itself = response  # a cycle, which only the garbage collector frees
             del response
             with connection.execute_wrapper(collecting):
                 User.objects.count()
@@ -94,7 +94,7 @@ def test_stream_freed_inside_a_statement_makes_no_query_there(lazy: Any) -> None
     assert only_row().metadata["unknown"] == "body never read"
 
 
-def test_failing_look_up_leaves_the_transaction_of_its_caller_intact(user: User) -> None:
+def test_failing_lookup_keeps_the_callers_transaction_intact(user: User) -> None:
     def fail() -> Any:
         with connection.cursor() as cursor:
             cursor.execute("SELECT nothing FROM nowhere")
@@ -105,23 +105,23 @@ def test_failing_look_up_leaves_the_transaction_of_its_caller_intact(user: User)
         assert User.objects.get() == user
 
 
-def test_broken_transaction_is_not_asked(user: User, lazy: Any) -> None:
+def test_broken_transaction_is_not_queried(user: User, lazy: Any) -> None:
     with transaction.atomic():
         connection.set_rollback(True)
         assert users.resolve_here(Pending(lazy)) is None
         assert not is_loaded(lazy)
 
 
-def test_sound_connection_is_asked(user: User, lazy: Any) -> None:
+def test_usable_connection_is_queried(user: User, lazy: Any) -> None:
     assert users.resolve_here(Pending(lazy)) == CallUser(str(user.pk), "ada")
 
 
-async def test_event_loop_is_not_held_up() -> None:
+async def test_event_loop_is_not_blocked() -> None:
     assert users.resolve_here(Pending(SimpleLazyObject(lambda: 1 / 0))) is None
 
 
 class TestNamed:
-    """`ai_usage(user=...)` outside a request: a command has a username or a key in its hands."""
+    """`ai_usage(user=...)` outside a request, for example with the username or key of a command."""
 
     @staticmethod
     def call(user: Any) -> str | None:
@@ -136,7 +136,7 @@ class TestNamed:
             (user, "ada"),
             (user.pk, "ada"),
             ("ada", "ada"),
-            # A username comes first: a name of digits is no key of somebody else.
+            # A username wins: a username of digits is not another user's key.
             (str(user.pk), other.username),
             (str(other.pk), other.username),
         ]:
@@ -153,13 +153,13 @@ class TestNamed:
         assert attributed(only_row()) == ("ada", "chat")
 
     @pytest.mark.parametrize("given", ["nobody", -1, 10**30, "10" * 30, UUID(int=1)])
-    def test_key_that_does_not_exist_is_unattributed_and_said(
+    def test_unknown_key_is_unattributed_and_logged(
         self, given: Any, user: User, caplog: pytest.LogCaptureFixture
     ) -> None:
         assert self.call(given) is None
         assert f"ai_usage(user={given!r}): no user has this" in caplog.text
 
-    def test_username_is_not_logged_where_none_is(
+    def test_username_is_not_logged_if_usernames_are_disabled(
         self, user: User, settings: Any, caplog: pytest.LogCaptureFixture
     ) -> None:
         settings.AI_USAGE_LOG_USERNAMES = False
@@ -172,7 +172,7 @@ class TestNamed:
         [User(username="unsaved"), {"id": 7}, Group(pk=7), b"ada", True, object(), User],
         ids=lambda given: type(given).__name__,
     )
-    def test_what_cannot_be_a_user_is_said_once(
+    def test_invalid_user_is_logged_once(
         self, given: Any, user: User, caplog: pytest.LogCaptureFixture
     ) -> None:
         block_warnings._warned_of_user.clear()
@@ -187,7 +187,7 @@ class TestNamed:
     @pytest.mark.parametrize(
         "given", [None, "", AnonymousUser()], ids=["None", "empty", "anonymous"]
     )
-    def test_nobody_is_taken_in_silence(
+    def test_no_user_is_accepted_without_a_warning(
         self, given: Any, user: User, caplog: pytest.LogCaptureFixture
     ) -> None:
         assert self.call(given) is None
@@ -195,11 +195,11 @@ class TestNamed:
 
 
 class TestRequest:
-    """The request is the site's until its response is closed."""
+    """The request belongs to the site until its response is closed."""
 
     @pytest.fixture(autouse=True)
     def _threaded(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        # As on a site: the outbox is not delivered inline.
+        # As in production, the outbox is not delivered inline.
         monkeypatch.setattr(outbox, "inline", lambda: False)
         monkeypatch.setattr(outbox, "listener", None)
 
@@ -218,20 +218,20 @@ class TestRequest:
     def test_user_is_resolved_after_the_response_is_closed(self, lazy: Any) -> None:
         response = self.visit(lazy)
         pending_users.resolve()
-        assert not is_loaded(lazy), "while middleware around ours may use the session"
+        assert not is_loaded(lazy), "while outer middleware can use the session"
         for closer in response._resource_closers:
             closer()
         pending_users.resolve()
         assert is_loaded(lazy)
         assert not recorder.has_work()
 
-    def test_response_that_another_one_replaces_frees_the_request(self, lazy: Any) -> None:
+    def test_replaced_response_frees_the_request(self, lazy: Any) -> None:
         response = self.visit(lazy)
         del response
         pending_users.resolve()
         assert is_loaded(lazy)
 
-    def test_database_that_fails_is_asked_again(self, user: User) -> None:
+    def test_failing_database_is_queried_again(self, user: User) -> None:
         answers = [DatabaseError("away"), user]
 
         def load() -> Any:
@@ -245,7 +245,7 @@ class TestRequest:
         pending_users.resolve()
         assert (answers, recorder.has_work()) == ([], False)
 
-    def test_database_that_fails_for_long_is_given_up(
+    def test_lookup_ends_if_the_database_fails_for_long(
         self, settings: Any, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         settings.AI_USAGE_RAISE_ERRORS = False
@@ -258,14 +258,14 @@ class TestRequest:
         pending_users.resolve()
         assert not recorder.has_work()
 
-    def test_anonymous_visitor_is_nobody(self, db: None) -> None:
+    def test_anonymous_user_is_unattributed(self, db: None) -> None:
         self.visit(SimpleLazyObject(AnonymousUser))
         pending_users.resolve()
         assert not recorder.has_work()
 
 
 class TestSession:
-    """The user of a session is looked up while the site may be about to answer with its cookie."""
+    """The user of a session is resolved while the site can still set the session cookie."""
 
     @staticmethod
     def request_of(key: str | None) -> Any:
@@ -290,7 +290,7 @@ class TestSession:
         return users.resolve_at(NOWHERE, self.pending(request))
 
     @pytest.mark.parametrize("read", [False, True])
-    def test_session_stays_as_it_was(self, user: User, read: bool) -> None:
+    def test_session_is_not_changed(self, user: User, read: bool) -> None:
         request = self.request_of(self.login(user))
         if read:
             request.session.get("cart")
@@ -300,8 +300,8 @@ class TestSession:
         assert vars(request.session) == before
         assert not is_loaded(request.user)
 
-    def test_session_that_has_gone_is_not_noticed(self, user: User) -> None:
-        """Or the visitor's cookie would be deleted."""
+    def test_missing_session_is_not_flushed(self, user: User) -> None:
+        """Otherwise the user's cookie would be deleted."""
         request = self.request_of("0" * 32)
         before = deepcopy(vars(request.session))
 
@@ -312,7 +312,7 @@ class TestSession:
     def test_session_signed_with_an_old_key_keeps_its_name(
         self, user: User, settings: Any, read: bool
     ) -> None:
-        """Or the visitor, who is not told the new one, would be logged out."""
+        """A new name would not reach the user's cookie and would log the user out."""
         key = self.login(user)
         settings.SECRET_KEY_FALLBACKS = [settings.SECRET_KEY]
         settings.SECRET_KEY = "new"
@@ -325,7 +325,7 @@ class TestSession:
         assert vars(request.session) == before
         assert Session.objects.get().pk == key
 
-    def test_session_of_before_another_password_is_not_deleted(self, user: User) -> None:
+    def test_session_from_before_a_password_change_is_not_deleted(self, user: User) -> None:
         key = self.login(user)
         user.set_password("new")
         user.save()
@@ -333,7 +333,7 @@ class TestSession:
         assert self.resolve(self.request_of(key)) == AnonymousUser()
         assert Session.objects.get().pk == key
 
-    def test_expired_session_of_files_leaves_no_other(
+    def test_expired_file_session_creates_no_other(
         self, user: User, settings: Any, tmp_path: Any
     ) -> None:
         settings.SESSION_ENGINE = "django.contrib.sessions.backends.file"
@@ -345,7 +345,7 @@ class TestSession:
         assert self.resolve(request) == AnonymousUser()
         assert list(tmp_path.iterdir()) == before != []
 
-    def test_user_that_is_loaded_meanwhile_is_taken(self, user: User) -> None:
+    def test_user_loaded_meanwhile_is_used(self, user: User) -> None:
         request = self.request_of(self.login(user))
         pending = self.pending(request)
         assert request.user.pk
@@ -354,7 +354,7 @@ class TestSession:
         assert users.resolve_at(NOWHERE, pending) == user
 
     @pytest.mark.parametrize("before", ["ada", None])
-    def test_user_of_before_a_login_is_not_the_one_of_after_it(
+    def test_user_before_a_login_differs_from_the_user_after_it(
         self, user: User, before: str | None
     ) -> None:
         request = self.request_of(self.login(user) if before else None)
@@ -366,14 +366,14 @@ class TestSession:
 
         assert users.resolve_at(NOWHERE, pending) == AnonymousUser()
 
-    def test_call_before_the_authentication_finds_the_user(self, user: User) -> None:
+    def test_call_before_authentication_finds_the_user(self, user: User) -> None:
         request = self.request_of(self.login(user))
         before = deepcopy(vars(request.session))
 
         assert users.resolve_at(NOWHERE, Pending(request)) == user
         assert vars(request.session) == before
 
-    def test_lazy_user_of_another_kind_is_loaded_as_it_is(self, user: User) -> None:
+    def test_lazy_user_of_another_kind_is_loaded_unchanged(self, user: User) -> None:
         class Lazy(LazyObject):  # type: ignore[type-arg]
             def _setup(self) -> None:
                 self._wrapped = user
@@ -392,7 +392,7 @@ class TestSession:
 
         assert opened == []
 
-    def test_query_that_fails_leaves_the_transaction_as_it_was(
+    def test_failing_query_does_not_change_the_transaction(
         self, user: User, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         request = self.request_of(self.login(user))
@@ -409,7 +409,7 @@ class TestSession:
 
 
 @pytest.mark.process
-def test_connection_of_the_parent_is_known_in_a_child(tmp_path: Any) -> None:
+def test_child_recognizes_the_parents_connection(tmp_path: Any) -> None:
     code = """
 import os, django
 from django.conf import settings

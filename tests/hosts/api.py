@@ -1,4 +1,4 @@
-"""An ASGI application that is not Django's, on the settings of the site."""
+"""An ASGI application outside Django that uses the site's settings."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ async def _ask(**options: Any) -> str:
 
 
 def _ask_alone() -> str:
-    """With a connection to the provider that no fork shares."""
+    """Call with a connection to the provider that no fork shares."""
     with httpx2.Client() as http:
         client = openai.OpenAI(
             api_key="none", base_url=settings.OPENAI_URL, http_client=http, max_retries=0
@@ -55,7 +55,7 @@ async def stream_async(request: HttpRequest) -> StreamingHttpResponse:
 
 
 def who(request: HttpRequest) -> HttpResponse:
-    """A page that looks at its visitor before it calls."""
+    """A page that reads its user before the call."""
     return HttpResponse(f"{request.user}: {ask().id}")
 
 
@@ -64,7 +64,7 @@ def loop_in_a_sync_view(request: HttpRequest) -> HttpResponse:
 
 
 async def beside_slow_code(request: HttpRequest) -> HttpResponse:
-    """The slow code ends when the request to the provider has gone out."""
+    """The slow code ends when the request to the provider is sent."""
     sent = threading.Event()
 
     async def note(_: httpx2.Request) -> None:
@@ -80,7 +80,7 @@ async def beside_slow_code(request: HttpRequest) -> HttpResponse:
 
 
 def fork(request: HttpRequest) -> HttpResponse:
-    """The parent and its child call; meanwhile the parent reads what it knows from the database."""
+    """Call in the parent and its child, while the parent reads from the database."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT 0")
     child = os.fork()
@@ -88,7 +88,7 @@ def fork(request: HttpRequest) -> HttpResponse:
         try:
             _ask_alone()
             _ask_alone()
-            delivery.stop()  # as at the end of a process that ends regularly
+            delivery.stop()  # as at a regular process exit
         finally:
             os._exit(0)
     _ask_alone()
@@ -102,7 +102,7 @@ def fork(request: HttpRequest) -> HttpResponse:
 
 
 def in_a_transaction(request: HttpRequest) -> HttpResponse:
-    """Writes a group, in a transaction that would not survive a query that fails."""
+    """Write a group in a transaction that a failing query would break."""
     with transaction.atomic():
         if connection.vendor == "postgresql":
             with connection.cursor() as cursor:

@@ -1,4 +1,4 @@
-"""A site whose pages never look at their visitor, and whose views do what few sites do."""
+"""A site with unusual views, whose pages do not read their user."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The WebSockets of a site: consumers of Channels, and an application that is not Django's."""
+"""WebSockets of a site: Channels consumers and an application outside Django."""
 
 from __future__ import annotations
 

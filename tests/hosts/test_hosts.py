@@ -1,6 +1,6 @@
-"""Real servers of a site that nobody imagined: no page waits for us, and no call is misattributed.
+"""Real servers of an unusual site: no page waits for delivery and no call is misattributed.
 
-Each page is visited by somebody logged in whom the page never looks at.
+A logged-in user visits each page, and the page does not read this user.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def visit(server: Server, page: str, cookie: str) -> tuple[str, Any]:
 
 
 def wait_for_rows(server: Server, *users: str | None) -> None:
-    """Waits until there is a row for the call of each of these."""
+    """Wait until each of these calls has a row."""
 
     def found() -> list[str | None]:
         return sorted((attributed(row)[0] for row in rows()), key=str)
@@ -60,27 +60,27 @@ def wait_for_rows(server: Server, *users: str | None) -> None:
 
 
 @pytest.mark.parametrize("page", ["plain", "loop", "beside"])
-def test_visitor_of_an_asgi_site_whom_nobody_looked_at_is_attributed(
+def test_call_of_an_unread_user_on_an_asgi_site_is_attributed(
     env: Site, cookie: str, stub: StubProvider, page: str
 ) -> None:
     with Server("uvicorn", env) as server:
         answer, headers = visit(server, page, cookie)
 
         assert answer.startswith("chatcmpl-")
-        assert headers["Vary"] is None, "we looked at the session while the site still used it"
+        assert headers["Vary"] is None, "the session was read while the site still used it"
         wait_for_rows(server, "ada")
 
 
 @pytest.mark.parametrize("pool", [False, True])
 @pytest.mark.postgres
-def test_child_of_a_view_leaves_the_connections_of_its_parent_alone(
+def test_child_of_a_view_does_not_use_its_parents_connections(
     env: Site, cookie: str, pool: bool
 ) -> None:
     with Server("gunicorn gthread", env | ({"POOL": "yes"} if pool else {})) as server:
         for _ in range(20):
             assert visit(server, "fork", cookie)[0] == "True 0"
 
-        # What the child could only find out over its parent's connection stays unknown.
+        # Data that requires the parent's connection stays unknown in the child.
         wait_for_rows(server, *["ada", None, None] * 20)
 
 
@@ -95,7 +95,7 @@ def locked(table: str) -> Iterator[None]:
 @pytest.mark.postgres
 @pytest.mark.parametrize("table", ["auth_user", "django_session"])
 @pytest.mark.parametrize("kind", ["gunicorn gthread", "uvicorn"])
-def test_page_does_not_wait_for_the_table_of_its_visitor(
+def test_page_does_not_wait_for_the_table_of_its_user(
     env: Site, cookie: str, kind: str, table: str
 ) -> None:
     with Server(kind, env) as server:

@@ -1,4 +1,4 @@
-"""A real server and real WebSockets: every call of a connection belongs to its visitor."""
+"""A real server and real WebSockets: every call of a connection belongs to its user."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.scenarios.servers import Server
 from tests.support.comparison import attributed, rows
 from tests.support.waiting import PATIENCE, wait_until
 
-pytest.importorskip("channels")  # optional, as it is for a site
+pytest.importorskip("channels")  # an optional dependency
 
 from websockets.sync.client import ClientConnection, connect
 
@@ -30,9 +30,7 @@ def cookie_of(name: str) -> str:
     return f"sessionid={client.cookies['sessionid'].value}"
 
 
-def test_connections_that_stay_open_are_recorded_message_by_message(
-    env: hosts.Site, transactional_db: None
-) -> None:
+def test_open_connections_are_recorded_per_message(env: hosts.Site, transactional_db: None) -> None:
     cookies = {"ada": cookie_of("ada"), "grace": cookie_of("grace"), None: ""}
     expected = sorted(((name, SECTIONS[page]) for page in SECTIONS for name in cookies), key=str)
 

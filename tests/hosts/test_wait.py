@@ -1,6 +1,6 @@
-"""`AI_USAGE_WAIT`: when an answer has ended, its calls are in the database.
+"""`AI_USAGE_WAIT`: when a response ends, its calls are in the database.
 
-Whatever the platform does then to the process and its disk, nothing is lost.
+The platform can then remove the process and its disk without a loss.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from usage_tracking.models import AIUsageLog
 __all__ = ["cookie", "env", "site", "start", "stub"]  # fixtures
 pytestmark = [pytest.mark.costly, pytest.mark.server, pytest.mark.process]
 
-#: Seconds, longer than any machine takes: no test depends on how fast it is.
+#: Seconds, longer than any machine needs, so that no test depends on its speed.
 LONG = {"SITE_WAIT": "60"}
 sync_and_async = pytest.mark.parametrize(
     ("kind", "page"), [("gunicorn gthread", "plain"), ("uvicorn", "plain_async")]
@@ -43,7 +43,7 @@ PAGES = [
 
 
 @pytest.mark.parametrize(("kind", "page"), PAGES)
-def test_row_is_there_when_the_answer_has_ended(
+def test_row_is_saved_when_the_response_has_ended(
     env: dict[str, str], cookie: str, kind: str, page: str
 ) -> None:
     with Server(kind, env | LONG) as server:
@@ -55,7 +55,7 @@ def test_row_is_there_when_the_answer_has_ended(
         assert headers["Set-Cookie"] is None
 
 
-def test_row_is_there_when_an_application_of_asgi_has_answered(env: dict[str, str]) -> None:
+def test_row_is_saved_when_an_asgi_application_has_responded(env: dict[str, str]) -> None:
     User.objects.create(username="ada")
     with Server("uvicorn", env | LONG, asgi="tests.hosts.api:application") as server:
         for number in range(1, 6):
@@ -72,10 +72,10 @@ def test_row_is_there_when_an_application_of_asgi_has_answered(env: dict[str, st
         pytest.param({"DEFERRED": "yes"}, id="deferred", marks=pytest.mark.sqlite),
     ],
 )
-def test_each_of_many_visitors_finds_a_row(
+def test_each_of_many_users_finds_a_row(
     env: dict[str, str], cookie: str, kind: str, page: str, more: dict[str, str]
 ) -> None:
-    """`DEFERRED` is SQLite as Django sets it up, where delivery gives way to open requests."""
+    """`DEFERRED` is Django's default for SQLite, where delivery gives way to open requests."""
     with Server(kind, env | LONG | more) as server:
 
         def look(_: int) -> int:
@@ -89,7 +89,7 @@ def test_each_of_many_visitors_finds_a_row(
 
 @pytest.mark.postgres
 @sync_and_async
-def test_page_without_a_call_does_not_wait_for_others(
+def test_page_without_a_call_does_not_wait_for_other_calls(
     env: dict[str, str], cookie: str, kind: str, page: str
 ) -> None:
     with Server(kind, env | LONG) as server, ThreadPoolExecutor(1) as executor:
@@ -107,7 +107,7 @@ def test_page_without_a_call_does_not_wait_for_others(
 
 @pytest.mark.postgres
 @sync_and_async
-def test_answer_does_not_wait_longer_and_the_row_follows(
+def test_response_does_not_wait_longer_and_the_row_follows(
     env: dict[str, str], cookie: str, kind: str, page: str
 ) -> None:
     with Server(kind, env | {"SITE_WAIT": "0.01"}) as server:
@@ -143,7 +143,7 @@ BLOCKS = {
 
 
 @pytest.mark.parametrize("block", BLOCKS)
-def test_row_is_there_when_a_block_has_ended(env: dict[str, str], start: Start, block: str) -> None:
+def test_row_is_saved_when_a_block_ends(env: dict[str, str], start: Start, block: str) -> None:
     User.objects.create(username="ada")
     program = f"""
 import asyncio

@@ -1,4 +1,4 @@
-"""A Celery app whose broker is a directory: real workers on a machine with no service."""
+"""A Celery app whose broker is a directory, so that real workers need no service."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.support.environment import DIRECTORY_VARIABLE
 
 class _Channel(filesystem.Channel):
     def _put(self, queue: Any, payload: Any, **_: Any) -> None:  # type: ignore[override]
-        """Whole or not at all: with kombu's own a worker may read the file before it is written."""
+        """Write atomically. With kombu's version, a worker can read a partially written file."""
         name = f"{time.monotonic_ns():020}_{uuid4()}.{queue}.msg"
         hidden = Path(self.data_folder_out, f".{name}")
         hidden.write_text(dumps(payload))
@@ -37,7 +37,7 @@ app = celery.Celery("site", set_as_current=False, fixups=["celery.fixups.django:
 
 
 def use_directory(directory: Path) -> None:
-    """Makes a directory the broker."""
+    """Use a directory as the broker."""
     folders = {name: directory / "broker" / name for name in ("queue", "control", "done")}
     for folder in folders.values():
         folder.mkdir(parents=True, exist_ok=True)
@@ -61,7 +61,7 @@ if directory := os.environ.get(DIRECTORY_VARIABLE):
 
 
 def call(text: str) -> None:
-    """A call to the stub; `text` is what its journal knows it by."""
+    """Call the stub. `text` identifies the call in its journal."""
     url = f"http://{os.environ['STUB']}/openai/v1/chat/completions"
     messages = [{"role": "user", "content": text}]
     httpx.post(url, json={"model": "gpt-4o-mini", "messages": messages}).raise_for_status()
@@ -99,7 +99,7 @@ def pass_on(text: str) -> None:
 
 @app.task(name="site.tasks.ask_on")
 def ask_on(number: int, step: int) -> None:
-    """Never comes to an end."""
+    """Call the stub endlessly."""
     call(f"{number}")
     ask_on.delay(number + step, step)
 

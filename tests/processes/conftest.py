@@ -26,7 +26,7 @@ def stub() -> Iterator[StubProvider]:
 
 @pytest.fixture
 def site(tmp_path: Path, database_url: str, stub: StubProvider) -> dict[str, str]:
-    """The environment of child processes that are one site."""
+    """The environment of child processes of one site."""
     return environment(tmp_path, database_url, stub)
 
 
@@ -41,9 +41,9 @@ def environment(directory: Path, database_url: str, stub: StubProvider) -> dict[
 
 
 class Child(subprocess.Popen[str]):
-    """A process of a site: its output is a pipe, and its errors are a file.
+    """A process of a site, with a pipe for stdout and a file for stderr.
 
-    So it never waits for somebody who reads its errors, and they can be read while it runs.
+    The process never blocks on stderr, and stderr can be read while the process runs.
     """
 
     def __init__(
@@ -58,20 +58,20 @@ class Child(subprocess.Popen[str]):
                 stdout=subprocess.PIPE,
                 stderr=file,
                 text=True,
-                start_new_session=True,  # so that its children can be killed with it
+                start_new_session=True,  # to kill its children with it
             )
 
     def log(self) -> str:
         return self._errors.read_text()
 
     def end(self) -> str:
-        """The rest of its output, when it has ended by itself; fails if it does not succeed."""
+        """Wait for a successful end of the process and return the rest of stdout."""
         output, _ = finish(self)
         assert self.returncode == 0, f"{self.args!r}:\n{output}\n--- stderr\n{self.log()}"
         return output
 
     def kill_at_once(self) -> str:
-        """With its children, as the machine's memory running out does; the rest of its output."""
+        """Kill the process and its children like the OOM killer; return the rest of stdout."""
         with suppress(ProcessLookupError):
             os.killpg(self.pid, signal.SIGKILL)
         return finish(self)[0]
@@ -79,7 +79,7 @@ class Child(subprocess.Popen[str]):
 
 @pytest.fixture
 def start(site: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
-    """Starts `python -m MODULE ARGS` as a process of the site."""
+    """Start `python -m MODULE ARGS` as a process of the site."""
     directory = tmp_path_factory.mktemp("stderr")
     started: list[Child] = []
 
@@ -92,7 +92,7 @@ def start(site: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Ite
         return child
 
     yield start
-    # Shown with a test that fails.
+    # Pytest shows the output of a failed test.
     for child in started:
         rest = child.kill_at_once()
         print(f"--- {child.args!r} ended with {child.returncode}\n{rest}\n{child.log()}")

@@ -1,4 +1,4 @@
-"""An app that makes a site patient: what must not be cut short is not, however slow the machine."""
+"""An app with long timeouts, so that a slow machine interrupts no delivery."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class PatienceConfig(AppConfig):
         from usage_tracking.delivery import worker
 
         worker.EXIT = PATIENCE
-        outbox.WAIT = PATIENCE  # for SQLite's lock, while callers wait
+        outbox.WAIT = PATIENCE  # the wait for SQLite's lock while callers wait
         scope._GATE = PATIENCE
         if seconds := os.environ.get("ORPHANS_EVERY"):
             worker.ORPHANS_EVERY = float(seconds)

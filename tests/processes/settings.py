@@ -1,4 +1,4 @@
-"""Settings of child processes that are a site of their own: no test mode, a real outbox."""
+"""Settings of child processes that run as a separate site: no test mode, a real outbox."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import os
 from tests.settings import *
 from tests.support.waiting import PATIENCE
 
-# As a site has it that never heard of transaction modes.
+# The default of sites that do not configure transaction modes.
 if os.environ.get("DEFERRED"):
     DATABASES["default"]["OPTIONS"].pop("transaction_mode", None)  # noqa: F405
 
-# Benchmarks use these settings too, and they are to see what a site sees.
+# Benchmarks use these settings too and need production behavior.
 if os.environ.get("PATIENT"):
     INSTALLED_APPS += ["tests.processes.patience.PatienceConfig"]  # noqa: F405
     if "timeout" in DATABASES["default"].get("OPTIONS", {}):  # noqa: F405

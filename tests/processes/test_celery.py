@@ -1,4 +1,4 @@
-"""Celery tasks in real workers: whose calls they make, and that none is lost with a worker."""
+"""Celery tasks in real workers: attribution, and no loss of calls when a worker dies."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ pytestmark = [pytest.mark.postgres, pytest.mark.one_driver, pytest.mark.costly]
 Work = Callable[..., Child]
 
 
-class Told(NamedTuple):
+class Recorded(NamedTuple):
     user: str | None
     section: str
     task: str | None
@@ -45,7 +45,7 @@ class Told(NamedTuple):
 def _broker(tmp_path: Path) -> Iterator[None]:
     celery_app.use_directory(tmp_path)
     yield
-    # Producers remember the directories of the test before.
+    # Producers cache the directories of the previous test.
     app.pool.force_close_all()
     app.amqp.__dict__.pop("_producer_pool", None)
 
@@ -61,7 +61,7 @@ def work(start: Start) -> Work:
 
 
 def stop(worker: Child) -> str:
-    """A warm shutdown, as a deployment makes it; gives what the worker said."""
+    """Shut the worker down warmly, as a deployment does, and return its log."""
     worker.send_signal(signal.SIGTERM)
     finish(worker)
     return worker.log()
@@ -76,12 +76,12 @@ def wait_for_rows(worker: Child, count: int) -> None:
     assert AIUsageLog.objects.count() == count, worker.log()
 
 
-def told(stub: StubProvider) -> dict[str, Told]:
-    """What was asked, and what the row of that call says."""
+def recorded_calls(stub: StubProvider) -> dict[str, Recorded]:
+    """Return the recorded attribution of each call, by its prompt."""
     asked = {served.response_id: served.prompt for served in stub.journal}
     rows = AIUsageLog.objects.select_related("user")
     return {
-        asked[row.metadata["response_id"]]: Told(
+        asked[row.metadata["response_id"]]: Recorded(
             row.user.get_username() if row.user else None,
             row.section,
             row.metadata.get("celery_task"),
@@ -91,7 +91,7 @@ def told(stub: StubProvider) -> dict[str, Told]:
 
 
 @pytest.mark.parametrize("pool", ["prefork", "threads", "solo"])
-def test_task_belongs_to_the_code_that_sent_it(
+def test_task_belongs_to_the_user_who_sent_it(
     work: Work, stub: StubProvider, user: User, pool: str
 ) -> None:
     with ai_usage(section="rag_pipeline", user=user, metadata={"order": 7}):
@@ -106,7 +106,7 @@ def test_task_belongs_to_the_code_that_sent_it(
     stop(worker)
 
     ours = ("worker", "rag_pipeline")
-    assert told(stub) == {
+    assert recorded_calls(stub) == {
         "ask": (*ours, "site.tasks.ask"),
         "again 0": (*ours, "site.tasks.ask_again"),
         "again 1": (*ours, "site.tasks.ask_again"),
@@ -133,7 +133,7 @@ def test_tasks_of_two_users_in_one_worker_are_not_confused(
     wait_for_rows(worker, 40)
     stop(worker)
 
-    for asked, row in told(stub).items():
+    for asked, row in recorded_calls(stub).items():
         name, count = asked.split()
         assert row == (name, ("chat", "knowledge_qa")[int(count) % 2], "site.tasks.ask")
 
@@ -152,7 +152,7 @@ def test_section_of_a_task_that_was_sent_without_one(
     wait_for_rows(worker, 4)
     stop(worker)
 
-    assert {asked: row[:2] for asked, row in told(stub).items()} == {
+    assert {asked: row[:2] for asked, row in recorded_calls(stub).items()} == {
         "nobody's": (None, "rag_pipeline"),
         "nobody's report": (None, "embedding_generation"),
         "somebody's": ("worker", "rag_pipeline"),
@@ -161,7 +161,7 @@ def test_section_of_a_task_that_was_sent_without_one(
 
 
 @pytest.mark.parametrize("embedded", [False, True])
-def test_what_a_beat_sends_says_so(
+def test_task_sent_by_beat_is_marked(
     work: Work, start: Start, stub: StubProvider, embedded: bool
 ) -> None:
     with ai_usage(section="chat"):
@@ -185,10 +185,10 @@ def test_what_a_beat_sends_says_so(
     assert sections() == {True: "other", None: "chat"}, errors
 
 
-def test_children_that_leave_deliver_what_they_have(
+def test_exiting_children_deliver_their_calls(
     work: Work, start: Start, site: dict[str, str], stub: StubProvider, user: User
 ) -> None:
-    site["ORPHANS_EVERY"] = "3600"  # nobody else delivers it in their place
+    site["ORPHANS_EVERY"] = "3600"  # no other process delivers the calls for them
     with ai_usage(section="chat", user=user):
         for number in range(6):
             ask.delay(f"{number}")
@@ -220,12 +220,12 @@ def test_killed_worker_loses_no_call(
 
     served = len(stub.journal)
     recorded = AIUsageLog.objects.count()
-    # Between the provider's answer and the outbox one call of each child may vanish.
+    # Each child may lose one call between the provider's answer and the outbox.
     assert served - 2 <= recorded <= served
     assert_in_step(user, calls=recorded)
 
 
-def test_row_is_there_before_the_next_task_with_a_wait(
+def test_row_is_saved_before_the_next_task_with_a_wait(
     start: Start, site: dict[str, str], stub: StubProvider, user: User
 ) -> None:
     with ai_usage(section="chat", user=user):

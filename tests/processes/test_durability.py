@@ -1,4 +1,4 @@
-"""Nothing is lost and nothing doubled, whatever dies: real processes, really killed."""
+"""No call is lost or duplicated when real processes are killed."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ pytestmark = pytest.mark.costly
 WORKER = "tests.processes.worker"
 
 
-def test_killed_in_the_middle_of_calls_loses_and_doubles_nothing(
+def test_processes_killed_during_calls_lose_and_duplicate_no_call(
     start: Start, stub: StubProvider, user: User
 ) -> None:
-    chance = random.Random(20261123)  # the moments of death differ, run after run they do not
+    chance = random.Random(20261123)  # different kill times, the same in each run
     acknowledged: list[str] = []
     for _ in range(5):
         worker = start(WORKER, user.pk, 100_000)
         lines = read_lines(worker, 5 + chance.randrange(60))
-        time.sleep(chance.random() / 100)  # anywhere in a call; nothing depends on where
+        time.sleep(chance.random() / 100)  # at any point of a call
         rest = worker.kill_at_once().splitlines(keepends=True)
         acknowledged += [line.strip() for line in lines + rest if line.endswith("\n")]
 
@@ -40,7 +40,7 @@ def test_killed_in_the_middle_of_calls_loses_and_doubles_nothing(
     recorded = response_ids()
     assert len(recorded) == len(set(recorded))
     assert set(acknowledged) <= set(recorded) <= {served.response_id for served in stub.journal}
-    # Between the provider's answer and the outbox one call of each killed process may vanish.
+    # Each killed process may lose one call between the provider's answer and the outbox.
     assert len(stub.journal) - len(recorded) <= 5
     assert "calls delivered" in output
     assert_in_step(user, calls=len(recorded))
@@ -57,7 +57,7 @@ def test_flush_again_changes_nothing(start: Start, user: User) -> None:
 
 
 @pytest.mark.postgres
-def test_eight_processes_of_one_user_lose_nothing(
+def test_eight_processes_of_one_user_lose_no_call(
     start: Start, stub: StubProvider, user: User
 ) -> None:
     workers = [start(WORKER, user.pk, 200) for _ in range(8)]
@@ -75,14 +75,14 @@ def test_eight_processes_of_one_user_lose_nothing(
     [
         ("outside", "immediate"),
         ("inside", "immediate"),
-        # Of a transaction that began before any block or request of ours nobody could know.
+        # A transaction that begins before a block or request cannot be detected.
         pytest.param("inside", "deferred", marks=pytest.mark.sqlite),
     ],
 )
-def test_a_site_in_transactions_is_never_locked_by_us(
+def test_delivery_never_locks_a_site_in_transactions(
     start: Start, site: dict[str, str], stub: StubProvider, user: User, transaction: str, mode: str
 ) -> None:
-    """`transaction` is around the `ai_usage` block or inside it; `mode` is SQLite's."""
+    """`transaction` is outside or inside the `ai_usage` block. `mode` is SQLite's mode."""
     if mode == "deferred":
         site["DEFERRED"] = "yes"
     worker = start(WORKER, user.pk, 150, "--atomic", transaction)
@@ -94,7 +94,7 @@ def test_a_site_in_transactions_is_never_locked_by_us(
 
 
 @pytest.mark.postgres
-def test_database_outage_loses_nothing_and_no_caller_notices(
+def test_database_outage_loses_no_call_and_affects_no_caller(
     start: Start, stub: StubProvider, tmp_path: Path
 ) -> None:
     server = LocalPostgres()
@@ -105,7 +105,7 @@ def test_database_outage_loses_nothing_and_no_caller_notices(
         worker = start(WORKER, 1, 200, "--on-demand", env=env, stdin=subprocess.PIPE)
         ids = [ask_for_call(worker) for _ in range(50)]
         server.stop()
-        # Who waited for the database here would wait until we start it: for ever.
+        # A process that waits for the database here would never continue.
         ids += [ask_for_call(worker) for _ in range(100)]
         wait_until(
             lambda: "[TRACK_WARNING] Delivery failed" in worker.log(),
@@ -132,7 +132,7 @@ COUNT = (
 
 
 def read_lines(worker: Child, count: int) -> list[str]:
-    """The next lines of a worker, without its "ready"."""
+    """Return the next lines of a worker, without its "ready"."""
     assert worker.stdout is not None
     lines: list[str] = []
     with awaiting_output(worker):
@@ -145,7 +145,7 @@ def read_lines(worker: Child, count: int) -> list[str]:
 
 
 def ask_for_call(worker: Child) -> str:
-    """The id of the answer to one more call."""
+    """Let the worker make another call and return the response id."""
     assert worker.stdin is not None
     worker.stdin.write("\n")
     worker.stdin.flush()

@@ -1,4 +1,4 @@
-"""Celery in one process: what a message says of its sender, and tasks that run at once."""
+"""Celery in one process: the sender in a message, and eager tasks."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def _site(stub: StubProvider, settings: Any, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("STUB", stub.host_port)
 
 
-def test_eager_task_is_a_part_of_the_block_that_calls_it(stub: StubProvider, user: User) -> None:
+def test_eager_task_is_part_of_the_block_that_calls_it(stub: StubProvider, user: User) -> None:
     with ai_usage(section="chat", user=user) as usage:
         ask.apply(["eager"])
         assert usage.calls == 1
@@ -32,7 +32,7 @@ def test_eager_task_is_a_part_of_the_block_that_calls_it(stub: StubProvider, use
     assert told(stub) == {"eager": ("worker", "chat", None)}
 
 
-def test_message_says_who_has_sent_it(user: User, tmp_path: Path) -> None:
+def test_message_names_its_sender(user: User, tmp_path: Path) -> None:
     with ai_usage(section="chat", user=user, metadata={"order": 7}):
         ask.delay("later")
 

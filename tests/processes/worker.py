@@ -1,4 +1,4 @@
-"""A process of a site: makes AI calls in a loop and says after each which answer it got.
+"""A process of a site that makes AI calls in a loop and prints each response id.
 
 python -m tests.processes.worker USER_ID CALLS [--on-demand] [--atomic outside|inside]
 """
@@ -29,7 +29,7 @@ def main() -> None:
     user = User(pk=options.user, username="worker")
     call = plain_call()
     print("ready", flush=True)
-    # As a view does under ATOMIC_REQUESTS: read, call, write.
+    # Like a view under ATOMIC_REQUESTS: read, call, write.
     for number in range(options.calls):
         if options.on_demand:
             sys.stdin.readline()

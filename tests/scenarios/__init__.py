@@ -1,1 +1,1 @@
-"""Real servers under faults; slow, and so run by `make test-scenarios` alone."""
+"""Real servers under faults. These slow tests run only in `make test-scenarios`."""

@@ -1,4 +1,4 @@
-"""A clock that a test puts forward while a site runs."""
+"""A clock that a test moves forward while a site runs."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from typing import Any
 
 
 def put_forward(file: Path, by: timedelta) -> None:
-    """Sites that follow `file` are so much later than the machine from now on."""
+    """Move the clock of sites that follow `file` ahead of the machine's clock."""
     new = file.with_suffix(".new")
     new.write_text(str(by.total_seconds()))
     os.replace(new, file)
 
 
 def follow(file: Path) -> None:
-    """What is recorded of the calls of this process is as late as `file` says."""
+    """Shift the recorded times of this process's calls by the value in `file`."""
     from usage_tracking import events
 
     utc_now = events.utc_now

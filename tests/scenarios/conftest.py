@@ -17,18 +17,18 @@ SETTINGS = "tests.scenarios.settings"
 
 @dataclass(frozen=True)
 class Outcome:
-    """A line of the table of faults."""
+    """One line of the table of faults."""
 
     fault: str
-    #: Calls that the provider answered.
+    #: Calls with an answer of the provider.
     served: int
-    #: Calls whose answer reached the visitor.
+    #: Calls whose answer reached the user.
     acknowledged: int
-    #: Rows of different calls.
+    #: Rows of distinct calls.
     found: int
     doubled: int
     client_errors: int
-    #: Of the visits after the workers were up, the shortest first.
+    #: Durations of the visits after the workers were ready, in ascending order.
     waits_ms: Sequence[float] = ()
 
 
@@ -65,7 +65,7 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
 
 @pytest.fixture
 def site(tmp_path: Path, database_url: str, stub: StubProvider) -> dict[str, str]:
-    """The environment of a server and of commands that are one site."""
+    """The environment of a server and of commands of one site."""
     return environment(tmp_path, database_url, stub)
 
 

@@ -1,4 +1,4 @@
-"""The servers that Django sites run under, started on a port of this machine."""
+"""Servers for Django sites, started on a local port."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ GUNICORN = (
     *("-m", "gunicorn", "tests.scenarios.wsgi", "--bind", "fd://{fd}", "--no-control-socket"),
     *("--workers", "2", "--graceful-timeout", f"{PATIENCE:.0f}", "--timeout", f"{PATIENCE:.0f}"),
 )
-#: What Python is told to run; `{fd}` is the socket that it is to listen on, `{asgi}` the site.
+#: Arguments for Python. `{fd}` is the listening socket and `{asgi}` the site.
 SERVERS: dict[str, tuple[str, ...]] = {
     "gunicorn sync": GUNICORN,
     "gunicorn gthread": (*GUNICORN, "--worker-class", "gthread", "--threads", "4"),
@@ -29,7 +29,7 @@ SERVERS: dict[str, tuple[str, ...]] = {
         *("--log-level", "warning"),
     ),
 }
-if find_spec("pyuwsgi"):  # requirements.txt says where
+if find_spec("pyuwsgi"):  # see requirements.txt
     SERVERS["uwsgi"] = (
         *("-c", "import pyuwsgi; pyuwsgi.run()", "--http-socket", "fd://{fd}"),
         *("--module", "tests.scenarios.wsgi", "--need-app", "--disable-logging"),
@@ -38,7 +38,7 @@ if find_spec("pyuwsgi"):  # requirements.txt says where
 
 
 class Server:
-    """A server and its workers; they end with the block, at the latest."""
+    """A server and its workers. They end with the block at the latest."""
 
     def __init__(
         self,
@@ -51,13 +51,13 @@ class Server:
         self.name, self._env, self._prepare, self._asgi = name, env, prepare, asgi
 
     def __enter__(self) -> Server:
-        # It listens from here on: who comes before the workers are up waits in the queue.
+        # The socket listens from here on. Early requests wait in its queue.
         listener = socket.create_server(("127.0.0.1", 0), backlog=256)
         self.url = f"http://127.0.0.1:{listener.getsockname()[1]}"
         told = {"fd": listener.fileno(), "asgi": self._asgi}
         arguments = (one.format(**told) for one in SERVERS[self.name])
         self._log = tempfile.TemporaryFile("w+")
-        # Through a pipe, for a server whose files may not grow.
+        # A pipe, for a server whose files must not grow.
         pipe = subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=self._log)
         self._process = subprocess.Popen(
             [sys.executable, *arguments],
@@ -87,7 +87,7 @@ class Server:
         self._log.close()
 
     def workers(self) -> list[int]:
-        """Those that live; waits for the first, for a moment there may be none."""
+        """Return the running workers and wait until there is at least one."""
         wait_until(self._children, awaited="a worker", seen=self.log)
         return self._children()
 
@@ -104,7 +104,7 @@ class Server:
         self._process.send_signal(signal.SIGHUP)
 
     def stop(self) -> None:
-        """As a deployment stops it; a second call does nothing."""
+        """Stop the server as a deployment does. A second call does nothing."""
         self._process.terminate()
         try:
             wait_until(
@@ -115,15 +115,15 @@ class Server:
         except AssertionError:
             os.killpg(self._process.pid, signal.SIGKILL)
             raise
-        # All of its log is there when nobody can write into it any more.
+        # The log is complete when no process can write to it.
         wait_until(lambda: self._pipe.poll() is not None, awaited="its workers' end", seen=self.log)
 
     def kill(self) -> None:
-        """As the machine's memory running out does, to all of its processes."""
+        """Kill all of its processes, as the OOM killer does."""
         os.killpg(self._process.pid, signal.SIGKILL)
 
     def log(self) -> str:
-        # Not by `seek`, which would move where the other process writes.
+        # `seek` would move the position at which the other process writes.
         descriptor = self._log.fileno()
         return os.pread(descriptor, os.fstat(descriptor).st_size, 0).decode(errors="replace")
 

@@ -1,4 +1,4 @@
-"""A site as a real server runs it, every view in a transaction."""
+"""A production site with every view in a transaction."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Views in which calls interleave; `q` is what the provider is asked, their name in its journal.
+"""Views with interleaved calls. `q` is the prompt, which identifies calls in the journal.
 
-Each view says in `SECTIONS` which section its calls must be found under.
+`SECTIONS` maps each view to the expected section of its calls.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from tests.views import aask, aask_for_stream, ask, ask_for_stream
 from usage_tracking import ai_section, ai_usage
 from usage_tracking.attribution import resolve
 
-#: How many calls a view makes, where it is not one.
+#: The number of calls of views that do not make exactly one.
 CALLS = {"fanout": 3, "gather": 3}
 SECTIONS = {
     "sync": "chat",
@@ -46,7 +46,7 @@ SECTIONS = {
 
 
 class UsernameAuthentication(BaseAuthentication):
-    """As a token's: the user is known to Django REST framework alone."""
+    """Like token authentication: only Django REST framework knows the user."""
 
     def authenticate(self, request: Any) -> tuple[User, None] | None:
         scheme, _, name = request.headers.get("Authorization", "").partition(" ")
@@ -125,18 +125,18 @@ async def to_thread(request: HttpRequest) -> HttpResponse:
 
 
 def signup(request: HttpRequest) -> HttpResponse:
-    """Calls for a user who is not in the database for anybody else yet."""
+    """Call for a user whose row is not committed yet."""
     user = User.objects.create(username=f"new {request.GET['q']}")
     with ai_usage(section="chat", user=user):
         answer = ask(request.GET["q"])
-    time.sleep(0.3)  # its transaction lasts while others are served; nothing depends on how long
+    time.sleep(0.3)  # keeps the transaction open while others are served
     return HttpResponse(answer.id)
 
 
 @ai_section("rag_pipeline")
 def outlive(request: HttpRequest) -> HttpResponse:
-    _ = request.user.pk  # as a view does that has any user in it
-    prompt = request.GET["q"]  # uWSGI empties a request that has been answered
+    _ = request.user.pk  # like a view that uses the user
+    prompt = request.GET["q"]  # uWSGI clears a request after the response
     unit = resolve.attribution().unit
 
     def later() -> None:
@@ -149,7 +149,7 @@ def outlive(request: HttpRequest) -> HttpResponse:
 
 @transaction.non_atomic_requests
 def free(request: HttpRequest) -> HttpResponse:
-    """Touches no database, so that it can be visited while there is none."""
+    """Call without a query, for tests without a database."""
     return HttpResponse(ask(request.GET["q"]).id)
 
 

@@ -1,4 +1,4 @@
-"""What is lost, doubled or noticed by visitors when something breaks under load.
+"""Faults under load: lost calls, duplicate calls, and effects on users.
 
 Each test adds a line to the table that the run prints.
 """
@@ -38,14 +38,14 @@ from usage_tracking import daily
 from usage_tracking.models import AIUsageLog, AIUsageTracking
 
 Note = Callable[..., Outcome]
-#: Of a pod and its disk, and the seconds that its answers may wait.
+#: Lifetime of a pod and its disk, and the longest wait of its responses, in seconds.
 POD_DEATHS = int(os.environ.get("POD_DEATHS", "3"))
 POD_WAIT = os.environ.get("POD_WAIT", f"{PATIENCE:.0f}")
 
 
 @pytest.fixture
 def note(stub: StubProvider, outcomes: list[Outcome]) -> Note:
-    """Adds the line of a fault, from what the provider, the visitors and the tables say."""
+    """Add the line of a fault, from the provider's journal, the visits and the tables."""
 
     def note(fault: str, load: Load, recorded: list[str] | None = None) -> Outcome:
         if recorded is None:
@@ -77,7 +77,7 @@ def wait_for_rows(server: Server, count: int) -> None:
     )
 
 
-def assert_nothing_lost(outcome: Outcome) -> None:
+def assert_no_call_lost(outcome: Outcome) -> None:
     assert (outcome.client_errors, outcome.found) == (0, outcome.served)
 
 
@@ -95,7 +95,7 @@ def test_workers_are_killed(site: dict[str, str], start: Start, note: Note) -> N
 
     outcome = note("a worker killed with SIGKILL, 10 times", load)
     assert outcome.found >= outcome.acknowledged
-    # Between the provider's answer and the outbox one call of each killed worker may vanish.
+    # Each killed worker may lose one call between the provider's answer and the outbox.
     assert outcome.served - outcome.found <= 10
     assert daily.drift() == {}
 
@@ -110,13 +110,13 @@ def test_graceful_reload(site: dict[str, str], start: Start, note: Note) -> None
         server.stop()
     flushed = flush(start)
 
-    assert_nothing_lost(note("graceful reload, 3 times", load))
+    assert_no_call_lost(note("graceful reload, 3 times", load))
     assert flushed.startswith("0 calls delivered")
 
 
-def test_orphans_are_delivered_by_a_living_worker(site: dict[str, str], note: Note) -> None:
-    """Without a flush: what a killed worker leaves, the next look for orphans finds."""
-    site["ORPHANS_EVERY"] = "1"  # a minute elsewhere
+def test_orphans_are_delivered_by_a_running_worker(site: dict[str, str], note: Note) -> None:
+    """Without a flush, the next search for orphans finds the calls of a killed worker."""
+    site["ORPHANS_EVERY"] = "1"  # by default a minute
     with Server("gunicorn sync", site) as server:
         with Load(server, at_once=2) as load:
             load.warm_up()
@@ -140,11 +140,11 @@ def _locked_tables() -> Iterator[None]:
 
 @pytest.mark.postgres
 def test_orphans_are_delivered_by_the_next_server(site: dict[str, str], note: Note) -> None:
-    """Though nobody makes an AI call there, and nobody flushes."""
+    """This needs neither an AI call nor a flush."""
     with Server("gunicorn sync", site) as server, Load(server) as load:
         load.warm_up()
         with _locked_tables():
-            load.wait_for(20)  # of which a few were written before
+            load.wait_for(20)  # a few of them were written before
             server.kill()
     written = AIUsageLog.objects.count()
     acknowledged = sum(one.status == 200 for one in load.visited)
@@ -159,7 +159,9 @@ def test_orphans_are_delivered_by_the_next_server(site: dict[str, str], note: No
 
 
 @pytest.mark.postgres
-def test_database_is_away(tmp_path: Path, start: Start, stub: StubProvider, note: Note) -> None:
+def test_database_is_unavailable(
+    tmp_path: Path, start: Start, stub: StubProvider, note: Note
+) -> None:
     database = LocalPostgres()
     try:
         env = environment(tmp_path, database.url, stub)
@@ -178,7 +180,7 @@ def test_database_is_away(tmp_path: Path, start: Start, stub: StubProvider, note
     finally:
         database.remove()
 
-    assert_nothing_lost(note("PostgreSQL away for 100 visits", load, recorded))
+    assert_no_call_lost(note("PostgreSQL away for 100 visits", load, recorded))
 
 
 PRINT_IDS = (
@@ -199,18 +201,18 @@ def test_tables_are_locked(site: dict[str, str], start: Start, note: Note) -> No
         server.stop()
     flush(start)
 
-    assert_nothing_lost(note("both tables locked for 100 visits", load))
+    assert_no_call_lost(note("both tables locked for 100 visits", load))
 
 
 @pytest.mark.parametrize(
     ("name", "view"), [("gunicorn gthread", "slow_stream"), ("uvicorn", "slow_astream")]
 )
-def test_visitors_leave_in_the_middle_of_a_stream(
+def test_users_disconnect_during_a_stream(
     name: str, view: str, site: dict[str, str], stub: StubProvider, outcomes: list[Outcome]
 ) -> None:
     with Server(name, site) as server:
         for number in range(10):
-            # Longer than anybody stays, so that all of them leave in the middle.
+            # Longer than any user stays, so that all of them disconnect during the stream.
             params = {"q": f"[stub pace=0.02 words=50000] visit {number}"}
             url = f"{server.url}/{view}/"
             with httpx.stream("GET", url, params=params, timeout=PATIENCE) as answer:
@@ -222,12 +224,12 @@ def test_visitors_leave_in_the_middle_of_a_stream(
     found = response_ids()
     outcomes.append(Outcome(fault, 10, 0, len(set(found)), len(found) - len(set(found)), 0))
     assert sorted(found) == sorted(one.response_id for one in stub.journal)
-    # What such a stream has cost nobody has said, and none is taken for 0.
+    # The cost of such a stream is unknown, not 0.
     assert set(AIUsageLog.objects.values_list("usage_source", flat=True)) == {"unknown"}
 
 
 def test_midnight_passes(site: dict[str, str], tmp_path: Path, start: Start, note: Note) -> None:
-    """A call counts under the day on which it began, in the log and in the daily row."""
+    """A call counts on the day on which it started, in its row and in the daily row."""
     user = User.objects.create(username="ada")
     client = Client()
     client.force_login(user)
@@ -245,7 +247,7 @@ def test_midnight_passes(site: dict[str, str], tmp_path: Path, start: Start, not
         server.stop()
     flush(start)
 
-    assert_nothing_lost(note("midnight passes", load))
+    assert_no_call_lost(note("midnight passes", load))
     days = [log.created_at.astimezone(zone).date() for log in AIUsageLog.objects.all()]
     assert [log.day for log in AIUsageLog.objects.all()] == days
     assert len(set(days)) == 2
@@ -257,7 +259,7 @@ def test_midnight_passes(site: dict[str, str], tmp_path: Path, start: Start, not
 def test_pods_die_with_their_disks(
     site: dict[str, str], tmp_path: Path, outcomes: list[Outcome], stub: StubProvider
 ) -> None:
-    """`AI_USAGE_WAIT` without a volume: who was answered is in the database, whatever follows."""
+    """`AI_USAGE_WAIT` without a volume: each answered call is in the database."""
     chance = random.Random(20261126)
     site["SITE_WAIT"] = POD_WAIT
     answered: list[str] = []
@@ -291,12 +293,12 @@ def test_pods_die_with_their_disks(
 
 
 def _files_stay_small() -> None:
-    """As on a full disk: what is written is cut short, and then nothing can be."""
+    """Limit the file size. As on a full disk, writes are truncated and then fail."""
     resource.setrlimit(resource.RLIMIT_FSIZE, (512, resource.RLIM_INFINITY))
 
 
 def _root_is_refused_too() -> None:
-    """As for every other user, modes of directories count (capabilities(7))."""
+    """Apply directory modes to root as to other users, see capabilities(7)."""
     drop, overriding = 24, 1  # PR_CAPBSET_DROP, CAP_DAC_OVERRIDE
     ctypes.CDLL(None).prctl(drop, overriding, 0, 0, 0)
 
@@ -322,7 +324,7 @@ def test_outbox_cannot_be_written(
     elif fault == "outbox is read-only":
         (tmp_path / ".ai_usage_outbox").mkdir(mode=0o500)
     elif fault == "disk is full":
-        # Python would leave modules cut short in __pycache__, for every process after this one.
+        # Python would leave truncated modules in __pycache__ for later processes.
         site["PYTHONDONTWRITEBYTECODE"] = "yes"
 
     with Server("gunicorn gthread", site, prepare) as server:
@@ -332,7 +334,7 @@ def test_outbox_cannot_be_written(
         server.stop()
         log = server.log()
 
-    assert_nothing_lost(note(fault, load))
+    assert_no_call_lost(note(fault, load))
     assert "kept in memory" in log
 
 
@@ -364,7 +366,7 @@ def test_files_of_the_outbox_are_damaged(
     flush(start)
 
     outcome = note(f"files of the outbox {fault}, {damaged} times", load)
-    # What lay in them may be gone, and no more than that: visitors notice nothing, and the next
+    # Only the calls in these files may be lost. Users notice nothing, and the next
     # call is recorded.
     assert outcome.client_errors == 0
     assert outcome.found >= outcome.served - damaged * 10

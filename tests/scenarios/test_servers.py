@@ -1,4 +1,4 @@
-"""Under every server each call is one row, of the right user and section; answers are intact."""
+"""With each server, each call is one row with its user and section, and responses are intact."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from usage_tracking.models import AIUsageLog, AIUsageTracking
 
 ROUNDS = 3
 NOBODY = "nobody"
-#: Views that make sense without a session.
+#: Views that work without a session.
 ANONYMOUS = ("sync", "async", "stream", "astream", "fanout", "gather", "outlive", "free")
 
 
 @pytest.mark.parametrize("name", SERVERS)
-def test_every_call_is_one_row_of_whoever_made_it(
+def test_every_call_is_one_row_of_its_user(
     name: str, site: dict[str, str], start: Start, stub: StubProvider, outcomes: list[Outcome]
 ) -> None:
     users = {user: User.objects.create(username=user) for user in ("ada", "bob", "cy")}
@@ -79,7 +79,7 @@ def test_every_call_is_one_row_of_whoever_made_it(
     assert flushed.startswith("0 calls delivered")
     for one in visited:
         _assert_intact(one, stub.journal)
-    # By hand, beside what the app thinks of it.
+    # Computed here, independently of the app.
     assert daily.drift() == {}
     for user in User.objects.all():
         logs = AIUsageLog.objects.filter(user=user)
@@ -125,7 +125,7 @@ def _assert_intact(one: Visited, journal: list[Served]) -> None:
 
 
 def _text_of(body: bytes) -> str:
-    """What the events of an OpenAI stream say."""
+    """Return the text of an OpenAI stream."""
     events = [line[6:] for line in body.decode().splitlines() if line.startswith("data: {")]
     choices = [choice for event in events for choice in json.loads(event)["choices"]]
     return "".join(choice["delta"].get("content") or "" for choice in choices)

@@ -1,4 +1,4 @@
-"""Visitors of a site, many at a time, and what came of their visits."""
+"""Concurrent visits to a site and their results."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.support.waiting import PATIENCE, join, wait_until
 @dataclass(frozen=True)
 class Visit:
     view: str
-    #: What the provider is asked.
+    #: The prompt for the provider.
     prompt: str
     session: str = ""
     headers: tuple[tuple[str, str], ...] = ()
@@ -27,7 +27,7 @@ class Visit:
 @dataclass(frozen=True)
 class Visited:
     visit: Visit
-    #: 0 where no whole answer came.
+    #: 0 if the response is incomplete.
     status: int
     text: str
     #: On the monotonic clock.
@@ -58,7 +58,7 @@ def visit_all(server: Server, visits: Iterable[Visit], *, at_once: int = 4) -> l
 
 
 class Load:
-    """Visitors who come and come again while the block lasts."""
+    """Visit the site repeatedly while the block lasts."""
 
     def __init__(
         self, server: Server, *, view: str = "free", session: str = "", at_once: int = 3
@@ -81,16 +81,16 @@ class Load:
         join(*self._threads)
 
     def warm_up(self) -> None:
-        """Until the workers are up; how long these visitors wait says nothing."""
+        """Visit until the workers are ready. These visits do not count in `waits_ms`."""
         self.wait_for(20)
         self._warm = time.perf_counter()
 
     def waits_ms(self) -> list[float]:
-        """Of those who came when the workers were up, the shortest first."""
+        """Return the durations of visits to ready workers, in ascending order."""
         return sorted(one.ms for one in self.visited if one.started > self._warm)
 
     def wait_for(self, number: int) -> None:
-        """Until so many more visits are over."""
+        """Wait until `number` more visits end."""
         wanted = len(self.visited) + number
         wait_until(
             lambda: len(self.visited) >= wanted,

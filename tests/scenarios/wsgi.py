@@ -13,10 +13,10 @@ application = get_wsgi_application()
 if file := os.environ.get("CLOCK"):
     clock.follow(Path(file))
 if prompt := os.environ.get("CALL_AT_START"):
-    # Under --preload this is the master, which forks with the outbox open.
+    # With --preload, this runs in the master, which forks with an open outbox.
     from tests import views
 
     views.ask(prompt)
-    # Not with a connection to the provider, in which the answers of its workers would be mixed.
+    # The master opens no connection to the provider. Workers would mix their responses on it.
     views._client(settings.OPENAI_URL).close()
     views._client.cache_clear()
