@@ -1,7 +1,7 @@
-"""What a test may use: a pytest plugin that keeps the marks `server` and `process` true.
+"""Pytest plugin that enforces the marks `server` and `process`.
 
-`make check` runs the tests that have neither mark. A test without them fails if it opens a port or
-starts a process, and says which mark it needs.
+`make check` runs the tests that have neither mark. A test without a mark fails if it opens a port
+or starts a process, and the message names the missing mark.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from collections.abc import Generator
 
 import pytest
 
-#: Fixtures that run a server for the test, and those that are there for its child processes.
+#: Fixtures that run a server, and fixtures for child processes.
 FIXTURES = {
     "server": {"stub", "own_stub", "dead_stub", "provider", "live_server"},
     "process": {"database_url", "empty_database_url", "new_database_url"},
 }
-#: The mark that allows what Python reports under these names.
+#: The mark that each of Python's audit events requires.
 #: https://docs.python.org/3/library/audit_events.html
 MARKS = {
     "socket.bind": "server",
@@ -28,19 +28,19 @@ MARKS = {
 
 
 class Costs:
-    """Watches what the current test does."""
+    """Watches the audit events of the current test."""
 
     def __init__(self) -> None:
         self._allowed: set[str] | None = None
         self._used: dict[str, str] = {}
-        # Asks a process once, and SDKs ask for it at their first call.
+        # This starts a process once, and SDKs call it at their first call.
         platform.platform()
         sys.addaudithook(self._note)
 
     def _note(self, event: str, arguments: tuple[object, ...]) -> None:
         mark = MARKS.get(event)
         if event == "socket.bind" and str(arguments[1]).startswith("('::1'"):
-            return  # urllib3, when it is imported, looks whether there is IPv6
+            return  # urllib3 checks for IPv6 during its import
         if mark is not None and self._allowed is not None and mark not in self._allowed:
             self._used[mark] = f"{event} {arguments}"
 

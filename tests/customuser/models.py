@@ -1,4 +1,4 @@
-"""A user as other sites have it: another key, another name."""
+"""A custom user model with another key and another username field."""
 
 from __future__ import annotations
 

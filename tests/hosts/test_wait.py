@@ -160,6 +160,6 @@ def tell():
 {dedent(BLOCKS[block])}
 tell()
 """
-    told = start("django", "shell", "-v", 0, "-c", program, env=env | LONG).end()
+    printed = start("django", "shell", "-v", 0, "-c", program, env=env | LONG).end()
 
-    assert told.split("\n")[0] == "('ada', 'chat')"
+    assert printed.split("\n")[0] == "('ada', 'chat')"

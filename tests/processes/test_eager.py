@@ -11,7 +11,7 @@ from django.contrib.auth.models import User
 
 from project.stub import StubProvider
 from tests.processes.celery_app import ask
-from tests.processes.test_celery import _broker, told
+from tests.processes.test_celery import _broker, recorded_calls
 from usage_tracking import ai_usage
 
 __all__ = ["_broker"]  # a fixture
@@ -29,7 +29,7 @@ def test_eager_task_is_part_of_the_block_that_calls_it(stub: StubProvider, user:
         ask.apply(["eager"])
         assert usage.calls == 1
 
-    assert told(stub) == {"eager": ("worker", "chat", None)}
+    assert recorded_calls(stub) == {"eager": ("worker", "chat", None)}
 
 
 def test_message_names_its_sender(user: User, tmp_path: Path) -> None:

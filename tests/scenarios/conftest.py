@@ -45,8 +45,8 @@ def outcomes(request: pytest.FixtureRequest) -> list[Outcome]:
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
-    told = config.stash[_outcomes]
-    if told:
+    outcomes = config.stash[_outcomes]
+    if outcomes:
         terminalreporter.section("what was lost, and what visitors noticed")
         columns = (
             *("fault", "served", "acknowledged", "found", "doubled", "client errors"),
@@ -54,12 +54,12 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
         )
         terminalreporter.write_line("| " + " | ".join(columns) + " |")
         terminalreporter.write_line("| --- |" + " ---: |" * (len(columns) - 1))
-        for one in told:
+        for one in outcomes:
             waits = one.waits_ms
-            told_waits = f"{median(waits):.0f} ms | {waits[-1]:.0f} ms" if waits else "|"
+            waits_text = f"{median(waits):.0f} ms | {waits[-1]:.0f} ms" if waits else "|"
             terminalreporter.write_line(
                 f"| {one.fault} | {one.served} | {one.acknowledged} | {one.found} | {one.doubled} "
-                f"| {one.client_errors} | {told_waits} |"
+                f"| {one.client_errors} | {waits_text} |"
             )
 
 

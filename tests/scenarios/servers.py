@@ -54,8 +54,8 @@ class Server:
         # The socket listens from here on. Early requests wait in its queue.
         listener = socket.create_server(("127.0.0.1", 0), backlog=256)
         self.url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        told = {"fd": listener.fileno(), "asgi": self._asgi}
-        arguments = (one.format(**told) for one in SERVERS[self.name])
+        values = {"fd": listener.fileno(), "asgi": self._asgi}
+        arguments = (one.format(**values) for one in SERVERS[self.name])
         self._log = tempfile.TemporaryFile("w+")
         # A pipe, for a server whose files must not grow.
         pipe = subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=self._log)

@@ -120,8 +120,8 @@ def _assert_intact(one: Visited, journal: list[Served]) -> None:
     if one.visit.view in ("stream", "astream"):
         assert one.text == _text_of(asked[0].body)
     elif one.visit.view not in ("raising", "outlive"):
-        told = one.text.strip('"').split()
-        assert sorted(told) == sorted(s.response_id for s in asked)
+        ids = one.text.strip('"').split()
+        assert sorted(ids) == sorted(s.response_id for s in asked)
 
 
 def _text_of(body: bytes) -> str:

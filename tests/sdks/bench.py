@@ -1,4 +1,4 @@
-"""What every SDK has to pass: its calls are recorded as served, and it notices nothing."""
+"""Checks for every SDK: its calls are recorded as served, and its behavior does not change."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from usage_tracking import ai_usage
 from usage_tracking.capture import exchange
 
 SECTION = "knowledge_qa"
-#: Orders for the stub under which the calls are made.
+#: Instructions for the stub with which the calls are made.
 ORDERS = ("", "gzip")
 
 Call = Callable[[StubProvider, str], Any]
@@ -30,10 +30,10 @@ Call = Callable[[StubProvider, str], Any]
 class Way:
     """One way to make a call with an SDK.
 
-    `call` gets the stub and a prompt, and gives the SDK's answer as plain data.
+    `call` gets the stub and a prompt, and returns the SDK's answer as plain data.
     """
 
-    #: As it is installed, extras included: `openai[aiohttp]`.
+    #: The requirement with extras: `openai[aiohttp]`.
     sdk: str
     call: Call
     streamed: bool
@@ -60,11 +60,11 @@ class Bench:
         self.results: list[Result] = []
 
     def check(self, way: Way, order: str = "") -> None:
-        """One call: its rows tell what was served, and its answer is what it is without us."""
+        """Check that one call has a row as served and the same answer as without capture."""
         prompt = f"Why is the sky blue? [stub {order}]"
         with comparison.without_capture():
             untouched = self._ask(way, prompt)
-        self._start_afresh()
+        self._reset()
         answer = self._ask(way, prompt)
 
         rows = comparison.rows()
@@ -80,15 +80,15 @@ class Bench:
         assert "unknown" not in rows[0].metadata or journal[0].prompt_tokens is None
 
     def check_refusal(self, way: Way) -> None:
-        """A call that the provider refuses: a row that says so, and the SDK's own error."""
+        """Check that a refused call has a row with the failure and raises the SDK's own error."""
         prompt = "Why is the sky blue? [stub status=400]"
         with comparison.without_capture(), pytest.raises(Exception) as untouched:  # noqa: PT011
             self._ask(way, prompt)
-        self._start_afresh()
+        self._reset()
         with pytest.raises(Exception) as raised:  # noqa: PT011
             self._ask(way, prompt)
 
-        # botocore makes the classes of its errors anew for each session.
+        # botocore creates new error classes for each session.
         assert repr(raised.type) == repr(untouched.type)
         comparison.assert_told_alike(comparison.rows(), self._stub.journal)
         row = comparison.only_row()
@@ -106,8 +106,8 @@ class Bench:
         with ai_usage(section=SECTION, user=self._user):
             return way.call(self._stub, prompt)
 
-    def _start_afresh(self) -> None:
-        assert not comparison.rows(), "recorded while nothing was captured"
+    def _reset(self) -> None:
+        assert not comparison.rows(), "a call was recorded without capture"
         assert self._stub.journal, "the SDK did not call the stub"
         self._stub.clear()
         self._carriers.clear()
@@ -126,8 +126,8 @@ class Bench:
         )
 
 
-#: What differs between two answers to the same question, in the words of all SDKs.
-_CHANCE = {
+#: Keys of all SDKs whose values differ between two answers to the same prompt.
+_VOLATILE = {
     "ResponseMetadata",
     "_request_id",
     "generation_id",
@@ -143,9 +143,9 @@ _CHANCE = {
 
 
 def steady(value: Any) -> Any:
-    """An SDK's answer as plain data, without what is new in every answer."""
+    """Return an SDK's answer as plain data, without the keys that always differ."""
     if isinstance(value, dict):
-        kept = {name: item for name, item in value.items() if name not in _CHANCE}
+        kept = {name: item for name, item in value.items() if name not in _VOLATILE}
         return {name: steady(item) for name, item in comparison.steady(kept).items()}
     if isinstance(value, list):
         return [steady(item) for item in value]
@@ -161,7 +161,7 @@ def _alike(rows: Sequence[Any], journal: Sequence[Any]) -> bool:
 
 
 def _watch(patch: pytest.MonkeyPatch) -> list[str]:
-    """The transports that carry a request from now on: whose hook saw it, and what is beneath."""
+    """Return a list that collects the transports of requests: hooked ones and those beneath."""
     carriers: list[str] = []
     begin = exchange.begin
 
@@ -173,7 +173,7 @@ def _watch(patch: pytest.MonkeyPatch) -> list[str]:
         if name.startswith("usage_tracking.capture") and getattr(module, "begin", None) is begin:
             patch.setattr(module, "begin", watching)
     if aiohttp := sys.modules.get("aiohttp"):
-        # httpx can send through it, and then its own hook has nothing to say.
+        # httpx can send through aiohttp. Then aiohttp's own hook records nothing.
         connect = aiohttp.BaseConnector.connect
 
         async def connecting(*args: Any, **options: Any) -> Any:

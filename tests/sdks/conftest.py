@@ -1,4 +1,4 @@
-"""The real SDKs, each against the stub: collected by its own sessions only (see noxfile.py)."""
+"""The real SDKs against the stub. Only their own sessions collect these tests (noxfile.py)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.support.providers import one_certificate, provider, user
 
 pytest.register_assert_rewrite("tests.support.comparison", "tests.sdks.bench")
 
-from tests.sdks.bench import Bench  # noqa: E402 -- after its asserts are to be rewritten
+from tests.sdks.bench import Bench  # noqa: E402 -- after its registration for assert rewriting
 
 __all__ = ["one_certificate", "provider", "user"]
 
@@ -43,7 +43,7 @@ def stub(
     one_certificate: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> StubProvider:
-    """The provider with an empty journal, all of its places mapped."""
+    """The provider with an empty journal and all of its addresses configured."""
     monkeypatch.setenv("SSL_CERT_FILE", str(one_certificate))
     provider.clear()
     settings.AI_USAGE_GATEWAYS = provider.gateways

@@ -1,4 +1,4 @@
-"""What came of trying one call of one SDK, for the table in docs/sdks.md."""
+"""The result of one call of one SDK, for the table in docs/sdks.md."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Result:
-    #: As it is installed, extras included: `openai[aiohttp]`.
+    #: The requirement with extras: `openai[aiohttp]`.
     sdk: str
     version: str
     call: str
-    #: From the library that the SDK called down to the one that sent the bytes.
+    #: From the library that the SDK calls to the library that sends the bytes.
     transports: list[str]
     is_async: bool
     streamed: bool

@@ -1,4 +1,4 @@
-"""The sessions have SDKs and no more: a site without the optional packages."""
+"""A site without optional packages. The sessions install only SDKs."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Pages that make one AI call each, by a client of their own: the sync one and the async one.
+"""A sync and an async page, each of which makes one AI call with a new client.
 
-A site imports its SDK at the top of a module or in the view, to start faster. Here the setting
-SDK_AT_MODULE_LEVEL says which.
+A site imports its SDK at the top of a module, or in the view to start faster. The setting
+SDK_AT_MODULE_LEVEL selects one of the two.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ GOOGLE: Any = {"base_url": settings.STUB_URL + "/google"}
 
 
 def options(path: str) -> Any:
-    """A refused call fails at once: no retry hides it."""
+    """Options without retries, so that a refused call fails at once."""
     return {"base_url": settings.STUB_URL + path, "api_key": "any", "max_retries": 0}
 
 

@@ -1,4 +1,4 @@
-"""The smallest site with visitors whose pages make AI calls, as a server runs it."""
+"""Settings for a server with the smallest site that has users and makes AI calls."""
 
 from __future__ import annotations
 
@@ -24,6 +24,6 @@ LOGGING["loggers"] |= {  # type: ignore[operator]  # noqa: F405
 ROOT_URLCONF = "tests.sdks.site"
 AI_USAGE_GATEWAYS = json.loads(os.environ["GATEWAYS"])
 STUB_URL = f"http://{os.environ['STUB']}"
-#: The SDK that the pages use, and whether the module of the pages imports it.
+#: The SDK of the pages, and whether their module imports it.
 SDK = os.environ["SDK"]
 SDK_AT_MODULE_LEVEL = os.environ["SDK_IMPORTED"] == "at module level"

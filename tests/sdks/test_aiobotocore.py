@@ -1,4 +1,4 @@
-"""Bedrock by aiobotocore: botocore's clients over aiohttp."""
+"""Bedrock through aiobotocore: botocore's clients over aiohttp."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The aiohttp transport that anthropic's extra brings: httpx2 over aiohttp."""
+"""The aiohttp transport of anthropic's extra: httpx2 over aiohttp."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Bedrock by boto3, which sends with urllib3 through botocore."""
+"""Bedrock through boto3, which sends through botocore with urllib3."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ CLAUDE = "us.anthropic.claude-haiku-4-5-20251001-v1:0"
 LLAMA = "meta.llama3-1-8b-instruct-v1:0"
 COMMAND = "cohere.command-text-v14"
 TITAN = "amazon.titan-embed-text-v2:0"
-#: Bedrock never compresses.
+#: Without compression, which Bedrock never uses.
 ORDERS = ("", "fragments")
 
 
@@ -53,7 +53,7 @@ def to_model(model: str, **body: str) -> Any:
     return {"modelId": model, "body": json.dumps(body)}
 
 
-def said_by(event: dict[str, Any]) -> Any:
+def text_of(event: dict[str, Any]) -> Any:
     return json.loads(event["chunk"]["bytes"])
 
 
@@ -71,7 +71,7 @@ def invoke_claude(stub: StubProvider, prompt: str) -> Any:
 
 def invoke_claude_streamed(stub: StubProvider, prompt: str) -> Any:
     answer = client_of(stub).invoke_model_with_response_stream(**to_claude(prompt))
-    return [said_by(event) for event in answer["body"]]
+    return [text_of(event) for event in answer["body"]]
 
 
 def invoke_llama(stub: StubProvider, prompt: str) -> Any:
@@ -81,7 +81,7 @@ def invoke_llama(stub: StubProvider, prompt: str) -> Any:
 
 def invoke_llama_streamed(stub: StubProvider, prompt: str) -> Any:
     answer = client_of(stub).invoke_model_with_response_stream(**to_model(LLAMA, prompt=prompt))
-    return [said_by(event) for event in answer["body"]]
+    return [text_of(event) for event in answer["body"]]
 
 
 def invoke_command(stub: StubProvider, prompt: str) -> Any:

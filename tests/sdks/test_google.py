@@ -1,4 +1,4 @@
-"""google-genai where aiohttp is not installed: all of it goes over httpx2."""
+"""google-genai without aiohttp: all calls use httpx2."""
 
 from __future__ import annotations
 

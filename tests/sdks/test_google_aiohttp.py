@@ -1,4 +1,4 @@
-"""google-genai where aiohttp is installed: its async client takes that without being asked."""
+"""google-genai with aiohttp: its async client uses aiohttp by default."""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ async def achat_streamed(stub: StubProvider, prompt: str) -> Any:
 
 
 def plain(answer: Any) -> Any:
-    # Dictionaries with attributes, nested.
+    # Nested dictionaries with attributes.
     if isinstance(answer, dict):
         return {name: plain(value) for name, value in answer.items()}
     return [plain(item) for item in answer] if isinstance(answer, list) else answer

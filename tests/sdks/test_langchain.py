@@ -1,4 +1,4 @@
-"""LangChain ends in the openai SDK; so does every framework that is built on one."""
+"""LangChain, as an example of a framework that uses the openai SDK."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.django_db
 
 
 def options(stub: StubProvider) -> Any:
-    # LangChain would keep one async client for all event loops, and each call here has its own.
+    # LangChain would share one async client among event loops, and each call here has its own loop.
     client = openai.DefaultAsyncHttpxClient()
     return {
         "base_url": stub.openai_url,
@@ -32,7 +32,7 @@ def model_of(stub: StubProvider) -> Any:
 def embedder_of(stub: StubProvider) -> Any:
     return OpenAIEmbeddings(
         model="text-embedding-3-small",
-        check_embedding_ctx_length=False,  # its tokenizer would be fetched from elsewhere
+        check_embedding_ctx_length=False,  # avoids a download of its tokenizer
         **options(stub),
     )
 

@@ -1,4 +1,4 @@
-"""LiteLLM: many providers behind one function, by its own handlers or by the openai SDK."""
+"""LiteLLM: one function for many providers, with its own handlers or the openai SDK."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
-# It would fetch the prices of all models while it is imported.
+# Prevents a download of all prices during the import.
 os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
 
 import litellm

@@ -21,16 +21,16 @@ def async_client_of(stub: StubProvider) -> ollama.AsyncClient:
     return ollama.AsyncClient(host=f"{stub.url}/ollama")
 
 
-def said(prompt: str) -> list[dict[str, str]]:
+def messages_of(prompt: str) -> list[dict[str, str]]:
     return [{"role": "user", "content": prompt}]
 
 
 def chat(stub: StubProvider, prompt: str) -> Any:
-    return client_of(stub).chat(model=MODEL, messages=said(prompt)).model_dump()
+    return client_of(stub).chat(model=MODEL, messages=messages_of(prompt)).model_dump()
 
 
 def chat_streamed(stub: StubProvider, prompt: str) -> Any:
-    stream = client_of(stub).chat(model=MODEL, messages=said(prompt), stream=True)
+    stream = client_of(stub).chat(model=MODEL, messages=messages_of(prompt), stream=True)
     return [part.model_dump() for part in stream]
 
 
@@ -48,12 +48,14 @@ def embed(stub: StubProvider, prompt: str) -> Any:
 
 
 async def achat(stub: StubProvider, prompt: str) -> Any:
-    answer = await async_client_of(stub).chat(model=MODEL, messages=said(prompt))
+    answer = await async_client_of(stub).chat(model=MODEL, messages=messages_of(prompt))
     return answer.model_dump()
 
 
 async def achat_streamed(stub: StubProvider, prompt: str) -> Any:
-    stream: Any = await async_client_of(stub).chat(model=MODEL, messages=said(prompt), stream=True)
+    stream: Any = await async_client_of(stub).chat(
+        model=MODEL, messages=messages_of(prompt), stream=True
+    )
     return [part.model_dump() async for part in stream]
 
 

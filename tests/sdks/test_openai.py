@@ -1,4 +1,4 @@
-"""openai 2.x (over httpx) and 3.x (over httpx2): the same module in two environments."""
+"""openai 2.x (over httpx) and 3.x (over httpx2), in two environments."""
 
 from __future__ import annotations
 

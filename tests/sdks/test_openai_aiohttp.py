@@ -1,4 +1,4 @@
-"""The aiohttp transport that openai's extra brings: httpx2 (openai 2.x: httpx) over aiohttp."""
+"""The aiohttp transport of openai's extra: httpx2 (openai 2.x: httpx) over aiohttp."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The first calls of a site, made while its server has only just started.
+"""The first calls of a site, right after its server starts.
 
-SDKs finish importing themselves at their first call, and look into `sys.modules` for libraries that
-they can do without. Nothing of ours may happen in the background then.
+SDKs complete their imports at the first call and search `sys.modules` for optional libraries. This
+package must import nothing in the background meanwhile.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from tests.support.waiting import PATIENCE, wait_until
 
 pytestmark = [pytest.mark.costly, pytest.mark.server, pytest.mark.process]
 
-#: What the pages import, and the distribution that it comes with.
+#: The module that the pages import, and its distribution.
 SDKS = {
     "openai": "openai",
     "anthropic": "anthropic",
     "groq": "groq",
     "google.genai": "google-genai",
 }
-#: Visited at the same time.
+#: Visited concurrently.
 PAGES = ("sync", "async", "sync", "async")
 
 
@@ -48,7 +48,7 @@ def cookie(transactional_db: None) -> str:
 def site(
     request: pytest.FixtureRequest, tmp_path: Path, database_url: str, stub: StubProvider
 ) -> dict[str, str]:
-    """The environment of the site, but for its SDK."""
+    """The environment of the site, without its SDK."""
     return os.environ | {
         "DJANGO_SETTINGS_MODULE": "tests.sdks.site_settings",
         "DATABASE_URL": database_url,
@@ -77,7 +77,7 @@ def test_first_calls_of_each_start_are_answered_and_recorded(
             Server("uvicorn", site | {"SDK": sdk}) as server,
             ThreadPoolExecutor(len(PAGES)) as visitors,
         ):
-            # The socket listens from the beginning: they are the first that the server sees.
+            # The socket listens from the start, so these are the server's first requests.
             answers = list(visitors.map(lambda page: visit(server, page, cookie), PAGES))
             wait_until(
                 lambda: len(comparison.rows()) >= len(stub.journal),
@@ -91,7 +91,7 @@ def test_first_calls_of_each_start_are_answered_and_recorded(
 
 
 def visit(server: Server, page: str, cookie: str) -> str:
-    """The status of the answer; with the error, where the view failed."""
+    """Return the response status, with the error if the view failed."""
     request = urllib.request.Request(f"{server.url}/{page}/")
     request.add_header("Cookie", f"sessionid={cookie}")
     try:

@@ -1,4 +1,4 @@
-"""Settings of a site with a database for each tenant, which a router names by thread."""
+"""Settings of a site with a database per tenant, chosen by a thread-based router."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pages of a site with tenants. The section of each call is the tenant that it was made for."""
+"""Pages of a site with tenants. The section of each call is its tenant."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def _pool() -> ThreadPoolExecutor:
 
 
 def in_a_pool(request: HttpRequest) -> HttpResponse:
-    """In a thread for all tenants, which itself belongs to none."""
+    """Call in a thread that serves all tenants and belongs to none."""
     with ai_usage(section=name_of(request)):
         _pool().submit(ask).result()
     return HttpResponse(str(os.getpid()))

@@ -1,4 +1,4 @@
-"""Makes the tables, the tenants and one user each with the same key; prints their session keys."""
+"""Create tables, tenants and one user each with the same key, and print their session keys."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What sites write who have a database for each tenant: a router that asks the thread."""
+"""A thread-based router, as sites with a database per tenant write it."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Router:
 
 
 class TenantMiddleware:
-    """The first label of the host is the tenant; other hosts have none."""
+    """Use the first label of the host as the tenant. Other hosts have no tenant."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response

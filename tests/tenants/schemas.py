@@ -1,6 +1,6 @@
-"""Settings of a site of django-tenants: a schema for each tenant.
+"""Settings of a site that uses django-tenants, with a schema per tenant.
 
-LAYOUT=own gives each tenant its own users and usage, LAYOUT=shared keeps both for all of them.
+LAYOUT=own gives each tenant its own users and usage. With LAYOUT=shared, all tenants share them.
 https://django-tenants.readthedocs.io/en/latest/install.html
 """
 

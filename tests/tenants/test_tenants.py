@@ -1,6 +1,6 @@
-"""Sites with tenants: each call goes to the tenant that made it, or nowhere.
+"""Sites with tenants: each call is recorded for its tenant only.
 
-The users of all tenants have the same key, so that a call which goes astray finds somebody.
+The users of all tenants have the same key, so that a misdirected call would find a user.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ USERS = {name: f"user of {name}" for name in HOSTS}
 
 @pytest.fixture
 def database_urls(new_database_url: Callable[[], str]) -> list[str]:
-    """Of three databases without a table, on the server of the run."""
+    """DATABASE_URL of three databases without tables on the test server."""
     return [new_database_url() for _ in HOSTS]
 
 
@@ -83,8 +83,8 @@ def env(request: pytest.FixtureRequest) -> Site:
     return given
 
 
-def told(module: str, env: Site) -> Any:
-    """What a module of this folder prints, as a process of the site."""
+def run_module(module: str, env: Site) -> Any:
+    """Run a module of this folder as a process of the site and return its output."""
     ended = run([sys.executable, "-m", f"tests.tenants.{module}"], env=env, cwd=ROOT)
     assert ended.returncode == 0, ended.stderr
     return json.loads(ended.stdout)
@@ -92,8 +92,8 @@ def told(module: str, env: Site) -> Any:
 
 @pytest.fixture
 def sessions(env: Site) -> dict[str, str]:
-    """By tenant, the session of its user."""
-    found: dict[str, str] = told("prepare", env)
+    """The session of each tenant's user."""
+    found: dict[str, str] = run_module("prepare", env)
     return found
 
 
@@ -111,12 +111,12 @@ def flush(env: Site) -> None:
 
 
 def rows(env: Site) -> dict[str, list[Any]]:
-    found: dict[str, list[Any]] = told("told", env)
+    found: dict[str, list[Any]] = run_module("usage", env)
     return found
 
 
 def expected(env: Site, counts: dict[str, int]) -> dict[str, list[Any]]:
-    """`rows` after so many calls of each tenant."""
+    """Return the expected `rows` after these numbers of calls by tenant."""
     if env.get("LAYOUT") == "shared":
         everything = sorted(([USERS[name], name, n] for name, n in counts.items()), key=str)
         return dict.fromkeys(HOSTS, everything)
@@ -127,7 +127,7 @@ def expected(env: Site, counts: dict[str, int]) -> dict[str, list[Any]]:
     ("name", "pages"),
     [("gunicorn gthread", ["plain", "looked", "pool"]), ("uvicorn", ["plain", "loop"])],
 )
-def test_each_call_goes_to_the_tenant_that_made_it(
+def test_each_call_is_recorded_for_its_tenant(
     env: Site, sessions: dict[str, str], name: str, pages: list[str]
 ) -> None:
     with Server(name, env | ({"ASGI": "yes"} if name == "uvicorn" else {})) as server:
@@ -142,10 +142,8 @@ def test_each_call_goes_to_the_tenant_that_made_it(
 
 
 @pytest.mark.postgres
-def test_no_call_is_lost_or_goes_astray_while_processes_are_killed(
-    env: Site, sessions: dict[str, str]
-) -> None:
-    """Eight workers serve both tenants; they are killed, and others deliver what they left."""
+def test_killed_processes_lose_and_misdirect_no_call(env: Site, sessions: dict[str, str]) -> None:
+    """Eight workers serve both tenants and are killed. Others deliver their calls."""
     visits = [name for name in TENANTS for _ in range(100)]
     answered: Counter[str] = Counter()
     served = threading.Semaphore(0)
@@ -176,17 +174,17 @@ def test_no_call_is_lost_or_goes_astray_while_processes_are_killed(
     assert found["nobody"] == []
     for tenant in TENANTS:
         ((user, section, number),) = found[tenant]
-        # A call may be recorded whose worker was killed before it answered its visitor.
+        # A worker may be killed after it records a call and before it responds.
         assert (user, section) == (USERS[tenant], tenant)
         assert answered[tenant] <= number <= visits.count(tenant)
         assert answered[tenant] > visits.count(tenant) / 2
 
 
 @pytest.mark.postgres
-def test_sites_with_a_search_path_each_leave_each_other_alone(
+def test_sites_with_different_search_paths_do_not_share_calls(
     tmp_path: Path, database_urls: list[str]
 ) -> None:
-    """Two sites that share a database, a BASE_DIR and so an outbox; both have a user 1."""
+    """Two sites share a database and a BASE_DIR, hence an outbox. Both have a user 1."""
     env = {}
     for name in TENANTS:
         (tmp_path / name).mkdir()
@@ -238,8 +236,8 @@ print(list(AIUsageLog.objects.values_list("section", "user__username")))
 """
 
 
-def test_tenant_whose_database_is_away_holds_up_no_other(own_databases: Site) -> None:
-    told("prepare", own_databases)
+def test_unavailable_database_of_a_tenant_delays_no_other_tenant(own_databases: Site) -> None:
+    run_module("prepare", own_databases)
     rename = """
     from django.db import connections
     cursor = connections["one"].cursor()
@@ -261,8 +259,8 @@ def test_tenant_whose_database_is_away_holds_up_no_other(own_databases: Site) ->
 
 
 def test_site_whose_own_database_has_no_tables_serves_its_tenants(own_databases: Site) -> None:
-    """Nobody has migrated the database of no tenant, and a landing page makes calls."""
-    told("prepare", own_databases)
+    """The site's own database is not migrated, and a landing page makes calls."""
+    run_module("prepare", own_databases)
     python(
         own_databases,
         """
@@ -298,8 +296,8 @@ os._exit(0)
 """
 
 
-def test_forgetting_the_user_of_a_tenant_leaves_the_others_theirs(own_databases: Site) -> None:
-    told("prepare", own_databases)
+def test_forgetting_the_user_of_a_tenant_keeps_the_users_of_others(own_databases: Site) -> None:
+    run_module("prepare", own_databases)
     python(own_databases, CALL_FOR_EACH)
     python(
         own_databases,

@@ -1,4 +1,4 @@
-"""Prints what the usage tables hold: for each tenant, how many calls of which user and section."""
+"""Print the number of recorded calls for each tenant, user and section."""
 
 from __future__ import annotations
 
