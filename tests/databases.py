@@ -48,7 +48,7 @@ class LocalPostgres:
 
     def __init__(self) -> None:
         # Directly below the temporary directory, because a socket's path must be short. As root,
-        # the server runs as another user, and the package opens each parent directory for that user.
+        # the server runs as another user, for whom the package opens each parent directory.
         self._directory = Path(tempfile.mkdtemp(prefix="ut-pg-"))
         data = self._directory / "data"
         self._server = _import_pgserver().get_server(data, start=False)

@@ -1,4 +1,4 @@
-"""ASGI applications that Django does not serve: their calls find the user of the connection."""
+"""Calls of ASGI applications outside Django are attributed to the user of the connection."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def ada(db: None) -> User:
     return make_user("ada")
 
 
-def told() -> list[tuple[str | None, str]]:
+def recorded() -> list[tuple[str | None, str]]:
     return [attributed(row) for row in rows()]
 
 
@@ -86,7 +86,7 @@ def test_request_belongs_to_the_user_of_its_scope(ada: User) -> None:
     visit(application, user=AnonymousUser())
     visit(application)
 
-    assert told() == [("ada", "other"), (None, "other"), (None, "other")]
+    assert recorded() == [("ada", "other"), (None, "other"), (None, "other")]
 
 
 def test_user_of_another_kind_is_unattributed() -> None:
@@ -96,10 +96,10 @@ def test_user_of_another_kind_is_unattributed() -> None:
 
     visit(AIUsageASGIMiddleware(answer), user=SimpleUser())
 
-    assert told() == [(None, "other")]
+    assert recorded() == [(None, "other")]
 
 
-def test_user_and_endpoint_that_are_found_inside_count(ada: User) -> None:
+def test_user_and_endpoint_set_inside_the_application_count(ada: User) -> None:
     @ai_section("chat")
     async def endpoint(scope: Scope, receive: Any, send: Any) -> None:
         await answer(scope, receive, send)
@@ -110,10 +110,10 @@ def test_user_and_endpoint_that_are_found_inside_count(ada: User) -> None:
 
     visit(AIUsageASGIMiddleware(route))
 
-    assert told() == [("ada", "chat")]
+    assert recorded() == [("ada", "chat")]
 
 
-def test_section_is_that_of_the_application(settings: Settings, ada: User) -> None:
+def test_section_comes_from_the_application(settings: Settings, ada: User) -> None:
     class Api:
         async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:
             await answer(scope, receive, send)
@@ -126,23 +126,23 @@ def test_section_is_that_of_the_application(settings: Settings, ada: User) -> No
     visit(AIUsageASGIMiddleware(Api()), user=ada)
     visit(AIUsageASGIMiddleware(ai_section("chat")(Api)()), user=ada)
 
-    assert told() == [("ada", "rag_pipeline"), ("ada", "web_knowledge"), ("ada", "chat")]
+    assert recorded() == [("ada", "rag_pipeline"), ("ada", "web_knowledge"), ("ada", "chat")]
 
 
 def test_every_message_of_a_socket_belongs_to_the_user(ada: User) -> None:
     talk(AIUsageASGIMiddleware(echo), "one", "two", user=ada)
     talk(AIUsageASGIMiddleware(echo), "three")
 
-    assert told() == [("ada", "other"), ("ada", "other"), (None, "other")]
+    assert recorded() == [("ada", "other"), ("ada", "other"), (None, "other")]
 
 
-def test_messages_that_are_received_in_a_task_of_their_own_have_the_user(ada: User) -> None:
+def test_messages_received_in_a_separate_task_have_the_user(ada: User) -> None:
     async def reading(scope: Scope, receive: Any, send: Any) -> None:
         await echo(scope, lambda: asyncio.create_task(receive()), send)
 
     talk(AIUsageASGIMiddleware(reading), "one", "two", user=ada)
 
-    assert told() == [("ada", "other")] * 2
+    assert recorded() == [("ada", "other")] * 2
 
 
 def test_end_of_a_message_wakes_delivery(ada: User, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -165,16 +165,16 @@ def test_end_of_a_message_wakes_delivery(ada: User, monkeypatch: pytest.MonkeyPa
     assert woken == [1, 2, 3, 3]
 
 
-def test_connection_inherits_nothing_from_where_it_is_started(ada: User) -> None:
+def test_connection_does_not_inherit_the_scope_of_its_start(ada: User) -> None:
     with ai_usage(section="chat", user=ada):
         visit(AIUsageASGIMiddleware(answer))
         talk(AIUsageASGIMiddleware(echo), "one")
 
-    assert told() == [(None, "other")] * 2
+    assert recorded() == [(None, "other")] * 2
 
 
-def test_request_that_the_server_begins_inside_of_send_inherits_nothing(ada: User) -> None:
-    """As uvicorn does with a connection that is kept alive."""
+def test_request_started_inside_send_inherits_no_scope(ada: User) -> None:
+    """uvicorn does this with keep-alive connections."""
     found: list[Any] = []
 
     async def visit() -> None:
@@ -196,7 +196,7 @@ async def _nothing() -> Any:
 
 
 @pytest.mark.parametrize("kind", ["http", "websocket", "lifespan"])
-def test_application_is_called_as_ever_where_there_is_nothing_to_do(
+def test_application_is_called_directly_if_there_is_nothing_to_do(
     kind: str, settings: Settings
 ) -> None:
     settings.AI_USAGE_ENABLED = kind == "lifespan"
@@ -212,7 +212,7 @@ def test_application_is_called_as_ever_where_there_is_nothing_to_do(
 
 
 @pytest.mark.parametrize("use", [visit, talk])
-def test_error_of_the_application_passes(use: Callable[..., None], ada: User) -> None:
+def test_error_of_the_application_propagates(use: Callable[..., None], ada: User) -> None:
     async def broken(scope: Scope, receive: Any, send: Any) -> None:
         await receive()
         capture()
@@ -222,11 +222,11 @@ def test_error_of_the_application_passes(use: Callable[..., None], ada: User) ->
     with pytest.raises(KeyError, match="theirs"):
         use(AIUsageASGIMiddleware(broken), user=ada)
 
-    assert told() == [("ada", "other")]
+    assert recorded() == [("ada", "other")]
 
 
 @pytest.mark.parametrize("use", [visit, talk])
-def test_error_of_ours_does_not_reach_the_application(
+def test_internal_error_does_not_reach_the_application(
     use: Callable[..., None], settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings.AI_USAGE_RAISE_ERRORS = False

@@ -1,4 +1,4 @@
-"""The benchmarks run, their counts are right, and the table in docs/ has their rows."""
+"""The benchmarks run, their counts are correct, and the table in docs/ has their rows."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from benchmarks import run
 from benchmarks.table import Row
 
 DOCS = Path(__file__).parents[1] / "docs" / "benchmarks.md"
-#: Those whose counts have to be right; the others are about times and sizes, or take long. What
-#: `locks` counts is in tests/processes.
+#: Benchmarks with counts. The others measure times and sizes or take long. tests/processes has
+#: the counts of `locks`.
 COUNTED = ("statements", "delivery", "connections", "processes", "counts", "faults")
 
 
 @pytest.mark.costly
-@pytest.mark.postgres  # where more is measured, by the same code
+@pytest.mark.postgres  # the same code measures more there
 @pytest.mark.parametrize("name", COUNTED)
-def test_counts_are_right_at_a_hundredth_of_the_size(name: str, database_url: str) -> None:
+def test_counts_are_correct_at_a_hundredth_of_the_size(name: str, database_url: str) -> None:
     rows = run.measure(name, database_url, 0.01)
 
     assert [str(row) for row in rows if row.invariant and not row.met] == []
@@ -26,7 +26,7 @@ def test_counts_are_right_at_a_hundredth_of_the_size(name: str, database_url: st
 
 
 def documented() -> list[str]:
-    """The first column of the table in docs/."""
+    """Return the first column of the table in docs/."""
     lines = DOCS.read_text().partition(run.BEGIN)[2].partition(run.END)[0].splitlines()
     return [line.split("|")[1].strip() for line in lines if line.startswith("| ")]
 
@@ -41,7 +41,7 @@ def test_unknown_name_is_an_error_that_lists_the_names(
     assert "--only must be part of one of capture, put, " in capsys.readouterr().err
 
 
-def test_table_says_what_is_not_met_and_on_which_database() -> None:
+def test_table_names_missed_targets_and_their_database() -> None:
     table = run.Table("Python 3")
     table.add([Row("put", "≤ 20 µs", "30 µs", met=False)], run.ONCE)
     table.add([Row("lost", "0", "0 of 5", met=True, invariant=True)], run.SQLITE)

@@ -1,4 +1,4 @@
-"""`ai_usage`: a block, an asynchronous block, and a decorator of whatever makes calls."""
+"""`ai_usage` as a block, an async block and a decorator."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class TestBlock:
 
         assert found == ["other", "chat", "rag_pipeline", "chat", "chat", "other"]
 
-    def test_error_of_the_site_passes_and_the_scope_is_left(self) -> None:
+    def test_error_of_the_site_propagates_and_ends_the_scope(self) -> None:
         with pytest.raises(KeyError, match="mine"), ai_usage(section="chat"):
             raise KeyError("mine")
 
@@ -99,8 +99,8 @@ class TestBlock:
 
         assert attributed(only_row()) == ("ada", "chat")
 
-    def test_exit_in_another_context_leaves_nothing_set(self) -> None:
-        """As generators of web servers and test fixtures do."""
+    def test_exit_in_another_context_leaves_no_scope_set(self) -> None:
+        """Generators of web servers and test fixtures do this."""
         block = ai_usage(section="chat")
         contextvars.copy_context().run(block.__enter__)
         with ai_usage(section="rag_pipeline"):
@@ -123,8 +123,8 @@ class TestBlock:
                 assert section() == "chat"
             assert section() == "rag_pipeline"
 
-    def test_block_shared_by_threads_is_left_by_each(self) -> None:
-        """A module may keep one: `CHAT = ai_usage(section="chat")`."""
+    def test_threads_can_share_a_block(self) -> None:
+        """A module can define one: `CHAT = ai_usage(section="chat")`."""
         block = ai_usage(section="chat")
         mine_left, theirs_entered = threading.Event(), threading.Event()
         found: list[str] = []
@@ -146,7 +146,7 @@ class TestBlock:
 
         assert found == ["other", "chat", "other"]
 
-    async def test_block_shared_by_tasks_is_left_by_each(self) -> None:
+    async def test_tasks_can_share_a_block(self) -> None:
         block = ai_usage(section="chat")
 
         async def work(turns: int) -> list[str]:
@@ -156,7 +156,7 @@ class TestBlock:
                 inside = section()
             return [inside, section()]
 
-        # All are in the block before the first leaves it, and the second leaves first.
+        # All tasks are in the block before the first exit, and the second task exits first.
         found = await asyncio.gather(work(5), work(3), work(7))
 
         assert found == [["chat", "other"]] * 3
@@ -179,15 +179,15 @@ class TestBlock:
 
         assert async_to_sync(main)() == ["chat", "chat"]
 
-    def test_wrong_metadata_is_left_out(self) -> None:
+    def test_invalid_metadata_is_omitted(self) -> None:
         with ai_usage(section="chat", metadata="nonsense"):  # type: ignore[arg-type]
             assert resolve.attribution().metadata == {}
 
-    def test_section_of_any_length_is_cut_to_the_column(self) -> None:
+    def test_section_is_truncated_to_the_column(self) -> None:
         with ai_usage(section="s" * 100):
             assert len(section()) == 50
 
-    def test_decorator_without_parentheses_is_a_clear_error(self) -> None:
+    def test_decorator_without_parentheses_raises_a_clear_error(self) -> None:
         with pytest.raises(TypeError, match=r"@ai_usage\(section=\.\.\.\)"):
 
             @ai_usage  # type: ignore[arg-type]
@@ -201,7 +201,7 @@ class TestBlock:
 
 @pytest.mark.django_db
 class TestCalls:
-    """What is recorded of the calls inside."""
+    """Recorded values of the calls inside a block."""
 
     def test_section_user_and_metadata_are_recorded(self, stub: StubProvider, user: User) -> None:
         with (
@@ -216,7 +216,7 @@ class TestCalls:
         assert row.metadata["kind"] == "inner"
         assert row.metadata["tags"] == ["a"]
 
-    def test_metadata_of_the_site_cannot_hide_what_we_say(
+    def test_metadata_of_the_site_cannot_replace_recorded_facts(
         self, stub: StubProvider, user: User
     ) -> None:
         with ai_usage(metadata={"mine": 1, "big": "x" * 5000}):
@@ -225,7 +225,7 @@ class TestCalls:
         row = only_row()
         assert row.metadata["response_id"] == stub.journal[0].response_id
 
-    def test_attribution_is_that_of_the_start_of_a_call(
+    def test_attribution_is_taken_at_the_start_of_a_call(
         self, stub: StubProvider, user: User
     ) -> None:
         with ai_usage(section="chat", user=user):
@@ -238,7 +238,7 @@ class TestCalls:
         assert rest
         assert attributed(only_row()) == ("ada", "chat")
 
-    def test_lazy_user_is_looked_up(self, stub: StubProvider, user: User) -> None:
+    def test_lazy_user_is_resolved(self, stub: StubProvider, user: User) -> None:
         with ai_usage(user=SimpleLazyObject(lambda: User.objects.get(username="ada"))):
             ask()
 
@@ -263,21 +263,21 @@ class TestCalls:
             ("ada", name) for name in sections
         )
 
-    def test_rows_are_there_when_the_block_ends(self, stub: StubProvider) -> None:
+    def test_rows_are_saved_when_the_block_ends(self, stub: StubProvider) -> None:
         with ai_usage(section="chat"):
             with ai_usage(section="rag_pipeline"):
                 ask()
             assert rows() == []
         assert len(rows()) == 1
 
-    def test_row_of_a_call_without_a_block_is_there_at_once(self, stub: StubProvider) -> None:
+    def test_row_of_a_call_without_a_block_is_saved_at_once(self, stub: StubProvider) -> None:
         ask()
         assert only_row().section == "other"
 
 
 @pytest.mark.django_db
 class TestDecorator:
-    def test_function_runs_in_a_scope_of_its_own(self, stub: StubProvider, user: User) -> None:
+    def test_function_runs_in_its_own_scope(self, stub: StubProvider, user: User) -> None:
         @ai_usage(section="chat", user=user)
         def answer(prompt: str, *, loud: bool = False) -> str:
             """Answers."""
@@ -289,7 +289,7 @@ class TestDecorator:
         assert (answer.__name__, answer.__doc__) == ("answer", "Answers.")
         assert [attributed(row) for row in rows()] == [("ada", "chat")] * 2
 
-    def test_function_that_calls_itself_nests(self) -> None:
+    def test_recursive_function_nests_scopes(self) -> None:
         @ai_usage(section="chat")
         def down(n: int) -> list[str]:
             return [section(), *(down(n - 1) if n else []), section()]
@@ -297,7 +297,7 @@ class TestDecorator:
         assert down(2) == ["chat"] * 6
         assert section() == "other"
 
-    def test_failing_function_raises_and_leaves_the_scope(self, stub: StubProvider) -> None:
+    def test_failing_function_raises_and_ends_the_scope(self, stub: StubProvider) -> None:
         @ai_usage(section="chat")
         def fail() -> None:
             ask()
@@ -308,9 +308,7 @@ class TestDecorator:
         assert section() == "other"
         assert only_row().section == "chat"
 
-    def test_coroutine_function_runs_in_a_scope_of_its_own(
-        self, stub: StubProvider, user: User
-    ) -> None:
+    def test_coroutine_function_runs_in_its_own_scope(self, stub: StubProvider, user: User) -> None:
         @ai_usage(section="chat", user=user)
         async def answer(prompt: str) -> str:
             await aask(prompt)
@@ -334,7 +332,7 @@ class TestDecorator:
             async_to_sync(fail)()
         assert only_row().section == "chat"
 
-    def test_generator_is_stepped(self, stub: StubProvider, user: User) -> None:
+    def test_generator_has_its_scope_in_each_step(self, stub: StubProvider, user: User) -> None:
         @ai_usage(section="chat", user=user)
         def talk() -> Iterator[str]:
             ask("One")
@@ -349,7 +347,7 @@ class TestDecorator:
         assert found == ["chat", "other"] * 2
         assert [attributed(row) for row in rows()] == [("ada", "chat")] * 2
 
-    def test_generator_takes_values_errors_and_returns(self) -> None:
+    def test_generator_passes_values_errors_and_return_value(self) -> None:
         @ai_usage(section="chat")
         def talk() -> Any:
             got = yield "first"
@@ -387,7 +385,7 @@ class TestDecorator:
 
         assert found == ["chat"]
 
-    def test_generator_left_behind_ends_its_scope(self, stub: StubProvider) -> None:
+    def test_abandoned_generator_ends_its_scope(self, stub: StubProvider) -> None:
         @ai_usage(section="chat")
         def talk() -> Iterator[int]:
             ask()
@@ -402,7 +400,7 @@ class TestDecorator:
         assert only_row().section == "chat"
         assert scope.open_units == {}
 
-    def test_generator_never_begun_opens_no_scope(self) -> None:
+    def test_generator_that_never_starts_opens_no_scope(self) -> None:
         @ai_usage(section="chat")
         def talk() -> Iterator[int]:
             yield 1
@@ -410,7 +408,7 @@ class TestDecorator:
         talk()
         assert scope.open_units == {}
 
-    def test_generators_taken_in_turns_keep_their_scopes(self) -> None:
+    def test_interleaved_generators_keep_their_scopes(self) -> None:
         @ai_usage(section="chat")
         def first() -> Iterator[str]:
             while True:
@@ -429,7 +427,9 @@ class TestDecorator:
 
         assert found == ["chat", "web_knowledge", "other", "chat", "web_knowledge"]
 
-    def test_async_generator_is_stepped(self, stub: StubProvider, user: User) -> None:
+    def test_async_generator_has_its_scope_in_each_step(
+        self, stub: StubProvider, user: User
+    ) -> None:
         @ai_usage(section="chat", user=user)
         async def talk() -> AsyncIterator[str]:
             await aask("One")
@@ -446,7 +446,7 @@ class TestDecorator:
         assert async_to_sync(main)() == ["chat", "other"] * 2
         assert [attributed(row) for row in rows()] == [("ada", "chat")] * 2
 
-    async def test_async_generator_takes_values_and_errors(self) -> None:
+    async def test_async_generator_passes_values_and_errors(self) -> None:
         @ai_usage(section="chat")
         async def talk() -> Any:
             got = yield "first"
@@ -520,7 +520,7 @@ class TestDecorator:
 
         decorator = ai_usage(section="chat")
         if where == "method":
-            # Django's own makes a synchronous method of it before 5.2.
+            # Before 5.2, Django's own decorator makes the method synchronous.
             of_method = method_decorator(decorator) if django.VERSION >= (5, 2) else decorator
             Page.get = of_method(Page.get)  # type: ignore[method-assign]
         if where == "class":
@@ -534,7 +534,7 @@ class TestDecorator:
         assert attributed(only_row()) == ("ada", "chat")
 
     @pytest.mark.django_db(transaction=True)
-    def test_view_that_streams_holds_its_scope(self, stub: StubProvider, user: User) -> None:
+    def test_streaming_view_keeps_its_scope(self, stub: StubProvider, user: User) -> None:
         @ai_usage(section="chat", user=user)
         def view() -> StreamingHttpResponse:
             return StreamingHttpResponse(ask_for_stream())
@@ -549,7 +549,7 @@ class TestDecorator:
         assert scope.open_units == {}
 
     @pytest.mark.django_db(transaction=True)
-    def test_view_that_streams_and_is_closed_unread_ends_its_scope(self) -> None:
+    def test_streaming_view_closed_unread_ends_its_scope(self) -> None:
         @ai_usage(section="chat")
         def view() -> StreamingHttpResponse:
             return StreamingHttpResponse(["a", "b"])
@@ -558,7 +558,7 @@ class TestDecorator:
         assert scope.open_units == {}
 
     @pytest.mark.django_db(transaction=True)
-    def test_async_view_that_streams_holds_its_scope(self, stub: StubProvider, user: User) -> None:
+    def test_async_streaming_view_keeps_its_scope(self, stub: StubProvider, user: User) -> None:
         @ai_usage(section="chat", user=user)
         async def view() -> StreamingHttpResponse:
             return StreamingHttpResponse(aask_for_stream())
@@ -600,7 +600,7 @@ class PlainAnswer:
 
 @pytest.mark.django_db
 class TestHandle:
-    def test_calls_tokens_and_cost_are_those_so_far(self, stub: StubProvider) -> None:
+    def test_handle_has_current_calls_tokens_and_cost(self, stub: StubProvider) -> None:
         with ai_usage(section="chat") as usage:
             assert (usage.calls, usage.total_tokens, usage.cost) == (0, 0, None)
             ask("[stub usage=1000000/0]")
@@ -622,7 +622,9 @@ class TestHandle:
         assert outer.total_tokens > inner.total_tokens > 0
 
     @pytest.mark.slow
-    def test_cost_of_many_calls_is_summed_on_the_way(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_cost_of_many_calls_is_summed_incrementally(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         with ai_usage(section="chat") as usage:
             for _ in range(1500):
                 usage.record(prompt_tokens=1_000_000, model_name="gpt-4o-mini", provider="openai")
@@ -639,7 +641,7 @@ class TestHandle:
         ],
         ids=["dict", "pydantic", "dataclass"],
     )
-    def test_response_of_an_unseen_call_is_recorded(self, user: User, response: Any) -> None:
+    def test_response_of_an_uncaptured_call_is_recorded(self, user: User, response: Any) -> None:
         with ai_usage(section="chat", user=user, metadata={"a": 1}) as usage:
             usage.record(response, provider="own", response_time_ms=12.6, metadata={"b": 2})
 
@@ -651,7 +653,7 @@ class TestHandle:
         assert (row.metadata["a"], row.metadata["b"]) == (1, 2)
         assert (usage.calls, usage.total_tokens) == (1, 11)
 
-    def test_what_is_passed_by_name_wins(self) -> None:
+    def test_keyword_argument_wins(self) -> None:
         with ai_usage(section="chat") as usage:
             usage.record(
                 {"model": "m", "usage": {"prompt_tokens": 5, "completion_tokens": 6}},
@@ -690,7 +692,7 @@ class TestHandle:
 
         check_each(check, [None, "text", 7, [], object(), User])
 
-    def test_response_that_cannot_be_read_does_not_lose_the_call(
+    def test_unreadable_response_does_not_lose_the_call(
         self, settings: Settings, caplog: pytest.LogCaptureFixture
     ) -> None:
         settings.AI_USAGE_RAISE_ERRORS = False
@@ -705,7 +707,7 @@ class TestHandle:
         assert only_row().total_tokens == 11
         assert "[TRACK_EXCEPTION]" in caplog.text
 
-    def test_count_that_cannot_be_true_is_left_out_and_named(self) -> None:
+    def test_impossible_count_is_omitted_and_named(self) -> None:
         def check(number: Any) -> None:
             forget()
             with ai_usage(section="chat") as usage:
@@ -717,13 +719,13 @@ class TestHandle:
 
         check_each(check, [-1, 1.5, "7", True, float("nan"), [7]])
 
-    def test_no_believable_count_at_all_is_unknown(self) -> None:
+    def test_call_without_plausible_counts_is_unknown(self) -> None:
         with ai_usage(section="chat") as usage:
             usage.record(prompt_tokens=-1, completion_tokens="many")  # type: ignore[arg-type]
 
         assert only_row().usage_source == "unknown"
 
-    def test_time_that_cannot_be_true_is_left_out_and_named(self) -> None:
+    def test_impossible_time_is_omitted_and_named(self) -> None:
         def check(time: Any) -> None:
             forget()
             with ai_usage(section="chat") as usage:
@@ -745,7 +747,7 @@ class TestHandle:
 
         check_each(check, ["text", 7, [1, 2], object()])
 
-    def test_error_of_ours_does_not_reach_the_site(
+    def test_internal_error_does_not_reach_the_site(
         self, settings: Settings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
     ) -> None:
         settings.AI_USAGE_RAISE_ERRORS = False
@@ -759,7 +761,7 @@ class TestHandle:
         assert "ZeroDivisionError" in caplog.text
 
     def test_record_belongs_to_the_block_of_the_handle(self, user: User) -> None:
-        """Also where it is called from another block, or after its own has ended."""
+        """This holds in another block too, and after the end of its own block."""
         block = ai_usage(section="chat", user=user, metadata={"a": 1})
         with block as usage, ai_usage(section="rag_pipeline"):
             usage.record(prompt_tokens=1)
@@ -772,8 +774,8 @@ class TestHandle:
         assert [row.metadata["a"] for row in rows()] == [1, 1]
 
 
-class TestSilence:
-    """A block in which no call is ever seen says so, once."""
+class TestBlockWithoutCalls:
+    """A block that never captures a call logs one warning."""
 
     @pytest.fixture(autouse=True)
     def _fresh(self, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
@@ -801,15 +803,15 @@ class TestSilence:
         self, caplog: pytest.LogCaptureFixture
     ) -> None:
         @ai_usage(section="chat")
-        def quiet() -> None: ...
+        def without_call() -> None: ...
 
-        line = quiet.__wrapped__.__code__.co_firstlineno  # type: ignore[attr-defined]
+        line = without_call.__wrapped__.__code__.co_firstlineno  # type: ignore[attr-defined]
         for _ in range(20):
-            quiet()
+            without_call()
 
         assert f"{__file__}:{line} " in self.warnings(caplog)[0]
 
-    def test_two_blocks_are_counted_apart(self, caplog: pytest.LogCaptureFixture) -> None:
+    def test_two_blocks_are_counted_separately(self, caplog: pytest.LogCaptureFixture) -> None:
         for _ in range(19):
             with ai_usage(section="chat"):
                 pass
@@ -818,7 +820,7 @@ class TestSilence:
 
         assert self.warnings(caplog) == []
 
-    def test_block_that_made_one_call_is_never_named(
+    def test_block_with_one_call_is_never_named(
         self, caplog: pytest.LogCaptureFixture, stub: StubProvider, db: None
     ) -> None:
         for n in range(60):
@@ -828,7 +830,9 @@ class TestSilence:
 
         assert self.warnings(caplog) == []
 
-    def test_recording_by_hand_is_a_call(self, caplog: pytest.LogCaptureFixture, db: None) -> None:
+    def test_manual_record_counts_as_a_call(
+        self, caplog: pytest.LogCaptureFixture, db: None
+    ) -> None:
         for _ in range(30):
             with ai_usage(section="chat") as usage:
                 usage.record(prompt_tokens=1)
@@ -836,7 +840,7 @@ class TestSilence:
         assert self.warnings(caplog) == []
 
     @pytest.mark.parametrize("name", ["google.generativeai", "vertexai", "xai_sdk"])
-    def test_block_is_named_at_once_where_an_unseen_sdk_is_imported(
+    def test_block_is_named_at_once_if_an_uncaptured_sdk_is_imported(
         self, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, name: str
     ) -> None:
         monkeypatch.setitem(sys.modules, name, ModuleType(name))
@@ -854,7 +858,7 @@ class TestSilence:
 
         assert len(self.warnings(caplog)) == 1
 
-    def test_disabled_tool_is_silent(
+    def test_disabled_tool_logs_no_warning(
         self, caplog: pytest.LogCaptureFixture, settings: Settings
     ) -> None:
         settings.AI_USAGE_ENABLED = False
@@ -922,7 +926,7 @@ WAYS: dict[str, Callable[[], str]] = {
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_error_at_the_beginning_of_a_block_does_not_reach_the_site(
+def test_error_at_the_start_of_a_block_does_not_reach_the_site(
     stub: StubProvider,
     db: None,
     settings: Settings,
@@ -938,7 +942,7 @@ def test_error_at_the_beginning_of_a_block_does_not_reach_the_site(
         real = getattr(blocks, part)
         before = errors.failures["ai_usage._open"]
         with monkeypatch.context() as patch:
-            # Broken where the block opens; a bare handle is still given to the site.
+            # The error occurs when the block opens. The site still gets an empty handle.
             patch.setattr(blocks, part, broken if part != "UsageHandle" else broken_once(real))
 
             assert WAYS[way]() == "done"
@@ -946,7 +950,7 @@ def test_error_at_the_beginning_of_a_block_does_not_reach_the_site(
         assert "[TRACK_EXCEPTION]" in caplog.text
         assert "ours is broken" in caplog.text
         assert scope.open_units == {}
-        # The calls themselves are recorded all the same, by themselves.
+        # The calls are still recorded, without the block.
         assert {row.section for row in rows()} <= {"other"}
 
     check_each(check, ["Scope", "Unit", "UsageHandle"])
@@ -989,7 +993,7 @@ def test_error_at_the_end_of_a_block_does_not_reach_the_site(
         assert errors.failures.total() > before
         assert "[TRACK_EXCEPTION]" in caplog.text
         assert "ours is broken" in caplog.text
-        # A unit that stayed open would hold back every event of the process.
+        # A unit that stays open would defer every event of the process.
         assert scope.open_units == {}
 
     check_each(
@@ -1003,8 +1007,8 @@ def test_error_at_the_end_of_a_block_does_not_reach_the_site(
 
 
 @pytest.mark.slow
-def test_unit_begins_though_delivery_takes_its_time(db: None) -> None:
-    """On SQLite a unit waits a moment for a delivery that is writing, but not for ever."""
+def test_unit_begins_during_a_long_delivery(db: None) -> None:
+    """On SQLite, a unit waits only briefly for a delivery that is writing."""
     assert scope.gate.acquire(timeout=60)
     try:
         with ai_usage(section="chat"):
@@ -1015,7 +1019,7 @@ def test_unit_begins_though_delivery_takes_its_time(db: None) -> None:
         scope.gate.release()
 
 
-def test_block_that_is_left_twice_does_nothing_the_second_time():
+def test_second_exit_of_a_block_does_nothing():
     block = ai_usage(section="chat")
     block.__enter__()
     block.__exit__(None, None, None)

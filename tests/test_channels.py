@@ -1,4 +1,4 @@
-"""The AI calls of Channels consumers find the user of their connection and the section."""
+"""AI calls of Channels consumers get the user of their connection and the section."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from usage_tracking import ai_section, ai_usage, outbox, track_ai_usage
 from usage_tracking.asgi import AIUsageASGIMiddleware
 from usage_tracking.attribution import scope
 
-pytest.importorskip("channels")  # optional, as it is for a site
+pytest.importorskip("channels")  # an optional dependency
 
 from channels.consumer import AsyncConsumer, SyncConsumer
 from channels.generic.http import AsyncHttpConsumer
@@ -72,7 +72,7 @@ class Decorated(SyncChat):
 
 
 class Socket:
-    """A client of a consumer, or of another ASGI application."""
+    """A client of a consumer or of another ASGI application."""
 
     def __init__(self, application: Any, user: Any = None, **more: Any) -> None:
         values = {"type": "websocket", "path": "/", "headers": []}
@@ -105,7 +105,7 @@ def talk(consumer: Any, user: Any = None, messages: int = 1, **more: Any) -> Non
     async_to_sync(talk)()
 
 
-def told() -> list[tuple[str | None, str]]:
+def recorded() -> list[tuple[str | None, str]]:
     return [attributed(row) for row in rows()]
 
 
@@ -113,48 +113,48 @@ def told() -> list[tuple[str | None, str]]:
 def test_every_message_belongs_to_the_user(consumer: Any, ada: User) -> None:
     talk(consumer, ada, messages=3)
 
-    assert told() == [("ada", "other")] * 3
+    assert recorded() == [("ada", "other")] * 3
 
 
-def test_user_that_channels_has_resolved_is_taken(ada: User) -> None:
+def test_user_resolved_by_channels_is_used(ada: User) -> None:
     from channels.auth import UserLazyObject
 
     user = UserLazyObject()
     user._wrapped = ada
     talk(Chat, user)
 
-    assert told() == [("ada", "other")]
+    assert recorded() == [("ada", "other")]
 
 
 def test_lazy_user_of_the_site_is_resolved_after_the_message(ada: User) -> None:
     talk(Chat, SimpleLazyObject(lambda: User.objects.get(username="ada")))
 
-    assert told() == [("ada", "other")]
+    assert recorded() == [("ada", "other")]
 
 
 @pytest.mark.parametrize("user", [None, AnonymousUser()])
-def test_visitor_who_is_not_known_is_unattributed(user: Any) -> None:
+def test_anonymous_user_is_unattributed(user: Any) -> None:
     talk(Chat, user)
 
-    assert told() == [(None, "other")]
+    assert recorded() == [(None, "other")]
 
 
-def test_section_is_that_of_the_consumer(ada: User) -> None:
+def test_section_comes_from_the_consumer(ada: User) -> None:
     for consumer in (Marked, Decorated):
         talk(consumer, ada)
 
-    assert told() == [("ada", "knowledge_qa"), ("ada", "marketing_workflow")]
+    assert recorded() == [("ada", "knowledge_qa"), ("ada", "marketing_workflow")]
 
 
 @pytest.mark.parametrize("key", ["tests.test_channels.Chat", "tests.test_channels"])
-def test_section_map_knows_the_path_of_a_consumer(key: str, settings: Settings, ada: User) -> None:
+def test_section_map_can_name_a_consumer(key: str, settings: Settings, ada: User) -> None:
     settings.AI_USAGE_SECTION_MAP = {key: "rag_pipeline"}
     talk(Chat, ada)
 
-    assert told() == [("ada", "rag_pipeline")]
+    assert recorded() == [("ada", "rag_pipeline")]
 
 
-def test_two_connections_at_once_do_not_mix(ada: User, grace: User) -> None:
+def test_concurrent_connections_do_not_mix(ada: User, grace: User) -> None:
     async def talk() -> None:
         application = ProtocolTypeRouter(
             {
@@ -179,15 +179,15 @@ def test_two_connections_at_once_do_not_mix(ada: User, grace: User) -> None:
         ("grace", "marketing_workflow"),
         (None, "knowledge_qa"),
     ]
-    assert told() == once * 2
+    assert recorded() == once * 2
 
 
-def test_connection_inherits_nothing_from_where_it_is_started(ada: User, grace: User) -> None:
+def test_connection_does_not_inherit_the_scope_of_its_start(ada: User, grace: User) -> None:
     with ai_usage(section="chat", user=grace):
         talk(Chat, ada)
         talk(Chat)
 
-    assert told() == [("ada", "other"), (None, "other")]
+    assert recorded() == [("ada", "other"), (None, "other")]
 
 
 def test_user_may_log_in_and_out_while_the_connection_is_open(ada: User, grace: User) -> None:
@@ -207,7 +207,7 @@ def test_user_may_log_in_and_out_while_the_connection_is_open(ada: User, grace: 
 
     async_to_sync(talk)()
 
-    assert told() == [("ada", "other"), ("grace", "other"), (None, "other")]
+    assert recorded() == [("ada", "other"), ("grace", "other"), (None, "other")]
 
 
 def test_call_of_connect_and_of_disconnect_has_the_user_too(ada: User) -> None:
@@ -221,10 +221,10 @@ def test_call_of_connect_and_of_disconnect_has_the_user_too(ada: User) -> None:
 
     talk(Greeting, ada)
 
-    assert told() == [("ada", "other")] * 3
+    assert recorded() == [("ada", "other")] * 3
 
 
-def test_consumer_with_a_dispatch_of_its_own_is_followed(ada: User) -> None:
+def test_consumer_with_its_own_dispatch_is_attributed(ada: User) -> None:
     class Own(AsyncConsumer):
         ai_section = "chat"
 
@@ -241,10 +241,10 @@ def test_consumer_with_a_dispatch_of_its_own_is_followed(ada: User) -> None:
 
     talk(Own, ada)
 
-    assert told() == [("ada", "chat")] * 2
+    assert recorded() == [("ada", "chat")] * 2
 
 
-def test_message_of_a_group_belongs_to_whoever_receives_it(
+def test_group_message_belongs_to_the_user_who_receives_it(
     settings: Settings, ada: User, grace: User
 ) -> None:
     class Room(AsyncWebsocketConsumer):
@@ -271,10 +271,10 @@ def test_message_of_a_group_belongs_to_whoever_receives_it(
 
     async_to_sync(talk)()
 
-    assert sorted(told(), key=str) == [("ada", "other"), ("grace", "other")]
+    assert sorted(recorded(), key=str) == [("ada", "other"), ("grace", "other")]
 
 
-def test_consumer_inside_our_middleware_is_attributed_alike(ada: User) -> None:
+def test_consumer_inside_the_middleware_is_attributed_too(ada: User) -> None:
     async def talk() -> None:
         socket = await Socket(AIUsageASGIMiddleware(Marked.as_asgi()), ada).open()
         await socket.say()
@@ -283,7 +283,7 @@ def test_consumer_inside_our_middleware_is_attributed_alike(ada: User) -> None:
 
     async_to_sync(talk)()
 
-    assert told() == [("ada", "knowledge_qa")] * 2
+    assert recorded() == [("ada", "knowledge_qa")] * 2
 
 
 def test_http_consumer_belongs_to_its_user(ada: User) -> None:
@@ -303,7 +303,7 @@ def test_http_consumer_belongs_to_its_user(ada: User) -> None:
     start, _ = async_to_sync(visit)()
 
     assert start["status"] == 200
-    assert told() == [("ada", "chat")]
+    assert recorded() == [("ada", "chat")]
 
 
 def test_worker_of_a_channel_has_a_section_and_no_user(settings: Settings) -> None:
@@ -319,7 +319,7 @@ def test_worker_of_a_channel_has_a_section_and_no_user(settings: Settings) -> No
 
     async_to_sync(work)()
 
-    assert told() == [(None, "embedding_generation")]
+    assert recorded() == [(None, "embedding_generation")]
 
 
 class Index(SyncConsumer):
@@ -342,11 +342,11 @@ def test_thread_and_task_that_a_message_starts_belong_to_the_user(ada: User) -> 
 
     talk(Parallel, ada)
 
-    assert told() == [("ada", "other")] * 3
+    assert recorded() == [("ada", "other")] * 3
 
 
 def background(user: User, later: Callable[[], None], *, closed: bool) -> None:
-    """A task that the first message starts calls again after `later`."""
+    """Run a consumer whose first message starts a task that calls again after `later`."""
     go = asyncio.Event()
     tasks: list[Any] = []
 
@@ -378,19 +378,19 @@ def background(user: User, later: Callable[[], None], *, closed: bool) -> None:
 
 
 @pytest.mark.parametrize("closed", [False, True])
-def test_task_speaks_for_the_user_as_long_as_the_connection_is_open(
+def test_task_belongs_to_the_user_while_the_connection_is_open(
     closed: bool, ada: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """For five minutes longer, as with requests; here it is no time at all."""
+    """By default it does for five more minutes, as with requests. Here it is 0 s."""
     background(ada, lambda: monkeypatch.setattr(scope, "OUTLIVE", -1.0), closed=closed)
 
     if closed:
-        assert told()[0] == (None, "other")
+        assert recorded()[0] == (None, "other")
     else:
-        assert told() == [("ada", "other"), ("ada", "chat")]
+        assert recorded() == [("ada", "other"), ("ada", "chat")]
 
 
-def test_message_is_a_unit_and_the_open_connection_is_none(ada: User) -> None:
+def test_message_is_a_unit_but_the_open_connection_is_not(ada: User) -> None:
     open_while: list[int] = []
 
     class Looking(Chat):
@@ -405,7 +405,7 @@ def test_message_is_a_unit_and_the_open_connection_is_none(ada: User) -> None:
         socket = await Socket(Looking.as_asgi(), ada).open()
         await socket.say()
         await socket.say()
-        await asyncio.sleep(0)  # the consumer waits for the third message
+        await asyncio.sleep(0)  # lets the consumer wait for the third message
         open_while.append(len(scope.open_units))
         await socket.close()
 
@@ -431,7 +431,7 @@ def test_end_of_a_message_wakes_delivery(ada: User, monkeypatch: pytest.MonkeyPa
         patched.setattr(outbox, "wake", lambda **_: woken.append(len(made)))
         talk(Counting, ada, messages=2)
 
-    # The first time at the end of `connect`, the last time at that of `disconnect`.
+    # The first wake is at the end of `connect`, the last at the end of `disconnect`.
     assert woken == [0, 1, 2, 2]
 
 
@@ -443,10 +443,10 @@ def test_manual_record_joins_the_call_of_its_message(ada: User) -> None:
 
     talk(Telling, ada, messages=2)
 
-    assert told() == [("ada", "rag_pipeline")] * 2
+    assert recorded() == [("ada", "rag_pipeline")] * 2
 
 
-def test_block_that_is_entered_in_one_message_and_left_in_another_stays_in_force(
+def test_block_can_span_several_messages(
     ada: User,
 ) -> None:
     class Blocked(Chat):
@@ -470,10 +470,10 @@ def test_block_that_is_entered_in_one_message_and_left_in_another_stays_in_force
 
     async_to_sync(talk)()
 
-    assert told() == [("ada", "chat"), ("ada", "chat"), ("ada", "other")]
+    assert recorded() == [("ada", "chat"), ("ada", "chat"), ("ada", "other")]
 
 
-def test_error_of_a_consumer_passes(ada: User) -> None:
+def test_error_of_a_consumer_propagates(ada: User) -> None:
     class Broken(Chat):
         async def receive(
             self, text_data: str | None = None, bytes_data: bytes | None = None
@@ -489,10 +489,10 @@ def test_error_of_a_consumer_passes(ada: User) -> None:
     with pytest.raises(KeyError, match="theirs"):
         async_to_sync(talk)()
 
-    assert told() == [("ada", "other")]
+    assert recorded() == [("ada", "other")]
 
 
-def test_nothing_is_done_while_tracking_is_off(settings: Settings, ada: User) -> None:
+def test_disabled_tracking_does_nothing(settings: Settings, ada: User) -> None:
     settings.AI_USAGE_ENABLED = False
     found: list[Any] = []
 

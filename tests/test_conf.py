@@ -1,4 +1,4 @@
-"""Settings: all optional, typed, and read when they are used."""
+"""Settings are optional, typed, and read when they are used."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from usage_tracking.days import day_of
 
 class TestDefaults:
     @pytest.mark.process
-    def test_without_a_setting_everything_has_its_documented_default(self, tmp_path: Path):
+    def test_defaults_are_as_documented(self, tmp_path: Path):
         printed = run_python(
             tmp_path,
             """
@@ -110,18 +110,18 @@ class TestOutbox:
             assert conf.outbox() == Path("/srv/outbox")
             assert not conf.inline()
 
-    def test_none_asks_for_inline(self, settings):
+    def test_none_enables_inline_delivery(self, settings):
         settings.AI_USAGE_OUTBOX = None
 
         assert conf.outbox() is None
         assert conf.inline()
 
-    def test_base_dir_may_be_text(self, settings):
+    def test_base_dir_can_be_text(self, settings):
         settings.BASE_DIR = "/srv/site"
 
         assert conf.outbox() == Path("/srv/site/.ai_usage_outbox")
 
-    def test_without_base_dir_there_is_none(self, settings):
+    def test_directory_is_none_without_base_dir(self, settings):
         del settings.BASE_DIR
 
         assert conf.outbox() is None
@@ -129,18 +129,18 @@ class TestOutbox:
 
 
 class TestDay:
-    def test_zone_defaults_to_that_of_the_site(self, settings):
+    def test_default_zone_is_the_time_zone_of_the_site(self, settings):
         settings.TIME_ZONE = "Asia/Tokyo"
 
         assert conf.day_timezone() == ZoneInfo("Asia/Tokyo")
 
-    def test_zone_of_its_own_wins(self, settings):
+    def test_own_zone_wins(self, settings):
         settings.TIME_ZONE = "Asia/Tokyo"
         settings.AI_USAGE_DAY_TIMEZONE = "Europe/Berlin"
 
         assert conf.day_timezone() == ZoneInfo("Europe/Berlin")
 
-    def test_day_is_that_of_the_zone(self, settings):
+    def test_day_is_in_the_zone(self, settings):
         days = [
             ("UTC", "2026-03-14T23:59:59.999999+00:00", dt.date(2026, 3, 14)),
             ("UTC", "2026-03-15T08:59:59+09:00", dt.date(2026, 3, 14)),
@@ -150,7 +150,7 @@ class TestDay:
             ("Europe/Berlin", "2026-10-24T22:00:00+00:00", dt.date(2026, 10, 25)),
             ("Europe/Berlin", "2026-10-25T22:59:59+00:00", dt.date(2026, 10, 25)),
             ("Europe/Berlin", "2026-10-25T23:00:00+00:00", dt.date(2026, 10, 26)),
-            # Samoa skipped this day: it jumped over the date line.
+            # Samoa skipped this day when it crossed the date line.
             ("Pacific/Apia", "2011-12-30T09:59:59+00:00", dt.date(2011, 12, 29)),
             ("Pacific/Apia", "2011-12-30T10:00:00+00:00", dt.date(2011, 12, 31)),
         ]
@@ -162,13 +162,13 @@ class TestDay:
 
         assert wrong == []
 
-    def test_naive_moment_is_local_time_of_the_site(self, settings):
+    def test_naive_datetime_is_in_the_time_zone_of_the_site(self, settings):
         settings.TIME_ZONE = "Asia/Tokyo"
         settings.AI_USAGE_DAY_TIMEZONE = "UTC"
 
         assert day_of(dt.datetime(2026, 3, 15, 8, 59)) == dt.date(2026, 3, 14)  # noqa: DTZ001
 
-    def test_activated_zone_does_not_matter(self):
+    def test_activated_zone_has_no_effect(self):
         moment = dt.datetime(2026, 3, 14, 12, tzinfo=dt.UTC)
 
         with timezone.override("Pacific/Kiritimati"):

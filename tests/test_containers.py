@@ -171,7 +171,7 @@ def test_containers_commands_migrate_and_serve(empty_database_url: str, tmp_path
     assert "Applying usage_tracking.0001_ai_usage... OK" in migrated.stdout
 
     with serve(environment, tmp_path / "web.log") as address:
-        # Docker retries if a busy machine does not answer in time; this test does not.
+        # Docker retries if a busy machine does not respond in time. This test does not.
         patient = [part.replace("timeout=4", f"timeout={PATIENCE}") for part in healthcheck()]
         check = [part.replace("http://127.0.0.1:8000", address) for part in patient]
         assert check != patient != healthcheck()

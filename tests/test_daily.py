@@ -1,5 +1,7 @@
-"""The invariant: whatever the ORM writes, daily rows are the sums of the logs; what goes past the
-ORM is found by `drift` and mended by `rebuild`."""
+"""Daily rows are the sums of rows after any ORM write.
+
+`drift` finds the effects of other writes, and `rebuild` corrects them.
+"""
 
 from __future__ import annotations
 
@@ -39,13 +41,13 @@ DAY = dt.timedelta(days=1)
 
 
 def execute(sql: str, *parameters: Any) -> None:
-    """SQL past the ORM."""
+    """Execute SQL without the ORM."""
     with connection.cursor() as cursor:
         cursor.execute(sql, parameters)
 
 
-def insert_past_the_orm(log: AIUsageLog) -> None:
-    """What `COPY`, an import script or another service does: a row, and no daily row."""
+def insert_without_orm(log: AIUsageLog) -> None:
+    """Insert rows but no daily rows, as `COPY`, an import script or another service does."""
     log.set_day()
     AIUsageLog.objects.all()._insert(  # type: ignore[attr-defined]
         [log], fields=_columns(), using="default"
@@ -53,7 +55,7 @@ def insert_past_the_orm(log: AIUsageLog) -> None:
 
 
 class TestDrift:
-    def test_tables_in_step_have_none(self):
+    def test_consistent_tables_have_none(self):
         save_log(user=make_user(), cost=Decimal("0.1"))
         save_log(user=None)
 
@@ -62,17 +64,17 @@ class TestDrift:
     def test_empty_tables_have_none(self):
         assert daily.drift() == {}
 
-    def test_log_inserted_past_the_orm_is_lacking(self):
+    def test_row_inserted_without_the_orm_is_missing_in_the_daily_row(self):
         user = make_user()
         save_log(user=user)
 
-        insert_past_the_orm(make_log(user=user, cost=Decimal("0.5"), success=False))
+        insert_without_orm(make_log(user=user, cost=Decimal("0.5"), success=False))
 
         assert daily.drift() == {
             (user.pk, TODAY): daily.Sums(1, 150, 80, 230, 900, 0, 1, Decimal("0.5"))
         }
 
-    def test_log_deleted_past_the_orm_is_too_much(self):
+    def test_row_deleted_without_the_orm_is_excess_in_the_daily_row(self):
         user = make_user()
         save_log(user=user)
         log = save_log(user=user)
@@ -83,7 +85,7 @@ class TestDrift:
             (user.pk, TODAY): daily.Sums(-1, -150, -80, -230, -900, -1, 0, Decimal(0))
         }
 
-    def test_log_changed_past_the_orm_is_found(self):
+    def test_row_changed_without_the_orm_is_found(self):
         user = make_user()
         save_log(user=user)
 
@@ -91,7 +93,7 @@ class TestDrift:
 
         assert daily.drift() == {(user.pk, TODAY): daily.Sums(0, 850, 0, 850, 0, -1, 1, Decimal(0))}
 
-    def test_log_given_to_another_user_past_the_orm_is_found_on_both_sides(self):
+    def test_change_of_user_without_the_orm_is_found_for_both_users(self):
         ada, bob = make_user("ada"), make_user("bob")
         save_log(user=ada)
 
@@ -102,7 +104,7 @@ class TestDrift:
             bob.pk: 1,
         }
 
-    def test_deleted_daily_row_is_lacking(self):
+    def test_deleted_daily_row_is_found(self):
         user = make_user()
         save_log(user=user)
 
@@ -110,7 +112,7 @@ class TestDrift:
 
         assert daily.drift() == {(user.pk, TODAY): daily.Sums(1, 150, 80, 230, 900, 1, 0)}
 
-    def test_daily_row_without_logs_is_too_much(self):
+    def test_daily_row_without_rows_is_found(self):
         ada, bob = make_user("ada"), make_user("bob")
         save_log(user=ada)
 
@@ -118,7 +120,7 @@ class TestDrift:
 
         assert daily.drift() == {(bob.pk, TODAY): daily.Sums(-3)}
 
-    def test_call_counted_only_by_update_stats_is_too_much(self):
+    def test_call_counted_only_by_update_stats_is_found(self):
         save_log(user=make_user())
         row = AIUsageTracking.objects.get()
 
@@ -126,14 +128,14 @@ class TestDrift:
 
         assert list(daily.drift().values()) == [daily.Sums(-1, -5, -6, -11, -7, -1, 0)]
 
-    def test_it_takes_one_statement(self, django_assert_num_queries):
+    def test_drift_makes_one_statement(self, django_assert_num_queries):
         save_log(user=make_user())
 
         with django_assert_num_queries(1):
             daily.drift(start=TODAY, end=TODAY)
 
     @pytest.mark.slow
-    def test_noise_of_floating_point_costs_is_no_drift(self):
+    def test_floating_point_noise_in_costs_is_not_drift(self):
         user = make_user()
         AIUsageLog.objects.bulk_create(
             make_log(user=user, cost=Decimal("0.0000001234") + n * Decimal("0.1"))
@@ -153,7 +155,7 @@ class TestDrift:
         assert found._replace(total_cost=Decimal(0)) == daily.Sums()
         assert found.total_cost == pytest.approx(Decimal("0.00001"))
 
-    def test_pruned_days_are_not_looked_at(self):
+    def test_pruned_days_are_not_compared(self):
         user = make_user()
         for age in range(4):
             save_log(user=user, created_at=NOON - age * DAY)
@@ -164,7 +166,7 @@ class TestDrift:
         assert daily.rebuild() == {}
         assert AIUsageTracking.objects.count() == 4
 
-    def test_log_without_users_still_says_which_days_are_kept(self):
+    def test_rows_without_users_define_the_kept_days(self):
         user = make_user()
         save_log(user=user)
         save_log(user=None, created_at=NOON - DAY)
@@ -173,14 +175,14 @@ class TestDrift:
 
         assert list(daily.drift()) == [(user.pk, TODAY)]
 
-    def test_nothing_is_known_of_an_empty_log(self):
+    def test_empty_row_table_has_no_drift(self):
         save_log(user=make_user())
 
         AIUsageLog.objects.all()._raw_delete("default")
 
         assert daily.drift() == {}
 
-    def test_days_can_be_narrowed(self, subtests):
+    def test_days_can_be_limited(self, subtests):
         user = make_user()
         for age in range(4):
             save_log(user=user, created_at=NOON - age * DAY)
@@ -202,9 +204,9 @@ class TestDrift:
                 assert list(drift) == [(user.pk, TODAY - age * DAY) for age in ages]
 
     @override_settings(AI_USAGE_DAY_TIMEZONE="Europe/Berlin")
-    def test_days_are_those_of_the_configured_zone(self):
+    def test_days_are_in_the_configured_time_zone(self):
         user = make_user()
-        # The hour that exists twice in Berlin, and the midnights around that day.
+        # The hour that occurs twice in Berlin, and the midnights around that day.
         for moment in (
             "2026-10-24T21:59:59+00:00",
             "2026-10-24T22:00:00+00:00",
@@ -222,7 +224,7 @@ class TestDrift:
         }
         assert_in_step("Europe/Berlin")
 
-    def test_changed_zone_makes_no_drift(self, settings):
+    def test_changed_zone_causes_no_drift(self, settings):
         user = make_user()
         save_log(user=user, created_at=NOON + dt.timedelta(hours=11))
         log = save_log(user=user, created_at=NOON + dt.timedelta(hours=11))
@@ -235,41 +237,41 @@ class TestDrift:
 
 
 class TestRebuild:
-    def spoil(self) -> User:
-        """Every kind of damage at once; gives a user who has some of it."""
+    def damage(self) -> User:
+        """Cause every kind of damage and return an affected user."""
         ada, bob, cem = (make_user(name) for name in ("ada", "bob", "cem"))
         for age in range(5):
             save_log(user=ada, created_at=NOON - age * DAY, cost=Decimal("0.125"))
             save_log(user=bob, created_at=NOON - age * DAY, success=False)
-        insert_past_the_orm(make_log(user=ada, cost=Decimal("0.5")))
-        insert_past_the_orm(make_log(user=cem))
+        insert_without_orm(make_log(user=ada, cost=Decimal("0.5")))
+        insert_without_orm(make_log(user=cem))
         AIUsageLog.objects.filter(user=bob, day=TODAY - DAY)._raw_delete("default")
         execute("UPDATE ai_usage_log SET completion_tokens = NULL WHERE day = %s", TODAY - 2 * DAY)
         AIUsageTracking.objects.filter(date=TODAY - 3 * DAY).delete()
         AIUsageTracking.objects.filter(date=TODAY - 4 * DAY).update(total_cost=99)
         return ada
 
-    def test_everything_is_mended(self):
-        self.spoil()
+    def test_rebuild_corrects_everything(self):
+        self.damage()
 
         daily.rebuild()
 
         assert_in_step()
 
-    def test_what_was_mended_is_what_drift_found(self):
-        self.spoil()
+    def test_rebuild_returns_what_drift_found(self):
+        self.damage()
         found = daily.drift()
 
         assert daily.rebuild() == found
         assert len(found) == 9
 
     def test_second_rebuild_finds_nothing(self):
-        self.spoil()
+        self.damage()
         daily.rebuild()
 
         assert daily.rebuild() == {}
 
-    def test_row_that_counts_nothing_any_more_is_removed(self):
+    def test_daily_row_without_calls_is_removed(self):
         user = make_user()
         save_log(user=None)
         AIUsageTracking.objects.create(user=user, date=TODAY, total_requests=3, total_tokens=10)
@@ -278,8 +280,8 @@ class TestRebuild:
 
         assert not AIUsageTracking.objects.exists()
 
-    def test_days_outside_the_bounds_stay_as_they_are(self):
-        user = self.spoil()
+    def test_days_outside_the_bounds_are_not_changed(self):
+        user = self.damage()
 
         mended = daily.rebuild(start=TODAY - 3 * DAY, end=TODAY - DAY)
 
@@ -288,7 +290,7 @@ class TestRebuild:
         assert (user.pk, TODAY) in daily.drift()
 
     def test_rollback_of_the_callers_transaction_undoes_it(self):
-        self.spoil()
+        self.damage()
         found = daily.drift()
 
         with rolled_back():
@@ -300,13 +302,13 @@ class TestRebuild:
         user = make_user()
         save_log(user=user)
         row = AIUsageTracking.objects.get()
-        insert_past_the_orm(make_log(user=user))
+        insert_without_orm(make_log(user=user))
 
         daily.rebuild()
 
         assert AIUsageTracking.objects.get() == row
 
-    def test_rows_that_count_nothing_any_more_are_removed_together(self):
+    def test_daily_rows_without_calls_are_removed_together(self):
         for number in range(40):
             save_log(user=make_user(str(number)))
         execute("DELETE FROM ai_usage_log")
@@ -319,10 +321,10 @@ class TestRebuild:
         assert sum(query["sql"].startswith("DELETE") for query in queries) == 1
 
     @pytest.mark.django_db(transaction=True)
-    def test_rebuild_beside_live_traffic_counts_nothing_twice(self):
+    def test_rebuild_during_live_traffic_counts_no_call_twice(self):
         user = make_user()
         for _ in range(20):
-            insert_past_the_orm(make_log(user=user))
+            insert_without_orm(make_log(user=user))
 
         def write() -> None:
             for _ in range(20):
@@ -339,7 +341,7 @@ class TestRebuild:
 
 
 class TestAdd:
-    def test_first_call_of_a_day_makes_the_row(self):
+    def test_first_call_of_a_day_creates_the_daily_row(self):
         user = make_user()
         call = daily.of_call(1, 2, 3, True, Decimal("0.5"))
 
@@ -348,7 +350,7 @@ class TestAdd:
 
         assert totals == {(user.pk, TODAY): daily.Totals(1, 3, True)}
 
-    def test_next_call_grows_the_row(self):
+    def test_next_call_adds_to_the_daily_row(self):
         user = make_user()
         call = daily.of_call(1, None, 3, False, None)
 
@@ -359,14 +361,14 @@ class TestAdd:
         assert totals == {(user.pk, TODAY): daily.Totals(2, 2, False)}
         assert read_days() == {(user.pk, TODAY): Day(2, 2, 0, 2, 6, 0, 2)}
 
-    def test_nothing_to_add_takes_no_statement(self, django_assert_num_queries):
+    def test_nothing_to_add_makes_no_statement(self, django_assert_num_queries):
         user = make_user()
 
         with django_assert_num_queries(0):
             assert daily.add({}, using="default") == {}
             assert daily.add({(user.pk, TODAY): daily.Sums()}, using="default") == {}
 
-    def test_many_users_take_one_statement(self, django_assert_num_queries):
+    def test_many_users_need_one_statement(self, django_assert_num_queries):
         call = daily.of_call(1, 2, 3, True, None)
         users = [make_user(f"user{number}") for number in range(30)]
 
@@ -375,7 +377,7 @@ class TestAdd:
 
         assert AIUsageTracking.objects.count() == 30
 
-    def test_taking_off_never_makes_a_row(self):
+    def test_subtraction_never_creates_a_daily_row(self):
         user = make_user()
         less = daily.Sums().minus(daily.of_call(1, 2, 3, True, None))
 
@@ -414,7 +416,7 @@ picks = st.integers(0, 1000)
 
 @dataclass(frozen=True)
 class Expected:
-    """A log as it should be in the table."""
+    """The expected state of a row."""
 
     user: str | None = None
     section: str = "chat"
@@ -427,7 +429,7 @@ class Expected:
 
 
 class Writes(RuleBasedStateMachine):
-    """Any sequence of ORM writes, beside a model of what the logs should then be."""
+    """Any sequence of ORM writes, with a model of the expected rows."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -633,7 +635,7 @@ class Writes(RuleBasedStateMachine):
 
 
 @pytest.mark.slow
-def test_any_sequence_of_writes_keeps_the_days_in_step():
+def test_any_sequence_of_writes_keeps_daily_rows_correct():
     run_state_machine_as_test(
         Writes,
         settings=settings(

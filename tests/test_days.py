@@ -1,4 +1,4 @@
-"""Days as texts, as moments and as ranges in URLs."""
+"""Days as text, as datetimes and as ranges in URLs."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ def test_day_is_parsed(subtests):
             parse_day(text)
 
 
-def test_midnight_is_what_the_column_is_compared_with():
+def test_midnight_can_be_compared_with_the_column():
     assert midnight(PI) == dt.datetime(2026, 3, 14, tzinfo=dt.UTC)
     with override_settings(USE_TZ=False):
-        assert midnight(PI) == dt.datetime(2026, 3, 14)  # noqa: DTZ001 -- as stored there
+        assert midnight(PI) == dt.datetime(2026, 3, 14)  # noqa: DTZ001 -- stored naive there
 
 
-def test_range_is_read(subtests):
+def test_range_is_parsed(subtests):
     for parameters, days in (
         ({}, DayRange()),
         ({"start_date": "", "end_date": ""}, DayRange()),

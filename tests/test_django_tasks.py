@@ -1,4 +1,4 @@
-"""Tasks of `django.tasks`, and of the `django_tasks` package where Django has none of its own."""
+"""Tasks of `django.tasks`, or of the `django_tasks` package if Django has none."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.support.children import run_python
 from tests.support.sites import manage
 
 MODULE = "django.tasks" if django.VERSION >= (6, 0) else "django_tasks"
-#: The package's own tasks are an app; Django's are not.
+#: The package is an app. Django's tasks are not.
 APPS = ["django_tasks_db"] if django.VERSION >= (6, 0) else ["django_tasks", "django_tasks_db"]
 
 TASKS = f"""
@@ -59,7 +59,7 @@ def stub():
 
 @pytest.fixture
 def site(tmp_path: Path, stub: StubProvider, empty_database_url: str):
-    """Runs code on a site with these tasks, whose backend is `backend`."""
+    """Run code on a site whose tasks use the backend `backend`."""
     (tmp_path / "shop_tasks.py").write_text(TASKS)
 
     def run(code: str, backend: str, **settings: object) -> str:
@@ -84,7 +84,7 @@ def site(tmp_path: Path, stub: StubProvider, empty_database_url: str):
 @pytest.mark.costly
 @pytest.mark.one_database
 def test_worker(site, tmp_path: Path, stub: StubProvider, empty_database_url: str):
-    """Its calls have the section of the task, no user, and are there when the task is done."""
+    """A worker's calls have the task's section, no user, and are saved when the task ends."""
     site(
         """
         from django.core.management import call_command
@@ -116,7 +116,7 @@ def test_worker(site, tmp_path: Path, stub: StubProvider, empty_database_url: st
     )
 
 
-def test_task_that_runs_at_once_belongs_to_the_code_that_enqueued_it(site):
+def test_immediate_task_belongs_to_the_code_that_enqueued_it(site):
     told = site(
         """
         import asyncio

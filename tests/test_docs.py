@@ -40,7 +40,7 @@ INLINE = sorted(set(re.findall(r"`python manage.py ([^`]+)`", MONITORING)))
 
 @pytest.fixture
 def site(tmp_path: Path, database_url: str, django_user_model) -> dict[str, str]:
-    """The demo, with a past; `python` and `manage.py` are where an operator has them."""
+    """The demo with recorded calls. `python` and `manage.py` are in an operator's usual places."""
     make_calls(django_user_model.objects.create_superuser("john_doe"))
     shutil.copy(ROOT / "manage.py", tmp_path)
     (tmp_path / ".ai_usage_outbox").mkdir()
@@ -62,10 +62,8 @@ def site(tmp_path: Path, database_url: str, django_user_model) -> dict[str, str]
 
 @pytest.mark.costly
 @pytest.mark.one_database
-def test_lines_of_the_shell_run(
-    site: dict[str, str], tmp_path: Path, subtests: pytest.Subtests
-) -> None:
-    """One of which, that of cron, starts `manage.py` as an operator does."""
+def test_shell_lines_run(site: dict[str, str], tmp_path: Path, subtests: pytest.Subtests) -> None:
+    """The cron line starts `manage.py` as an operator does."""
     for command in (*SHELL, *CRON):
         with subtests.test(command):
             ended = subprocess.run(
@@ -86,10 +84,12 @@ def test_lines_of_the_shell_run(
 def test_commands_run(
     django_user_model, subtests: pytest.Subtests, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(errors, "failures", Counter())  # those of other tests in this process
+    monkeypatch.setattr(
+        errors, "failures", Counter()
+    )  # discards errors of other tests in this process
     make_calls(django_user_model.objects.create_superuser("john_doe"))
 
-    # The SDKs take seconds each time; tests/health/test_diagnose.py tries them.
+    # The SDKs take seconds each time. tests/health/test_diagnose.py tests them.
     skip = {"diagnose_ai_usage": ["--skip-sdks"]}
     commands = {
         (name, *skip.get(name, []), *(a for a in arguments if a != "--skip-sdks"))
@@ -107,7 +107,9 @@ def test_command_in_the_text_exists(command: str) -> None:
     name, *arguments = shlex.split(command)
     found = load_command_class(get_commands()[name], name)
 
-    found.create_parser("manage.py", name).parse_args(arguments)  # which refuses by raising
+    found.create_parser("manage.py", name).parse_args(
+        arguments
+    )  # raises if the arguments are invalid
 
 
 @pytest.mark.django_db
@@ -121,7 +123,7 @@ def test_statements_run(django_user_model, subtests: pytest.Subtests) -> None:
             cursor.fetchall()
 
 
-def test_statement_for_drift_finds_it(db: None, django_user_model) -> None:
+def test_drift_statement_finds_drift(db: None, django_user_model) -> None:
     (statement,) = [block for block in blocks("sql") if "counted" in block]
     make_calls(django_user_model.objects.create_user("ada"), 3)
     with connection.cursor() as cursor:
@@ -132,14 +134,14 @@ def test_statement_for_drift_finds_it(db: None, django_user_model) -> None:
         assert [row[2:] for row in cursor.fetchall()] == [(3, 2)]
 
 
-def test_there_is_something_to_run() -> None:
+def test_docs_have_commands_and_statements() -> None:
     assert len(COMMANDS) > 10
     assert len(SHELL) > 5
     assert len(CRON) == 1
     assert len(blocks("sql")) >= 7
 
 
-def test_table_of_thresholds_is_that_of_the_command() -> None:
+def test_table_of_thresholds_matches_the_command() -> None:
     told = dict(re.findall(r"^\| `--([a-z-]+)` \| ([\d.]+) \|", MONITORING, re.MULTILINE))
 
     assert told == {
@@ -147,6 +149,6 @@ def test_table_of_thresholds_is_that_of_the_command() -> None:
     }
 
 
-def test_links_lead_somewhere() -> None:
+def test_links_have_targets() -> None:
     for target in re.findall(r"\]\(((?!https?:)[^)#]+)\)", README):
         assert (ROOT / target).exists(), target

@@ -1,4 +1,4 @@
-"""Errors of ours end in one place: logged, counted, and never in the host."""
+"""Internal errors are logged and counted in one place, and never reach the host."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from usage_tracking.log import one_line, shown_user
 
 
 @pytest.fixture(autouse=True)
-def _as_on_a_site(settings: object) -> None:
+def _as_in_production(settings: object) -> None:
     settings.AI_USAGE_RAISE_ERRORS = False  # type: ignore[attr-defined]
 
 
@@ -21,7 +21,7 @@ def divide(number: int, by: int) -> float:
 
 
 class TestContained:
-    def test_result_goes_through(self):
+    def test_result_is_returned(self):
         assert divide(6, by=3) == 2
 
     def test_error_gives_none(self):
@@ -48,13 +48,13 @@ class TestContained:
 
         assert errors.failures["divide"] == before + 2
 
-    def test_error_is_raised_if_asked_for(self, settings):
+    def test_error_is_raised_if_configured(self, settings):
         settings.AI_USAGE_RAISE_ERRORS = True
 
         with pytest.raises(ZeroDivisionError):
             divide(1, 0)
 
-    def test_end_of_the_process_is_no_error_of_ours(self):
+    def test_process_exit_is_not_an_internal_error(self):
         @contained
         def interrupted(stop: type[BaseException]) -> None:
             raise stop

@@ -1,4 +1,4 @@
-"""Events: immutable, safe to store whatever they were made of, and the same after a round trip."""
+"""Events are immutable, safe to store with any input, and unchanged by a round trip."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def create(usage: Usage | None = None, **values: Any) -> UsageEvent:
 
 
 def accepted(lines: Iterable[str | bytes]) -> list[str | bytes]:
-    """Those of `lines` that are taken for an event; the others raise ValueError, which says why."""
+    """Return the lines that parse as an event. Others must raise ValueError with a message."""
     taken = []
     for line in lines:
         reason = ""
@@ -48,13 +48,13 @@ def accepted(lines: Iterable[str | bytes]) -> list[str | bytes]:
 
 
 class TestUsage:
-    def test_usage_is_known_by_its_tokens(self):
+    def test_usage_is_known_if_it_has_tokens(self):
         assert not Usage().known
         assert not Usage(cached_tokens=5, cost=Decimal(1)).known
         assert Usage(prompt_tokens=0).known
         assert Usage(completion_tokens=7).known
 
-    def test_total_is_the_sum_of_what_is_known(self):
+    def test_total_is_the_sum_of_known_counts(self):
         totals = {(1, 2): 3, (None, 2): 2, (1, None): 1, (None, None): 0}
 
         assert totals == {
@@ -64,7 +64,7 @@ class TestUsage:
             for prompt, completion in totals
         }
 
-    def test_usage_of_an_event_is_what_it_was_made_of(self):
+    def test_usage_of_an_event_equals_its_input(self):
         usage = Usage(
             prompt_tokens=1,
             completion_tokens=2,
@@ -78,7 +78,7 @@ class TestUsage:
 
 
 class TestCreate:
-    def test_source_says_whether_the_provider_reported(self):
+    def test_source_is_reported_if_the_provider_reports_usage(self):
         assert create(Usage(prompt_tokens=0)).usage_source == "reported"
         assert create(Usage()).usage_source == "unknown"
         assert create(Usage(prompt_tokens=0), source="manual").usage_source == "manual"
@@ -87,7 +87,7 @@ class TestCreate:
         with pytest.raises(dataclasses.FrozenInstanceError):
             create().section = "other"  # type: ignore[misc]
 
-    def test_count_that_cannot_be_true_is_left_out_and_named(self):
+    def test_impossible_count_is_omitted_and_named(self):
         counts: list[tuple[Any, int | None, str | None]] = [
             (None, None, None),
             (0, 0, None),
@@ -116,19 +116,19 @@ class TestCreate:
 
         assert wrong == []
 
-    def test_time_that_cannot_be_true_is_zero(self):
+    def test_impossible_time_is_zero(self):
         times: dict[Any, int] = {900: 900, -5: 0, "soon": 0, None: 0}
 
         assert times == {given: create(response_time_ms=given).response_time_ms for given in times}
 
-    def test_cost_that_cannot_be_true_is_unknown_and_named(self):
+    def test_impossible_cost_is_unknown_and_named(self):
         for cost in map(Decimal, ["NaN", "Infinity", "-Infinity", "-0.01", "1000000", "1e99"]):
             event = create(Usage(prompt_tokens=1, cost=cost))
 
             assert event.cost is None, cost
             assert event.metadata == {"clamped": {"cost": str(cost)}}
 
-    def test_believable_cost_is_kept(self):
+    def test_plausible_cost_is_kept(self):
         costs = [Decimal(cost) for cost in ("0", "0.0000000001", "999999.9999999999")]
 
         assert [create(Usage(cost=cost)).cost for cost in costs] == costs
@@ -150,7 +150,7 @@ class TestCreate:
             assert getattr(create(**{name: fits}), name) == fits, name
             assert getattr(create(**{name: fits + "x"}), name) == cut, name
 
-    def test_text_is_what_every_database_stores(self):
+    def test_text_can_be_stored_by_every_database(self):
         texts = {"a\0b": "a�b", "a\ud800b": "a?b", "Grüße 🚀": "Grüße 🚀", "": ""}
         for text, kept in texts.items():
             event = create(section=text, model_name=text, error_message=text)
@@ -174,7 +174,7 @@ class TestCreate:
 
         assert [create(metadata=metadata).metadata for metadata in nothing] == [{}] * 5
 
-    def test_facts_yield_to_what_the_site_says(self):
+    def test_metadata_of_the_site_wins_over_facts(self):
         event = create(metadata={"finish": "site"}, facts={"finish": "wire", "tier": "flex"})
 
         assert event.metadata == {"finish": "site", "tier": "flex"}
@@ -191,7 +191,7 @@ class TestAmended:
         assert (event.section, event.revision) == ("chat", 0)
 
 
-texts = st.text(st.characters(exclude_categories=[]), max_size=60)  # half surrogate pairs too
+texts = st.text(st.characters(exclude_categories=[]), max_size=60)  # including unpaired surrogates
 counts = st.none() | st.integers(-5, 10**20) | st.floats() | st.booleans() | texts
 metadata = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | texts | st.binary() | st.decimals(),
@@ -231,8 +231,8 @@ anything = st.builds(
 
 class TestJson:
     @pytest.mark.parametrize("year", [1970, 1969, 1900, 9998])
-    def test_call_of_a_machine_with_a_wrong_clock_is_an_event(self, year):
-        """As of one without a battery, before it has asked for the time."""
+    def test_call_with_a_wrong_clock_is_an_event(self, year):
+        """For example, a machine without a battery before its clock is synchronized."""
         event = make_event(created_at=dt.datetime(year, 1, 1, tzinfo=dt.UTC))
 
         assert UsageEvent.from_json(event.to_json()) == event
@@ -252,14 +252,14 @@ class TestJson:
     @pytest.mark.slow
     @PROPERTY
     @given(event=anything)
-    def test_line_is_one_line_of_plain_ascii(self, event):
+    def test_json_is_one_line_of_ascii(self, event):
         line = event.to_json()
 
         assert line.isascii()
         assert line.isprintable()
         assert len(line) < 12_000
 
-    def test_what_is_as_by_default_is_left_out(self):
+    def test_default_values_are_omitted(self):
         event = UsageEvent(id=UUID(int=7), created_at=NOON)
 
         assert json.loads(event.to_json()) == {
@@ -267,7 +267,7 @@ class TestJson:
             "created_at": "2026-03-14T12:00:00+00:00",
         }
 
-    def test_zero_is_not_left_out(self):
+    def test_zero_is_not_omitted(self):
         event = make_event(prompt_tokens=0, cost=Decimal(0), success=False)
 
         again = UsageEvent.from_json(event.to_json())
@@ -282,7 +282,7 @@ class TestJson:
         assert event.extra == {"energy_joule": 12, "region": None}
         assert json.loads(event.to_json()) == newer
 
-    def test_known_key_wins_over_an_unknown_one_of_its_name(self):
+    def test_known_key_wins_over_an_unknown_key_of_the_same_name(self):
         event = make_event(extra={"section": "wrong", "energy_joule": 12})
 
         assert json.loads(event.to_json())["section"] == "chat"
@@ -294,7 +294,7 @@ class TestJson:
 
         assert (event.prompt_tokens, event.section) == (None, "")
 
-    def test_line_that_is_no_event_is_refused(self):
+    def test_line_without_an_event_is_rejected(self):
         lines: list[str | bytes] = [
             "",
             "null",
@@ -312,7 +312,7 @@ class TestJson:
 
         assert accepted(lines) == []
 
-    def test_value_that_cannot_be_is_refused(self):
+    def test_impossible_value_is_rejected(self):
         values = [
             ("created_at", "yesterday"),
             ("created_at", "2026-03-14T12:00:00"),
@@ -369,7 +369,7 @@ class TestJson:
 
 
 class TestUuid7:
-    def test_version_and_variant_are_those_of_the_rfc(self):
+    def test_version_and_variant_follow_the_rfc(self):
         made = uuid7(NOON)
 
         assert (made.version, made.variant) == (7, "specified in RFC 4122")
@@ -377,14 +377,14 @@ class TestUuid7:
     def test_time_is_in_the_first_48_bits(self):
         assert uuid7(NOON).int >> 80 == int(NOON.timestamp() * 1000)
 
-    def test_later_moments_sort_later(self):
+    def test_later_times_sort_later(self):
         moments = [NOON + dt.timedelta(milliseconds=n) for n in range(100)]
         ids = [uuid7(moment) for moment in moments]
 
         assert ids == sorted(ids)
         assert [pk.hex for pk in ids] == sorted(pk.hex for pk in ids)
 
-    def test_ids_of_one_moment_differ(self):
+    def test_ids_of_the_same_time_differ(self):
         assert len({uuid7(NOON) for _ in range(1000)}) == 1000
 
     def test_now_is_aware(self):

@@ -1,7 +1,7 @@
-"""What the app brings into a site's process: no HTTP library, and no import in its own thread.
+"""The app imports no HTTP library into a site's process and no module in its own thread.
 
-SDKs look into `sys.modules` for the HTTP libraries they may use. While another thread imports one,
-they find half a module there, and the site's first call fails.
+SDKs search `sys.modules` for optional HTTP libraries. While another thread imports one, they find
+a partially initialized module, and the site's first call fails.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ FOREIGN = {
     "truststore",
     "urllib3",
 }
-#: The driver of PostgreSQL has the name of its host encoded. The codec is the interpreter's own,
-#: which imports it at the first use, and no library looks for it in `sys.modules`.
+#: PostgreSQL's driver encodes the host name. The interpreter imports this codec at the first use,
+#: and no library searches `sys.modules` for it.
 OF_DRIVER = {"encodings.idna", "stringprep"}
 
-# Asks no query of its own: the first statement of the process is delivery's.
+# Makes no query, so that the first statement of the process is delivery's.
 SITE = f"""
 import json, sys, threading
 
@@ -86,12 +86,12 @@ print(json.dumps(sorted(sys.modules)))
 
 @pytest.fixture
 def site(tmp_path: Path, empty_database_url: str) -> dict[str, str]:
-    """The environment of a site's processes, where time zones are those of the package tzdata."""
+    """The environment of a site's processes, with the time zones of the package tzdata."""
     return make_smallest_site(tmp_path, empty_database_url) | {"PYTHONTZPATH": ""}
 
 
 def first_call(site: dict[str, str], directory: Path, *arguments: str) -> tuple[Any, ...]:
-    """Of a process that makes one call: imports by thread, all modules, costs of the rows, log."""
+    """Make one call in a process; return imports by thread, modules, costs of rows, and log."""
     ended = run([sys.executable, "-c", SITE, *arguments], cwd=directory, env=os.environ | site)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     return (*json.loads(ended.stdout), ended.stderr)
@@ -107,7 +107,7 @@ def test_delivery_of_the_first_call_imports_nothing(site: dict[str, str], tmp_pa
     assert FOREIGN.isdisjoint(modules)
 
 
-def test_delivery_that_fails_imports_nothing(site: dict[str, str], tmp_path: Path):
+def test_failing_delivery_imports_nothing(site: dict[str, str], tmp_path: Path):
     by_thread, modules, _, log = first_call(site, tmp_path, "unmigrated")
 
     assert "Delivery failed" in log
@@ -115,7 +115,7 @@ def test_delivery_that_fails_imports_nothing(site: dict[str, str], tmp_path: Pat
     assert FOREIGN.isdisjoint(modules)
 
 
-def test_site_gets_no_third_party_package_but_wrapt(
+def test_wrapt_is_the_only_imported_third_party_package(
     site: dict[str, str], tmp_path: Path, empty_database_url: str
 ):
     manage("migrate", "-v", "0", env=site, directory=tmp_path)
@@ -136,11 +136,11 @@ def modules(site: dict[str, str], directory: Path) -> list[str]:
 
 
 def third_party(modules: list[str]) -> set[str]:
-    """Their top-level packages."""
+    """Return the third-party top-level packages of the modules."""
     return {name.partition(".")[0] for name in modules} - sys.stdlib_module_names
 
 
-# A site whose way to find its visitors is not Django's own. Its pages never look at them.
+# A site with its own authentication. Its pages do not read their user.
 VISITED = """
 INSTALLED_APPS += ["django.contrib.sessions"]
 MIDDLEWARE = [

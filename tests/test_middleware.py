@@ -1,7 +1,7 @@
-"""AI calls of a request find their user and section, under WSGI and ASGI, in bodies too.
+"""AI calls of requests get their user and section, with WSGI and ASGI, in bodies too.
 
-Nearly every test runs in both modes: a synchronous view visited through `Client`, an asynchronous
-one through `AsyncClient`.
+Nearly every test runs in both modes: a sync view with `Client` and an async view with
+`AsyncClient`.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ View = Callable[..., Any]
 
 
 class Visitor:
-    """Serves a view under one path of the site, and visits it there."""
+    """Serves a view at one path of the site and requests it."""
 
     def __init__(self, settings: Settings, mode: str) -> None:
         self._settings = settings
@@ -75,7 +75,7 @@ class Visitor:
     def __call__(
         self, view: View, user: User | None = None, *, client: Any = None
     ) -> tuple[Any, list[bytes]]:
-        """The response, and the chunks of its body."""
+        """Return the response and the chunks of its body."""
         self._settings.ROOT_URLCONF = (path("", view, name="page"),)
         return self.get("/", user, client=client)
 
@@ -133,20 +133,20 @@ async def aplain(request: HttpRequest) -> HttpResponse:
 
 @pytest.mark.parametrize("view", [plain, aplain])
 def test_call_in_a_view_belongs_to_the_user(visit: Visitor, user: User, view: View) -> None:
-    # Both kinds of view under both kinds of server.
+    # Sync and async views, each with WSGI and ASGI.
     response, body = visit(view, user)
 
     assert (response.status_code, body) == (200, [b"done"])
     assert attributed(only_row()) == ("ada", "other")
 
 
-def test_call_of_a_visitor_without_login_has_no_user(visit: Visitor) -> None:
+def test_call_of_an_anonymous_user_has_no_user(visit: Visitor) -> None:
     visit(either(visit, plain, aplain))
 
     assert attributed(only_row()) == (None, "other")
 
 
-def test_two_visitors_keep_their_calls_apart(visit: Visitor, user: User) -> None:
+def test_calls_of_two_users_do_not_mix(visit: Visitor, user: User) -> None:
     grace = User.objects.create_user("grace")
     for visitor in (user, grace, None, user):
         visit(either(visit, plain, aplain), visitor)
@@ -154,14 +154,14 @@ def test_two_visitors_keep_their_calls_apart(visit: Visitor, user: User) -> None
     assert [attributed(row)[0] for row in rows()] == ["ada", "grace", None, "ada"]
 
 
-def test_nothing_stays_open_or_set_after_a_request(visit: Visitor, user: User) -> None:
+def test_no_unit_or_scope_remains_after_a_request(visit: Visitor, user: User) -> None:
     visit(either(visit, plain, aplain), user)
 
     assert scope.current() is None
     assert scope.open_units == {}
 
 
-def test_visitor_deleted_by_the_view_leaves_the_call_unattributed(
+def test_user_deleted_by_the_view_leaves_the_call_unattributed(
     visit: Visitor, user: User, settings: Settings
 ) -> None:
     def view(request: HttpRequest) -> HttpResponse:
@@ -181,10 +181,10 @@ def test_visitor_deleted_by_the_view_leaves_the_call_unattributed(
     assert (row.user, row.section) == (None, "other")
 
 
-# The user is looked up late.
+# Late resolution of the user.
 
 
-def test_page_without_a_call_does_not_touch_the_session(visit: Visitor, user: User) -> None:
+def test_page_without_a_call_does_not_read_the_session(visit: Visitor, user: User) -> None:
     def view(request: HttpRequest) -> HttpResponse:
         return HttpResponse("no call")
 
@@ -200,7 +200,7 @@ def test_page_without_a_call_does_not_touch_the_session(visit: Visitor, user: Us
     assert statements == []
 
 
-def test_call_before_the_view_looks_at_the_user_is_attributed(visit: Visitor, user: User) -> None:
+def test_call_before_the_view_reads_the_user_is_attributed(visit: Visitor, user: User) -> None:
     def view(request: HttpRequest) -> HttpResponse:
         ask()
         return HttpResponse(request.user.get_username())
@@ -215,7 +215,7 @@ def test_call_before_the_view_looks_at_the_user_is_attributed(visit: Visitor, us
     assert attributed(only_row()) == ("ada", "other")
 
 
-def test_call_after_the_view_looked_at_the_user_is_attributed(visit: Visitor, user: User) -> None:
+def test_call_after_the_view_reads_the_user_is_attributed(visit: Visitor, user: User) -> None:
     def view(request: HttpRequest) -> HttpResponse:
         assert request.user.is_authenticated
         ask()
@@ -255,7 +255,7 @@ class Token(BaseAuthentication):
 
 
 class Stateless(BaseAuthentication):
-    """As JWT libraries do: a user without a row, whose name is not in the token."""
+    """Like JWT libraries: a user without a row, whose name is not in the token."""
 
     def authenticate(self, request: Any) -> tuple[Any, str]:
         key = str(User.objects.get(username="grace").pk)
@@ -289,8 +289,8 @@ def test_user_of_a_rest_framework_view_is_recorded(
     assert attributed(only_row()) == (name, "other")
 
 
-def test_user_object_of_another_kind_is_no_user(visit: Visitor) -> None:
-    """Sites put API keys and service accounts into `request.user`."""
+def test_user_object_of_another_kind_is_not_a_user(visit: Visitor) -> None:
+    """Sites assign API keys and service accounts to `request.user`."""
 
     def check(stranger: Any) -> None:
         def view(request: HttpRequest) -> HttpResponse:
@@ -312,9 +312,7 @@ def test_user_object_of_another_kind_is_no_user(visit: Visitor) -> None:
     check_each(check, ["service-account", {"key": 7}, object(), 0])
 
 
-def test_user_whom_only_an_async_middleware_knows_is_awaited(
-    settings: Settings, user: User
-) -> None:
+def test_user_of_an_async_middleware_is_awaited(settings: Settings, user: User) -> None:
     async def view(request: HttpRequest) -> HttpResponse:
         async def auser() -> Any:
             return user
@@ -385,11 +383,11 @@ def test_call_of_a_thread_that_outlives_the_request_is_attributed(
     assert attributed(only_row()) == ("ada", "other")
 
 
-def test_user_named_by_hand_is_not_overwritten_at_the_end(settings: Settings, user: User) -> None:
+def test_explicit_user_is_not_overwritten_at_the_end(settings: Settings, user: User) -> None:
     grace = User.objects.create_user("grace")
 
     async def view(request: HttpRequest) -> HttpResponse:
-        answer = ask()  # its user is looked up at the end
+        answer = ask()  # its user is resolved at the end
         usage = answer.usage
         await sync_to_async(track_ai_usage)(
             grace, "chat", usage.prompt_tokens, usage.completion_tokens
@@ -401,7 +399,7 @@ def test_user_named_by_hand_is_not_overwritten_at_the_end(settings: Settings, us
     assert attributed(only_row()) == ("grace", "chat")
 
 
-def test_auser_of_another_kind_does_not_disturb_the_call(settings: Settings) -> None:
+def test_auser_of_another_kind_does_not_affect_the_call(settings: Settings) -> None:
     def check(stranger: object) -> None:
         async def view(request: HttpRequest) -> HttpResponse:
             async def auser() -> Any:
@@ -459,7 +457,7 @@ def test_call_in_a_broken_transaction_is_recorded(
             try:
                 User.objects.create(username="ada")
             except IntegrityError:
-                ask()  # no query is possible here
+                ask()  # queries fail here
 
     def view(request: HttpRequest) -> HttpResponse:
         work()
@@ -472,11 +470,11 @@ def test_call_in_a_broken_transaction_is_recorded(
     response, body = visit(either(visit, view, aview), user)
 
     assert (response.status_code, body) == (200, [b"done"])
-    # Looked up once more when the request ends; then the transaction is over.
+    # The user is resolved again when the request ends, after the transaction.
     assert attributed(only_row()) == ("ada", "other")
 
 
-def test_user_given_to_a_block_wins_over_that_of_the_request(visit: Visitor, user: User) -> None:
+def test_user_of_a_block_wins_over_the_user_of_the_request(visit: Visitor, user: User) -> None:
     grace = User.objects.create_user("grace")
 
     def view(request: HttpRequest) -> HttpResponse:
@@ -496,14 +494,14 @@ def test_user_given_to_a_block_wins_over_that_of_the_request(visit: Visitor, use
     assert [attributed(row)[0] for row in rows()] == ["grace", "ada"]
 
 
-def test_lazy_user_given_to_a_block_is_looked_up(visit: Visitor, user: User) -> None:
+def test_lazy_user_of_a_block_is_resolved(visit: Visitor, user: User) -> None:
     def view(request: HttpRequest) -> HttpResponse:
         with ai_usage(section="chat", user=request.user):
             ask()
         return HttpResponse()
 
     async def aview(request: HttpRequest) -> HttpResponse:
-        # The lazy object: looking at it here would be a query on the event loop.
+        # Pass the lazy object, because reading it here would make a query on the event loop.
         async with ai_usage(section="chat", user=request.user):
             await aask()
             ask()
@@ -514,7 +512,7 @@ def test_lazy_user_given_to_a_block_is_looked_up(visit: Visitor, user: User) -> 
     assert {attributed(row) for row in rows()} == {("ada", "chat")}
 
 
-def test_anonymous_user_given_to_a_block_is_no_user(visit: Visitor, user: User) -> None:
+def test_anonymous_user_of_a_block_is_unattributed(visit: Visitor, user: User) -> None:
     def view(request: HttpRequest) -> HttpResponse:
         with ai_usage(user=AnonymousUser()):
             ask()
@@ -530,7 +528,7 @@ def test_anonymous_user_given_to_a_block_is_no_user(visit: Visitor, user: User) 
     assert attributed(only_row()) == (None, "other")
 
 
-def test_client_headers_name_no_user(settings: Settings, user: User) -> None:
+def test_client_headers_do_not_set_the_user(settings: Settings, user: User) -> None:
     settings.ROOT_URLCONF = (path("", plain),)
 
     Client(headers={"x-user": "ada", "remote-user": "ada", "authorization": "Bearer ada"}).get("/")
@@ -577,7 +575,9 @@ def test_section_is_found_in_order(visit: Visitor, settings: Settings, user: Use
     check_each(check, sections)
 
 
-def test_section_map_takes_prefixes_of_the_dotted_path(visit: Visitor, settings: Settings) -> None:
+def test_section_map_accepts_prefixes_of_the_dotted_path(
+    visit: Visitor, settings: Settings
+) -> None:
     def check(mapping: dict[str, str], section: str) -> None:
         forget()
         settings.AI_USAGE_SECTION_MAP = mapping
@@ -605,14 +605,14 @@ def test_section_map_names_a_class_based_view_by_its_class(settings: Settings, u
     assert only_row().section in {"web_knowledge", "session_memory"}
 
 
-def test_default_section_is_that_of_the_setting(visit: Visitor, settings: Settings) -> None:
+def test_default_section_comes_from_the_setting(visit: Visitor, settings: Settings) -> None:
     settings.AI_USAGE_DEFAULT_SECTION = "chat"
     visit(either(visit, plain, aplain))
 
     assert only_row().section == "chat"
 
 
-def test_section_of_a_viewset_method_is_that_of_its_class(settings: Settings) -> None:
+def test_section_of_a_viewset_method_comes_from_its_class(settings: Settings) -> None:
     from rest_framework.viewsets import ViewSet
 
     class Answers(ViewSet):
@@ -732,7 +732,7 @@ def test_block_inside_a_streaming_body_spans_its_yields(visit: Visitor, user: Us
 
 
 @pytest.mark.django_db(transaction=True)
-def test_nothing_is_set_between_two_steps_of_a_body(settings: Settings, user: User) -> None:
+def test_no_scope_is_set_between_two_steps_of_a_body(settings: Settings, user: User) -> None:
     def body() -> Iterator[str]:
         with ai_usage(section="chat"):
             ask("One")
@@ -744,7 +744,7 @@ def test_nothing_is_set_between_two_steps_of_a_body(settings: Settings, user: Us
     response: Any = logged_in(user).get("/")
     found = [scope.current()]
     for _ in response:
-        # Whoever takes the chunks is not in the scope of whoever makes them.
+        # The consumer of the chunks is not in the scope of their producer.
         found.append(scope.current())
         ask("Another's")
 
@@ -757,7 +757,7 @@ def test_nothing_is_set_between_two_steps_of_a_body(settings: Settings, user: Us
     ]
 
 
-def test_nothing_is_set_between_two_steps_of_an_async_body(settings: Settings) -> None:
+def test_no_scope_is_set_between_two_steps_of_an_async_body(settings: Settings) -> None:
     async def body() -> AsyncIterator[str]:
         async with ai_usage(section="chat"):
             yield "1"
@@ -778,7 +778,7 @@ def test_nothing_is_set_between_two_steps_of_an_async_body(settings: Settings) -
 
 
 @pytest.mark.django_db(transaction=True)
-def test_two_bodies_taken_in_turns_keep_their_calls_apart(settings: Settings, user: User) -> None:
+def test_calls_of_interleaved_bodies_do_not_mix(settings: Settings, user: User) -> None:
     grace = User.objects.create_user("grace")
 
     def body() -> Iterator[str]:
@@ -823,7 +823,7 @@ def test_body_closed_early_is_recorded_with_its_user(settings: Settings, user: U
 
 
 @pytest.mark.django_db(transaction=True)
-def test_body_never_begun_ends_its_unit(settings: Settings) -> None:
+def test_body_that_never_starts_ends_its_unit(settings: Settings) -> None:
     settings.ROOT_URLCONF = (path("", lambda request: StreamingHttpResponse(ask_for_stream())),)
     Client().get("/").close()
 
@@ -855,7 +855,7 @@ def test_failing_body_keeps_its_calls(visit: Visitor, user: User) -> None:
     assert scope.open_units == {}
 
 
-def test_hand_written_record_at_the_end_of_a_body_joins_its_call(
+def test_manual_record_at_the_end_of_a_body_joins_its_call(
     visit: Visitor, stub: StubProvider, user: User
 ) -> None:
     def record() -> None:
@@ -883,10 +883,10 @@ def test_hand_written_record_at_the_end_of_a_body_joins_its_call(
 
 
 @pytest.mark.django_db(transaction=True)
-def test_hand_written_record_in_the_finally_of_a_closed_body_joins_its_call(
+def test_manual_record_in_the_finally_of_a_closed_body_joins_its_call(
     settings: Settings, user: User
 ) -> None:
-    """The visitor has gone: the server closes the body, which records what it has."""
+    """The client disconnects and the server closes the body, which records its call."""
 
     def body() -> Iterator[str]:
         try:
@@ -906,7 +906,7 @@ def test_hand_written_record_in_the_finally_of_a_closed_body_joins_its_call(
 
 
 @pytest.mark.django_db(transaction=True)
-def test_file_response_is_left_to_the_server(settings: Settings, tmp_path: Path) -> None:
+def test_file_response_is_passed_to_the_server(settings: Settings, tmp_path: Path) -> None:
     page = tmp_path / "page.txt"
     page.write_bytes(b"content of the file")
 
@@ -929,12 +929,12 @@ def test_file_response_is_left_to_the_server(settings: Settings, tmp_path: Path)
 
     assert body == b"content of the file"
     assert [file.name for file in handed_over] == [str(page)]
-    handed_over[0].close()  # by which Django closes the response
+    handed_over[0].close()  # Django closes the response with it
     assert only_row().section == "other"
     assert scope.open_units == {}
 
 
-def test_file_response_without_a_file_wrapper_is_sent_whole(visit: Visitor, tmp_path: Path) -> None:
+def test_file_response_without_a_file_wrapper_is_complete(visit: Visitor, tmp_path: Path) -> None:
     content = bytes(range(256)) * 100
 
     def view(request: HttpRequest) -> FileResponse:
@@ -949,7 +949,7 @@ def test_file_response_without_a_file_wrapper_is_sent_whole(visit: Visitor, tmp_
     assert scope.open_units == {}
 
 
-# Real servers' protocols.
+# The protocols of real servers.
 
 
 async def request_page(client: Client) -> ApplicationCommunicator:
@@ -1027,7 +1027,7 @@ def test_disconnect_under_asgi_keeps_the_call(
     async def main(client: Client) -> None:
         communicator = await request_page(client)
         if when == "body":
-            for _ in range(2):  # the head of the response and the first of the body
+            for _ in range(2):  # the start of the response and the first part of the body
                 await communicator.receive_output(LIMIT)
         else:
             await providers.until(lambda: stub.journal, "the request at the stub")
@@ -1045,7 +1045,7 @@ def test_disconnect_under_asgi_keeps_the_call(
 # Errors of the site.
 
 
-# Committed: Django reports the error from a thread of its own, and looks at the user there.
+# Committed data, because Django reports the error in another thread and reads the user there.
 @pytest.mark.django_db(transaction=True)
 def test_exception_in_a_view_keeps_its_calls(visit: Visitor, user: User) -> None:
     def view(request: HttpRequest) -> HttpResponse:
@@ -1110,7 +1110,7 @@ def test_rolled_back_block_of_a_view_keeps_its_calls(visit: Visitor, user: User)
     assert attributed(only_row()) == ("ada", "other")
 
 
-# What it costs.
+# Costs.
 
 
 def _noting(statements: list[str]) -> Callable[..., Any]:
@@ -1122,7 +1122,7 @@ def _noting(statements: list[str]) -> Callable[..., Any]:
 
 
 @pytest.mark.parametrize("calls", [1, 10])
-def test_no_statement_of_ours_runs_in_the_request(visit: Visitor, user: User, calls: int) -> None:
+def test_tracking_makes_no_statement_in_the_request(visit: Visitor, user: User, calls: int) -> None:
     statements: list[str] = []
     during_view: list[list[str]] = []
 
@@ -1150,9 +1150,7 @@ def test_no_statement_of_ours_runs_in_the_request(visit: Visitor, user: User, ca
     assert len(rows()) == calls
 
 
-def test_user_that_nobody_had_loaded_costs_the_view_no_query(
-    settings: Settings, user: User
-) -> None:
+def test_unloaded_user_costs_the_view_no_query(settings: Settings, user: User) -> None:
     statements: list[str] = []
     during_view: list[str] = []
 
@@ -1171,7 +1169,7 @@ def test_user_that_nobody_had_loaded_costs_the_view_no_query(
 
 
 @pytest.mark.parametrize("part", ["Scope", "Unit"])
-def test_error_of_ours_before_the_view_does_not_reach_the_site(
+def test_internal_error_before_the_view_does_not_reach_the_site(
     visit: Visitor,
     user: User,
     settings: Settings,
@@ -1189,7 +1187,7 @@ def test_error_of_ours_before_the_view_does_not_reach_the_site(
     assert "ZeroDivisionError" in caplog.text
 
 
-def test_error_of_ours_after_the_view_does_not_reach_the_site(
+def test_internal_error_after_the_view_does_not_reach_the_site(
     visit: Visitor,
     user: User,
     settings: Settings,
@@ -1223,7 +1221,7 @@ def test_error_of_ours_after_the_view_does_not_reach_the_site(
     )
 
 
-def test_failing_closer_of_the_site_is_passed_over_as_ever(settings: Settings) -> None:
+def test_failing_close_of_the_site_is_skipped_as_by_django(settings: Settings) -> None:
     closed: list[str] = []
 
     class Body:
@@ -1254,8 +1252,8 @@ def not_modified_middleware(get_response: Callable[[HttpRequest], Any]) -> Calla
     return middleware
 
 
-def test_stream_that_another_middleware_drops_ends_its_unit(settings: Settings) -> None:
-    """`ConditionalGetMiddleware` answers 304 instead, and neither reads nor closes the body."""
+def test_stream_dropped_by_another_middleware_ends_its_unit(settings: Settings) -> None:
+    """`ConditionalGetMiddleware` responds with 304 and neither reads nor closes the body."""
     settings.MIDDLEWARE = [f"{__name__}.not_modified_middleware", *settings.MIDDLEWARE]
 
     def view(request: HttpRequest) -> StreamingHttpResponse:
@@ -1312,10 +1310,10 @@ print(json.dumps(counts))
 """
 
 
-def test_request_of_a_real_site_runs_no_statement_of_ours(
+def test_tracking_makes_no_statement_in_a_request_in_production(
     stub: StubProvider, database_url: str, tmp_path: Path
 ) -> None:
-    """In a process of its own, with an outbox and a delivery thread, and ATOMIC_REQUESTS."""
+    """In a child process with an outbox, a delivery thread and ATOMIC_REQUESTS."""
     result = subprocess.run(
         [sys.executable, "-c", SITE, str(tmp_path / "outbox"), stub.openai_url],
         env={
@@ -1332,15 +1330,15 @@ def test_request_of_a_real_site_runs_no_statement_of_ours(
     counts = json.loads(result.stdout)
     assert [status for status, _, _ in counts.values()] == [200, 200, 200, 500]
     assert [ours for _, _, ours in counts.values()] == [0, 0, 0, 0]
-    # As many with one call and with ten as with none.
+    # The number of statements is the same with one call, ten calls and none.
     assert counts["0"][1] == counts["1"][1] == counts["10"][1]
-    # And they are all there, those of the view that was rolled back too.
+    # All calls are recorded, including those of the rolled-back view.
     assert_told_alike(rows(), stub.journal)
     assert len(rows()) == 14
     assert {attributed(row) for row in rows()} == {("ada", "other")}
 
 
-def test_disabled_tool_is_not_in_the_chain(settings: Settings, user: User) -> None:
+def test_disabled_middleware_is_not_in_the_chain(settings: Settings, user: User) -> None:
     settings.AI_USAGE_ENABLED = False
 
     with pytest.raises(MiddlewareNotUsed):
