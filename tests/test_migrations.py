@@ -1,4 +1,4 @@
-"""Migrations: complete with any settings, and never change a site's own table."""
+"""Migrations are complete with any settings and never change a site's own table."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_settings_need_no_migration(tmp_path: Path, settings: str):
 
 
 class TestTakenNames:
-    def test_foreign_table_is_refused_and_renaming_it_helps(
+    def test_foreign_table_is_rejected_until_it_is_renamed(
         self, tmp_path: Path, empty_database_url: str
     ):
         printed = run_python(
@@ -86,7 +86,7 @@ with connection.cursor() as cursor:
         )
 
     def test_every_taken_name_is_listed(self, tmp_path: Path, empty_database_url: str):
-        """Index names are unique in the schema, on SQLite in the file."""
+        """Index names are unique in a schema, and on SQLite in the file."""
         printed = run_python(
             tmp_path,
             f"""{CREATE}
@@ -128,7 +128,7 @@ print(tables())
 
     @pytest.mark.postgres
     def test_names_in_another_schema_are_free(self, tmp_path: Path, empty_database_url: str):
-        """A site with a schema per customer also has `public` in its search path."""
+        """A site with a schema per customer has `public` in its search path too."""
         printed = run_python(
             tmp_path,
             f"""{CREATE}
@@ -145,7 +145,7 @@ with connection.cursor() as cursor:
 
         assert printed == "[(0,)]\n"
 
-    def test_fake_initial_does_not_take_foreign_tables_for_ours(
+    def test_fake_initial_does_not_accept_foreign_tables(
         self, tmp_path: Path, empty_database_url: str
     ):
         printed = run_python(
@@ -160,7 +160,7 @@ refused(fake_initial=True)
 
         assert printed.count("cannot create") == 2
 
-    def test_history_of_an_app_of_the_same_name_does_not_hide_its_tables(
+    def test_history_of_an_app_with_the_same_name_does_not_hide_its_tables(
         self, tmp_path: Path, empty_database_url: str
     ):
         printed = run_python(

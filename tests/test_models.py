@@ -1,4 +1,4 @@
-"""The two models: what a row says of itself, and saves and deletes that keep the day in step."""
+"""The two models. Saves and deletes of rows keep the daily rows correct."""
 
 from __future__ import annotations
 
@@ -41,17 +41,17 @@ CHANGES: list[dict[str, Any]] = [
     {"user": None},
     {"section": "other"},
 ]
-#: Zones, moments and the days that these moments belong to there.
+#: Time zones, times, and the days of these times in the zone.
 DAYS = [
     ("UTC", "2026-03-14T23:59:59.999999+00:00", dt.date(2026, 3, 14)),
     ("UTC", "2026-03-15T00:00:00+00:00", dt.date(2026, 3, 15)),
     ("Europe/Berlin", "2026-03-14T23:00:00+00:00", dt.date(2026, 3, 15)),
-    # Berlin leaves winter time on 29 March 2026: this day has 23 hours.
+    # Berlin enters summer time on 29 March 2026. This day has 23 hours.
     ("Europe/Berlin", "2026-03-28T22:59:59+00:00", dt.date(2026, 3, 28)),
     ("Europe/Berlin", "2026-03-28T23:00:00+00:00", dt.date(2026, 3, 29)),
     ("Europe/Berlin", "2026-03-29T21:59:59+00:00", dt.date(2026, 3, 29)),
     ("Europe/Berlin", "2026-03-29T22:00:00+00:00", dt.date(2026, 3, 30)),
-    # And summer time on 25 October 2026: this one has 25.
+    # Berlin leaves summer time on 25 October 2026. This day has 25 hours.
     ("Europe/Berlin", "2026-10-24T22:00:00+00:00", dt.date(2026, 10, 25)),
     ("Europe/Berlin", "2026-10-25T22:59:59+00:00", dt.date(2026, 10, 25)),
     ("Europe/Berlin", "2026-10-25T23:00:00+00:00", dt.date(2026, 10, 26)),
@@ -79,7 +79,7 @@ class TestCreate:
         }
         assert_in_step()
 
-    def test_second_log_of_the_day_grows_the_row(self):
+    def test_second_row_of_the_day_adds_to_the_daily_row(self):
         user = make_user()
 
         save_log(user=user)
@@ -104,7 +104,7 @@ class TestCreate:
         assert read_days() == {(user.pk, TODAY): Day(1, 0, 0, 0, 900, 1, 0)}
         assert_in_step()
 
-    def test_total_is_the_sum_of_what_is_known(self):
+    def test_total_is_the_sum_of_known_counts(self):
         totals = {
             (150, 80): 230,
             (150, None): 150,
@@ -124,7 +124,7 @@ class TestCreate:
         assert not AIUsageTracking.objects.exists()
         assert_in_step()
 
-    def test_numbers_of_the_largest_believable_size_are_counted(self):
+    def test_largest_plausible_numbers_are_counted(self):
         user = make_user()
         huge = 10**12
 
@@ -207,7 +207,7 @@ class TestCreate:
         assert AIUsageTracking.objects.get().total_prompt_tokens == 7
         assert_in_step()
 
-    def test_time_as_text_is_taken(self):
+    def test_time_as_text_is_accepted(self):
         user = make_user()
 
         log = save_log(user=user, created_at="2026-03-14T23:30:00-02:00")
@@ -216,7 +216,7 @@ class TestCreate:
         assert (log.created_at.hour, log.day) == (1, TODAY + DAY)
         assert_in_step()
 
-    def test_time_of_the_database_as_an_expression_is_taken(self):
+    def test_database_time_expression_is_accepted(self):
         user = make_user()
 
         log = make_log(user=user, created_at=Now())
@@ -228,7 +228,7 @@ class TestCreate:
 
 
 class TestSave:
-    def test_changed_log_moves_the_day_along(self, subtests):
+    def test_changed_row_updates_its_daily_row(self, subtests):
         user = make_user()
         save_log(user=user, cost=Decimal("0.5"))
         pk = save_log(user=user, cost=Decimal("0.75")).pk
@@ -242,7 +242,7 @@ class TestSave:
 
                 assert_in_step()
 
-    def test_log_of_nobody_given_to_a_user_is_counted(self):
+    def test_unattributed_row_is_counted_once_it_has_a_user(self):
         user = make_user()
         log = save_log()
 
@@ -271,7 +271,7 @@ class TestSave:
         assert read_days() == {(user.pk, TODAY): Day(1, 150, 80, 230, 900, 0, 1)}
         assert_in_step()
 
-    def test_named_created_at_moves_the_day(self):
+    def test_named_created_at_changes_the_day(self):
         user = make_user()
         log = save_log(user=user)
 
@@ -283,7 +283,7 @@ class TestSave:
         assert list(read_days()) == [(user.pk, TODAY + DAY)]
         assert_in_step()
 
-    def test_created_at_that_is_not_named_stays(self):
+    def test_unnamed_created_at_is_not_saved(self):
         user = make_user()
         log = save_log(user=user)
 
@@ -314,7 +314,7 @@ class TestSave:
         assert read_days()[user.pk, TODAY].prompt_tokens == 200
         assert_in_step()
 
-    def test_expression_for_created_at_moves_the_day(self):
+    def test_expression_for_created_at_changes_the_day(self):
         user = make_user()
         log = save_log(user=user)
 
@@ -325,7 +325,7 @@ class TestSave:
         assert (log.created_at, log.day) == (NOON + DAY, TODAY + DAY)
         assert_in_step()
 
-    def test_stale_instance_is_counted_as_the_database_has_it(self):
+    def test_stale_instance_is_counted_by_its_database_values(self):
         user = make_user()
         log = save_log(user=user)
         stale = AIUsageLog.objects.get()
@@ -372,9 +372,9 @@ class TestSave:
         assert read_days() == {(user.pk, TODAY): Day(1, 150, 80, 230, 900, 1, 0)}
         assert_in_step()
 
-    @pytest.mark.postgres  # SQLite goes over to floating point numbers instead of refusing
+    @pytest.mark.postgres  # SQLite converts to floating-point numbers instead of refusing
     @pytest.mark.django_db(transaction=True)
-    def test_failing_increment_takes_the_log_back(self):
+    def test_failing_increment_rolls_back_the_row(self):
         user = make_user()
         save_log(user=user, prompt_tokens=2**63 - 1000, completion_tokens=0)
 
@@ -396,7 +396,7 @@ class TestSave:
 
 
 class TestDelete:
-    def test_deleted_log_is_taken_off(self):
+    def test_deleted_row_is_subtracted(self):
         user = make_user()
         save_log(user=user)
         log = save_log(user=user, cost=Decimal("0.5"), success=False)
@@ -406,12 +406,12 @@ class TestDelete:
         assert read_days() == {(user.pk, TODAY): Day(1, 150, 80, 230, 900, 1, 0)}
         assert_in_step()
 
-    def test_delete_tells_what_went(self):
+    def test_delete_returns_what_was_deleted(self):
         log = save_log(user=make_user())
 
         assert log.delete() == (1, {"usage_tracking.AIUsageLog": 1})
 
-    def test_changed_instance_takes_off_what_the_database_had(self):
+    def test_delete_of_a_changed_instance_subtracts_database_values(self):
         user = make_user()
         log = save_log(user=user)
 
@@ -422,7 +422,7 @@ class TestDelete:
         assert read_days() == {}
         assert_in_step()
 
-    def test_adeleted_log_is_taken_off(self):
+    def test_adeleted_row_is_subtracted(self):
         log = save_log(user=make_user())
 
         async_to_sync(log.adelete)()
@@ -430,7 +430,7 @@ class TestDelete:
         assert read_days() == {}
         assert_in_step()
 
-    def test_deleted_user_leaves_logs_without_owner_and_no_day(self):
+    def test_deleted_user_leaves_rows_without_user_and_no_daily_row(self):
         user, other = make_user(), make_user("bob")
         save_log(user=user)
         save_log(user=other)
@@ -441,7 +441,7 @@ class TestDelete:
         assert list(read_days()) == [(other.pk, TODAY)]
         assert_in_step()
 
-    def test_deleted_users_leave_logs_without_owner_and_no_day(self):
+    def test_deleted_users_leave_rows_without_user_and_no_daily_row(self):
         users = [make_user(name) for name in ("ada", "bob", "cem")]
         for user in users:
             save_log(user=user)
@@ -453,7 +453,7 @@ class TestDelete:
         assert {key[0] for key in read_days()} == {users[2].pk}
         assert_in_step()
 
-    def test_daily_row_is_found_through_its_user_until_the_user_goes(self):
+    def test_daily_row_is_found_through_its_user_until_deletion(self):
         user = make_user()
         save_log(user=user)
 
@@ -464,7 +464,7 @@ class TestDelete:
 
 class TestLogUsage:
     @freeze_time("2026-03-14 12:00:00")
-    def test_log_usage_makes_one_row_and_counts_it(self):
+    def test_log_usage_creates_one_row_and_counts_it(self):
         user = make_user()
 
         log = AIUsageLog.log_usage(
@@ -489,7 +489,7 @@ class TestLogUsage:
         assert read_days() == {(user.pk, TODAY): Day(1, 150, 80, 230, 900, 0, 1)}
         assert_in_step()
 
-    def test_log_usage_takes_defaults(self):
+    def test_log_usage_has_defaults(self):
         log = AIUsageLog.log_usage(make_user(), "chat")
 
         log.refresh_from_db()
@@ -515,7 +515,7 @@ class TestLogUsage:
         assert log.error_message == "Incorrect API key provided: [redacted] �"
         assert log.metadata == {"password": "[redacted]"}
 
-    def test_log_usage_goes_with_the_callers_transaction(self):
+    def test_log_usage_is_part_of_the_callers_transaction(self):
         user = make_user()
 
         with rolled_back():
@@ -568,7 +568,7 @@ class TestSections:
 
 
 class TestDay:
-    def test_day_is_that_of_the_configured_zone(self, settings, subtests):
+    def test_day_is_in_the_configured_time_zone(self, settings, subtests):
         user = make_user()
 
         for zone, moment, day in DAYS:
@@ -581,26 +581,26 @@ class TestDay:
                 assert_in_step(zone)
 
     @override_settings(TIME_ZONE="Asia/Tokyo")
-    def test_day_without_a_zone_of_its_own_is_that_of_the_site(self):
+    def test_day_is_in_the_time_zone_of_the_site_by_default(self):
         log = save_log(created_at=dt.datetime(2026, 3, 14, 15, 0, tzinfo=dt.UTC))
 
         assert log.day == dt.date(2026, 3, 15)
 
-    def test_activated_zone_does_not_matter(self):
+    def test_activated_zone_has_no_effect(self):
         with timezone.override("Pacific/Kiritimati"):
             log = save_log()
 
         assert log.day == TODAY
 
     @freeze_time("2026-03-14 23:30:00")
-    def test_today_is_that_of_the_configured_zone(self, settings):
+    def test_today_is_in_the_configured_time_zone(self, settings):
         assert today() == dt.date(2026, 3, 14)
         settings.AI_USAGE_DAY_TIMEZONE = "Europe/Berlin"
         assert today() == dt.date(2026, 3, 15)
 
 
 class TestTracking:
-    def test_average_is_time_by_calls(self):
+    def test_average_is_time_divided_by_calls(self):
         user = make_user()
         save_log(user=user, response_time_ms=100)
         save_log(user=user, response_time_ms=201)
@@ -633,7 +633,7 @@ class TestTracking:
         assert (row.total_requests, row.total_tokens) == (2, 233)
         assert row.average_response_time_ms == 500.0
 
-    def test_update_stats_of_a_stale_row_loses_nothing(self):
+    def test_update_stats_of_a_stale_row_loses_no_call(self):
         user = make_user()
         AIUsageTracking.objects.create(user=user, date=TODAY)
         one, other = AIUsageTracking.objects.get(), AIUsageTracking.objects.get()
@@ -645,7 +645,7 @@ class TestTracking:
         assert other.total_requests == 2
 
     @pytest.mark.django_db(transaction=True)
-    def test_update_stats_at_the_same_time_loses_nothing(self):
+    def test_concurrent_update_stats_lose_no_call(self):
         row = AIUsageTracking.objects.create(user=make_user(), date=TODAY)
 
         def count() -> None:
@@ -659,7 +659,7 @@ class TestTracking:
         assert (row.total_requests, row.total_tokens) == (40, 120)
 
     @freeze_time("2026-03-14 12:00:00")
-    def test_update_stats_of_an_unsaved_row_makes_it(self):
+    def test_update_stats_of_an_unsaved_row_creates_it(self):
         user = make_user()
         row = AIUsageTracking(user=user)
 
@@ -689,7 +689,7 @@ class TestText:
     def test_log_names_section_model_and_time(self):
         assert str(make_log()) == "Customer Chat · gpt-4o · 2026-03-14 12:00:00"
 
-    def test_log_of_an_unknown_model_says_so(self):
+    def test_row_of_an_unknown_model_is_named_unknown(self):
         assert str(make_log(model_name="")) == "Customer Chat · ? · 2026-03-14 12:00:00"
 
     def test_day_names_user_and_date(self):
@@ -708,7 +708,7 @@ class TestSchema:
 
         assert list(AIUsageLog.objects.all()) == [new, old]
 
-    def test_log_has_four_indexes_beside_the_key(self):
+    def test_row_table_has_four_indexes_and_the_primary_key(self):
         with connection.cursor() as cursor:
             found = connection.introspection.get_constraints(cursor, AIUsageLog._meta.db_table)
 
@@ -743,7 +743,7 @@ class TestSchema:
 @pytest.mark.sqlite
 @pytest.mark.django_db(transaction=True)
 class TestDeferredTransactions:
-    """SQLite's default: what is read before the first write must not have changed meanwhile."""
+    """SQLite's default: data read before the first write must not change until the write."""
 
     @pytest.fixture(autouse=True)
     def _deferred(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:

@@ -1,4 +1,4 @@
-"""The package as others get it: its metadata, its wheel, its pinned environment."""
+"""The distributed package: its metadata, its wheel, its pinned environment."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def read_pins() -> list[Requirement]:
 
 
 def classified(prefix: str, classifiers: list[str] | None = None) -> set[str]:
-    """The versions that the classifiers, our own if none are given, name under `prefix`."""
+    """Return the versions in the classifiers under `prefix`, by default in this project's."""
     versions = (
         entry.removeprefix(prefix) for entry in classifiers or read_project()["classifiers"]
     )
@@ -64,7 +64,7 @@ def test_requirements_satisfy_the_ranges_of_the_package():
     assert (missing, outside) == ([], [])
 
 
-def test_base_install_brings_no_http_library():
+def test_base_install_has_no_http_library():
     needed: set[str] = set()
     waiting = [Requirement(line) for line in read_project()["dependencies"]]
     while waiting:
@@ -95,7 +95,7 @@ def test_classifiers_agree_with_requires_python():
 
 
 def test_support_matrix_of_the_readme_equals_the_classifiers():
-    # Its rows: | Python | 3.11, 3.12 | and | Django | 5.2, 6.1 (what is in brackets is not read) |
+    # Its rows: | Python | 3.11, 3.12 | and | Django | 5.2, 6.1 (text in brackets is ignored) |
     readme = (ROOT / "README.md").read_text()
     section = readme.partition("## Support matrix")[2].partition("\n## ")[0]
     rows = {
@@ -112,7 +112,7 @@ def test_support_matrix_of_the_readme_equals_the_classifiers():
     assert {"sqlite", *drivers} == set(noxfile.DATABASES)
 
 
-def test_readme_says_first_what_is_needed():
+def test_readme_starts_with_the_requirements():
     readme = (ROOT / "README.md").read_text()
     needed = re.search(r"Python (\S+) or newer, Django (\S+) or newer", readme)
 
@@ -131,9 +131,9 @@ def test_sessions_of_the_tests_equal_the_classifiers():
     pythons = {python for pythons in noxfile.SUPPORTED.values() for python in pythons}
 
     assert pythons == classified("Programming Language :: Python :: ")
-    # The session `floor` takes the oldest Django there is.
+    # The session `floor` uses the oldest supported Django.
     assert {oldest_django(), *noxfile.SUPPORTED} == classified("Framework :: Django :: ")
-    # Each Django on each Python that it runs on, as its own classifiers say.
+    # Each Django with each Python version in Django's own classifiers.
     its_own = metadata("django").get_all("Classifier")
     runs_on = classified("Programming Language :: Python :: ", its_own) & pythons
     assert set(noxfile.SUPPORTED[".".join(map(str, django.VERSION[:2]))]) == runs_on
@@ -190,7 +190,7 @@ def test_wheel_runs_with_its_base_dependencies_only(wheel: Path, tmp_path: Path)
     assert (ran.returncode, ran.stdout) == (0, "no optional package\n0.0000705\n"), ran.stderr
 
 
-#: Old releases that sites run, and what brings their own limits along.
+#: Old releases that sites run, and packages that limit other packages.
 OLD_SITE = [
     "Django==5.1.5",
     "djangorestframework==3.14.0",
@@ -209,7 +209,7 @@ OLD_SITE = [
     ("site", "beside", "added"),
     [
         pytest.param(OLD_SITE, [], set(), id="old releases"),
-        # As docs/api.md says: the newest REST framework wants a newer Django.
+        # See docs/api.md: the latest REST framework requires a newer Django.
         pytest.param(
             ["Django==5.1.5"],
             ["Django~=5.1.0"],

@@ -59,7 +59,7 @@ def test_other_databases_have_other_names(settings):
     assert named(**settings) != named()
 
 
-def test_search_path_is_the_last_that_the_options_set():
+def test_last_search_path_in_the_options_wins():
     by_two = named(OPTIONS={"options": "-c search_path=a -c search_path=b,public"})
 
     assert by_two == named(OPTIONS={"options": "-c 'search_path=b, public'"})
@@ -93,7 +93,7 @@ def test_site_without_tenants_has_one_place():
 
 
 class Tenants:
-    """A router for tenants whose databases are in the settings."""
+    """A router for tenants with databases in the settings."""
 
     active: str | None = None
 
@@ -125,8 +125,8 @@ def place_of(alias: str) -> Place:
 
 
 class TestRouted:
-    def test_user_whom_a_middleware_loads_belongs_to_its_database(self, tenants, settings):
-        """As `request.user = User.objects.using("one").get(...)`, with no router."""
+    def test_user_loaded_by_a_middleware_belongs_to_its_database(self, tenants, settings):
+        """For example, `request.user = User.objects.using("one").get(...)` without a router."""
         settings.DATABASE_ROUTERS = []
         request = HttpRequest()
         scope = Scope(Unit(request))
@@ -140,13 +140,13 @@ class TestRouted:
 
         assert (seen.place, seen.user and seen.user.id) == (place_of("one"), "7")
 
-    def test_place_is_that_of_the_router(self, tenants):
+    def test_place_comes_from_the_router(self, tenants):
         tenants.active = "one"
 
         assert here() == place_of("one")
         assert places.alias_of(here().database) == "one"
 
-    def test_router_that_wants_a_tenant_does_not_fail_the_host(self, tenants, settings):
+    def test_router_that_requires_a_tenant_does_not_break_the_host(self, tenants, settings):
         def refuse(model: Any, **hints: Any) -> str:
             raise LookupError("no tenant is active")
 
@@ -168,7 +168,7 @@ class TestRouted:
 
         assert (seen.place, seen.user and seen.user.id) == (place_of("one"), "7")
 
-    def test_user_of_one_tenant_is_nobody_at_another(self, tenants, unit):
+    def test_user_of_one_tenant_is_unattributed_at_another(self, tenants, unit):
         tenants.active = "one"
         scope = Scope(unit, user=User(pk=7, username="ada"))
         tenants.active = "two"
@@ -180,8 +180,8 @@ class TestRouted:
 
         assert (seen.place, seen.user) == (place_of("two"), None)
 
-    def test_user_of_a_tenant_belongs_to_no_table_of_all_tenants(self, tenants, unit, monkeypatch):
-        """As where all usage is in one database, which a router pins."""
+    def test_user_of_a_tenant_is_not_in_a_shared_table(self, tenants, unit, monkeypatch):
+        """For example, a router keeps all usage in one database."""
         monkeypatch.setattr(
             Tenants,
             "db_for_write",
@@ -198,7 +198,7 @@ class TestRouted:
         assert (seen.place.database, seen.user) == ("", None)
 
     @pytest.mark.parametrize("alias", ["one", "copy"])
-    def test_user_that_was_loaded_from_a_database_belongs_to_it(self, tenants, settings, alias):
+    def test_user_belongs_to_the_database_it_is_loaded_from(self, tenants, settings, alias):
         settings.DATABASE_ROUTERS = []
         user = User(pk=7, username="ada")
         user._state.db = alias
@@ -207,7 +207,7 @@ class TestRouted:
 
 
 class Connection:
-    """As that of django-tenants, in a thread that no middleware has told of a tenant."""
+    """Like django-tenants' connection in a thread without a tenant."""
 
     schema_name, tenant = "public", None
     settings_dict: dict[str, Any] = {}
@@ -231,7 +231,7 @@ def mine(monkeypatch: pytest.MonkeyPatch) -> Connection:
     return made
 
 
-def test_users_of_tenants_cannot_be_told_apart_in_one_usage_database(monkeypatch, mine):
+def test_users_of_tenants_are_ambiguous_in_one_usage_database(monkeypatch, mine):
     usage = SimpleNamespace(settings_dict={"ENGINE": "django.db.backends.postgresql"})
     monkeypatch.setattr(places, "connections", Connections(default=mine, usage=usage))
     monkeypatch.setattr(places, "_own", ("usage", "default"))
@@ -250,7 +250,7 @@ def visitor(schema: str) -> Any:
 
 
 class TestEventLoop:
-    """django-tenants sets the tenant of a connection of another thread."""
+    """django-tenants sets the tenant on another thread's connection."""
 
     async def test_request_names_the_tenant(self, mine):
         assert here(visitor("one")) == Place("", "one", "", "one", "one")
@@ -258,24 +258,24 @@ class TestEventLoop:
         assert here(visitor("public")) == NOWHERE
         assert here() == NOWHERE
 
-    async def test_user_of_a_connection_without_a_tenant_is_nobody(self, mine):
-        """As of a WebSocket, whose scope has no tenant."""
+    async def test_user_of_a_connection_without_a_tenant_is_unattributed(self, mine):
+        """For example, the scope of a WebSocket has no tenant."""
         assert not here(SimpleNamespace(tenant=None)).has_users
         assert mine.schema_name == "public"
 
-    async def test_user_whom_all_tenants_share_is_somebody(self, mine, monkeypatch):
+    async def test_user_shared_by_all_tenants_is_attributed(self, mine, monkeypatch):
         monkeypatch.setattr(places, "_layout", lambda *_: (False, False))
 
         assert here(SimpleNamespace(tenant=None)) == NOWHERE
 
 
-def test_code_that_leaves_the_tenant_of_its_request_has_left_it(mine):
-    """Synchronous: the connection is that of the request."""
+def test_code_that_leaves_the_tenant_of_its_request_has_no_tenant(mine):
+    """Synchronous code uses the connection of the request."""
     assert here(visitor("one")) == NOWHERE
 
 
 class TestPgschemas:
-    """Its active schema is a ContextVar, and its backend follows it."""
+    """The active schema of django-pgschemas is a ContextVar, which its backend follows."""
 
     @pytest.fixture(autouse=True)
     def active(self, monkeypatch: pytest.MonkeyPatch) -> list[str]:
@@ -310,7 +310,7 @@ class TestPgschemas:
         assert places.has_schemas("default")
 
 
-def test_users_of_other_tenants_are_others(mine):
+def test_users_of_other_tenants_are_distinct(mine):
     mine.set_schema("one")
     assert places.shares_users("", "one")
     assert not places.shares_users("", "two")

@@ -1,4 +1,4 @@
-"""Writes in bulk: whatever the queryset, the daily rows follow."""
+"""Bulk writes of any queryset update the daily rows."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ class TestBulkCreate:
         }
         assert_in_step()
 
-    def test_created_logs_grow_the_rows_that_are_there(self):
+    def test_created_rows_add_to_existing_daily_rows(self):
         user = make_user()
         save_log(user=user)
 
@@ -90,7 +90,7 @@ class TestBulkCreate:
         assert AIUsageLog.objects.bulk_create([]) == []
         assert not AIUsageTracking.objects.exists()
 
-    def test_generator_and_batches_are_taken(self):
+    def test_generator_and_batches_are_accepted(self):
         user = make_user()
 
         created = AIUsageLog.objects.bulk_create((make_log(user=user) for _ in range(7)), 3)
@@ -113,7 +113,7 @@ class TestBulkCreate:
 
         assert log.day == TODAY
 
-    def test_conflict_option_is_refused_with_a_way_out(self, subtests):
+    def test_conflict_option_is_rejected_with_an_alternative(self, subtests):
         user = make_user()
         options: list[dict[str, Any]] = [
             {"ignore_conflicts": True},
@@ -133,7 +133,7 @@ class TestBulkCreate:
                 assert not AIUsageLog.objects.exists()
                 assert_in_step()
 
-    def test_existing_id_takes_all_of_them_back(self):
+    def test_existing_id_rolls_back_all_rows(self):
         user = make_user()
         log = save_log(user=user)
 
@@ -168,7 +168,7 @@ class TestBulkCreate:
         assert read_days()[user.pk, TODAY].requests == 1
         assert_in_step()
 
-    def test_time_of_the_database_as_an_expression_is_taken(self):
+    def test_database_time_expression_is_accepted(self):
         user = make_user()
 
         AIUsageLog.objects.bulk_create([make_log(user=user, created_at=Now())])
@@ -217,7 +217,7 @@ class TestUpdate:
         assert list(read_days()) == [(bob.pk, TODAY)]
         assert_in_step()
 
-    def test_moved_time_takes_day_and_daily_row_along(self):
+    def test_changed_time_updates_day_and_daily_row(self):
         user = make_user()
         save_log(user=user)
         save_log(user=user, created_at=NOON - DAY)
@@ -230,7 +230,7 @@ class TestUpdate:
         ]
         assert_in_step()
 
-    def test_time_moved_within_its_day_keeps_the_day(self):
+    def test_time_changed_within_its_day_keeps_the_day(self):
         user = make_user()
         save_log(user=user)
 
@@ -239,7 +239,7 @@ class TestUpdate:
         assert AIUsageLog.objects.get().day == TODAY
         assert_in_step()
 
-    def test_moved_time_counts_by_the_configured_zone(self, settings):
+    def test_changed_time_uses_the_configured_time_zone(self, settings):
         settings.AI_USAGE_DAY_TIMEZONE = "Asia/Tokyo"
         user = make_user()
         save_log(user=user)
@@ -259,7 +259,7 @@ class TestUpdate:
         assert read_days()[user.pk, TODAY].failed == 1
         assert_in_step()
 
-    def test_condition_that_the_update_itself_ends_is_evaluated_before(self):
+    def test_condition_that_the_update_changes_is_evaluated_first(self):
         user = make_user()
         save_log(user=user)
 
@@ -268,7 +268,7 @@ class TestUpdate:
         assert read_days()[user.pk, TODAY].failed == 1
         assert_in_step()
 
-    def test_condition_over_the_user_is_taken(self):
+    def test_condition_on_the_user_is_accepted(self):
         ada, bob = make_user("ada"), make_user("bob")
         save_log(user=ada)
         save_log(user=bob)
@@ -278,7 +278,7 @@ class TestUpdate:
         assert {key[0]: day.failed for key, day in read_days().items()} == {ada.pk: 0, bob.pk: 1}
         assert_in_step()
 
-    def test_condition_over_a_missing_user_is_taken(self):
+    def test_condition_on_a_missing_user_is_accepted(self):
         user = make_user()
         save_log(user=user)
         save_log(user=None)
@@ -289,7 +289,7 @@ class TestUpdate:
         assert read_days()[user.pk, TODAY].prompt_tokens == 151
         assert_in_step()
 
-    def test_distinct_queryset_is_taken(self):
+    def test_distinct_queryset_is_accepted(self):
         user = make_user()
         save_log(user=user)
 
@@ -297,7 +297,7 @@ class TestUpdate:
 
         assert_in_step()
 
-    def test_queryset_with_an_aggregate_is_taken(self):
+    def test_queryset_with_an_aggregate_is_accepted(self):
         ada, bob = make_user("ada"), make_user("bob")
         save_log(user=ada)
         save_log(user=ada)
@@ -330,7 +330,7 @@ class TestUpdate:
         assert read_days()[user.pk, TODAY].prompt_tokens == 2000
         assert_in_step()
 
-    def test_queryset_of_any_shape_is_taken(self, subtests):
+    def test_queryset_of_any_shape_is_accepted(self, subtests):
         user = make_user()
         save_log(user=user)
 
@@ -349,12 +349,12 @@ class TestUpdate:
 
         assert_in_step()
 
-    def test_slice_and_union_are_refused(self, subtests):
+    def test_slice_and_union_are_rejected(self, subtests):
         save_log(user=make_user())
         logs = AIUsageLog.objects.filter(success=True)
         no_slice = "Cannot update a query once a slice has been taken"
 
-        # A field that is counted, and one that is not, which are written in different ways.
+        # A counted field and another field, which are written in different ways.
         for changes in ({"success": False}, {"section": "other"}):
             with subtests.test("slice", **changes), pytest.raises(TypeError, match=no_slice):
                 logs[:1].update(**changes)
@@ -362,7 +362,7 @@ class TestUpdate:
                 logs.union(logs).update(**changes)
             assert_in_step()
 
-    def test_update_forgets_what_the_queryset_had_loaded(self):
+    def test_update_clears_the_result_cache(self):
         save_log(user=make_user())
         logs = AIUsageLog.objects.all()
         assert [log.success for log in logs] == [True]
@@ -411,7 +411,7 @@ class TestUpdate:
         assert read_days()[user.pk, TODAY].prompt_tokens == 1
         assert_in_step()
 
-    def test_fields_that_are_not_counted_take_one_statement(self, django_assert_num_queries):
+    def test_uncounted_fields_need_one_statement(self, django_assert_num_queries):
         save_log(user=make_user())
 
         with django_assert_num_queries(1):
@@ -484,7 +484,7 @@ class TestDelete:
         assert read_days() == {(ada.pk, TODAY): Day(1, 150, 80, 230, 900, 1, 0)}
         assert_in_step()
 
-    def test_all_logs_deleted_leave_nothing_counted(self):
+    def test_deletion_of_all_rows_leaves_no_daily_row(self):
         user = make_user()
         for _ in range(3):
             save_log(user=user, cost=Decimal("0.1"))
@@ -545,8 +545,8 @@ class TestRelatedManager:
         assert_in_step()
 
 
-def test_expression_as_the_moment_of_a_call_has_its_day():
-    """The database evaluates it, in the middle of the next day."""
+def test_expression_as_created_at_sets_the_day():
+    """The database evaluates the expression to the middle of the next day."""
     user = make_user()
     logs = [
         AIUsageLog(user=user, section="chat", created_at=Now() + dt.timedelta(days=days))

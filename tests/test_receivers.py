@@ -1,4 +1,4 @@
-"""Signal handlers: the daily rows follow whatever else a site does around its saves."""
+"""Signal handlers keep daily rows correct, whatever a site does around its saves."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ Connect = Callable[[ModelSignal, Callable[..., None]], None]
 
 @pytest.fixture
 def connect() -> Iterator[Connect]:
-    """Connects a receiver of the site's until the test ends."""
+    """Connect a receiver of the site until the test ends."""
     connected: list[tuple[ModelSignal, Callable[..., None]]] = []
 
     def connect(signal: ModelSignal, receiver: Callable[..., None]) -> None:
@@ -60,7 +60,7 @@ def connect() -> Iterator[Connect]:
 
 
 class TestOtherReceivers:
-    def test_receiver_that_changes_the_log_before_it_is_saved_is_heeded(self, connect):
+    def test_change_of_a_pre_save_receiver_is_counted(self, connect):
         user = make_user()
         connect(pre_save, lambda instance, **_: setattr(instance, "prompt_tokens", 7))
 
@@ -74,7 +74,7 @@ class TestOtherReceivers:
         [{"section": "other"}, {"prompt_tokens": 7}, {"success": False}, {"user": None}],
         ids=lambda again: next(iter(again)),
     )
-    def test_receiver_that_saves_the_log_again_counts_it_once(self, connect, again):
+    def test_row_saved_again_by_a_receiver_is_counted_once(self, connect, again):
         user = make_user()
 
         def save_again(instance: AIUsageLog, **_: Any) -> None:
@@ -94,7 +94,7 @@ class TestOtherReceivers:
 
         assert_in_step()
 
-    def test_receiver_that_updates_the_log_by_queryset_counts_it_once(self, connect):
+    def test_row_updated_by_a_receiver_is_counted_once(self, connect):
         user = make_user()
         connect(
             post_save,
@@ -108,7 +108,7 @@ class TestOtherReceivers:
         assert read_days()[user.pk, TODAY] == Day(1, 7, 80, 87, 900, 1, 0)
         assert_in_step()
 
-    def test_receiver_that_deletes_the_log_leaves_nothing_counted(self, connect):
+    def test_row_deleted_by_a_receiver_is_not_counted(self, connect):
         user = make_user()
         connect(post_save, lambda instance, **_: AIUsageLog.objects.filter(pk=instance.pk).delete())
 
@@ -117,7 +117,7 @@ class TestOtherReceivers:
         assert read_days() == {}
         assert_in_step()
 
-    def test_receiver_that_sees_the_log_deleted_finds_the_day_in_step(self, connect):
+    def test_post_delete_receiver_sees_the_updated_daily_row(self, connect):
         user = make_user()
         save_log(user=user)
         log = save_log(user=user)
@@ -131,7 +131,7 @@ class TestOtherReceivers:
 
         assert seen == [1]
 
-    def test_failing_receiver_takes_both_back(self, connect):
+    def test_failing_receiver_rolls_back_both_rows(self, connect):
         user = make_user()
 
         def fail(**_: Any) -> None:
@@ -147,7 +147,7 @@ class TestOtherReceivers:
 
 
 class TestFailures:
-    def test_log_that_could_not_be_saved_is_counted_once_it_can(self):
+    def test_row_is_counted_once_it_can_be_saved(self):
         user = make_user()
         log = save_log(user=user)
 
@@ -161,7 +161,7 @@ class TestFailures:
         assert read_days()[user.pk, TODAY].prompt_tokens == 7
         assert_in_step()
 
-    def test_delete_that_was_rolled_back_can_be_repeated(self):
+    def test_rolled_back_delete_can_be_repeated(self):
         log = save_log(user=make_user())
         pk = log.pk
 
@@ -173,7 +173,7 @@ class TestFailures:
         assert read_days() == {}
         assert_in_step()
 
-    def test_deleting_what_is_gone_takes_nothing_off(self):
+    def test_delete_of_a_deleted_row_subtracts_nothing(self):
         user = make_user()
         save_log(user=user)
         log = save_log(user=user)
@@ -242,7 +242,7 @@ class TestFixtures:
 @pytest.mark.django_db(transaction=True)
 class TestConcurrency:
     @pytest.mark.slow
-    def test_writers_at_the_same_time_lose_nothing(self):
+    def test_concurrent_writers_lose_no_call(self):
         users = [make_user(name) for name in ("ada", "bob")]
 
         def write(chance: random.Random) -> None:
@@ -266,7 +266,7 @@ class TestConcurrency:
         assert_in_step()
 
     @pytest.mark.slow
-    def test_logs_handed_over_in_both_directions_never_deadlock(self):
+    def test_changes_of_user_in_both_directions_never_deadlock(self):
         ada, bob = make_user("ada"), make_user("bob")
         for user in (ada, bob):
             for number in range(40):
@@ -280,7 +280,7 @@ class TestConcurrency:
 
         assert_in_step()
 
-    def test_changes_of_one_log_at_the_same_time_count_as_it_ends(self):
+    def test_concurrent_changes_of_a_row_count_its_final_state(self):
         log = save_log(user=make_user())
 
         def change(tokens: int) -> None:
@@ -294,9 +294,9 @@ class TestConcurrency:
         assert AIUsageTracking.objects.get().total_requests == 1
         assert_in_step()
 
-    @pytest.mark.postgres  # on SQLite the second one does not begin before the first has ended
-    def test_logs_deleted_in_both_directions_never_deadlock(self, monkeypatch):
-        """Each of two deletes takes the days of both users; neither goes ahead of the other."""
+    @pytest.mark.postgres  # on SQLite, the second starts only after the first ends
+    def test_deletions_in_both_directions_never_deadlock(self, monkeypatch):
+        """Each of two deletes locks the daily rows of both users, in the same order."""
         ada, bob = make_user("ada"), make_user("bob")
         sections = {"one": (ada, bob), "two": (bob, ada)}
         for section, users in sections.items():
@@ -330,11 +330,11 @@ class TestConcurrency:
 
 
 class TestDeletedUsers:
-    """Deliveries while the site deletes a user, and deletions beside each other."""
+    """Deliveries during the deletion of a user, and concurrent deletions."""
 
     @staticmethod
     def statements(delete: Callable[[], object]) -> list[str]:
-        """What a deletion asks of the tables of usage."""
+        """Return the statements of a deletion on the usage tables."""
         with CaptureQueriesContext(connection) as queries:
             delete()
         return [
@@ -344,7 +344,7 @@ class TestDeletedUsers:
         ]
 
     @pytest.mark.django_db(transaction=True)
-    def test_switched_off_leaves_the_statements_of_django(self, settings):
+    def test_disabled_tracking_leaves_djangos_statements(self, settings):
         plain = ["DELETE FROM ai_usage_tracking", "UPDATE ai_usage_log SET"]
         ada, bob, eve = (make_user(name) for name in ("ada", "bob", "eve"))
         for user in (ada, bob):
@@ -357,7 +357,7 @@ class TestDeletedUsers:
         assert self.statements(bob.delete) == [*plain, *ours]
         assert_in_step()
 
-    def test_log_deleted_while_switched_off_is_taken_off_its_day(self, settings):
+    def test_row_deleted_while_disabled_is_subtracted_from_its_day(self, settings):
         user = make_user()
         logs = [save_log(user=user) for _ in range(4)]
         settings.AI_USAGE_ENABLED = False
@@ -368,14 +368,14 @@ class TestDeletedUsers:
         assert read_days()[user.pk, TODAY].requests == 2
         assert_in_step()
 
-    def test_logs_in_another_database_are_left_alone(self, settings):
+    def test_rows_in_another_database_are_not_changed(self, settings):
         class Router:
             def db_for_write(self, model: Any, **hints: Any) -> str | None:
                 return "logs" if model is AIUsageLog else None
 
         user = make_user()
         settings.DATABASE_ROUTERS = [Router()]
-        settings.AI_USAGE_RAISE_ERRORS = False  # there is no such database
+        settings.AI_USAGE_RAISE_ERRORS = False  # the database does not exist
 
         assert not [told for told in self.statements(user.delete) if told.startswith("WITH")]
 
@@ -401,16 +401,16 @@ class TestDeletedUsers:
         assert not User.objects.exists()
         assert [log.user for log in AIUsageLog.objects.all()] == [None] * 4
 
-    @pytest.mark.postgres  # the statements of another connection come between on this one only
+    @pytest.mark.postgres  # only PostgreSQL runs statements of two connections interleaved
     @pytest.mark.django_db(transaction=True)
     @pytest.mark.parametrize(
         "watched", [False, True], ids=["plain", "with a receiver of all models"]
     )
-    def test_delivery_between_any_two_statements_never_fails_the_deletion(self, watched):
-        """Neither waits for the other, wherever the delivery comes."""
+    def test_delivery_between_any_two_statements_never_breaks_the_deletion(self, watched):
+        """Neither waits for the other, wherever the delivery runs."""
 
         def receive(**_: Any) -> None:
-            """Makes Django look for the daily rows before it begins, as receivers of all do."""
+            """Make Django load the daily rows before the deletion, as any global receiver does."""
 
         if watched:
             post_delete.connect(receive)
@@ -422,12 +422,12 @@ class TestDeletedUsers:
             post_delete.disconnect(receive)
 
         assert before > 5
-        assert AIUsageLog.objects.count() == 5 * before + 2  # there was no delivery in the last
+        assert AIUsageLog.objects.count() == 5 * before + 2  # the last deletion has no delivery
         assert {log.user for log in AIUsageLog.objects.all()} == {None}
         assert_in_step()
 
     def delete_with_delivery(self, before: int) -> bool:
-        """Delivers before that statement of a deletion; False if the deletion has fewer."""
+        """Deliver before the n-th statement of a deletion. Return False if it has fewer."""
         ada, bob = make_user(), make_user("bob")
         save_log(user=ada)
         known = make_event(user=ada)
@@ -456,7 +456,7 @@ class TestDeletedUsers:
         with connection.execute_wrapper(interrupted):
             ada.delete()
 
-        # Their user is gone by now: they are kept without.
+        # The user no longer exists, so the calls are kept without a user.
         assert store(deferred, using="default").deferred == []
         interrupted_once = statements > before
         assert AIUsageLog.objects.get(pk=known.id).prompt_tokens == (7 if interrupted_once else 150)
@@ -465,7 +465,7 @@ class TestDeletedUsers:
 
     @pytest.mark.postgres
     @pytest.mark.django_db(transaction=True)
-    def test_call_of_a_user_whose_deletion_is_rolled_back_stays_the_users(self):
+    def test_rolled_back_deletion_keeps_the_user_of_a_call(self):
         user = make_user()
         save_log(user=user)
         event = make_event(user=user)
@@ -485,7 +485,7 @@ class TestDeletedUsers:
 
     @pytest.mark.postgres
     @pytest.mark.django_db(transaction=True)
-    def test_deletion_beside_a_transaction_that_has_logged_a_call_never_deadlocks(self):
+    def test_deletion_during_a_transaction_with_a_row_never_deadlocks(self):
         user = make_user()
         save_log(user=user)
 
@@ -505,7 +505,7 @@ class TestDeletedUsers:
         assert_in_step()
 
     @pytest.mark.django_db(transaction=True)
-    def test_deletions_and_deliveries_at_random_lose_nothing(self):
+    def test_random_deletions_and_deliveries_lose_no_call(self):
         names = [f"user{number}" for number in range(6)]
         for name in names:
             make_user(name)
@@ -546,7 +546,7 @@ class TestDeletedUsers:
 
     @staticmethod
     def try_to_store(batch: list[UsageEvent]) -> list[UsageEvent]:
-        """As delivery does; gives what has to be tried again."""
+        """Store events as delivery does, and return the events to retry."""
         try:
             return store(batch, using="default").deferred
         except OperationalError:

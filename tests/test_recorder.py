@@ -1,4 +1,4 @@
-"""Manual records join the call that the hook saw; nothing is counted twice."""
+"""Manual records join the captured call, so that no call is counted twice."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def counts(answer: Any) -> tuple[int, int]:
 
 
 def mock(answer: dict[str, Any], url: str = "https://api.openai.com/v1/chat/completions") -> None:
-    """A call whose answer the test chooses."""
+    """Make a call whose answer the test defines."""
     transport = httpx2.MockTransport(lambda request: httpx2.Response(200, json=answer))
     with httpx2.Client(transport=transport) as client:
         client.post(url, json={"model": "m"})
@@ -55,7 +55,7 @@ def known(prompt: int, completion: int, **more: Any) -> dict[str, Any]:
 
 @pytest.fixture(params=["request", "block", "alone"])
 def unit(request: pytest.FixtureRequest, settings: Settings, user: User) -> Callable[..., None]:
-    """Runs work in a unit: a request of ada's, an outermost block, or outside every unit."""
+    """Run work in a unit: a request of user ada, an outermost block, or no unit."""
 
     def run(work: Callable[[], Any]) -> None:
         if request.param == "alone":
@@ -77,12 +77,12 @@ def unit(request: pytest.FixtureRequest, settings: Settings, user: User) -> Call
     return run
 
 
-#: What is compared of a call and a record has nothing to do with where the two were found.
+#: The comparison of a call and a record does not depend on where they were made.
 in_a_block = pytest.mark.parametrize("unit", ["block"], indirect=True)
 
 
 class TestJoined:
-    def test_call_then_track_is_one_row_with_what_both_know(
+    def test_call_and_its_record_are_one_row_with_values_of_both(
         self, unit: Callable[..., None], stub: StubProvider, user: User
     ) -> None:
         def work() -> None:
@@ -100,7 +100,7 @@ class TestJoined:
 
         row, served = only_row(), stub.journal[0]
         assert attributed(row) == ("ada", "product_recommendation")
-        # The wire is believed where it knows.
+        # Captured values win over reported values.
         assert (row.model_name, row.provider) == (served.model, "openai")
         assert (row.prompt_tokens, row.completion_tokens) == counts_of(stub)
         assert row.usage_source == "reported"
@@ -133,7 +133,7 @@ class TestJoined:
         assert row.model_name == "gpt-4o-mini-2024-07-18"
         assert row.cost is not None
 
-    def test_no_counts_join_whatever_was_seen(
+    def test_record_without_counts_joins_any_call(
         self, unit: Callable[..., None], stub: StubProvider, user: User
     ) -> None:
         def work() -> None:
@@ -147,7 +147,7 @@ class TestJoined:
         assert (row.section, row.usage_source) == ("chat", "reported")
 
     @in_a_block
-    def test_no_counts_do_not_make_unknown_ones_known(
+    def test_record_without_counts_keeps_unknown_counts(
         self, unit: Callable[..., None], user: User
     ) -> None:
         def work() -> None:
@@ -160,7 +160,9 @@ class TestJoined:
         assert (row.total_tokens, row.usage_source) == (None, "unknown")
 
     @in_a_block
-    def test_failure_said_by_hand_makes_it_one(self, unit: Callable[..., None], user: User) -> None:
+    def test_reported_failure_makes_the_call_a_failure(
+        self, unit: Callable[..., None], user: User
+    ) -> None:
         def work() -> None:
             answer = ask()
             track_ai_usage(user, "chat", *counts(answer), success=False, error_message="nonsense")
@@ -215,7 +217,7 @@ class TestJoined:
         assert [row.section for row in rows()] == ["chat"] * 2
 
     @in_a_block
-    def test_equal_response_ids_join_though_counts_differ(
+    def test_equal_response_ids_join_despite_different_counts(
         self, unit: Callable[..., None], stub: StubProvider
     ) -> None:
         def work() -> None:
@@ -284,9 +286,7 @@ class TestJoined:
         assert (row.prompt_tokens, row.completion_tokens) == (8, None)
 
     @in_a_block
-    def test_model_and_provider_that_the_wire_does_not_tell_are_added(
-        self, unit: Callable[..., None]
-    ) -> None:
+    def test_uncaptured_model_and_provider_are_added(self, unit: Callable[..., None]) -> None:
         def work() -> None:
             with ai_usage(section="chat") as usage:
                 mock(
@@ -304,7 +304,7 @@ class TestJoined:
         unit(work)
 
         row = only_row()
-        # "unknown" is what we say of a host nobody told us of.
+        # "unknown" is the provider of an unknown host.
         assert row.provider == "litellm"
         assert row.prompt_tokens == 5
 
@@ -332,7 +332,7 @@ class TestJoined:
         assert attributed(only_row()) == ("grace", "chat")
         assert AIUsageTracking.objects.get().user == grace
 
-    def test_record_inside_a_transaction_that_is_rolled_back_joins(
+    def test_record_inside_a_rolled_back_transaction_joins(
         self, settings: Settings, user: User
     ) -> None:
         def work() -> None:
@@ -350,7 +350,7 @@ class TestJoined:
         assert attributed(row) == ("ada", "chat")
         assert AIUsageTracking.objects.get().total_requests == 1
 
-    def test_gathered_calls_tracked_by_hand_are_a_row_each(
+    def test_gathered_calls_with_manual_records_are_a_row_each(
         self, stub: StubProvider, user: User
     ) -> None:
         async def one(section: str) -> None:
@@ -452,11 +452,11 @@ class TestNotJoined:
 
         assert sorted(row.section for row in rows()) == ["chat", "rag_pipeline"]
 
-    def test_block_without_a_call_of_its_own_joins_none_before_it(self, user: User) -> None:
+    def test_record_in_a_block_joins_no_call_before_the_block(self, user: User) -> None:
         with ai_usage(section="chat", user=user):
             mock(known(50, 30))
             with AIUsageTracker(user, "rag_pipeline"):
-                pass  # a call that no hook sees
+                pass  # a call that no hook captures
             with ai_usage(section="web_knowledge") as usage:
                 usage.record({"text": "of a model of our own"})
 
@@ -471,13 +471,13 @@ class TestNotJoined:
         assert attributed(only_row()) == ("ada", "chat")
 
     @in_a_block
-    def test_failed_attempt_is_not_the_success_told_of(
+    def test_failed_attempt_is_not_joined_by_a_record_of_success(
         self, unit: Callable[..., None], user: User
     ) -> None:
         def work() -> None:
             with suppress(openai.APIError):
                 ask("Hello [stub status=500]")
-            track_ai_usage(user, "chat", 150, 80)  # of the provider fallen back to
+            track_ai_usage(user, "chat", 150, 80)  # the record of the fallback provider
 
         unit(work)
 
@@ -486,7 +486,7 @@ class TestNotJoined:
             (True, 150),
         ]
 
-    def test_call_of_long_ago_outside_every_block_is_not_joined(
+    def test_old_call_outside_every_block_is_not_joined(
         self, user: User, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         mock(known(50, 30))
@@ -496,7 +496,7 @@ class TestNotJoined:
 
         assert len(rows()) == 2
 
-    def test_call_of_a_moment_ago_outside_every_block_is_joined(
+    def test_recent_call_outside_every_block_is_joined(
         self, user: User, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         mock(known(50, 30))
@@ -545,7 +545,7 @@ class TestSections:
         monkeypatch.setattr(recorder, "_seen_sections", set())
         caplog.set_level("WARNING", logger="ai_usage_tracker")
 
-    def test_unknown_section_is_recorded_and_warned_of_once(
+    def test_unknown_section_is_recorded_with_a_single_warning(
         self, user: User, caplog: pytest.LogCaptureFixture
     ) -> None:
         for _ in range(3):
@@ -555,7 +555,7 @@ class TestSections:
         assert [row.section for row in rows()] == ["chatbot"] * 3
         assert caplog.messages == ["[TRACK_WARNING] Invalid section 'chatbot' for user ada"]
 
-    def test_username_can_be_kept_out_of_the_log(
+    def test_username_can_be_excluded_from_log_lines(
         self, user: User, settings: Settings, caplog: pytest.LogCaptureFixture
     ) -> None:
         settings.AI_USAGE_LOG_USERNAMES = False
@@ -565,9 +565,7 @@ class TestSections:
         assert "for user ada" not in caplog.text
         assert "Invalid section 'chatbot'" in caplog.text
 
-    def test_forged_section_makes_no_line_of_its_own(
-        self, caplog: pytest.LogCaptureFixture
-    ) -> None:
+    def test_forged_section_adds_no_log_line(self, caplog: pytest.LogCaptureFixture) -> None:
         with ai_usage(section="x\n[TRACK_COMPLETE] forged"):
             mock(known(1, 1))
 
@@ -582,7 +580,7 @@ class TestSections:
 
         assert len(recorder._seen_sections) == 1000
 
-    def test_known_section_is_not_warned_of(
+    def test_known_section_logs_no_warning(
         self, settings: Settings, caplog: pytest.LogCaptureFixture
     ) -> None:
         settings.AI_USAGE_SECTIONS = {"talk": "Talk"}

@@ -1,4 +1,4 @@
-"""Attempts that an SDK repeats inside of one call belong to whom the site names afterwards."""
+"""An SDK's retries within one call belong to the user that the site names afterwards."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("stub")]
 
 TWICE = "Hello [stub status=500 times=2]"
 ALWAYS = "Hello [stub status=500]"
-#: Of two failed attempts and the one that succeeds.
+#: The counts of two failed attempts and a successful attempt.
 ADAS = [("ada", "chat")] * 3
 NOBODYS = (None, "other")
 
 
 @pytest.fixture(autouse=True)
 def _no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The SDKs wait half a second before they try again."""
+    """Remove the half second that the SDKs wait before a retry."""
     for module in (openai._base_client, anthropic._base_client):
         monkeypatch.setattr(module.BaseClient, "_calculate_retry_timeout", lambda *_, **__: 0.0)
 
@@ -74,7 +74,7 @@ def messages(prompt: str) -> Any:
     return [{"role": "user", "content": prompt}]
 
 
-def told() -> list[tuple[str | None, str]]:
+def recorded() -> list[tuple[str | None, str]]:
     return [attributed(row) for row in rows()]
 
 
@@ -84,37 +84,39 @@ def test_failed_attempts_of_the_sdk_join_the_call_that_is_tracked(
 ) -> None:
     answer = ask()
     if delivered:
-        assert told() == [NOBODYS] * 3
+        assert recorded() == [NOBODYS] * 3
     track_ai_usage(user, "chat", answer.usage.prompt_tokens, answer.usage.completion_tokens)
 
-    assert told() == ADAS
+    assert recorded() == ADAS
     assert [row.success for row in rows()] == [False, False, True]
     assert_in_step()
 
 
-def test_so_do_those_of_anthropic_and_of_a_stream(
+def test_failed_attempts_of_anthropic_and_of_a_stream_join_too(
     clients: dict[str, Any], ask: Callable[..., Any], user: User
 ) -> None:
     clients["anthropic"].messages.create(model="m", max_tokens=9, messages=messages(TWICE))
     track_ai_usage(user, "chat")
-    assert told() == ADAS
+    assert recorded() == ADAS
 
     AIUsageLog.objects.all().delete()
     with ask(TWICE + "!", stream=True) as stream:
         list(stream)
     track_ai_usage(user, "chat")
-    assert told() == ADAS
+    assert recorded() == ADAS
 
 
-def test_so_do_those_of_a_call_that_failed_in_the_end(ask: Callable[..., Any], user: User) -> None:
+def test_failed_attempts_of_a_call_that_finally_fails_join_too(
+    ask: Callable[..., Any], user: User
+) -> None:
     with pytest.raises(openai.InternalServerError):
         ask(ALWAYS)
     track_ai_usage(user, "chat", success=False, error_message="gave up")
 
-    assert told() == ADAS
+    assert recorded() == ADAS
 
 
-def test_so_do_those_of_a_request_whose_visitor_is_told_otherwise(
+def test_failed_attempts_of_a_request_with_another_tracked_user_join_too(
     ask: Callable[..., Any], user: User, bob: User, settings: Settings
 ) -> None:
     def view(request: HttpRequest) -> HttpResponse:
@@ -127,18 +129,18 @@ def test_so_do_those_of_a_request_whose_visitor_is_told_otherwise(
     client.force_login(bob)
     client.get("/")
 
-    assert told() == ADAS
+    assert recorded() == ADAS
 
 
-def test_retries_of_concurrent_tasks_are_told_apart(
+def test_retries_of_concurrent_tasks_are_distinguished(
     stub: StubProvider, user: User, bob: User
 ) -> None:
-    """The tasks share a unit, and all ask the same."""
+    """The tasks share a unit and make equal calls."""
 
     attempts: Counter[Any] = Counter()
 
     async def fail_twice(request: httpx2.Request) -> None:
-        """As often as the SDK tries again; each attempt of one waits for that of the other."""
+        """Fail twice, as often as the SDK retries. Attempts of the tasks wait for each other."""
         await turn.wait()
         attempts[asyncio.current_task()] += 1
         if attempts[asyncio.current_task()] < 3:
@@ -159,30 +161,30 @@ def test_retries_of_concurrent_tasks_are_told_apart(
                 ) as client,
             ):
                 await asyncio.gather(work(client), work(client))
-            # Which of the two rows is whose nobody knows; the attempts follow theirs.
+            # The assignment of the two rows is arbitrary. The attempts follow their call.
             for who in (user, bob):
                 track_ai_usage(who, "chat")
 
     async_to_sync(main)()
 
-    by_user = [name for name, _ in told()]
+    by_user = [name for name, _ in recorded()]
     assert sorted(by_user, key=str) == ["ada"] * 3 + ["bob"] * 3
 
 
-class TestLeftAlone:
-    """Where it is not certain whose an attempt was it stays unattributed."""
+class TestUncertain:
+    """An attempt whose call is uncertain stays unattributed."""
 
     def test_call_that_a_loop_of_the_site_repeats(
         self, ask: Callable[..., Any], user: User
     ) -> None:
-        """The thread may have served another user before, who asked the same."""
+        """The thread may have served another user with an equal call before."""
         for _ in range(2):
             with pytest.raises(openai.InternalServerError):
                 ask(max_retries=0)
         ask(max_retries=0)
         track_ai_usage(user, "chat")
 
-        assert told() == [NOBODYS, NOBODYS, ("ada", "chat")]
+        assert recorded() == [NOBODYS, NOBODYS, ("ada", "chat")]
 
     def test_failed_call_of_the_user_whom_the_thread_served_before(
         self, ask: Callable[..., Any], user: User, bob: User
@@ -191,13 +193,13 @@ class TestLeftAlone:
             try:
                 ask(prompt)
             except openai.InternalServerError:
-                return  # and nobody is told of it
+                return  # without a record of the call
             track_ai_usage(user, "chat")
 
-        serve(bob, "Hello [stub status=500 times=4]")  # which fails with all of its attempts
-        serve(user, "Hello [stub status=500 times=4]")  # whose second attempt succeeds
+        serve(bob, "Hello [stub status=500 times=4]")  # all attempts fail
+        serve(user, "Hello [stub status=500 times=4]")  # the second attempt succeeds
 
-        assert told() == [NOBODYS] * 3 + [("ada", "chat")] * 2
+        assert recorded() == [NOBODYS] * 3 + [("ada", "chat")] * 2
 
     def test_attempt_of_another_model_or_body(self, stub: StubProvider, user: User) -> None:
         def post(number: int, prompt: str) -> None:
@@ -212,9 +214,9 @@ class TestLeftAlone:
         post(1, "Hello")
         track_ai_usage(user, "chat")
 
-        assert told() == [NOBODYS, ("ada", "chat")]
+        assert recorded() == [NOBODYS, ("ada", "chat")]
 
-    def test_attempt_that_was_too_long_ago(
+    def test_attempt_that_is_too_old(
         self, ask: Callable[..., Any], user: User, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         ask()
@@ -223,9 +225,9 @@ class TestLeftAlone:
             ask(TWICE + "!")
             track_ai_usage(user, "chat")
 
-        assert told()[3:] == [(None, "chat"), (None, "chat"), ("ada", "chat")]
+        assert recorded()[3:] == [(None, "chat"), (None, "chat"), ("ada", "chat")]
 
-    def test_attempt_that_was_tracked_for_somebody_else(
+    def test_attempt_that_was_tracked_for_another_user(
         self, stub: StubProvider, user: User, bob: User
     ) -> None:
         for number, who in enumerate((bob, user)):
@@ -237,11 +239,11 @@ class TestLeftAlone:
             )
             track_ai_usage(who, "chat", success=who is user)
 
-        assert told() == [("bob", "chat"), ("ada", "chat")]
+        assert recorded() == [("bob", "chat"), ("ada", "chat")]
 
 
 @pytest.mark.parametrize("name", ["Idempotency-Key", "amz-sdk-invocation-id"])
-def test_name_that_the_client_gives_all_attempts_of_a_call_makes_it_certain(
+def test_client_id_shared_by_all_attempts_of_a_call_identifies_them(
     name: str, stub: StubProvider, user: User
 ) -> None:
     def post(key: str) -> None:
@@ -256,4 +258,4 @@ def test_name_that_the_client_gives_all_attempts_of_a_call_makes_it_certain(
         post(key)
     track_ai_usage(user, "chat")
 
-    assert told() == [NOBODYS, *ADAS]
+    assert recorded() == [NOBODYS, *ADAS]

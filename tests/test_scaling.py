@@ -1,4 +1,4 @@
-"""The log by months, made with the statements of docs/scaling.md, on a site of its own."""
+"""The row table partitioned by month, with the statements of docs/scaling.md."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ CUT, MONTH = re.findall(r"^```sql\n(.*?)^```", SCALING, re.DOTALL | re.MULTILINE
 
 
 @pytest.mark.postgres
-def test_log_by_months_works_like_the_one_table(tmp_path: Path, empty_database_url: str) -> None:
+def test_table_partitioned_by_month_works_like_a_single_table(
+    tmp_path: Path, empty_database_url: str
+) -> None:
     (tmp_path / "cut.sql").write_text(CUT)
     (tmp_path / "month.sql").write_text(MONTH)
 
@@ -87,7 +89,7 @@ def test_log_by_months_works_like_the_one_table(tmp_path: Path, empty_database_u
         "4 0",
         "{'before_2027': 4, 'default': 1, '2027_01': 4}",
         "{} 8",
-        # Calls without a user stay: only their logs count them.
+        # Calls without a user are kept, because no daily row counts them.
         "{'before_2027': 1, 'default': 1} {}",
         "7",
     ]

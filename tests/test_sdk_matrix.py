@@ -1,4 +1,4 @@
-"""The support matrix: what the sessions of noxfile.py found is what docs/sdks.md says."""
+"""The support matrix in docs/sdks.md equals the results of the sessions in noxfile.py."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def row(*results: Result) -> str:
 
 @pytest.fixture
 def docs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A page of its own, and one session's results for it."""
+    """A test page and one session's results for it."""
     path = tmp_path / "sdks.md"
     path.write_text(f"Before.\n{matrix.BEGIN}{matrix.END}After.\n")
     (tmp_path / "one.txt").touch()
@@ -64,7 +64,7 @@ def test_sync_and_async_of_one_release_share_a_row():
     ) == ("| `groq` | 1.0 | httpx | httpx over aiohttp | chat, embed | chat | yes |\n")
 
 
-def test_what_was_not_captured_is_named():
+def test_uncaptured_calls_are_named():
     assert row(result("chat"), result("embed", "httpx", captured=False)) == (
         "| `groq` | 1.0 | httpx, not seen | none | chat, embed | none | not embed |\n"
     )
@@ -79,7 +79,9 @@ def test_table_is_written_between_its_markers(docs: Path):
     assert text.endswith(f"\n{matrix.END}After.\n")
 
 
-def test_other_results_fail_the_check_and_say_where(docs: Path, capsys: pytest.CaptureFixture[str]):
+def test_other_results_fail_the_check_with_their_place(
+    docs: Path, capsys: pytest.CaptureFixture[str]
+):
     matrix.main([])
     old = json.dumps([asdict(result("chat", "requests"))])
     (matrix.RESULTS / "one.json").write_text(old)
@@ -90,7 +92,7 @@ def test_other_results_fail_the_check_and_say_where(docs: Path, capsys: pytest.C
     assert "make docs-sdks" in err
 
 
-def test_session_without_results_is_no_gap(docs: Path):
+def test_session_without_results_is_an_error(docs: Path):
     (matrix.REQUIREMENTS / "two.txt").touch()
 
     with pytest.raises(SystemExit, match="Session two"):

@@ -1,4 +1,4 @@
-"""Nothing outside the admin, the API and `contrib` needs an optional app of Django's or others'."""
+"""Only the admin, the API and `contrib` need optional apps of Django or of other packages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Proxies and children of the models in a site's own apps, and users that have parents."""
+"""Proxies and children of the models in a site's own apps, and user models with parents."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.children import run_python
 
-#: A user model with a table of its own beside that of its parent.
+#: A user model with its own table in addition to its parent's.
 PARENT = """
 from django.contrib.auth.models import AbstractUser
 
@@ -21,7 +21,7 @@ class Member(Person):
 """
 
 
-def test_models_of_the_site_keep_the_day_in_step(tmp_path: Path, empty_database_url: str):
+def test_models_of_the_site_keep_daily_rows_correct(tmp_path: Path, empty_database_url: str):
     (tmp_path / "shop").mkdir()
     (tmp_path / "shop" / "__init__.py").touch()
     (tmp_path / "shop" / "models.py").write_text(
@@ -119,7 +119,7 @@ def test_user_model_with_a_parent_works(tmp_path: Path, empty_database_url: str)
     assert printed == "ada False 3 {}\n"
 
 
-@pytest.mark.postgres  # the statements of another connection come between on this one only
+@pytest.mark.postgres  # only PostgreSQL runs statements of two connections interleaved
 @pytest.mark.parametrize(
     ("user_model", "deleted", "models"),
     [
@@ -140,7 +140,7 @@ def test_user_model_with_a_parent_works(tmp_path: Path, empty_database_url: str)
     ],
     ids=["proxy", "child", "parent", "another key"],
 )
-def test_delivery_never_fails_the_deletion_of_a_user(
+def test_delivery_never_breaks_the_deletion_of_a_user(
     tmp_path: Path, empty_database_url: str, user_model: str, deleted: str, models: str
 ):
     (tmp_path / "members" / "migrations").mkdir(parents=True)

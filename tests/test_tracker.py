@@ -1,4 +1,4 @@
-"""The explicit API: a drop-in for hand-written trackers, and what bad input gets."""
+"""The explicit API as a drop-in for hand-written trackers, and its handling of bad input."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class TestTrack:
         assert day.failed_requests == 1
         assert_in_step()
 
-    def test_second_call_of_the_day_grows_the_row(self):
+    def test_second_call_of_the_day_adds_to_the_daily_row(self):
         user = make_user()
 
         track_ai_usage(user, "chat", 150, 80)
@@ -77,7 +77,7 @@ class TestTrack:
         assert (day.total_requests, day.total_tokens, day.failed_requests) == (2, 233, 1)
         assert_in_step()
 
-    def test_defaults_are_those_of_hand_written_trackers(self):
+    def test_defaults_equal_those_of_hand_written_trackers(self):
         log, _ = track_ai_usage(make_user(), "chat")
 
         assert (log.prompt_tokens, log.completion_tokens, log.response_time_ms) == (0, 0, 0)
@@ -94,7 +94,7 @@ class TestTrack:
 
         assert (log._state.adding, day._state.adding) == (False, False)
 
-    def test_lazy_user_is_taken(self):
+    def test_lazy_user_is_accepted(self):
         user = make_user()
 
         log, _ = track_ai_usage(SimpleLazyObject(lambda: user), "chat", 1, 2)
@@ -112,7 +112,7 @@ class TestTrack:
         assert track_ai_usage(user, "  chat ")[0].section == "chat"
         assert track_ai_usage(user, "x" * 80)[0].section == "x" * 49 + "…"
 
-    def test_section_and_metadata_of_the_scope_are_overruled_and_merged(self):
+    def test_section_overrides_and_metadata_extends_the_scope(self):
         user = make_user()
 
         with ai_usage("rag_pipeline", user=make_user("bob"), metadata={"a": 1, "b": 1}):
@@ -120,7 +120,7 @@ class TestTrack:
 
         assert (log.user, log.section, log.metadata) == (user, "chat", {"a": 1, "b": 2})
 
-    def test_none_and_nothing_are_taken_where_they_mean_nothing(self):
+    def test_none_and_empty_values_are_accepted(self):
         log, _ = track_ai_usage(
             make_user(),
             "chat",
@@ -157,7 +157,7 @@ class TestPreview:
 
         assert (day.total_requests, day.total_tokens, day.total_cost) == (1, 230, Decimal(0))
 
-    def test_call_counts_whatever_becomes_of_the_transaction(self):
+    def test_call_counts_independently_of_the_transaction(self):
         user = make_user()
         with rolled_back():
             log, _ = track_ai_usage(user, "chat", 150, 80)
@@ -189,7 +189,7 @@ class TestPreview:
         assert (log._state.adding, day.total_requests) == (True, 1)
         assert AIUsageLog.objects.get().pk == log.pk
 
-    def test_missing_table_never_breaks_the_callers_transaction(self, settings):
+    def test_missing_table_does_not_break_the_callers_transaction(self, settings):
         settings.AI_USAGE_RAISE_ERRORS = False
         user = make_user()
         with rolled_back():
@@ -216,7 +216,7 @@ class TestPreview:
         assert AIUsageLog.objects.get().pk == log.pk
         assert_in_step()
 
-    def test_user_deleted_in_between_is_kept_without_owner(self):
+    def test_call_of_a_user_deleted_meanwhile_is_kept_without_user(self):
         user = make_user()
         User.objects.all().delete()
 
@@ -227,8 +227,8 @@ class TestPreview:
         assert_in_step()
 
 
-class TestRefused:
-    def test_missing_user_is_refused(self, caplog):
+class TestRejected:
+    def test_missing_user_is_rejected(self, caplog):
         for user in (None, AnonymousUser(), User(username="unsaved"), 7, "ada", object(), {}):
             caplog.clear()
             with pytest.raises(
@@ -240,7 +240,7 @@ class TestRefused:
             assert caplog.records[0].levelname == "ERROR"
         assert not AIUsageLog.objects.exists()
 
-    def test_empty_section_is_refused(self, caplog):
+    def test_empty_section_is_rejected(self, caplog):
         user = make_user()
         sections: list[Any] = ["", "   ", None, 7, ["chat"]]
         for section in sections:
@@ -253,7 +253,7 @@ class TestRefused:
         assert not AIUsageLog.objects.exists()
 
     @pytest.mark.parametrize("name", ["prompt_tokens", "completion_tokens", "response_time_ms"])
-    def test_number_that_cannot_be_is_refused(self, name, caplog):
+    def test_impossible_number_is_rejected(self, name, caplog):
         values: list[tuple[Any, str]] = [
             (-1, "must not be negative"),
             (-1.0, "must not be negative"),
@@ -278,7 +278,7 @@ class TestRefused:
 
 class TestHostileInput:
     @pytest.mark.parametrize("name", ["prompt_tokens", "completion_tokens", "response_time_ms"])
-    def test_huge_number_is_clamped_marked_and_warned_of(self, name, caplog):
+    def test_huge_number_is_clamped_and_marked_with_a_warning(self, name, caplog):
         user = make_user()
         numbers: list[Any] = [10**12 + 1, 2**63, 10**100, 1e300]
         for value in numbers:
@@ -302,7 +302,7 @@ class TestHostileInput:
         assert warnings == ["[TRACK_WARNING] Invalid section 'chatbot-of-this-test' for user ada"]
         assert AIUsageLog.objects.filter(section="chatbot-of-this-test").count() == 3
 
-    def test_unserialisable_metadata_is_marked(self):
+    def test_unserializable_metadata_is_marked(self):
         circle: dict[str, Any] = {}
         circle["self"] = circle
 
@@ -313,7 +313,7 @@ class TestHostileInput:
         log.refresh_from_db()
         assert (log.metadata["id"], log.metadata["bad"]) == (7, "<object>")
 
-    def test_metadata_that_is_no_mapping_is_marked(self):
+    def test_metadata_other_than_a_mapping_is_marked(self):
         user = make_user()
         told: list[Any] = ["text", 7, [1], object()]
         for metadata in told:
@@ -322,7 +322,7 @@ class TestHostileInput:
             log.refresh_from_db()
             assert log.metadata == {"invalid": f"<{type(metadata).__name__}>"}
 
-    def test_huge_metadata_is_cut_and_marked(self):
+    def test_huge_metadata_is_truncated_and_marked(self):
         log, _ = track_ai_usage(
             make_user(), "chat", metadata={"id": 7, "prompt": "x" * 10**6, "more": 8}
         )
@@ -357,7 +357,7 @@ class TestHostileInput:
         assert not [message for message in caplog.messages if "\n" in message]
         assert "ada\\n[TRACK_COMPLETE] forged" in caplog.text
 
-    def test_text_that_no_database_stores_is_cleaned(self):
+    def test_text_that_databases_cannot_store_is_cleaned(self):
         log, _ = track_ai_usage(
             make_user(),
             "chat",
@@ -381,7 +381,7 @@ class TestHostileInput:
         log.refresh_from_db()
         assert log.error_message == "no"
 
-    def test_long_error_is_cut(self):
+    def test_long_error_is_truncated(self):
         log, _ = track_ai_usage(make_user(), "chat", success=False, error_message="x" * 10**6)
 
         log.refresh_from_db()
@@ -389,7 +389,7 @@ class TestHostileInput:
 
 
 class TestSafe:
-    def test_result_is_that_of_the_other(self):
+    def test_result_equals_track_ai_usage(self):
         log, day = track_ai_usage_safe(make_user(), "chat", 150, 80)
 
         assert (log, day) == (AIUsageLog.objects.get(), AIUsageTracking.objects.get())
@@ -405,7 +405,7 @@ class TestSafe:
             ),
         ],
     )
-    def test_refused_input_gives_nothing_and_a_line(self, changes, message, caplog):
+    def test_rejected_input_returns_none_and_logs_a_line(self, changes, message, caplog):
         values = {"user": make_user(), "section": "chat"} | changes
 
         assert track_ai_usage_safe(**values) == (None, None)
@@ -420,7 +420,7 @@ class TestSafe:
         ],
         ids=["missing", "too many", "unknown"],
     )
-    def test_wrong_arguments_give_nothing_and_a_traceback(self, call, settings, caplog):
+    def test_wrong_arguments_return_none_and_log_a_traceback(self, call, settings, caplog):
         settings.AI_USAGE_RAISE_ERRORS = False
 
         assert call() == (None, None)
@@ -433,7 +433,7 @@ class TestSafe:
     def test_old_name_is_the_same(self):
         assert log_ai_usage is track_ai_usage_safe
 
-    def test_database_that_is_away_costs_nothing_but_a_line(self, settings):
+    def test_unavailable_database_only_logs_a_line(self, settings):
         settings.AI_USAGE_RAISE_ERRORS = False
         user = make_user()
         with rolled_back():
@@ -447,7 +447,7 @@ class TestSafe:
 
 
 class TestJoining:
-    """A site that keeps its hand-written record after an SDK's call counts that call once."""
+    """A manual record after an SDK's call counts that call once."""
 
     def test_manual_record_adds_to_the_captured_call(self):
         ada, bob = make_user("ada"), make_user("bob")
@@ -479,7 +479,7 @@ class TestJoining:
             ((150, None), (150, 0), 1),
         ],
     )
-    def test_counts_decide_whether_it_is_the_same_call(self, seen, said, rows):
+    def test_equal_counts_identify_the_call(self, seen, said, rows):
         with ai_usage("chat", user=make_user()):
             capture(prompt_tokens=seen[0], completion_tokens=seen[1])
             track_ai_usage(make_user("bob"), "chat", *said)
@@ -487,7 +487,7 @@ class TestJoining:
         assert AIUsageLog.objects.count() == rows
         assert_in_step()
 
-    def test_unknown_counts_are_learned_from_the_manual_record(self):
+    def test_unknown_counts_come_from_the_manual_record(self):
         user = make_user()
 
         with ai_usage("chat", user=user):
@@ -498,7 +498,7 @@ class TestJoining:
         assert log.usage_source == "manual"
         assert_in_step()
 
-    def test_failure_said_by_hand_is_kept(self):
+    def test_reported_failure_is_kept(self):
         user = make_user()
 
         with ai_usage("chat", user=user):
@@ -510,7 +510,7 @@ class TestJoining:
         assert (log.success, log.error_message) == (False, "answer was no JSON")
         assert day.failed_requests == 1
 
-    def test_each_record_joins_a_call_of_its_own_the_newest_first(self):
+    def test_each_record_joins_its_own_call_newest_first(self):
         user = make_user()
 
         with ai_usage("chat", user=user):
@@ -546,7 +546,7 @@ class TestJoining:
         assert_in_step()
 
     @pytest.mark.slow
-    def test_call_before_any_scope_is_joined_for_a_minute(self):
+    def test_call_outside_scopes_is_joined_for_a_minute(self):
         user = make_user()
         with freeze_time(NOON) as clock:
             first = capture(user_id=None, prompt_tokens=11)
@@ -604,13 +604,13 @@ class TestTracker:
         assert log.metadata == {"conversation": 7, "turn": 2}
         assert_in_step()
 
-    def test_block_in_which_nothing_was_said_is_recorded_too(self):
+    def test_block_without_a_report_is_recorded_too(self):
         with AIUsageTracker(make_user(), "chat"):
             pass
 
         assert AIUsageTracking.objects.get().total_requests == 1
 
-    def test_exception_makes_it_a_failure_and_goes_on(self):
+    def test_exception_makes_it_a_failure_and_propagates(self):
         with pytest.raises(KeyError), AIUsageTracker(make_user(), "chat") as tracker:  # noqa: PT012
             tracker.set_tokens(150)
             raise KeyError("sk-proj-aB3dE5gH7jK9mN1pQ3sT5vW7")
@@ -620,7 +620,7 @@ class TestTracker:
         assert log.error_message == "KeyError: '[redacted]'"
         assert_in_step()
 
-    def test_failure_and_success_can_be_said(self):
+    def test_failure_and_success_can_be_reported(self):
         user = make_user()
 
         with AIUsageTracker(user, "chat") as tracker:
@@ -648,7 +648,7 @@ class TestTracker:
         assert log.metadata == {"conversation": 7}
         assert_in_step()
 
-    def test_captured_calls_about_which_nothing_is_said_stay_as_they_are(self):
+    def test_captured_calls_without_a_report_are_not_changed(self):
         with AIUsageTracker(make_user(), "rag_pipeline"):
             capture()
             capture()
@@ -678,7 +678,7 @@ class TestTracker:
 
         assert AIUsageTracking.objects.get().total_requests == 1
 
-    def test_block_inside_a_transaction_counts_whatever_becomes_of_it(self):
+    def test_block_inside_a_transaction_counts_independently_of_it(self):
         user = make_user()
         with rolled_back(), AIUsageTracker(user, "chat") as tracker:
             tracker.set_tokens(150, 80)
@@ -686,12 +686,12 @@ class TestTracker:
         assert AIUsageLog.objects.get().total_tokens == 230
 
 
-class TestSwitchedOff:
+class TestDisabled:
     @pytest.fixture(autouse=True)
     def _off(self, settings: Any) -> None:
         settings.AI_USAGE_ENABLED = False
 
-    def test_nothing_is_recorded_and_nothing_is_asked(self, django_assert_num_queries):
+    def test_nothing_is_recorded_or_queried(self, django_assert_num_queries):
         user = make_user()
 
         with django_assert_num_queries(0):
@@ -704,7 +704,7 @@ class TestSwitchedOff:
         assert (log.total_tokens, day.total_requests) == (230, 1)
         assert not AIUsageLog.objects.exists()
 
-    def test_bad_input_is_refused_all_the_same(self):
+    def test_bad_input_is_still_rejected(self):
         with pytest.raises(ValueError, match="user"):
             track_ai_usage(None, "chat")
 
@@ -715,6 +715,6 @@ class TestPackage:
 
         assert [name for name in names if not callable(getattr(usage_tracking, name))] == []
 
-    def test_other_names_are_told_to_be_missing(self):
+    def test_other_names_raise_attribute_error(self):
         with pytest.raises(AttributeError, match="module 'usage_tracking' has no attribute 'nope'"):
             _ = usage_tracking.nope

@@ -1,4 +1,4 @@
-"""Usage tables in a database of their own, apart from the users'."""
+"""Usage tables in a separate database from the users."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def router(request: pytest.FixtureRequest) -> Any:
 
 @pytest.fixture(scope="module")
 def urls(new_database_url_of_module: Callable[[], str]) -> dict[type, str]:
-    """By router, the database of the usage tables."""
+    """The database URL of the usage tables for each router."""
     return {kind: new_database_url_of_module() for kind in (Router, ShortRouter)}
 
 
@@ -69,7 +69,7 @@ def apart(
     database = connections.settings["default"] | environ.Env.db_url_config(usage_url)
     database["OPTIONS"] = connections.settings["default"]["OPTIONS"]
     monkeypatch.setitem(connections.settings, "usage", database)
-    connections["usage"].connect()  # Django's tests refuse to do so later
+    connections["usage"].connect()  # Django's tests prohibit new connections later
     settings.DATABASE_ROUTERS = [router]
     if "ai_usage_log" not in connections["usage"].introspection.table_names():
         call_command("migrate", database="usage", verbosity=0)
@@ -96,8 +96,8 @@ def make_calls(*users: User | None) -> None:
     AIUsageLog.objects.bulk_create(make_log(user=user, created_at=timezone.now()) for user in users)
 
 
-def owners() -> list[Any]:
-    """Keys in order, and then what is nobody's."""
+def user_keys() -> list[Any]:
+    """Return the sorted user keys, then None for rows without a user."""
     found = AIUsageLog.objects.values_list("user_id", flat=True)
     return sorted(found, key=lambda key: (key is None, key))
 
@@ -120,16 +120,16 @@ def foreign_keys(alias: str) -> list[str]:
 class TestTables:
     @pytest.fixture
     def usage_url(self, new_database_url: Callable[[], str]) -> str:
-        """One whose tables may be altered."""
+        """A database whose tables a test can alter."""
         return new_database_url()
 
     @both_routers
     def test_no_constraint_names_the_other_database(self):
         assert foreign_keys("usage") == []
-        assert len(foreign_keys("default")) == 2  # made before there was a router
+        assert len(foreign_keys("default")) == 2  # created without a router
 
     @pytest.mark.parametrize("router", [ShortRouter], indirect=True)
-    def test_constraint_from_before_the_router_is_found_and_removed(self, settings, router):
+    def test_constraint_created_without_the_router_is_found_and_removed(self, settings, router):
         settings.DATABASE_ROUTERS = []
         call_command("migrate", "usage_tracking", "zero", database="usage", verbosity=0)
         call_command("migrate", database="usage", verbosity=0)
@@ -149,12 +149,12 @@ class TestTables:
         assert site.models("usage").findings[0].code == "models"
         make_calls(make_user())
 
-    def test_routers_are_no_part_of_the_migrations(self):
+    def test_migrations_do_not_depend_on_routers(self):
         assert "db_constraint" not in AIUsageLog._meta.get_field("user").deconstruct()[3]
         assert run_command("makemigrations", "--check", "--dry-run").code == 0
 
-    def test_table_that_is_altered_later_gets_none_either(self):
-        """SQLite makes the whole table anew."""
+    def test_altered_table_gets_no_constraint(self):
+        """SQLite recreates the whole table."""
         old = AIUsageLog._meta.get_field("section")
         new: Any = models.CharField(max_length=60)
         new.set_attributes_from_name("section")
@@ -167,17 +167,17 @@ class TestTables:
 
 class TestDelivery:
     @both_routers
-    def test_call_is_its_users(self, box):
+    def test_call_belongs_to_its_user(self, box):
         ada, bob = make_user(), make_user("bob")
         for event in (now(ada), now(bob), now(ada), now()):
             box.put(event)
 
         assert delivery.deliver().written == 4
-        assert owners() == [ada.pk, ada.pk, bob.pk, None]
+        assert user_keys() == [ada.pk, ada.pk, bob.pk, None]
         assert days() == {ada.pk: 2, bob.pk: 1}
         assert {log.user for log in AIUsageLog.objects.all()} == {ada, bob, None}
 
-    def test_key_that_another_has_now_waits_and_is_then_nobodys(self, box):
+    def test_call_with_a_reused_key_is_deferred_and_then_unattributed(self, box):
         ada = make_user()
         box.put(now(ada, username="somebody else"))
         box.put(now(ada, username="somebody else", created_at=utc_now() - dt.timedelta(hours=1)))
@@ -185,26 +185,26 @@ class TestDelivery:
         done = delivery.deliver()
 
         assert (done.written, done.deferred) == (1, 1)
-        assert owners() == [None]
+        assert user_keys() == [None]
         assert days() == {}
 
-    def test_user_without_a_known_name_is_found_by_key(self, box):
+    def test_user_without_a_known_username_is_found_by_key(self, box):
         ada = make_user()
         box.put(now(ada, username=""))
         delivery.deliver()
 
-        assert owners() == [ada.pk]
+        assert user_keys() == [ada.pk]
 
-    def test_user_who_is_not_there_yet_is_waited_for(self, box, monkeypatch):
+    def test_call_is_deferred_until_its_user_exists(self, box, monkeypatch):
         box.put(now(user_id="77", username="late"))
         assert delivery.deliver().deferred == 1
 
         make_user("late", pk=77)
         monkeypatch.setattr(delivery._deliverer, "_tried", {})
         assert delivery.deliver().written == 1
-        assert owners() == [77]
+        assert user_keys() == [77]
 
-    def test_later_knowledge_of_the_user_is_kept(self, box):
+    def test_user_in_a_later_amendment_is_kept(self, box):
         ada = make_user()
         event = now()
         box.put(event)
@@ -214,10 +214,10 @@ class TestDelivery:
         box.put(make_event(user_id="99", id=event.id, created_at=event.created_at, revision=2))
         delivery.deliver()
 
-        assert owners() == [ada.pk]
+        assert user_keys() == [ada.pk]
         assert days() == {ada.pk: 1}
 
-    def test_visitor_of_a_page_who_was_not_loaded(self, box, monkeypatch):
+    def test_unloaded_user_of_a_page_is_resolved(self, box, monkeypatch):
         ada = make_user()
         request = RequestFactory().get("/")
         request.user = SimpleLazyObject(lambda: User.objects.get(pk=ada.pk))  # type: ignore[assignment]
@@ -229,10 +229,10 @@ class TestDelivery:
         AIUsageMiddleware(page)(request)
         delivery.deliver()
 
-        assert owners() == [ada.pk]
+        assert user_keys() == [ada.pk]
 
     @pytest.mark.postgres
-    def test_daily_row_that_somebody_has_locked_is_not_waited_for(self, box):
+    def test_delivery_does_not_wait_for_a_locked_daily_row(self, box):
         ada = make_user()
         box.put(now(ada))
         delivery.deliver()
@@ -257,25 +257,25 @@ class TestDeletion:
         return ada
 
     @both_routers
-    def test_deleted_user_is_taken_off(self, ada):
+    def test_deleted_user_is_removed_from_rows(self, ada):
         deleted = ada.delete()
 
         assert deleted == (1, {"auth.User": 1})
-        assert owners() == [None] * 3
+        assert user_keys() == [None] * 3
         assert days() == {}
 
     def test_many_are_deleted_at_once(self, ada):
         make_calls(make_user("bob"))
         User.objects.all().delete()
 
-        assert owners() == [None] * 4
+        assert user_keys() == [None] * 4
         assert days() == {}
 
-    def test_many_are_taken_off_by_one_transaction(self, ada):
+    def test_many_users_are_removed_in_one_transaction(self, ada):
         catalogs = "sqlite_master", "pg_class"
 
         def delete(users: Any) -> tuple[int, int]:
-            """Statements in the usage database, and those in the other that look for tables."""
+            """Count statements in the usage database and table lookups in the users' database."""
             with (
                 CaptureQueriesContext(connections["usage"]) as there,
                 CaptureQueriesContext(connections["default"]) as here,
@@ -288,9 +288,9 @@ class TestDeletion:
         make_calls(*(make_user(f"user {number}") for number in range(20)))
 
         assert delete(User.objects.all()) == of_one
-        assert owners() == [None] * 23
+        assert user_keys() == [None] * 23
 
-    def test_those_whose_savepoint_is_rolled_back_stay(self, ada):
+    def test_users_of_a_rolled_back_savepoint_are_kept(self, ada):
         bob, eve = make_user("bob"), make_user("eve")
         make_calls(bob, eve)
         pk = bob.pk
@@ -300,20 +300,20 @@ class TestDeletion:
                 bob.delete()
             eve.delete()
 
-        assert owners() == [pk, None, None, None, None]
+        assert user_keys() == [pk, None, None, None, None]
         assert days() == {pk: 1}
 
-    def test_tables_that_were_left_beside_the_users_fail_no_deletion(self, ada):
+    def test_tables_left_in_the_users_database_break_no_deletion(self, ada):
         make_log(user=ada).save(using="default")
         ada.delete()
 
         assert AIUsageLog.objects.using("default").get().user_id is None
         assert AIUsageTracking.objects.using("default").count() == 0
-        assert owners() == [None] * 3
+        assert user_keys() == [None] * 3
 
     @pytest.mark.postgres
-    def test_one_database_that_two_aliases_reach(self, box, monkeypatch):
-        """As directly and by a pooler: the foreign keys are real there."""
+    def test_two_aliases_of_one_database(self, box, monkeypatch):
+        """For example, a direct and a pooled connection. The foreign keys exist there."""
         options = connections.settings["default"]["OPTIONS"] | {"options": "-c search_path=public"}
         database = connections.settings["default"] | {"OPTIONS": options}
         monkeypatch.setitem(connections.settings, "usage", database)
@@ -329,7 +329,7 @@ class TestDeletion:
         assert site.models("usage").findings[0].code == "models"
         assert days() == {ada.pk: 1, bob.pk: 1}
         ada.delete()
-        assert owners() == [bob.pk, None]
+        assert user_keys() == [bob.pk, None]
         assert days() == {bob.pk: 1}
 
     def test_deletion_that_is_rolled_back_changes_nothing(self, ada):
@@ -337,17 +337,17 @@ class TestDeletion:
         with rolled_back():
             ada.delete()
 
-        assert owners() == [pk, pk, None]
+        assert user_keys() == [pk, pk, None]
         assert days() == {pk: 2}
 
-    def test_tracking_that_is_switched_off_follows_too(self, ada, settings):
+    def test_disabled_tracking_follows_a_deletion_too(self, ada, settings):
         settings.AI_USAGE_ENABLED = False
         ada.delete()
 
-        assert owners() == [None] * 3
+        assert user_keys() == [None] * 3
 
     def test_deletion_while_a_delivery_writes(self, ada, box, monkeypatch):
-        """It finds the user before, and nobody after."""
+        """The delivery finds the user before the deletion and none after it."""
         look_up = related_users.usernames
 
         def usernames(keys: Any, *, using: str) -> Any:
@@ -359,25 +359,25 @@ class TestDeletion:
         box.put(now(ada))
         delivery.deliver()
 
-        assert owners() == [None] * 4
+        assert user_keys() == [None] * 4
         assert days() == {}
 
-    def test_deletion_while_the_usage_tables_are_away_is_mended(self, ada, settings, caplog):
+    def test_deletion_without_usage_tables_is_corrected_later(self, ada, settings, caplog):
         settings.AI_USAGE_RAISE_ERRORS = False
         bob, key = make_user("bob"), ada.pk
         make_calls(bob)
         rename("ai_usage_log", "away")
-        ada.delete()  # nothing is raised
+        ada.delete()  # raises no error
         rename("away", "ai_usage_log")
 
         assert "TRACK_EXCEPTION" in caplog.text
         assert diagnosed() == f"1 users in AIUsageLog do not exist in the database 'default': {key}"
         assert diagnosed(repair=True) == "Deleted users removed from AIUsageLog: 1"
-        assert owners() == [bob.pk, None, None, None]
+        assert user_keys() == [bob.pk, None, None, None]
         assert days() == {bob.pk: 1}
         assert diagnosed() == "All users in AIUsageLog exist in the database 'default'"
 
-    def test_users_of_a_wrong_database_are_not_taken_for_deleted(self, ada):
+    def test_users_missing_in_a_wrong_database_are_not_treated_as_deleted(self, ada):
         User.objects.all()._raw_delete("default")  # type: ignore[attr-defined]
 
         expected = "No user in AIUsageLog exists in the database 'default' (missing: 1)"
@@ -399,21 +399,21 @@ class TestExplicit:
             log, _ = track_ai_usage(ada, "chat", 150, 80)
             assert log.is_preview
 
-        assert owners() == []
+        assert user_keys() == []
         assert delivery.deliver().deferred == 1
 
-    def test_signup_that_is_rolled_back_leaves_nothing_to_the_next(self):
-        """As if its key were given away again; without an outbox."""
+    def test_rolled_back_signup_leaves_no_call_to_the_next_user(self):
+        """The key of a rolled-back signup is reused, without an outbox."""
         with rolled_back():
             ada = make_user()
             record(now(ada), attribution())
-            assert owners() == []  # though a read delivers in a test
+            assert user_keys() == []  # although a read delivers in a test
 
         make_user("eve", pk=ada.pk)
-        assert owners() == [None]
+        assert user_keys() == [None]
 
-    def test_row_that_is_committed_is_not_refused_afterwards(self, settings, monkeypatch):
-        """The caller would write it again."""
+    def test_committed_row_is_not_rejected_afterwards(self, settings, monkeypatch):
+        """Otherwise the caller would write the row again."""
         settings.AI_USAGE_RAISE_ERRORS = False
         ada, look_up, asked = make_user(), related_users.usernames, []
 
@@ -428,14 +428,14 @@ class TestExplicit:
 
         assert (log.is_preview, day.total_requests, len(asked)) == (False, 1, 2)
 
-    def test_row_is_validated_with_the_users_there_are(self):
+    def test_row_is_validated_against_existing_users(self):
         log = AIUsageLog.log_usage(make_user(), "chat")
         log.full_clean()
         log.user_id = 99
         with pytest.raises(ValidationError, match="99"):
             log.full_clean()
 
-    def test_rows_are_made_and_changed_by_the_site_itself(self):
+    def test_site_can_create_and_change_rows(self):
         ada, bob = make_user(), make_user("bob")
         AIUsageLog.log_usage(ada, "chat", 150, 80)
         log = AIUsageLog.objects.create(user=ada, section="chat")
@@ -443,7 +443,7 @@ class TestExplicit:
         log.save()
         AIUsageTracking.objects.get(user=bob).update_stats(1, 2, 3)
 
-        assert owners() == [ada.pk, bob.pk]
+        assert user_keys() == [ada.pk, bob.pk]
         assert days() == {ada.pk: 1, bob.pk: 2}
         assert ada.ai_usage_logs.count() == 1
         with pytest.raises(ValueError, match="must be a"):
@@ -481,7 +481,7 @@ class TestReading:
         assert deleting.status_code == 302
         assert days() == {root.pk: 1}
 
-    def test_row_of_a_user_who_is_gone_shows_the_key(self, root, client):
+    def test_row_of_a_deleted_user_shows_the_key(self, root, client):
         key = find_user("ada").pk
         User.objects.filter(pk=key)._raw_delete("default")  # type: ignore[attr-defined]
         client.force_login(root)
@@ -496,13 +496,13 @@ class TestReading:
             body = b"".join(response).decode() if response.streaming else response.text
             assert expected in body, page
 
-    def test_pages_take_as_many_statements_however_many_rows_there_are(
+    def test_number_of_statements_of_pages_does_not_depend_on_rows(
         self, root, client, django_assert_num_queries
     ):
         client.force_login(root)
         make_calls(*(make_user(f"user {n}") for n in range(20)))
         page = "/admin/usage_tracking/aiusagelog/"
-        with django_assert_num_queries(3):  # the session, its user, the users of the rows
+        with django_assert_num_queries(3):  # the session, its user and the users of the rows
             client.get(page)
         with CaptureQueriesContext(connections["usage"]) as of_many:
             client.get(page)
@@ -559,9 +559,9 @@ class TestReading:
         assert expected in told.out, told
         assert told.code in (0, 1), told
 
-    def test_erasing_takes_the_user_off(self, root):
+    def test_erasing_removes_the_user(self, root):
         assert run_command("erase_ai_usage", "--user", "ada").code == 0
-        assert owners() == [root.pk, None, None, None]
+        assert user_keys() == [root.pk, None, None, None]
         assert days() == {root.pk: 1}
 
     def test_rebuilding_names_the_users(self, root):

@@ -1,4 +1,4 @@
-"""A whole site whose usage tables have a database of their own, set up as docs/scaling.md says."""
+"""A site with a separate database for the usage tables, set up as in docs/scaling.md."""
 
 from __future__ import annotations
 
