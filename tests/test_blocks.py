@@ -30,7 +30,7 @@ from pytest_django import Settings
 from project.stub import StubProvider
 from tests.support import providers
 from tests.support.cases import check_each
-from tests.support.comparison import assert_told_alike, attributed, forget, only_row, rows
+from tests.support.comparison import assert_recorded_as_served, attributed, forget, only_row, rows
 from tests.support.providers import join, wait_for
 from tests.views import aask, aask_for_stream, ask, ask_for_stream
 from usage_tracking import ai_usage, block_warnings, blocks, errors, outbox
@@ -258,7 +258,7 @@ class TestCalls:
             return usage.calls
 
         assert async_to_sync(main)() == 4
-        assert_told_alike(rows(), stub.journal)
+        assert_recorded_as_served(rows(), stub.journal)
         assert sorted(attributed(row) for row in rows()) == sorted(
             ("ada", name) for name in sections
         )

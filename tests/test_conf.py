@@ -78,7 +78,7 @@ class TestAccess:
 
 class TestSections:
     def test_sections_come_as_a_mapping_pairs_or_codes(self, settings):
-        told: list[tuple[Any, dict[str, str]]] = [
+        cases: list[tuple[Any, dict[str, str]]] = [
             ({"support": "Support"}, {"support": "Support"}),
             (
                 [("support", "Support"), ("sales", "Sales")],
@@ -88,7 +88,7 @@ class TestSections:
             (("support",), {"support": "Support"}),
             ({}, {}),
         ]
-        for value, sections in told:
+        for value, sections in cases:
             settings.AI_USAGE_SECTIONS = value
 
             assert conf.sections() == sections, value
@@ -155,10 +155,10 @@ class TestDay:
             ("Pacific/Apia", "2011-12-30T10:00:00+00:00", dt.date(2011, 12, 31)),
         ]
         wrong = []
-        for zone, moment, day in days:
+        for zone, when, day in days:
             settings.AI_USAGE_DAY_TIMEZONE = zone
-            if (found := day_of(dt.datetime.fromisoformat(moment))) != day:
-                wrong.append((zone, moment, found))
+            if (found := day_of(dt.datetime.fromisoformat(when))) != day:
+                wrong.append((zone, when, found))
 
         assert wrong == []
 
@@ -169,7 +169,7 @@ class TestDay:
         assert day_of(dt.datetime(2026, 3, 15, 8, 59)) == dt.date(2026, 3, 14)  # noqa: DTZ001
 
     def test_activated_zone_has_no_effect(self):
-        moment = dt.datetime(2026, 3, 14, 12, tzinfo=dt.UTC)
+        when = dt.datetime(2026, 3, 14, 12, tzinfo=dt.UTC)
 
         with timezone.override("Pacific/Kiritimati"):
-            assert day_of(moment) == dt.date(2026, 3, 14)
+            assert day_of(when) == dt.date(2026, 3, 14)

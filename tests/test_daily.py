@@ -207,7 +207,7 @@ class TestDrift:
     def test_days_are_in_the_configured_time_zone(self):
         user = make_user()
         # The hour that occurs twice in Berlin, and the midnights around that day.
-        for moment in (
+        for when in (
             "2026-10-24T21:59:59+00:00",
             "2026-10-24T22:00:00+00:00",
             "2026-10-25T00:30:00+00:00",
@@ -215,7 +215,7 @@ class TestDrift:
             "2026-10-25T22:59:59+00:00",
             "2026-10-25T23:00:00+00:00",
         ):
-            save_log(user=user, created_at=dt.datetime.fromisoformat(moment))
+            save_log(user=user, created_at=dt.datetime.fromisoformat(when))
 
         assert {key[1].day: day.requests for key, day in read_days().items()} == {
             24: 1,
@@ -283,9 +283,9 @@ class TestRebuild:
     def test_days_outside_the_bounds_are_not_changed(self):
         user = self.damage()
 
-        mended = daily.rebuild(start=TODAY - 3 * DAY, end=TODAY - DAY)
+        rebuilt = daily.rebuild(start=TODAY - 3 * DAY, end=TODAY - DAY)
 
-        assert {day for _, day in mended} == {TODAY - age * DAY for age in (1, 2, 3)}
+        assert {day for _, day in rebuilt} == {TODAY - age * DAY for age in (1, 2, 3)}
         assert {day for _, day in daily.drift()} == {TODAY, TODAY - 4 * DAY}
         assert (user.pk, TODAY) in daily.drift()
 
@@ -387,7 +387,7 @@ class TestAdd:
         assert not AIUsageTracking.objects.exists()
 
 
-MOMENTS = [
+TIMES = [
     NOON,
     NOON - dt.timedelta(hours=12),  # midnight in UTC
     NOON - dt.timedelta(hours=12, microseconds=1),
@@ -407,7 +407,7 @@ changes = st.fixed_dictionaries(
         "response_time_ms": st.integers(0, 10_000),
         "success": st.booleans(),
         "cost": st.none() | st.decimals(0, 100, places=4),
-        "created_at": st.sampled_from(MOMENTS),
+        "created_at": st.sampled_from(TIMES),
     },
 )
 some_changes = changes.filter(bool)

@@ -117,7 +117,7 @@ def test_worker(site, tmp_path: Path, stub: StubProvider, empty_database_url: st
 
 
 def test_immediate_task_belongs_to_the_code_that_enqueued_it(site):
-    told = site(
+    printed = site(
         """
         import asyncio
         from django.core.management import call_command
@@ -140,7 +140,7 @@ def test_immediate_task_belongs_to_the_code_that_enqueued_it(site):
         "immediate",
     )
 
-    assert told == (
+    assert printed == (
         "5 None\n"
         "None other shop_tasks.ask\n"
         "ada chat shop_tasks.ask\n"

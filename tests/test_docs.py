@@ -142,9 +142,9 @@ def test_docs_have_commands_and_statements() -> None:
 
 
 def test_table_of_thresholds_matches_the_command() -> None:
-    told = dict(re.findall(r"^\| `--([a-z-]+)` \| ([\d.]+) \|", MONITORING, re.MULTILINE))
+    thresholds = dict(re.findall(r"^\| `--([a-z-]+)` \| ([\d.]+) \|", MONITORING, re.MULTILINE))
 
-    assert told == {
+    assert thresholds == {
         name.replace("_", "-"): f"{getattr(Thresholds(), name):g}" for name in THRESHOLDS
     }
 

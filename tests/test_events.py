@@ -108,11 +108,11 @@ class TestCreate:
         ]
         names = ["prompt_tokens", "cached_tokens", "cache_write_tokens"]
         wrong = []
-        for (told, kept, mark), name in product(counts, names):
-            event = create(Usage(**{name: told}))
+        for (count, kept, mark), name in product(counts, names):
+            event = create(Usage(**{name: count}))
             metadata = {} if mark is None else {"clamped": {name: mark}}
             if (getattr(event, name), event.metadata) != (kept, metadata):
-                wrong.append((name, told, getattr(event, name), event.metadata))
+                wrong.append((name, count, getattr(event, name), event.metadata))
 
         assert wrong == []
 
@@ -378,8 +378,8 @@ class TestUuid7:
         assert uuid7(NOON).int >> 80 == int(NOON.timestamp() * 1000)
 
     def test_later_times_sort_later(self):
-        moments = [NOON + dt.timedelta(milliseconds=n) for n in range(100)]
-        ids = [uuid7(moment) for moment in moments]
+        times = [NOON + dt.timedelta(milliseconds=n) for n in range(100)]
+        ids = [uuid7(when) for when in times]
 
         assert ids == sorted(ids)
         assert [pk.hex for pk in ids] == sorted(pk.hex for pk in ids)

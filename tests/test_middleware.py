@@ -50,7 +50,7 @@ from rest_framework.response import Response
 from project.stub import StubProvider
 from tests.support import providers
 from tests.support.cases import check_each
-from tests.support.comparison import assert_told_alike, attributed, forget, only_row, rows
+from tests.support.comparison import assert_recorded_as_served, attributed, forget, only_row, rows
 from tests.support.providers import LIMIT, join, wait_for
 from tests.views import aask, aask_for_stream, ask, ask_for_stream
 from usage_tracking import ai_usage, errors, middleware, outbox, track_ai_usage
@@ -263,13 +263,13 @@ class Stateless(BaseAuthentication):
         return user, "token"
 
 
-class Nobody(BaseAuthentication):
+class NoUser(BaseAuthentication):
     def authenticate(self, request: Any) -> None:
         return None
 
 
 @pytest.mark.parametrize(
-    ("authentication", "name"), [(Token, "grace"), (Stateless, "grace"), (Nobody, None)]
+    ("authentication", "name"), [(Token, "grace"), (Stateless, "grace"), (NoUser, None)]
 )
 def test_user_of_a_rest_framework_view_is_recorded(
     visit: Visitor, settings: Settings, authentication: type, name: str | None
@@ -292,14 +292,14 @@ def test_user_of_a_rest_framework_view_is_recorded(
 def test_user_object_of_another_kind_is_not_a_user(visit: Visitor) -> None:
     """Sites assign API keys and service accounts to `request.user`."""
 
-    def check(stranger: Any) -> None:
+    def check(other: Any) -> None:
         def view(request: HttpRequest) -> HttpResponse:
-            request.user = stranger
+            request.user = other
             ask()
             return HttpResponse("done")
 
         async def aview(request: HttpRequest) -> HttpResponse:
-            request.user = stranger
+            request.user = other
             await aask()
             return HttpResponse("done")
 
@@ -400,10 +400,10 @@ def test_explicit_user_is_not_overwritten_at_the_end(settings: Settings, user: U
 
 
 def test_auser_of_another_kind_does_not_affect_the_call(settings: Settings) -> None:
-    def check(stranger: object) -> None:
+    def check(other: object) -> None:
         async def view(request: HttpRequest) -> HttpResponse:
             async def auser() -> Any:
-                return stranger
+                return other
 
             request.auser = auser
             await aask()
@@ -670,7 +670,7 @@ def test_call_in_a_streaming_body_is_attributed(
 
     assert response.streaming
     assert "Hello" in b"".join(body).decode()
-    assert_told_alike(rows(), stub.journal)
+    assert_recorded_as_served(rows(), stub.journal)
     assert attributed(only_row()) == ("ada", "other")
     assert scope.open_units == {}
 
@@ -994,7 +994,7 @@ def test_streaming_body_under_asgi_is_attributed(
     body = async_to_sync(main)(logged_in(user))
 
     assert "Hello" in b"".join(body).decode()
-    assert_told_alike(rows(), stub.journal)
+    assert_recorded_as_served(rows(), stub.journal)
     assert attributed(only_row()) == ("ada", "other")
     assert scope.open_units == {}
 
@@ -1333,7 +1333,7 @@ def test_tracking_makes_no_statement_in_a_request_in_production(
     # The number of statements is the same with one call, ten calls and none.
     assert counts["0"][1] == counts["1"][1] == counts["10"][1]
     # All calls are recorded, including those of the rolled-back view.
-    assert_told_alike(rows(), stub.journal)
+    assert_recorded_as_served(rows(), stub.journal)
     assert len(rows()) == 14
     assert {attributed(row) for row in rows()} == {("ada", "other")}
 

@@ -571,10 +571,10 @@ class TestDay:
     def test_day_is_in_the_configured_time_zone(self, settings, subtests):
         user = make_user()
 
-        for zone, moment, day in DAYS:
+        for zone, when, day in DAYS:
             settings.AI_USAGE_DAY_TIMEZONE = zone
-            with subtests.test(zone, moment=moment), rolled_back():
-                log = save_log(user=user, created_at=dt.datetime.fromisoformat(moment))
+            with subtests.test(zone, when=when), rolled_back():
+                log = save_log(user=user, created_at=dt.datetime.fromisoformat(when))
 
                 assert log.day == day
                 assert AIUsageTracking.objects.get().date == day

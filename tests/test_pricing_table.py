@@ -31,7 +31,7 @@ class Call(NamedTuple):
     provider: str
     model: str
     counts: table.Counts
-    moment: dt.datetime
+    requested_at: dt.datetime
     facts: Mapping[str, str]
 
 
@@ -40,7 +40,7 @@ def our_cost(call: Call) -> Decimal | str:
     if tariff is None:
         return "no such model"
     try:
-        return tariff.cost(call.counts, call.moment, call.facts).quantize(PLACES)
+        return tariff.cost(call.counts, call.requested_at, call.facts).quantize(PLACES)
     except table.ContradictionError:
         return "counts that contradict each other"
 
@@ -51,7 +51,7 @@ def their_cost(call: Call) -> Decimal | str:
             genai_prices.Usage(**call.counts),
             call.model,
             provider_id=call.provider or None,
-            genai_request_timestamp=call.moment,
+            genai_request_timestamp=call.requested_at,
             price_context=call.facts,
         ).total_price.quantize(PLACES)
     except LookupError:
@@ -73,10 +73,10 @@ def test_table_is_what_the_tool_makes_of_the_pinned_release():
 @pytest.mark.costly
 def test_every_price_of_every_model_is_that_of_genai_prices():
     calls = [
-        Call(provider.id, model.id, counts, moment, facts)
+        Call(provider.id, model.id, counts, requested_at, facts)
         for provider in providers
         for model in provider.models
-        for moment in turning_points(model)
+        for requested_at in turning_points(model)
         for facts in known_facts(model)
         for counts in telling_counts(model)
     ]
@@ -208,8 +208,8 @@ def counts(draw: st.DrawFn) -> dict[str, int]:
         | st.sampled_from([provider.id for provider in providers]),
         model=names(),
         counts=counts(),
-        moment=st.datetimes(
-            dt.datetime(2023, 1, 1),  # noqa: DTZ001 -- the zone is drawn
+        requested_at=st.datetimes(
+            dt.datetime(2023, 1, 1),  # noqa: DTZ001 -- hypothesis draws the zone
             dt.datetime(2027, 12, 31),  # noqa: DTZ001
             timezones=st.integers(-12, 14).map(lambda h: dt.timezone(dt.timedelta(hours=h))),
         ),

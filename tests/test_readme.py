@@ -17,7 +17,7 @@ from pytest_django import Settings
 
 import usage_tracking
 from project.stub import StubProvider
-from tests.support.comparison import assert_told_alike
+from tests.support.comparison import assert_recorded_as_served
 from tests.support.providers import one_certificate, provider, stub
 from usage_tracking import conf
 from usage_tracking.capture import TRANSPORTS
@@ -80,7 +80,7 @@ def test_example_runs_as_it_stands(
     row = AIUsageLog.objects.get()
     day = AIUsageTracking.objects.get()
     assert answer["text"]
-    assert_told_alike([row], [served])
+    assert_recorded_as_served([row], [served])
     assert answer["tokens"] == row.total_tokens == day.total_tokens
     assert (row.user, row.section, row.success) == (ada, "chat", True)
     assert row.cost is not None

@@ -377,7 +377,9 @@ class TestDeletedUsers:
         settings.DATABASE_ROUTERS = [Router()]
         settings.AI_USAGE_RAISE_ERRORS = False  # the database does not exist
 
-        assert not [told for told in self.statements(user.delete) if told.startswith("WITH")]
+        assert not [
+            statement for statement in self.statements(user.delete) if statement.startswith("WITH")
+        ]
 
     @pytest.mark.postgres
     @pytest.mark.django_db(transaction=True)

@@ -363,8 +363,8 @@ class TestJoined:
 
         async_to_sync(main)()
 
-        told = {(s.prompt.rpartition(" ")[2], s.prompt_tokens) for s in stub.journal}
-        assert {(row.section, row.prompt_tokens) for row in rows()} == told
+        served = {(s.prompt.rpartition(" ")[2], s.prompt_tokens) for s in stub.journal}
+        assert {(row.section, row.prompt_tokens) for row in rows()} == served
         assert AIUsageTracking.objects.get().total_requests == 2
 
     def test_gathered_calls_outside_every_block_are_a_row_each(

@@ -434,7 +434,7 @@ def test_process_pool_does_not_keep_the_user_who_started_it(tmp_path: Path):
         "def section(_=None):\n"
         "    return attribution().section\n"
     )
-    told = run_python(
+    printed = run_python(
         tmp_path,
         """
         import multiprocessing, warnings
@@ -454,7 +454,7 @@ def test_process_pool_does_not_keep_the_user_who_started_it(tmp_path: Path):
         pool.terminate()
         """,
     )
-    assert told == "other other\nother other\nchat\n"
+    assert printed == "other other\nother other\nchat\n"
 
 
 @pytest.mark.process

@@ -35,7 +35,7 @@ from tests.capture.test_transports import (
 )
 from tests.support.cases import check_each
 from tests.support.comparison import (
-    assert_told_alike,
+    assert_recorded_as_served,
     attributed,
     forget,
     only_row,
@@ -203,7 +203,7 @@ class TestReading:
             stub.clear()
             ask(stub, READINGS[reading], body_of(order, **WITH_USAGE if streamed else {}))
 
-            assert_told_alike(rows(), stub.journal)
+            assert_recorded_as_served(rows(), stub.journal)
             assert only_row().usage_source == "reported"
 
         check_each(check, ORDERS)
@@ -468,7 +468,7 @@ class TestEnds:
             "gpt-4o-mini",
         )
         if not checks:
-            assert_told_alike(rows(), stub.journal)
+            assert_recorded_as_served(rows(), stub.journal)
 
 
 class TestRequests:
@@ -498,7 +498,7 @@ class TestRequests:
 
         async_to_sync(main)()
 
-        assert_told_alike(rows(), stub.journal)
+        assert_recorded_as_served(rows(), stub.journal)
 
     def test_other_requests_are_not_touched(self, stub: StubProvider) -> None:
         async def main() -> type:

@@ -17,7 +17,7 @@ from django.contrib.auth.models import User
 from project.stub import StubProvider
 from tests.support.cases import check_each
 from tests.support.comparison import (
-    assert_told_alike,
+    assert_recorded_as_served,
     attributed,
     forget,
     leaves_a_socket,
@@ -119,7 +119,7 @@ def test_answer_is_recorded_as_served(
             way(client, f"Why is the sky blue? [stub {order}]")
 
         row = only_row()
-        assert_told_alike([row], stub.journal)
+        assert_recorded_as_served([row], stub.journal)
         assert row.prompt_tokens
         assert attributed(row) == ("ada", "knowledge_qa")
         assert (row.usage_source, row.error_message) == ("reported", None)
@@ -147,7 +147,7 @@ def test_async_answer_is_recorded_as_served(stub: StubProvider, user: User, way:
         run_async(stub, way, f"Why is the sky blue? [stub {order}]", user)
 
         row = only_row()
-        assert_told_alike([row], stub.journal)
+        assert_recorded_as_served([row], stub.journal)
         assert row.prompt_tokens
         assert attributed(row) == ("ada", "knowledge_qa")
 
@@ -162,7 +162,7 @@ def test_input_that_grows_while_it_streams_is_recorded_as_its_end_tells(
 
     row = only_row()
     assert (row.prompt_tokens, row.completion_tokens) == (12957, 152)
-    assert_told_alike([row], stub.journal)
+    assert_recorded_as_served([row], stub.journal)
 
 
 def test_prompt_tokens_include_those_of_the_cache(client: anthropic.Anthropic) -> None:
@@ -217,7 +217,7 @@ def test_error_status_is_recorded_as_failure(
             way(client, f"Hello [stub status={status}]")
 
         row = only_row()
-        assert_told_alike([row], stub.journal)
+        assert_recorded_as_served([row], stub.journal)
         assert attributed(row) == ("ada", "knowledge_qa")
         assert (row.success, row.usage_source, row.total_tokens) == (False, "unknown", None)
         assert row.error_message is not None
@@ -250,7 +250,7 @@ def test_key_echoed_in_an_error_is_redacted_in_the_row_and_the_log(
 def test_retries_are_one_row_per_attempt(stub: StubProvider, client: anthropic.Anthropic) -> None:
     plain(client.with_options(max_retries=2), "Hello [stub status=529 times=2]")
 
-    assert_told_alike(rows(), stub.journal)
+    assert_recorded_as_served(rows(), stub.journal)
     assert [row.success for row in rows()] == [False, False, True]
 
 
@@ -335,7 +335,7 @@ def test_answer_without_usage_is_unknown_with_the_reason(
         answer.read()
 
     row = only_row()
-    assert_told_alike([row], stub.journal)
+    assert_recorded_as_served([row], stub.journal)
     assert (row.usage_source, row.success) == ("unknown", True)
     assert row.metadata["unknown"] == "no usage in the answer"
 
@@ -438,5 +438,5 @@ class TestAbandoned:
                 if event.type == "message_delta":
                     break
 
-        assert_told_alike(rows(), stub.journal)
+        assert_recorded_as_served(rows(), stub.journal)
         assert only_row().usage_source == "reported"

@@ -19,7 +19,7 @@ from google.genai import errors
 from project.stub import StubProvider
 from tests.support.cases import check_each
 from tests.support.comparison import (
-    assert_told_alike,
+    assert_recorded_as_served,
     attributed,
     forget,
     leaves_a_socket,
@@ -107,7 +107,7 @@ def test_answer_is_recorded_as_served(
             way(client, f"Why is the sky blue? [stub {order}]")
 
         row = only_row()
-        assert_told_alike([row], stub.journal)
+        assert_recorded_as_served([row], stub.journal)
         assert row.prompt_tokens
         assert attributed(row) == ("ada", "knowledge_qa")
         assert (row.usage_source, row.error_message) == ("reported", None)
@@ -135,7 +135,7 @@ def test_async_answer_is_recorded_as_served(stub: StubProvider, user: User, way:
         run_async(stub, way, f"Why is the sky blue? [stub {order}]", user)
 
         row = only_row()
-        assert_told_alike([row], stub.journal)
+        assert_recorded_as_served([row], stub.journal)
         assert row.prompt_tokens
         assert attributed(row) == ("ada", "knowledge_qa")
 
@@ -166,7 +166,7 @@ def test_stream_as_one_array_is_recorded_as_served(stub: StubProvider) -> None:
             chunks = json.loads(b"".join(answer.iter_content(11)))
 
         assert len(chunks) > 3
-        assert_told_alike(rows(), stub.journal)
+        assert_recorded_as_served(rows(), stub.journal)
         assert only_row().prompt_tokens
 
     check_each(check, ["", "gzip", "fragments", "gzip fragments", "reasoning=9"])
@@ -213,7 +213,7 @@ def test_error_status_is_recorded_as_failure(
             way(client, f"Hello [stub status={status}]")
 
         row = only_row()
-        assert_told_alike([row], stub.journal)
+        assert_recorded_as_served([row], stub.journal)
         assert row.model_name == MODEL
         assert attributed(row) == ("ada", "knowledge_qa")
         assert (row.success, row.usage_source, row.total_tokens) == (False, "unknown", None)
@@ -234,7 +234,7 @@ def test_async_error_status_is_recorded_as_failure(stub: StubProvider, user: Use
     with pytest.raises(errors.ServerError):
         run_async(stub, aplain, "Hello [stub status=503]", user)
 
-    assert_told_alike(rows(), stub.journal)
+    assert_recorded_as_served(rows(), stub.journal)
     assert not only_row().success
 
 
@@ -259,7 +259,7 @@ def test_retries_are_one_row_per_attempt(stub: StubProvider) -> None:
     plain(client, "Hello [stub status=503 times=2]")
     client.close()
 
-    assert_told_alike(rows(), stub.journal)
+    assert_recorded_as_served(rows(), stub.journal)
     assert [row.success for row in rows()] == [False, False, True]
 
 
@@ -318,7 +318,7 @@ def test_answer_without_usage_is_unknown_with_the_reason(
     way(client, "Hello [stub nousage]")
 
     row = only_row()
-    assert_told_alike([row], stub.journal)
+    assert_recorded_as_served([row], stub.journal)
     assert (row.usage_source, row.success) == ("unknown", True)
     assert row.metadata["unknown"] == "no usage in the answer"
 

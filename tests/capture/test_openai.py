@@ -21,7 +21,7 @@ from django.db import connections
 from project.stub import StubProvider
 from tests.support.cases import check_each
 from tests.support.comparison import (
-    assert_told_alike,
+    assert_recorded_as_served,
     attributed,
     by_row,
     by_stub,
@@ -207,7 +207,7 @@ def test_answer_is_recorded_as_served(
             way(client, f"Why is the sky blue? [stub {order}]")
 
         row = only_row()
-        assert_told_alike([row], stub.journal)
+        assert_recorded_as_served([row], stub.journal)
         assert row.prompt_tokens
         assert attributed(row) == ("ada", "knowledge_qa")
         assert (row.usage_source, row.error_message) == ("reported", None)
@@ -225,7 +225,7 @@ def test_async_answer_is_recorded_as_served(stub: StubProvider, user: User, way:
         run_async(stub, way, f"Why is the sky blue? [stub {order}]", user)
 
         row = only_row()
-        assert_told_alike([row], stub.journal)
+        assert_recorded_as_served([row], stub.journal)
         assert row.prompt_tokens
         assert attributed(row) == ("ada", "knowledge_qa")
         assert row.usage_source == "reported"
@@ -240,7 +240,7 @@ def test_cached_and_reasoning_tokens_are_recorded_as_served(
     way(client, "Think hard. [stub cached=20 cache_write=6 reasoning=9]")
 
     row = only_row()
-    assert_told_alike([row], stub.journal)
+    assert_recorded_as_served([row], stub.journal)
     assert (row.cached_tokens, row.reasoning_tokens) == (20, 9)
     assert row.metadata["cache_write_tokens"] == 6
 
@@ -293,7 +293,7 @@ def test_streaming_response_has_the_bytes_that_were_served(
         raw = b"".join(answer.http_response.iter_raw())
 
     assert raw == stub.journal[0].body
-    assert_told_alike(rows(), stub.journal)
+    assert_recorded_as_served(rows(), stub.journal)
 
 
 def test_answered_model_is_recorded_with_the_requested_one_beside(client: openai.OpenAI) -> None:
@@ -334,13 +334,13 @@ def test_large_embedding_answer_is_recorded_as_served(
     )
 
     assert len(stub.journal[0].body) > 1_000_000
-    assert_told_alike(rows(), stub.journal)
+    assert_recorded_as_served(rows(), stub.journal)
 
 
 def test_large_request_keeps_its_requested_model(stub: StubProvider, client: openai.OpenAI) -> None:
     ask(client, 'A long text with "model": "of-the-prompt" in it. ' * 2000)
 
-    assert_told_alike(rows(), stub.journal)
+    assert_recorded_as_served(rows(), stub.journal)
     assert only_row().metadata["requested_model"] == MODEL
 
 
@@ -351,7 +351,7 @@ def test_stream_without_include_usage_is_unknown_with_the_reason(
         assert len(list(stream)) > 3
 
     row = only_row()
-    assert_told_alike([row], stub.journal)
+    assert_recorded_as_served([row], stub.journal)
     assert row.usage_source == "unknown"
     assert (row.prompt_tokens, row.total_tokens, row.cost) == (None, None, None)
     assert row.success
@@ -375,7 +375,7 @@ def test_answer_without_usage_is_unknown_with_the_reason(
     way(client, "Hello [stub nousage]")
 
     row = only_row()
-    assert_told_alike([row], stub.journal)
+    assert_recorded_as_served([row], stub.journal)
     assert (row.usage_source, row.success) == ("unknown", True)
     assert row.metadata["unknown"] == "no usage in the answer"
 
@@ -395,7 +395,7 @@ def test_error_status_is_recorded_as_failure(
 
         assert caught.value.status_code == status
         row = only_row()
-        assert_told_alike([row], stub.journal)
+        assert_recorded_as_served([row], stub.journal)
         assert attributed(row) == ("ada", "knowledge_qa")
         assert (row.success, row.usage_source, row.total_tokens) == (False, "unknown", None)
         assert row.error_message is not None
@@ -418,7 +418,7 @@ def test_async_error_status_is_recorded_as_failure(stub: StubProvider, user: Use
         run_async(stub, achat, "Hello [stub status=500]", user)
 
     row = only_row()
-    assert_told_alike([row], stub.journal)
+    assert_recorded_as_served([row], stub.journal)
     assert not row.success
     assert attributed(row) == ("ada", "knowledge_qa")
 
@@ -466,7 +466,7 @@ def test_retries_are_one_row_per_attempt(
         answer = ask(patient, "Hello [stub status=500 times=2]")
 
     assert answer.choices
-    assert_told_alike(rows(), stub.journal)
+    assert_recorded_as_served(rows(), stub.journal)
     assert [row.success for row in rows()] == [False, False, True]
     assert {attributed(row) for row in rows()} == {("ada", "chat")}
 
@@ -474,7 +474,7 @@ def test_retries_are_one_row_per_attempt(
 def test_async_retries_are_one_row_per_attempt(stub: StubProvider, user: User) -> None:
     run_async(stub, achat, "Hello [stub status=503 times=1]", user, max_retries=2)
 
-    assert_told_alike(rows(), stub.journal)
+    assert_recorded_as_served(rows(), stub.journal)
     assert [row.success for row in rows()] == [False, True]
 
 
@@ -685,7 +685,7 @@ class TestAbandoned:
                 if chunk.usage:
                     break
 
-        assert_told_alike(rows(), stub.journal)
+        assert_recorded_as_served(rows(), stub.journal)
         assert only_row().usage_source == "reported"
 
     def test_async_closed_stream_is_unknown(self, stub: StubProvider, user: User) -> None:
@@ -778,7 +778,7 @@ def test_gathered_calls_are_a_row_each(stub: StubProvider, user: User) -> None:
     async_to_sync(main)()
 
     assert len(rows()) == 25
-    assert_told_alike(rows(), stub.journal)
+    assert_recorded_as_served(rows(), stub.journal)
     assert {attributed(row) for row in rows()} == {("ada", "rag_pipeline")}
 
 

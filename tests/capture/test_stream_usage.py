@@ -21,7 +21,7 @@ from pytest_django import Settings
 from project.stub import StubProvider
 from tests.capture.test_transports import ANSWER, ASKED, SSE_TYPE, URL, Canned, quick, session
 from tests.support.cases import check_each
-from tests.support.comparison import assert_told_alike, forget, only_row, rows
+from tests.support.comparison import assert_recorded_as_served, forget, only_row, rows
 from usage_tracking import ai_usage
 from usage_tracking.capture import include_usage
 from usage_tracking.capture.encodings import decoder
@@ -228,7 +228,7 @@ def test_code_that_takes_the_first_choice_of_each_chunk_goes_on(stub: StubProvid
         forget()
         stub.clear()
         assert "".join(filter(None, ask(order)))
-        assert_told_alike(rows(), stub.journal)
+        assert_recorded_as_served(rows(), stub.journal)
         assert only_row().usage_source == "reported"
 
     check_each(check, ["", "fragments", "gzip"])
@@ -256,7 +256,7 @@ def test_requests_hides_the_chunk_too(stub: StubProvider, reading: Callable[[Any
 
         assert b'"choices":[]' not in taken
         assert taken.rstrip().endswith(b"[DONE]")
-        assert_told_alike(rows(), stub.journal)
+        assert_recorded_as_served(rows(), stub.journal)
         assert only_row().usage_source == "reported"
 
     check_each(check, ["", "fragments", "gzip"])

@@ -39,7 +39,7 @@ from requests.adapters import HTTPAdapter
 from project.stub import StubProvider
 from tests.support.cases import check_each
 from tests.support.comparison import (
-    assert_told_alike,
+    assert_recorded_as_served,
     attributed,
     by_row,
     forget,
@@ -729,7 +729,7 @@ class TestRequests:
             taken = b"".join(response.raw.read_chunked(decode_content=False))
 
         assert taken == stub.journal[0].body
-        assert_told_alike(rows(), stub.journal)
+        assert_recorded_as_served(rows(), stub.journal)
 
     @pytest.mark.parametrize("order", ["words=5000", "cut=3"])
     def test_chunks_of_a_real_server_that_come_to_no_end_are_unknown(
@@ -778,7 +778,7 @@ class TestRequests:
             with requests.post(url, json=body, stream=True, timeout=60) as response:
                 READINGS[reading](response)
 
-            assert_told_alike(rows(), stub.journal)
+            assert_recorded_as_served(rows(), stub.journal)
             assert only_row().usage_source == "reported"
 
         check_each(check, ORDERS)
@@ -809,7 +809,7 @@ class TestRequests:
                 for _ in response.iter_lines():
                     pass
 
-            assert_told_alike(rows(), stub.journal)
+            assert_recorded_as_served(rows(), stub.journal)
             assert only_row().usage_source == "reported"
 
         check_each(check, [*ORDERS, ("fragments", True), ("fragments", False)])
@@ -1159,7 +1159,7 @@ class TestLayers:
         with httpx.Client(transport=OverRequests()) as client:
             client.post(f"{stub.openai_url}/chat/completions", json=ASKED)
 
-        assert_told_alike(rows(), stub.journal)
+        assert_recorded_as_served(rows(), stub.journal)
 
     def test_httpx_over_httpx2_is_one_record(self, stub: StubProvider) -> None:
         class OverHTTPX2(httpx.AsyncBaseTransport):
@@ -1176,7 +1176,7 @@ class TestLayers:
         async_to_sync(main)()
 
         assert len(rows()) == 2
-        assert_told_alike(rows(), stub.journal)
+        assert_recorded_as_served(rows(), stub.journal)
 
     def test_requests_over_httpx_is_one_record(self, stub: StubProvider) -> None:
         class OverHTTPX(HTTPAdapter):
@@ -1191,7 +1191,7 @@ class TestLayers:
             own.mount("http://", OverHTTPX())
             own.post(f"{stub.openai_url}/chat/completions", json=ASKED)
 
-        assert_told_alike(rows(), stub.journal)
+        assert_recorded_as_served(rows(), stub.journal)
 
     def test_task_started_by_a_transport_makes_calls_of_its_own(self, stub: StubProvider) -> None:
         """The task has a copy of the context in which a call was being sent."""
@@ -1219,7 +1219,7 @@ class TestLayers:
 
         async_to_sync(main)()
 
-        assert_told_alike(rows(), stub.journal)
+        assert_recorded_as_served(rows(), stub.journal)
         assert len(rows()) == 2
 
     def test_failure_of_the_lower_layer_is_one_record(self, dead_stub: StubProvider) -> None:
@@ -1606,5 +1606,5 @@ def test_calls_through_every_transport_are_attributed(stub: StubProvider, user: 
         httpx2.post(url, json=ASKED, timeout=60)
         requests.post(url, json=ASKED, timeout=60)
 
-    assert_told_alike(rows(), stub.journal)
+    assert_recorded_as_served(rows(), stub.journal)
     assert [attributed(row) for row in rows()] == [("ada", "chat")] * 3

@@ -773,14 +773,14 @@ class TestThread:
 
     def test_process_without_calls_has_no_thread(self, site, tmp_path, monkeypatch):
         monkeypatch.setattr(worker, "ORPHANS_EVERY", 0.0)
-        living = Outbox(tmp_path / "outbox")
-        living.put(make_event())
+        running = Outbox(tmp_path / "outbox")
+        running.put(make_event())
 
         for _ in range(3):
             request_finished.send(sender=None)
 
         assert THREAD not in {thread.name for thread in threading.enumerate()}
-        living.close()
+        running.close()
 
     def test_process_without_calls_looks_for_orphans_once_a_minute(
         self, site, tmp_path, monkeypatch
@@ -1198,9 +1198,9 @@ class TestFlush:
         assert AIUsageLog.objects.count() == 3
 
     def test_files_of_dead_and_running_processes_are_distinguished(self, box, tmp_path):
-        dead, living = Outbox(tmp_path / "outbox"), Outbox(tmp_path / "outbox")
+        dead, running = Outbox(tmp_path / "outbox"), Outbox(tmp_path / "outbox")
         dead.put(make_event())
-        living.put(make_event())
+        running.put(make_event())
         dead.close()
 
         assert run_command("flush_ai_usage") == (
@@ -1210,7 +1210,7 @@ class TestFlush:
             "1 files belong to living processes, which deliver them\n",
             "",
         )
-        living.close()
+        running.close()
 
     def test_call_of_a_user_who_does_not_exist_yet_is_deferred(self, box):
         box.put(make_event(user_id="999999", username="ghost", created_at=utc_now()))

@@ -152,7 +152,7 @@ from tests.views import aask, ask
 from usage_tracking import ai_usage, outbox
 from usage_tracking.models import AIUsageLog
 
-outbox.WAIT = 0.0  # of every block
+outbox.WAIT = 0.0  # the wait of each block
 
 def tell():
     print(*AIUsageLog.objects.values_list("user__username", "section"))

@@ -15,7 +15,7 @@ from freezegun import freeze_time
 
 from tests.support.builders import NOON, make_log, make_user, save_log
 from tests.support.commands import run_command
-from tests.test_daily import DAY, TODAY, insert_past_the_orm
+from tests.test_daily import DAY, TODAY, insert_without_orm
 from usage_tracking import daily
 from usage_tracking.delivery import Delivery
 from usage_tracking.maintenance import daily_rows, legacy_import, prune
@@ -53,7 +53,7 @@ class TestRebuild:
 
     def test_dry_run_lists_the_differences_and_changes_nothing(self):
         user = make_user()
-        insert_past_the_orm(make_log(user=user))
+        insert_without_orm(make_log(user=user))
 
         for _ in range(2):
             assert run_command("rebuild_ai_usage", "--dry-run") == (
@@ -65,7 +65,7 @@ class TestRebuild:
 
     def test_differences_are_rebuilt_and_listed(self):
         user = make_user()
-        insert_past_the_orm(make_log(user=user))
+        insert_without_orm(make_log(user=user))
 
         assert run_command("rebuild_ai_usage") == (
             0,
@@ -77,7 +77,7 @@ class TestRebuild:
     def test_days_can_be_chosen(self):
         user = make_user()
         for age in range(4):
-            insert_past_the_orm(make_log(user=user, created_at=NOON - age * DAY))
+            insert_without_orm(make_log(user=user, created_at=NOON - age * DAY))
 
         run_command("rebuild_ai_usage", "--from", "2026-03-12", "--to", "2026-03-13")
 
@@ -85,7 +85,7 @@ class TestRebuild:
 
     def test_json_has_stable_keys(self):
         user = make_user()
-        insert_past_the_orm(make_log(user=user, cost=Decimal("0.5")))
+        insert_without_orm(make_log(user=user, cost=Decimal("0.5")))
 
         report = json.loads(run_command("rebuild_ai_usage", "--dry-run", "--json", verbosity=0).out)
 
@@ -186,7 +186,7 @@ class TestPrune:
         assert daily.horizon() is None
 
     def test_daily_rows_that_do_not_match_are_rebuilt_first(self, user):
-        insert_past_the_orm(make_log(user=user, created_at=NOON - 4 * DAY))
+        insert_without_orm(make_log(user=user, created_at=NOON - 4 * DAY))
 
         out = run_command("prune_ai_usage", "--keep-days", "3").out
 

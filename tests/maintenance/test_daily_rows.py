@@ -24,15 +24,15 @@ from tests.support.ledger import Ledger, assert_in_step, read_days
 from tests.support.threads import run_in_threads
 from tests.test_daily import (
     DAY,
-    MOMENTS,
     NAMES,
+    TIMES,
     TODAY,
     Day,
     Expected,
     Writes,
     _plus,
     changes,
-    insert_past_the_orm,
+    insert_without_orm,
 )
 from usage_tracking import daily
 from usage_tracking.delivery.writer import store
@@ -114,7 +114,7 @@ class TestPrune:
 
     def test_rows_of_raw_sql_are_counted_before_they_are_removed(self):
         user = make_user()
-        insert_past_the_orm(make_log(user=user))
+        insert_without_orm(make_log(user=user))
 
         (batch,) = prune.prune(TODAY + DAY, using="default")
 
@@ -189,7 +189,7 @@ class TestRebuild:
     def test_command_counts_nothing_twice_beside_live_writers(self):
         users = [make_user(name) for name in NAMES]
         for age in range(40):
-            insert_past_the_orm(make_log(user=users[age % 3], created_at=NOON - age * DAY))
+            insert_without_orm(make_log(user=users[age % 3], created_at=NOON - age * DAY))
 
         def deliver_all() -> None:
             for number in range(40):
@@ -217,7 +217,7 @@ class TestRebuild:
     def test_every_period_is_rebuilt(self):
         user = make_user()
         for age in (0, 40, 80):
-            insert_past_the_orm(make_log(user=user, created_at=NOON - age * DAY))
+            insert_without_orm(make_log(user=user, created_at=NOON - age * DAY))
         days = daily_rows.span(using="default")
 
         assert days == (TODAY - 80 * DAY, TODAY)
@@ -263,7 +263,7 @@ class Maintenance(Writes):
         assert unattributed or all(log.user for log in gone)
         self.pruned += gone
 
-    @rule(name=st.sampled_from(NAMES) | st.none(), moment=st.sampled_from(MOMENTS))
+    @rule(name=st.sampled_from(NAMES) | st.none(), moment=st.sampled_from(TIMES))
     def late_event(self, name: str | None, moment: dt.datetime) -> None:
         event = make_event(user=self.user(name), created_at=moment, cost=Decimal("0.5"))
         store([event], using="default")
@@ -276,7 +276,7 @@ class Maintenance(Writes):
         if AIUsageTracking.objects.filter(**row, logs_pruned=True).exists():
             return  # indistinguishable from a row that was counted
         log = make_log(**self.columns(asdict(expected)))
-        insert_past_the_orm(log)
+        insert_without_orm(log)
         self.logs[log.pk] = expected
         daily.rebuild()
 

@@ -130,13 +130,13 @@ class TestOtherDatabase:
         assert note.read_text() == "Dear diary\n"
 
     def test_file_of_a_running_process_is_not_adopted(self, box):
-        living = Outbox(box.directory)
-        living.put(make_event())
+        running = Outbox(box.directory)
+        running.put(make_event())
         try:
             (path,) = segments.paths(box.directory)
             code, _, err = run_command("flush_ai_usage", "--adopt", str(path))
         finally:
-            living.close()
+            running.close()
 
         assert (code, err) == (2, f"{path} cannot be taken over: a living process holds it\n")
 

@@ -72,7 +72,7 @@ class Bench:
         self._note(way, captured=_alike(rows, journal))
         assert steady(answer) == steady(untouched)
         assert [(served.status, served.completed) for served in journal] == [(200, True)]
-        comparison.assert_told_alike(rows, journal)
+        comparison.assert_recorded_as_served(rows, journal)
         assert len(rows) == 1
         assert comparison.attributed(rows[0]) == (self._user.get_username(), SECTION)
         assert rows[0].error_message is None
@@ -90,7 +90,7 @@ class Bench:
 
         # botocore creates new error classes for each session.
         assert repr(raised.type) == repr(untouched.type)
-        comparison.assert_told_alike(comparison.rows(), self._stub.journal)
+        comparison.assert_recorded_as_served(comparison.rows(), self._stub.journal)
         row = comparison.only_row()
         assert not row.success
         assert row.error_message
@@ -154,7 +154,7 @@ def steady(value: Any) -> Any:
 
 def _alike(rows: Sequence[Any], journal: Sequence[Any]) -> bool:
     try:
-        comparison.assert_told_alike(rows, journal)
+        comparison.assert_recorded_as_served(rows, journal)
     except AssertionError:
         return False
     return bool(rows)

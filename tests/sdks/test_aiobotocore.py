@@ -11,7 +11,7 @@ from aiobotocore.session import get_session
 
 from project.stub import StubProvider
 from tests.sdks.bench import Bench, Way, ways
-from tests.sdks.test_boto3 import ORDERS, options, question, said_by, to_claude
+from tests.sdks.test_boto3 import ORDERS, options, question, text_of, to_claude
 
 pytestmark = pytest.mark.django_db
 
@@ -42,7 +42,7 @@ async def ainvoke_claude(stub: StubProvider, prompt: str) -> Any:
 async def ainvoke_claude_streamed(stub: StubProvider, prompt: str) -> Any:
     async with client_of(stub) as client:
         answer = await client.invoke_model_with_response_stream(**to_claude(prompt))
-        return [said_by(event) async for event in answer["body"]]
+        return [text_of(event) async for event in answer["body"]]
 
 
 WAYS = ways(

@@ -84,7 +84,7 @@ def test_first_calls_of_each_start_are_answered_and_recorded(
                 awaited="the rows",
                 seen=server.log,
             )
-        comparison.assert_told_alike(comparison.rows(), stub.journal)
+        comparison.assert_recorded_as_served(comparison.rows(), stub.journal)
         assert {comparison.attributed(row)[0] for row in comparison.rows()} <= {"ada"}
         failed += [f"start {number}: {answer}" for answer in answers if answer != "200"]
     assert failed == [], f"{len(failed)} of {starts * len(PAGES)} first calls failed"

@@ -17,7 +17,7 @@ from usage_tracking.models import AIUsageLog, AIUsageTracking
 leaves_a_socket = pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
 
 
-class Told(NamedTuple):
+class CallFacts(NamedTuple):
     """One call, recorded or served. `None` means that the value was not reported."""
 
     provider: str
@@ -33,8 +33,8 @@ class Told(NamedTuple):
     success: bool
 
 
-def by_row(row: AIUsageLog) -> Told:
-    return Told(
+def by_row(row: AIUsageLog) -> CallFacts:
+    return CallFacts(
         provider=row.provider,
         operation=row.operation,
         model=row.model_name,
@@ -49,8 +49,8 @@ def by_row(row: AIUsageLog) -> Told:
     )
 
 
-def by_stub(served: Served) -> Told:
-    return Told(
+def by_stub(served: Served) -> CallFacts:
+    return CallFacts(
         provider=served.provider,
         operation=served.operation,
         model=served.model or served.requested_model,
@@ -65,7 +65,7 @@ def by_stub(served: Served) -> Told:
     )
 
 
-def assert_told_alike(rows: Iterable[AIUsageLog], journal: Iterable[Served]) -> None:
+def assert_recorded_as_served(rows: Iterable[AIUsageLog], journal: Iterable[Served]) -> None:
     """Assert that the rows and the served exchanges agree one to one, in any order.
 
     All exchanges must be complete.

@@ -90,12 +90,12 @@ async def until(happened: Callable[[], object], what: str) -> None:
     end = time.monotonic() + LIMIT
     while not happened():
         if time.monotonic() > end:
-            pytest.fail(f"waited {LIMIT:.0f} s in vain for {what}")
+            pytest.fail(f"timed out after {LIMIT:.0f} s while waiting for {what}")
         await asyncio.sleep(0.005)
 
 
 def wait_for(event: threading.Event, what: str) -> None:
-    assert event.wait(LIMIT), f"waited {LIMIT:.0f} s in vain for {what}"
+    assert event.wait(LIMIT), f"timed out after {LIMIT:.0f} s while waiting for {what}"
 
 
 def join(thread: threading.Thread) -> None:

@@ -18,15 +18,15 @@ def name_of(request: HttpRequest) -> str:
     return name if name in ("one", "two") else "nobody"
 
 
-def never_looked_at(request: HttpRequest) -> HttpResponse:
+def page_that_ignores_user(request: HttpRequest) -> HttpResponse:
     with ai_usage(section=name_of(request)):
         ask()
     return HttpResponse(str(os.getpid()))
 
 
-def looked_at(request: HttpRequest) -> HttpResponse:
+def page_that_reads_user(request: HttpRequest) -> HttpResponse:
     assert request.user.is_authenticated
-    return never_looked_at(request)
+    return page_that_ignores_user(request)
 
 
 @cache
@@ -48,8 +48,8 @@ async def on_a_loop(request: HttpRequest) -> HttpResponse:
 
 
 urlpatterns = [
-    path("plain/", never_looked_at),
-    path("looked/", looked_at),
+    path("plain/", page_that_ignores_user),
+    path("looked/", page_that_reads_user),
     path("pool/", in_a_pool),
     path("loop/", on_a_loop),
 ]
