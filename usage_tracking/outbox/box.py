@@ -12,7 +12,6 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from functools import partial
-from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 from uuid import UUID
@@ -87,10 +86,10 @@ class Outbox(MemoryOutbox):
             self._put_back_uncommitted()
             if self._held.current is not None and not self._held.current.is_linked():
                 self._held.detach()  # the file was removed: no process would find what follows
-            waiting = list(self._held.waiting)
+            to_deliver = self._held.each()
             in_memory = len(self._memory)
         yield from self._deferred_batches(limit, defers)
-        for segment in chain(waiting, self._held.detached()):
+        for segment in to_deliver:
             yield from self._batches_of(segment, limit, defers)
         yield from self._batches_in_memory(limit, defers, in_memory)
 

@@ -61,12 +61,21 @@ class HeldSegments:
             self.current = None
         return current
 
-    def detached(self) -> Iterator[Segment]:
-        """Yield the current segment, detached only when it is asked for."""
+    def each(self) -> Iterator[Segment]:
+        """Return the segments of this moment, the current one last and detached only then.
+
+        Events that are put meanwhile may fill it, so that it waits and another one is current.
+        """
         with self._lock:
-            segment = self.detach()
-        if segment is not None:
-            yield segment
+            return self._each(list(self.waiting), self.current)
+
+    def _each(self, waiting: list[Segment], current: Segment | None) -> Iterator[Segment]:
+        yield from waiting
+        with self._lock:
+            rest = [one for one in self.waiting if one is current]
+            if (detached := self.detach()) is not None:
+                rest.append(detached)
+        yield from rest
 
     def release(self, segment: Segment) -> bool:
         """Take a segment off the waiting ones; return False if `close` has done so."""
