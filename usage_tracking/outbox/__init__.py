@@ -1,7 +1,7 @@
-"""The local store between a finished AI call and the database, and who listens to it.
+"""The local store between a finished AI call and the database.
 
-Capture puts events here; delivery takes them. Everything else of the package only knows the
-functions of this module.
+Capture puts events here, and delivery takes them and listens to what happens. The rest of the
+package uses only the functions of this module.
 """
 
 from __future__ import annotations
@@ -23,31 +23,31 @@ from .memory import MemoryOutbox
 
 __all__ = ["MemoryOutbox", "Outbox"]
 
-#: Seconds for which the end of an outermost block waits for its rows, so that a script sees them
-#: at once. With the way there and back it takes at most 50 ms.
+#: Seconds that the end of an outermost block waits for its rows, so that a script sees them at
+#: once. With switching threads it takes at most 50 ms.
 WAIT = 0.04
 
 
 class Listener(Protocol):
-    """What the outbox calls; delivery registers itself as one."""
+    """The functions that the outbox calls; delivery registers itself as the listener."""
 
     def expect(self) -> None:
-        """An AI call has begun: an event will follow soon."""
+        """Prepare for an event: an AI call has begun."""
 
     def arrived(self, database: str) -> None:
-        """An event was put that belongs to `database`."""
+        """Handle that an event of `database` was put."""
 
     def nudge(self) -> None:
-        """A finalizer left work: nothing may be started or locked."""
+        """Wake delivery for the work of a finalizer; start no thread and take no lock."""
 
     def wake(self, *, wait: float = 0.0) -> bool | None:
-        """A unit of work has ended; the caller waits up to `wait` seconds to see its rows."""
+        """Wake delivery after a unit of work; wait up to `wait` seconds for its rows."""
 
     async def awake(self, *, wait: float) -> bool | None:
-        """The same for a caller on an event loop, which goes on meanwhile."""
+        """Do the same as `wake` without blocking the event loop."""
 
     def enters_test_class(self) -> bool:
-        """Whether a TestCase class has begun since the last time."""
+        """Return whether a TestCase class has begun since the last call of this method."""
 
 
 listener: Listener | None = None
@@ -65,7 +65,7 @@ def get() -> MemoryOutbox:
         test = running_test()
         enters = test is not None and listener is not None and listener.enters_test_class()
         if test is not _test or enters:
-            # Events of the last test are not for this one.
+            # This test must not see the events of the previous one.
             _test = test
             _memory.clear()
         return _memory
@@ -90,14 +90,14 @@ def _create() -> MemoryOutbox:
 def inline() -> bool:
     """Return whether events are delivered on the caller's connection, without thread or file.
 
-    They are with `AI_USAGE_OUTBOX = None`, and in a site's own tests. A test delivers when it reads
-    the usage tables, and not when a unit of work ends.
+    This is so with `AI_USAGE_OUTBOX = None` and in a site's own tests. A test delivers when it
+    reads the usage tables, and not when a unit of work ends.
     """
     return running_test() is not None or conf.inline()
 
 
 def in_test() -> bool:
-    """Return whether a test of the site is running that has no outbox of its own."""
+    """Return whether a test of the site is running without an outbox of its own."""
     return inline() and running_test() is not None
 
 
@@ -110,7 +110,7 @@ def put(event: UsageEvent) -> None:
 
 @contained
 def expect() -> None:
-    """Say that an AI call has begun."""
+    """Prepare delivery for an event: an AI call has begun."""
     if listener is not None:
         listener.expect()
 
@@ -124,14 +124,15 @@ def nudge() -> None:
 def wake(*, wait: float = 0.0) -> None:
     """Wake delivery; wait up to `wait` seconds for it.
 
-    Wait only where errors are not contained: a time limit of the site may end the wait.
+    Call it with `wait` only where errors are not contained: a time limit of the site may end the
+    wait.
     """
     if listener is not None:
         listener.wake(wait=wait)
 
 
 async def awake(*, wait: float = 0.0) -> None:
-    """Wake delivery; wait up to `wait` seconds for it, while the event loop goes on."""
+    """Wake delivery; wait up to `wait` seconds for it without blocking the event loop."""
     if inline():
         if not get().is_empty():
             await sync_to_async(wake)()
@@ -152,7 +153,7 @@ def _after_fork() -> None:
 def _setting_changed(*, setting: str, **_: object) -> None:
     global _outbox
     if setting in {"AI_USAGE_OUTBOX", "BASE_DIR", "DATABASES"}:
-        with _creation:  # another thread may be about to create one by the setting of before
+        with _creation:  # another thread may be about to create one with the old setting
             if _outbox is not None:
                 _outbox.close()
                 _outbox = None

@@ -1,8 +1,8 @@
 """The durable local store between a finished AI call and the database.
 
-Each process appends the events of its calls to a segment of its own, and takes over the segments
-of processes that died. Delivery reads the waiting segments one after the other, and takes the
-current one only when they are stored.
+Each process appends the events of its calls to its own segment, and takes over the segments of dead
+processes. Delivery reads the waiting segments one after the other. It takes the current segment
+only after their events are stored.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class _Line(NamedTuple):
 class Outbox(MemoryOutbox):
     """The events of this process that the database does not have yet, in a directory.
 
-    A directory that cannot be written logs an ERROR and keeps new events in memory.
+    If the directory cannot be written, it logs an ERROR and keeps new events in memory.
     """
 
     directory: Path
@@ -51,7 +51,7 @@ class Outbox(MemoryOutbox):
     def _reset(self) -> None:
         super()._reset()
         self._pid = os.getpid()
-        #: Lines to be written into the current segment.
+        #: Lines to write to the current segment.
         self._queue: deque[_Line] = deque()
         self._is_writing = False
         self._held = HeldSegments(self.directory, self._lock)
@@ -60,7 +60,7 @@ class Outbox(MemoryOutbox):
         self._room = Room(self.size)
 
     def put(self, event: UsageEvent, *, accepted: bool = False) -> None:
-        """Take `event` over; return when the death of this process can no longer lose it."""
+        """Store `event`; on return, the death of this process can no longer lose it."""
         line = _Line(event, line_of(event), accepted)
         if self._pid != os.getpid():
             self.after_fork()  # uWSGI forks without Python's knowledge
@@ -85,7 +85,7 @@ class Outbox(MemoryOutbox):
             self._write_queued()
             self._put_back_uncommitted()
             if self._held.current is not None and not self._held.current.is_linked():
-                self._held.detach()  # the file was removed: no process would find what follows
+                self._held.detach()  # the file was removed: no process would find later events
             to_deliver = self._held.each()
             in_memory = len(self._memory)
         yield from self._deferred_batches(limit, defers)
@@ -102,7 +102,7 @@ class Outbox(MemoryOutbox):
             except OSError as error:
                 self._complaints.note(f"cannot read {segment.path}: {error}")
                 if self._held.release(segment):
-                    files.close(segment.fd)  # an orphan now, to be tried again
+                    files.close(segment.fd)  # an orphan now; a later search takes it over again
                 return
             if not lines:
                 if self._held.release(segment):
@@ -165,7 +165,7 @@ class Outbox(MemoryOutbox):
     def adopt_orphans(self) -> int:
         """See `MemoryOutbox.adopt_orphans`.
 
-        Each is an open file until it is delivered, so no more than `limits.ADOPTED` wait.
+        Each segment is an open file until it is delivered, so at most `limits.ADOPTED` wait.
         """
         self._orphans.retry_removals()
         headers = segments.headers()
@@ -212,7 +212,8 @@ class Outbox(MemoryOutbox):
     def segments(self) -> list[Path]:
         """See `MemoryOutbox.segments`.
 
-        Return none while the directory cannot be read, as when the process has no descriptor left.
+        The list is empty while the directory cannot be read, for example if the process has no
+        descriptor left.
         """
         try:
             return segments.paths(self.directory)
@@ -234,7 +235,7 @@ class Outbox(MemoryOutbox):
         headers = segments.headers()
         total = 0
         for path in self.segments():
-            # Delivered by its owner in this very moment, or not ours to read.
+            # The owner may have just delivered it, or this process may not read it.
             with suppress(OSError), path.open("rb") as file:
                 if file.readline(segments.MAX_HEADER) in headers:
                     total += os.fstat(file.fileno()).st_size
@@ -278,8 +279,8 @@ class Outbox(MemoryOutbox):
     def close(self) -> None:
         """See `MemoryOutbox.close`.
 
-        In the child of a fork the descriptors are closed too, or the lock on a file would outlive
-        a parent that dies.
+        This closes the descriptors in the child of a fork too. Otherwise the lock on a file would
+        outlive a dead parent.
         """
         with self._lock:
             self._held.close()
@@ -287,8 +288,8 @@ class Outbox(MemoryOutbox):
             self._deferred.close()
 
     def _write_queued(self) -> None:
-        # A garbage collection during a put may put another event. The outer one writes both, or
-        # they would be written at the same offset.
+        # A garbage collection during a put may put another event. The outer put writes both;
+        # otherwise both would be written at the same offset.
         if self._is_writing:
             return
         self._is_writing = True
@@ -306,7 +307,7 @@ class Outbox(MemoryOutbox):
                 return
             self._held.append(line.data)
             self._revisions.remember(line.event)
-        except Exception as error:  # a disk, a router: the event must not go
+        except Exception as error:  # a disk or a router failed: keep the event
             self._held.discard_rest()
             if from_outside(error):
                 raise  # the line stays in the queue

@@ -1,4 +1,4 @@
-"""What the outbox logs of its own troubles."""
+"""Log the problems of the outbox."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import time
 
 from ..log import logger, one_line
 
-#: Seconds between two lines: a full disk would fill the log as well.
+#: Seconds between two lines, so that a full disk does not fill the log as well.
 _EVERY = 60.0
 
 
 class Complaints:
-    """Logs what is wrong, once a minute, and counts the events that were dropped."""
+    """Log problems, at most one a minute, and count dropped events."""
 
     __slots__ = ("_noted_at", "dropped")
 

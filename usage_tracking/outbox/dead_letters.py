@@ -1,4 +1,4 @@
-"""Events that the database refuses, in a file that all processes of a site append to."""
+"""Dead letters: refused events, in a file that all processes of a site append to."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class DeadLetter(NamedTuple):
     """An event that the database has refused."""
 
     event: dict[str, Any]
-    #: The database's own words, redacted.
+    #: The database's message, redacted.
     reason: str
 
 
@@ -46,7 +46,7 @@ def add(directory: Path, event: UsageEvent, reason: str, *, capacity: int) -> bo
         try:
             files.write_at(fd, json.dumps(letter).encode() + b"\n", size)
         except OSError:
-            # The part that was written would spoil the next letter.
+            # The written part would make the next letter unreadable.
             with suppress(OSError):
                 os.ftruncate(fd, size)
             raise
@@ -54,7 +54,7 @@ def add(directory: Path, event: UsageEvent, reason: str, *, capacity: int) -> bo
 
 
 def read(directory: Path) -> tuple[list[DeadLetter], int]:
-    """Return the letters of this process's database, and how many lines cannot be read."""
+    """Return the dead letters of this process's database, and the number of unreadable lines."""
     try:
         fd = files.open_file(directory / FILE, os.O_RDONLY)
     except OSError:
@@ -81,7 +81,7 @@ def read(directory: Path) -> tuple[list[DeadLetter], int]:
 
 
 def take(directory: Path, put: Callable[[UsageEvent], None]) -> tuple[int, int]:
-    """Pass the events to `put` and remove them; return how many, and how many unreadable lines.
+    """Pass the events to `put` and remove them; return the numbers of events and unreadable lines.
 
     Raises:
         OSError: The file cannot be read or written.
@@ -104,13 +104,14 @@ def take(directory: Path, put: Callable[[UsageEvent], None]) -> tuple[int, int]:
             except (ValueError, KeyError, TypeError):
                 unreadable += 1
             kept.append(line + b"\n")
-        # Emptied after the events are safe: a crash in between repeats them, ids absorb it.
+        # Rewritten after the events are safe: a crash in between repeats them, which their ids
+        # make harmless.
         _rewrite(directory / FILE, fd, kept)
     return taken, unreadable
 
 
 def forget(directory: Path, belongs: Belongs) -> int:
-    """Remove a user from the events; return from how many.
+    """Remove a user from the events; return the number of changed events.
 
     Raises:
         OSError: The file cannot be read or written.
@@ -128,7 +129,7 @@ def forget(directory: Path, belongs: Belongs) -> int:
                 if letter["database"] in own and (
                     anonymous := line_without_user(json.dumps(event).encode(), belongs)
                 ):
-                    # The database's own words repeat the row, from the second line on.
+                    # From the second line on, the database's message repeats the row.
                     reason = letter["reason"].partition("\n")[0]
                     reason = reason.replace(username, REDACTED) if username else reason
                     letter |= {"event": json.loads(anonymous), "reason": reason}
@@ -144,12 +145,16 @@ def forget(directory: Path, belongs: Belongs) -> int:
 
 @contextmanager
 def _locked(path: Path) -> Iterator[int]:
-    """Open a file that several processes append to, and hold its lock. Raises OSError."""
+    """Open a file that several processes append to, and hold its lock.
+
+    Raises:
+        OSError: The file cannot be opened or locked.
+    """
     while True:
         fd = files.open_file(path, os.O_RDWR | os.O_CREAT)
         try:
             files.lock(fd, wait=True)
-            # Until we had the lock, another process may have put a new file in its place.
+            # Before we got the lock, another process may have replaced the file.
             if _is_at(path, fd):
                 yield fd
                 return
@@ -165,7 +170,7 @@ def _is_at(path: Path, fd: int) -> bool:
 
 
 def _hand_over(old: int, new: int) -> None:
-    """Give a file to the owner of another, so that the superuser takes none from the site."""
+    """Give a file the owner of another, so that a command run by root leaves it to the site."""
     if hasattr(os, "fchown"):
         status = os.fstat(old)
         os.fchmod(new, status.st_mode & 0o777)
@@ -174,12 +179,13 @@ def _hand_over(old: int, new: int) -> None:
 
 
 def _rewrite(path: Path, fd: int, lines: list[bytes]) -> None:
-    """Replace the content of the locked file at `path`, so that a crash leaves the old or the new.
+    """Replace the content of the locked file at `path`; a crash leaves the old or the new content.
 
-    Raises OSError.
+    Raises:
+        OSError: The file cannot be written.
     """
     content = b"".join(lines)
-    if files.PINS_OPEN_FILES:  # nothing can take its place while it is open
+    if files.PINS_OPEN_FILES:  # an open file cannot be replaced
         files.write_at(fd, content, 0)
         os.ftruncate(fd, len(content))
         return

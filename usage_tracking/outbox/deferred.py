@@ -14,10 +14,10 @@ from . import limits
 from .memory import without_user
 from .segments import Belongs, Segment, line_of
 
-#: Lines of events that are no longer deferred which their segment may hold.
+#: Number of lines of no longer deferred events that the segment may hold.
 _SLACK = 100
 
-#: Two lines with the same key say the same.
+#: Two lines with the same key have the same content.
 _Key = tuple[UUID, int, bool]
 
 
@@ -34,10 +34,10 @@ def _key(event: UsageEvent) -> _Key:
 
 
 class Deferred:
-    """Deferred events: in memory, and once each in a segment of their own.
+    """Deferred events: in memory, and written once to a segment of their own.
 
-    So waiting costs no further write, and survives the process. The caller holds the lock of the
-    outbox.
+    So a deferred event costs no further write, and survives the process. The caller holds the lock
+    of the outbox.
     """
 
     __slots__ = ("_again", "_directory", "_is_broken", "_lines", "_number", "_remove", "segment")
@@ -46,10 +46,10 @@ class Deferred:
         self._directory = directory
         self._remove = remove
         self.segment: Segment | None = None
-        #: How many lines the segment has.
+        #: Number of lines in the segment.
         self._number = 0
         self._lines: dict[_Key, _Line] = {}
-        #: Events of the current batch that were deferred once more.
+        #: Events of the current batch that were deferred again.
         self._again: set[_Key] = set()
         self._is_broken = False
 
@@ -72,7 +72,7 @@ class Deferred:
     def events(self, is_superseded: Callable[[UsageEvent], bool]) -> list[UsageEvent]:
         """Return the deferred events, without superseded ones, which are dropped."""
         if self.segment is not None and not self.segment.is_linked():
-            self._is_broken = True  # no process would find it
+            self._is_broken = True  # the file was removed: no process would find it
             self.trim()
         for key, (event, *_) in list(self._lines.items()):
             if is_superseded(event):
@@ -80,7 +80,7 @@ class Deferred:
         return list(map(self._as_written, self._lines.values()))
 
     def close(self) -> None:
-        """Let go of the segment; the process that takes it over delivers its events."""
+        """Close the segment; the process that takes it over delivers its events."""
         if self.segment is not None:
             files.close(self.segment.fd)
         self.segment = None
@@ -91,14 +91,14 @@ class Deferred:
         self._again.clear()
 
     def finish(self, batch: Iterable[UsageEvent]) -> None:
-        """Drop the events of a batch that is stored, unless they were deferred once more."""
+        """Drop the events of a stored batch, unless they were deferred again."""
         for event in batch:
             key = _key(event)
             if key not in self._again:
                 self._lines.pop(key, None)
 
     def trim(self) -> None:
-        """Remove the segment if it is empty; write it anew if it can shrink or is broken."""
+        """Remove the segment if it is empty; rewrite it if it can shrink or is broken."""
         segment = self.segment
         if segment is None:
             return
@@ -111,7 +111,7 @@ class Deferred:
         written: dict[_Key, _Line] = {}
         for event in events:
             if (line := self._write(event)) is None:
-                # Another time: the events are in the segment of before, or in memory.
+                # Try again later: the events are in the old segment, or in memory.
                 self._drop_segment()
                 self.segment, self._number = before
                 return
@@ -146,7 +146,7 @@ class Deferred:
         return _Line(event, offset, len(data))
 
     def _as_written(self, line: _Line) -> UsageEvent:
-        """Return the event as its line has it: another process may have removed the user."""
+        """Return the event from the file, where another process may have removed the user."""
         if self.segment is not None and not self._is_broken:
             with suppress(OSError, ValueError, RecursionError):
                 data = files.read_at(self.segment.fd, line.length, line.offset)

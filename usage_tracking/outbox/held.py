@@ -12,10 +12,10 @@ from .segments import Segment
 
 
 class HeldSegments:
-    """The current segment, which events are appended to, and those that wait for delivery.
+    """The current segment, to which events are appended, and those that wait for delivery.
 
-    The current one waits too once it is full, or delivery has come to it: while the database is
-    away it grows, and no further file is opened.
+    The current segment joins the waiting ones when it is full or when delivery reaches it. While
+    the database is away, it grows instead, and no further file is opened.
     """
 
     __slots__ = ("_directory", "_lock", "current", "waiting")
@@ -30,7 +30,7 @@ class HeldSegments:
         """Append a line to the current segment, or to a new one. The caller holds the lock.
 
         Raises:
-            OSError: The disk did not take the line; see `discard_rest`.
+            OSError: The line could not be written; see `discard_rest`.
         """
         if self.current is not None and self.current.size >= limits.SEGMENT:
             self.detach()
@@ -40,21 +40,21 @@ class HeldSegments:
         self.current.append(line)
 
     def discard_rest(self) -> None:
-        """Cut off the rest of a line that the disk did not take."""
+        """Cut off a partly written line."""
         if self.current is not None and not self.current.truncate():
             self.detach()
 
     def adopt(self, segment: Segment) -> None:
-        """Have the segment of a dead process wait for delivery."""
+        """Add the segment of a dead process to the waiting ones."""
         with self._lock:
             self.waiting.append(segment)
 
     def detach(self) -> Segment | None:
-        """Have the current segment wait for delivery, unless too many do."""
+        """Add the current segment to the waiting ones, unless too many wait."""
         current = self.current
         if current is None or len(self.waiting) >= limits.ADOPTED:
             return None
-        # A garbage collection meanwhile may put an event, and so detach it too.
+        # A garbage collection meanwhile may put an event, and so detach the segment too.
         if current not in self.waiting:
             self.waiting.append(current)
         if self.current is current:
@@ -78,7 +78,7 @@ class HeldSegments:
         yield from rest
 
     def release(self, segment: Segment) -> bool:
-        """Take a segment off the waiting ones; return False if `close` has done so."""
+        """Remove a segment from the waiting ones; return False if `close` has done so."""
         with self._lock:
             if segment not in self.waiting:
                 return False
@@ -95,7 +95,7 @@ class HeldSegments:
         return not self.waiting and (current is None or current.size <= current.offset)
 
     def close(self) -> None:
-        """Let go of the files."""
+        """Close the files."""
         for segment in self.all():
             files.close(segment.fd)
         self.waiting, self.current = [], None

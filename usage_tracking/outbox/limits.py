@@ -1,4 +1,4 @@
-"""How much the outbox holds."""
+"""The limits of the outbox."""
 
 #: Bytes that may wait on disk, for all processes of the site.
 CAPACITY = 64 * 1024 * 1024
@@ -6,11 +6,11 @@ CAPACITY = 64 * 1024 * 1024
 MEMORY_CAPACITY = 10_000
 #: Bytes after which a process starts a new segment, so that delivery frees room piece by piece.
 SEGMENT = 4 * 1024 * 1024
-#: Segments that wait at a time, each of them an open file, beside the current one.
+#: Maximum number of waiting segments, each an open file, beside the current one.
 ADOPTED = 16
-#: Amended events whose latest revision is remembered.
+#: Number of amended events whose latest revision is remembered.
 REVISIONS = 10_000
-#: Bytes that may be written before the size of the directory is looked at again.
+#: Bytes that may be written before the size of the directory is checked again.
 UNCHECKED = 1024 * 1024
-#: Seconds after which this process tries the events again that it set aside.
+#: Seconds after which this process retries the events that it set aside.
 SET_ASIDE_FOR = 45.0

@@ -26,7 +26,7 @@ class Others(NamedTuple):
 
     #: Held by other living processes.
     living: int = 0
-    #: Of other databases, whose processes may be dead: a site with their settings delivers them.
+    #: Of other databases: a site with their settings delivers them, even if their processes died.
     elsewhere: int = 0
     #: Of other system users, see `segments.denied`.
     denied: int = 0
@@ -51,33 +51,33 @@ class MemoryOutbox:
         # Reentrant: a garbage collection inside `put` may finish an abandoned stream, which puts.
         self._lock = threading.RLock()
         self._memory: deque[UsageEvent] = deque()
-        #: Written in transactions that may be rolled back; each with whether that has ended.
+        #: Events written in open transactions; each function returns whether its event is lost.
         self._uncommitted: list[tuple[Callable[[], bool], UsageEvent]] = []
         self._revisions = Revisions()
 
     @property
     def dropped(self) -> int:
-        """The number of events that were dropped for want of room."""
+        """The number of events that were dropped because the outbox was full."""
         return self._complaints.dropped
 
     def put(self, event: UsageEvent, *, accepted: bool = False) -> None:  # noqa: ARG002 -- of a disk
-        """Take `event` over.
+        """Store `event`.
 
         Args:
             event: The event.
-            accepted: Whether the outbox has accepted it before. Such an event is never refused
-                for want of room.
+            accepted: Whether the outbox has accepted it before. Such an event is stored even if
+                the outbox is full.
         """
         self._keep_in_memory(event)
 
     def batches(
         self, limit: int, defers: Callable[[UsageEvent], bool]
     ) -> Iterator[list[UsageEvent]]:
-        """Yield the undelivered events, at most `limit` at a time, of each id the latest revision.
+        """Yield the undelivered events in batches of at most `limit`, without superseded revisions.
 
-        To ask for the next batch says that the last one is stored. If the consumer fails instead,
-        everything from that batch on stays for the next call. Events that `defers` picks are
-        deferred. Only one thread at a time may use it.
+        Requesting the next batch confirms that the last one is stored. If the consumer fails
+        instead, that batch and all later events stay for the next call. Events for which `defers`
+        returns True are deferred. Only one thread at a time may use it.
         """
         with self._lock:
             self._put_back_uncommitted()
@@ -96,7 +96,7 @@ class MemoryOutbox:
                 yield ready
             with self._lock:
                 for event in events:
-                    # Unless a full memory has dropped it meanwhile.
+                    # The event may have been dropped meanwhile because the memory was full.
                     if self._memory and self._memory[0].id == event.id:
                         self._memory.popleft()
                 self._memory.extend(deferred)
@@ -109,14 +109,14 @@ class MemoryOutbox:
             return self._revisions.split(events, defers)
 
     def defer(self, events: Iterable[UsageEvent]) -> None:
-        """Keep events of the batch that was yielded last until `defers` lets them go."""
+        """Keep events of the batch that was yielded last until `defers` returns False for them."""
         for event in events:
             self.put(event, accepted=True)
 
     def set_aside(self, events: Iterable[UsageEvent]) -> None:
-        """Keep events of the batch that was yielded last for a later look for orphans.
+        """Keep events of the batch that was yielded last for a later search for orphans.
 
-        On a disk they take no memory until then, and other events do not wait for them.
+        With a disk, they take no memory until then, and other events do not wait for them.
         """
         for event in events:
             self.put(event, accepted=True)
@@ -144,22 +144,22 @@ class MemoryOutbox:
                 self._uncommitted.append((is_lost, event))
 
     def is_empty(self) -> bool:
-        """Return whether this process has no undelivered event; cheap, asked after each request."""
+        """Return whether this process has no undelivered event; cheap enough for each request."""
         return not self._memory and not any(is_lost() for is_lost, _ in self._uncommitted)
 
     def size(self) -> int:
-        """Return the bytes on disk that wait for the site's database, of all its processes.
+        """Return the bytes on disk that wait for the site's database, written by any process.
 
         Dead letters do not count.
         """
         return 0
 
     def segments(self) -> list[Path]:
-        """Return the files of undelivered events, those of other processes included."""
+        """Return the files of undelivered events, including those of other processes."""
         return []
 
     def adopt_orphans(self) -> int:
-        """Take over segments of dead processes; return how many."""
+        """Take over segments of dead processes; return their number."""
         return 0
 
     def has_orphans(self) -> bool:
@@ -175,7 +175,7 @@ class MemoryOutbox:
         return Others()
 
     def dead_letter(self, event: UsageEvent, reason: str) -> None:
-        """Move an event aside that the database refuses, so that it never blocks the others."""
+        """Move aside an event that the database refuses, so that it never blocks the others."""
         self._dead_letter(event, clean_error(reason))  # PostgreSQL repeats the whole row
 
     def _dead_letter(self, event: UsageEvent, reason: str) -> None:
@@ -187,20 +187,24 @@ class MemoryOutbox:
         )
 
     def dead_letters(self) -> list[DeadLetter]:
-        """Return the events that the database refused, with its reasons."""
+        """Return the events that the database refused, with the reasons."""
         return []
 
     def retry_dead_letters(self) -> int:
-        """Make dead letters undelivered events again; return how many. Raises OSError."""
+        """Make dead letters undelivered events again; return their number.
+
+        Raises:
+            OSError: The file cannot be read or written.
+        """
         return 0
 
     def forget(self, belongs: Belongs) -> int:
-        """Remove a user from undelivered events and dead letters; return how many had the user.
+        """Remove a user from undelivered events and dead letters; return the number of changes.
 
-        Files of other databases, where the same key is another person's, are left alone.
+        Files of other databases are not changed, because the same key is another person there.
 
         Args:
-            belongs: Gets the user id and the username of an event, and returns whether they are
+            belongs: Takes the user id and the username of an event, and returns whether they are
                 the user's.
 
         Raises:
@@ -222,16 +226,16 @@ class MemoryOutbox:
         return forgotten
 
     def clear(self) -> None:
-        """Forget the events in memory."""
+        """Drop the events in memory."""
         with self._lock:
             self._memory.clear()
             self._uncommitted.clear()
 
     def close(self) -> None:
-        """Let go of the files; any process may deliver them from now on."""
+        """Close the files; any process may deliver them from now on."""
 
     def after_fork(self) -> None:
-        """Begin anew in the child of a fork: the events belong to the parent."""
+        """Start empty in the child of a fork: the events belong to the parent."""
         self._lock = threading.RLock()
         self.close()
         self._reset()

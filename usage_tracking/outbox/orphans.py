@@ -1,4 +1,4 @@
-"""Segments that no living process delivers, and the events that this process leaves to them."""
+"""Orphans: segments that no living process holds, and events that are set aside in such files."""
 
 from __future__ import annotations
 
@@ -13,30 +13,30 @@ from .segments import Segment, line_of
 
 
 class Orphans:
-    """Looks for orphans: segments of the site's database whose processes are dead.
+    """Find orphans: segments of the site's database whose processes are dead.
 
-    Events that have to wait long become orphans too. They take no memory until then. The caller
-    holds the lock of the outbox.
+    Events that must wait long are set aside: written to a segment that becomes an orphan, so that
+    they take no memory. The caller holds the lock of the outbox.
     """
 
     __slots__ = ("_aside", "_directory", "_undeletable", "segment")
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
-        #: The segment that takes the events which are set aside.
+        #: The segment to which events are set aside.
         self.segment: Segment | None = None
-        #: The files of such events, and when each was begun.
+        #: The files of such events, each with the time at which it was created.
         self._aside: dict[Path, float] = {}
         #: Delivered files that could not be removed.
         self._undeletable: set[Path] = set()
 
     def remove(self, segment: Segment) -> None:
-        """Remove a delivered segment, now or with the next look for orphans."""
+        """Remove a delivered segment, now or in the next search for orphans."""
         if not segment.remove():
             self._undeletable.add(segment.path)
 
     def set_aside(self, event: UsageEvent) -> bool:
-        """Leave an event to a later look for orphans; return False if the disk refuses it."""
+        """Set an event aside for a later search; return False if it cannot be written."""
         try:
             if self.segment is not None and self.segment.size >= limits.SEGMENT:
                 self.release()
@@ -51,7 +51,7 @@ class Orphans:
         return True
 
     def release(self) -> None:
-        """Let go of the segment of the events that were set aside."""
+        """Close the segment of the events that were set aside."""
         if self.segment is not None:
             files.close(self.segment.fd)
             self.segment = None
@@ -61,7 +61,7 @@ class Orphans:
         self._undeletable = {path for path in self._undeletable if not files.remove(path)}
 
     def find(self, paths: list[Path]) -> Iterator[Path]:
-        """Yield the paths that this process may take over by now."""
+        """Yield the paths that this process may take over now."""
         oldest = time.monotonic() - limits.SET_ASIDE_FOR
         self._aside = {path: since for path, since in self._aside.items() if since > oldest}
         skipped = self._undeletable | set(self._aside)

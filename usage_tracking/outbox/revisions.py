@@ -10,10 +10,10 @@ from . import limits
 
 
 class Revisions:
-    """The lowest revision of each amended event that is still of use.
+    """The lowest revision of each amended event that is still to be delivered.
 
-    An event is left out once it has been amended: if it came first, its row would be written
-    without its user, and changed by a second statement. The caller holds the lock of the outbox.
+    An earlier revision is left out, so that delivery does not first write a row without its user
+    and then change it with a second statement. The caller holds the lock of the outbox.
     """
 
     __slots__ = ("_lowest",)
@@ -37,7 +37,7 @@ class Revisions:
     def split(
         self, events: Iterable[UsageEvent], defers: Callable[[UsageEvent], bool]
     ) -> tuple[list[UsageEvent], list[UsageEvent]]:
-        """Return the events that `defers` picks and the others, without superseded ones."""
+        """Return the events for which `defers` is True, and the others; drop superseded ones."""
         deferred: list[UsageEvent] = []
         ready: list[UsageEvent] = []
         for event in events:

@@ -9,7 +9,7 @@ from . import limits
 
 
 class Room:
-    """Knows the size of the directory, without a look at it before each line."""
+    """Track whether the directory has room, without reading its size before each line."""
 
     __slots__ = ("_checked_at", "_is_full", "_size", "_unchecked")
 
@@ -20,9 +20,9 @@ class Room:
         self._checked_at = 0.0
 
     def has(self, length: int) -> bool:
-        """Return whether there is room for `length` bytes, which are then taken for written."""
+        """Return whether there is room for `length` bytes, and count them as written."""
         self._unchecked += length
-        # Once full, look again every second; until then after every megabyte of our own.
+        # Once full, check every second; until then after every megabyte that this process wrote.
         if self._unchecked > limits.UNCHECKED or (
             self._is_full and time.monotonic() - self._checked_at > 1.0
         ):

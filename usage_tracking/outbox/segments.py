@@ -1,7 +1,7 @@
-"""Files of events: each is written by one process, which holds a lock on it while it lives.
+"""Segments: files of events, each written by one process that holds a lock on it while it lives.
 
-The kernel drops the lock when the process dies, however it dies, and then any process of the site
-takes the file over. Lines are written without fsync: they survive `kill -9`, not a power cut.
+The kernel drops the lock when the process dies, however it dies. Then any process of the site takes
+the file over. Lines are written without fsync: they survive `kill -9`, not a power cut.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from ..events import UsageEvent, utc_now, uuid7
 from ..system import files
 
 _SUFFIX, _NEW = ".jsonl", ".new"
-#: How many new files in a row other processes may lock first.
+#: Number of new files in a row that other processes may lock first.
 _TRIES = 5
-#: Bytes of a header at most.
+#: Maximum number of bytes of a header.
 MAX_HEADER = 4096
 
 #: Returns whether a user id and a username are those of the person to forget.
@@ -32,20 +32,20 @@ Belongs = Callable[[str, str], bool]
 
 
 def header() -> bytes:
-    """Return the first line of files whose events belong to the site of this process.
+    """Return the first line of the files of this process's site.
 
-    It names the site's own database. The events of its tenants name theirs.
+    It names the site's own database. An event of a tenant names the tenant's database itself.
     """
     return _line(2, places.identity(places.own()))
 
 
 def headers() -> frozenset[bytes]:
-    """Return `header`, and the headers that older releases have written."""
+    """Return `header()`, and the headers that older releases wrote."""
     return frozenset(_line(version, name) for name, version in databases().items())
 
 
 def databases() -> dict[str, int]:
-    """Return the names of the site's own database, each with the version of its outbox."""
+    """Return the names of the site's own database, each with the outbox version that uses it."""
     settings = connections.settings[places.own()]
     old = json.dumps([str(settings.get(key, "")) for key in ("ENGINE", "HOST", "PORT", "NAME")])
     return {old: 1, places.identity(places.own()): 2}
@@ -56,7 +56,11 @@ def _line(version: int, database: str) -> bytes:
 
 
 def read_header(fd: int) -> bytes:
-    """Return the first line of a file. Raises OSError."""
+    """Return the first line of a file.
+
+    Raises:
+        OSError: The file cannot be read.
+    """
     line, end, _ = files.read_at(fd, MAX_HEADER, 0).partition(b"\n")
     return line + end
 
@@ -91,26 +95,26 @@ def _files(directory: Path, suffix: str) -> list[Path]:
 
 
 def line_of(event: UsageEvent) -> bytes:
-    """Return the line that stands for an event in a segment."""
+    """Return the line of an event in a segment."""
     return event.to_json().encode() + b"\n"
 
 
 class Segment:
-    """A locked file of events and how far it has been delivered."""
+    """A locked file of events, and the offset up to which it is delivered."""
 
     __slots__ = ("_start", "fd", "offset", "path", "size")
 
     def __init__(self, fd: int, path: Path, *, start: int, size: int) -> None:
         self.fd, self.path, self.size = fd, path, size
-        #: Bytes of the header.
+        #: Number of bytes of the header.
         self._start = self.offset = start
 
     @classmethod
     def create(cls, directory: Path) -> Self:
         """Return a new segment, which is locked before other processes see its name.
 
-        Windows cannot rename an open file. There another process may lock the file first: it finds
-        no event and removes it, and this process tries another name.
+        Windows cannot rename an open file, so another process may lock the new file first. That
+        process finds no event and removes the file, and this process tries another name.
 
         Raises:
             OSError: The file cannot be created.
@@ -140,7 +144,7 @@ class Segment:
     def adopt(cls, path: Path, headers: Container[bytes]) -> Self | None:
         """Return the segment at `path` if its owner is dead and it begins with one of `headers`."""
         if not files.CAN_LOCK:
-            return None  # nothing tells that its owner is dead
+            return None  # nothing shows that its owner is dead
         try:
             fd = files.open_file(path, os.O_RDWR)
         except OSError:
@@ -164,7 +168,7 @@ class Segment:
         """Append a line.
 
         Raises:
-            OSError: The disk did not take the whole line; the next line overwrites it.
+            OSError: The line was not written, or only partly; the next line overwrites it.
         """
         files.write_at(self.fd, line, self.size)
         self.size += len(line)
@@ -185,9 +189,9 @@ class Segment:
             return False
 
     def read(self, limit: int) -> tuple[list[bytes], int]:
-        """Return at most `limit` undelivered lines, and the offset behind them.
+        """Return at most `limit` undelivered lines, and the offset after them.
 
-        A last line without an end, torn by the death of its writer, counts as a line.
+        A last line without a line break, left by a writer that died, counts as a line.
 
         Raises:
             OSError: The file cannot be read.
@@ -210,9 +214,9 @@ class Segment:
     def remove(self) -> bool:
         """Close and remove a delivered file; return False if it could not be removed.
 
-        Then only its header is left: an orphan without events.
+        In that case only its header is left: an orphan without events.
         """
-        # Unlinked before it is unlocked: no process may find it free and still there.
+        # Unlink it before unlocking it, so that no other process takes it over.
         if not files.PINS_OPEN_FILES and files.remove(self.path):
             files.close(self.fd)
             return True
@@ -290,13 +294,13 @@ def is_free(fd: int) -> bool:
 
 
 def take_over(path: Path, directory: Path) -> int:
-    """Make the events of any file those of this site's database; return the number of lines.
+    """Copy the events of a file into a segment of this site's database; return the number of lines.
 
-    It is for files of a site whose settings named its database differently.
+    Use it for files that were written before the settings of the database changed.
 
     Raises:
         OSError: The file cannot be read.
-        ValueError: It is not a file of an outbox, or its owner lives.
+        ValueError: It is not a file of an outbox, its owner lives, or it is not trusted.
     """
     fd = files.open_file(path, os.O_RDWR)
     try:
@@ -319,13 +323,13 @@ def take_over(path: Path, directory: Path) -> int:
         files.close(segment.fd)
     finally:
         files.close(fd)
-    # Both files have the events until now; the ids make that harmless.
+    # Until here, both files have the events; their ids make that harmless.
     files.remove(path)
     return len(lines)
 
 
 def sweep(directory: Path) -> None:
-    """Remove files of processes that died while they created a segment; they hold no event.
+    """Remove files of processes that died while creating a segment; they hold no event.
 
     Raises:
         OSError: The directory cannot be read.
@@ -339,16 +343,16 @@ def sweep(directory: Path) -> None:
 
 
 def forget(path: Path, headers: Iterable[bytes], belongs: Belongs) -> int:
-    """Remove a user from the events of a file with one of `headers`; return from how many.
+    """Remove a user from the events of a file with one of `headers`; return the number of changes.
 
-    It overwrites each line in place: the owner may live, and uses the offsets.
+    It overwrites each line in place, because a living owner uses the offsets.
 
     Raises:
         OSError: The file cannot be read or written.
     """
     try:
         fd = files.open_file(path, os.O_RDWR)
-    except FileNotFoundError:  # delivered in this very moment
+    except FileNotFoundError:  # just delivered
         return 0
     try:
         content = files.read_all(fd)
@@ -357,7 +361,7 @@ def forget(path: Path, headers: Iterable[bytes], belongs: Belongs) -> int:
         forgotten, offset = 0, 0
         for line in content.splitlines(keepends=True):
             if anonymous := line_without_user(line, belongs):
-                # One write per line, at once in the page cache: a reader sees the old or the new.
+                # One write per line, at once in the page cache: a reader sees the old or new line.
                 files.write_at(fd, anonymous.ljust(len(line.rstrip(b"\n"))), offset)
                 forgotten += 1
             offset += len(line)
@@ -367,7 +371,7 @@ def forget(path: Path, headers: Iterable[bytes], belongs: Belongs) -> int:
 
 
 def line_without_user(line: bytes, belongs: Belongs) -> bytes | None:
-    """Return the line of an event without its user, never longer; None if it has another user."""
+    """Return the line of an event without its user, not longer; None if it has another user."""
     try:
         event = json.loads(line)
         user_id, username = event.get("user_id") or "", event.get("username") or ""
