@@ -1,8 +1,9 @@
-"""Delivery: moves events from the outbox into the database.
+"""Delivery: move events from the outbox into the database.
 
-The modules: `listener` is what others see, `worker` says when, `deliverer` what, `batches` finds
-events that the database refuses, `writer` has the SQL, `sqlite` gives way to the site, `direct`
-writes at once, `reads` serves the tests of a site, `log_lines` tells operators.
+`listener` is the interface for the rest of the package. `worker` decides when to deliver, and
+`deliverer` does it. `batches` finds events that the database refuses, `writer` has the SQL, and
+`sqlite` gives way to the site. `direct` writes at once, `inline` delivers on the caller's
+connection, and `reads` delivers in a site's tests. `log_lines` informs operators.
 """
 
 from __future__ import annotations
@@ -23,10 +24,10 @@ delivery = Delivery()
 
 
 def connect() -> None:
-    """Make delivery listen; called once, when Django is ready."""
+    """Connect delivery to the outbox and to Django's signals, once, when Django is ready."""
     outbox.listener = delivery
-    # Where the system has no time zones, those of the package tzdata are imported. A zone that
-    # does not exist is reported by the checks.
+    # Load the time zones now: without those of the system, Python imports the package tzdata, and
+    # the thread must import nothing. The checks report a zone that does not exist.
     for zone in (conf.day_timezone, get_default_timezone):
         with suppress(Exception):
             zone()

@@ -1,8 +1,9 @@
 """Store a batch of events, and find those that the database refuses.
 
-Most errors of a database concern all events: it is away, it is full, a table is missing. Those are
-raised, and the batch stays in the outbox. Some concern one event: a constraint, a trigger or a
-policy refuses it. The batch is halved down to that event, so that it never blocks the others.
+Most database errors concern all events: the database is away or full, or a table is missing. They
+are raised, and the batch stays in the outbox. Other errors concern one event: a constraint, a
+trigger or a policy refuses it. The batch is halved down to that event, so that it never blocks the
+others.
 """
 
 from __future__ import annotations
@@ -26,11 +27,12 @@ from ..system.interruptions import from_outside
 from . import log_lines, reads
 from .writer import store
 
-#: Classes of SQLSTATE for the values of a row, for an exception of a trigger, and for the check of
-#: a view. https://www.postgresql.org/docs/current/errcodes-appendix.html
+#: SQLSTATE classes of errors in the values of a row, of exceptions of a trigger, and of the check
+#: of a view. https://www.postgresql.org/docs/current/errcodes-appendix.html
 _OF_THE_EVENT = ("22", "23", "44", "P0")
-#: The connection, the state of the transaction, the login, the catalog, a rollback, resources,
-#: objects in use, an operator's intervention, the system, a configuration file, internal errors.
+#: SQLSTATE classes of errors of the connection, the state of the transaction, the login, the
+#: catalog, a rollback, resources, objects in use, an operator's intervention, the system, a
+#: configuration file, and of internal errors.
 _OF_ALL_EVENTS = ("08", "25", "28", "3D", "3F", "40", "53", "55", "57", "58", "F0", "XX")
 _QUERY_CANCELED = "57014"
 _INSUFFICIENT_PRIVILEGE = "42501"
@@ -39,13 +41,13 @@ _SQLITE_OF_ALL = frozenset({5, 6, 7, 8, 9, 10, 11, 13, 14, 15, 17, 23, 26})
 #: A failed serialization, a deadlock, a lock timeout; a locked database or table.
 _CONTENTION = ("40001", "40P01", "55P03")
 _SQLITE_BUSY = (5, 6)
-#: Events that may fail before one is stored; with the next the fault counts as the database's.
+#: Number of events whose failure, before any is stored, is taken for a fault of the database.
 _SUSPECTS = 3
 
 
 @dataclass(slots=True)
 class Batch:
-    """A batch that is stored in one database, and what happened to its events."""
+    """A batch to store in one database, and what happened to its events."""
 
     using: str
     #: See `writer.store`.
@@ -62,13 +64,13 @@ class Batch:
         """Store the events.
 
         Raises:
-            Exception: What the database raises if it concerns all events. The next try stores the
-                events again that were stored until then, which changes nothing.
+            Exception: Any error of the database that concerns all events. The next try stores some
+                events again, which changes nothing.
         """
         self._store(events)
         if self._suspects and not self._stored:
             raise self._suspects[0][1]
-        # Others were stored by now: a fault of the database may have ended meanwhile.
+        # Others are stored by now, so a fault of the database may have ended meanwhile.
         suspects, self._suspects = self._suspects, []
         for event, _ in suspects:
             self._store([event], again=True)
@@ -85,7 +87,7 @@ class Batch:
                 middle = len(events) // 2
                 halves = [events[:middle], events[middle:]]
                 if not _concerns_event(error):
-                    # In any order, or the same few would stand in the way each time.
+                    # In random order, so that not the same few fail first each time.
                     random.shuffle(halves)
                 for half in halves:
                     self._store(half)
@@ -128,12 +130,12 @@ def concerns_all(error: Exception) -> bool:
     if code is not None:
         return (code & 0xFF) in _SQLITE_OF_ALL
     state = _sqlstate(error)
-    # Without a state no server has answered.
+    # Without a state, no server has answered.
     return not state or (state.startswith(_OF_ALL_EVENTS) and state != _QUERY_CANCELED)
 
 
 def is_contention(error: BaseException) -> bool:
-    """Return whether another transaction was in the way, as happens with several writers."""
+    """Return whether another transaction held a lock, as happens with several writers."""
     if not isinstance(error, OperationalError):
         return False
     code = getattr(error.__cause__, "sqlite_errorcode", None)

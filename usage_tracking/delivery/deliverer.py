@@ -1,4 +1,4 @@
-"""What a delivery does: take batches from the outbox, and store each event at its place."""
+"""Take batches from the outbox, and store each event at its place."""
 
 from __future__ import annotations
 
@@ -30,37 +30,37 @@ from .writer import PATIENCE
 
 #: Events in one batch.
 BATCH = 500
-#: Seconds between two tries of an event whose user is not there yet, or is locked.
+#: Seconds between two tries of an event whose user is not in the database yet, or is locked.
 RETRY_MISSING_USER = 5.0
-#: Seconds at most between two tries of a delivery that has failed.
+#: Maximum number of seconds between two tries after a failed delivery.
 LONGEST_BACK_OFF = 30.0
-#: Failures in a row from which contention for a lock is worth a warning.
+#: Number of failures in a row from which contention for a lock is logged as a warning.
 CONTENDED = 3
 
-#: The database and the schema of an event.
+#: The place of an event: its database and its schema.
 _At = tuple[str, str]
 _OWN: _At = ("", "")
 
 
 class PlaceNotFoundError(Exception):
-    """The place of an event does not exist, or not any more."""
+    """The place of an event does not exist, or no longer exists."""
 
 
 class PlaceAwayError(Exception):
-    """The place of an event failed a moment ago."""
+    """The place of an event failed recently, and its back-off is not over."""
 
 
 @dataclass(slots=True)
 class Delivered:
-    """What one delivery did, in events."""
+    """The result of one delivery, in numbers of events."""
 
     #: Rows written.
     written: int = 0
-    #: Moved aside because the database refuses them.
+    #: Dead-lettered because the database refuses them.
     dead_lettered: int = 0
     #: Deferred because their user is not in the database yet, or is locked.
     deferred: int = 0
-    #: Of tenants whose database or schema is away.
+    #: Set aside because the database or schema of their tenant is away.
     set_aside: int = 0
     #: Segments taken over from dead processes.
     adopted: int = 0
@@ -71,10 +71,10 @@ class Deliverer:
 
     def __init__(self) -> None:
         self._one_at_a_time = threading.Lock()
-        #: When each event was tried last that waits for its user.
+        #: By id of an event that waits for its user: when it was last tried.
         self._tried: dict[UUID, float] = {}
         self._has_tenants = False
-        #: By place: how often it has failed in a row, and until when it is not asked.
+        #: By place: the number of failures in a row, and the time until which it is not tried.
         self._away: dict[_At, tuple[int, float]] = {}
 
     def deliver(
@@ -85,23 +85,24 @@ class Deliverer:
         wait: float = 0.0,
         turn: Turn | None = None,
     ) -> bool:
-        """Deliver the undelivered events; return False if it gave way to another.
+        """Deliver the undelivered events; return False if this delivery gave way to another writer.
 
         Args:
-            result: What the delivery does is added to it.
-            stored: Gets the events that were stored. It says that the delivery is inline: it runs
-                on the connection of a caller.
-            wait: Seconds for which an inline delivery waits for another that runs.
-            turn: When it may write, on SQLite.
+            result: The numbers of this delivery are added to it.
+            stored: Receives the stored events. If it is given, the delivery is inline: it runs on
+                the connection of a caller.
+            wait: Seconds that an inline delivery waits for another one that is running.
+            turn: When the delivery may write, on SQLite.
 
         Raises:
-            Exception: A database refuses every event; the events stay in the outbox.
+            Exception: The database refuses every event; the events stay in the outbox.
         """
         result = result or Delivered()
         using = places.own()
         is_inline = stored is not None
-        # Inline another thread may be delivering, or this one, interrupted by a garbage collection.
-        # To wait could be for ever: its rows may wait for our own transaction.
+        # If this delivery is inline, another thread may be delivering, or this thread, interrupted
+        # by a garbage collection. Waiting could last forever: those rows may wait for our own
+        # transaction.
         if not self._one_at_a_time.acquire(timeout=wait if is_inline else -1):
             return False
         try:
@@ -117,23 +118,23 @@ class Deliverer:
             self._one_at_a_time.release()
 
     def deliver_all(self) -> Delivered:
-        """Deliver on this thread's connection, orphans included. For commands.
+        """Deliver on this thread's connection, including orphans. For commands.
 
         Raises:
-            Exception: What the database raises; undelivered events stay in the outbox.
+            Exception: Any error of the database; undelivered events stay in the outbox.
         """
         result = Delivered()
         while True:
             adopted, before = outbox.get().adopt_orphans(), replace(result)
             self._deliver_past_others(result)
-            # Nothing changes if the rest belongs to tenants whose database is away.
+            # Nothing changes if the remaining events belong to tenants whose database is away.
             is_over = not adopted or result == before
             result.adopted += adopted
             if is_over:
                 return result
 
     def _deliver_past_others(self, result: Delivered) -> None:
-        """Deliver; try again after contention, as the thread does."""
+        """Deliver; retry after contention, as the thread does."""
         for tries in range(1, CONTENDED):
             try:
                 self.deliver(result)
@@ -146,8 +147,8 @@ class Deliverer:
         self.deliver(result)
 
     def _defers(self, event: UsageEvent) -> bool:
-        """Return whether more may still be learned of an event, or it was deferred just now."""
-        # Before the pending users: a unit hands these over, and only then is it closed.
+        """Return whether an event may still be amended, or was deferred just now."""
+        # Check the unit before the pending users: it queues these before it is closed.
         if event.unit and event.unit in open_units and not _reads_from_outside(event.unit):
             age = (utc_now() - event.created_at).total_seconds() - event.response_time_ms / 1000
             if age < sqlite.DEFERRED_FOR:
@@ -158,10 +159,10 @@ class Deliverer:
         return tried is not None and time.monotonic() - tried < RETRY_MISSING_USER
 
     def _store_batch(self, batch: list[UsageEvent], result: Delivered, turn: Turn | None) -> bool:
-        """Store each event at its place; return False if that has to wait for callers.
+        """Store each event at its place; return False if callers must go first.
 
-        Raises what a database raises that is the site's only one, or refuses every event. The place
-        of a tenant that fails holds up no other.
+        It raises an error of the site's own database that concerns every event. A tenant's place
+        that fails does not stop the others.
         """
         done: list[tuple[list[UsageEvent], Batch]] = []
         failed: list[tuple[_At, list[UsageEvent], Exception]] = []
@@ -179,7 +180,7 @@ class Deliverer:
                 if from_outside(error) or is_of_site or not may_set_aside:
                     raise
                 failed.append((place, events, error))
-        # Only now, for what was raised until here is tried again with the whole batch.
+        # Only now, because an error raised before makes the whole batch be tried again.
         for events, stored in done:
             self._finish(events, stored, result)
         for place, events, reason in failed:
@@ -206,7 +207,7 @@ class Deliverer:
         return batch
 
     def _finish(self, events: list[UsageEvent], batch: Batch, result: Delivered) -> None:
-        """Defer and dead-letter what was not stored, before the batch is taken for done."""
+        """Defer and dead-letter events that were not stored, before the batch counts as stored."""
         for event, reason in batch.refused:
             self._remember_tries([event], ())
             outbox.get().dead_letter(event, reason)
@@ -255,7 +256,7 @@ class Deliverer:
                 pause,
             )
         if not outbox.inline():
-            with suppress(Exception):  # the next try begins with a new connection
+            with suppress(Exception):  # the next try opens a new connection
                 connections[places.alias_of(place[0]) or places.own()].close()
 
 
@@ -265,18 +266,18 @@ def has_work() -> bool:
 
 
 def delay(failures: int) -> float:
-    """Return the seconds until the next try after so many failures in a row."""
+    """Return the seconds until the next try after this number of failures in a row."""
     seconds: float = min(LONGEST_BACK_OFF, 0.25 * 2 ** min(failures, 10))
     return seconds * random.uniform(0.5, 1.0)  # noqa: S311 -- jitter, no secret
 
 
 def first_reported(error: BaseException) -> int:
-    """Return which failure in a row is worth a warning; contention mostly ends by itself."""
+    """Return which failure in a row is the first to log; contention mostly ends by itself."""
     return CONTENDED if is_contention(error) else 1
 
 
 def split_by_place(events: Iterable[UsageEvent]) -> dict[_At, list[UsageEvent]]:
-    """Return events by the database and the schema that they belong to."""
+    """Return the events by place."""
     found: dict[_At, list[UsageEvent]] = {}
     for event in events:
         found.setdefault((event.database, event.schema), []).append(event)
@@ -284,7 +285,7 @@ def split_by_place(events: Iterable[UsageEvent]) -> dict[_At, list[UsageEvent]]:
 
 
 def _resolve_users(using: str, *, patient: bool) -> None:
-    """Resolve the users of calls; do not wait for a table that another transaction has locked."""
+    """Resolve pending users; on our own connection, wait at most LOCK_TIMEOUT for a lock."""
     if not pending_users.exist():
         return
     if not patient or connections[using].vendor != "postgresql":
@@ -297,15 +298,15 @@ def _resolve_users(using: str, *, patient: bool) -> None:
 
 
 def _reads_from_outside(unit: str) -> bool:
-    """Return, in a test, whether the reader is outside that unit, whose end it cannot await."""
+    """Return, in a test, whether the reader is outside that unit and cannot wait for its end."""
     current = scope.current()
     return outbox.in_test() and (current is None or current.unit.id != unit)
 
 
 def _autocommit(connection: Any) -> None:
-    """Have a connection commit what delivery writes, on a site with `AUTOCOMMIT = False`."""
+    """Make a connection commit what delivery writes, on a site with `AUTOCOMMIT = False`."""
     if connection.settings_dict["AUTOCOMMIT"] or connection.in_atomic_block:
         return
     if not connection.get_autocommit():
-        connection.commit()  # of what was read before
+        connection.commit()  # ends the transaction of earlier reads
         connection.set_autocommit(True)

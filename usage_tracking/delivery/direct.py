@@ -13,9 +13,9 @@ from ..events import UsageEvent
 from . import log_lines, reads
 from .writer import Stored, store
 
-#: Tries of a write that another transaction blocks. On PostgreSQL each try waits 300 ms for a lock
-#: and then gives way: of two transactions that wait for each other, ours fails and never the
-#: site's. SQLite waits for the `timeout` of the connection.
+#: Number of tries of a write that another transaction blocks. On PostgreSQL, each try waits 300 ms
+#: for a lock and then gives way, so that a deadlock fails our transaction and never the site's.
+#: SQLite waits for the `timeout` of the connection.
 TRIES = 30
 #: Seconds between two tries if the user or the daily row is locked.
 LOCK_WAIT = 0.3
@@ -27,18 +27,19 @@ _IN_THE_WAY = frozenset({"55P03", "40P01", "40001"})
 def write(event: UsageEvent, *, using: str) -> None:
     """Write both rows of `event` in one transaction, or in the caller's if one is open.
 
-    A user who does not exist any more is left out: the caller's connection sees every user, so
-    waiting would not help.
+    If the user no longer exists, the row has no user. Waiting would not help, because the caller's
+    connection sees every user.
 
     Raises:
-        DatabaseError: What the database raises; then nothing was written.
+        DatabaseError: Any error of the database; nothing is written then.
     """
     connection = connections[using]
     within = reads.in_transaction(connection)
     log_lines.storing([event])
     with reads.unwatched(connection):
         stored = _store(event, using, tries=1 if within else TRIES)
-    # Not before: if the caller's transaction is rolled back, the outbox has all that is left.
+    # Only after the commit: after a rollback of the caller's transaction, only the outbox has the
+    # event.
     reads.when_committed(connection, partial(outbox.get().supersede, event))
     reads.when_committed(connection, partial(log_lines.committed, stored))
 
@@ -54,7 +55,7 @@ def _store(event: UsageEvent, using: str, *, tries: int) -> Stored:
                     f"Another transaction has locked the user {event.user_id}, or the user's "
                     "AIUsageTracking row of the day."
                 )
-            time.sleep(LOCK_WAIT)  # the statement skips locked rows, and does not wait
+            time.sleep(LOCK_WAIT)  # the statement skips locked rows without waiting
         except DatabaseError as error:
             # The user may have been deleted between our statements; the next try sees that.
             is_first = left == tries - 1

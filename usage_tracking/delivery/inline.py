@@ -14,7 +14,7 @@ from .deliverer import Deliverer, has_work, split_by_place
 
 
 def deliver(deliverer: Deliverer, *, wait: float = 0.0) -> None:
-    """Deliver on the caller's connection; on an event loop the next wake-up does it.
+    """Deliver on the caller's connection; on an event loop, leave it to the next wake-up.
 
     Wait up to `wait` seconds for another thread that is delivering.
     """
@@ -28,7 +28,7 @@ def deliver(deliverer: Deliverer, *, wait: float = 0.0) -> None:
     if not has_work() or any(one.needs_rollback for one in ours):
         return
     if of_users is not connection and reads.in_transaction(of_users):
-        return  # its end decides which users there are, and would not undo our rows
+        return  # its end decides which users exist, and would not undo our rows
     stored: list[UsageEvent] = []
     with ExitStack() as stack:
         if outbox.in_test():
@@ -38,6 +38,6 @@ def deliver(deliverer: Deliverer, *, wait: float = 0.0) -> None:
     for (database, _), events in split_by_place(stored).items():
         at = connections[places.alias_of(database) or places.own()]
         if reads.in_transaction(at):
-            # Written inside the caller's own transaction, so that it can be seen at once. If that
-            # is rolled back, the next delivery writes the rows again.
+            # Written inside the caller's own transaction, so that the rows are visible at once. If
+            # it is rolled back, the next delivery writes them again.
             box.keep_uncommitted(events, reads.loss(at))

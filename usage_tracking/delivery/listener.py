@@ -1,4 +1,4 @@
-"""What the rest of the package sees of delivery."""
+"""The interface of delivery for the rest of the package."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from .deliverer import Delivered, Deliverer
 from .wakeups import LoopWaiter, Waiter
 from .worker import Worker
 
-#: Seconds for which a test that reads waits for another thread that delivers.
+#: Seconds that a test that reads waits for another thread that delivers.
 OTHER_READER = 5.0
 
 
 class Delivery:
     """The delivery of this process: by its thread, or inline on the caller's connection.
 
-    It is inline with `AI_USAGE_OUTBOX = None`, where each wake-up delivers, and in a site's own
-    tests, where reading the usage tables does: see `reads`.
+    It is inline with `AI_USAGE_OUTBOX = None`, where each wake-up delivers. It is also inline in a
+    site's own tests, where reading the usage tables delivers: see `reads`.
     """
 
     def __init__(self) -> None:
@@ -32,11 +32,11 @@ class Delivery:
     def _reset(self) -> None:
         self._deliverer = Deliverer()
         self._worker = Worker(self._deliverer)
-        #: The transaction of the TestCase class that was set up last.
+        #: The transaction of the TestCase class that was last set up.
         self._test_class: object | None = None
 
     def expect(self) -> None:
-        """Start the thread while the answer of the provider is read."""
+        """Start the thread while the provider's answer is read."""
         if not outbox.inline():
             self._worker.start()
 
@@ -64,7 +64,7 @@ class Delivery:
         return done.wait(wait) if isinstance(done, threading.Event) else bool(done)
 
     async def awake(self, *, wait: float) -> bool:
-        """Do as `wake` on an event loop, which goes on meanwhile."""
+        """Do the same as `wake` without blocking the event loop."""
         done = self._wake(LoopWaiter())
         if not isinstance(done, LoopWaiter):
             return bool(done)
@@ -89,7 +89,7 @@ class Delivery:
 
     @contained
     def before_read(self) -> None:
-        """Deliver in a test, where a statement that names the usage tables is about to run."""
+        """Deliver in a test before a statement that names the usage tables."""
         inline.deliver(self._deliverer, wait=OTHER_READER)
 
     def deliver_inline(self) -> None:
@@ -97,26 +97,27 @@ class Delivery:
         inline.deliver(self._deliverer)
 
     def deliver(self) -> Delivered:
-        """Deliver now, on this thread's connection, orphans included. For commands.
+        """Deliver now on this thread's connection, including orphans. For commands.
 
         Raises:
-            Exception: What the database raises; undelivered events stay in the outbox.
+            Exception: Any error of the database; undelivered events stay in the outbox.
         """
         return self._deliverer.deliver_all()
 
     def stop(self) -> None:
-        """Deliver what can be delivered in two seconds, at the exit of the process."""
+        """Deliver for up to two seconds when the process exits."""
         self._worker.stop()
 
     def after_fork(self) -> None:
-        """Begin anew in the child of a fork, which has no thread."""
+        """Start again in the child of a fork, which has no thread."""
         self._reset()
 
 
 def _delivers_at_wakeups() -> bool:
     """Return whether an inline wake-up delivers.
 
-    It does not in a test, but while the test's class is set up: each of its tests sees those rows.
-    A test begins with a transaction within that of its class, and what it writes is gone after it.
+    In a test, it delivers only while the test's class is set up, so that each of its tests sees
+    those rows. A test runs in a transaction inside that of its class, and its rows are removed at
+    its end.
     """
     return not outbox.in_test() or reads.test_class(connections[places.own()]) is not None

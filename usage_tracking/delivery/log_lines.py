@@ -1,4 +1,4 @@
-"""The `[TRACK_*]` lines, in which operators follow what happens to a call."""
+"""The `[TRACK_*]` lines, which show operators what happens to a call."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def storing(events: list[UsageEvent]) -> None:
 
 
 def committed(stored: Stored) -> None:
-    """Log which rows were written, after the COMMIT. It costs nothing if INFO is off."""
+    """Log the written rows, after the COMMIT. It costs nothing if INFO is off."""
     if not logger.isEnabledFor(logging.INFO):
         return
     for row in stored.rows:

@@ -1,6 +1,6 @@
 """Deliver in a site's own tests when they read the usage tables.
 
-Calls stay in memory there until a statement names one of the two tables. A test that does not read
+There, calls stay in memory until a statement names one of the two tables. A test that does not read
 them makes no query for them, and needs no database.
 """
 
@@ -24,7 +24,7 @@ from ..system.test_runs import running_test
 deliver: Callable[[], None] | None = None
 
 _TABLES = (AIUsageLog._meta.db_table, AIUsageTracking._meta.db_table)
-#: As `flush` empties the log, on PostgreSQL and on SQLite.
+#: The statements by which `flush` empties the log, on PostgreSQL and on SQLite.
 _EMPTIES = re.compile(rf'truncate\b.*"{_TABLES[0]}"|delete from "{_TABLES[0]}";', re.DOTALL)  # noqa: S608 -- it is only looked for
 _ROLLS_BACK = re.compile(r'ROLLBACK TO SAVEPOINT "s\d+_x(\d+)"')
 #: On PostgreSQL these fail if rows of the table were written in the same transaction.
@@ -47,20 +47,20 @@ class Watch:
             for written in self.uncommitted:
                 written.rolled_back_to(int(found[1]))
         if not self.paused and deliver is not None and _waits():
-            # Drivers take bytes and composed statements too, whose repr has the names.
+            # Drivers also take bytes and composed statements, whose repr contains the names.
             text = (sql if isinstance(sql, str) else repr(sql)).lower()
             if _EMPTIES.match(text):
-                outbox.get().clear()  # with the rows that were there
+                outbox.get().clear()  # as the statement clears the rows
             elif any(table in text for table in _TABLES) and not _DEFINES.match(text):
                 deliver()
         return execute(sql, params, many, context)
 
 
 class Uncommitted:
-    """Whether rows are lost that were written inside a transaction of the test.
+    """Track whether rows that were written inside a transaction of the test are lost.
 
-    A TestCase never commits, so callbacks on commit would never run. They would also be among those
-    that `captureOnCommitCallbacks` returns to the test.
+    A TestCase never commits, so callbacks on commit would never run. They would also appear in what
+    `captureOnCommitCallbacks` returns to the test.
     """
 
     def __init__(self, connection: Any) -> None:
@@ -82,7 +82,7 @@ class Uncommitted:
         return self._outermost in self._connection.atomic_blocks
 
     def rolled_back_to(self, savepoint: int) -> None:
-        """Note that the transaction was rolled back to the savepoint of this number."""
+        """Note a rollback of the transaction to the savepoint of this number."""
         # Django numbers savepoints: a later one does not contain these rows.
         if savepoint <= self._savepoints:
             self._is_lost = True
@@ -97,7 +97,7 @@ def connect() -> None:
 
 
 def watch() -> None:
-    """Watch the connections that this thread has open already."""
+    """Watch the connections that this thread already has open."""
     for connection in connections.all(initialized_only=True):
         _watch(connection)
 
@@ -119,7 +119,7 @@ def unwatched(connection: Any) -> Iterator[None]:
 def hidden(connection: Any) -> Iterator[None]:
     """Hide the statements of the block from the test.
 
-    On a site they run in another thread, where neither `assertNumQueries` nor the site's own
+    On a site, they run in another thread, where neither `assertNumQueries` nor the site's own
     execute wrappers see them.
     """
     wrappers, forced = connection.execute_wrappers, connection.force_debug_cursor
@@ -131,10 +131,10 @@ def hidden(connection: Any) -> Iterator[None]:
 
 
 def loss(connection: Any) -> Callable[[], bool]:
-    """Return a function that says later whether rows written in an open transaction may be lost.
+    """Return a function that returns later whether rows of an open transaction may be lost.
 
-    On a site nothing shows how an `atomic` block has ended. The rows are then written again, and
-    their ids make that harmless.
+    On a site, nothing shows how an `atomic` block has ended. The rows are then written again, which
+    their ids make harmless.
     """
     if not connection.atomic_blocks:
         return lambda: autocommits(connection)
@@ -145,7 +145,7 @@ def loss(connection: Any) -> Callable[[], bool]:
 
 
 def uncommitted(connection: Any) -> Callable[[], bool]:
-    """Return a function that says later whether the rows written just now are lost.
+    """Return a function that returns later whether the rows written just now are lost.
 
     The connection must have an open transaction of the test.
     """
@@ -159,7 +159,7 @@ def uncommitted(connection: Any) -> Callable[[], bool]:
 def test_class(connection: Any) -> object | None:
     """Return the transaction of the TestCase class that is being set up, else None.
 
-    Within a test there is a second one, of that test, or with pytest-django only that one.
+    Within a test there is a second transaction, of that test; with pytest-django only that one.
     """
     global _looked_at
     blocks = [block for block in connection.atomic_blocks if is_of_test(block)]
@@ -174,7 +174,7 @@ _looked_at: tuple[object, bool] = (None, False)
 
 
 def is_of_test(block: object) -> bool:
-    """Return whether a TestCase began that transaction, and not the code under test."""
+    """Return whether a TestCase, and not the code under test, began that transaction."""
     return getattr(block, "_from_testcase", False)
 
 
@@ -187,7 +187,7 @@ def in_transaction(connection: Any) -> bool:
 
 def autocommits(connection: Any) -> bool:
     """Return whether a statement outside `atomic` blocks is committed at once."""
-    if connection.connection is None:  # what it will do once it is connected
+    if connection.connection is None:  # the mode that it will have once it is connected
         return bool(connection.settings_dict["AUTOCOMMIT"])
     return bool(connection.autocommit)
 
@@ -218,7 +218,7 @@ def _created(*, connection: Any, **_: object) -> None:
 def _watch(connection: Any) -> None:
     wrappers = connection.execute_wrappers
     if not any(isinstance(one, Watch) for one in wrappers):
-        # First, because `connection.execute_wrapper()` takes the last one away again.
+        # First, because `connection.execute_wrapper()` removes the last one again.
         wrappers.insert(0, Watch())
 
 

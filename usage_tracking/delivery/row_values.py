@@ -1,4 +1,4 @@
-"""What the row of an event holds."""
+"""The column values of an event's row."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..events import UsageEvent
 
 
 def of_event(event: UsageEvent, cost: Decimal | None, day: dt.date) -> dict[str, Any]:
-    """Return what the row of an event holds, by field of AIUsageLog, but for the id and the user.
+    """Return the values of an event's row by field of AIUsageLog, without the id and the user.
 
     `cost` is the price of the call in USD, None if it is unknown; `day` is `day_of` the call.
     """
@@ -38,14 +38,14 @@ def of_event(event: UsageEvent, cost: Decimal | None, day: dt.date) -> dict[str,
 
 
 def began_at(event: UsageEvent) -> dt.datetime:
-    """Return when the call began, as the site's datetimes are: naive without USE_TZ."""
+    """Return when the call began: aware with USE_TZ, else naive, like the site's datetimes."""
     if settings.USE_TZ:
         return event.created_at
     return timezone.make_naive(event.created_at, timezone.get_default_timezone())
 
 
 def _metadata(event: UsageEvent) -> dict[str, Any]:
-    """Return the metadata of the event with what has no column of its own."""
+    """Return the metadata of the event, with values that have no column."""
     metadata = dict(event.metadata)
     if event.cache_write_tokens:
         metadata["cache_write_tokens"] = event.cache_write_tokens

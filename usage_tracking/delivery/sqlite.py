@@ -1,8 +1,8 @@
-"""How delivery gives way to the site's own transactions on SQLite.
+"""Give way to the site's own transactions on SQLite.
 
 SQLite has one writer. With its default, deferred transactions, a transaction of the site fails with
 "database is locked" if delivery writes between its first read and its first write. With
-`transaction_mode: IMMEDIATE` one waits for the other, and nothing here is needed.
+`transaction_mode: IMMEDIATE`, one waits for the other, and nothing here is needed.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from weakref import ref
 from .. import outbox
 from ..attribution.scope import open_units
 
-#: Seconds for which an event waits for its unit of work to end, and delivery for open units.
+#: Seconds that an event waits for the end of its unit of work, and delivery for open units.
 DEFERRED_FOR = 30.0
 
 
 class Turn(NamedTuple):
     """When delivery may write."""
 
-    #: Held for each batch; a unit of work that begins waits for it.
+    #: Held while a batch is written; a unit of work that begins waits for it.
     gate: threading.Lock
-    #: Whether a caller could fail by a write now.
+    #: Returns whether a write now could fail a caller's transaction.
     must_wait: Callable[[], bool]
 
 
@@ -35,7 +35,7 @@ class Callers:
     def __init__(self) -> None:
         # Reentrant: a garbage collection inside may finish an abandoned stream, which puts.
         self._lock = threading.RLock()
-        #: A copy for each that is new, for a set that grows cannot be walked by another thread.
+        #: Copied for each new one, because another thread cannot iterate over a set that grows.
         self._connections: frozenset[ref[Any]] = frozenset()
 
     def add(self, connection: Any) -> None:
@@ -47,7 +47,7 @@ class Callers:
 
     def may_fail(self) -> bool:
         """Return whether a second writer could now fail a transaction of the site."""
-        # One that is open for long (server-sent events, a bot) must not stop the others for good.
+        # A unit that stays open (server-sent events, a bot) must not stop delivery for good.
         now = time.monotonic()
         return any(now - unit.began < DEFERRED_FOR for unit in list(open_units.values())) or any(
             caller.in_atomic_block for at in self._connections if (caller := at()) is not None
@@ -63,6 +63,6 @@ def is_deferred(connection: Any) -> bool:
 
 
 def give_way(connection: Any) -> None:
-    """Shorten how long a connection of ours waits for a lock: units of work wait meanwhile."""
+    """Shorten the time that our connection waits for a lock, because units of work wait too."""
     with connection.cursor() as cursor:
         cursor.execute(f"PRAGMA busy_timeout = {outbox.WAIT * 1000:.0f}")

@@ -1,4 +1,4 @@
-"""What wakes the thread of delivery, and who waits for it."""
+"""Wake-ups of the delivery thread, and callers that wait for it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class Waiter(Protocol):
     """A caller that waits for the end of a delivery."""
 
     def set(self) -> None:
-        """The delivery has ended. Called in the thread of delivery."""
+        """End the wait: the delivery has ended. Called in the delivery thread."""
 
 
 class LoopWaiter:
@@ -37,16 +37,17 @@ class LoopWaiter:
 
 
 class Wakeups:
-    """The wake-ups of a thread, some of them by callers that wait."""
+    """The wake-ups of a thread, some with a caller that waits."""
 
     __slots__ = ("_queue",)
 
     def __init__(self) -> None:
-        # Reentrant, unlike an Event: a garbage collection may put while a put wakes the thread.
+        # Reentrant, unlike an Event: a garbage collection may put an event while a put wakes the
+        # thread.
         self._queue: queue.SimpleQueue[Waiter | None] = queue.SimpleQueue()
 
     def add(self, waiter: Waiter | None) -> None:
-        """Wake the thread, for a caller that waits or for none. Safe in a finalizer."""
+        """Wake the thread, with or without a caller that waits. Safe in a finalizer."""
         self._queue.put(waiter)
 
     def are_none(self) -> bool:
@@ -54,14 +55,14 @@ class Wakeups:
         return self._queue.empty()
 
     def number(self) -> int:
-        """Return how many wake-ups the thread has not seen."""
+        """Return the number of wake-ups that the thread has not seen."""
         return self._queue.qsize()
 
     def wait(self, last: float, pause: float, timer: float) -> list[Waiter]:
         """Block until the next wake-up, or until `timer` seconds after `last`.
 
-        Return the callers that wait. Unless one waits, the wake-ups of a busy site gather for
-        `pause` seconds.
+        Return the callers that wait. If none waits, wake-ups are collected until `pause` seconds
+        after `last`.
         """
         deadline = last + timer
         while True:

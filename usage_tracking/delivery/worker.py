@@ -1,7 +1,7 @@
-"""When delivery runs: the daemon thread of a process, and what wakes it.
+"""The delivery thread: a daemon thread that decides when to deliver.
 
-The thread delivers over a connection of its own. It wakes when a request, a task or an outermost
-block has ended, when some seconds have passed, and when the process exits.
+The thread delivers on its own connection. It wakes when a request, a task or an outermost block has
+ended, every few seconds, and when the process exits.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ from . import deliverer, sqlite
 from .deliverer import Deliverer, has_work
 from .wakeups import Waiter, Wakeups
 
-#: Seconds after which an event is delivered though nothing woke the thread.
+#: Seconds after which an event is delivered even if nothing woke the thread.
 TIMER = 8.0
-#: Seconds between two deliveries that no caller waits for.
+#: Seconds between two deliveries for which no caller waits.
 PAUSE = 0.2
-#: Seconds between two tries of a delivery that has given way while callers wait.
+#: Seconds until the next try of a delivery that gave way while callers wait.
 AGAIN = 0.05
 #: Seconds without work after which the thread closes its connections.
 IDLE = 30.0
-#: Seconds between two looks for events of dead processes: with TIMER a minute at most.
+#: Seconds between two searches for events of dead processes; with TIMER, at most a minute.
 ORPHANS_EVERY = 50.0
-#: Seconds for which the exit of the process waits for the last delivery.
+#: Seconds that the exit of the process waits for the last delivery.
 EXIT = 2.0
 
 
@@ -62,18 +62,18 @@ class Worker:
         if self._thread is not None and self._thread.is_alive():
             return
         if sys.is_finalizing():
-            return  # a thread would never come up; the event is for another process
+            return  # a thread would never start; another process delivers the event
         with self._start_lock:
             if self._thread is not None and (self._thread.ident is None or self._thread.is_alive()):
                 return
             thread = threading.Thread(target=self._run, name="ai_usage_delivery", daemon=True)
             self._thread = thread
             try:
-                # In an empty context: it must not inherit the scope of whoever came first.
+                # In an empty context: it must not inherit the scope of the first caller.
                 contextvars.Context().run(thread.start)
             except RuntimeError as error:
-                # The interpreter shuts down, or the machine has no thread left. The events lie in
-                # the outbox, for another process.
+                # The interpreter shuts down, or the machine has no thread left. Another process
+                # delivers the events in the outbox.
                 self._thread = None
                 logger.warning("[TRACK_WARNING] No thread for delivery: %s", error)
 
@@ -85,8 +85,8 @@ class Worker:
     def wake(self, waiter: Waiter | None) -> Waiter | bool:
         """Wake the thread if there is work.
 
-        Return `waiter` if it will be set when the thread has delivered, else whether there was
-        nothing to do.
+        Return `waiter` if it will be set when the thread has delivered; otherwise True if there was
+        no work, else False.
         """
         if not has_work() and not self._finds_orphans():
             return True
@@ -97,7 +97,7 @@ class Worker:
         return waiter or False
 
     def stop(self) -> None:
-        """Deliver what can be delivered in two seconds, at the exit of the process."""
+        """Deliver for up to two seconds when the process exits."""
         recorder.catch_up()  # which may start the thread
         thread = self._thread
         if thread is None or not thread.is_alive():
@@ -111,17 +111,17 @@ class Worker:
         if self._failures or self._thread is None:
             return False
         if isinstance(waiter, threading.Event) and on_event_loop():
-            return False  # it would stop
+            return False  # waiting would block the loop
         own = connections[places.own()]
         in_transaction = own.connection is not None and (own.in_atomic_block or not own.autocommit)
         if own.vendor == "sqlite" and in_transaction:
-            return False  # one writer, which is the caller itself until that ends
+            return False  # SQLite has one writer, which is the caller until its transaction ends
         return bool(conf.wait()) or not (sqlite.is_deferred(own) and self.callers.may_fail())
 
     def _finds_orphans(self) -> bool:
-        """Return whether dead processes left events, for a process that makes no AI call itself.
+        """Return whether dead processes left events, in a process that makes no AI call itself.
 
-        It looks once a minute, and costs no thread until there is something to do.
+        It searches once a minute, and starts no thread until there is something to do.
         """
         now = time.monotonic()
         if now < self._next_orphans or (self._thread is not None and self._thread.is_alive()):
@@ -131,15 +131,15 @@ class Worker:
         return found
 
     def _run(self) -> None:
-        # Imports nothing, here or below: SDKs of the site look into `sys.modules` for HTTP
-        # libraries, and would find half of what another thread is importing.
+        # Import nothing, here or below: the site's SDKs look for HTTP libraries in `sys.modules`,
+        # and would find one that this thread has only half imported.
         try:
             pricing.warm_up()
-        except Exception as error:  # noqa: BLE001 -- prices may fail, delivery may not
+        except Exception as error:  # noqa: BLE001 -- delivery works without prices
             logger.warning("[TRACK_WARNING] No prices: %s", error)
         try:
             _leave_pools()
-        except Exception as error:  # noqa: BLE001 -- the first delivery says it better
+        except Exception as error:  # noqa: BLE001 -- the first delivery reports it
             logger.debug("connections of delivery: %s", error)
         last = idle_since = time.monotonic()
         waiting: list[Waiter] = []
@@ -153,15 +153,15 @@ class Worker:
                 else:
                     idle_since = time.monotonic()
             except BaseException as error:  # noqa: BLE001 -- the thread must live
-                with suppress(Exception):  # a log handler of the site's may fail
+                with suppress(Exception):  # the site's log handler may fail
                     self._back_off(error)
             last = time.monotonic()
             if self._gave_way and not self._is_stopping:
                 continue  # the waiters wait for another transaction
             for waiter in waiting:
                 waiter.set()
-            # One that came while another was served is served too: no caller may wait for a thread
-            # that has gone.
+            # A caller that came while another was served is served too: no caller may wait for a
+            # thread that has ended.
             if self._is_stopping and waiting and self._wakeups.are_none():
                 connections.close_all()
                 return
@@ -219,7 +219,7 @@ class Worker:
             )
             self._has_warned = True
         for connection in connections.all(initialized_only=True):
-            # A broken connection is only noticed when it is used: begin with a new one.
+            # A broken connection is noticed only when it is used: begin with a new one.
             try:
                 connection.close()
             except Exception as closing:  # noqa: BLE001
@@ -229,8 +229,8 @@ class Worker:
 def _leave_pools() -> None:
     """Give this thread connections outside of Django's pools, which a fork would share.
 
-    With AI_USAGE_WAIT a connection lasts, because callers wait while one is made. It is tested
-    before each use: the process may have been frozen meanwhile.
+    With AI_USAGE_WAIT, a connection stays open, because callers would wait for a new one. It is
+    tested before each use: the process may have been frozen meanwhile.
     """
     waits = bool(conf.wait())
     lasting: dict[str, Any] = {"CONN_MAX_AGE": None}

@@ -1,6 +1,6 @@
 """Write a batch of events into both tables: one transaction, two statements, exactly once.
 
-The ids make it idempotent: to write a batch again changes nothing.
+The ids make it idempotent: writing a batch again changes nothing.
 """
 
 from __future__ import annotations
@@ -26,48 +26,50 @@ from ..pricing import price
 from ..related_users import LOCK_TIMEOUT
 from . import row_values
 
-#: An event whose user is not in the database (yet) is deferred for so long, then kept without.
+#: Time for which an event is deferred if its user is not in the database yet; afterwards its row is
+#: written without a user.
 PATIENCE = dt.timedelta(minutes=10)
 
 
 class Row(NamedTuple):
-    """An event with what its row needs beside it."""
+    """An event, and the values of its row that the event does not have."""
 
     event: UsageEvent
     user_id: Any
     cost: Decimal | None
     day: dt.date
-    #: Whether to keep the event without its user, should that not be there.
+    #: Whether to write the row without its user if the user does not exist.
     give_up: bool
 
 
 @dataclass(slots=True)
 class Stored:
-    """What became of a batch."""
+    """The result of a batch."""
 
     rows: list[Row] = field(default_factory=list)
     totals: dict[daily.Key, daily.Totals] = field(default_factory=dict)
-    #: Events whose user is not in the database, or is locked; try again later.
+    #: Events to retry, because their user is not in the database or is locked.
     deferred: list[UsageEvent] = field(default_factory=list)
 
 
 def store(events: Iterable[UsageEvent], *, using: str, patience: dt.timedelta = PATIENCE) -> Stored:
-    """Insert the rows that are not there yet, and add exactly those to the daily rows.
+    """Insert the rows that do not exist yet, and add exactly those to the daily rows.
 
     Args:
         events: The events, of which several may have the same id.
         using: The alias of the database.
-        patience: An event whose user is not there is deferred until it is older than this, and then
-            kept without its user. One whose user is locked is deferred until the lock is gone.
+        patience: An event whose user does not exist is deferred until it is older than this, and
+            then written without its user. An event whose user is locked is deferred until the lock
+            is released.
 
     Raises:
-        DatabaseError: What the database raises; then nothing was written.
+        DatabaseError: Any error of the database; nothing is written then.
     """
     rows = _prepare(events, patience)
     stored = Stored()
     if apart := places.users_are_apart():
         rows, stored.deferred = _of_known_users(rows, using)
-    # Inside a transaction of the site's own our locks and settings would outlast the delivery.
+    # Inside a transaction of the site, our locks and settings would outlast the delivery.
     locking = connections[using].vendor == "postgresql" and not connections[using].in_atomic_block
     with transaction.atomic(using=using):
         inserted = _insert(rows, using, locking=locking)
@@ -87,7 +89,7 @@ def store(events: Iterable[UsageEvent], *, using: str, patience: dt.timedelta = 
             for row in stored.rows
             if row.user_id is not None
         )
-        # At once: daily rows are taken in one order.
+        # In one call, because daily rows are locked in one order.
         totals = daily.add(daily.merge([*amended.items(), *inserts.items()]), using=using)
         stored.totals = {key: row for key, row in totals.items() if key in inserts}
     if apart and not connections[using].in_atomic_block:
@@ -110,7 +112,7 @@ def _prepare(events: Iterable[UsageEvent], patience: dt.timedelta) -> list[Row]:
     for event in sorted(newest.values(), key=lambda event: event.id):
         try:
             user_id = None if event.user_id is None else to_python(event.user_id)
-        except ValidationError:  # the site has changed its user model since
+        except ValidationError:  # the site has changed its user model
             user_id = None
         give_up = utc_now() - event.created_at > patience
         rows.append(Row(event, user_id, price(event), day_of(event.created_at), give_up))
@@ -120,7 +122,7 @@ def _prepare(events: Iterable[UsageEvent], patience: dt.timedelta) -> list[Row]:
 def _of_known_users(rows: list[Row], using: str) -> tuple[list[Row], list[UsageEvent]]:
     """Split the rows by whether their user exists in another database, by key and username.
 
-    Return the rows to write, without the user if that is given up, and the events to defer.
+    Return the rows to write (without the user if it is given up) and the events to defer.
     """
     names = related_users.usernames({row.user_id for row in rows} - {None}, using=using)
     known, deferred = [], []
@@ -140,7 +142,7 @@ def _of_known_users(rows: list[Row], using: str) -> tuple[list[Row], list[UsageE
 def _remove_deleted(rows: Iterable[Row], using: str) -> None:
     """Remove users who were deleted in another database while the rows were written.
 
-    The look-up before took no lock there. A later deletion finds the rows. They are committed, so
+    The earlier look-up took no lock there. A later deletion finds the rows. They are committed, so
     an error must not make the caller write them again.
     """
     keys = {row.user_id for row in rows} - {None}
@@ -161,8 +163,8 @@ RETURNING id, user_id
 """
 
 #: The INSERT in a transaction of our own on PostgreSQL: users and daily rows are locked first.
-#: `settings` sets the lock timeout of this transaction without a statement of its own. Without
-#: NOT EXISTS the ON CONFLICT would wait for a transaction that has changed this row.
+#: `settings` sets the lock timeout of this transaction without a separate statement. Without NOT
+#: EXISTS, the ON CONFLICT would wait for a transaction that has changed this row.
 _LOCKING_INSERT = """
 INSERT INTO {log} (id, user_id, {columns})
 WITH {free}
@@ -274,7 +276,7 @@ def _looked_up_users(connection: Any) -> dict[str, str]:
 
 
 def _locking_insert(events: str, names: dict[str, str], connection: Any) -> str:
-    is_given_up = "false"  # those who are given up have lost their key before
+    is_given_up = "false"  # `_of_known_users` has removed the keys of users that are given up
     if not places.users_are_apart():
         quote = connection.ops.quote_name
         user = get_user_model()._meta
@@ -339,7 +341,7 @@ _COLUMNS = {
 
 
 def _record(row: Row, connection: Any) -> dict[str, Any]:
-    """Return a row as JSON takes it."""
+    """Return a row as a dict that JSON can encode."""
     event = row.event
     return {
         **row_values.of_event(event, row.cost, row.day),
@@ -353,7 +355,7 @@ def _record(row: Row, connection: Any) -> dict[str, Any]:
     }
 
 
-#: The fields that the end of a call changes, and those that an amendment does.
+#: The fields that the end of a call changes, and those that an amendment changes.
 _ENDING = (*(name for name in ENDING if name != "cache_write_tokens"), "metadata")
 _AMENDED = (*_ENDING, "section", "provider", "response_time_ms")
 
@@ -361,13 +363,13 @@ _AMENDED = (*_ENDING, "section", "provider", "response_time_ms")
 def _amend_or_defer(
     rows: list[Row], using: str, *, locking: bool
 ) -> tuple[list[UsageEvent], dict[daily.Key, daily.Sums]]:
-    """Amend rows that were there before, and defer the others, none of which was inserted.
+    """Amend existing rows, and defer the events of the others, which were not inserted.
 
-    An amendment is deferred too while its user is not there, and while another transaction has
+    An amendment is deferred too while its user does not exist, and while another transaction has
     locked the row, or a user or a daily row that it would change. Return the deferred events, and
-    what the daily rows have to grow by.
+    the sums to add to the daily rows.
     """
-    # Not the manager's, whose `update` takes the daily rows along.
+    # Not the manager's queryset, whose `update` also changes the daily rows.
     logs: QuerySet[AIUsageLog] = QuerySet(AIUsageLog, using=using)
     locked = logs.filter(pk__in=[row.event.id for row in rows]).select_for_update(
         skip_locked=True, no_key=True
@@ -421,10 +423,10 @@ def _exists(row: Row, using: str) -> bool:
 
 
 def _known_username(event: UsageEvent) -> Any:
-    """The value of the username field that the event names.
+    """Return the value of the username field that the event names.
 
-    None if the value is unknown: the user is stateless or has an empty name, the name was cut, or
-    the field cannot convert it.
+    It is None if the value is unknown: the user is stateless or has an empty name, the name was
+    truncated, or the field cannot convert it.
     """
     if not event.username or len(event.username) >= MAX_USERNAME:
         return None
