@@ -344,7 +344,7 @@ class Opened:
         self._is_closed = False
 
     def close(self) -> bool:
-        """Close the scope; return False if it was closed before: a stream ends and is closed."""
+        """Close the scope; return False if it was already closed: a stream ends and is closed."""
         is_first, self._is_closed = not self._is_closed, True
         if self.scope is not None:
             self.scope.closed = True
@@ -356,7 +356,7 @@ def _steps(opened: Opened | None) -> Steps:
 
 
 def _whole(milliseconds: Any) -> Any:
-    """Round a duration; leave an invalid one, which is marked as such later."""
+    """Round a duration; return an invalid one unchanged, which the event marks as clamped."""
     known = isinstance(milliseconds, float) and isfinite(milliseconds)
     return round(milliseconds) if known else milliseconds
 

@@ -1,6 +1,6 @@
-"""The sums that daily rows hold: grow, check and rebuild them.
+"""The sums in daily rows: add to them, check them and rebuild them.
 
-Every change of a row of the log ends in one call of `add`, in the same transaction.
+Every change of a row in the log ends with one call of `add`, in the same transaction.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _COST_NOISE = Decimal("1e-6")  # SQLite keeps decimals as floating point numbers
 
 
 class Sums(NamedTuple):
-    """The sums of a daily row, in tokens, ms and USD. The names are its fields."""
+    """The sums of a daily row, in tokens, ms and USD. The names are those of its fields."""
 
     total_requests: int = 0
     total_prompt_tokens: int = 0
@@ -37,15 +37,15 @@ class Sums(NamedTuple):
     total_cost: Decimal = Decimal(0)
 
     def plus(self, other: Sums) -> Sums:
-        """Return both added up."""
+        """Return the sum of both."""
         return Sums._make(map(operator.add, self, other))
 
     def minus(self, other: Sums) -> Sums:
-        """Return these without the others."""
+        """Return these sums minus the others."""
         return Sums._make(map(operator.sub, self, other))
 
     def is_zero(self) -> bool:
-        """Return whether nothing is counted, apart from the noise of SQLite's numbers."""
+        """Return whether all sums are zero, apart from the rounding noise of SQLite."""
         return not any(self[:-1]) and abs(self.total_cost) < _COST_NOISE
 
 
@@ -57,7 +57,7 @@ class Totals(NamedTuple):
     created: bool
 
 
-#: The fields of a log that a daily row depends on.
+#: The fields of a row that its daily row depends on.
 COUNTED = frozenset(
     {
         "user",
@@ -80,7 +80,7 @@ def of_call(
     success: bool,  # noqa: FBT001 -- a column among columns
     cost: Decimal | None,
 ) -> Sums:
-    """Return what one call adds: tokens, ms and USD, of which unknown ones add nothing."""
+    """Return the sums that one call adds, in tokens, ms and USD; unknown values add nothing."""
     prompt, completion = prompt_tokens or 0, completion_tokens or 0
     return Sums(
         1,
@@ -95,19 +95,19 @@ def of_call(
 
 
 class Call(Protocol):
-    """A call as its event and its row have it."""
+    """The fields of a call that its event and its row have in common."""
 
     @property
     def prompt_tokens(self) -> int | None:
-        """Tokens sent, None if unknown."""
+        """The number of input tokens, None if it is unknown."""
 
     @property
     def completion_tokens(self) -> int | None:
-        """Tokens received, None if unknown."""
+        """The number of output tokens, None if it is unknown."""
 
     @property
     def response_time_ms(self) -> int:
-        """Duration in ms."""
+        """The duration of the call in milliseconds."""
 
     @property
     def success(self) -> bool:
@@ -115,7 +115,7 @@ class Call(Protocol):
 
 
 def of_event(call: Call, cost: Decimal | None) -> Sums:
-    """Return what one call of this cost (USD) adds."""
+    """Return the sums that one call of this cost (USD) adds."""
     return of_call(
         call.prompt_tokens, call.completion_tokens, call.response_time_ms, call.success, cost
     )
@@ -127,7 +127,7 @@ def of_logs(logs: QuerySet[Any]) -> dict[Key, Sums]:
         "total_requests": Count("pk"),
         "total_prompt_tokens": Sum("prompt_tokens", default=0),
         "total_completion_tokens": Sum("completion_tokens", default=0),
-        # The column has the name of the sum: an alias of its own keeps the two apart.
+        # The column has the name of the sum, so the sum needs an alias.
         "sum_of_tokens": Sum("total_tokens", default=0),
         "total_response_time_ms": Sum("response_time_ms", default=0),
         "successful_requests": Count("pk", filter=Q(success=True)),
@@ -144,7 +144,7 @@ def of_logs(logs: QuerySet[Any]) -> dict[Key, Sums]:
     return {(user, day): Sums._make(sums) for user, day, *sums in rows}
 
 
-#: What one row of the log adds, in SQL: `of_call` and `of_logs` in the language of the database.
+#: The sums that one row adds, as SQL expressions; see `of_call` and `of_logs`.
 _OF_ROW = {
     "total_requests": "1",
     "total_prompt_tokens": "COALESCE(prompt_tokens, 0)",
@@ -158,14 +158,14 @@ _OF_ROW = {
 
 
 def difference(before: Mapping[Key, Sums], after: Mapping[Key, Sums]) -> dict[Key, Sums]:
-    """Return what has to be added to `before` to get `after`."""
+    """Return the sums to add to `before` to get `after`."""
     zero = Sums()
     return {key: after.get(key, zero).minus(before.get(key, zero)) for key in {*before, *after}}
 
 
 @contextmanager
 def following(logs: QuerySet[Any], *, using: str) -> Iterator[None]:
-    """Apply to the daily rows what the block changes in `logs`; inside a transaction."""
+    """Apply the changes that the block makes to `logs` to the daily rows; in a transaction."""
     begin_write(using)
     list(logs.select_for_update().values_list("pk"))  # an aggregate cannot be locked
     before = of_logs(logs)
@@ -174,11 +174,11 @@ def following(logs: QuerySet[Any], *, using: str) -> Iterator[None]:
 
 
 def begin_write(using: str) -> None:
-    """Take SQLite's write lock, at the start of a transaction that reads before it writes.
+    """Take SQLite's write lock at the start of a transaction that reads before it writes.
 
-    Without it, a deferred transaction fails at its first write, at once and as "database is
-    locked", if another connection has written since its first read. The timeout of the connection
-    only helps a transaction that begins with a write. https://sqlite.org/lang_transaction.html
+    Without it, a deferred transaction fails at its first write with "database is locked", without
+    waiting, if another connection has written since its first read. The timeout of the connection
+    helps only a transaction that begins with a write. https://sqlite.org/lang_transaction.html
     """
     connection = connections[using]
     if connection.vendor == "sqlite":
@@ -188,7 +188,7 @@ def begin_write(using: str) -> None:
 
 
 def lock(keys: Iterable[Key], *, using: str) -> None:
-    """Lock the existing daily rows of (user id, day), in the order in which `add` does."""
+    """Lock the existing daily rows of (user id, day), in the order of `add`."""
     rows = _tracking().objects.using(using).select_for_update()
     for user_id, day in sorted(keys):
         list(rows.filter(user_id=user_id, date=day).values_list("pk"))
@@ -197,8 +197,8 @@ def lock(keys: Iterable[Key], *, using: str) -> None:
 def add(increments: Mapping[Key, Sums], *, using: str) -> dict[Key, Totals]:
     """Add to the daily rows of (user id, day), and create missing ones.
 
-    It runs inside the caller's transaction. All writers take rows in one order, so they wait for
-    each other and never deadlock. Return the rows that have grown.
+    Call it inside a transaction. All writers lock rows in one order, so they wait for each other
+    and never deadlock. Return the totals of the rows to which calls were added.
     """
     ordered = sorted((key, sums) for key, sums in increments.items() if not sums.is_zero())
     growing = [(key, sums) for key, sums in ordered if sums.total_requests > 0]
@@ -206,7 +206,7 @@ def add(increments: Mapping[Key, Sums], *, using: str) -> dict[Key, Totals]:
         return _upsert(growing, using) if growing else {}
     totals: dict[Key, Totals] = {}
     tracking = _tracking().objects.using(using)
-    for key, sums in ordered:  # one by one: two kinds of statement, still one order
+    for key, sums in ordered:  # one by one, to keep the order with two kinds of statement
         if sums.total_requests > 0:
             totals |= _upsert([(key, sums)], using)
         else:
@@ -274,7 +274,7 @@ def drift(
     start: dt.date | None = None,
     end: dt.date | None = None,
 ) -> dict[Key, Sums]:
-    """Return what the daily rows lack (negative: have too much), by user and day.
+    """Return the sums that the daily rows lack (negative: have in excess), by user and day.
 
     One statement reads rows and daily rows in one snapshot. Every write changes both in one
     transaction, so the result does not depend on the traffic. It skips daily rows whose rows were
@@ -329,9 +329,9 @@ def rebuild(
     start: dt.date | None = None,
     end: dt.date | None = None,
 ) -> dict[Key, Sums]:
-    """Rebuild the daily rows from the rows; return what `drift` found before.
+    """Rebuild the daily rows from the rows; return the result of `drift` before.
 
-    It is safe beside live traffic: it adds the difference, which the traffic does not change.
+    It is safe during live traffic: it adds the difference, which the traffic does not change.
     """
     using = using or router.db_for_write(_log())
     with transaction.atomic(using=using):
@@ -347,7 +347,7 @@ def rebuild(
 
 
 def begin_upkeep(using: str) -> None:
-    """Let one transaction at a time rebuild or prune: two would both add the same difference."""
+    """Let only one transaction rebuild or prune: two would both add the same difference."""
     connection = connections[using]
     if connection.vendor == "postgresql":
         with connection.cursor() as cursor:
@@ -363,7 +363,7 @@ def horizon(using: str | None = None) -> dt.date | None:
 
 
 def merge(parts: Iterable[tuple[Key, Sums]]) -> dict[Key, Sums]:
-    """Return the sums of parts that may have the same keys."""
+    """Return the parts as a dict; sums with the same key are added."""
     merged: dict[Key, Sums] = {}
     for key, sums in parts:
         merged[key] = merged[key].plus(sums) if key in merged else sums
@@ -371,7 +371,7 @@ def merge(parts: Iterable[tuple[Key, Sums]]) -> dict[Key, Sums]:
 
 
 def _key(user_id: Any, day: Any) -> Key:
-    """Return a key as the ORM gives it, from the values of a raw cursor."""
+    """Return a key with the types of the ORM, from the values of a raw cursor."""
     model = _tracking()
     return (
         get_user_model()._meta.pk.to_python(user_id),

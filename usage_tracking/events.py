@@ -78,9 +78,9 @@ class UsageEvent:
     #: Completes a call that another event started, possibly in another process. If the row exists,
     #: only the `ENDING` fields change.
     completes: bool = False
-    #: The database of the row, see `places.identity`; "" for that of no tenant.
+    #: The database of the row, see `places.identity`; "" for the site's own database.
     database: str = ""
-    #: The tenant's schema of the row, "" for that of the connection.
+    #: The schema of the row, "" for the schema of the connection.
     schema: str = ""
     #: Unknown keys of a line that a newer release wrote, kept for a process that knows them.
     extra: dict[str, Any] = field(default_factory=dict)
@@ -102,8 +102,8 @@ class UsageEvent:
         Args:
             usage: The tokens and the cost in USD.
             source: The source of the tokens, if any are known.
-            metadata: The site's metadata, which are cleaned.
-            facts: Our own metadata, already clean; `metadata` takes precedence.
+            metadata: The site's metadata; it is cleaned.
+            facts: This app's own metadata, already clean; `metadata` takes precedence.
             **values: Other fields of the event; `response_time_ms` is in milliseconds.
         """
         extra = clean_metadata(metadata) if metadata else {}

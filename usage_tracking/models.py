@@ -135,12 +135,12 @@ class AIUsageLog(models.Model):
         using: str | None = None,
         update_fields: Any = None,
     ) -> bool:
-        # As close to the statement as possible. With pre_save and post_save, a receiver of the site
-        # could save or update the row between our receiver and the statement.
+        # Close to the statement: with pre_save and post_save, a receiver of the site could save or
+        # update the row between our receiver and the statement.
         if raw or using is None:  # loaddata: the daily rows come in the same fixture
             return super()._save_table(raw, cls, force_insert, force_update, using, update_fields)  # type: ignore[misc,no-any-return]
-        # Not with the manager of a proxy, which may hide rows, and not with the key of a child,
-        # which is not set yet when its parent is saved.
+        # Not the manager of a proxy, which may hide rows, and not the key of a child, which is not
+        # set yet when its parent is saved.
         row = AIUsageLog.objects.using(using).filter(pk=self.id)
         with daily.following(row, using=using):
             return super()._save_table(raw, cls, force_insert, force_update, using, update_fields)  # type: ignore[misc,no-any-return]

@@ -1,4 +1,4 @@
-"""The explicit API, a drop-in replacement for hand-written trackers."""
+"""Record calls by hand: the explicit API, a drop-in replacement for hand-written trackers."""
 
 from __future__ import annotations
 
@@ -45,11 +45,11 @@ def track_ai_usage(
 
     Outside a transaction, both rows are saved on the caller's connection when the function returns.
     It writes nothing inside a transaction (of the database of the usage tables or of the users), on
-    an event loop, and in a forked process that still has its parent's connection. It then returns
+    an event loop, or in a forked process that still has its parent's connection. It then returns
     unsaved previews, with the id that the row will have, and the call is recorded even if the
     transaction is rolled back. With `AI_USAGE_ENABLED = False` nothing is recorded.
 
-    If the user has been deleted meanwhile, the row is saved without a user, and the daily row is a
+    If the user was deleted meanwhile, the row is saved without a user, and the daily row is a
     preview.
 
     Args:
@@ -296,7 +296,7 @@ def _refuse(reason: str) -> None:
 
 
 def _is_free(using: str) -> bool:
-    """Return whether no transaction of the caller is open, so that one can be begun and ended."""
+    """Return whether the caller has no open transaction, so that a new one can commit."""
     return not any(
         reads.in_transaction(connection)
         or connection.needs_rollback
@@ -318,7 +318,7 @@ def _saved(event: UsageEvent, using: str) -> tuple[AIUsageLog | None, AIUsageTra
 
 
 def _preview(event: UsageEvent, user: Any, before: daily.Sums) -> Tracked:
-    """Return the rows as they will be; saving the first early is safe, it has the event's id."""
+    """Return the rows as they will be; saving the first is safe, because it has the event's id."""
     cost = price(event)
     log = AIUsageLog(
         id=event.id, user=user, **row_values.of_event(event, cost, day_of(event.created_at))

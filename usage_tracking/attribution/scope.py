@@ -32,7 +32,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 #: Seconds after the end of a request for which its threads and tasks keep its user.
 OUTLIVE = 300.0
-#: Number of calls a unit remembers; a manual record can only join one of these.
+#: Number of calls that a unit remembers; a manual record can join only one of these.
 REMEMBERED = 64
 
 

@@ -1,4 +1,4 @@
-"""Find the users of AI calls, without a query if possible, else when a query does no harm."""
+"""Find the users of AI calls: without a query if possible, else with one when it is safe."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def named(user: Any) -> Any:
 
 
 def is_user(source: Any) -> bool:
-    """Return whether `source` is a valid user; True while this is not known.
+    """Return whether `source` is a valid user; True while this is unknown.
 
     An anonymous user is valid: the site states that the calls have no user.
     """

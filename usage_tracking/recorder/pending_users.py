@@ -81,7 +81,7 @@ def is_unresolved(event: UsageEvent) -> bool:
 
 
 def exist() -> bool:
-    """Return whether any user is still to be resolved."""
+    """Return whether any pending user is left."""
     return bool(_unresolved)
 
 
