@@ -7,7 +7,7 @@ ENV PYTHONDONTWRITEBYTECODE=1 \
     PIP_NO_CACHE_DIR=1 \
     AI_USAGE_OUTBOX=/var/lib/ai_usage_outbox
 
-# The outbox holds usage events on their way to the database: only the site's user may look.
+# The outbox holds undelivered events: only the site's system user may read it.
 RUN useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin site \
     && install --directory --owner=site --group=site --mode=0700 "$AI_USAGE_OUTBOX"
 
