@@ -11,7 +11,7 @@ from .. import conf
 from ..errors import contained
 from ..log import logger
 from ..places import NOWHERE, has_many, here
-from ..system.test_runs import running_test
+from ..system.site_tests import running_test
 from .scope import OUTLIVE, Attribution, Unit, current
 from .users import CallUser, Connection, Pending, call_user_of, loaded
 

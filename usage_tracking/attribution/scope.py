@@ -22,7 +22,7 @@ from django.http import HttpRequest
 from .. import conf
 from ..places import NOWHERE, Place, here
 from ..system import files
-from ..system.test_runs import running_test
+from ..system.site_tests import running_test
 from .users import CallUser, Connection, Pending
 
 if TYPE_CHECKING:

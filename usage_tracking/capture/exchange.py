@@ -18,7 +18,7 @@ from ..attribution.resolve import attribution
 from ..attribution.scope import Attempt
 from ..errors import contained
 from ..events import UNKNOWN, UsageEvent, named_uuid7, utc_now, uuid7
-from ..system.test_runs import running_test
+from ..system.site_tests import running_test
 from .body import Body
 from .endpoints import Target, recognise
 from .include_usage import Hiding, Question, question

@@ -18,7 +18,7 @@ from django.db.backends.signals import connection_created
 from .. import outbox, recorder
 from ..errors import contained
 from ..models import AIUsageLog, AIUsageTracking
-from ..system.test_runs import running_test
+from ..system.site_tests import running_test
 
 #: Delivers the undelivered events; registered by delivery.
 deliver: Callable[[], None] | None = None

@@ -17,7 +17,7 @@ from ..errors import contained
 from ..events import UsageEvent
 from ..log import logger
 from ..system import files
-from ..system.test_runs import running_test
+from ..system.site_tests import running_test
 from .box import Outbox
 from .memory import MemoryOutbox
 
