@@ -25,6 +25,7 @@ from .. import conf, daily, places
 from ..days import day_of
 from ..delivery.writer import store
 from ..events import MANUAL, MAX_COST, MAX_COUNT, Usage, UsageEvent, named_uuid7
+from ..fields import CALL_FIELDS
 from ..models import AIUsageLog, AIUsageTracking
 from ..pricing import price
 
@@ -35,23 +36,8 @@ TRIES = 20
 
 #: The fields to read from an old table; `--map` maps its columns to these names.
 FIELDS = (
-    "id",
-    "created_at",
-    "user_id",
-    "section",
-    "provider",
-    "model_name",
-    "operation",
-    "prompt_tokens",
-    "completion_tokens",
-    "total_tokens",
-    "cached_tokens",
-    "reasoning_tokens",
-    "cost",
-    "response_time_ms",
-    "success",
-    "error_message",
-    "metadata",
+    *("id", "created_at", "user_id", "section"),
+    *(name for name in CALL_FIELDS if name != "usage_source"),
 )
 _REQUIRED = ("id", "created_at", "prompt_tokens", "completion_tokens")
 _COUNTS = ("prompt_tokens", "completion_tokens", "cached_tokens", "reasoning_tokens")
