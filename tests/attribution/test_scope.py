@@ -307,6 +307,7 @@ class TestSection:
         def view(request: HttpRequest) -> HttpResponse:
             return HttpResponse()
 
+        # As `View.as_view()` does: mypy knows no attribute of a function.
         view.view_class = object  # type: ignore[attr-defined]
         assert self.section(ai_section("chat")(view)) == "chat"
 

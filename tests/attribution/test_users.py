@@ -374,6 +374,7 @@ class TestSession:
         assert vars(request.session) == before
 
     def test_lazy_user_of_another_kind_is_loaded_unchanged(self, user: User) -> None:
+        # Generic only in the stubs.
         class Lazy(LazyObject):  # type: ignore[type-arg]
             def _setup(self) -> None:
                 self._wrapped = user

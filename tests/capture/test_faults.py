@@ -51,7 +51,7 @@ from tests.capture.test_transports import (
 from usage_tracking import ai_usage, block_warnings, errors, outbox, propagate
 from usage_tracking.attribution import scope
 from usage_tracking.capture import include_usage
-from usage_tracking.delivery import delivery
+from usage_tracking.delivery import inline
 from usage_tracking.middleware import AIUsageMiddleware
 
 pytestmark = pytest.mark.server
@@ -584,6 +584,7 @@ def lazily_on_an_event_loop() -> Any:
 def page() -> HttpRequest:
     request = RequestFactory().get("/")
     # As AuthenticationMiddleware sets it, which the type stubs lack.
+    # As the middleware of django.contrib.auth does, which the stubs do not know.
     request.user = SimpleLazyObject(lambda: ADA)  # type: ignore[assignment]
     return request
 
@@ -757,7 +758,7 @@ def _site(
 ) -> Iterator[None]:
     settings.AI_USAGE_RAISE_ERRORS = False
     # On a site the delivery thread does this; here it would be the host's own work.
-    monkeypatch.setattr(delivery, "deliver_inline", lambda: None)
+    monkeypatch.setattr(inline, "deliver", lambda *_, **__: None)
     caplog.set_level(logging.ERROR, logger="ai_usage_tracker")
     yield
     outbox.get().clear()

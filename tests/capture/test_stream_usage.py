@@ -77,6 +77,7 @@ class Server:
         library = self.library
 
         # mypy cannot know the classes of a module that is a parameter.
+        # The library is a parameter: httpx or httpx2.
         class Stream(library.SyncByteStream, library.AsyncByteStream):  # type: ignore[misc, name-defined]
             def __iter__(self) -> Iterator[bytes]:
                 yield from (content[n : n + 30] for n in range(0, len(content), 30))

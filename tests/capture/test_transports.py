@@ -126,6 +126,7 @@ class TestHTTPX:
         """An answer in exactly these pieces, for both kinds of client."""
 
         # mypy cannot know the classes of a module that is a parameter.
+        # The library is a parameter: httpx or httpx2.
         class Stream(library.SyncByteStream, library.AsyncByteStream):  # type: ignore[misc, name-defined]
             def __iter__(self) -> Iterator[bytes]:
                 yield from pieces
@@ -395,6 +396,7 @@ class TestHTTPX:
         self, library: ModuleType
     ) -> None:
         # mypy cannot know the classes of a module that is a parameter.
+        # The library is a parameter: httpx or httpx2.
         class Broken(library.SyncByteStream):  # type: ignore[misc, name-defined]
             def __iter__(self) -> Iterator[bytes]:
                 yield EVENTS[:100]
@@ -415,6 +417,7 @@ class TestHTTPX:
     ) -> None:
         """The collector does this with the tasks of a closed loop."""
 
+        # The library is a parameter: httpx or httpx2.
         class Never(library.AsyncBaseTransport):  # type: ignore[misc, name-defined]
             async def handle_async_request(self, request: Any) -> Any:
                 await contextless()
@@ -1524,6 +1527,7 @@ class TestMemory:
         library: ModuleType, url: str, headers: dict[str, str], pieces: Iterator[bytes]
     ) -> int:
         # mypy cannot know the classes of a module that is a parameter.
+        # The library is a parameter: httpx or httpx2.
         class Stream(library.SyncByteStream):  # type: ignore[misc, name-defined]
             def __iter__(self) -> Iterator[bytes]:
                 yield from pieces

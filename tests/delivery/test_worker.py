@@ -889,9 +889,9 @@ class TestThread:
             for number, thread in enumerate((caller, exit), 1):
                 thread.start()
                 wait_until(
-                    lambda number=number: delivery._worker._wakeups.number() == number,
+                    lambda number=number: delivery._worker._wakeups._queue.qsize() == number,
                     awaited=f"{number} that wait for the thread",
-                    seen=delivery._worker._wakeups.number,
+                    seen=delivery._worker._wakeups._queue.qsize,
                 )
         finally:
             free.set()

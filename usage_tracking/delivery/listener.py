@@ -92,10 +92,6 @@ class Delivery:
         """Deliver in a test before a statement that names the usage tables."""
         inline.deliver(self._deliverer, wait=OTHER_READER)
 
-    def deliver_inline(self) -> None:
-        """Deliver on the caller's connection."""
-        inline.deliver(self._deliverer)
-
     def deliver(self) -> Delivered:
         """Deliver now on this thread's connection, including orphans. For commands.
 

@@ -54,10 +54,6 @@ class Wakeups:
         """Return whether the thread has seen every wake-up."""
         return self._queue.empty()
 
-    def number(self) -> int:
-        """Return the number of wake-ups that the thread has not seen."""
-        return self._queue.qsize()
-
     def wait(self, last: float, pause: float, timer: float) -> list[Waiter]:
         """Block until the next wake-up, or until `timer` seconds after `last`.
 

@@ -25,7 +25,7 @@ def finish(unit: Unit, response: HttpResponseBase | None = None, *, min_wait: fl
     Raises:
         Exception: Only if a time limit of the site ends the wait.
     """
-    close(unit, response)
+    _close(unit, response)
     wait = _wait(unit)
     if wait is None:
         return
@@ -51,7 +51,7 @@ async def afinish(unit: Unit, response: HttpResponseBase | None = None) -> None:
 
 
 @contained
-def close(unit: Unit, response: HttpResponseBase | None = None) -> None:
+def _close(unit: Unit, response: HttpResponseBase | None = None) -> None:
     """End a unit of work without waking delivery, which takes its calls in its next run."""
     try:
         pending_users.resolve_routed(unit)
