@@ -1,4 +1,4 @@
-"""One table of providers: capture, scanner and pricing agree on every host and every path."""
+"""Capture, scanner and pricing agree on every provider, every host and every path."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""The AI providers and their hosts: the one table that capture, scanner and pricing share.
+"""The AI providers and their hosts: the one table that capture and the scanner read.
 
-`providers.json` maps each provider to its `hosts`. Providers are called as in genai-prices, where
-that knows them (https://github.com/pydantic/genai-prices), because the price of a call is looked up
-by this name. In a host, `*` stands for any characters.
+`providers.json` maps each provider to its `hosts`. Its names are those of genai-prices
+(https://github.com/pydantic/genai-prices) if that has the provider, because the price of a call is
+looked up by this name; a test checks it. In a host, `*` stands for any characters.
 
 - `site_hosts` are those of the hosts where sites run services of their own. There capture records a
   call only if its answer has the right shape, as on an unknown host.
