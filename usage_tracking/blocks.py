@@ -25,6 +25,7 @@ from .formats.reader import Reader
 from .pricing import price
 from .recorder import pending_users, units
 from .redaction import clean_text
+from .units import is_unit, suggestions
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -70,11 +71,12 @@ class UsageHandle:
         success: bool = True,
         error_message: str | None = None,
         metadata: Mapping[str, Any] | None = None,
+        **units: float | None,
     ) -> None:
         """Record a call that the hooks cannot capture (gRPC, WebSockets, a custom transport).
 
-        If the call was captured, this only adds to it; the call is never counted twice. It never
-        raises. Invalid numbers are left out and named in the row's metadata.
+        If the call was captured, this only adds to it; the call is never counted twice. Errors of
+        tracking are not raised. Invalid numbers are left out and named in the row's metadata.
 
         Args:
             response: The response object of any SDK, or a dict. Tokens, model and id are read from
@@ -87,24 +89,27 @@ class UsageHandle:
             success: Whether the call succeeded.
             error_message: The error of a failed call; secrets are redacted.
             metadata: Stored with the call; secrets are redacted.
+            **units: What else was used, by the names of `usage_tracking.units.NAMES`, for example
+                `input_audio_seconds=60` or `web_searches=2`. Parts count within their whole:
+                `cache_write_1h_tokens` also count as `cache_write_tokens` and `input_tokens`.
+
+        Raises:
+            TypeError: The name of a unit is unknown.
         """
+        for name in units:
+            if not is_unit(name):
+                raise TypeError(f"record() has no unit {name!r}{suggestions(name)}")
         try:
             read = contained(read_response)(response) or Reader()
             found = read.usage or Usage()
-            usage = Usage(
-                prompt_tokens=found.prompt_tokens if prompt_tokens is None else prompt_tokens,
-                completion_tokens=(
-                    found.completion_tokens if completion_tokens is None else completion_tokens
-                ),
-                cached_tokens=found.cached_tokens,
-                cache_write_tokens=found.cache_write_tokens,
-                reasoning_tokens=found.reasoning_tokens,
-                cost=found.cost,
+            usage = found.updated(
+                {"input_tokens": prompt_tokens, "output_tokens": completion_tokens, **units}
             )
             with Steps(self._scope):  # the call belongs to this block, wherever it is reported
                 recorder.record_manually(
                     UsageEvent.manual(
                         usage=usage,
+                        price_context=read.price_context,
                         model_name=model_name or read.model,
                         provider=provider,
                         operation=read.operation,

@@ -20,7 +20,7 @@ from django.utils.module_loading import import_string
 
 from . import capture, conf, outbox, places
 from .models import AIUsageLog
-from .pricing import PRICE_KINDS, rate_of
+from .pricing import own
 from .system import files, hosting
 
 MIDDLEWARE = "usage_tracking.middleware.AIUsageMiddleware"
@@ -355,18 +355,12 @@ def _check_wait() -> Iterator[CheckMessage]:
 
 
 def _check_prices() -> Iterator[CheckMessage]:
-    given: Mapping[str, Any] = conf.prices()
-    for model, prices in given.items():
-        if (
-            not isinstance(prices, Mapping)
-            or not set(prices) <= set(PRICE_KINDS)
-            or any(rate_of(price) is None for price in prices.values())
-        ):
-            yield Error(
-                f"AI_USAGE_PRICES[{model!r}] must be a dict of {', '.join(PRICE_KINDS)} to USD per "
-                f"million tokens, not {prices!r}.",
-                id="usage_tracking.E006",
-            )
+    for fault in own.faults(getattr(settings, f"{conf.PREFIX}PRICES", {})):
+        yield Error(
+            f"AI_USAGE_PRICES{' ' if fault.startswith('must') else ''}{fault}.".replace("?.", "?"),
+            hint="See docs/settings.md#prices.",
+            id="usage_tracking.E006",
+        )
 
 
 def _check_scanner_extra() -> Iterator[CheckMessage]:

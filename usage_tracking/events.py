@@ -5,33 +5,47 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields, replace
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any, Self
 from uuid import UUID
 
+from . import units
 from .redaction import clean_error, clean_metadata, clean_text
 
-#: The largest valid count. The sum of a day must fit into 64 bits.
-MAX_COUNT = 10**12
+#: The largest valid count of one call.
+MAX_COUNT = units.MAX_COUNT
+#: The longest valid duration in ms. The sum of a day must fit into 64 bits.
+MAX_DURATION = 10**12
 #: The cost of one call in USD must be below this limit.
 MAX_COST = Decimal(10**6)
 #: Longer usernames are truncated and may not be unique then.
 MAX_USERNAME = 255
 
+#: Keys of a row's metadata that say how its cost came about.
+PRICE_FACTS = ("cost_source", "price_context", "unpriced_units", "unpriced_reason")
+
 REPORTED, MANUAL, UNKNOWN = "reported", "manual", "unknown"
 
-_COUNTS = ("prompt_tokens", "completion_tokens", "cached_tokens", "reasoning_tokens")
+#: Unit → the field of `Usage` and `UsageEvent` that holds it.
+_FIELDS_OF = {**units.FIELDS, "cache_write_tokens": "cache_write_tokens"}
+_COUNTS = tuple(_FIELDS_OF.values())
+#: Key of `usage_details`: the parts of a call that the provider ran as requests of their own, each
+#: with its units and, if it is not the model of the call, its model.
+ITERATIONS = "iterations"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:
-    """The tokens of one call as OpenTelemetry defines them; None if the provider reports none.
+    """What one call used, as OpenTelemetry defines it; None if the provider does not report it.
 
     `prompt_tokens` includes cache reads (`cached_tokens`) and writes (`cache_write_tokens`),
-    `completion_tokens` includes reasoning. `cost` is in USD and only set if the provider reports
-    it.
+    `completion_tokens` includes reasoning. `details` has all other units, see `units.NAMES`; it
+    also has `input_tokens` or `output_tokens` where more is billed than the provider includes in
+    its prompt or completion tokens. `cost` is in USD and only set if the provider reports it.
+    `faults` names values that cannot be true, and are therefore left out.
     https://opentelemetry.io/docs/specs/semconv/gen-ai/
     """
 
@@ -40,12 +54,118 @@ class Usage:
     cached_tokens: int | None = None
     cache_write_tokens: int | None = None
     reasoning_tokens: int | None = None
+    details: Mapping[str, Any] = field(default_factory=dict)
     cost: Decimal | None = None
+    faults: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(
+        cls,
+        counts: Mapping[str, Any],
+        *,
+        billed: Mapping[str, Any] | None = None,
+        iterations: Sequence[Mapping[str, Any]] = (),
+        cost: Decimal | None = None,
+        faults: Mapping[str, str] | None = None,
+    ) -> Self:
+        """Return the usage that a provider or a site reports by unit.
+
+        Counts that cannot be true are left out and named in `faults`: text, negative and fractional
+        numbers, numbers above `units.MAX_COUNT`, and parts that are larger than their whole.
+
+        Args:
+            counts: Unit → count; None means that it was not counted.
+            billed: The whole that the price applies to, if `counts` has less: `output_tokens` of a
+                provider that counts reasoning beside the completion.
+            iterations: See `ITERATIONS`.
+            cost: The cost in USD that the provider itself reports.
+            faults: Further values that cannot be true.
+        """
+        details = {unit: n for unit, n in counts.items() if unit not in _FIELDS_OF}
+        if billed:
+            details |= billed
+        if iterations:
+            details[ITERATIONS] = list(iterations)
+        values: dict[str, Any] = {name: counts.get(unit) for unit, name in _FIELDS_OF.items()}
+        return cls(**values, details=details, cost=cost, faults=faults or {}).cleaned()
+
+    @property
+    def units(self) -> dict[str, Any]:
+        """All counts by unit, as they are billed."""
+        counts = {
+            unit: count
+            for unit, name in _FIELDS_OF.items()
+            if (count := getattr(self, name)) is not None
+        }
+        counts |= self.details
+        counts.pop(ITERATIONS, None)
+        return counts
+
+    def cleaned(self) -> Self:
+        """Return the usage without values that cannot be true; they are named in `faults`."""
+        if not self.details and not self.faults and self._is_plain():
+            return self
+        faults = dict(self.faults)
+        counts = units.clean(self.units, faults)
+        values: dict[str, Any] = {}
+        for unit, name in _FIELDS_OF.items():
+            own = getattr(self, name)
+            is_apart = unit in self.details and not units.fault_of(unit, own)
+            values[name] = int(own) if is_apart else counts.get(unit)
+        details: dict[str, Any] = {
+            unit: count
+            for unit, count in counts.items()
+            if count and (unit not in _FIELDS_OF or unit in self.details)
+        }
+        if iterations := self.details.get(ITERATIONS):
+            details[ITERATIONS] = [_cleaned_iteration(each, faults) for each in iterations]
+        return replace(self, **values, details=details, faults=faults)
+
+    def updated(self, counts: Mapping[str, Any]) -> Self:
+        """Return the usage with further counts by unit, which take precedence over its own."""
+        given = {unit: count for unit, count in counts.items() if count is not None}
+        if not given:
+            return self
+        # The provider's figure and its iterations are those of other counts.
+        is_same = given.items() <= self.units.items()
+        own = self.units | {
+            unit: count for unit, name in _FIELDS_OF.items() if (count := getattr(self, name))
+        }
+        if is_same:
+            return self
+        return type(self).of(own | given, cost=self.cost, faults=self.faults)
+
+    def _is_plain(self) -> bool:
+        """Return whether the usage is that of most calls: tokens without a fault."""
+        prompt, completion, cached, written, reasoning = (
+            self.prompt_tokens,
+            self.completion_tokens,
+            self.cached_tokens,
+            self.cache_write_tokens,
+            self.reasoning_tokens,
+        )
+        for count in (prompt, completion, cached, written, reasoning):
+            if count is not None and (type(count) is not int or not 0 <= count <= MAX_COUNT):
+                return False
+        return (cached or 0) + (written or 0) <= (prompt or 0) and (reasoning or 0) <= (
+            completion or 0
+        )
 
     @property
     def known(self) -> bool:
-        """Whether the prompt tokens or the completion tokens are known."""
-        return self.prompt_tokens is not None or self.completion_tokens is not None
+        """Whether anything was counted."""
+        return (
+            self.prompt_tokens is not None
+            or self.completion_tokens is not None
+            or bool(self.details)
+        )
+
+
+def _cleaned_iteration(counts: Mapping[str, Any], faults: dict[str, str]) -> dict[str, Any]:
+    model = counts.get("model")
+    cleaned: dict[str, Any] = units.clean({u: n for u, n in counts.items() if u != "model"}, faults)
+    cleaned = {unit: count for unit, count in cleaned.items() if count}
+    return cleaned | ({"model": model} if model else {})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,8 +185,13 @@ class UsageEvent:
     cached_tokens: int | None = None
     cache_write_tokens: int | None = None
     reasoning_tokens: int | None = None
+    #: The units that have no field of their own, see `Usage.details`.
+    usage_details: dict[str, Any] = field(default_factory=dict)
     usage_source: str = UNKNOWN
     cost: Decimal | None = None
+    #: What the answer says about the price beside the units, such as the service tier that was
+    #: used: names and values of genai-prices' `price_context`.
+    price_context: dict[str, Any] = field(default_factory=dict)
     response_time_ms: int = 0
     success: bool = True
     error_message: str = ""
@@ -109,27 +234,26 @@ class UsageEvent:
         extra = clean_metadata(metadata) if metadata else {}
         if facts:
             extra = facts | extra
-        clamped: dict[str, str] = {}
-        counts: dict[str, Any] = {
-            name: _count(name, getattr(usage, name), clamped)
-            for name in (*_COUNTS, "cache_write_tokens")
-        }
-        values["response_time_ms"] = (
-            _count("response_time_ms", values.get("response_time_ms", 0), clamped) or 0
-        )
+        usage = usage.cleaned()
+        clamped = {_FIELDS_OF.get(unit, unit): fault for unit, fault in usage.faults.items()}
+        values["response_time_ms"] = _duration(values.get("response_time_ms", 0), clamped)
         cost = usage.cost
         if cost is not None and not (cost.is_finite() and 0 <= cost < MAX_COST):
             clamped["cost"], cost = str(cost)[:40], None
         if clamped:
             extra["clamped"] = clamped
-        known = counts["prompt_tokens"] is not None or counts["completion_tokens"] is not None
         for name, limit in _LIMITS.items():
             if value := values.get(name):
                 values[name] = clean_text(value, limit)
         if error := values.get("error_message"):
             values["error_message"] = clean_error(error)
         return cls(
-            metadata=extra, usage_source=source if known else UNKNOWN, cost=cost, **counts, **values
+            **{name: getattr(usage, name) for name in _COUNTS},
+            usage_details=dict(usage.details),
+            usage_source=source if usage.known else UNKNOWN,
+            cost=cost,
+            metadata=extra,
+            **values,
         )
 
     @classmethod
@@ -152,6 +276,7 @@ class UsageEvent:
             cached_tokens=self.cached_tokens,
             cache_write_tokens=self.cache_write_tokens,
             reasoning_tokens=self.reasoning_tokens,
+            details=self.usage_details,
             cost=self.cost,
         )
 
@@ -211,20 +336,35 @@ class UsageEvent:
                 values["cost"] = Decimal(cost)
                 if not (values["cost"].is_finite() and 0 <= values["cost"] < MAX_COST):
                     raise ValueError(f"cost must be at least 0 and below {MAX_COST} USD")
-            for name, kind in _PLAIN.items():
-                value = data.pop(name, None)
-                if value is None:
-                    continue
-                # bool is a subclass of int, but not a valid count.
-                if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-                    given = type(value).__name__
-                    raise ValueError(f"{name} must be of type {kind.__name__}, not {given}")
-                if isinstance(value, int) and not 0 <= value <= MAX_COUNT:
-                    raise ValueError(f"{name} must be from 0 to {MAX_COUNT}")
-                values[name] = value
+            values |= _plain_values(data)
         except (KeyError, TypeError, AttributeError, InvalidOperation, OverflowError) as error:
             raise ValueError(f"not an event: {error!r}") from error
         return cls(**values, extra=data)
+
+
+def _plain_values(data: dict[str, Any]) -> dict[str, Any]:
+    """Remove the fields of `_PLAIN` from `data` and return them.
+
+    Raises:
+        ValueError: A value has the wrong type or is out of range.
+    """
+    values: dict[str, Any] = {}
+    for name, kind in _PLAIN.items():
+        value = data.pop(name, None)
+        if value is None:
+            continue
+        # bool is a subclass of int, but not a valid count.
+        if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+            given = type(value).__name__
+            raise ValueError(f"{name} must be of type {kind.__name__}, not {given}")
+        if isinstance(value, int) and not 0 <= value <= MAX_DURATION:
+            raise ValueError(f"{name} must be from 0 to {MAX_DURATION}")
+        if name in _COUNTS and value > MAX_COUNT:  # an older release wrote it
+            clamped = {name: f"above {MAX_COUNT}"}
+            data["metadata"] = data.get("metadata", {}) | {"clamped": clamped}
+            continue
+        values[name] = value
+    return values
 
 
 _encode = json.JSONEncoder(separators=(",", ":")).encode
@@ -233,13 +373,14 @@ _encode = json.JSONEncoder(separators=(",", ":")).encode
 ENDING = (
     "model_name",
     *_COUNTS,
-    "cache_write_tokens",
+    "usage_details",
     "usage_source",
     "cost",
+    "price_context",
     "success",
     "error_message",
 )
-_END_FACTS = frozenset({"partial", "service_tier", "unknown"})
+_END_FACTS = frozenset({"clamped", "partial", "service_tier", "unknown", *PRICE_FACTS})
 
 _LIMITS = {
     "user_id": 255,
@@ -266,17 +407,19 @@ _DEFAULTS: dict[str, Any] = {
 }
 
 
-def _count(name: str, value: object, clamped: dict[str, str]) -> int | None:
+def _duration(value: object, clamped: dict[str, str]) -> int:
+    """Return a duration in ms; 0 for an invalid one, which is named in `clamped`."""
     if value is None:
-        return None
+        return 0
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        clamped[name] = f"<{type(value).__name__}>" if not isinstance(value, int) else "negative"
-        return None
-    if value > MAX_COUNT:
-        clamped[name] = f"above {MAX_COUNT}"
-        return MAX_COUNT
+        is_number = isinstance(value, int) and not isinstance(value, bool)
+        clamped["response_time_ms"] = "negative" if is_number else f"<{type(value).__name__}>"
+        return 0
+    if value > MAX_DURATION:
+        clamped["response_time_ms"] = f"above {MAX_DURATION}"
+        return MAX_DURATION
     return value
 
 

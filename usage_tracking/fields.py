@@ -23,6 +23,7 @@ CALL_FIELDS = (
     "total_tokens",
     "cached_tokens",
     "reasoning_tokens",
+    "usage_details",
     "usage_source",
     "cost",
     "response_time_ms",

@@ -66,6 +66,8 @@ class AIUsageLog(models.Model):
     )
     cached_tokens = models.BigIntegerField(null=True, blank=True)
     reasoning_tokens = models.BigIntegerField(null=True, blank=True)
+    #: The units that have no column, by their names in genai-prices; NULL if there are none.
+    usage_details = models.JSONField(null=True, blank=True)
     usage_source = models.CharField(
         max_length=10, choices=UsageSource.choices, default=UsageSource.MANUAL
     )

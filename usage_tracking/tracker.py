@@ -19,10 +19,10 @@ from .blocks import ai_usage
 from .days import day_of
 from .delivery import direct, log_lines, reads, row_values
 from .errors import contain
-from .events import MAX_COUNT, Usage, UsageEvent
+from .events import MAX_COUNT, MAX_DURATION, Usage, UsageEvent
 from .log import logger, shown_user
 from .models import AIUsageLog, AIUsageTracking, today
-from .pricing import price
+from .pricing import quote
 from .redaction import clean_text
 from .related_users import with_users
 from .system import forks
@@ -136,7 +136,7 @@ def _track(
     section = _valid_section(section, call_user)
     prompt_tokens = _valid_count("prompt_tokens", prompt_tokens)
     completion_tokens = _valid_count("completion_tokens", completion_tokens)
-    response_time_ms = _valid_count("response_time_ms", response_time_ms)
+    response_time_ms = _valid_count("response_time_ms", response_time_ms, MAX_DURATION)
     log_lines.started(
         shown_user(call_user.id, call_user.username),
         section,
@@ -278,15 +278,16 @@ def _valid_section(section: Any, call_user: CallUser) -> str:
     return clean_text(section.strip(), 50)
 
 
-def _valid_count(name: str, value: Any) -> int:
+def _valid_count(name: str, value: Any, maximum: int = MAX_COUNT) -> int:
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     if isinstance(value, bool) or not isinstance(value, int):
         _refuse(f"{name} must be a whole number, not {type(value).__name__}")
     if value < 0:
         _refuse(f"{name} must not be negative")
-    if value > MAX_COUNT:
-        logger.warning("[TRACK_WARNING] %s is above %d and was clamped", name, MAX_COUNT)
+    if value > maximum:
+        fate = "left out" if maximum == MAX_COUNT else "clamped"
+        logger.warning("[TRACK_WARNING] %s is above %d and was %s", name, maximum, fate)
     return int(value)
 
 
@@ -319,13 +320,13 @@ def _saved(event: UsageEvent, using: str) -> tuple[AIUsageLog | None, AIUsageTra
 
 def _preview(event: UsageEvent, user: Any, before: daily.Sums) -> Tracked:
     """Return the rows as they will be; saving the first is safe, because it has the event's id."""
-    cost = price(event)
+    quoted = quote(event)
     log = AIUsageLog(
-        id=event.id, user=user, **row_values.of_event(event, cost, day_of(event.created_at))
+        id=event.id, user=user, **row_values.of_event(event, quoted, day_of(event.created_at))
     )
     log.is_preview = True
     log.total_tokens = event.total_tokens
-    call = daily.of_event(event, cost)
+    call = daily.of_event(event, quoted.cost)
     sums = call.plus(before)._asdict()
     row = AIUsageTracking(user=user, date=log.day, updated_at=timezone.now(), **sums)
     row.average_response_time_ms = row.total_response_time_ms / row.total_requests

@@ -6,7 +6,7 @@ from typing import Any
 
 from rest_framework import serializers
 
-from ..events import MAX_COUNT
+from ..events import MAX_COUNT, MAX_DURATION
 from ..fields import CALL_FIELDS
 from ..models import AIUsageLog
 from .fields import (
@@ -66,7 +66,7 @@ class RecordSerializer(serializers.Serializer[AIUsageLog]):
     section = SectionField()
     prompt_tokens = WholeNumberField(default=0, min_value=0, max_value=MAX_COUNT)
     completion_tokens = WholeNumberField(default=0, min_value=0, max_value=MAX_COUNT)
-    response_time_ms = WholeNumberField(default=0, min_value=0, max_value=MAX_COUNT)
+    response_time_ms = WholeNumberField(default=0, min_value=0, max_value=MAX_DURATION)
     success = TrueOrFalseField(default=True)
     model_name = TextField(default="", allow_blank=True, max_length=100)
     error_message = TextField(default=None, allow_blank=True, allow_null=True)

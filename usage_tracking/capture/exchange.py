@@ -209,6 +209,7 @@ class Exchange:
             model_name=result.model,
             operation=endpoint.operation,
             usage=result.usage,
+            price_context=result.price_context,
             response_time_ms=round(elapsed * 1000),
             success=not result.error_message,
             error_message=result.error_message,

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from ..events import Usage
-from ..formats.reader import text
+from ..formats.reader import STANDARD, text
 from ..redaction import clean_name, clean_text
 from .body import MODEL, Body
 from .endpoints import Target
@@ -31,6 +32,8 @@ class Outcome(NamedTuple):
     #: "" if the call succeeded.
     error_message: str
     facts: dict[str, Any]
+    #: What the price depends on beside the usage, see `Reader.price_context`.
+    price_context: dict[str, str]
 
 
 def outcome(
@@ -57,7 +60,7 @@ def outcome(
         facts["response_id"] = clean_text(response_id, _MAX_NAME)
     if requested_model and reader.model and requested_model != reader.model:
         facts["requested_model"] = clean_text(requested_model, _MAX_NAME)
-    if reader.service_tier and reader.service_tier not in {"default", "standard"}:
+    if reader.service_tier and reader.service_tier.lower() not in STANDARD:
         facts["service_tier"] = clean_text(reader.service_tier, _MAX_NAME)
     if endpoint.unknown_host:
         facts["host"] = clean_text(endpoint.unknown_host, _MAX_NAME)
@@ -68,6 +71,7 @@ def outcome(
         response_id,
         _message(body, error),
         facts,
+        {name: clean_text(value, _MAX_NAME) for name, value in reader.price_context.items()},
     )
 
 
@@ -85,7 +89,7 @@ def _usage(
 ) -> tuple[Usage, dict[str, Any]]:
     """Return the usage that counts, and the facts about one that does not."""
     reader = body.answer.reader
-    found, facts = reader.usage, dict(reader.facts)
+    found, facts = _with_header(body), dict(reader.facts)
     if found is not None and (reader.complete or (is_ended and reader.final_at_end)):
         return found, facts
     if found is not None:
@@ -97,6 +101,18 @@ def _usage(
     if error is None and body.answer.status < 400 and not reader.error:
         facts["unknown"] = _why_unknown(endpoint, body, is_ended=is_ended)
     return Usage(), facts
+
+
+def _with_header(body: Body) -> Usage | None:
+    """Return the usage with the gateway's cost from the headers, if the answer names none.
+
+    The headers of a stream are sent before its cost is known.
+    """
+    reader = body.answer.reader
+    usage = reader.usage
+    if usage is None or reader.header_cost is None or body.answer.is_stream:
+        return usage
+    return usage if usage.cost is not None else replace(usage, cost=reader.header_cost)
 
 
 def _why_unknown(endpoint: Target, body: Body, *, is_ended: bool) -> str:

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import datetime as dt
-from decimal import Decimal
+from collections.abc import Mapping
 from typing import Any
 
 from django.conf import settings
 from django.utils import timezone
 
-from ..events import UsageEvent
+from ..events import PRICE_FACTS, UsageEvent
+from ..pricing import Quote
 
 
-def of_event(event: UsageEvent, cost: Decimal | None, day: dt.date) -> dict[str, Any]:
+def of_event(event: UsageEvent, quote: Quote, day: dt.date) -> dict[str, Any]:
     """Return the values of an event's row by field of AIUsageLog, without the id and the user.
 
-    `cost` is the price of the call in USD, None if it is unknown; `day` is `day_of` the call.
+    `quote` is the price of the call; `day` is `day_of` the call.
     """
     return {
         "section": event.section,
@@ -26,12 +27,13 @@ def of_event(event: UsageEvent, cost: Decimal | None, day: dt.date) -> dict[str,
         "completion_tokens": event.completion_tokens,
         "cached_tokens": event.cached_tokens,
         "reasoning_tokens": event.reasoning_tokens,
+        "usage_details": details_of(event),
         "usage_source": event.usage_source,
-        "cost": cost,
+        "cost": quote.cost,
         "response_time_ms": event.response_time_ms,
         "success": event.success,
         "error_message": event.error_message or None,
-        "metadata": _metadata(event),
+        "metadata": _metadata(event, quote),
         "day": day,
         "created_at": began_at(event),
     }
@@ -44,11 +46,25 @@ def began_at(event: UsageEvent) -> dt.datetime:
     return timezone.make_naive(event.created_at, timezone.get_default_timezone())
 
 
-def _metadata(event: UsageEvent) -> dict[str, Any]:
-    """Return the metadata of the event, with values that have no column."""
-    metadata = dict(event.metadata)
+def details_of(event: UsageEvent) -> dict[str, Any] | None:
+    """Return the units of an event that have no column; None if there are none."""
+    details = dict(event.usage_details)
     if event.cache_write_tokens:
-        metadata["cache_write_tokens"] = event.cache_write_tokens
+        details["cache_write_tokens"] = event.cache_write_tokens
+    return details or None
+
+
+def with_price(metadata: Mapping[str, Any], quote: Quote) -> dict[str, Any]:
+    """Return the metadata of a row with what `quote` says about its cost."""
+    changed = set(PRICE_FACTS) - {"price_context"}
+    return {name: value for name, value in metadata.items() if name not in changed} | quote.facts
+
+
+def _metadata(event: UsageEvent, quote: Quote) -> dict[str, Any]:
+    """Return the metadata of the event, with values that have no column."""
+    metadata = with_price(event.metadata, quote)
+    if event.price_context:
+        metadata["price_context"] = event.price_context
     if event.extra:
         metadata["extra"] = event.extra
     return metadata

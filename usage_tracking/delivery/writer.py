@@ -22,7 +22,7 @@ from ..days import day_of
 from ..errors import contained
 from ..events import ENDING, MAX_USERNAME, UsageEvent, utc_now
 from ..models import AIUsageLog, AIUsageTracking
-from ..pricing import price
+from ..pricing import Quote, quote
 from ..related_users import LOCK_TIMEOUT
 from . import row_values
 
@@ -36,10 +36,15 @@ class Row(NamedTuple):
 
     event: UsageEvent
     user_id: Any
-    cost: Decimal | None
+    quote: Quote
     day: dt.date
     #: Whether to write the row without its user if the user does not exist.
     give_up: bool
+
+    @property
+    def cost(self) -> Decimal | None:
+        """The cost of the call in USD, None if it is unknown."""
+        return self.quote.cost
 
 
 @dataclass(slots=True)
@@ -115,7 +120,7 @@ def _prepare(events: Iterable[UsageEvent], patience: dt.timedelta) -> list[Row]:
         except ValidationError:  # the site has changed its user model
             user_id = None
         give_up = utc_now() - event.created_at > patience
-        rows.append(Row(event, user_id, price(event), day_of(event.created_at), give_up))
+        rows.append(Row(event, user_id, quote(event), day_of(event.created_at), give_up))
     return rows
 
 
@@ -329,6 +334,7 @@ _COLUMNS = {
     "completion_tokens": "bigint",
     "cached_tokens": "bigint",
     "reasoning_tokens": "bigint",
+    "usage_details": "jsonb",
     "usage_source": "text",
     "cost": "numeric",
     "response_time_ms": "bigint",
@@ -344,7 +350,7 @@ def _record(row: Row, connection: Any) -> dict[str, Any]:
     """Return a row as a dict that JSON can encode."""
     event = row.event
     return {
-        **row_values.of_event(event, row.cost, row.day),
+        **row_values.of_event(event, row.quote, row.day),
         "id": event.id.hex,
         "user_id": sql.key(get_user_model()._meta.pk, row.user_id, connection),
         "username": sql.key(_username_field(), _known_username(event), connection),
@@ -356,7 +362,7 @@ def _record(row: Row, connection: Any) -> dict[str, Any]:
 
 
 #: The fields that the end of a call changes, and those that an amendment changes.
-_ENDING = (*(name for name in ENDING if name != "cache_write_tokens"), "metadata")
+_ENDING = (*(name for name in ENDING if name in _COLUMNS), "metadata")
 _AMENDED = (*_ENDING, "section", "provider", "response_time_ms")
 
 
@@ -402,7 +408,7 @@ def _amend_or_defer(
             if locking and keys and _lock(keys, using) != keys:
                 deferred.append(row.event)
                 continue
-            values = row_values.of_event(event, row.cost, row.day)
+            values = row_values.of_event(event, row.quote, row.day)
             amendments[event.id] = changes | {name: values[name] for name in names}
     amended = logs.filter(pk__in=amendments)
     before = daily.of_logs(amended)

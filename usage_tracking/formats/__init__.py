@@ -85,7 +85,8 @@ def read_response(response: Any) -> Reader:
         found = [r for r in readers if isinstance(r, _PLAIN) and r.usage is not None]
     # Bedrock invoke wraps the formats of others: it is the last choice.
     found.sort(key=lambda reader: (reader.usage is None, isinstance(reader, InvokeReader)))
-    if not found or len({reader.usage for reader in found if reader.usage is not None}) > 1:
+    usages = [reader.usage for reader in found if reader.usage is not None]
+    if not found or any(usage != usages[0] for usage in usages):
         return Reader()
     return found[0]
 

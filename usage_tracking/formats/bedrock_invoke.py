@@ -47,6 +47,7 @@ class InvokeReader(OneOf):
 
     def head(self, headers: Mapping[str, str]) -> None:
         """Take the headers of the response."""
+        super().head(headers)
         found = ((name, headers.get(header, "")) for header, name in _HEADERS.items())
         self._counted = _usage({name: int(n) for name, n in found if _NUMBER.fullmatch(n)})
 

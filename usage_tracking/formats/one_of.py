@@ -47,4 +47,5 @@ class OneOf(Reader):
         self.final_at_end = chosen.final_at_end
         self.model, self.response_id = chosen.model, chosen.response_id
         self.error, self.service_tier = chosen.error, chosen.service_tier
+        self.price_facts = chosen.price_facts
         self.facts = chosen.facts

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from ..events import Usage
@@ -15,6 +15,12 @@ MAX_TEXT = 4000
 #: After so many events that no format recognises, only those are parsed that name usage or an
 #: error.
 MAX_UNRECOGNISED = 1000
+
+
+#: The names that providers give to their standard service, which has the standard price.
+STANDARD = frozenset(
+    {"default", "standard", "auto", "on_demand", "global", "not_available", "none", "unspecified"}
+)
 
 
 class Reader:
@@ -35,7 +41,10 @@ class Reader:
         self.model = ""
         self.response_id = ""
         self.error = ""
+        #: The tier that was used, as the provider names it.
         self.service_tier = ""
+        #: Other facts that the price depends on, such as `{"speed": "fast"}`.
+        self.price_facts: dict[str, str] = {}
         #: The answer has the shape of this format.
         self.recognised = False
         self._unrecognised = 0
@@ -45,11 +54,36 @@ class Reader:
         self.ended = True
         #: All usage of the answer has been read.
         self.complete = False
+        #: The cost in USD that a gateway adds to the headers of an answer.
+        self.header_cost: Decimal | None = None
         #: Other facts about the size of the answer, for the metadata of the row.
         self.facts: dict[str, Any] = {}
 
+    @property
+    def price_context(self) -> dict[str, str]:
+        """The facts of the answer that its price depends on; those of standard calls are left out.
+
+        The names are those of genai-prices' `price_context`.
+        """
+        found = self.price_facts
+        if self.service_tier:
+            found = found | {"service_tier": self.service_tier}
+        return {
+            name: value.lower()[:50]
+            for name, value in found.items()
+            if value and value.lower() not in STANDARD
+        }
+
     def head(self, headers: Mapping[str, str]) -> None:
         """Take the headers of the response, before its body; their names ignore case."""
+        # LiteLLM's proxy: https://docs.litellm.ai/docs/proxy/cost_tracking
+        self.header_cost = money(headers.get("x-litellm-response-cost"))
+
+    def use(self, found: Usage, *, complete: bool = True) -> None:
+        """Take a usage if it says anything; `complete` tells whether it is final."""
+        if found.known or found.cost is not None or found.faults:
+            self.usage = found
+            self.complete = complete
 
     def feed(self, data: bytes) -> None:
         """Take the data of one stream event.
@@ -121,20 +155,56 @@ def added(*counts: int | None) -> int | None:
     return sum(known) if known else None
 
 
+def total(*values: object) -> object:
+    """Return the sum of counts as they stand in an answer, None if all are missing.
+
+    If one of them cannot be a count, return that one, so that it is named and not counted.
+    """
+    known = [value for value in values if value is not None]
+    wrong = [value for value in known if count(value) is None]
+    if wrong:
+        return wrong[0]
+    return sum(count(value) or 0 for value in known) if known else None
+
+
 def money(value: object) -> Decimal | None:
-    """Return a finite amount of at least 0; None for any other value."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
+    """Return a finite amount of at least 0, a number or its text; None for any other value."""
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
         return None
-    amount = Decimal(str(value))
+    try:
+        amount = Decimal(str(value)[:50])
+    except InvalidOperation:
+        return None
     return amount if amount.is_finite() and amount >= 0 else None
 
 
-def cost(usage: dict[str, Any]) -> Decimal | None:
-    """Return the cost of the call in USD that the provider itself reports; None if it does not."""
+def cost(usage: dict[str, Any], faults: dict[str, str] | None = None) -> Decimal | None:
+    """Return the cost of the call in USD that the provider itself reports; None if it does not.
+
+    Args:
+        usage: The `usage` object of the answer.
+        faults: Receives `cost` if the reported value cannot be a cost.
+    """
     # xAI: https://docs.x.ai/developers/cost-tracking (10^10 ticks are one dollar)
     if ticks := count(usage.get("cost_in_usd_ticks")):
         return Decimal(ticks).scaleb(-10)
-    return money(usage.get("cost"))
+    # DeepInfra: https://deepinfra.com/docs/openai_api (`estimated_cost`)
+    value = usage.get("cost")
+    if value is None:
+        value = usage.get("estimated_cost")
+    if value is None:
+        return None
+    if isinstance(value, dict):  # Perplexity: https://docs.perplexity.ai/api-reference
+        value = value.get("total_cost")
+    amount = money(value)
+    # With the customer's own key (BYOK), OpenRouter's cost is its fee; the provider bills the rest:
+    # https://openrouter.ai/docs/use-cases/usage-accounting
+    if amount is not None and usage.get("is_byok") is True:
+        upstream = money(mapping(usage.get("cost_details")).get("upstream_inference_cost"))
+        amount = None if upstream is None else amount + upstream
+    if amount is None and faults is not None:
+        faults["cost"] = "not an amount of USD"
+    return amount
 
 
 def items(value: object) -> list[dict[str, Any]]:

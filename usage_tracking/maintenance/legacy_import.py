@@ -248,6 +248,7 @@ def _event(
     success = row.get("success", True)
     if success not in (True, False):
         raise ValueError(f"success must be a boolean, not {success!r}")
+    counts: dict[str, Any] = {name: _count(name, row.get(name)) for name in _COUNTS}
     return UsageEvent.create(
         id=named_uuid7(created_at, f"{source.table}:{row['id']}"),
         created_at=created_at,
@@ -257,9 +258,7 @@ def _event(
         provider=row.get("provider") or "",
         model_name=row.get("model_name") or "",
         operation=row.get("operation") or "",
-        usage=Usage(
-            **{name: _count(name, row.get(name)) for name in _COUNTS}, cost=_cost(row.get("cost"))
-        ),
+        usage=Usage(**counts, cost=_cost(row.get("cost"))),
         source=MANUAL,
         response_time_ms=_count("response_time_ms", row.get("response_time_ms")) or 0,
         success=bool(success),

@@ -2,42 +2,86 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
-from decimal import Decimal, InvalidOperation
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
-from .. import conf
 from ..errors import contain
-from ..events import MAX_COST, UsageEvent
-from . import table
+from ..events import ITERATIONS, MAX_COST, UsageEvent
+from . import own, table
+from .own import PRICE_NAMES, rate_of
+from .table import Line
 
-#: The kinds of price that AI_USAGE_PRICES may name, in USD per million tokens.
-PRICE_KINDS = ("input", "output", "cache_read", "cache_write")
+__all__ = ["PRICE_NAMES", "Line", "Quote", "price", "quote", "rate_of", "warm_up"]
 
-_MILLION = Decimal(10**6)
+#: Values of `cost_source`; the third is the name and version of the table.
+PROVIDER, SITE = "provider", "site"
+
 _QUANTUM = Decimal("1e-10")
-# A dated or numbered variant: gpt-4o-2024-08-06, claude-sonnet-4-5-20250929, gemini-2.0-flash-001.
-_VARIANT = re.compile(r"-(?:\d{4}-\d{2}-\d{2}|\d{8}|\d{3,4}|latest)$")
+#: Older releases keep the tier of a call here alone.
+_FORMER_TIERS = frozenset({"flex", "priority", "batch"})
+#: Counts of `metadata["clamped"]` that no price depends on.
+_NOT_PRICED = frozenset({"response_time_ms"})
+
+
+@dataclass(frozen=True, slots=True)
+class Quote:
+    """What a call costs, and how that comes about."""
+
+    #: USD, to ten decimal places; None if it is unknown.
+    cost: Decimal | None = None
+    #: Where the cost is from: "provider", "site", or the price table, such as "genai-prices 0.2.3".
+    source: str = ""
+    #: Why the cost is unknown, "" if it is known.
+    reason: str = ""
+    #: The counted units that have no price, if that is the reason.
+    unpriced_units: tuple[str, ...] = ()
+    #: Number and price of each unit; empty if the provider named the cost.
+    lines: tuple[Line, ...] = ()
+    #: The factor of the site's discount; 1 without one.
+    factor: Decimal = Decimal(1)
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """Return what the metadata of the row says about the cost."""
+        found: dict[str, Any] = {}
+        if self.source:
+            found["cost_source"] = self.source
+        if self.unpriced_units:
+            found["unpriced_units"] = list(self.unpriced_units)
+        if self.reason:
+            found["unpriced_reason"] = self.reason
+        return found
 
 
 def price(event: UsageEvent) -> Decimal | None:
     """Return the cost of `event` in USD, to ten decimal places.
 
     Returns:
-        None if the tokens or the price are unknown.
+        None if the usage or the price is unknown.
     """
+    return quote(event).cost
+
+
+def quote(event: UsageEvent) -> Quote:
+    """Return what `event` costs; see `Quote`. Its `cost`, if it has one, is the provider's own."""
     if event.cost is not None:
-        return event.cost.quantize(_QUANTUM)
+        return Quote(event.cost.quantize(_QUANTUM), PROVIDER)
     if not event.usage.known:
-        return None
+        return Quote()
+    clamped = event.metadata.get("clamped")
+    if isinstance(clamped, dict) and (names := sorted(set(clamped) - _NOT_PRICED)):
+        return Quote(reason=f"not a valid value: {', '.join(names)}")
     try:
-        own = _own_prices(event.provider, event.model_name)
-        cost = _calculate(event, own) if own is not None else _look_up(event)
+        return _calculated(event)
+    except table.UnpricedError as error:
+        return Quote(reason=str(error), unpriced_units=error.units)
+    except ValueError as error:
+        return Quote(reason=str(error))
     except Exception as error:  # noqa: BLE001 -- a price table must not lose the tokens
         contain(error, "pricing.price")
-        return None
-    return cost if cost is None or cost < MAX_COST else None
+        return Quote(reason=f"the prices cannot be read: {type(error).__name__}")
 
 
 def warm_up() -> None:
@@ -45,67 +89,65 @@ def warm_up() -> None:
     table.load()
 
 
-def _own_prices(provider: str, model: str) -> Mapping[str, Any] | None:
-    prices = conf.prices()
-    if not prices:
-        return None
-    base = _VARIANT.sub("", model)
-    for key in (f"{provider}:{model}", model, f"{provider}:{base}", base):
-        if key in prices:
-            return prices[key]
-    return None
-
-
-def _calculate(event: UsageEvent, prices: Mapping[str, Any]) -> Decimal | None:
-    """Return the cost under AI_USAGE_PRICES; cache prices default to the input price.
-
-    Returns:
-        USD; None if the price of a kind of tokens that were used is missing.
-    """
-    read, write = event.cached_tokens or 0, event.cache_write_tokens or 0
-    plain = max((event.prompt_tokens or 0) - read - write, 0)
-    total = Decimal(0)
-    for count, *kinds in (
-        (plain, "input"),
-        (read, "cache_read", "input"),
-        (write, "cache_write", "input"),
-        (event.completion_tokens or 0, "output"),
-    ):
-        if not count:
-            continue
-        rate = next((rate_of(prices[kind]) for kind in kinds if kind in prices), None)
-        if rate is None:
-            return None
-        total += rate * count
-    return (total / _MILLION).quantize(_QUANTUM)
-
-
-def rate_of(value: object) -> Decimal | None:
-    """Return a price in USD as the site wrote it; None unless it is finite and at least 0."""
-    try:
-        rate = Decimal(str(value))
-    except InvalidOperation:
-        return None
-    return rate if rate.is_finite() and rate >= 0 else None
-
-
-def _look_up(event: UsageEvent) -> Decimal | None:
-    tariff = table.find(event.provider, event.model_name)
-    if tariff is None:
-        return None
-    counts = {
-        "input_tokens": event.prompt_tokens,
-        "output_tokens": event.completion_tokens,
-        "cache_read_tokens": event.cached_tokens,
-        "cache_write_tokens": event.cache_write_tokens,
+def facts_of(event: UsageEvent) -> dict[str, str]:
+    """Return the facts of a call that its price may depend on, without the standard ones."""
+    found = {
+        name: value.lower()
+        for name, value in event.price_context.items()
+        if isinstance(value, str) and value
     }
-    tier = event.metadata.get("service_tier")
-    try:
-        cost = tariff.cost(
-            {unit: count for unit, count in counts.items() if count},
-            event.created_at,
-            {"service_tier": tier} if isinstance(tier, str) and tier else {},
-        )
-    except table.ContradictionError:
-        return None
-    return cost.quantize(_QUANTUM)
+    former = event.metadata.get("service_tier")
+    if not event.price_context and isinstance(former, str) and former in _FORMER_TIERS:
+        found["service_tier"] = former
+    if found.get("service_tier") == "batch":
+        del found["service_tier"]
+        found["processing"] = "batch"
+    return found
+
+
+def _calculated(event: UsageEvent) -> Quote:
+    facts = facts_of(event)
+    said = own.find(event.provider, event.model_name, event.created_at, facts)
+    factor = Decimal(1) if said is None else said.factor
+    is_own = said is not None and said.has_prices
+    lines: list[Line] = []
+    for model, counts in _parts(event):
+        tariff = table.find(event.provider, model or event.model_name)
+        if said is not None and not model:
+            tariff = own.applied(said, tariff)
+        if tariff is None:
+            return Quote(reason=_no_model(event, model))
+        billed = tariff.bill(counts, event.created_at, facts)
+        lines += [line._replace(model=model) for line in billed] if model else billed
+    cost = sum((line.cost for line in lines), Decimal(0)) * factor
+    if cost >= MAX_COST:
+        return Quote(reason=f"{cost:.2f} USD is too much for one call")
+    source = SITE if is_own or factor != 1 else table.load().version
+    return Quote(cost.quantize(_QUANTUM), source, lines=tuple(lines), factor=factor)
+
+
+def _no_model(event: UsageEvent, model: str) -> str:
+    name = model or event.model_name
+    if not name:
+        return "the model is unknown"
+    return f"no price for the model {name} of {event.provider or 'an unknown provider'}"
+
+
+def _parts(event: UsageEvent) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Yield the parts of a call that are billed by themselves: model ("" = the call's), counts."""
+    counts = event.usage.units
+    iterations = event.usage_details.get(ITERATIONS)
+    if not isinstance(iterations, list):
+        yield "", counts
+        return
+    rest = dict(counts)
+    for iteration in iterations:
+        part = dict(iteration)
+        model = str(part.pop("model", ""))
+        yield model, part
+        for unit, count in part.items():
+            rest[unit] = rest.get(unit, 0) - count
+    if any(count < 0 for count in rest.values()):
+        raise table.ContradictionError("the iterations are more than the whole")
+    if rest := {unit: count for unit, count in rest.items() if count}:
+        yield "", rest

@@ -14,6 +14,9 @@ model. A match is a string that equals the name, a list of alternatives, or an o
 depends on the size of the input, a list: the lowest price, then `[above this many input tokens,
 price]` for each step. `prices` is a list if they depend on the date or the time of day; the last
 entry in force applies. `price_variants` replace single prices if the call has the facts of `when`.
+
+`additions.json` has published prices that genai-prices lacks, each with the page that says so: a
+price of a unit that has none, or a variant for the models that have none for the same facts.
 """
 
 from __future__ import annotations
@@ -21,8 +24,8 @@ from __future__ import annotations
 import datetime as dt
 import json
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import cache, lru_cache
 from itertools import combinations
@@ -30,10 +33,27 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 PATH = Path(__file__).with_name("prices.json")
+ADDITIONS = Path(__file__).with_name("additions.json")
 
 
 class ContradictionError(ValueError):
     """Counts that contradict each other, such as more cache reads than input tokens."""
+
+
+class UnknownFactError(ValueError):
+    """The prices do not say what a call with these facts costs."""
+
+    def __init__(self, facts: list[tuple[str, str]]) -> None:
+        named = " and ".join(f"{name}={value}" for name, value in facts)
+        super().__init__(f"no price for {named}")
+
+
+class UnpricedError(ValueError):
+    """Units that have no price, neither their own nor that of a unit they are part of."""
+
+    def __init__(self, units: tuple[str, ...]) -> None:
+        super().__init__(f"no price for {', '.join(units)}")
+        self.units = units
 
 
 class Tiers(NamedTuple):
@@ -48,22 +68,43 @@ class Tiers(NamedTuple):
         return next((price for start, price in self.steps if size > start), self.base)
 
 
-Prices = Mapping[str, Decimal | Tiers]
+#: Unit → its price; None if it has a price of its own, which is not known.
+Prices = Mapping[str, Decimal | Tiers | None]
 #: Unit → count. A unit that was not counted is absent, which is not the same as 0.
-Counts = Mapping[str, int | Decimal]
+Counts = Mapping[str, int | float | Decimal]
+#: Facts of the answer that the price depends on, such as `{"service_tier": "flex"}`.
+Facts = Mapping[str, str]
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Line(NamedTuple):
+    """One line of a bill: so many of a unit, at its price."""
+
+    unit: str
+    number: int | Decimal
+    #: USD for `per` of the unit.
+    price: Decimal
+    per: int
+    #: The model, if it is not the one of the call.
+    model: str = ""
+
+    @property
+    def cost(self) -> Decimal:
+        """The cost in USD."""
+        return self.price * self.number / self.per
+
+
+class Entry(NamedTuple):
     """Prices with the conditions under which they apply."""
 
     prices: Prices
     #: Facts that the call must have, such as its service tier.
-    when: Mapping[str, str]
+    when: Facts = {}
     #: The first day, in UTC.
-    start: dt.date | None
+    start: dt.date | None = None
     #: The time of day when they begin and end, in UTC; the end may be on the next day.
-    between: tuple[dt.time, dt.time] | None
+    between: tuple[dt.time, dt.time] | None = None
+    #: If set, `prices` is empty, and these units cost the standard price times the factor.
+    factor: tuple[Decimal, frozenset[str]] | None = None
 
     def in_force(self, at_time: dt.datetime) -> bool:
         """Return whether the prices apply at `at_time`, which is in UTC."""
@@ -81,48 +122,106 @@ class Tariff:
     """The prices of a provider for one model."""
 
     entries: tuple[Entry, ...]
-    variants: tuple[Entry, ...]
+    variants: tuple[Entry, ...] = ()
     #: The fewest seconds of audio that are billed.
-    least_seconds: int
+    least_seconds: int = 0
 
-    def prices(self, at_time: dt.datetime, facts: Mapping[str, str]) -> Prices:
-        """Return the prices of a call at `at_time`, an aware datetime, with these facts."""
+    def prices(self, at_time: dt.datetime, facts: Facts) -> Prices:
+        """Return the prices of a call at `at_time`, an aware datetime, with these facts.
+
+        Raises:
+            UnknownFactError: The tariff does not say what a call with these facts costs.
+        """
         at_time = at_time.astimezone(dt.UTC)
-        in_force = (each.prices for each in reversed(self.entries) if each.in_force(at_time))
-        prices = dict(next(in_force, self.entries[0].prices))
+        if len(self.entries) == 1:
+            standard = self.entries[0].prices
+        else:
+            in_force = (each.prices for each in reversed(self.entries) if each.in_force(at_time))
+            standard = next(in_force, self.entries[0].prices)
+        if not facts:
+            return standard
+        prices, known = standard, set[str]()
         # Where two variants name a price, the first wins.
         for variant in reversed(self.variants):
             if variant.when.items() <= facts.items() and variant.in_force(at_time):
-                prices.update(variant.prices)
+                if variant.factor is not None:
+                    prices = _with_factor(prices, *variant.factor)
+                prices = {**prices, **variant.prices}
+                known |= variant.when.keys()
+        if unknown := facts.keys() - known:
+            raise UnknownFactError(sorted((name, facts[name]) for name in unknown))
         return prices
 
-    def cost(self, counts: Counts, at_time: dt.datetime, facts: Mapping[str, str]) -> Decimal:
-        """Return the cost in USD of a call at `at_time`, an aware datetime, with these facts.
+    def bill(self, counts: Counts, at_time: dt.datetime, facts: Facts) -> list[Line]:
+        """Return the lines of the bill of a call at `at_time`, an aware datetime.
+
+        Args:
+            counts: The units that were counted; zeros may be left out.
+            at_time: When the call was made.
+            facts: The facts of the call that are not the standard.
 
         Raises:
             ContradictionError: The counts contradict each other.
+            UnknownFactError: The tariff does not say what a call with these facts costs.
+            UnpricedError: A unit has no price.
         """
+        counted = {unit: exact(count) for unit, count in counts.items() if count}
+        if self.least_seconds and counted.keys() & {"audio_seconds", "input_audio_seconds"}:
+            seconds = counted.get("audio_seconds") or counted["input_audio_seconds"]
+            seconds = max(seconds, self.least_seconds)
+            counted |= {"audio_seconds": seconds, "input_audio_seconds": seconds}
         prices = self.prices(at_time, facts)
-        if self.least_seconds:
-            counts = self._with_least_seconds(counts)
-        units = load().units
-        size: int | Decimal = 0
-        if any(isinstance(price, Tiers) for price in prices.values()):
-            size = _count("input_tokens", counts)
-        billed = _billed(tuple(prices), counts)
-        total = Decimal(0)
-        for unit, price in prices.items():
-            if number := billed[unit]:
+        plan = _plan(frozenset(prices), frozenset(counted))
+        if plan.unpriced:
+            raise UnpricedError(plan.unpriced)
+        if plan.contradiction:
+            raise ContradictionError(plan.contradiction)
+        size: int | Decimal = counted.get("input_tokens", 0)
+        billed: dict[str, int | Decimal] = {}
+        lines = []
+        for unit, per, parts in plan.steps:
+            number = 1 if unit == "requests" else counted[unit]
+            for part in parts:
+                number -= billed[part]
+            if number < 0:
+                raise ContradictionError(f"the parts of {unit} are more than the whole")
+            billed[unit] = number
+            if number:
+                price = prices[unit]
+                if price is None:
+                    raise UnpricedError((unit,))
                 rate = price.at(size) if isinstance(price, Tiers) else price
-                total += rate * number / units[unit].per
-        return total
+                lines.append(Line(unit, number, rate, per))
+        return lines
 
-    def _with_least_seconds(self, counts: Counts) -> Counts:
-        seconds = counts.get("audio_seconds") or counts.get("input_audio_seconds")
-        if not seconds:
-            return counts
-        seconds = max(seconds, self.least_seconds)
-        return {**counts, "audio_seconds": seconds, "input_audio_seconds": seconds}
+    def cost(self, counts: Counts, at_time: dt.datetime, facts: Facts) -> Decimal:
+        """Return the sum of `bill` in USD; it raises the same errors."""
+        return sum((line.cost for line in self.bill(counts, at_time, facts)), Decimal(0))
+
+
+def exact(count: int | float | Decimal) -> int | Decimal:
+    """Return a count that can be multiplied by a price."""
+    return Decimal(repr(count)) if isinstance(count, float) else count
+
+
+def _with_factor(prices: Prices, factor: Decimal, units: frozenset[str]) -> Prices:
+    """Return the prices with those of `units` times `factor`; those of other tokens are unknown."""
+    kinds = load().units
+    found: dict[str, Decimal | Tiers | None] = {}
+    for unit, price in prices.items():
+        if unit in units and price is not None:
+            found[unit] = multiplied(price, factor)
+        else:
+            found[unit] = None if ("family", "tokens") in kinds[unit].dimensions else price
+    return found
+
+
+def multiplied(price: Decimal | Tiers, factor: Decimal) -> Decimal | Tiers:
+    """Return a price times `factor`."""
+    if isinstance(price, Tiers):
+        steps = tuple((start, at * factor) for start, at in price.steps)
+        return Tiers(price.base * factor, steps)
+    return price * factor
 
 
 class Unit(NamedTuple):
@@ -136,8 +235,11 @@ class Unit(NamedTuple):
 class Table(NamedTuple):
     """The content of `prices.json`."""
 
+    #: Such as "genai-prices 0.2.3".
+    version: str
     units: Mapping[str, Unit]
     providers: list[dict[str, Any]]
+    additions: list[dict[str, Any]]
 
 
 # No lock: two threads may both read the file, and a child forked meanwhile inherits nothing that is
@@ -150,7 +252,9 @@ def load() -> Table:
         name: Unit(unit["per"], frozenset(unit["dimensions"].items()))
         for name, unit in data["units"].items()
     }
-    return Table(units, data["providers"])
+    additions = json.loads(ADDITIONS.read_bytes(), parse_float=Decimal)
+    source = data["source"]
+    return Table(f"{source['name']} {source['version']}", units, data["providers"], additions)
 
 
 @lru_cache(maxsize=1024)
@@ -177,8 +281,25 @@ def find(provider: str, model: str) -> Tariff | None:
         for place in places:
             for entry in place["models"]:
                 if _matches(entry.get("match", entry["id"]), spelling):
-                    return _tariff(entry, has_variants=place is home)
+                    tariff = _tariff(entry, has_variants=place is home)
+                    return _with_additions(tariff, home["id"], spelling)
     return None
+
+
+def _with_additions(tariff: Tariff, provider: str, model: str) -> Tariff:
+    for addition in load().additions:
+        if addition["provider"] != provider:
+            continue
+        if "match" in addition and not _matches(addition["match"], model):
+            continue
+        if variant := addition.get("variant"):
+            if all(own.when != variant["when"] for own in tariff.variants):
+                tariff = replace(tariff, variants=(*tariff.variants, _entry(variant)))
+        else:
+            added = _entry(addition).prices
+            entries = (each._replace(prices={**added, **each.prices}) for each in tariff.entries)
+            tariff = replace(tariff, entries=tuple(entries))
+    return tariff
 
 
 def _provider_named(provider: str) -> dict[str, Any] | None:
@@ -244,11 +365,13 @@ def _tariff(model: dict[str, Any], *, has_variants: bool) -> Tariff:
 def _entry(entry: dict[str, Any]) -> Entry:
     day, times = entry.get("from"), entry.get("between")
     read = dt.time.fromisoformat
+    factor = entry.get("factor")
     return Entry(
-        prices={unit: _price(price) for unit, price in entry["prices"].items()},
+        prices={unit: _price(price) for unit, price in entry.get("prices", {}).items()},
         when=entry.get("when", {}),
         start=dt.date.fromisoformat(day) if day else None,
         between=(read(times[0]), read(times[1])) if times else None,
+        factor=None if factor is None else (Decimal(factor), frozenset(entry["units"])),
     )
 
 
@@ -259,41 +382,53 @@ def _price(price: Any) -> Decimal | Tiers:
     return Tiers(Decimal(base), tuple((start, Decimal(at)) for start, at in reversed(steps)))
 
 
-def _billed(priced: tuple[str, ...], counts: Counts) -> dict[str, int | Decimal]:
-    """Return how many of each priced unit are billed at its own price."""
-    billed: dict[str, int | Decimal] = {}
-    for unit, parts in _by_parts(priced):
-        number = _count(unit, counts)
-        for part in parts:
-            number -= billed[part]
-        if number < 0:
-            raise ContradictionError(
-                f"{unit} must not be less than the counts that are part of it."
-            )
-        billed[unit] = number
-    return billed
+class _Plan(NamedTuple):
+    """How to bill a set of counted units at a set of priced ones."""
+
+    #: For each priced unit that was counted: what its price is for, and the steps to subtract,
+    #: because they are part of it. The most specific units come first.
+    steps: tuple[tuple[str, int, tuple[str, ...]], ...]
+    #: Counted units without a price.
+    unpriced: tuple[str, ...]
+    #: Why these units cannot be counted together, "" if they can.
+    contradiction: str
 
 
-def _count(unit: str, counts: Counts) -> int | Decimal:
-    """Return the count of a unit; 0 if it was not counted."""
-    if unit == "requests":
-        return 1
-    if unit in counts:
-        return counts[unit]
-    for names in _implying(unit):
-        if all(counts.get(name) for name in names):
-            raise ContradictionError(f"{unit} must be counted if {' and '.join(names)} are.")
-    return 0
-
-
-@lru_cache(maxsize=256)
-def _by_parts(priced: tuple[str, ...]) -> tuple[tuple[str, tuple[str, ...]], ...]:
-    """Return the units, each with the units that are part of it and come before it."""
+@lru_cache(maxsize=2048)
+def _plan(priced: frozenset[str], counted: frozenset[str]) -> _Plan:
     units = load().units
-    ordered = sorted(priced, key=lambda name: -len(units[name].dimensions))
-    return tuple(
-        (unit, tuple(part for part in ordered if _is_part(part, unit))) for unit in ordered
+    unpriced = tuple(
+        unit
+        for unit in units
+        if unit in counted and unit not in priced and not any(_is_part(unit, p) for p in priced)
     )
+    for unit in sorted(priced - counted):
+        for names in _implying(unit):
+            if counted.issuperset(names):
+                reason = f"{unit} is not counted, but {' and '.join(names)} are"
+                return _Plan((), unpriced, reason)
+    for join in _joins(priced & counted):
+        if join not in priced:
+            # Only a site's own prices lack such a price; genai-prices checks its own.
+            return _Plan((), unpriced, f"{join} has no price of its own")
+    ordered = sorted(
+        (name for name in priced if name in counted or name == "requests"),
+        key=lambda name: (-len(units[name].dimensions), name),
+    )
+    steps = tuple(
+        (unit, units[unit].per, tuple(part for part in ordered if _is_part(part, unit)))
+        for unit in ordered
+    )
+    return _Plan(steps, unpriced, "")
+
+
+def _joins(names: frozenset[str]) -> Iterator[str]:
+    """Yield the units in which two of `names` overlap, such as cache reads of audio."""
+    units = load().units
+    for one, other in combinations(sorted(names), 2):
+        if not _is_part(one, other) and not _is_part(other, one):
+            both = units[one].dimensions | units[other].dimensions
+            yield from (name for name, unit in units.items() if unit.dimensions == both)
 
 
 @cache

@@ -43,14 +43,16 @@ def changes(captured: UsageEvent, reported: UsageEvent, user: CallUser | None) -
     }
     if user is not None:
         found |= {"user_id": user.id, "username": user.username}
-    if not captured.usage.known and (reported.prompt_tokens or reported.completion_tokens):
+    if not captured.usage.known and any(reported.usage.units.values()):
         found |= {
             "prompt_tokens": reported.prompt_tokens,
             "completion_tokens": reported.completion_tokens,
             "cached_tokens": reported.cached_tokens,
             "cache_write_tokens": reported.cache_write_tokens,
             "reasoning_tokens": reported.reasoning_tokens,
+            "usage_details": reported.usage_details,
             "cost": reported.cost,
+            "price_context": reported.price_context or captured.price_context,
             "usage_source": MANUAL,
         }
     return found
