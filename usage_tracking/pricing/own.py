@@ -129,8 +129,8 @@ def _entries(key: str) -> tuple[OwnEntry, ...]:
 def _entry(given: Mapping[str, Any]) -> OwnEntry:
     prices: dict[str, Any] = {}
     for name, value in given.items():
-        if name not in _OPTIONS and (rate := rate_of(value)) is not None:
-            prices[_SHORT.get(name, name)] = rate
+        if name not in _OPTIONS:
+            prices[_SHORT.get(name, name)] = rate_of(value)  # None is a price that is unknown
     start, discount = given.get("from"), given.get("discount")
     return OwnEntry(
         Entry(prices, when=given.get("when") or {}, start=None if start is None else _day(start)),
