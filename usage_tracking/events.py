@@ -92,14 +92,7 @@ class Usage:
     @property
     def units(self) -> dict[str, Any]:
         """All counts by unit, as they are billed."""
-        counts = {
-            unit: count
-            for unit, name in _FIELDS_OF.items()
-            if (count := getattr(self, name)) is not None
-        }
-        counts |= self.details
-        counts.pop(ITERATIONS, None)
-        return counts
+        return _billed_units(self, self.details)
 
     def cleaned(self) -> Self:
         """Return the usage without values that cannot be true; they are named in `faults`."""
@@ -159,6 +152,17 @@ class Usage:
             or self.completion_tokens is not None
             or bool(self.details)
         )
+
+
+def _billed_units(counted: Usage | UsageEvent, details: Mapping[str, Any]) -> dict[str, Any]:
+    counts: dict[str, Any] = {}
+    for unit, name in _FIELDS_OF.items():
+        if (count := getattr(counted, name)) is not None:
+            counts[unit] = count
+    if details:
+        counts |= details
+        counts.pop(ITERATIONS, None)
+    return counts
 
 
 def _cleaned_iteration(counts: Mapping[str, Any], faults: dict[str, str]) -> dict[str, Any]:
@@ -268,6 +272,20 @@ class UsageEvent:
         return (self.prompt_tokens or 0) + (self.completion_tokens or 0)
 
     @property
+    def units(self) -> dict[str, Any]:
+        """All counts by unit, as they are billed."""
+        return _billed_units(self, self.usage_details)
+
+    @property
+    def is_known(self) -> bool:
+        """Whether anything was counted."""
+        return (
+            self.prompt_tokens is not None
+            or self.completion_tokens is not None
+            or bool(self.usage_details)
+        )
+
+    @property
     def usage(self) -> Usage:
         """The tokens and the cost of the call."""
         return Usage(
@@ -359,7 +377,9 @@ def _plain_values(data: dict[str, Any]) -> dict[str, Any]:
             raise ValueError(f"{name} must be of type {kind.__name__}, not {given}")
         if isinstance(value, int) and not 0 <= value <= MAX_DURATION:
             raise ValueError(f"{name} must be from 0 to {MAX_DURATION}")
-        if name in _COUNTS and isinstance(value, int) and value > MAX_COUNT:  # an older release wrote it
+        if (
+            name in _COUNTS and isinstance(value, int) and value > MAX_COUNT
+        ):
             clamped = {name: f"above {MAX_COUNT}"}
             data["metadata"] = data.get("metadata", {}) | {"clamped": clamped}
             continue

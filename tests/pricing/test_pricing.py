@@ -204,7 +204,7 @@ class TestTable:
             provider=provider,
             model_name=model,
             prompt_tokens=prompt,
-            completion_tokens=completion,
+            completion_tokens=0 if "embedding" in model else completion,
             cached_tokens=read,
             cache_write_tokens=int((prompt - read) * written),
             created_at=NOON + dt.timedelta(hours=hours),

@@ -19,6 +19,7 @@ __all__ = ["PRICE_NAMES", "Line", "Quote", "price", "quote", "rate_of", "warm_up
 PROVIDER, SITE = "provider", "site"
 
 _QUANTUM = Decimal("1e-10")
+_ONE = Decimal(1)
 #: Older releases keep the tier of a call here alone.
 _FORMER_TIERS = frozenset({"flex", "priority", "batch"})
 #: Counts of `metadata["clamped"]` that no price depends on.
@@ -40,7 +41,7 @@ class Quote:
     #: Number and price of each unit; empty if the provider named the cost.
     lines: tuple[Line, ...] = ()
     #: The factor of the site's discount; 1 without one.
-    factor: Decimal = Decimal(1)
+    factor: Decimal = _ONE
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -64,17 +65,22 @@ def price(event: UsageEvent) -> Decimal | None:
     return quote(event).cost
 
 
-def quote(event: UsageEvent) -> Quote:
-    """Return what `event` costs; see `Quote`. Its `cost`, if it has one, is the provider's own."""
+def quote(event: UsageEvent, *, lines: bool = False) -> Quote:
+    """Return what `event` costs; a cost that the event has is the provider's own.
+
+    Args:
+        event: The event of a call.
+        lines: Whether to say how the cost comes about, in `Quote.lines`.
+    """
     if event.cost is not None:
         return Quote(event.cost.quantize(_QUANTUM), PROVIDER)
-    if not event.usage.known:
+    if not event.is_known:
         return Quote()
     clamped = event.metadata.get("clamped")
     if isinstance(clamped, dict) and (names := sorted(set(clamped) - _NOT_PRICED)):
         return Quote(reason=f"not a valid value: {', '.join(names)}")
     try:
-        return _calculated(event)
+        return _calculated(event, wants_lines=lines)
     except table.UnpricedError as error:
         return Quote(reason=str(error), unpriced_units=error.units)
     except ValueError as error:
@@ -96,8 +102,10 @@ def facts_of(event: UsageEvent) -> dict[str, str]:
         for name, value in event.price_context.items()
         if isinstance(value, str) and value
     }
-    former = event.metadata.get("service_tier")
-    if not event.price_context and isinstance(former, str) and former in _FORMER_TIERS:
+    if not found:
+        former = event.metadata.get("service_tier")
+        if not isinstance(former, str) or former not in _FORMER_TIERS:
+            return found
         found["service_tier"] = former
     if found.get("service_tier") == "batch":
         del found["service_tier"]
@@ -105,11 +113,10 @@ def facts_of(event: UsageEvent) -> dict[str, str]:
     return found
 
 
-def _calculated(event: UsageEvent) -> Quote:
+def _calculated(event: UsageEvent, *, wants_lines: bool) -> Quote:
     facts = facts_of(event)
     said = own.find(event.provider, event.model_name, event.created_at, facts)
-    factor = Decimal(1) if said is None else said.factor
-    is_own = said is not None and said.has_prices
+    cost = Decimal(0)
     lines: list[Line] = []
     for model, counts in _parts(event):
         tariff = table.find(event.provider, model or event.model_name)
@@ -117,12 +124,19 @@ def _calculated(event: UsageEvent) -> Quote:
             tariff = own.applied(said, tariff)
         if tariff is None:
             return Quote(reason=_no_model(event, model))
-        billed = tariff.bill(counts, event.created_at, facts)
-        lines += [line._replace(model=model) for line in billed] if model else billed
-    cost = sum((line.cost for line in lines), Decimal(0)) * factor
+        cost += tariff.cost(counts, event.created_at, facts)
+        if wants_lines:
+            billed = tariff.bill(counts, event.created_at, facts)
+            lines += [line._replace(model=model) for line in billed]
+    factor = _ONE
+    source = table.load().version
+    if said is not None:
+        factor = said.factor
+        cost *= factor
+        if said.has_prices or factor != 1:
+            source = SITE
     if cost >= MAX_COST:
         return Quote(reason=f"{cost:.2f} USD is too much for one call")
-    source = SITE if is_own or factor != 1 else table.load().version
     return Quote(cost.quantize(_QUANTUM), source, lines=tuple(lines), factor=factor)
 
 
@@ -135,7 +149,7 @@ def _no_model(event: UsageEvent, model: str) -> str:
 
 def _parts(event: UsageEvent) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """Yield the parts of a call that are billed by themselves: model ("" = the call's), counts."""
-    counts = event.usage.units
+    counts = event.units
     iterations = event.usage_details.get(ITERATIONS)
     if not isinstance(iterations, list):
         yield "", counts

@@ -25,7 +25,7 @@ import datetime as dt
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from functools import cache, lru_cache
 from itertools import combinations
@@ -117,6 +117,40 @@ class Entry(NamedTuple):
         return True
 
 
+class Step(NamedTuple):
+    """How to bill one unit: what is counted of it and not of its parts, at a price."""
+
+    unit: str
+    #: The units to subtract, because they are part of it and billed before.
+    parts: tuple[str, ...]
+    #: USD for `per` of the unit; None if it is not known.
+    price: Decimal | Tiers | None
+    per: int
+    #: USD for one of the unit, if the price is the same for every size and a decimal number.
+    each: Decimal | None
+
+    def line(self, number: int | Decimal, size: int | Decimal) -> Line:
+        """Return the line for `number` of the unit, in a call with `size` input tokens.
+
+        Raises:
+            UnpricedError: The price is not known.
+        """
+        if self.price is None:
+            raise UnpricedError((self.unit,))
+        price = self.price.at(size) if isinstance(self.price, Tiers) else self.price
+        return Line(self.unit, number, price, self.per)
+
+
+class Plan(NamedTuple):
+    """How to bill a set of counted units: the most specific units come first."""
+
+    steps: tuple[Step, ...]
+    #: Counted units without a price.
+    unpriced: tuple[str, ...]
+    #: Why these units cannot be counted together, "" if they can.
+    contradiction: str
+
+
 @dataclass(frozen=True, slots=True)
 class Tariff:
     """The prices of a provider for one model."""
@@ -125,6 +159,8 @@ class Tariff:
     variants: tuple[Entry, ...] = ()
     #: The fewest seconds of audio that are billed.
     least_seconds: int = 0
+    #: Plans by counted units, for calls that are not special.
+    _plans: dict[tuple[str, ...], Plan] = field(default_factory=dict, compare=False, repr=False)
 
     def prices(self, at_time: dt.datetime, facts: Facts) -> Prices:
         """Return the prices of a call at `at_time`, an aware datetime, with these facts.
@@ -133,11 +169,8 @@ class Tariff:
             UnknownFactError: The tariff does not say what a call with these facts costs.
         """
         at_time = at_time.astimezone(dt.UTC)
-        if len(self.entries) == 1:
-            standard = self.entries[0].prices
-        else:
-            in_force = (each.prices for each in reversed(self.entries) if each.in_force(at_time))
-            standard = next(in_force, self.entries[0].prices)
+        in_force = (each.prices for each in reversed(self.entries) if each.in_force(at_time))
+        standard = next(in_force, self.entries[0].prices)
         if not facts:
             return standard
         prices, known = standard, set[str]()
@@ -165,38 +198,63 @@ class Tariff:
             UnknownFactError: The tariff does not say what a call with these facts costs.
             UnpricedError: A unit has no price.
         """
-        counted = {unit: exact(count) for unit, count in counts.items() if count}
-        if self.least_seconds and counted.keys() & {"audio_seconds", "input_audio_seconds"}:
-            seconds = counted.get("audio_seconds") or counted["input_audio_seconds"]
-            seconds = max(seconds, self.least_seconds)
-            counted |= {"audio_seconds": seconds, "input_audio_seconds": seconds}
-        prices = self.prices(at_time, facts)
-        plan = _plan(frozenset(prices), frozenset(counted))
+        size = counts.get("input_tokens", 0)
+        return [
+            step.line(exact(number), exact(size))
+            for step, number in self._billed(counts, at_time, facts)
+        ]
+
+    def cost(self, counts: Counts, at_time: dt.datetime, facts: Facts) -> Decimal:
+        """Return the sum of `bill` in USD; it raises the same errors."""
+        total = Decimal(0)
+        size = counts.get("input_tokens", 0)
+        for step, number in self._billed(counts, at_time, facts):
+            if step.each is not None and type(number) is int:
+                total += step.each * number
+            else:
+                total += step.line(exact(number), exact(size)).cost
+        return total
+
+    def _billed(
+        self, counts: Counts, at_time: dt.datetime, facts: Facts
+    ) -> list[tuple[Step, int | float | Decimal]]:
+        """Return how many of each unit are billed at its own price."""
+        if self.least_seconds:
+            counts = self._with_least_seconds(counts)
+        if not all(counts.values()):
+            counts = {unit: count for unit, count in counts.items() if count}
+        plan = self._plan(tuple(counts), at_time, facts)
         if plan.unpriced:
             raise UnpricedError(plan.unpriced)
         if plan.contradiction:
             raise ContradictionError(plan.contradiction)
-        size: int | Decimal = counted.get("input_tokens", 0)
-        billed: dict[str, int | Decimal] = {}
-        lines = []
-        for unit, per, parts in plan.steps:
-            number = 1 if unit == "requests" else counted[unit]
-            for part in parts:
+        billed: dict[str, Any] = {}
+        found = []
+        for step in plan.steps:
+            number: Any = 1 if step.unit == "requests" else counts[step.unit]
+            for part in step.parts:
                 number -= billed[part]
             if number < 0:
-                raise ContradictionError(f"the parts of {unit} are more than the whole")
-            billed[unit] = number
+                raise ContradictionError(f"the parts of {step.unit} are more than the whole")
+            billed[step.unit] = number
             if number:
-                price = prices[unit]
-                if price is None:
-                    raise UnpricedError((unit,))
-                rate = price.at(size) if isinstance(price, Tiers) else price
-                lines.append(Line(unit, number, rate, per))
-        return lines
+                found.append((step, number))
+        return found
 
-    def cost(self, counts: Counts, at_time: dt.datetime, facts: Facts) -> Decimal:
-        """Return the sum of `bill` in USD; it raises the same errors."""
-        return sum((line.cost for line in self.bill(counts, at_time, facts)), Decimal(0))
+    def _plan(self, counted: tuple[str, ...], at_time: dt.datetime, facts: Facts) -> Plan:
+        if facts or len(self.entries) > 1:
+            return plan_for(self.prices(at_time, facts), counted)
+        plan = self._plans.get(counted)
+        if plan is None:
+            plan = self._plans[counted] = plan_for(self.entries[0].prices, counted)
+        return plan
+
+    def _with_least_seconds(self, counts: Counts) -> Counts:
+        seconds = counts.get("audio_seconds") or counts.get("input_audio_seconds")
+        if not seconds:
+            return counts
+        seconds = max(seconds, self.least_seconds)
+        return {**counts, "audio_seconds": seconds, "input_audio_seconds": seconds}
 
 
 def exact(count: int | float | Decimal) -> int | Decimal:
@@ -382,20 +440,33 @@ def _price(price: Any) -> Decimal | Tiers:
     return Tiers(Decimal(base), tuple((start, Decimal(at)) for start, at in reversed(steps)))
 
 
-class _Plan(NamedTuple):
-    """How to bill a set of counted units at a set of priced ones."""
+def plan_for(prices: Prices, counted: tuple[str, ...]) -> Plan:
+    """Return how to bill the units `counted` at these prices."""
+    shape = _shape(frozenset(prices), frozenset(counted))
+    steps = []
+    for unit, per, parts in shape.steps:
+        price = prices[unit]
+        each = None
+        if isinstance(price, Decimal) and per in _POWERS_OF_TEN:
+            each = price.scaleb(-_POWERS_OF_TEN[per])
+        steps.append(Step(unit, parts, price, per, each))
+    return Plan(tuple(steps), shape.unpriced, shape.contradiction)
 
-    #: For each priced unit that was counted: what its price is for, and the steps to subtract,
-    #: because they are part of it. The most specific units come first.
+
+_POWERS_OF_TEN = {10**exponent: exponent for exponent in range(10)}
+
+
+class _Shape(NamedTuple):
+    """A plan without its prices: which units are billed, and which are part of which."""
+
+    #: For each priced unit that was counted: what its price is for, and its parts.
     steps: tuple[tuple[str, int, tuple[str, ...]], ...]
-    #: Counted units without a price.
     unpriced: tuple[str, ...]
-    #: Why these units cannot be counted together, "" if they can.
     contradiction: str
 
 
 @lru_cache(maxsize=2048)
-def _plan(priced: frozenset[str], counted: frozenset[str]) -> _Plan:
+def _shape(priced: frozenset[str], counted: frozenset[str]) -> _Shape:
     units = load().units
     unpriced = tuple(
         unit
@@ -406,11 +477,11 @@ def _plan(priced: frozenset[str], counted: frozenset[str]) -> _Plan:
         for names in _implying(unit):
             if counted.issuperset(names):
                 reason = f"{unit} is not counted, but {' and '.join(names)} are"
-                return _Plan((), unpriced, reason)
+                return _Shape((), unpriced, reason)
     for join in _joins(priced & counted):
         if join not in priced:
             # Only a site's own prices lack such a price; genai-prices checks its own.
-            return _Plan((), unpriced, f"{join} has no price of its own")
+            return _Shape((), unpriced, f"{join} has no price of its own")
     ordered = sorted(
         (name for name in priced if name in counted or name == "requests"),
         key=lambda name: (-len(units[name].dimensions), name),
@@ -419,7 +490,7 @@ def _plan(priced: frozenset[str], counted: frozenset[str]) -> _Plan:
         (unit, units[unit].per, tuple(part for part in ordered if _is_part(part, unit)))
         for unit in ordered
     )
-    return _Plan(steps, unpriced, "")
+    return _Shape(steps, unpriced, "")
 
 
 def _joins(names: frozenset[str]) -> Iterator[str]:
