@@ -377,9 +377,7 @@ def _plain_values(data: dict[str, Any]) -> dict[str, Any]:
             raise ValueError(f"{name} must be of type {kind.__name__}, not {given}")
         if isinstance(value, int) and not 0 <= value <= MAX_DURATION:
             raise ValueError(f"{name} must be from 0 to {MAX_DURATION}")
-        if (
-            name in _COUNTS and isinstance(value, int) and value > MAX_COUNT
-        ):
+        if name in _COUNTS and isinstance(value, int) and value > MAX_COUNT:
             clamped = {name: f"above {MAX_COUNT}"}
             data["metadata"] = data.get("metadata", {}) | {"clamped": clamped}
             continue

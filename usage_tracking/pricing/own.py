@@ -34,7 +34,10 @@ _SHORT = {
 PRICE_NAMES = (*_SHORT, *units.NAMES, "requests")
 _OPTIONS = ("from", "when", "discount")
 #: Facts that answers state and that a price may depend on.
-FACTS = ("service_tier", "processing", "speed", "inference_geo", "route", "search_type")
+FACTS = (
+    *("service_tier", "processing", "speed", "inference_geo", "route", "search_type"),
+    "search_context_size",
+)
 
 # A dated or numbered variant: gpt-4o-2024-08-06, claude-sonnet-4-5-20250929, gemini-2.0-flash-001.
 _VARIANT = re.compile(r"-(?:\d{4}-\d{2}-\d{2}|\d{8}|\d{3,4}|latest)$")

@@ -16,7 +16,8 @@ price]` for each step. `prices` is a list if they depend on the date or the time
 entry in force applies. `price_variants` replace single prices if the call has the facts of `when`.
 
 `additions.json` has published prices that genai-prices lacks, each with the page that says so: a
-price of a unit that has none, or a variant for the models that have none for the same facts.
+price of a unit that has none, or a variant for the models that have none for the same facts. It
+also names prices of genai-prices that the provider's page contradicts; they are unknown here.
 """
 
 from __future__ import annotations
@@ -60,11 +61,11 @@ class Tiers(NamedTuple):
     """A price that depends on the size of the input; the whole call is billed at one price."""
 
     base: Decimal
-    #: (above this many input tokens, the price), the largest first.
-    steps: tuple[tuple[int, Decimal], ...]
+    #: (above this many input tokens, the price), the largest first; None if it is not known.
+    steps: tuple[tuple[int, Decimal | None], ...]
 
-    def at(self, size: int | Decimal) -> Decimal:
-        """Return the price for `size` input tokens."""
+    def at(self, size: int | Decimal) -> Decimal | None:
+        """Return the price for `size` input tokens, None if it is not known."""
         return next((price for start, price in self.steps if size > start), self.base)
 
 
@@ -105,6 +106,8 @@ class Entry(NamedTuple):
     between: tuple[dt.time, dt.time] | None = None
     #: If set, `prices` is empty, and these units cost the standard price times the factor.
     factor: tuple[Decimal, frozenset[str]] | None = None
+    #: Whether nobody says if the time of day also counts on a Saturday or Sunday in China.
+    weekdays: bool = False
 
     def in_force(self, at_time: dt.datetime) -> bool:
         """Return whether the prices apply at `at_time`, which is in UTC."""
@@ -135,9 +138,9 @@ class Step(NamedTuple):
         Raises:
             UnpricedError: The price is not known.
         """
-        if self.price is None:
-            raise UnpricedError((self.unit,))
         price = self.price.at(size) if isinstance(self.price, Tiers) else self.price
+        if price is None:
+            raise UnpricedError((self.unit,))
         return Line(self.unit, number, price, self.per)
 
 
@@ -169,8 +172,11 @@ class Tariff:
             UnknownFactError: The tariff does not say what a call with these facts costs.
         """
         at_time = at_time.astimezone(dt.UTC)
-        in_force = (each.prices for each in reversed(self.entries) if each.in_force(at_time))
-        standard = next(in_force, self.entries[0].prices)
+        in_force = (each for each in reversed(self.entries) if each.in_force(at_time))
+        entry = next(in_force, self.entries[0])
+        if entry.weekdays and (at_time + _CHINA).weekday() > _FRIDAY:
+            raise UnknownFactError([("day", f"{at_time + _CHINA:%A}")])
+        standard = entry.prices
         if not facts:
             return standard
         prices, known = standard, set[str]()
@@ -179,7 +185,7 @@ class Tariff:
             if variant.when.items() <= facts.items() and variant.in_force(at_time):
                 if variant.factor is not None:
                     prices = _with_factor(prices, *variant.factor)
-                prices = {**prices, **variant.prices}
+                prices = _overlaid(prices, variant.prices)
                 known |= variant.when.keys()
         if unknown := facts.keys() - known:
             raise UnknownFactError(sorted((name, facts[name]) for name in unknown))
@@ -262,6 +268,19 @@ def exact(count: int | float | Decimal) -> int | Decimal:
     return Decimal(repr(count)) if isinstance(count, float) else count
 
 
+def _overlaid(prices: Prices, more: Prices) -> Prices:
+    """Return the prices with `more` in their place.
+
+    One price in place of several steps is that of the first step; the others are unknown.
+    """
+    found = {**prices, **more}
+    for unit, price in more.items():
+        standard = prices.get(unit)
+        if isinstance(standard, Tiers) and isinstance(price, Decimal):
+            found[unit] = Tiers(price, tuple((start, None) for start, _ in standard.steps))
+    return found
+
+
 def _with_factor(prices: Prices, factor: Decimal, units: frozenset[str]) -> Prices:
     """Return the prices with those of `units` times `factor`; those of other tokens are unknown."""
     kinds = load().units
@@ -277,7 +296,7 @@ def _with_factor(prices: Prices, factor: Decimal, units: frozenset[str]) -> Pric
 def multiplied(price: Decimal | Tiers, factor: Decimal) -> Decimal | Tiers:
     """Return a price times `factor`."""
     if isinstance(price, Tiers):
-        steps = tuple((start, at * factor) for start, at in price.steps)
+        steps = tuple((start, None if at is None else at * factor) for start, at in price.steps)
         return Tiers(price.base * factor, steps)
     return price * factor
 
@@ -298,6 +317,10 @@ class Table(NamedTuple):
     units: Mapping[str, Unit]
     providers: list[dict[str, Any]]
     additions: list[dict[str, Any]]
+
+
+_CHINA = dt.timedelta(hours=8)
+_FRIDAY = 4
 
 
 # No lock: two threads may both read the file, and a child forked meanwhile inherits nothing that is
@@ -350,14 +373,26 @@ def _with_additions(tariff: Tariff, provider: str, model: str) -> Tariff:
             continue
         if "match" in addition and not _matches(addition["match"], model):
             continue
-        if variant := addition.get("variant"):
-            if all(own.when != variant["when"] for own in tariff.variants):
-                tariff = replace(tariff, variants=(*tariff.variants, _entry(variant)))
-        else:
-            added = _entry(addition).prices
-            entries = (each._replace(prices={**added, **each.prices}) for each in tariff.entries)
-            tariff = replace(tariff, entries=tuple(entries))
+        tariff = _added(tariff, addition)
     return tariff
+
+
+def _added(tariff: Tariff, addition: dict[str, Any]) -> Tariff:
+    if variant := addition.get("variant"):
+        if any(own.when == variant["when"] for own in tariff.variants):
+            return tariff
+        return replace(tariff, variants=(*tariff.variants, _entry(variant)))
+    if addition.get("weekdays"):
+        entries = (each._replace(weekdays=each.between is not None) for each in tariff.entries)
+        return replace(tariff, entries=tuple(entries))
+    added = _entry(addition).prices
+    overrides: Prices = addition.get("overrides", {})
+    return replace(
+        tariff,
+        entries=tuple(
+            each._replace(prices={**added, **each.prices, **overrides}) for each in tariff.entries
+        ),
+    )
 
 
 def _provider_named(provider: str) -> dict[str, Any] | None:
