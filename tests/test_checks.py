@@ -134,18 +134,16 @@ SETTINGS: list[tuple[dict[str, Any], tuple[str, str, str | None]]] = [
         {"PRICES": {"gpt-4o": {"inptu": 1}}},
         (
             "E006",
-            "AI_USAGE_PRICES['gpt-4o'] must be a dict of input, output, cache_read, cache_write to "
-            "USD per million tokens, not {'inptu': 1}.",
-            None,
+            "AI_USAGE_PRICES['gpt-4o'] has the unknown unit 'inptu'; did you mean \"input\"?",
+            "See docs/prices.md#your-own-prices.",
         ),
     ),
     (
         {"PRICES": {"gpt-4o": 5}},
         (
             "E006",
-            "AI_USAGE_PRICES['gpt-4o'] must be a dict of input, output, cache_read, cache_write to "
-            "USD per million tokens, not 5.",
-            None,
+            "AI_USAGE_PRICES['gpt-4o'] must be a dictionary or a list of them, not 5.",
+            "See docs/prices.md#your-own-prices.",
         ),
     ),
     (

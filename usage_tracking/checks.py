@@ -357,8 +357,8 @@ def _check_wait() -> Iterator[CheckMessage]:
 def _check_prices() -> Iterator[CheckMessage]:
     for fault in own.faults(getattr(settings, f"{conf.PREFIX}PRICES", {})):
         yield Error(
-            f"AI_USAGE_PRICES{' ' if fault.startswith('must') else ''}{fault}.".replace("?.", "?"),
-            hint="See docs/settings.md#prices.",
+            f"AI_USAGE_PRICES{fault}".rstrip("?") + ("?" if fault.endswith("?") else "."),
+            hint="See docs/prices.md#your-own-prices.",
             id="usage_tracking.E006",
         )
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
+from dataclasses import replace
 from typing import Any
 
 import httpx
 
+from usage_tracking import recorder
 from usage_tracking.events import UsageEvent
-from usage_tracking.testing import captured_ai_usage
+from usage_tracking.pricing import Quote, quote
 
 Case = dict[str, Any]
 
@@ -34,15 +37,19 @@ def events_of(case: Case) -> list[UsageEvent]:
     def answer(_request: httpx.Request) -> httpx.Response:
         return httpx.Response(case["status"], headers=headers, content=body_of(case))
 
-    with (
-        captured_ai_usage() as calls,
-        httpx.Client(transport=httpx.MockTransport(answer)) as client,
-    ):
-        client.request(case["method"], case["url"], json=case.get("request") or {})
-    return calls
+    events: list[UsageEvent] = []
+    recorder.listeners.append(events.append)
+    try:
+        with httpx.Client(transport=httpx.MockTransport(answer)) as client:
+            client.request(case["method"], case["url"], json=case.get("request") or {})
+    finally:
+        recorder.listeners.remove(events.append)
+    return events
 
 
-def event_of(case: Case) -> UsageEvent:
-    """Return the event of the only call of the case."""
+def recorded(case: Case) -> tuple[UsageEvent, Quote]:
+    """Return the event of the only call of the case, and what it costs."""
     (event,) = events_of(case)
-    return event
+    if at := case.get("at"):
+        event = replace(event, created_at=dt.datetime.fromisoformat(at))
+    return event, quote(event)

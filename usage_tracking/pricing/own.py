@@ -1,7 +1,7 @@
 """AI_USAGE_PRICES: the prices and discounts of the site.
 
 A key is a model, `provider:model`, `provider:*` or `*`. Its value is one entry or a list of them.
-An entry maps units to USD: for tokens per million, for other units see docs/settings.md. `input`,
+An entry maps units to USD: for tokens per million, for other units see docs/prices.md. `input`,
 `output`, `cache_read` and `cache_write` are short for the units of those tokens. An entry may have:
 
 - `from`: the first day on which it applies, in UTC
@@ -169,7 +169,7 @@ def _day(value: object) -> dt.date:
 def faults(prices: object) -> Iterator[str]:
     """Yield what is wrong with a value of AI_USAGE_PRICES, in plain English."""
     if not isinstance(prices, Mapping):
-        yield f"must be a dictionary, not {type(prices).__name__}"
+        yield f" must be a dictionary, not {type(prices).__name__}"
         return
     for key, value in prices.items():
         given = value if isinstance(value, (list, tuple)) else [value]
