@@ -66,15 +66,72 @@ class TestUsage:
 
     def test_usage_of_an_event_equals_its_input(self):
         usage = Usage(
-            prompt_tokens=1,
-            completion_tokens=2,
+            prompt_tokens=10,
+            completion_tokens=20,
             cached_tokens=3,
             cache_write_tokens=4,
             reasoning_tokens=5,
+            details={"cache_write_1h_tokens": 2, "web_searches": 7, "audio_seconds": 1.5},
             cost=Decimal("0.5"),
         )
 
         assert create(usage).usage == usage
+
+
+class TestUnits:
+    @pytest.mark.parametrize(
+        ("counts", "left_out"),
+        [
+            ({"input_tokens": 100, "cache_read_tokens": 101}, {"cache_read_tokens"}),
+            (
+                {"input_tokens": 100, "cache_read_tokens": 60, "cache_write_tokens": 60},
+                {"cache_read_tokens", "cache_write_tokens"},
+            ),
+            (
+                {"input_tokens": 9, "cache_write_tokens": 5, "cache_write_1h_tokens": 6},
+                {"cache_write_1h_tokens"},
+            ),
+            (
+                {"input_tokens": 5, "input_audio_tokens": 6, "input_text_tokens": 5},
+                {"input_audio_tokens"},
+            ),
+            ({"output_tokens": 5, "output_reasoning_tokens": 6}, {"output_reasoning_tokens"}),
+            ({"output_tokens": 5, "output_image_tokens": 6}, {"output_image_tokens"}),
+        ],
+    )
+    def test_parts_above_the_whole_are_left_out_and_named(self, counts, left_out):
+        usage = Usage.of(counts)
+
+        assert set(usage.faults) == left_out
+        assert usage.units == {u: n for u, n in counts.items() if u not in left_out}
+
+    def test_whole_that_is_not_known_contradicts_nothing(self):
+        assert not Usage.of({"cache_read_tokens": 5, "input_audio_tokens": 7}).faults
+
+    def test_only_durations_have_fractions(self):
+        usage = Usage.of({"audio_seconds": 1.5, "input_document_pages": 1.5, "web_searches": 2.0})
+
+        assert usage.details == {"audio_seconds": 1.5, "web_searches": 2}
+        assert usage.faults == {"input_document_pages": "not whole"}
+
+    def test_more_is_billed_than_the_completion(self):
+        usage = Usage.of(
+            {"output_tokens": 10, "output_reasoning_tokens": 70}, billed={"output_tokens": 80}
+        )
+        event = create(usage)
+
+        assert (event.completion_tokens, event.reasoning_tokens) == (10, 70)
+        assert event.units == {"output_tokens": 80, "output_reasoning_tokens": 70}
+
+    def test_zeros_are_not_kept(self):
+        assert Usage.of({"input_tokens": 0, "web_searches": 0}).details == {}
+
+    def test_faulty_iteration_is_named(self):
+        usage = Usage.of(
+            {"input_tokens": 5}, iterations=[{"input_tokens": 5}, {"input_tokens": -1}]
+        )
+
+        assert usage.faults == {"input_tokens": "negative"}
 
 
 class TestCreate:
@@ -94,15 +151,15 @@ class TestCreate:
             (5, 5, None),
             (5.0, 5, None),
             (MAX_COUNT, MAX_COUNT, None),
-            (MAX_COUNT + 1, MAX_COUNT, f"above {MAX_COUNT}"),
-            (10**100, MAX_COUNT, f"above {MAX_COUNT}"),
-            (1e300, MAX_COUNT, f"above {MAX_COUNT}"),
+            (MAX_COUNT + 1, None, f"above {MAX_COUNT}"),
+            (10**100, None, f"above {MAX_COUNT}"),
+            (1e300, None, f"above {MAX_COUNT}"),
             (-1, None, "negative"),
             (-1.0, None, "negative"),
-            (5.5, None, "<float>"),
-            (float("nan"), None, "<float>"),
-            (float("inf"), None, "<float>"),
-            (True, None, "negative"),
+            (5.5, None, "not whole"),
+            (float("nan"), None, "not finite"),
+            (float("inf"), None, "not finite"),
+            (True, None, "<bool>"),
             ("5", None, "<str>"),
             ([], None, "<list>"),
         ]

@@ -25,7 +25,7 @@ from .formats.reader import Reader
 from .pricing import price
 from .recorder import pending_users, units
 from .redaction import clean_text
-from .units import is_unit, suggestions
+from .units import UnknownUnitError, check_names
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -94,12 +94,10 @@ class UsageHandle:
                 `cache_write_1h_tokens` also count as `cache_write_tokens` and `input_tokens`.
 
         Raises:
-            TypeError: The name of a unit is unknown.
+            UnknownUnitError: The name of a unit is misspelt, a TypeError. Nothing is recorded.
         """
-        for name in units:
-            if not is_unit(name):
-                raise TypeError(f"record() has no unit {name!r}{suggestions(name)}")
         try:
+            check_names(units)
             read = contained(read_response)(response) or Reader()
             found = read.usage or Usage()
             usage = found.updated(
@@ -121,6 +119,8 @@ class UsageHandle:
                     ),
                     response_id=read.response_id,
                 )
+        except UnknownUnitError:
+            raise
         except Exception as error:  # noqa: BLE001 -- the site's call has succeeded
             contain(error, "UsageHandle.record")
 

@@ -70,9 +70,19 @@ _PARTITIONS: Final = (
 _KNOWN = frozenset(NAMES)
 
 
-def is_unit(name: str) -> bool:
-    """Return whether `name` is a unit that a call can count."""
-    return name in _KNOWN
+class UnknownUnitError(TypeError):
+    """A keyword argument is not the name of a unit."""
+
+
+def check_names(names: Iterable[str]) -> None:
+    """Check the names of units.
+
+    Raises:
+        UnknownUnitError: A name is not in `NAMES`.
+    """
+    for name in names:
+        if name not in _KNOWN:
+            raise UnknownUnitError(f"{name!r} is not a unit{suggestions(name)}")
 
 
 def fault_of(unit: str, value: object) -> str:

@@ -11,7 +11,7 @@ from django.contrib.auth.models import User
 from django.db import connection, transaction
 
 from usage_tracking.attribution.resolve import attribution
-from usage_tracking.events import REPORTED, UsageEvent, utc_now, uuid7
+from usage_tracking.events import PRICE_FACTS, REPORTED, UsageEvent, utc_now, uuid7
 from usage_tracking.models import AIUsageLog
 from usage_tracking.recorder import record
 
@@ -40,6 +40,11 @@ def make_log(**changes: Any) -> AIUsageLog:
         "created_at": NOON,
     }
     return AIUsageLog(**values | changes)
+
+
+def own_metadata(log: AIUsageLog) -> dict[str, Any]:
+    """Return the metadata of a row without what it says about its cost."""
+    return {name: value for name, value in log.metadata.items() if name not in PRICE_FACTS}
 
 
 def save_log(**changes: Any) -> AIUsageLog:

@@ -43,7 +43,7 @@ def by_row(row: AIUsageLog) -> CallFacts:
         prompt_tokens=row.prompt_tokens,
         completion_tokens=row.completion_tokens,
         cached_tokens=row.cached_tokens,
-        cache_write_tokens=row.metadata.get("cache_write_tokens"),
+        cache_write_tokens=(row.usage_details or {}).get("cache_write_tokens"),
         reasoning_tokens=row.reasoning_tokens,
         success=row.success,
     )

@@ -24,7 +24,7 @@ from django.utils.dateparse import parse_date, parse_datetime
 from .. import conf, daily, places
 from ..days import day_of
 from ..delivery.writer import store
-from ..events import MANUAL, MAX_COST, MAX_COUNT, Usage, UsageEvent, named_uuid7
+from ..events import MANUAL, MAX_COST, MAX_COUNT, MAX_DURATION, Usage, UsageEvent, named_uuid7
 from ..fields import CALL_FIELDS
 from ..models import AIUsageLog, AIUsageTracking
 from ..pricing import price
@@ -260,7 +260,7 @@ def _event(
         operation=row.get("operation") or "",
         usage=Usage(**counts, cost=_cost(row.get("cost"))),
         source=MANUAL,
-        response_time_ms=_count("response_time_ms", row.get("response_time_ms")) or 0,
+        response_time_ms=_count("response_time_ms", row.get("response_time_ms"), MAX_DURATION) or 0,
         success=bool(success),
         error_message=row.get("error_message") or "",
         metadata=_metadata(row.get("metadata")),
@@ -287,12 +287,12 @@ def _created_at(value: Any, using: str) -> dt.datetime:
     return at.astimezone(dt.UTC)
 
 
-def _count(name: str, value: Any) -> int | None:
+def _count(name: str, value: Any, maximum: int = MAX_COUNT) -> int | None:
     if value is None:
         return None
     number = Decimal(str(value)).to_integral_value()
-    if not number.is_finite() or not 0 <= number <= MAX_COUNT:
-        raise ValueError(f"{name} must be from 0 to {MAX_COUNT}, not {value!r}")
+    if not number.is_finite() or not 0 <= number <= maximum:
+        raise ValueError(f"{name} must be from 0 to {maximum}, not {value!r}")
     return int(number)
 
 

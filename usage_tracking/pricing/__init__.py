@@ -38,6 +38,8 @@ class Quote:
     reason: str = ""
     #: The counted units that have no price, if that is the reason.
     unpriced_units: tuple[str, ...] = ()
+    #: Whether the row itself shows the reason: by its model, or by `clamped`.
+    is_evident: bool = False
     #: Number and price of each unit; empty if the provider named the cost.
     lines: tuple[Line, ...] = ()
     #: The factor of the site's discount; 1 without one.
@@ -51,7 +53,7 @@ class Quote:
             found["cost_source"] = self.source
         if self.unpriced_units:
             found["unpriced_units"] = list(self.unpriced_units)
-        if self.reason:
+        if self.reason and not self.is_evident:
             found["unpriced_reason"] = self.reason
         return found
 
@@ -78,7 +80,7 @@ def quote(event: UsageEvent, *, lines: bool = False) -> Quote:
         return Quote()
     clamped = event.metadata.get("clamped")
     if isinstance(clamped, dict) and (names := sorted(set(clamped) - _NOT_PRICED)):
-        return Quote(reason=f"not a valid value: {', '.join(names)}")
+        return Quote(reason=f"not a valid value: {', '.join(names)}", is_evident=True)
     try:
         return _calculated(event, wants_lines=lines)
     except table.UnpricedError as error:
@@ -123,7 +125,7 @@ def _calculated(event: UsageEvent, *, wants_lines: bool) -> Quote:
         if said is not None and not model:
             tariff = own.applied(said, tariff)
         if tariff is None:
-            return Quote(reason=_no_model(event, model))
+            return Quote(reason=_no_model(event, model), is_evident=not model)
         cost += tariff.cost(counts, event.created_at, facts)
         if wants_lines:
             billed = tariff.bill(counts, event.created_at, facts)

@@ -16,10 +16,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from decimal import Decimal, InvalidOperation
-from functools import lru_cache
 from typing import Any, NamedTuple
-
-from django.core.signals import setting_changed
 
 from .. import conf, units
 from .table import Entry, Facts, Prices, Tariff
@@ -118,10 +115,23 @@ def _combined(fitting: list[OwnEntry]) -> OwnPrices:
     return OwnPrices(base, more, facts, factor)
 
 
-@lru_cache(maxsize=256)
+class _Parsed:
+    """The entries that were read from one value of the setting."""
+
+    prices: object = None
+    by_key: dict[str, tuple[OwnEntry, ...]] = {}
+
+
 def _entries(key: str) -> tuple[OwnEntry, ...]:
     """Return the entries of a key, those with a later `from` and those with a `when` last."""
-    value = conf.prices().get(key, ())
+    prices = conf.prices()
+    if _Parsed.prices is not prices:
+        _Parsed.by_key = {each: _parsed(value) for each, value in prices.items()}
+        _Parsed.prices = prices
+    return _Parsed.by_key.get(key, ())
+
+
+def _parsed(value: Any) -> tuple[OwnEntry, ...]:
     given = [value] if isinstance(value, Mapping) else value
     entries = [_entry(each) for each in given]
     return tuple(
@@ -228,10 +238,3 @@ def applied(own: OwnPrices, tariff: Tariff | None) -> Tariff | None:
         return tariff
     named = Entry(own.more, when=own.facts)
     return replace(tariff, variants=(named, *tariff.variants))
-
-
-def _forget(**_: object) -> None:
-    _entries.cache_clear()
-
-
-setting_changed.connect(_forget)
