@@ -68,6 +68,7 @@ _PATHS = {
     "/v1/embed": ("cohere.embed", "embeddings"),
     "/v2/embed": ("cohere.embed", "embeddings"),
     "/rerank": ("rerank", "rerank"),
+    "/ocr": ("mistral.ocr", "ocr"),
     "/api/chat": ("ollama", "chat"),
     "/api/generate": ("ollama", "text_completion"),
     "/api/embed": ("ollama", "embeddings"),

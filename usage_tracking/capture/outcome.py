@@ -110,9 +110,11 @@ def _with_header(body: Body) -> Usage | None:
     """
     reader = body.answer.reader
     usage = reader.usage
-    if usage is None or reader.header_cost is None or body.answer.is_stream:
+    if usage is None or usage.cost is not None or body.answer.is_stream:
         return usage
-    return usage if usage.cost is not None else replace(usage, cost=reader.header_cost)
+    if reader.header_cost_is_invalid:
+        return replace(usage, faults={**usage.faults, "cost": "not an amount of USD"})
+    return usage if reader.header_cost is None else replace(usage, cost=reader.header_cost)
 
 
 def _why_unknown(endpoint: Target, body: Body, *, is_ended: bool) -> str:

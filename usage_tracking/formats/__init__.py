@@ -14,6 +14,7 @@ from .gemini import GenerateContentReader
 from .gemini_embeddings import EmbedContentReader
 from .gemini_interactions import InteractionsReader
 from .langchain import MessageReader
+from .mistral_ocr import OCRReader
 from .objects import as_dict
 from .ollama import OllamaReader
 from .openai_audio import AudioReader
@@ -48,6 +49,7 @@ READERS: dict[str, type[Reader]] = {
     "cohere.chat": CohereChatReader,
     "cohere.embed": CohereEmbedReader,
     "rerank": RerankReader,
+    "mistral.ocr": OCRReader,
     "ollama": OllamaReader,
     "watsonx": WatsonxReader,
     "replicate": ReplicateReader,

@@ -10,13 +10,12 @@ prompt. As in genai-prices, the billed units count, because the price applies to
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 from ..events import Usage
 from .one_of import OneOf
 from .openai_chat import ChatReader
-from .reader import Reader, added, count, error_text, mapping, text
+from .reader import Reader, count, error_text, first, mapping, text, total
 
 _STARTS, _ENDS = {"stream-start", "message-start"}, {"stream-end", "message-end"}
 _FAILURES = {"ERROR", "ERROR_TOXIC", "TIMEOUT"}
@@ -63,8 +62,9 @@ class CohereReader(Reader):
         if reason in _FAILURES and not self.error:
             self.error = reason
         found, self.facts = billed(meta)
-        if found.known:
-            self.usage, self.complete = found, True
+        if "images" in self.facts:
+            self.price_facts["input"] = "images"  # billed by the image, which is not a unit
+        self.use(found)
 
     def _fits(self, data: dict[str, Any]) -> bool:
         return data.keys().isdisjoint({"embeddings", "results"})
@@ -95,20 +95,28 @@ class CohereEmbedReader(CohereReader):
 
 
 def billed(meta: dict[str, Any]) -> tuple[Usage, dict[str, Any]]:
-    """Return the tokens of a `meta` or a `usage`, and the search units as facts."""
+    """Return the usage of a `meta` or a `usage`, and the number of images and searches as facts."""
     units, tokens = mapping(meta.get("billed_units")), mapping(meta.get("tokens"))
-    prompt = count(units.get("input_tokens"))
-    if not prompt:  # embed-v4 may bill images and texts separately
-        parts = added(count(units.get("text_tokens")), count(units.get("image_tokens")))
-        prompt = prompt if parts is None else parts
-    found = Usage(prompt_tokens=prompt, completion_tokens=count(units.get("output_tokens")))
-    if not found.known:
-        found = Usage(
-            prompt_tokens=count(tokens.get("input_tokens")),
-            completion_tokens=count(tokens.get("output_tokens")),
-        )
-    cached = count(meta.get("cached_tokens"))
-    if cached is not None and cached <= (found.prompt_tokens or 0):
-        found = replace(found, cached_tokens=cached)
-    searches = count(units.get("search_units"))
-    return found, {} if searches is None else {"search_units": searches}
+    images = units.get("image_tokens")
+    counts = {
+        # embed-v4 bills images and texts separately.
+        "input_tokens": total(first(units.get("input_tokens"), units.get("text_tokens")), images),
+        "output_tokens": units.get("output_tokens"),
+        "rerank_searches": units.get("search_units"),
+    }
+    if all(value is None for value in counts.values()):
+        counts = {
+            "input_tokens": tokens.get("input_tokens"),
+            "output_tokens": tokens.get("output_tokens"),
+        }
+    counts["input_image_tokens"] = images
+    cached = meta.get("cached_tokens")
+    # They may be tokens of Cohere's own prompt, which are not billed.
+    if count(cached) is None or (count(cached) or 0) <= (count(counts["input_tokens"]) or 0):
+        counts["cache_read_tokens"] = cached
+    facts = {
+        name: number
+        for name in ("search_units", "images")
+        if (number := count(units.get(name))) is not None
+    }
+    return Usage.of(counts), facts

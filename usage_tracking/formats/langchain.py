@@ -10,7 +10,7 @@ from typing import Any
 
 from ..events import Usage
 from .openai_chat import chat_usage
-from .reader import Reader, count, mapping, text
+from .reader import Reader, cost, first, mapping, text, total
 
 
 class MessageReader(Reader):
@@ -35,15 +35,36 @@ class MessageReader(Reader):
         self.response_id = text(response.get("id")) or (
             "" if name.startswith(("run-", "lc_")) else name
         )
-        read = mapping(usage.get("input_token_details"))
-        found = Usage(
-            prompt_tokens=count(usage.get("input_tokens")),
-            completion_tokens=count(usage.get("output_tokens")),
-            cached_tokens=count(read.get("cache_read")),
-            cache_write_tokens=count(read.get("cache_creation")),
-            reasoning_tokens=count(mapping(usage.get("output_token_details")).get("reasoning")),
-        )
-        if not found.known:
-            found = chat_usage(mapping(response.get("token_usage")))
-        if found.known:
-            self.usage, self.complete = found, True
+        self.service_tier = text(response.get("service_tier"))
+        found = _message_usage(usage, response)
+        self.use(found if found.known else chat_usage(mapping(response.get("token_usage"))))
+
+
+def _message_usage(usage: dict[str, Any], response: dict[str, Any]) -> Usage:
+    """Return the usage in `usage_metadata`, with what only the provider's own usage has."""
+    read = mapping(usage.get("input_token_details"))
+    written = mapping(usage.get("output_token_details"))
+    five, hour = read.get("ephemeral_5m_input_tokens"), read.get("ephemeral_1h_input_tokens")
+    searches = mapping(mapping(response.get("usage")).get("server_tool_use"))
+    faults: dict[str, str] = {}
+    counts = {
+        "input_tokens": usage.get("input_tokens"),
+        "output_tokens": usage.get("output_tokens"),
+        "cache_read_tokens": _of_any_tier(read, "cache_read"),
+        # Anthropic's cache writes are counted by their lifetime or as a whole, never both.
+        "cache_write_tokens": first(read.get("cache_creation"), total(five, hour)),
+        "cache_write_5m_tokens": five,
+        "cache_write_1h_tokens": hour,
+        "output_reasoning_tokens": _of_any_tier(written, "reasoning"),
+        "web_searches": searches.get("web_search_requests"),
+    }
+    for name in ("text", "audio", "image", "video"):
+        counts[f"input_{name}_tokens"] = read.get(name)
+        counts[f"output_{name}_tokens"] = written.get(name)
+    price = cost(mapping(response.get("token_usage")), faults)
+    return Usage.of(counts, cost=price, faults=faults)
+
+
+def _of_any_tier(details: dict[str, Any], name: str) -> object:
+    """Return a count, whose name LangChain prefixes with the service tier if it is not standard."""
+    return first(*(details.get(f"{tier}{name}") for tier in ("", "flex_", "priority_")))

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..events import Usage
-from .reader import Reader, count, error_text, text
+from .reader import Reader, error_text, text
 
 
 class OllamaReader(Reader):
@@ -29,10 +29,9 @@ class OllamaReader(Reader):
             self.recognised = True
         self.model = text(data.get("model")) or self.model
         self.error = error_text(data) or self.error
-        found = Usage(
-            prompt_tokens=count(data.get("prompt_eval_count")),
-            completion_tokens=count(data.get("eval_count")),
-            cached_tokens=count(data.get("prompt_eval_cached_count")),
-        )
-        if found.known:
-            self.usage, self.complete = found, data.get("done") is not False
+        counts = {
+            "input_tokens": data.get("prompt_eval_count"),
+            "output_tokens": data.get("eval_count"),
+            "cache_read_tokens": data.get("prompt_eval_cached_count"),
+        }
+        self.use(Usage.of(counts), complete=data.get("done") is not False)

@@ -1,7 +1,8 @@
 """OpenAI audio: transcriptions, translations and speech.
 
 https://platform.openai.com/docs/api-reference/audio/json-object (`usage` has the type tokens, or
-the type duration for models billed by the second, such as Whisper)
+the type duration for models billed by the second, such as Whisper; a length beside tokens is not
+billed)
 https://platform.openai.com/docs/api-reference/audio/transcript-text-done-event
 https://platform.openai.com/docs/api-reference/audio/speech-audio-done-event
 Mistral reports both at once: https://docs.mistral.ai/capabilities/audio_transcription
@@ -12,7 +13,17 @@ from __future__ import annotations
 from typing import Any
 
 from ..events import Usage
-from .reader import Reader, cost, count, error_text, mapping, seconds, text
+from .reader import (
+    Reader,
+    cost,
+    error_text,
+    first,
+    input_units,
+    mapping,
+    output_units,
+    seconds,
+    text,
+)
 
 _EVENTS = ("transcript.text.", "speech.audio.")
 
@@ -41,32 +52,26 @@ class AudioReader(Reader):
     def _count(self, data: dict[str, Any]) -> None:
         usage = mapping(data.get("usage"))
         self.model = text(data.get("model")) or self.model
-        length = seconds(
-            next(
-                (
-                    value
-                    for value in (
-                        usage.get("seconds"),
-                        usage.get("prompt_audio_seconds"),
-                        data.get("duration"),
-                    )
-                    if value is not None
-                ),
-                None,
-            )
-        )
-        if length is not None:
-            self.facts["audio_seconds"] = length
-        prompt, completion = count(usage.get("input_tokens")), count(usage.get("output_tokens"))
-        found = Usage(
-            prompt_tokens=count(usage.get("prompt_tokens")) if prompt is None else prompt,
-            completion_tokens=(
-                count(usage.get("completion_tokens")) if completion is None else completion
-            ),
-            cost=cost(usage),
-        )
-        if found.known:
-            self.usage, self.complete = found, True
+        details = mapping(usage.get("input_token_details"))
+        prompt = first(usage.get("input_tokens"), usage.get("prompt_tokens"))
+        given = first(usage.get("seconds"), usage.get("prompt_audio_seconds") or None)
+        length = data.get("duration")
+        if given is None and prompt is None:
+            given = length  # what is counted in tokens is not billed by its length
+        spent = seconds(given)
+        if (size := seconds(length) if given is None else spent) is not None:
+            self.facts["audio_seconds"] = size
+        faults: dict[str, str] = {}
+        counts = {
+            "input_tokens": prompt,
+            "output_tokens": first(usage.get("output_tokens"), usage.get("completion_tokens")),
+            **input_units(details),
+            **output_units(mapping(usage.get("output_token_details"))),
+            # What is not a length is named.
+            "audio_seconds": given if spent is None else spent,
+            "input_audio_seconds": given if spent is None else spent,
+        }
+        self.use(Usage.of(counts, cost=cost(usage, faults), faults=faults))
 
 
 _OTHERS = {"usage", "logprobs", "segments", "words", "x_groq"}

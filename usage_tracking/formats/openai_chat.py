@@ -3,25 +3,61 @@
 https://platform.openai.com/docs/api-reference/chat/object
 https://platform.openai.com/docs/api-reference/chat-streaming/streaming (usage comes in one last
 chunk, and only if `stream_options.include_usage` was sent)
+Azure's streams name the model only after the first chunk:
+https://learn.microsoft.com/azure/ai-services/openai/concepts/content-streaming
 Groq streams: `x_groq.usage` https://console.groq.com/docs/api-reference
 OpenRouter reports the cost in USD: https://openrouter.ai/docs/use-cases/usage-accounting
+LiteLLM's proxy counts cache writes under several names, once each, inside the prompt:
+https://docs.litellm.ai/docs/completion/prompt_caching
+Mistral counts audio in seconds: https://docs.mistral.ai/capabilities/audio
+Perplexity counts reasoning and citations beside the completion, and bills both:
+https://docs.perplexity.ai/getting-started/pricing
 watsonx names the model in `model_id`: https://cloud.ibm.com/apidocs/watsonx-ai#text-chat
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 from ..events import Usage
-from .reader import Reader, added, cost, count, error_text, items, mapping, text
+from .reader import (
+    Reader,
+    added,
+    cost,
+    count,
+    error_text,
+    first,
+    input_units,
+    items,
+    mapping,
+    output_units,
+    text,
+    total,
+)
+
+#: Events of a stream that are parsed although they name neither the model nor usage.
+_MAX_NAMELESS = 20
 
 
 class ChatReader(Reader):
     """Reads OpenAI chat completions and completions."""
 
     operation = "chat"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._nameless = 0
+
+    def wants(self, data: bytes) -> bool:
+        """Return whether the events may have something to read."""
+        return (not self.model and self._nameless < _MAX_NAMELESS) or super().wants(data)
+
+    def event(self, data: dict[str, Any]) -> None:
+        """Take one parsed stream event."""
+        self.body(data)
+        if not self.model:
+            self._nameless += 1
 
     def body(self, data: dict[str, Any]) -> None:
         """Take a whole answer."""
@@ -37,8 +73,9 @@ class ChatReader(Reader):
             # Moonshot: https://platform.moonshot.ai/docs/api/chat
             or next((choice.get("usage") for choice in items(data.get("choices"))), None)
         )
-        if isinstance(usage, dict) and (found := chat_usage(usage)).known:
-            self.usage, self.complete = found, True
+        if isinstance(usage, dict):
+            self.use(chat_usage(usage))
+            self.price_facts |= _price_facts(usage, data)
 
 
 def _error(data: dict[str, Any]) -> str:
@@ -67,37 +104,83 @@ def _places_of_errors(data: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 def chat_usage(usage: dict[str, Any]) -> Usage:
     """Return the usage in a `usage` object of OpenAI chat or of a compatible provider."""
+    faults: dict[str, str] = {}
     details = mapping(usage.get("prompt_tokens_details"))
     output = mapping(usage.get("completion_tokens_details"))
-    cached = next(
-        (
-            found
-            for found in (
-                count(details.get("cached_tokens")),
-                # DeepSeek: https://api-docs.deepseek.com/guides/kv_cache
-                count(usage.get("prompt_cache_hit_tokens")),
-                count(usage.get("cached_tokens")),  # Moonshot
-                count(usage.get("cached_prompt_text_tokens")),  # xAI's SDK
-            )
-            if found is not None
+    prompt, completion = usage.get("prompt_tokens"), usage.get("completion_tokens")
+    # At the top at xAI's SDK, Perplexity and Databricks.
+    reasoning = first(output.get("reasoning_tokens"), usage.get("reasoning_tokens"))
+    # `or None`: nothing that is empty is a number of seconds.
+    seconds = usage.get("prompt_audio_seconds") or None
+    counts = {
+        "input_tokens": prompt,
+        "output_tokens": completion,
+        **input_units(details),
+        **output_units(output),
+        "cache_read_tokens": _cached(usage, details),
+        **_cache_writes(usage, details),
+        "output_reasoning_tokens": reasoning,
+        "output_citation_tokens": usage.get("citation_tokens"),
+        "audio_seconds": seconds,
+        "input_audio_seconds": seconds,
+        "web_searches": first(
+            usage.get("num_search_queries"),  # Perplexity
+            # LiteLLM: https://docs.litellm.ai/docs/completion/web_search
+            mapping(usage.get("server_tool_use")).get("web_search_requests"),
+            details.get("web_search_requests"),
         ),
-        None,
-    )
-    reasoning = count(output.get("reasoning_tokens"))
-    if reasoning is None:
-        reasoning = count(usage.get("reasoning_tokens"))  # xAI's SDK, Perplexity
-    found = Usage(
-        prompt_tokens=count(usage.get("prompt_tokens")),
-        completion_tokens=count(usage.get("completion_tokens")),
-        cached_tokens=cached,
-        cache_write_tokens=count(details.get("cache_write_tokens")),
-        reasoning_tokens=reasoning,
-        cost=cost(usage),
-    )
-    everything = added(found.prompt_tokens, found.completion_tokens, found.reasoning_tokens)
-    if found.reasoning_tokens and count(usage.get("total_tokens")) == everything:
+    }
+    billed: dict[str, Any] = {}
+    everything = added(count(prompt), count(completion), count(reasoning))
+    if not _PERPLEXITY.isdisjoint(usage):
+        billed["output_tokens"] = total(completion, reasoning, usage.get("citation_tokens"))
+    elif count(reasoning) and count(usage.get("total_tokens")) == everything:
         # xAI counts reasoning outside the completion: https://docs.x.ai/docs/models
-        return replace(
-            found, completion_tokens=added(found.completion_tokens, found.reasoning_tokens)
-        )
-    return found
+        counts["output_tokens"] = total(completion, reasoning)
+    return Usage.of(counts, billed=billed, cost=cost(usage, faults), faults=faults)
+
+
+#: Members that only Perplexity's usage has.
+_PERPLEXITY = frozenset({"citation_tokens", "num_search_queries"})
+
+
+def _cached(usage: dict[str, Any], details: dict[str, Any]) -> object:
+    return first(
+        details.get("cached_tokens"),
+        # DeepSeek: https://api-docs.deepseek.com/guides/kv_cache
+        usage.get("prompt_cache_hit_tokens"),
+        usage.get("cached_tokens"),  # Moonshot
+        usage.get("cached_prompt_text_tokens"),  # xAI's SDK
+        usage.get("cache_read_input_tokens"),  # LiteLLM, Databricks
+    )
+
+
+def _cache_writes(usage: dict[str, Any], details: dict[str, Any]) -> dict[str, Any]:
+    lifetimes = mapping(details.get("cache_creation_token_details") or usage.get("cache_creation"))
+    return {
+        "cache_write_tokens": first(
+            details.get("cache_write_tokens"),
+            details.get("cache_creation_tokens"),
+            details.get("cache_creation_input_tokens"),
+            usage.get("cache_creation_input_tokens"),
+        ),
+        "cache_write_5m_tokens": lifetimes.get("ephemeral_5m_input_tokens"),
+        "cache_write_1h_tokens": lifetimes.get("ephemeral_1h_input_tokens"),
+    }
+
+
+def _price_facts(usage: dict[str, Any], data: dict[str, Any]) -> dict[str, str]:
+    """Return what the price depends on, as far as no unit says it."""
+    facts: dict[str, str] = {}
+    if size := text(usage.get("search_context_size")):
+        facts["search_context_size"] = size
+    elif "search_results" in data and "num_search_queries" not in usage:
+        # Perplexity bills each request by this size, but does not always name it.
+        facts["search_context_size"] = "unknown"
+    if count(usage.get("num_sources_used")):
+        # Each source costs: https://docs.x.ai/docs/guides/live-search
+        facts["search_type"] = "live"
+    if count(usage.get("connector_tokens")):
+        # Tokens of Mistral's own tools, without a published price.
+        facts["tool"] = "connector"
+    return facts

@@ -2,6 +2,7 @@
 
 https://platform.openai.com/docs/api-reference/embeddings/create
 Voyage and Jina report only `total_tokens`: https://docs.voyageai.com/reference/embeddings-api
+Voyage bills pictures by the pixel: https://docs.voyageai.com/reference/multimodal-embeddings-api
 Ollama's old `/api/embeddings` returns one vector and no counts:
 https://github.com/ollama/ollama/blob/main/docs/api.md#generate-embedding
 """
@@ -11,7 +12,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..events import Usage
-from .reader import Reader, cost, count, error_text, items, text
+from .reader import Reader, cost, error_text, first, input_units, items, mapping, text, total
 
 
 class EmbeddingsReader(Reader):
@@ -27,13 +28,17 @@ class EmbeddingsReader(Reader):
         self.response_id = text(data.get("id")) or self.response_id
         self.error = error_text(data)
         if isinstance(usage, dict):
-            prompt = count(usage.get("prompt_tokens"))
-            found = Usage(
-                prompt_tokens=count(usage.get("total_tokens")) if prompt is None else prompt,
-                cost=cost(usage),
-            )
-            if found.known:
-                self.usage, self.complete = found, True
+            faults: dict[str, str] = {}
+            counts = {
+                "input_tokens": first(usage.get("prompt_tokens"), usage.get("total_tokens")),
+                "output_tokens": usage.get("completion_tokens"),
+                **input_units(mapping(usage.get("prompt_tokens_details"))),
+            }
+            pixels = total(usage.get("image_pixels"), usage.get("video_pixels"))
+            if pixels is not None:  # Voyage
+                counts["input_text_tokens"] = usage.get("text_tokens")
+                counts["input_pixels"] = pixels
+            self.use(Usage.of(counts, cost=cost(usage, faults), faults=faults))
 
 
 def _has_vectors(data: dict[str, Any]) -> bool:

@@ -2,6 +2,7 @@
 
 It arrives over a websocket, which no hook sees; the site passes the event to `record`.
 https://platform.openai.com/docs/api-reference/realtime-server-events/response/done
+xAI bills seconds and messages: https://docs.x.ai/docs/guides/voice
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..events import Usage
-from .reader import Reader, count, error_text, mapping, text
+from .reader import Reader, cost, error_text, input_units, mapping, output_units, text
 
 
 class RealtimeReader(Reader):
@@ -20,16 +21,19 @@ class RealtimeReader(Reader):
     def body(self, data: dict[str, Any]) -> None:
         """Take a whole answer."""
         usage = mapping(data.get("usage"))
-        details = mapping(usage.get("input_token_details"))
         self.recognised = data.get("object") == "realtime.response"
         self.model = text(data.get("model"))
         self.response_id = text(data.get("id"))
         if data.get("status") == "failed":
             self.error = error_text(data.get("status_details")) or "failed"
-        found = Usage(
-            prompt_tokens=count(usage.get("input_tokens")),
-            completion_tokens=count(usage.get("output_tokens")),
-            cached_tokens=count(details.get("cached_tokens")),
-        )
-        if self.recognised and found.known:
-            self.usage, self.complete = found, True
+        faults: dict[str, str] = {}
+        counts = {
+            "input_tokens": usage.get("input_tokens"),
+            "output_tokens": usage.get("output_tokens"),
+            **input_units(mapping(usage.get("input_token_details"))),
+            **output_units(mapping(usage.get("output_token_details"))),
+            "audio_seconds": usage.get("billable_audio_seconds"),
+            "input_text_messages": usage.get("input_text_messages"),
+        }
+        if self.recognised:
+            self.use(Usage.of(counts, cost=cost(usage, faults), faults=faults))

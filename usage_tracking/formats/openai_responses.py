@@ -4,6 +4,14 @@ https://platform.openai.com/docs/api-reference/responses/object
 https://platform.openai.com/docs/api-reference/responses-streaming (the events
 `response.completed`, `.incomplete` and `.failed` carry the whole response)
 https://platform.openai.com/docs/guides/background (a response made in the background is polled)
+
+Tools that the provider runs: https://developers.openai.com/api/docs/pricing
+- `tool_usage.web_search.num_requests` is the number of billed searches; else each
+  `web_search_call` of the type `search` is one, while opening a page is free
+- `tool_usage.image_gen` counts the tokens of the image model beside `usage`
+- a container of the code interpreter has a price by the session, not by the call
+xAI counts its tools in `usage`: https://docs.x.ai/developers/tools/tool-usage-details
+Perplexity too: https://docs.perplexity.ai/api-reference/responses-post
 """
 
 from __future__ import annotations
@@ -11,7 +19,19 @@ from __future__ import annotations
 from typing import Any
 
 from ..events import Usage
-from .reader import Reader, count, error_text, mapping, text
+from .openai_images import image_units
+from .reader import (
+    Reader,
+    cost,
+    count,
+    error_text,
+    input_units,
+    items,
+    mapping,
+    output_units,
+    text,
+    total,
+)
 
 
 class ResponsesReader(Reader):
@@ -45,15 +65,85 @@ class ResponsesReader(Reader):
         if data.get("status") == "failed" and not self.error:
             self.error = "failed"
         if isinstance(usage := data.get("usage"), dict):
-            details = mapping(usage.get("input_tokens_details"))
-            found = Usage(
-                prompt_tokens=count(usage.get("input_tokens")),
-                completion_tokens=count(usage.get("output_tokens")),
-                cached_tokens=count(details.get("cached_tokens")),
-                cache_write_tokens=count(details.get("cache_write_tokens")),
-                reasoning_tokens=count(
-                    mapping(usage.get("output_tokens_details")).get("reasoning_tokens")
-                ),
-            )
-            if found.known:
-                self.usage, self.complete = found, True
+            self._count(usage, data)
+
+    def _count(self, usage: dict[str, Any], data: dict[str, Any]) -> None:
+        faults: dict[str, str] = {}
+        details = mapping(usage.get("input_tokens_details"))
+        counts = {
+            "input_tokens": usage.get("input_tokens"),
+            "output_tokens": usage.get("output_tokens"),
+            **input_units(details),
+            **output_units(mapping(usage.get("output_tokens_details"))),
+        }
+        if "cache_read_input_tokens" in details:  # Perplexity
+            counts["cache_read_tokens"] = details["cache_read_input_tokens"]
+            counts["cache_write_tokens"] = details.get("cache_creation_input_tokens")
+        calls = items(data.get("output"))
+        counts |= _tool_calls(usage, data, calls)
+        images = image_units(mapping(mapping(data.get("tool_usage")).get("image_gen")))
+        model = _image_model(data)
+        iterations = []
+        if any(images.values()) and model:
+            counts |= {unit: total(counts.get(unit), images[unit]) for unit in images}
+            iterations.append({**images, "model": model})
+        elif any(images.values()) or any(_is(call, "image_generation_call") for call in calls):
+            self.price_facts["tool"] = "image_generation"
+        if count(mapping(details.get("cache_write_tokens_details")).get("ttl_12h_tokens")):
+            self.price_facts["cache_ttl"] = "12h"
+        if counts.get("web_searches") and any(
+            text(tool.get("type")).startswith("web_search_preview")
+            for tool in items(data.get("tools"))
+        ):
+            self.price_facts["search_type"] = "preview"
+        self.use(Usage.of(counts, iterations=iterations, cost=cost(usage, faults), faults=faults))
+
+
+def _is(item: dict[str, Any], kind: str) -> bool:
+    return item.get("type") == kind and item.get("status") != "failed"
+
+
+def _image_model(data: dict[str, Any]) -> str:
+    tools = items(data.get("tools"))
+    return next(
+        (text(tool.get("model")) for tool in tools if tool.get("type") == "image_generation"), ""
+    )
+
+
+def _tool_calls(
+    usage: dict[str, Any], data: dict[str, Any], calls: list[dict[str, Any]]
+) -> dict[str, Any]:
+    """Return how often the provider ran each of its tools that has a price."""
+    xai = usage.get("server_side_tool_usage_details")
+    if isinstance(xai, dict):
+        return {
+            "web_searches": xai.get("web_search_calls"),
+            "social_searches": xai.get("x_search_calls"),
+            "code_executions": xai.get("code_interpreter_calls"),
+            "storage_searches": total(
+                xai.get("file_search_calls"), xai.get("document_search_calls")
+            ),
+        }
+    searches = sum(
+        _is(call, "web_search_call")
+        and text(mapping(call.get("action")).get("type")) in {"", "search"}
+        for call in calls
+    )
+    perplexity = mapping(usage.get("tool_calls_details"))
+    invoked = perplexity.get("search_web", perplexity.get("web_search"))
+    return {
+        "web_searches": next(
+            (
+                value
+                for value in (
+                    mapping(mapping(data.get("tool_usage")).get("web_search")).get("num_requests"),
+                    invoked.get("invocation") if isinstance(invoked, dict) else invoked,
+                )
+                if value is not None
+            ),
+            searches,
+        ),
+        "social_searches": sum(_is(call, "x_search_call") for call in calls),
+        "storage_searches": sum(_is(call, "file_search_call") for call in calls),
+        "code_executions": sum(_is(call, "code_interpreter_call") for call in calls),
+    }

@@ -56,6 +56,8 @@ class Reader:
         self.complete = False
         #: The cost in USD that a gateway adds to the headers of an answer.
         self.header_cost: Decimal | None = None
+        #: The headers name a cost that cannot be one.
+        self.header_cost_is_invalid = False
         #: Other facts about the size of the answer, for the metadata of the row.
         self.facts: dict[str, Any] = {}
 
@@ -77,7 +79,9 @@ class Reader:
     def head(self, headers: Mapping[str, str]) -> None:
         """Take the headers of the response, before its body; their names ignore case."""
         # LiteLLM's proxy: https://docs.litellm.ai/docs/proxy/cost_tracking
-        self.header_cost = money(headers.get("x-litellm-response-cost"))
+        value = headers.get("x-litellm-response-cost")
+        self.header_cost = money(value)
+        self.header_cost_is_invalid = bool(value) and self.header_cost is None
 
     def use(self, found: Usage, *, complete: bool = True) -> None:
         """Take a usage if it says anything; `complete` tells whether it is final."""
@@ -167,6 +171,42 @@ def total(*values: object) -> object:
     return sum(count(value) or 0 for value in known) if known else None
 
 
+def first(*values: object) -> object:
+    """Return the first of the counts of one thing that an answer has; one above 0 comes first."""
+    known = [value for value in values if value is not None]
+    return next((value for value in known if value), known[0] if known else None)
+
+
+_MODALITIES = ("text", "audio", "image", "video")
+_INPUT = {
+    "cached_tokens": "cache_read_tokens",
+    "cache_write_tokens": "cache_write_tokens",
+    **{f"{name}_tokens": f"input_{name}_tokens" for name in _MODALITIES},
+}
+_CACHED = {
+    f"{prefix}{name}_tokens": f"cache_{name}_read_tokens"
+    for name in _MODALITIES
+    for prefix in ("", "cached_")
+}
+_OUTPUT = {
+    "reasoning_tokens": "output_reasoning_tokens",
+    **{f"{name}_tokens": f"output_{name}_tokens" for name in _MODALITIES},
+}
+
+
+def input_units(details: dict[str, Any]) -> dict[str, Any]:
+    """Return the units in the details of the input tokens, as OpenAI and others write them."""
+    found = {unit: details[name] for name, unit in _INPUT.items() if name in details}
+    if isinstance(cached := details.get("cached_tokens_details"), dict):
+        found |= {unit: cached[name] for name, unit in _CACHED.items() if name in cached}
+    return found
+
+
+def output_units(details: dict[str, Any]) -> dict[str, Any]:
+    """Return the units in the details of the output tokens, as OpenAI and others write them."""
+    return {unit: details[name] for name, unit in _OUTPUT.items() if name in details}
+
+
 def money(value: object) -> Decimal | None:
     """Return a finite amount of at least 0, a number or its text; None for any other value."""
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
@@ -186,8 +226,11 @@ def cost(usage: dict[str, Any], faults: dict[str, str] | None = None) -> Decimal
         faults: Receives `cost` if the reported value cannot be a cost.
     """
     # xAI: https://docs.x.ai/developers/cost-tracking (10^10 ticks are one dollar)
-    if ticks := count(usage.get("cost_in_usd_ticks")):
-        return Decimal(ticks).scaleb(-10)
+    ticks = usage.get("cost_in_usd_ticks")
+    if exact := count(ticks):
+        return Decimal(exact).scaleb(-10)
+    if ticks is not None and exact is None and faults is not None:
+        faults["cost"] = "not a number of ticks"
     # DeepInfra: https://deepinfra.com/docs/openai_api (`estimated_cost`)
     value = usage.get("cost")
     if value is None:

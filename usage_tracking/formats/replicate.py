@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..events import Usage
-from .reader import Reader, count, error_text, mapping, seconds, text
+from .reader import Reader, error_text, mapping, seconds, text
 
 
 class ReplicateReader(Reader):
@@ -26,11 +26,10 @@ class ReplicateReader(Reader):
         self.error = error_text(data)
         if status in {"failed", "canceled", "aborted"} and not self.error:
             self.error = status
-        found = Usage(
-            prompt_tokens=count(metrics.get("input_token_count")),
-            completion_tokens=count(metrics.get("output_token_count")),
-        )
-        if found.known:
-            self.usage, self.complete = found, True
+        counts = {
+            "input_tokens": metrics.get("input_token_count"),
+            "output_tokens": metrics.get("output_token_count"),
+        }
+        self.use(Usage.of(counts))
         if self.recognised and (spent := seconds(metrics.get("predict_time"))) is not None:
             self.facts["predict_seconds"] = spent

@@ -2,6 +2,7 @@
 
 https://docs.cohere.com/reference/rerank (billed by the search, not by tokens)
 https://docs.voyageai.com/reference/reranker-api and https://api.jina.ai/redoc (`total_tokens`)
+https://openrouter.ai/docs/api-reference/rerank (`usage.search_units` and the cost)
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from typing import Any
 
 from ..events import Usage
 from .cohere import billed
-from .reader import Reader, cost, count, error_text, items, mapping, text
+from .reader import Reader, cost, error_text, first, items, mapping, text
 
 
 class RerankReader(Reader):
@@ -22,19 +23,17 @@ class RerankReader(Reader):
         """Take a whole answer."""
         usage, meta = mapping(data.get("usage")), mapping(data.get("meta"))
         ranked = data["results"] if "results" in data else data.get("data")
-        first = items(ranked)[:1]
+        top = items(ranked)[:1]
         self.recognised = any(
-            "relevance_score" in one or {"score", "index"} <= one.keys() for one in first
+            "relevance_score" in one or {"score", "index"} <= one.keys() for one in top
         ) or (ranked == [] and not {"api_version", "billed_units"}.isdisjoint(meta))
         self.model = text(data.get("model"))
         self.response_id = text(data.get("id"))
         self.error = error_text(data)
-        prompt = count(usage.get("prompt_tokens"))
-        found = Usage(
-            prompt_tokens=count(usage.get("total_tokens")) if prompt is None else prompt,
-            cost=cost(usage),
-        )
-        if not found.known:
-            found, self.facts = billed(meta)
-        if found.known:
-            self.usage, self.complete = found, True
+        found, self.facts = billed(meta)
+        prompt = first(usage.get("prompt_tokens"), usage.get("total_tokens"))
+        if prompt is not None or "search_units" in usage or "cost" in usage:
+            faults: dict[str, str] = {}
+            counts = {"input_tokens": prompt, "rerank_searches": usage.get("search_units")}
+            found = Usage.of(found.units | counts, cost=cost(usage, faults), faults=faults)
+        self.use(found)

@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..events import Usage
-from .reader import Reader, added, count, error_text, items, text
+from .reader import Reader, count, error_text, items, text, total
 
 
 class WatsonxReader(Reader):
@@ -38,24 +38,27 @@ class WatsonxReader(Reader):
         if "error" in reasons and not self.error:
             self.error = "stop_reason: error"
         before = self.usage or Usage()
-        found = Usage(
-            prompt_tokens=_larger(
+        counts = {
+            "input_tokens": _larger(
                 before.prompt_tokens,
-                added(
-                    count(data.get("input_token_count")),
-                    *(count(result.get("input_token_count")) for result in results),
+                total(
+                    data.get("input_token_count"),
+                    *(result.get("input_token_count") for result in results),
                 ),
             ),
-            completion_tokens=_larger(
+            "output_tokens": _larger(
                 before.completion_tokens,
-                added(*(count(result.get("generated_token_count")) for result in results)),
+                total(*(result.get("generated_token_count") for result in results)),
             ),
-        )
-        if found.known:
-            self.usage = found
+        }
+        self.use(Usage.of(counts, faults=before.faults), complete=self.complete)
         if results and "not_finished" not in reasons:
             self.complete = self.usage is not None
 
 
-def _larger(*counts: int | None) -> int | None:
-    return max((c for c in counts if c is not None), default=None)
+def _larger(before: int | None, now: object) -> object:
+    """Return the larger count; `now` if it is not a count, so that it is named."""
+    number = count(now)
+    if number is None:
+        return before if now is None else now
+    return number if before is None else max(before, number)
