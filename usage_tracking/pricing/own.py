@@ -118,25 +118,34 @@ def _combined(fitting: list[OwnEntry]) -> OwnPrices:
 class _Parsed:
     """The entries that were read from one value of the setting."""
 
-    prices: object = None
-    by_key: dict[str, tuple[OwnEntry, ...]] = {}
+    def __init__(self) -> None:
+        self._prices: object = None
+        self._by_key: dict[str, tuple[OwnEntry, ...]] = {}
+
+    def of(self, prices: Mapping[str, Any]) -> dict[str, tuple[OwnEntry, ...]]:
+        """Return the entries by key, as far as they were read."""
+        if self._prices is not prices:
+            self._prices, self._by_key = prices, {}
+        return self._by_key
+
+
+_seen = _Parsed()
 
 
 def _entries(key: str) -> tuple[OwnEntry, ...]:
     """Return the entries of a key, those with a later `from` and those with a `when` last."""
     prices = conf.prices()
-    if _Parsed.prices is not prices:
-        _Parsed.by_key = {each: _parsed(value) for each, value in prices.items()}
-        _Parsed.prices = prices
-    return _Parsed.by_key.get(key, ())
-
-
-def _parsed(value: Any) -> tuple[OwnEntry, ...]:
-    given = [value] if isinstance(value, Mapping) else value
-    entries = [_entry(each) for each in given]
-    return tuple(
-        sorted(entries, key=lambda own: (bool(own.entry.when), own.entry.start or dt.date.min))
-    )
+    entries = _seen.of(prices)
+    if key not in entries:
+        value = prices.get(key, ())
+        given = [value] if isinstance(value, Mapping) else value
+        entries[key] = tuple(
+            sorted(
+                map(_entry, given),
+                key=lambda own: (bool(own.entry.when), own.entry.start or dt.date.min),
+            )
+        )
+    return entries[key]
 
 
 def _entry(given: Mapping[str, Any]) -> OwnEntry:
