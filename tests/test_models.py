@@ -19,9 +19,10 @@ from django.test import override_settings
 from django.utils import timezone
 from freezegun import freeze_time
 
-from tests.support.builders import NOON, make_log, make_user, rolled_back, save_log
+from tests.support.builders import NOON, make_event, make_log, make_user, rolled_back, save_log
 from tests.support.ledger import Day, assert_in_step, read_days
 from tests.support.threads import run_in_threads
+from usage_tracking.delivery.writer import store
 from usage_tracking.models import AIUsageLog, AIUsageTracking, new_id, today
 
 pytestmark = pytest.mark.django_db
@@ -726,18 +727,19 @@ class TestSchema:
     @pytest.mark.postgres
     def test_row_takes_at_most_300_bytes(self):
         user = make_user()
-        save_log(
+        event = make_event(
             user=user,
-            cost=Decimal("0.0012345678"),
             cached_tokens=100,
             reasoning_tokens=20,
             metadata={"response_id": "chatcmpl-9aBcDeFgHiJkLmNoPqRsTuVwXyZ12"},
         )
+        store([event], using="default")
 
+        assert AIUsageLog.objects.get().cost
         with connection.cursor() as cursor:
             cursor.execute("SELECT pg_column_size(l.*) FROM ai_usage_log AS l")
             (size,) = cursor.fetchone()
-        assert size <= 300
+        assert size <= 300, size
 
 
 @pytest.mark.sqlite
