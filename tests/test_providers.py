@@ -51,6 +51,7 @@ KINDS = {
     "transcription": {"transcription"},
     "speech": {"speech"},
     "rerank": {"rerank"},
+    "ocr": {"ocr"},
 }
 
 

@@ -130,6 +130,7 @@ def test_call_is_recognised() -> None:
             ("openai.embeddings", "embeddings", "voyageai"),
         ),
         ("api.jina.ai", "/v1/rerank", ("rerank", "rerank", "jina")),
+        ("api.mistral.ai", "/v1/ocr", ("mistral.ocr", "ocr", "mistral")),
         (
             "eu-de.ml.cloud.ibm.com",
             "/ml/v1/deployments/d1/text/generation_stream",

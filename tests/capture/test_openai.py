@@ -242,7 +242,7 @@ def test_cached_and_reasoning_tokens_are_recorded_as_served(
     row = only_row()
     assert_recorded_as_served([row], stub.journal)
     assert (row.cached_tokens, row.reasoning_tokens) == (20, 9)
-    assert row.metadata["cache_write_tokens"] == 6
+    assert row.usage_details == {"cache_write_tokens": 6}
 
 
 @pytest.mark.parametrize("way", WAYS)

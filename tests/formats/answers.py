@@ -54,6 +54,7 @@ GEMINI, EMBED_CONTENT, INTERACTIONS = (
 PREDICT, RAW_PREDICT = "vertex.predict", "vertex.raw_predict"
 CONVERSE, INVOKE = "bedrock.converse", "bedrock.invoke"
 COHERE, COHERE_EMBED, RERANK = "cohere.chat", "cohere.embed", "rerank"
+RESPONSES, OCR = "openai.responses", "mistral.ocr"
 OLLAMA, WATSONX, REPLICATE = "ollama", "watsonx", "replicate"
 
 METRICS = {
@@ -96,6 +97,403 @@ ANSWERS = {
             },
         },
         of(199, 1, cost=Decimal("0.0037756")),
+    ),
+    # https://platform.openai.com/docs/guides/audio
+    "openai chat with every modality": Answer(
+        CHAT,
+        {
+            "choices": [],
+            "usage": {
+                "prompt_tokens": 150,
+                "completion_tokens": 700,
+                "prompt_tokens_details": {
+                    "text_tokens": 100,
+                    "audio_tokens": 30,
+                    "image_tokens": 15,
+                    "video_tokens": 5,
+                    "cached_tokens": 60,
+                    "cached_tokens_details": {"text_tokens": 50, "audio_tokens": 10},
+                },
+                "completion_tokens_details": {
+                    "text_tokens": 100,
+                    "audio_tokens": 500,
+                    "image_tokens": 100,
+                    "reasoning_tokens": 20,
+                    "accepted_prediction_tokens": 4,
+                    "rejected_prediction_tokens": 3,
+                },
+            },
+        },
+        of(
+            150,
+            700,
+            cached_tokens=60,
+            reasoning_tokens=20,
+            details={
+                "input_text_tokens": 100,
+                "input_audio_tokens": 30,
+                "input_image_tokens": 15,
+                "input_video_tokens": 5,
+                "cache_text_read_tokens": 50,
+                "cache_audio_read_tokens": 10,
+                "output_text_tokens": 100,
+                "output_audio_tokens": 500,
+                "output_image_tokens": 100,
+            },
+        ),
+    ),
+    # https://docs.litellm.ai/docs/completion/prompt_caching
+    "litellm, claude": Answer(
+        CHAT,
+        {
+            "model": "claude-sonnet-4-5",
+            "choices": [],
+            "usage": {
+                "prompt_tokens": 1000,
+                "completion_tokens": 20,
+                "total_tokens": 1020,
+                "prompt_tokens_details": {
+                    "cached_tokens": 500,
+                    "cache_creation_tokens": 300,
+                    "cache_creation_token_details": {
+                        "ephemeral_5m_input_tokens": 100,
+                        "ephemeral_1h_input_tokens": 200,
+                    },
+                },
+                "cache_creation_input_tokens": 300,
+                "cache_read_input_tokens": 500,
+                "server_tool_use": {"web_search_requests": 2},
+            },
+        },
+        of(
+            1000,
+            20,
+            cached_tokens=500,
+            cache_write_tokens=300,
+            details={
+                "cache_write_5m_tokens": 100,
+                "cache_write_1h_tokens": 200,
+                "web_searches": 2,
+            },
+        ),
+        "claude-sonnet-4-5",
+    ),
+    # https://docs.perplexity.ai/getting-started/pricing
+    "perplexity, deep research": Answer(
+        CHAT,
+        {
+            "model": "sonar-deep-research",
+            "choices": [],
+            "usage": {
+                "prompt_tokens": 33,
+                "completion_tokens": 7163,
+                "total_tokens": 7196,
+                "citation_tokens": 20016,
+                "num_search_queries": 18,
+                "reasoning_tokens": 95305,
+                "cost": {"total_cost": 0.473},
+            },
+        },
+        of(
+            33,
+            7163,
+            reasoning_tokens=95305,
+            cost=Decimal("0.473"),
+            details={
+                "output_tokens": 122484,
+                "output_citation_tokens": 20016,
+                "web_searches": 18,
+            },
+        ),
+        "sonar-deep-research",
+    ),
+    # https://docs.mistral.ai/capabilities/audio
+    "mistral, audio in a chat": Answer(
+        CHAT,
+        {
+            "model": "voxtral-small-2507",
+            "choices": [],
+            "usage": {
+                "prompt_tokens": 20,
+                "completion_tokens": 100,
+                "total_tokens": 120,
+                "prompt_audio_seconds": 120,
+            },
+        },
+        of(20, 100, details={"audio_seconds": 120, "input_audio_seconds": 120}),
+        "voxtral-small-2507",
+    ),
+    "mistral, no audio in a chat": Answer(
+        CHAT,
+        {
+            "choices": [],
+            "usage": {"prompt_tokens": 2, "completion_tokens": 3, "prompt_audio_seconds": {}},
+        },
+        of(2, 3),
+    ),
+    # https://deepinfra.com/docs/openai_api
+    "deepinfra": Answer(
+        CHAT,
+        {
+            "choices": [],
+            "usage": {"prompt_tokens": 9, "completion_tokens": 1, "estimated_cost": 0.000132},
+        },
+        of(9, 1, cost=Decimal("0.000132")),
+    ),
+    # https://platform.openai.com/docs/api-reference/responses/object
+    "responses with tools": Answer(
+        RESPONSES,
+        {
+            "object": "response",
+            "status": "completed",
+            "model": "gpt-5",
+            "output": [
+                {"type": "reasoning", "summary": []},
+                {"type": "web_search_call", "status": "completed", "action": {"type": "search"}},
+                {"type": "web_search_call", "status": "completed", "action": {"type": "open_page"}},
+                {"type": "web_search_call", "status": "completed"},
+                {"type": "web_search_call", "status": "failed", "action": {"type": "search"}},
+                {"type": "file_search_call", "status": "completed", "queries": ["returns"]},
+                {"type": "code_interpreter_call", "status": "completed"},
+                {"type": "x_search_call", "status": "completed"},
+                {"type": "function_call", "status": "completed"},
+            ],
+            "usage": {"input_tokens": 300, "output_tokens": 50},
+        },
+        of(
+            300,
+            50,
+            details={
+                "web_searches": 2,
+                "storage_searches": 1,
+                "code_executions": 1,
+                "social_searches": 1,
+            },
+        ),
+        "gpt-5",
+    ),
+    "responses with searches that are billed": Answer(
+        RESPONSES,
+        {
+            "object": "response",
+            "status": "completed",
+            "model": "gpt-5",
+            "output": [{"type": "web_search_call", "action": {"type": "search"}}] * 3,
+            "tool_usage": {
+                "image_gen": {"input_tokens": 0, "output_tokens": 0, "total_tokens": 0},
+                "web_search": {"num_requests": 2},
+            },
+            "usage": {"input_tokens": 300, "output_tokens": 50},
+        },
+        of(300, 50, details={"web_searches": 2}),
+        "gpt-5",
+    ),
+    "responses with an image": Answer(
+        RESPONSES,
+        {
+            "object": "response",
+            "status": "completed",
+            "model": "gpt-5",
+            "tools": [{"type": "image_generation", "model": "gpt-image-1.5"}],
+            "output": [{"type": "image_generation_call", "status": "completed", **PICTURE}],
+            "tool_usage": {
+                "image_gen": {
+                    "input_tokens": 50,
+                    "input_tokens_details": {"text_tokens": 50, "image_tokens": 0},
+                    "cached_tokens": 10,
+                    "cached_tokens_details": {"cached_text_tokens": 10, "cached_image_tokens": 0},
+                    "output_tokens": 4160,
+                    "output_tokens_details": {"text_tokens": 60, "image_tokens": 4100},
+                    "total_tokens": 4210,
+                },
+                "web_search": {"num_requests": 0},
+            },
+            "usage": {
+                "input_tokens": 300,
+                "input_tokens_details": {"cached_tokens": 100},
+                "output_tokens": 50,
+            },
+        },
+        of(
+            350,
+            4210,
+            cached_tokens=110,
+            details={
+                "input_text_tokens": 50,
+                "cache_text_read_tokens": 10,
+                "output_text_tokens": 60,
+                "output_image_tokens": 4100,
+                "iterations": [
+                    {
+                        "input_tokens": 50,
+                        "cache_read_tokens": 10,
+                        "input_text_tokens": 50,
+                        "cache_text_read_tokens": 10,
+                        "output_tokens": 4160,
+                        "output_text_tokens": 60,
+                        "output_image_tokens": 4100,
+                        "model": "gpt-image-1.5",
+                    }
+                ],
+            },
+        ),
+        "gpt-5",
+    ),
+    # https://docs.x.ai/developers/tools/tool-usage-details
+    "responses of xai": Answer(
+        RESPONSES,
+        {
+            "object": "response",
+            "status": "completed",
+            "model": "grok-4.5",
+            "output": [],
+            "usage": {
+                "input_tokens": 12000,
+                "input_tokens_details": {"cached_tokens": 2000},
+                "output_tokens": 900,
+                "output_tokens_details": {"reasoning_tokens": 500},
+                "num_server_side_tools_used": 8,
+                "server_side_tool_usage_details": {
+                    "web_search_calls": 2,
+                    "x_search_calls": 1,
+                    "code_interpreter_calls": 1,
+                    "file_search_calls": 1,
+                    "mcp_calls": 1,
+                    "document_search_calls": 2,
+                },
+                "cost_in_usd_ticks": 410000000,
+            },
+        },
+        of(
+            12000,
+            900,
+            cached_tokens=2000,
+            reasoning_tokens=500,
+            cost=Decimal("0.041"),
+            details={
+                "web_searches": 2,
+                "social_searches": 1,
+                "code_executions": 1,
+                "storage_searches": 3,
+            },
+        ),
+        "grok-4.5",
+    ),
+    # https://docs.perplexity.ai/api-reference/responses-post
+    "responses of perplexity": Answer(
+        RESPONSES,
+        {
+            "object": "response",
+            "status": "completed",
+            "model": "openai/gpt-5.2",
+            "output": [],
+            "usage": {
+                "input_tokens": 3681,
+                "input_tokens_details": {
+                    "cache_read_input_tokens": 1000,
+                    "cache_creation_input_tokens": 200,
+                },
+                "output_tokens": 780,
+                "cost": {"currency": "USD", "total_cost": 0.02736},
+                "tool_calls_details": {"search_web": {"invocation": 2}},
+            },
+        },
+        of(
+            3681,
+            780,
+            cached_tokens=1000,
+            cache_write_tokens=200,
+            cost=Decimal("0.02736"),
+            details={"web_searches": 2},
+        ),
+        "openai/gpt-5.2",
+    ),
+    "responses of openrouter, own key": Answer(
+        RESPONSES,
+        {
+            "object": "response",
+            "status": "completed",
+            "model": "openai/gpt-5-mini",
+            "output": [],
+            "usage": {
+                "input_tokens": 9000,
+                "output_tokens": 113,
+                "cost": 0.0001,
+                "is_byok": True,
+                "cost_details": {"upstream_inference_cost": 0.002476},
+            },
+        },
+        of(9000, 113, cost=Decimal("0.002576")),
+        "openai/gpt-5-mini",
+    ),
+    # https://docs.voyageai.com/reference/multimodal-embeddings-api
+    "voyage, pictures": Answer(
+        EMBEDDINGS,
+        {
+            "object": "list",
+            "data": [{"object": "embedding", "embedding": [0.1], "index": 0}],
+            "model": "voyage-multimodal-3",
+            "usage": {"text_tokens": 5, "image_pixels": 2000000, "total_tokens": 3576},
+        },
+        of(3576, details={"input_text_tokens": 5, "input_pixels": 2000000}),
+        "voyage-multimodal-3",
+    ),
+    # https://docs.mistral.ai/api/endpoint/ocr
+    "mistral ocr": Answer(
+        OCR,
+        {
+            "pages": [{"index": 0, "markdown": "# Title", "images": []}],
+            "model": "mistral-ocr-2512",
+            "document_annotation": None,
+            "usage_info": {"pages_processed": 29, "doc_size_bytes": 3002783},
+        },
+        of(details={"input_document_pages": 29}),
+        "mistral-ocr-2512",
+    ),
+    "mistral ocr, document annotated": Answer(
+        OCR,
+        {
+            "pages": [{"index": 0, "markdown": "# Title", "images": []}],
+            "model": "mistral-ocr-4-0",
+            "document_annotation": '{"language": "English"}',
+            "usage_info": {"pages_processed": 8, "doc_size_bytes": 2942},
+        },
+        of(details={"input_document_pages": 8, "input_annotated_document_pages": 8}),
+        "mistral-ocr-4-0",
+    ),
+    "mistral ocr, images annotated": Answer(
+        OCR,
+        {
+            "pages": [{"index": 0, "images": [{"id": "1", "image_annotation": '{"a": 1}'}]}],
+            "model": "mistral-ocr-4-0",
+            "usage_info": {"pages_processed": 2},
+        },
+        of(details={"input_document_pages": 2, "input_annotated_document_pages": 2}),
+        "mistral-ocr-4-0",
+    ),
+    "mistral ocr, some pages annotated": Answer(
+        OCR,
+        {
+            "pages": [],
+            "model": "mistral-ocr-4-0",
+            "document_annotation": '{"language": "English"}',
+            "usage_info": {"pages_processed": 8, "pages_processed_annotation": 3},
+        },
+        of(details={"input_document_pages": 8, "input_annotated_document_pages": 3}),
+        "mistral-ocr-4-0",
+    ),
+    "mistral ocr of azure": Answer(
+        OCR,
+        {
+            "pages": [],
+            "model": "mistral-document-ai-2512",
+            "usage_info": {"pages_processed": 0, "pages_processed_annotation": 3},
+        },
+        of(details={"input_document_pages": 3, "input_annotated_document_pages": 3}),
+        "mistral-document-ai-2512",
+    ),
+    "mistral ocr, error": Answer(
+        OCR, {"object": "error", "message": "Invalid file"}, None, error="Invalid file"
     ),
     # https://cloud.ibm.com/apidocs/watsonx-ai#text-chat
     "watsonx chat": Answer(
@@ -184,7 +582,69 @@ ANSWERS = {
                 "input_tokens_details": {"text_tokens": 10, "image_tokens": 40},
             },
         },
-        of(50, 50),
+        of(50, 50, details={"input_text_tokens": 10, "input_image_tokens": 40}),
+    ),
+    "images with text": Answer(
+        IMAGES,
+        {
+            "created": 1713833628,
+            "data": [PICTURE],
+            "usage": {
+                "total_tokens": 4410,
+                "input_tokens": 50,
+                "input_tokens_details": {
+                    "text_tokens": 20,
+                    "image_tokens": 30,
+                    "cached_tokens": 15,
+                    "cached_tokens_details": {"text_tokens": 5, "image_tokens": 10},
+                },
+                "output_tokens": 4360,
+                "output_tokens_details": {"text_tokens": 200, "image_tokens": 4160},
+            },
+        },
+        of(
+            50,
+            4360,
+            cached_tokens=15,
+            details={
+                "input_text_tokens": 20,
+                "input_image_tokens": 30,
+                "cache_text_read_tokens": 5,
+                "cache_image_read_tokens": 10,
+                "output_text_tokens": 200,
+                "output_image_tokens": 4160,
+            },
+        ),
+    ),
+    # https://github.com/openai/openai-python/blob/main/src/openai/types/images_response.py
+    "images, written as svg": Answer(
+        IMAGES,
+        {
+            "data": [PICTURE],
+            "usage": {"input_tokens": 50, "output_tokens": 400, "total_tokens": 450},
+            "svg_usage": {
+                "model": "gpt-6-luna",
+                "input_tokens": 30,
+                "output_tokens": 700,
+                "reasoning_tokens": 100,
+                "total_tokens": 730,
+            },
+        },
+        of(
+            80,
+            1100,
+            reasoning_tokens=100,
+            details={
+                "iterations": [
+                    {
+                        "input_tokens": 30,
+                        "output_tokens": 700,
+                        "output_reasoning_tokens": 100,
+                        "model": "gpt-6-luna",
+                    }
+                ]
+            },
+        ),
     ),
     "images of dall-e": Answer(
         IMAGES,
@@ -216,12 +676,30 @@ ANSWERS = {
                 "total_tokens": 115,
             },
         },
-        of(14, 101),
+        of(14, 101, details={"input_text_tokens": 10, "input_audio_tokens": 4}),
+    ),
+    # Its length is not billed: https://developers.openai.com/api/docs/pricing
+    "transcription by speaker": Answer(
+        AUDIO,
+        {
+            "task": "transcribe",
+            "duration": 27.4,
+            "text": "Agent: Thanks for calling.",
+            "segments": [{"type": "transcript.text.segment", "text": "Thanks", "speaker": "A"}],
+            "usage": {
+                "type": "tokens",
+                "input_tokens": 274,
+                "input_token_details": {"text_tokens": 0, "audio_tokens": 274},
+                "output_tokens": 101,
+            },
+        },
+        of(274, 101, details={"input_audio_tokens": 274}),
+        facts={"audio_seconds": 27.4},
     ),
     "transcription by the second": Answer(
         AUDIO,
         {"text": "Imagine", "usage": {"type": "duration", "seconds": 9}},
-        None,
+        of(details={"audio_seconds": 9, "input_audio_seconds": 9}),
         facts={"audio_seconds": 9},
     ),
     # https://platform.openai.com/docs/api-reference/audio/verbose-json-object
@@ -234,7 +712,7 @@ ANSWERS = {
             "text": "The beach was a popular spot",
             "segments": [{"id": 0, "text": "The beach", "tokens": [50364]}],
         },
-        None,
+        of(details={"audio_seconds": 8.47, "input_audio_seconds": 8.47}),
         facts={"audio_seconds": 8.47},
     ),
     "transcription of groq": Answer(AUDIO, {"text": "Hi", "x_groq": {"id": "req_1"}}, None),
@@ -254,7 +732,7 @@ ANSWERS = {
                 "completion_tokens": 635,
             },
         },
-        of(4, 635),
+        of(4, 635, details={"audio_seconds": 203, "input_audio_seconds": 203}),
         "voxtral-mini-2507",
         facts={"audio_seconds": 203},
     ),
@@ -588,7 +1066,8 @@ ANSWERS = {
             "embeddings": {"float": [[0.1]]},
             "meta": {"billed_units": {"images": 1, "image_tokens": 258, "text_tokens": 2}},
         },
-        of(260),
+        of(260, details={"input_image_tokens": 258}),
+        facts={"images": 1},
     ),
     # https://docs.cohere.com/reference/rerank
     "cohere, rerank": Answer(
@@ -598,7 +1077,7 @@ ANSWERS = {
             "results": [{"index": 3, "relevance_score": 0.999071}],
             "meta": {"api_version": {"version": "2"}, "billed_units": {"search_units": 1}},
         },
-        None,
+        of(details={"rerank_searches": 1}),
         response_id="07734bd2-2473-4f07-94e1-0d9f0e6843cf",
         facts={"search_units": 1},
     ),
@@ -624,6 +1103,19 @@ ANSWERS = {
         },
         of(815),
         "jina-reranker-v2-base-multilingual",
+    ),
+    # https://openrouter.ai/docs/api-reference/rerank
+    "openrouter, rerank": Answer(
+        RERANK,
+        {
+            "id": "gen-rerank-1",
+            "model": "cohere/rerank-v3.5",
+            "results": [{"index": 0, "relevance_score": 0.98}],
+            "usage": {"search_units": 1, "cost": 0.001},
+        },
+        of(cost=Decimal("0.001"), details={"rerank_searches": 1}),
+        "cohere/rerank-v3.5",
+        "gen-rerank-1",
     ),
     "rerank, error": Answer(RERANK, {"detail": "unknown model"}, None, error="unknown model"),
     # https://docs.ollama.com/api/chat
@@ -760,6 +1252,69 @@ STREAMS = {
         error="content_filter_error: not filtered",
         complete=False,
     ),
+    # https://learn.microsoft.com/azure/ai-services/openai/concepts/content-streaming
+    "azure, model after the filter, no usage": Stream(
+        CHAT,
+        [
+            {"id": "", "model": "", "choices": [], "prompt_filter_results": [{}]},
+            {"id": "c1", "model": "gpt-4o-2024-11-20", "choices": [{"delta": {"content": "Hi"}}]},
+            {"id": "c1", "model": "gpt-4o-2024-11-20", "choices": [{"delta": {}}]},
+        ],
+        None,
+        "gpt-4o-2024-11-20",
+        "c1",
+        complete=False,
+    ),
+    "openai chat with audio": Stream(
+        CHAT,
+        [
+            {"id": "c1", "model": "gpt-audio", "choices": [{"delta": {}}], "usage": None},
+            {
+                "id": "c1",
+                "model": "gpt-audio",
+                "choices": [],
+                "usage": {
+                    "prompt_tokens": 110,
+                    "completion_tokens": 60,
+                    "prompt_tokens_details": {"text_tokens": 10, "audio_tokens": 100},
+                    "completion_tokens_details": {"text_tokens": 10, "audio_tokens": 50},
+                },
+            },
+        ],
+        of(
+            110,
+            60,
+            details={
+                "input_text_tokens": 10,
+                "input_audio_tokens": 100,
+                "output_text_tokens": 10,
+                "output_audio_tokens": 50,
+            },
+        ),
+        "gpt-audio",
+        "c1",
+    ),
+    "responses with a search": Stream(
+        RESPONSES,
+        [
+            {"type": "response.created", "response": {"id": "r1", "object": "response"}},
+            {"type": "response.output_item.done", "item": {"type": "web_search_call"}},
+            {
+                "type": "response.completed",
+                "response": {
+                    "id": "r1",
+                    "object": "response",
+                    "status": "completed",
+                    "model": "gpt-5",
+                    "output": [{"type": "web_search_call", "action": {"type": "search"}}],
+                    "usage": {"input_tokens": 37, "output_tokens": 11},
+                },
+            },
+        ],
+        of(37, 11, details={"web_searches": 1}),
+        "gpt-5",
+        "r1",
+    ),
     # https://platform.openai.com/docs/api-reference/images-streaming
     "image": Stream(
         IMAGES,
@@ -771,15 +1326,30 @@ STREAMS = {
                 "usage": {"total_tokens": 100, "input_tokens": 50, "output_tokens": 50},
             },
         ],
-        of(50, 50),
+        of(50, 50, details={"output_image_tokens": 50}),
     ),
     "two edited images": Stream(
         IMAGES,
         [
-            {"type": "image_edit.completed", "usage": {"input_tokens": 5, "output_tokens": 50}},
-            {"type": "image_edit.completed", "usage": {"input_tokens": 5, "output_tokens": 60}},
+            {
+                "type": "image_edit.completed",
+                "usage": {
+                    "input_tokens": 5,
+                    "output_tokens": output,
+                    "input_tokens_details": {"text_tokens": 2, "image_tokens": 3},
+                },
+            }
+            for output in (50, 60)
         ],
-        of(10, 110),
+        of(
+            10,
+            110,
+            details={
+                "input_text_tokens": 4,
+                "input_image_tokens": 6,
+                "output_image_tokens": 110,
+            },
+        ),
     ),
     "image, error": Stream(
         IMAGES,

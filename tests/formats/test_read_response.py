@@ -178,7 +178,14 @@ REALTIME: dict[str, Any] = {
             "total_tokens": 253,
             "input_tokens": 132,
             "output_tokens": 121,
-            "input_token_details": {"text_tokens": 119, "audio_tokens": 13, "cached_tokens": 64},
+            "input_token_details": {
+                "text_tokens": 119,
+                "audio_tokens": 10,
+                "image_tokens": 3,
+                "cached_tokens": 64,
+                "cached_tokens_details": {"text_tokens": 60, "audio_tokens": 4},
+            },
+            "output_token_details": {"text_tokens": 30, "audio_tokens": 91},
         },
     },
 }
@@ -188,7 +195,20 @@ REALTIME: dict[str, Any] = {
 def test_realtime_event_is_read(event: Any) -> None:
     reader = read_response(event)
 
-    assert reader.usage == Usage(prompt_tokens=132, completion_tokens=121, cached_tokens=64)
+    assert reader.usage == Usage(
+        prompt_tokens=132,
+        completion_tokens=121,
+        cached_tokens=64,
+        details={
+            "input_text_tokens": 119,
+            "input_audio_tokens": 10,
+            "input_image_tokens": 3,
+            "cache_text_read_tokens": 60,
+            "cache_audio_read_tokens": 4,
+            "output_text_tokens": 30,
+            "output_audio_tokens": 91,
+        },
+    )
     assert reader.response_id == "resp_CCXLEC1XpbGVhLn6"
 
 
@@ -248,7 +268,10 @@ def test_embeddings_of_vertex_through_its_sdk_are_read() -> None:
     ],
 )
 def test_last_event_of_a_stream_is_read(event: dict[str, Any]) -> None:
-    assert read_response(event).usage == Usage(prompt_tokens=47, completion_tokens=20)
+    usage = read_response(event).usage
+
+    assert usage is not None
+    assert (usage.prompt_tokens, usage.completion_tokens) == (47, 20)
 
 
 def test_first_event_of_a_stream_is_not_taken_for_the_answer() -> None:
@@ -302,8 +325,50 @@ def test_message_of_langchain_is_read(message: Any) -> None:
         cached_tokens=100,
         cache_write_tokens=200,
         reasoning_tokens=200,
+        details={"input_audio_tokens": 10, "output_audio_tokens": 10},
     )
     assert (reader.model, reader.response_id) == ("gpt-4o-2024-08-06", "chatcmpl-1")
+
+
+def test_message_of_langchain_has_what_providers_bill_apart() -> None:
+    message = LangChainMessage(
+        usage_metadata={
+            "input_tokens": 1000,
+            "output_tokens": 20,
+            "input_token_details": {
+                "cache_read": 0,
+                "cache_creation": 0,
+                "ephemeral_5m_input_tokens": 100,
+                "ephemeral_1h_input_tokens": 200,
+            },
+        },
+        response_metadata={"usage": {"server_tool_use": {"web_search_requests": 3}}},
+    )
+    flex = LangChainMessage(
+        usage_metadata={
+            "input_tokens": 1000,
+            "output_tokens": 20,
+            "input_token_details": {"flex": 900, "flex_cache_read": 100},
+            "output_token_details": {"flex": 15, "flex_reasoning": 5},
+        },
+        response_metadata={"service_tier": "flex"},
+    )
+
+    assert read_response(message).usage == Usage(
+        prompt_tokens=1000,
+        completion_tokens=20,
+        cached_tokens=0,
+        cache_write_tokens=300,
+        details={
+            "cache_write_5m_tokens": 100,
+            "cache_write_1h_tokens": 200,
+            "web_searches": 3,
+        },
+    )
+    assert read_response(flex).usage == Usage(
+        prompt_tokens=1000, completion_tokens=20, cached_tokens=100, reasoning_tokens=5
+    )
+    assert read_response(flex).price_context == {"service_tier": "flex"}
 
 
 def test_message_of_langchain_may_have_the_provider_s_counts_only() -> None:
@@ -319,6 +384,7 @@ class SamplingUsage:
     """Like the protobuf message of `xai_sdk`."""
 
     prompt_tokens, completion_tokens, reasoning_tokens, total_tokens = 32, 9, 94, 135
+    prompt_text_tokens, prompt_image_tokens = 30, 2
     cached_prompt_text_tokens = 6
     cost_in_usd_ticks = 37756000
 
@@ -340,6 +406,7 @@ def test_response_of_xai_is_read() -> None:
         cached_tokens=6,
         reasoning_tokens=94,
         cost=Decimal("0.0037756"),
+        details={"input_text_tokens": 30, "input_image_tokens": 2},
     )
     assert reader.response_id == "x1"
 
@@ -353,11 +420,25 @@ CIRCLE = Plain(text="Hi")
 CIRCLE.usage = CIRCLE.response = CIRCLE.message = CIRCLE
 
 
-@pytest.mark.parametrize("name", ["cohere v2", "cohere v1", "ollama chat", "anthropic"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("cohere v2", "cohere v1", "ollama chat", "anthropic", "cohere, embed pictures"),
+        *("openai chat with every modality", "litellm, claude", "perplexity, deep research"),
+        *("mistral, audio in a chat", "deepinfra", "responses with tools"),
+        *("responses with searches that are billed", "responses with an image"),
+        *("responses of xai", "responses of perplexity", "responses of openrouter, own key"),
+        *("images with text", "images, written as svg", "transcription by speaker"),
+        *("mistral ocr, document annotated", "mistral ocr, images annotated"),
+        "mistral ocr, some pages annotated",
+    ],
+)
 def test_attributes_of_any_depth_are_read(name: str) -> None:
     def objects(value: Any) -> Any:
         if isinstance(value, dict):
             return Plain(**{key: objects(item) for key, item in value.items()})
+        if isinstance(value, list):
+            return [objects(item) for item in value]
         return value
 
     answer = ANSWERS[name]
@@ -400,7 +481,8 @@ def test_counts_that_mean_the_same_in_every_format_are_believed() -> None:
 def test_hostile_response_raises_nothing(response: Any) -> None:
     reader = read_response(response)
 
-    assert reader.usage is None or reader.usage.known or reader.usage.cost is not None
+    usage = reader.usage
+    assert usage is None or usage.known or usage.cost is not None or usage.faults
 
 
 class Attributes:

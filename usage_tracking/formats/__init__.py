@@ -84,7 +84,7 @@ def read_response(response: Any) -> Reader:
                 reader.event(data)  # the last event of a stream
         found = [reader for reader in events if reader.recognised and reader.complete]
     if not found:
-        found = [r for r in readers if isinstance(r, _PLAIN) and r.usage is not None]
+        found = [r for r in readers if isinstance(r, _PLAIN) and r.usage and r.usage.known]
     # Bedrock invoke wraps the formats of others: it is the last choice.
     found.sort(key=lambda reader: (reader.usage is None, isinstance(reader, InvokeReader)))
     usages = [reader.usage for reader in found if reader.usage is not None]

@@ -13,6 +13,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..events import Usage
+from ..units import fault_of
 from .one_of import OneOf
 from .openai_chat import ChatReader
 from .reader import Reader, count, error_text, first, mapping, text, total
@@ -62,7 +63,7 @@ class CohereReader(Reader):
         if reason in _FAILURES and not self.error:
             self.error = reason
         found, self.facts = billed(meta)
-        if "images" in self.facts:
+        if self.facts.get("images") and "input_image_tokens" not in found.details:
             self.price_facts["input"] = "images"  # billed by the image, which is not a unit
         self.use(found)
 
@@ -98,7 +99,7 @@ def billed(meta: dict[str, Any]) -> tuple[Usage, dict[str, Any]]:
     """Return the usage of a `meta` or a `usage`, and the number of images and searches as facts."""
     units, tokens = mapping(meta.get("billed_units")), mapping(meta.get("tokens"))
     images = units.get("image_tokens")
-    counts = {
+    counts: dict[str, Any] = {
         # embed-v4 bills images and texts separately.
         "input_tokens": total(first(units.get("input_tokens"), units.get("text_tokens")), images),
         "output_tokens": units.get("output_tokens"),
@@ -110,9 +111,11 @@ def billed(meta: dict[str, Any]) -> tuple[Usage, dict[str, Any]]:
             "output_tokens": tokens.get("output_tokens"),
         }
     counts["input_image_tokens"] = images
-    cached = meta.get("cached_tokens")
+    cached: Any = meta.get("cached_tokens")
+    prompt = counts["input_tokens"]
+    billed_prompt = 0 if fault_of("input_tokens", prompt) else prompt
     # They may be tokens of Cohere's own prompt, which are not billed.
-    if count(cached) is None or (count(cached) or 0) <= (count(counts["input_tokens"]) or 0):
+    if fault_of("cache_read_tokens", cached) or cached <= billed_prompt:
         counts["cache_read_tokens"] = cached
     facts = {
         name: number

@@ -75,7 +75,7 @@ class ChatReader(Reader):
         )
         if isinstance(usage, dict):
             self.use(chat_usage(usage))
-            self.price_facts |= _price_facts(usage, data)
+            self.price_facts |= _price_facts(usage)
 
 
 def _error(data: dict[str, Any]) -> str:
@@ -110,26 +110,19 @@ def chat_usage(usage: dict[str, Any]) -> Usage:
     prompt, completion = usage.get("prompt_tokens"), usage.get("completion_tokens")
     # At the top at xAI's SDK, Perplexity and Databricks.
     reasoning = first(output.get("reasoning_tokens"), usage.get("reasoning_tokens"))
-    # `or None`: nothing that is empty is a number of seconds.
-    seconds = usage.get("prompt_audio_seconds") or None
     counts = {
         "input_tokens": prompt,
         "output_tokens": completion,
         **input_units(details),
         **output_units(output),
         "cache_read_tokens": _cached(usage, details),
-        **_cache_writes(usage, details),
+        "cache_write_tokens": _written(usage, details),
         "output_reasoning_tokens": reasoning,
-        "output_citation_tokens": usage.get("citation_tokens"),
-        "audio_seconds": seconds,
-        "input_audio_seconds": seconds,
-        "web_searches": first(
-            usage.get("num_search_queries"),  # Perplexity
-            # LiteLLM: https://docs.litellm.ai/docs/completion/web_search
-            mapping(usage.get("server_tool_use")).get("web_search_requests"),
-            details.get("web_search_requests"),
-        ),
     }
+    if not usage.keys() <= _USUAL or "web_search_requests" in details:
+        counts |= _unusual(usage, details)
+    if "cache_creation_token_details" in details:
+        counts |= _lifetimes(details["cache_creation_token_details"])
     billed: dict[str, Any] = {}
     everything = added(count(prompt), count(completion), count(reasoning))
     if not _PERPLEXITY.isdisjoint(usage):
@@ -155,30 +148,62 @@ def _cached(usage: dict[str, Any], details: dict[str, Any]) -> object:
     )
 
 
-def _cache_writes(usage: dict[str, Any], details: dict[str, Any]) -> dict[str, Any]:
-    lifetimes = mapping(details.get("cache_creation_token_details") or usage.get("cache_creation"))
+def _written(usage: dict[str, Any], details: dict[str, Any]) -> object:
+    return first(
+        details.get("cache_write_tokens"),
+        details.get("cache_creation_tokens"),
+        details.get("cache_creation_input_tokens"),
+        usage.get("cache_creation_input_tokens"),
+    )
+
+
+def _lifetimes(written: object) -> dict[str, Any]:
+    """Return cache writes by their lifetime, as Anthropic counts them."""
+    tokens = mapping(written)
     return {
-        "cache_write_tokens": first(
-            details.get("cache_write_tokens"),
-            details.get("cache_creation_tokens"),
-            details.get("cache_creation_input_tokens"),
-            usage.get("cache_creation_input_tokens"),
-        ),
-        "cache_write_5m_tokens": lifetimes.get("ephemeral_5m_input_tokens"),
-        "cache_write_1h_tokens": lifetimes.get("ephemeral_1h_input_tokens"),
+        "cache_write_5m_tokens": tokens.get("ephemeral_5m_input_tokens"),
+        "cache_write_1h_tokens": tokens.get("ephemeral_1h_input_tokens"),
     }
 
 
-def _price_facts(usage: dict[str, Any], data: dict[str, Any]) -> dict[str, str]:
+#: Members of the usage of most answers.
+_USUAL = frozenset(
+    {
+        *("prompt_tokens", "completion_tokens", "total_tokens"),
+        *("prompt_tokens_details", "completion_tokens_details"),
+    }
+)
+
+
+def _unusual(usage: dict[str, Any], details: dict[str, Any]) -> dict[str, Any]:
+    """Return the units that only some providers count."""
+    # `or None`: nothing that is empty is a number of seconds.
+    seconds = usage.get("prompt_audio_seconds") or None
+    counts = {
+        "output_citation_tokens": usage.get("citation_tokens"),
+        "audio_seconds": seconds,
+        "input_audio_seconds": seconds,
+        "web_searches": first(
+            usage.get("num_search_queries"),  # Perplexity
+            # LiteLLM: https://docs.litellm.ai/docs/completion/web_search
+            mapping(usage.get("server_tool_use")).get("web_search_requests"),
+            details.get("web_search_requests"),
+        ),
+        # xAI's SDK
+        "input_text_tokens": usage.get("prompt_text_tokens"),
+        "input_image_tokens": usage.get("prompt_image_tokens"),
+        **_lifetimes(usage.get("cache_creation")),
+    }
+    return {unit: value for unit, value in counts.items() if value is not None and value != 0}
+
+
+def _price_facts(usage: dict[str, Any]) -> dict[str, str]:
     """Return what the price depends on, as far as no unit says it."""
     facts: dict[str, str] = {}
-    if size := text(usage.get("search_context_size")):
+    if size := text(usage.get("search_context_size")):  # Perplexity
         facts["search_context_size"] = size
-    elif "search_results" in data and "num_search_queries" not in usage:
-        # Perplexity bills each request by this size, but does not always name it.
-        facts["search_context_size"] = "unknown"
     if count(usage.get("num_sources_used")):
-        # Each source costs: https://docs.x.ai/docs/guides/live-search
+        # xAI, each source costs: https://docs.x.ai/docs/guides/live-search
         facts["search_type"] = "live"
     if count(usage.get("connector_tokens")):
         # Tokens of Mistral's own tools, without a published price.

@@ -178,33 +178,39 @@ def first(*values: object) -> object:
 
 
 _MODALITIES = ("text", "audio", "image", "video")
-_INPUT = {
-    "cached_tokens": "cache_read_tokens",
-    "cache_write_tokens": "cache_write_tokens",
-    **{f"{name}_tokens": f"input_{name}_tokens" for name in _MODALITIES},
-}
+_INPUT = {f"{name}_tokens": f"input_{name}_tokens" for name in _MODALITIES}
+_OUTPUT = {f"{name}_tokens": f"output_{name}_tokens" for name in _MODALITIES}
 _CACHED = {
     f"{prefix}{name}_tokens": f"cache_{name}_read_tokens"
     for name in _MODALITIES
     for prefix in ("", "cached_")
 }
-_OUTPUT = {
-    "reasoning_tokens": "output_reasoning_tokens",
-    **{f"{name}_tokens": f"output_{name}_tokens" for name in _MODALITIES},
-}
 
 
 def input_units(details: dict[str, Any]) -> dict[str, Any]:
     """Return the units in the details of the input tokens, as OpenAI and others write them."""
-    found = {unit: details[name] for name, unit in _INPUT.items() if name in details}
+    found = _units(details, _INPUT) if details else {}
+    found["cache_read_tokens"] = details.get("cached_tokens")
+    found["cache_write_tokens"] = details.get("cache_write_tokens")
     if isinstance(cached := details.get("cached_tokens_details"), dict):
-        found |= {unit: cached[name] for name, unit in _CACHED.items() if name in cached}
+        found |= _units(cached, _CACHED)
     return found
 
 
 def output_units(details: dict[str, Any]) -> dict[str, Any]:
     """Return the units in the details of the output tokens, as OpenAI and others write them."""
-    return {unit: details[name] for name, unit in _OUTPUT.items() if name in details}
+    found = _units(details, _OUTPUT) if details else {}
+    found["output_reasoning_tokens"] = details.get("reasoning_tokens")
+    return found
+
+
+def _units(details: dict[str, Any], names: dict[str, str]) -> dict[str, Any]:
+    # Most answers have zeros here, and a usage without further units is read faster.
+    return {
+        unit: value
+        for name, unit in names.items()
+        if (value := details.get(name)) is not None and value != 0
+    }
 
 
 def money(value: object) -> Decimal | None:

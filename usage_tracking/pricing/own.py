@@ -33,7 +33,7 @@ _OPTIONS = ("from", "when", "discount")
 #: Facts that answers state and that a price may depend on.
 FACTS = (
     *("service_tier", "processing", "speed", "inference_geo", "route", "search_type"),
-    "search_context_size",
+    *("search_context_size", "cache_ttl"),
 )
 
 # A dated or numbered variant: gpt-4o-2024-08-06, claude-sonnet-4-5-20250929, gemini-2.0-flash-001.
