@@ -173,7 +173,7 @@ def test_prompt_tokens_include_those_of_the_cache(client: anthropic.Anthropic) -
     assert answer.usage.input_tokens == 100
     row = only_row()
     assert (row.prompt_tokens, row.cached_tokens) == (1000, 600)
-    assert row.metadata["cache_write_tokens"] == 300
+    assert row.usage_details == {"cache_write_tokens": 300, "cache_write_5m_tokens": 300}
 
 
 @pytest.mark.parametrize("way", WAYS)
