@@ -9,7 +9,8 @@ from __future__ import annotations
 from typing import Any
 
 from ..events import Usage
-from .reader import Reader, added, count, error_text, items, mapping
+from .gemini import counts_of
+from .reader import Reader, error_text, items, mapping, total
 
 
 class EmbedContentReader(Reader):
@@ -28,9 +29,8 @@ class EmbedContentReader(Reader):
             data.get("data") == [] and "promptTokenCount" in usage
         )
         self.error = error_text(data)
-        prompt = count(usage.get("promptTokenCount"))
-        if prompt is None:  # google-genai's own shape of Vertex's `:predict`
-            counts = (mapping(vector.get("statistics")).get("tokenCount") for vector in vectors)
-            prompt = added(*map(count, counts))
-        if prompt is not None:
-            self.usage, self.complete = Usage(prompt_tokens=prompt), True
+        counts = {unit: n for unit, n in counts_of(usage).items() if not unit.startswith("output")}
+        if counts["input_tokens"] is None:  # google-genai's own shape of Vertex's `:predict`
+            statistics = (mapping(vector.get("statistics")) for vector in vectors)
+            counts["input_tokens"] = total(*(each.get("tokenCount") for each in statistics))
+        self.use(Usage.of(counts))

@@ -2,20 +2,32 @@
 
 https://ai.google.dev/api/interactions-api (`usage`: the output excludes thoughts, the input
 excludes what tools read; the last event of a stream carries the interaction)
+https://ai.google.dev/gemini-api/docs/priority-inference (a header names the tier that was served)
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from ..events import Usage
-from .reader import Reader, added, count, error_text, mapping, text
+from .gemini import TIER_HEADER, add_modalities, modalities, searches
+from .reader import Reader, count, error_text, items, mapping, text, total
 
 
 class InteractionsReader(Reader):
     """Reads Gemini interactions."""
 
     operation = "generate_content"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._served_tier = ""
+
+    def head(self, headers: Mapping[str, str]) -> None:
+        """Take the headers of the response."""
+        super().head(headers)
+        self.service_tier = self._served_tier = text(headers.get(TIER_HEADER))
 
     def event(self, data: dict[str, Any]) -> None:
         """Take one parsed stream event."""
@@ -33,18 +45,41 @@ class InteractionsReader(Reader):
             self.recognised = True
         self.model = text(data.get("model")) or self.model
         self.response_id = text(data.get("id")) or self.response_id
-        self.service_tier = text(data.get("service_tier")) or self.service_tier
+        if not self._served_tier:
+            self.service_tier = text(data.get("service_tier")) or self.service_tier
         self.error = error_text(data) or self.error
         if data.get("status") == "failed" and not self.error:
             self.error = "failed"
-        thoughts = count(usage.get("total_thought_tokens"))
-        found = Usage(
-            prompt_tokens=added(
-                count(usage.get("total_input_tokens")), count(usage.get("total_tool_use_tokens"))
-            ),
-            completion_tokens=added(count(usage.get("total_output_tokens")), thoughts),
-            cached_tokens=count(usage.get("total_cached_tokens")),
-            reasoning_tokens=thoughts,
+        faults: dict[str, str] = {}
+        counts = self._counts(usage, faults)
+        self.use(Usage.of(counts, faults=faults))
+
+    def _counts(self, usage: dict[str, Any], faults: dict[str, str]) -> dict[str, Any]:
+        tool = usage.get("total_tool_use_tokens")
+        thoughts = usage.get("total_thought_tokens")
+        counts = {
+            "input_tokens": total(usage.get("total_input_tokens"), tool),
+            "output_tokens": total(usage.get("total_output_tokens"), thoughts),
+            "cache_read_tokens": usage.get("total_cached_tokens"),
+            "output_reasoning_tokens": thoughts,
+            "input_tool_tokens": tool,
+        }
+        tools = list(modalities(usage.get("tool_use_tokens_by_modality")))
+        inputs = [*modalities(usage.get("input_tokens_by_modality")), *tools]
+        cached = modalities(usage.get("cached_tokens_by_modality"))
+        add_modalities(counts, "input_{}_tokens", inputs)
+        add_modalities(counts, "input_{}_tool_tokens", tools)
+        add_modalities(counts, "cache_{}_read_tokens", cached)
+        add_modalities(
+            counts, "output_{}_tokens", modalities(usage.get("output_tokens_by_modality"))
         )
-        if found.known:
-            self.usage, self.complete = found, True
+        for tool_count in items(usage.get("grounding_tool_count")):
+            number = tool_count.get("count")
+            match tool_count.get("type"):
+                case "google_search" if (queries := count(number)) is not None:
+                    counts["web_searches"] = searches(self.model, queries, faults)
+                case "google_search":
+                    counts["web_searches"] = number
+                case "google_maps" if number:
+                    self.price_facts["search_type"] = "google_maps"
+        return counts

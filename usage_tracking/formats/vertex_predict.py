@@ -10,7 +10,8 @@ from __future__ import annotations
 from typing import Any
 
 from ..events import Usage
-from .reader import Reader, added, count, error_text, items, mapping
+from .gemini import counts_of
+from .reader import Reader, error_text, items, mapping, total
 
 
 class PredictReader(Reader):
@@ -33,18 +34,15 @@ class PredictReader(Reader):
         spent = mapping(mapping(data.get("metadata")).get("tokenMetadata"))
         self.recognised = bool(predictions) and bool(statistics or images or usage or spent)
         self.error = error_text(data)
-        found = Usage(
-            prompt_tokens=added(
-                *(count(one.get("token_count")) for one in statistics),
-                count(usage.get("promptTokenCount")),
-                count(mapping(spent.get("inputTokenCount")).get("totalTokens")),
-            ),
-            completion_tokens=added(
-                count(usage.get("candidatesTokenCount")),
-                count(mapping(spent.get("outputTokenCount")).get("totalTokens")),
-            ),
+        counts = counts_of({**usage, "totalTokenCount": None})
+        counts["input_tokens"] = total(
+            counts["input_tokens"],
+            *(one.get("token_count") for one in statistics),
+            mapping(spent.get("inputTokenCount")).get("totalTokens"),
         )
-        if found.known:
-            self.usage, self.complete = found, True
-        elif images:
+        counts["output_tokens"] = total(
+            counts["output_tokens"], mapping(spent.get("outputTokenCount")).get("totalTokens")
+        )
+        self.use(Usage.of(counts))
+        if self.usage is None and images:
             self.facts["images"] = images
