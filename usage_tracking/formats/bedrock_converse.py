@@ -5,6 +5,10 @@ https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_ConverseStre
 `metadata` carries the usage)
 https://docs.aws.amazon.com/bedrock/latest/userguide/prompt-caching.html (`inputTokens` exclude
 cache reads and writes)
+https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_TokenUsage.html (`cacheDetails`:
+the cache writes by their lifetime)
+https://docs.aws.amazon.com/bedrock/latest/userguide/latency-optimized-inference.html
+(`performanceConfig`: a model that runs optimized has a price of its own)
 """
 
 from __future__ import annotations
@@ -12,7 +16,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..events import Usage
-from .reader import Reader, added, count, error_text, mapping, text
+from .reader import Reader, count, error_text, items, mapping, text, total
 
 
 class ConverseReader(Reader):
@@ -41,26 +45,41 @@ class ConverseReader(Reader):
             self.recognised = True
         tier = mapping(data.get("serviceTier"))
         self.service_tier = text(tier.get("type")) or self.service_tier
+        if latency := text(mapping(data.get("performanceConfig")).get("latency")):
+            self.price_facts["speed"] = latency
         # A prompt router chooses the model.
         router = mapping(mapping(data.get("trace")).get("promptRouter"))
         self.model = model_name(text(router.get("invokedModelId"))) or self.model
-        found = converse_usage(usage)
-        if found.known:
-            self.usage, self.complete = found, True
+        self.use(converse_usage(usage))
+
+
+#: `ttl` of an item of `cacheDetails` → unit.
+_LIFETIMES = {"5m": "cache_write_5m_tokens", "1h": "cache_write_1h_tokens"}
 
 
 def converse_usage(usage: dict[str, Any]) -> Usage:
     """Return the usage in a `usage` object of converse."""
-    plain, output = count(usage.get("inputTokens")), count(usage.get("outputTokens"))
     # Nova itself uses the longer names.
-    read = count(usage.get("cacheReadInputTokens", usage.get("cacheReadInputTokenCount")))
-    write = count(usage.get("cacheWriteInputTokens", usage.get("cacheWriteInputTokenCount")))
-    return Usage(
-        prompt_tokens=None if plain is None else added(plain, read, write),
-        completion_tokens=output,
-        cached_tokens=read,
-        cache_write_tokens=write,
-    )
+    read = usage.get("cacheReadInputTokens", usage.get("cacheReadInputTokenCount"))
+    written = usage.get("cacheWriteInputTokens", usage.get("cacheWriteInputTokenCount"))
+    details: dict[str, Any] = {}
+    for detail in items(usage.get("cacheDetails")):
+        if unit := _LIFETIMES.get(text(detail.get("ttl"))):
+            details[unit] = total(details.get(unit), detail.get("inputTokens"))
+    parts = total(*details.values())
+    faults = {}
+    if written is None:
+        written = parts
+    elif usage.get("cacheDetails") and (count(parts) or 0) < (count(written) or 0):
+        faults["cache_write_tokens"] = "more than its parts"
+    plain = usage.get("inputTokens")
+    counts = {
+        "input_tokens": None if plain is None else total(plain, read, written),
+        "output_tokens": usage.get("outputTokens"),
+        "cache_read_tokens": read,
+        "cache_write_tokens": written,
+    }
+    return Usage.of(counts | details, faults=faults)
 
 
 def model_name(identifier: str) -> str:

@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..events import Usage
-from .reader import Reader, added, count, error_text, items
+from .reader import Reader, error_text, items, total
 
 _SHAPES = (
     {"generation", "stop_reason"},
@@ -31,6 +31,10 @@ class FamiliesReader(Reader):
 
     final_at_end = False
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._counts: dict[str, Any] = {}
+
     def event(self, data: dict[str, Any]) -> None:
         """Take one parsed stream event."""
         self._read(data)
@@ -45,18 +49,13 @@ class FamiliesReader(Reader):
         outputs = items(data.get("outputs"))
         if any(shape <= data.keys() for shape in _SHAPES) or any("text" in one for one in outputs):
             self.recognised = True
-        before = self.usage or Usage()
-        prompt = added(
-            count(data.get("prompt_token_count")), count(data.get("inputTextTokenCount"))
+        prompt = total(data.get("prompt_token_count"), data.get("inputTextTokenCount"))
+        completion = total(
+            data.get("generation_token_count"),
+            data.get("totalOutputTextTokenCount"),
+            *(result.get("tokenCount") for result in items(data.get("results"))),
         )
-        completion = added(
-            count(data.get("generation_token_count")),
-            count(data.get("totalOutputTextTokenCount")),
-            *(count(result.get("tokenCount")) for result in items(data.get("results"))),
-        )
-        found = Usage(
-            prompt_tokens=before.prompt_tokens if prompt is None else prompt,
-            completion_tokens=before.completion_tokens if completion is None else completion,
-        )
-        if found.known:
-            self.usage = found
+        # Each event of a stream may have one of them.
+        found = {"input_tokens": prompt, "output_tokens": completion}
+        self._counts |= {unit: number for unit, number in found.items() if number is not None}
+        self.use(Usage.of(self._counts), complete=self.complete)

@@ -1,7 +1,8 @@
 """Bedrock invoke: each model answers in its own format, and Bedrock adds its own counts.
 
 https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_InvokeModel.html (the counts
-are in the headers `X-Amzn-Bedrock-Input-Token-Count` and `-Output-Token-Count`)
+are in the headers `X-Amzn-Bedrock-Input-Token-Count` and `-Output-Token-Count`, and so are the
+service tier that was used and the latency)
 https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_PayloadPart.html (a `chunk` of a
 stream holds an event of the model's own; the last one has `amazon-bedrock-invocationMetrics`)
 """
@@ -21,7 +22,7 @@ from .bedrock_families import FamiliesReader
 from .cohere import CohereReader
 from .one_of import OneOf
 from .openai_chat import ChatReader
-from .reader import added, count, error_text, mapping
+from .reader import error_text, mapping, text, total
 
 _NUMBER = re.compile(r"[0-9]{1,18}")
 _METRICS = "amazon-bedrock-invocationMetrics"
@@ -44,10 +45,14 @@ class InvokeReader(OneOf):
         #: The counts of Bedrock itself; those of a stream come at its end.
         self._counted = Usage()
         self._ended = False
+        #: The service tier and the latency that the headers name.
+        self._tier = self._latency = ""
 
     def head(self, headers: Mapping[str, str]) -> None:
         """Take the headers of the response."""
         super().head(headers)
+        self._tier = text(headers.get("x-amzn-bedrock-service-tier"))
+        self._latency = text(headers.get("x-amzn-bedrock-performanceconfig-latency"))
         found = ((name, headers.get(header, "")) for header, name in _HEADERS.items())
         self._counted = _usage({name: int(n) for name, n in found if _NUMBER.fullmatch(n)})
 
@@ -77,6 +82,12 @@ class InvokeReader(OneOf):
         super().body(data)
         self._use_counts()
 
+    def _adopt(self) -> None:
+        super()._adopt()
+        self.service_tier = self._tier or self.service_tier
+        if self._latency:
+            self.price_facts["speed"] = self._latency
+
     def _use_counts(self) -> None:
         """Use the counts of Bedrock if the model reports none; its own have more detail."""
         if not self.complete and self._counted.known:
@@ -84,12 +95,14 @@ class InvokeReader(OneOf):
 
 
 def _usage(metrics: dict[str, Any]) -> Usage:
-    plain = count(metrics.get("inputTokenCount"))
-    read = count(metrics.get("cacheReadInputTokenCount"))
-    write = count(metrics.get("cacheWriteInputTokenCount"))
-    return Usage(
-        prompt_tokens=None if plain is None else added(plain, read, write),
-        completion_tokens=count(metrics.get("outputTokenCount")),
-        cached_tokens=read,
-        cache_write_tokens=write,
+    plain = metrics.get("inputTokenCount")
+    read = metrics.get("cacheReadInputTokenCount")
+    written = metrics.get("cacheWriteInputTokenCount")
+    return Usage.of(
+        {
+            "input_tokens": None if plain is None else total(plain, read, written),
+            "output_tokens": metrics.get("outputTokenCount"),
+            "cache_read_tokens": read,
+            "cache_write_tokens": written,
+        }
     )
