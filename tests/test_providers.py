@@ -23,6 +23,18 @@ NOT_OURS = {
         "a provider behind the router of huggingface, which only its path names",
     ),
 }
+#: Hosts that genai-prices describes by an expression.
+ONLY_IN_A_PATTERN = {
+    "api.us.elevenlabs.io": "elevenlabs",
+    "api.eu.residency.elevenlabs.io": "elevenlabs",
+    "api.cohere.ai": "cohere",
+    "api.minimaxi.io": "minimax",
+    "api.moonshot.cn": "moonshotai",
+    "api.openrouter.ai": "openrouter",
+    "me.cognitiveservices.azure.com": "azure",
+    "x.gcp.databricks.com": "databricks",
+    "x.modal.direct": "modal",
+}
 #: The scanner finds such a call, which costs money, and no reader is there for its answer.
 SCANNED_ONLY = {
     "/chat_completions": "a misspelling, or a route of the site that passes the call on",
@@ -119,6 +131,32 @@ def test_host_that_genai_prices_knows_has_its_name() -> None:
         assert found <= {provider}
 
     check_each(check, providers.HOSTS.items())
+
+
+def test_host_of_every_provider_that_genai_prices_knows_is_recognised() -> None:
+    hosts = [example(host) for host in providers.HOSTS]
+    paths = ("/client/v4/accounts/x/ai/", "/serving-endpoints/")
+
+    def check(provider: str, pattern: str) -> None:
+        urls = ((host, f"https://{host}{path}") for host in hosts for path in paths)
+        known = {host for host, url in urls if re.match(pattern, url)}
+
+        assert provider in {endpoints.provider_of(host, None, "/") for host in known}
+        # The price of its calls is found by this name, in any spelling of letters.
+        found = table._provider_named(provider.upper())
+        assert found is not None
+        assert found["id"] == provider
+
+    check_each(
+        check,
+        [(each.id, each.api_pattern) for each in genai_prices.providers if each.id not in NOT_OURS],
+    )
+
+
+def test_host_that_only_a_pattern_of_genai_prices_names_is_recognised() -> None:
+    found = {host: endpoints.provider_of(host, None, "/") for host in ONLY_IN_A_PATTERN}
+
+    assert found == ONLY_IN_A_PATTERN
 
 
 def test_every_path_of_capture_is_known_to_the_scanner() -> None:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from itertools import product
+from typing import Any
 
 from django.test import override_settings
 
 from tests.support.cases import check_each
+from tests.support.wire import Case, events_of
 from usage_tracking.capture import endpoints
 from usage_tracking.capture.endpoints import Target, provider_of, recognise
+from usage_tracking.events import UsageEvent
 from usage_tracking.formats import READERS
+from usage_tracking.pricing import quote
 
 ARN = "arn%3Aaws%3Abedrock%3Aeu-west-1%3A123456789012%3A"
 BEDROCK = "bedrock-runtime.eu-west-1.amazonaws.com"
@@ -20,9 +24,10 @@ PUBLISHERS = "/v1/projects/p/locations/us-east5/publishers"
 def test_call_is_recognised() -> None:
     def check(host: str, path: str, endpoint: tuple[str, ...]) -> None:
         wire_format, operation, provider, model = (*endpoint, "")[:4]
+        geography = "us-east5" if host == VERTEX else ""
 
         assert recognise("POST", host, None, path) == Target(
-            wire_format, operation, provider, model, ""
+            wire_format, operation, provider, model, "", geography=geography
         )
 
     calls = [
@@ -208,6 +213,18 @@ def test_host_names_the_provider() -> None:
         "bedrock-runtime-fips.us-east-1.amazonaws.com": "aws",
         "vpce-1-2.bedrock-runtime.us-east-1.vpce.amazonaws.com": "aws",
         "bedrock-runtime.cn-north-1.amazonaws.com.cn": "aws",
+        "bedrock-runtime.us-east-1.api.aws": "aws",
+        "bedrock-runtime-fips.us-east-1.api.aws": "aws",
+        "bedrock-mantle.eu-west-1.api.aws": "aws",
+        "vpce-1-2.bedrock-mantle.us-east-1.vpce.amazonaws.com": "aws",
+        "bedrock-runtime.cn-north-1.api.amazonwebservices.com.cn": "aws",
+        "bedrock-runtime.eusc-de-east-1.amazonaws.eu": "aws",
+        # Claude Platform on AWS has Anthropic's own models and prices.
+        "aws-external-anthropic.us-west-2.api.aws": "anthropic",
+        "s3.us-east-1.api.aws": None,
+        "bedrock-runtime.us-east-1.api.aws.example.com": None,
+        "us-api.together.ai": "together",
+        "us-east-1.api.x.ai": "x-ai",
         "bedrock-runtime.us-east-1.amazonaws.com.example.com": None,
         "s3.us-east-1.amazonaws.com": None,
         "api.z.ai": "zai",
@@ -266,3 +283,140 @@ class TestOwnPaths:
         with override_settings(AI_USAGE_PATHS={"/a.b(": "openai.chat"}):
             assert recognise("POST", "h", None, "/a.b(") is not None
             assert recognise("POST", "h", None, "/axb(") is None
+
+
+CLAUDE: dict[str, Any] = {
+    "type": "message",
+    "role": "assistant",
+    "model": "claude-sonnet-4-5-20250929",
+    "usage": {"input_tokens": 1000, "output_tokens": 100},
+}
+CHAT: dict[str, Any] = {
+    "object": "chat.completion",
+    "choices": [],
+    "usage": {"prompt_tokens": 1000, "completion_tokens": 100, "total_tokens": 1100},
+}
+CONVERSE: dict[str, Any] = {"usage": {"inputTokens": 1000, "outputTokens": 100}}
+
+
+def case(url: str, answer: Any, request: Any = None) -> Case:
+    return {
+        "method": "POST",
+        "url": f"https://{url}",
+        "request": request or {},
+        "status": 200,
+        "content_type": "application/json",
+        "answer": answer,
+    }
+
+
+def event_of(case: Case) -> UsageEvent:
+    (event,) = events_of(case)
+    return event
+
+
+class TestModel:
+    """The model of a row is the one that its price is for."""
+
+    def test_bedrock_names_the_region_in_the_path_only(self) -> None:
+        def check(path: str, model: str, cost: str | None) -> None:
+            event = event_of(case(f"{BEDROCK}{path}", CLAUDE))
+
+            assert (event.provider, event.model_name) == ("aws", model)
+            assert "requested_model" not in event.metadata
+            found = quote(event).cost
+            assert (None if found is None else f"{found.normalize()}") == cost
+
+        name = "anthropic.claude-sonnet-4-5-20250929-v1:0"
+        check_each(
+            check,
+            [
+                (f"/model/us.{name}/invoke", f"us.{name}", "0.00495"),
+                (f"/model/global.{name}/invoke", f"global.{name}", "0.0045"),
+                (
+                    f"/model/{ARN}inference-profile%2Fglobal.{name}/invoke",
+                    f"global.{name}",
+                    "0.0045",
+                ),
+                # Bought by the hour.
+                (f"/model/{ARN}provisioned-model%2Fab12/invoke", "provisioned-model/ab12", None),
+            ],
+        )
+
+    def test_bedrock_names_the_profile_in_the_request_of_other_formats(self) -> None:
+        name = "global.anthropic.claude-sonnet-4-5-20250929-v1:0"
+        for host in ("bedrock-mantle.eu-west-1.api.aws", BEDROCK):
+            event = event_of(case(f"{host}/anthropic/v1/messages", CLAUDE, {"model": name}))
+
+            assert (event.provider, event.model_name) == ("aws", name)
+
+    def test_profile_with_a_name_of_the_site_has_the_model_of_the_answer(self) -> None:
+        path = f"/model/{ARN}application-inference-profile%2Fab12"
+        invoked = event_of(case(f"{BEDROCK}{path}/invoke", CLAUDE))
+        conversed = event_of(case(f"{BEDROCK}{path}/converse", CONVERSE))
+
+        assert invoked.model_name == "claude-sonnet-4-5-20250929"
+        assert invoked.metadata["requested_model"] == "application-inference-profile/ab12"
+        assert conversed.model_name == "application-inference-profile/ab12"
+
+    def test_model_that_a_prompt_router_chose_wins(self) -> None:
+        router = f"/model/{ARN}default-prompt-router%2Fanthropic.claude%3A1/converse"
+        chosen = "arn:aws:bedrock:us-east-1:1:inference-profile/us.amazon.nova-lite-v1:0"
+        answer = {**CONVERSE, "trace": {"promptRouter": {"invokedModelId": chosen}}}
+
+        assert event_of(case(BEDROCK + router, answer)).model_name == "us.amazon.nova-lite-v1:0"
+
+    def test_name_of_a_deployment_does_not_hide_the_model(self) -> None:
+        url = "me.openai.azure.com/openai/deployments/my-gpt4/chat/completions"
+        named = event_of(case(url, {**CHAT, "model": "gpt-4o-2024-11-20"}))
+
+        assert named.model_name == "gpt-4o-2024-11-20"
+        assert named.metadata["requested_model"] == "my-gpt4"
+        assert quote(named).cost is not None
+        assert event_of(case(url, CHAT)).model_name == "my-gpt4"
+
+
+class TestGeography:
+    """Some hosts and paths keep a call in one geography, which may cost more."""
+
+    GEMINI = "/google/models/{}:generateContent"
+    CLAUDE = "/anthropic/models/{}:rawPredict"
+
+    def test_geography_is_a_fact_if_the_model_costs_more_there(self) -> None:
+        def check(url: str, model: str, geography: str | None) -> None:
+            wire = CLAUDE if "anthropic" in url else CHAT
+            if ":generateContent" in url:
+                wire = {
+                    "candidates": [],
+                    "modelVersion": model,
+                    "usageMetadata": {"promptTokenCount": 10, "totalTokenCount": 10},
+                }
+            event = event_of(case(url.format(model), {**wire, "model": model}))
+
+            assert event.price_context == ({"inference_geo": geography} if geography else {})
+            assert (quote(event).cost is None) == (geography is not None)
+
+        region, world = VERTEX + PUBLISHERS, VERTEX + PUBLISHERS.replace("us-east5", "global")
+        check_each(
+            check,
+            [
+                (region + self.GEMINI, "gemini-3.1-pro-preview", "us-east5"),
+                (world + self.GEMINI, "gemini-3.1-pro-preview", None),
+                (region + self.GEMINI, "gemini-2.5-flash", None),
+                (region + self.CLAUDE, "claude-sonnet-4-5@20250929", "us-east5"),
+                (region + self.CLAUDE, "claude-opus-5", "us-east5"),
+                (world + self.CLAUDE, "claude-opus-5", None),
+                (region + self.CLAUDE, "claude-sonnet-4@20250514", None),
+                ("eu.api.openai.com/v1/chat/completions", "gpt-5.4-2026-03-05", "eu"),
+                ("eu.api.openai.com/v1/chat/completions", "gpt-4o-mini", None),
+                ("api.openai.com/v1/chat/completions", "gpt-5.4-2026-03-05", None),
+                ("us-east-1.api.x.ai/v1/chat/completions", "grok-4", "us-east-1"),
+            ],
+        )
+
+    def test_answer_says_it_better(self) -> None:
+        url = f"{VERTEX}{PUBLISHERS}/anthropic/models/claude-opus-5:rawPredict"
+        usage = {"input_tokens": 1, "output_tokens": 1, "inference_geo": "us"}
+        answer = {**CLAUDE, "model": "claude-opus-5", "usage": usage}
+
+        assert event_of(case(url, answer)).price_context == {"inference_geo": "us"}

@@ -30,6 +30,9 @@ class Target(NamedTuple):
     unknown_host: str
     #: The request polls for a response that another request began.
     polls: bool = False
+    #: Where the call is served, if the host or the path says so and that may have a price of its
+    #: own: "eu", or a region of Google.
+    geography: str = ""
 
 
 # Path ending → wire format and operation (https://opentelemetry.io/docs/specs/semconv/registry/
@@ -131,7 +134,8 @@ def recognise(method: str, host: str, port: int | None, path: str) -> Target | N
     if provider is None or runs_site_services(host):
         unknown_host = f"{host}:{port}" if port else host
     provider = provider or UNKNOWN
-    return Target(wire_format, operation, provider, model, unknown_host, match is None)
+    geography = _geography(provider, host, path)
+    return Target(wire_format, operation, provider, model, unknown_host, match is None, geography)
 
 
 #: Endings that count only after the name of a model.
@@ -141,6 +145,25 @@ _NEED_MODEL = {
 }
 #: Names in the place of a model that are not models: Anthropic on Vertex counts tokens under one.
 _NO_MODELS = {"count-tokens"}
+
+
+# The hosts and paths that keep a call in one geography:
+# https://developers.openai.com/api/docs/guides/your-data (also the price)
+# https://docs.x.ai/developers/pricing
+# https://docs.together.ai/docs/serverless/geo-specific-inference
+# https://docs.cloud.google.com/vertex-ai/generative-ai/docs/learn/locations
+_GEOGRAPHIES = {
+    "openai": re.compile(r"^([a-z0-9-]+)\.api\.openai\.com/"),
+    "x-ai": re.compile(r"^([a-z0-9-]+)\.api\.x\.ai/"),
+    "together": re.compile(r"^([a-z]+)-api\.together\.ai/"),
+    "google": re.compile(r"/locations/(?!global/)([a-z0-9-]+)/"),
+}
+
+
+def _geography(provider: str, host: str, path: str) -> str:
+    pattern = _GEOGRAPHIES.get(provider)
+    match = pattern.search(host + path) if pattern is not None else None
+    return match[1] if match else ""
 
 
 # The path that polls for a background response, or cancels it.

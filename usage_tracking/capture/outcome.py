@@ -3,17 +3,35 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any, NamedTuple
 
 from ..events import Usage
-from ..formats.reader import STANDARD, text
+from ..formats.reader import STANDARD, Reader, text
 from ..redaction import clean_name, clean_text
 from .body import MODEL, Body
 from .endpoints import Target
 
+#: Names in a path of Bedrock that say nothing about the model. The throughput that is bought in
+#: advance is not among them: it is billed by the hour, whatever the model.
+_NICKNAMES = ("application-inference-profile/", "default-prompt-router/", "prompt-router/")
+#: Provider → the models that cost the same in each geography.
+#: https://developers.openai.com/api/docs/pricing (10 % more for models since March 2026)
+#: https://cloud.google.com/vertex-ai/generative-ai/pricing (10 % more since Gemini 3)
+#: https://platform.claude.com/docs/en/build-with-claude/claude-on-vertex-ai (10 % more since 4.5)
+_ONE_PRICE = {
+    "openai": re.compile(
+        r"(?:ft:)?(?:gpt-(?:3|4|5(?:-|$|\.[0-3])|oss|image-1|audio|realtime-20|realtime-mini)"
+        r"|o[134](?:-|$)|chatgpt|text-|tts|whisper|dall-e|computer-use|codex|omni-moderation)"
+    ),
+    "google": re.compile(
+        r"(?!.*gemini-(?:[3-9]|\d\d))"
+        r"(?!.*claude-(?!3|(?:opus|sonnet)-4(?:-[01])?(?:@|-2025|$)))"
+    ),
+}
 #: A larger request body is searched for its model, not parsed.
 _SMALL = 16 * 1024
 #: Characters of a name that the provider or the request chose.
@@ -58,21 +76,47 @@ def outcome(
     usage, facts = _usage(endpoint, body, error=error, is_ended=is_ended)
     if response_id:
         facts["response_id"] = clean_text(response_id, _MAX_NAME)
-    if requested_model and reader.model and requested_model != reader.model:
+    model = _model(endpoint, requested_model, reader)
+    if requested_model and requested_model != model:
         facts["requested_model"] = clean_text(requested_model, _MAX_NAME)
     if reader.service_tier and reader.service_tier.lower() not in STANDARD:
         facts["service_tier"] = clean_text(reader.service_tier, _MAX_NAME)
     if endpoint.unknown_host:
         facts["host"] = clean_text(endpoint.unknown_host, _MAX_NAME)
+    context = _price_context(endpoint, model, reader)
     return Outcome(
         usage,
-        reader.model or requested_model,
+        model,
         requested_model,
         response_id,
         _message(body, error),
         facts,
-        {name: clean_text(value, _MAX_NAME) for name, value in reader.price_context.items()},
+        {name: clean_text(value, _MAX_NAME) for name, value in context.items()},
     )
+
+
+def _model(endpoint: Target, requested: str, reader: Reader) -> str:
+    """Return the model that the price is for.
+
+    On Bedrock that is the requested one, because its name has the region or the profile, which
+    the answer leaves out: "us.anthropic.claude-sonnet-4-5-20250929-v1:0". Only the model that a
+    prompt router chose wins; an answer of converse names no other.
+    """
+    is_bedrock = endpoint.format == "bedrock.invoke" or endpoint.provider == "aws"
+    is_named = bool(requested) and not requested.startswith(_NICKNAMES)
+    if is_bedrock and is_named and endpoint.format != "bedrock.converse":
+        return requested
+    return reader.model or requested
+
+
+def _price_context(endpoint: Target, model: str, reader: Reader) -> dict[str, str]:
+    """Return the facts that the price depends on: those of the answer, and where it was served."""
+    context = reader.price_context
+    if endpoint.geography:
+        same = _ONE_PRICE.get(endpoint.provider)
+        if same is None or not same.match(model):
+            context = {"inference_geo": endpoint.geography} | context
+    return context
 
 
 def _message(body: Body, error: BaseException | None) -> str:
@@ -133,6 +177,8 @@ def _why_unknown(endpoint: Target, body: Body, *, is_ended: bool) -> str:
 def requested_model(endpoint: Target, body: bytes | Mapping[str, Any] | None) -> str:
     """Return the model that a request names in its body, else in its path; "" if it names none."""
     model: Any = None
+    if endpoint.format.startswith("bedrock."):
+        return endpoint.model
     if isinstance(body, Mapping):
         model = body.get("model")
     elif body and len(body) <= _SMALL:
