@@ -18,8 +18,10 @@ from hypothesis import strategies as st
 
 from tests.formats import answers
 from tests.formats.answers import Answer, Stream, chunk, of
+from tests.support.cases import check_each
 from usage_tracking.events import Usage
 from usage_tracking.formats import READERS
+from usage_tracking.formats.gemini import TIER_HEADER
 from usage_tracking.formats.langchain import MessageReader
 from usage_tracking.formats.openai_realtime import RealtimeReader
 from usage_tracking.formats.reader import Reader, error_text
@@ -1200,3 +1202,548 @@ def test_answer_of_a_site_s_own_service_is_not_recognised(wire_format: str) -> N
             wrong.append((body, reader.recognised, reader.facts))
 
     assert wrong == []
+
+
+def answered(wire_format: str, body: dict[str, Any], **headers: str) -> Reader:
+    """Read a whole answer with these headers, whose names have _ for -."""
+    reader = READERS[wire_format]()
+    reader.head({name.replace("_", "-"): value for name, value in headers.items()})
+    reader.body(body)
+    return reader
+
+
+def streamed(wire_format: str, *events: dict[str, Any], **headers: str) -> Reader:
+    """Read a stream of these events with these headers, whose names have _ for -."""
+    reader = READERS[wire_format]()
+    reader.head({name.replace("_", "-"): value for name, value in headers.items()})
+    for event in events:
+        reader.feed(json.dumps(event).encode())
+    reader.end()
+    return reader
+
+
+def units_of(reader: Reader) -> dict[str, Any]:
+    assert reader.usage is not None
+    assert reader.complete
+    assert reader.usage.faults == {}
+    return reader.usage.units
+
+
+class TestAnthropic:
+    """https://platform.claude.com/docs/en/about-claude/pricing"""
+
+    def message(self, usage: dict[str, Any], model: str = "claude-opus-4-6") -> list[Reader]:
+        """Return a reader of the whole answer and one of the stream."""
+        message = {"type": "message", "role": "assistant", "model": model}
+        start = {"input_tokens": 1, "output_tokens": 1, "service_tier": "standard"}
+        return [
+            answered(MESSAGES, {**message, "usage": usage}),
+            streamed(
+                MESSAGES,
+                {"type": "message_start", "message": {**message, "usage": start}},
+                {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": usage},
+            ),
+        ]
+
+    def test_cache_writes_are_told_apart_by_their_lifetime(self) -> None:
+        parts = {"ephemeral_5m_input_tokens": 30, "ephemeral_1h_input_tokens": 70}
+        usage = {"input_tokens": 5, "output_tokens": 2, "cache_creation": parts}
+        for written in ({"cache_creation_input_tokens": 100}, {}):
+            for reader in self.message(usage | written):
+                assert units_of(reader) == {
+                    "input_tokens": 105,
+                    "output_tokens": 2,
+                    "cache_write_tokens": 100,
+                    "cache_write_5m_tokens": 30,
+                    "cache_write_1h_tokens": 70,
+                }
+
+    def test_cache_written_without_a_lifetime_is_only_that(self) -> None:
+        usage = {"input_tokens": 5, "output_tokens": 2, "cache_creation_input_tokens": 100}
+        for reader in self.message(usage):
+            assert units_of(reader)["cache_write_tokens"] == 100
+            assert "cache_write_5m_tokens" not in units_of(reader)
+
+    @pytest.mark.parametrize("part", [99, 101, -1, "100", 10**10])
+    def test_lifetimes_that_do_not_add_up_are_a_fault(self, part: object) -> None:
+        usage = {
+            "input_tokens": 5,
+            "output_tokens": 2,
+            "cache_creation_input_tokens": 100,
+            "cache_creation": {"ephemeral_1h_input_tokens": part},
+        }
+        for reader in self.message(usage):
+            assert reader.usage is not None
+            assert reader.usage.faults
+
+    def test_searches_are_counted_and_fetched_pages_are_free(self) -> None:
+        tools = {"web_search_requests": 3, "web_fetch_requests": 2}
+        usage = {"input_tokens": 5, "output_tokens": 2, "server_tool_use": tools}
+        for reader in self.message(usage):
+            assert units_of(reader) == {"input_tokens": 5, "output_tokens": 2, "web_searches": 3}
+
+    def test_modifiers_are_facts_and_standard_ones_are_not(self) -> None:
+        def check(usage: dict[str, str], facts: dict[str, str]) -> None:
+            for reader in self.message({"input_tokens": 5, "output_tokens": 2, **usage}):
+                assert reader.price_context == facts
+
+        check_each(
+            check,
+            [
+                ({"service_tier": "batch"}, {"service_tier": "batch"}),
+                ({"service_tier": "priority"}, {"service_tier": "priority"}),
+                ({"speed": "fast"}, {"speed": "fast"}),
+                ({"inference_geo": "us"}, {"inference_geo": "us"}),
+                ({"service_tier": "standard", "speed": "standard"}, {}),
+                ({"inference_geo": "global"}, {}),
+                ({"inference_geo": "not_available"}, {}),
+            ],
+        )
+
+    def test_gateway_names_the_cost(self) -> None:
+        for reader in self.message({"input_tokens": 5, "output_tokens": 2, "cost": 0.25}):
+            assert reader.usage is not None
+            assert reader.usage.cost == Decimal("0.25")
+
+    # https://platform.claude.com/docs/en/build-with-claude/compaction
+    def test_compaction_is_added(self) -> None:
+        usage = {
+            "input_tokens": 23000,
+            "output_tokens": 1000,
+            "iterations": [
+                {"type": "compaction", "input_tokens": 180000, "output_tokens": 3500},
+                {"type": "message", "input_tokens": 23000, "output_tokens": 1000},
+            ],
+        }
+        for reader in self.message(usage):
+            assert units_of(reader) == {"input_tokens": 203000, "output_tokens": 4500}
+            assert reader.usage is not None
+            assert reader.usage.details["iterations"] == [
+                {"input_tokens": 180000, "output_tokens": 3500},
+                {"input_tokens": 23000, "output_tokens": 1000},
+            ]
+
+    def test_compaction_that_is_listed_alone_is_added(self) -> None:
+        compaction = {"type": "compaction", "input_tokens": 9, "output_tokens": 4}
+        usage = {"input_tokens": 5, "output_tokens": 2}
+        for reader in self.message({**usage, "iterations": [compaction, compaction]}):
+            assert units_of(reader) == {"input_tokens": 23, "output_tokens": 10}
+
+    # https://platform.claude.com/docs/en/agents-and-tools/tool-use/advisor-tool
+    def test_advisor_is_added_with_its_model(self) -> None:
+        plain = {"cache_read_input_tokens": 0, "cache_creation_input_tokens": 0}
+        advisor = {"type": "advisor_message", "model": "claude-opus-5", **plain}
+        usage = {
+            "input_tokens": 412,
+            "output_tokens": 531,
+            "output_tokens_details": {"thinking_tokens": 500},
+            "iterations": [
+                {"type": "message", "input_tokens": 412, "output_tokens": 89, **plain},
+                {**advisor, "input_tokens": 823, "output_tokens": 1612},
+                {
+                    "type": "message",
+                    "model": "claude-opus-4-6",
+                    "input_tokens": 1348,
+                    "cache_read_input_tokens": 412,
+                    "output_tokens": 442,
+                },
+            ],
+        }
+        for reader in self.message(usage):
+            assert units_of(reader) == {
+                "input_tokens": 412 + 823 + 1348 + 412,
+                "output_tokens": 89 + 1612 + 442,
+                "cache_read_tokens": 412,
+                "cache_write_tokens": 0,
+                "output_reasoning_tokens": 500,
+            }
+            assert reader.usage is not None
+            # The thoughts are those of the answering model; they cost the same wherever they are.
+            assert reader.usage.details["iterations"] == [
+                {"input_tokens": 412, "output_tokens": 89, "output_reasoning_tokens": 58},
+                {"input_tokens": 823, "output_tokens": 1612, "model": "claude-opus-5"},
+                {
+                    "input_tokens": 1760,
+                    "output_tokens": 442,
+                    "cache_read_tokens": 412,
+                    "output_reasoning_tokens": 442,
+                },
+            ]
+
+    def test_iteration_that_repeats_the_counts_is_left_out(self) -> None:
+        usage = {"input_tokens": 5, "output_tokens": 2}
+        for iterations in ([{"type": "message", **usage}], [], None):
+            for reader in self.message({**usage, "iterations": iterations}):
+                assert reader.usage == of(5, 2)
+
+    # https://platform.claude.com/docs/en/build-with-claude/refusals-and-fallback
+    def test_refusal_before_any_output_is_free(self) -> None:
+        refused = {"type": "message", "model": "claude-fable-5", "input_tokens": 408}
+        served = {"type": "fallback_message", "model": "claude-opus-4-6"}
+        usage = {"input_tokens": 412, "output_tokens": 264}
+        for output, iterations in ((0, None), (7, 2)):
+            each = [{**refused, "output_tokens": output}, {**served, **usage}]
+            for reader in self.message({**usage, "iterations": each}):
+                assert reader.usage is not None
+                found = reader.usage.details.get("iterations")
+                assert (found and len(found)) == iterations
+                assert reader.usage.completion_tokens == 264 + output
+
+    def test_cache_writes_after_a_refusal_have_another_price(self) -> None:
+        usage = {"input_tokens": 5, "output_tokens": 2, "cache_creation_input_tokens": 9}
+        redeemed = {"fallback_credit": {"status": {"type": "redeemed"}}}
+        refused = {"type": "message", "model": "claude-fable-5", "output_tokens": 0}
+        for more in (redeemed, {"iterations": [refused, {"type": "fallback_message", **usage}]}):
+            for reader in self.message(usage | more):
+                assert reader.price_context == {"route": "fallback"}
+            for reader in self.message(usage | {"cache_creation_input_tokens": 0} | more):
+                assert reader.price_context == {}
+
+    @pytest.mark.parametrize(
+        "iterations",
+        [
+            "many",
+            {"type": "compaction"},
+            ["compaction"],
+            [{"type": "compaction", "input_tokens": "many", "output_tokens": 5}, {}],
+            [{"type": "compaction", "input_tokens": -1, "output_tokens": 5}, {}],
+            [{"type": "compaction", "input_tokens": 10**10, "output_tokens": 5}, {}],
+        ],
+    )
+    def test_iterations_that_cannot_be_read_are_a_fault(self, iterations: object) -> None:
+        usage = {"input_tokens": 5, "output_tokens": 2, "iterations": iterations}
+        for reader in self.message(usage):
+            assert reader.usage is not None
+            assert reader.usage.faults
+
+
+class TestGemini:
+    """https://ai.google.dev/gemini-api/docs/pricing"""
+
+    USAGE: dict[str, Any] = {"promptTokenCount": 100, "candidatesTokenCount": 50}
+    MODEL = "gemini-3-flash-preview"
+
+    def answer(self, **usage: Any) -> list[Reader]:
+        """Return a reader of the whole answer and one of the stream."""
+        body = {
+            "candidates": [{"finishReason": "STOP"}],
+            "modelVersion": self.MODEL,
+            "usageMetadata": self.USAGE | usage,
+        }
+        first = {"candidates": [{}], "usageMetadata": {"promptTokenCount": 100}}
+        return [answered(GEMINI, body), streamed(GEMINI, first, first, body)]
+
+    def test_modalities_are_counted(self) -> None:
+        def details(**counts: int) -> list[dict[str, Any]]:
+            return [{"modality": name.upper(), "tokenCount": n} for name, n in counts.items()]
+
+        readers = self.answer(
+            cachedContentTokenCount=40,
+            toolUsePromptTokenCount=9,
+            thoughtsTokenCount=8,
+            promptTokensDetails=details(text=10, audio=60, image=20, video=4, document=6),
+            cacheTokensDetails=details(text=5, audio=35),
+            toolUsePromptTokensDetails=details(text=9),
+            candidatesTokensDetails=details(image=45, text=5),
+        )
+        for reader in readers:
+            assert units_of(reader) == {
+                "input_tokens": 109,
+                "output_tokens": 58,
+                "cache_read_tokens": 40,
+                "output_reasoning_tokens": 8,
+                "input_tool_tokens": 9,
+                "input_text_tokens": 19,
+                "input_audio_tokens": 60,
+                "input_image_tokens": 20,
+                "input_video_tokens": 4,
+                "input_text_tool_tokens": 9,
+                "cache_text_read_tokens": 5,
+                "cache_audio_read_tokens": 35,
+                "output_image_tokens": 45,
+                "output_text_tokens": 5,
+            }
+
+    def test_live_names_the_output_otherwise(self) -> None:
+        usage = {"responseTokenCount": 50, "candidatesTokenCount": None}
+        speech = [{"modality": "AUDIO", "tokenCount": 50}]
+        for reader in self.answer(**usage, responseTokensDetails=speech):
+            assert units_of(reader)["output_audio_tokens"] == 50
+
+    @pytest.mark.parametrize("number", [-1, "7", 1.5, 10**10, 101, True])
+    def test_modality_that_cannot_be_true_is_a_fault(self, number: object) -> None:
+        details = [{"modality": "AUDIO", "tokenCount": number}]
+        for reader in self.answer(promptTokensDetails=details):
+            assert reader.usage is not None
+            assert reader.usage.faults.keys() == {"input_audio_tokens"}
+
+    @pytest.mark.parametrize("details", ["AUDIO", [7], [{"modality": []}], [{"tokenCount": 1}]])
+    def test_details_without_a_modality_count_for_nothing(self, details: object) -> None:
+        for reader in self.answer(promptTokensDetails=details):
+            assert reader.usage == of(100, 50)
+
+    def test_traffic_names_the_tier(self) -> None:
+        def check(traffic: str, tier: str) -> None:
+            for reader in self.answer(trafficType=traffic):
+                assert reader.price_context == ({"service_tier": tier} if tier else {})
+
+        check_each(
+            check,
+            [
+                ("ON_DEMAND", ""),
+                ("TRAFFIC_TYPE_UNSPECIFIED", ""),
+                ("ON_DEMAND_FLEX", "flex"),
+                ("ON_DEMAND_PRIORITY", "priority"),
+                ("PROVISIONED_THROUGHPUT", "provisioned_throughput"),
+            ],
+        )
+
+    def test_header_names_the_tier_that_was_served(self) -> None:
+        body = {"candidates": [{"finishReason": "STOP"}], "usageMetadata": self.USAGE}
+        interaction = {"usage": {"total_input_tokens": 1}, "service_tier": "priority"}
+        for served in ("flex", "standard"):
+            readers = [
+                answered(GEMINI, body, x_gemini_service_tier=served),
+                streamed(GEMINI, body, x_gemini_service_tier=served),
+                answered(GEMINI, {**body, "sdkHttpResponse": {"headers": {TIER_HEADER: served}}}),
+                answered("gemini.interactions", interaction, x_gemini_service_tier=served),
+            ]
+            for reader in readers:
+                assert reader.service_tier == served
+        assert answered("gemini.interactions", interaction).service_tier == "priority"
+
+    def grounded(self, model: str, *queries: list[str]) -> list[Reader]:
+        """Return a reader of the whole answer and one of a stream whose searches come early."""
+        found = [{"groundingMetadata": {"webSearchQueries": each}} for each in queries]
+        end = {
+            "candidates": [{"finishReason": "STOP"}],
+            "usageMetadata": self.USAGE,
+            "modelVersion": model,
+        }
+        chunks = [{"candidates": [each], "usageMetadata": {}} for each in found]
+        return [
+            answered(GEMINI, {**end, "candidates": [*found, {"finishReason": "STOP"}]}),
+            streamed(GEMINI, {"candidates": [{}]}, *chunks, end),
+        ]
+
+    def test_searches_are_billed_by_the_query_or_by_the_prompt(self) -> None:
+        def check(model: str, number: int) -> None:
+            for reader in self.grounded(model, ["a", "b", ""], ["b", "c"]):
+                assert units_of(reader)["web_searches"] == number
+
+        check_each(
+            check,
+            [
+                ("gemini-3-flash-preview", 3),
+                ("gemini-3.8-flash", 3),
+                ("gemini-flash-latest", 3),
+                ("gemini-2.5-flash", 1),
+                ("gemini-2.0-flash-001", 1),
+                ("models/gemini-1.5-pro", 1),
+            ],
+        )
+
+    def test_answer_without_a_query_was_not_grounded(self) -> None:
+        for queries in ([[""]], [[]], []):
+            for reader in self.grounded("gemini-2.5-flash", *queries):
+                assert "web_searches" not in units_of(reader)
+
+    def test_search_of_an_unknown_model_has_no_price(self) -> None:
+        for reader in self.grounded("", ["a"]):
+            assert reader.usage is not None
+            assert reader.usage.faults.keys() == {"web_searches"}
+
+    def test_sources_with_prices_of_their_own_are_facts(self) -> None:
+        found: dict[str, dict[str, Any]] = {
+            "google_maps": {"groundingChunks": [{"maps": {"uri": "https://maps.example"}}]},
+            "google_images": {"imageSearchQueries": ["a"]},
+        }
+        for fact, metadata in found.items():
+            grounded = {"candidates": [{"groundingMetadata": metadata}]}
+            end = {"candidates": [{"finishReason": "STOP"}], "usageMetadata": self.USAGE}
+            assert answered(GEMINI, grounded | {"usageMetadata": self.USAGE}).price_context == {
+                "search_type": fact
+            }
+            assert streamed(GEMINI, {"candidates": [{}]}, grounded, end).price_context == {
+                "search_type": fact
+            }
+
+    def test_text_of_a_stream_is_not_parsed(self) -> None:
+        reader = READERS[GEMINI]()
+        event = {"candidates": [{}], "usageMetadata": self.USAGE}
+        reader.feed(json.dumps(event).encode())
+        with mock.patch("usage_tracking.formats.reader.json.loads") as loads:
+            for _ in range(100):
+                reader.feed(json.dumps(event).encode())
+
+        assert not loads.called
+
+    def test_interaction_counts_the_same(self) -> None:
+        def details(**counts: int) -> list[dict[str, Any]]:
+            return [{"modality": name, "tokens": n} for name, n in counts.items()]
+
+        interaction = {
+            "id": "i1",
+            "object": "interaction",
+            "model": self.MODEL,
+            "usage": {
+                "total_input_tokens": 100,
+                "total_output_tokens": 50,
+                "total_cached_tokens": 40,
+                "total_tool_use_tokens": 9,
+                "input_tokens_by_modality": details(text=40, audio=60),
+                "output_tokens_by_modality": details(image=50),
+                "cached_tokens_by_modality": details(text=40),
+                "tool_use_tokens_by_modality": details(text=9),
+                "grounding_tool_count": [{"type": "google_search", "count": 2}],
+            },
+        }
+        event = {"event_type": "interaction.completed", "interaction": interaction}
+        for reader in (
+            answered("gemini.interactions", interaction),
+            streamed("gemini.interactions", event),
+        ):
+            assert units_of(reader) == {
+                "input_tokens": 109,
+                "output_tokens": 50,
+                "cache_read_tokens": 40,
+                "input_tool_tokens": 9,
+                "input_text_tokens": 49,
+                "input_audio_tokens": 60,
+                "input_text_tool_tokens": 9,
+                "cache_text_read_tokens": 40,
+                "output_image_tokens": 50,
+                "web_searches": 2,
+            }
+
+    def test_embedding_counts_pictures(self) -> None:
+        usage = {
+            "promptTokenCount": 270,
+            "promptTokensDetails": [{"modality": "IMAGE", "tokenCount": 258}],
+        }
+        reader = answered(
+            "gemini.embed_content", {"embedding": {"values": [0.1]}, "usageMetadata": usage}
+        )
+
+        assert units_of(reader) == {"input_tokens": 270, "input_image_tokens": 258}
+
+
+class TestBedrock:
+    """https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_TokenUsage.html"""
+
+    def converse(self, usage: dict[str, Any], **more: Any) -> list[Reader]:
+        usage = {"inputTokens": 10, "outputTokens": 5, **usage}
+        event = {"metadata": {"usage": usage, **more}}
+        return [
+            answered("bedrock.converse", {"usage": usage, **more}),
+            streamed("bedrock.converse", {"messageStart": {"role": "assistant"}}, event),
+        ]
+
+    def test_cache_writes_are_told_apart_by_their_lifetime(self) -> None:
+        details = [{"ttl": "1h", "inputTokens": 70}, {"ttl": "5m", "inputTokens": 30}]
+        usage: dict[str, Any] = {"cacheReadInputTokens": 1, "cacheDetails": details}
+        for written in ({"cacheWriteInputTokens": 100}, {}):
+            for reader in self.converse(usage | written):
+                assert units_of(reader) == {
+                    "input_tokens": 111,
+                    "output_tokens": 5,
+                    "cache_read_tokens": 1,
+                    "cache_write_tokens": 100,
+                    "cache_write_5m_tokens": 30,
+                    "cache_write_1h_tokens": 70,
+                }
+
+    @pytest.mark.parametrize(
+        "detail",
+        [
+            {"ttl": "2h", "inputTokens": 100},
+            {"ttl": "1h", "inputTokens": 99},
+            {"ttl": "1h", "inputTokens": 101},
+            {"ttl": "1h", "inputTokens": "100"},
+            {},
+            7,
+        ],
+    )
+    def test_lifetimes_that_do_not_add_up_are_a_fault(self, detail: object) -> None:
+        usage = {"cacheWriteInputTokens": 100, "cacheDetails": [detail]}
+        for reader in self.converse(usage):
+            assert reader.usage is not None
+            assert reader.usage.faults
+
+    def test_tier_and_latency_are_facts(self) -> None:
+        facts = {"service_tier": "flex", "speed": "optimized"}
+        more = {"serviceTier": {"type": "flex"}, "performanceConfig": {"latency": "optimized"}}
+        standard = {
+            "serviceTier": {"type": "default"},
+            "performanceConfig": {"latency": "standard"},
+        }
+        for reader in self.converse({}, **more):
+            assert reader.price_context == facts
+        for reader in self.converse({}, **standard):
+            assert reader.price_context == {}
+
+    def test_headers_of_invoke_name_tier_and_latency(self) -> None:
+        headers = {
+            "x_amzn_bedrock_service_tier": "priority",
+            "x_amzn_bedrock_performanceconfig_latency": "optimized",
+        }
+        claude = {
+            "type": "message",
+            "role": "assistant",
+            "usage": {
+                "input_tokens": 5,
+                "output_tokens": 2,
+                "service_tier": "standard",
+                "cache_creation": {"ephemeral_1h_input_tokens": 7},
+            },
+        }
+        reader = answered("bedrock.invoke", claude, **headers)
+
+        assert reader.price_context == {"service_tier": "priority", "speed": "optimized"}
+        assert units_of(reader) == {
+            "input_tokens": 12,
+            "output_tokens": 2,
+            "cache_write_tokens": 7,
+            "cache_write_1h_tokens": 7,
+        }
+        events = [
+            {"type": "message_start", "message": claude},
+            {"type": "message_delta", "delta": {"stop_reason": "x"}, "usage": {"output_tokens": 9}},
+        ]
+        reader = streamed("bedrock.invoke", *map(chunk, events), **headers)
+
+        assert reader.price_context == {"service_tier": "priority", "speed": "optimized"}
+        assert units_of(reader)["cache_write_1h_tokens"] == 7
+
+    @pytest.mark.parametrize("number", [-1, "7", 1.5, 10**10])
+    def test_count_that_cannot_be_true_is_a_fault(self, number: object) -> None:
+        bodies = [
+            {"generation": "Hi", "stop_reason": "stop", "prompt_token_count": number},
+            {"inputTextTokenCount": number, "results": [{"tokenCount": 1}]},
+        ]
+        for body in bodies:
+            reader = answered("bedrock.invoke", body)
+
+            assert reader.usage is not None
+            assert reader.usage.faults.keys() == {"input_tokens"}
+
+
+def test_claude_on_vertex_counts_as_claude() -> None:
+    usage = {
+        "input_tokens": 5,
+        "output_tokens": 2,
+        "cache_creation": {"ephemeral_1h_input_tokens": 7},
+        "speed": "fast",
+    }
+    message = {"type": "message", "role": "assistant", "usage": usage}
+    readers = [
+        answered("vertex.raw_predict", message),
+        streamed(
+            "vertex.raw_predict",
+            {"type": "message_start", "message": message},
+            {"type": "message_delta", "delta": {"stop_reason": "x"}, "usage": {"output_tokens": 2}},
+        ),
+    ]
+    for reader in readers:
+        assert units_of(reader)["cache_write_1h_tokens"] == 7
+        assert reader.price_context == {"speed": "fast"}
