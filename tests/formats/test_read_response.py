@@ -9,6 +9,8 @@ from unittest import mock
 
 import pytest
 from anthropic.types import Message
+from anthropic.types.beta import BetaMessage
+from google.genai import types as genai_types
 from google.genai.types import (
     EmbedContentResponse,
     GenerateContentResponse,
@@ -539,3 +541,54 @@ def test_garbage_reads_as_empty() -> None:
             wrong[name] = told
 
     assert wrong == {}
+
+
+def test_objects_of_sdks_have_all_that_is_billed() -> None:
+    audio = genai_types.ModalityTokenCount(modality=genai_types.MediaModality.AUDIO, token_count=8)
+    grounding = genai_types.GroundingMetadata(web_search_queries=["a", "b"])
+    gemini = genai_types.GenerateContentResponse(
+        candidates=[genai_types.Candidate(grounding_metadata=grounding)],
+        model_version="gemini-3-flash-preview",
+        usage_metadata=genai_types.GenerateContentResponseUsageMetadata(
+            prompt_token_count=10, candidates_token_count=5, prompt_tokens_details=[audio]
+        ),
+        sdk_http_response=genai_types.HttpResponse(headers={"x-gemini-service-tier": "flex"}),
+    )
+    no_cache = {"cache_creation_input_tokens": 0, "cache_read_input_tokens": 0}
+    claude = BetaMessage.model_validate(
+        {
+            "id": "msg_1",
+            "type": "message",
+            "role": "assistant",
+            "model": "claude-opus-4-6",
+            "content": [],
+            "usage": {
+                "input_tokens": 5,
+                "output_tokens": 2,
+                **no_cache,
+                "cache_creation_input_tokens": 9,
+                "cache_creation": {"ephemeral_1h_input_tokens": 9, "ephemeral_5m_input_tokens": 0},
+                "server_tool_use": {"web_search_requests": 2, "web_fetch_requests": 1},
+                "iterations": [
+                    {"type": "compaction", "input_tokens": 4, "output_tokens": 1, **no_cache},
+                    {"type": "message", "input_tokens": 5, "output_tokens": 2, **no_cache},
+                ],
+                "speed": "fast",
+            },
+        }
+    )
+    of_gemini, of_claude = read_response(gemini), read_response(claude)
+
+    assert of_gemini.usage is not None
+    assert of_gemini.usage.details == {"input_audio_tokens": 8, "web_searches": 2}
+    assert of_gemini.price_context == {"service_tier": "flex"}
+    assert of_claude.usage is not None
+    assert of_claude.usage.units == {
+        "input_tokens": 18,
+        "output_tokens": 3,
+        "cache_read_tokens": 0,
+        "cache_write_tokens": 9,
+        "cache_write_1h_tokens": 9,
+        "web_searches": 2,
+    }
+    assert of_claude.price_context == {"speed": "fast"}

@@ -1326,8 +1326,12 @@ class TestAnthropic:
     def test_compaction_that_is_listed_alone_is_added(self) -> None:
         compaction = {"type": "compaction", "input_tokens": 9, "output_tokens": 4}
         usage = {"input_tokens": 5, "output_tokens": 2}
-        for reader in self.message({**usage, "iterations": [compaction, compaction]}):
-            assert units_of(reader) == {"input_tokens": 23, "output_tokens": 10}
+        for number in (1, 2):
+            for reader in self.message({**usage, "iterations": [compaction] * number}):
+                assert units_of(reader) == {
+                    "input_tokens": 5 + 9 * number,
+                    "output_tokens": 2 + 4 * number,
+                }
 
     # https://platform.claude.com/docs/en/agents-and-tools/tool-use/advisor-tool
     def test_advisor_is_added_with_its_model(self) -> None:
@@ -1544,7 +1548,8 @@ class TestGemini:
         )
 
     def test_answer_without_a_query_was_not_grounded(self) -> None:
-        for queries in ([[""]], [[]], []):
+        nothing: list[list[list[str]]] = [[[""]], [[]], []]
+        for queries in nothing:
             for reader in self.grounded("gemini-2.5-flash", *queries):
                 assert "web_searches" not in units_of(reader)
 

@@ -82,7 +82,7 @@ class MessagesReader(Reader):
         iterations = _billed(usage.get(ITERATIONS), self.model, faults)
         if _is_repriced(usage, counts, self.model):
             self.price_facts["route"] = "fallback"
-        if len(iterations) > 1 or any("model" in each for _, each in iterations):
+        if len(iterations) > 1 or not all(is_own for is_own, _ in iterations):
             counts = _with_iterations(counts, iterations)
         else:
             iterations = []

@@ -60,9 +60,8 @@ _COUNTS = (
     # Gemini
     *("candidates_tokens_details", "response_tokens_details"),
     *("cache_tokens_details", "tool_use_prompt_tokens_details", "modality", "token_count"),
-    *("traffic_type", "grounding_metadata", "web_search_queries"),
     *("input_tokens_by_modality", "output_tokens_by_modality", "cached_tokens_by_modality"),
-    *("tool_use_tokens_by_modality", "grounding_tool_count"),
+    *("tool_use_tokens_by_modality", "grounding_tool_count", "traffic_type"),
 )
 
 
