@@ -59,6 +59,11 @@ def test_dict_of_any_format_is_read(name: str) -> None:
     "name",
     [
         "openai chat",
+        "openai chat with every modality",
+        "responses with tools",
+        "responses with an image",
+        "responses of xai",
+        "perplexity, deep research",
         "openrouter",
         "deepseek",
         "xai",
@@ -212,6 +217,27 @@ def test_realtime_event_is_read(event: Any) -> None:
         },
     )
     assert reader.response_id == "resp_CCXLEC1XpbGVhLn6"
+
+
+def test_transcription_in_a_realtime_session_is_read() -> None:
+    event = {
+        "type": "conversation.item.input_audio_transcription.completed",
+        "item_id": "item_CCXGRvtUVrax5SJAnNOWZ",
+        "transcript": "Hey, can you hear me?",
+        "usage": {
+            "type": "tokens",
+            "total_tokens": 22,
+            "input_tokens": 13,
+            "input_token_details": {"text_tokens": 3, "audio_tokens": 10},
+            "output_tokens": 9,
+        },
+    }
+
+    assert read_response(event).usage == Usage(
+        prompt_tokens=13,
+        completion_tokens=9,
+        details={"input_text_tokens": 3, "input_audio_tokens": 10},
+    )
 
 
 def test_failed_realtime_response_is_a_failure() -> None:

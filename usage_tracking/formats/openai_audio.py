@@ -5,6 +5,7 @@ the type duration for models billed by the second, such as Whisper; a length bes
 billed)
 https://platform.openai.com/docs/api-reference/audio/transcript-text-done-event
 https://platform.openai.com/docs/api-reference/audio/speech-audio-done-event
+https://platform.openai.com/docs/api-reference/realtime-server-events/conversation/item/input_audio_transcription/completed
 Mistral reports both at once: https://docs.mistral.ai/capabilities/audio_transcription
 """
 
@@ -25,7 +26,10 @@ from .reader import (
     text,
 )
 
-_EVENTS = ("transcript.text.", "speech.audio.")
+_EVENTS = (
+    *("transcript.text.", "speech.audio."),
+    "conversation.item.input_audio_transcription.",  # of a realtime session, given to `record`
+)
 
 
 class AudioReader(Reader):
