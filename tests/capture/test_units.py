@@ -75,3 +75,15 @@ def test_cost_in_the_headers_counts_only_if_it_is_one() -> None:
 
     invalid = ("None", "not a valid value: cost")
     assert costs == [("0.0003100000", ""), invalid, invalid]
+
+
+def test_chat_with_searches_that_are_not_counted_has_no_price() -> None:
+    """https://developers.openai.com/api/docs/pricing: each search has a fee."""
+    answer = {
+        "model": "gpt-4o-search-preview-2025-03-11",
+        "choices": [],
+        "usage": {"prompt_tokens": 1000, "completion_tokens": 200},
+    }
+    found = quote(event_of(case("https://api.openai.com/v1/chat/completions", answer)))
+
+    assert (found.cost, found.reason) == (None, "no price for requests")
