@@ -133,6 +133,10 @@ test-sdks: $(STAMP) ## tests with every SDK, in separate virtual environments; c
 test-scenarios: $(STAMP) ## real servers under faults, on PostgreSQL; prints lost calls and client errors
 	$(PYTEST) --database postgres --driver psycopg $(ARGS) tests/scenarios
 
+.PHONY: docs-prices
+docs-prices: $(STAMP) ## write the table of docs/prices.md from the published prices in the tests
+	$(BIN)/python -m tools.published_prices
+
 .PHONY: docs-sdks
 docs-sdks: $(STAMP) ## write the table of docs/sdks.md from the results of the last test-sdks
 	$(BIN)/python -m tests.sdks.matrix
