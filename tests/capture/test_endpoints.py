@@ -375,6 +375,15 @@ class TestModel:
         assert quote(named).cost is not None
         assert event_of(case(url, CHAT)).model_name == "my-gpt4"
 
+    def test_publisher_of_vertex_is_not_part_of_the_model(self) -> None:
+        url = f"{VERTEX}/v1/projects/p/locations/global/endpoints/openapi/chat/completions"
+        name = "google/gemini-2.5-flash"
+        event = event_of(case(url, {**CHAT, "model": name}, {"model": name}))
+
+        assert (event.provider, event.model_name) == ("google", "gemini-2.5-flash")
+        assert "requested_model" not in event.metadata
+        assert quote(event).cost is not None
+
 
 class TestGeography:
     """Some hosts and paths keep a call in one geography, which may cost more."""

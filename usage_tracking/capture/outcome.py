@@ -77,7 +77,7 @@ def outcome(
     if response_id:
         facts["response_id"] = clean_text(response_id, _MAX_NAME)
     model = _model(endpoint, requested_model, reader)
-    if requested_model and requested_model != model:
+    if requested_model and reader.model and requested_model not in {model, reader.model}:
         facts["requested_model"] = clean_text(requested_model, _MAX_NAME)
     if reader.service_tier and reader.service_tier.lower() not in STANDARD:
         facts["service_tier"] = clean_text(reader.service_tier, _MAX_NAME)
@@ -106,7 +106,9 @@ def _model(endpoint: Target, requested: str, reader: Reader) -> str:
     is_named = bool(requested) and not requested.startswith(_NICKNAMES)
     if is_bedrock and is_named and endpoint.format != "bedrock.converse":
         return requested
-    return reader.model or requested
+    model = reader.model or requested
+    # In OpenAI's format, Vertex names the publisher too.
+    return model.removeprefix("google/") if endpoint.provider == "google" else model
 
 
 def _price_context(endpoint: Target, model: str, reader: Reader) -> dict[str, str]:
