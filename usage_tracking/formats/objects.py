@@ -55,8 +55,7 @@ _COUNTS = (
     *("cache_read", "cache_creation", "cache_write_tokens", "reasoning", "thinking_tokens"),
     *("text", "audio", "image", "video"),  # LangChain's names of modalities
     # Anthropic
-    *("ephemeral_5m_input_tokens", "ephemeral_1h_input_tokens", "iterations", "type"),
-    *("server_tool_use", "web_search_requests", "service_tier", "speed", "inference_geo"),
+    *("iterations", "speed", "inference_geo"),
     # Gemini
     *("candidates_tokens_details", "response_tokens_details"),
     *("cache_tokens_details", "tool_use_prompt_tokens_details", "modality", "token_count"),
