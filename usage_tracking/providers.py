@@ -9,7 +9,9 @@ looked up by this name; a test checks it. In a host, `*` stands for any characte
 - `mixed_hosts` are those of the hosts that serve other APIs too. There the scanner reports a call
   only if its path is one of a model.
 
-The hosts of Bedrock: https://docs.aws.amazon.com/general/latest/gr/bedrock.html
+The hosts of Bedrock: https://docs.aws.amazon.com/general/latest/gr/bedrock.html and
+https://docs.aws.amazon.com/bedrock/latest/userguide/endpoints.html (Claude Platform on AWS, which
+has Anthropic's names and prices: https://docs.aws.amazon.com/claude-platform/latest/userguide/)
 """
 
 from __future__ import annotations
