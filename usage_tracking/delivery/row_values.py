@@ -1,16 +1,21 @@
-"""The column values of an event's row."""
+"""The column values of an event's row, and the event of a row."""
 
 from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 from django.utils import timezone
 
+from ..days import aware
 from ..events import PRICE_FACTS, UsageEvent
-from ..pricing import Quote
+from ..pricing import PROVIDER, Quote
+from ..units import fault_of
+
+if TYPE_CHECKING:
+    from ..models import AIUsageLog
 
 
 def of_event(event: UsageEvent, quote: Quote, day: dt.date) -> dict[str, Any]:
@@ -68,3 +73,47 @@ def _metadata(event: UsageEvent, quote: Quote) -> dict[str, Any]:
     if event.extra:
         metadata["extra"] = event.extra
     return metadata
+
+
+def event_of(log: AIUsageLog) -> UsageEvent:
+    """Return the event of a row, so that `quote` gives the price of the call anew.
+
+    It reads the rows of all releases: those that have no column for further units keep the cache
+    writes in the metadata, and keep what a newer release counted in `metadata["extra"]`. The event
+    has a cost only if the row says that the provider named it; `log.cost` has any other.
+    """
+    metadata = _mapping(log.metadata)
+    extra = _mapping(metadata.get("extra"))
+    details = _mapping(log.usage_details) or _mapping(extra.get("usage_details"))
+    written = details.pop("cache_write_tokens", None)
+    if written is None:
+        written = extra.get("cache_write_tokens", metadata.get("cache_write_tokens"))
+    is_providers = metadata.get("cost_source") == PROVIDER
+    return UsageEvent(
+        id=log.pk,
+        created_at=aware(log.created_at).astimezone(dt.UTC),
+        user_id=None if log.user_id is None else str(log.user_id),
+        section=log.section,
+        provider=log.provider,
+        model_name=log.model_name,
+        operation=log.operation,
+        prompt_tokens=log.prompt_tokens,
+        completion_tokens=log.completion_tokens,
+        cached_tokens=log.cached_tokens,
+        cache_write_tokens=None if fault_of("cache_write_tokens", written) else written,
+        reasoning_tokens=log.reasoning_tokens,
+        usage_details=details,
+        usage_source=log.usage_source,
+        cost=log.cost if is_providers else None,
+        price_context=_mapping(metadata.get("price_context"))
+        or _mapping(extra.get("price_context")),
+        response_time_ms=log.response_time_ms,
+        success=log.success,
+        error_message=log.error_message or "",
+        metadata=metadata,
+    )
+
+
+def _mapping(value: object) -> dict[str, Any]:
+    """Return a copy of a JSON object; empty for any other value."""
+    return dict(value) if isinstance(value, dict) else {}
