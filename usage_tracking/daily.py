@@ -21,7 +21,9 @@ from django.utils import timezone
 from . import sql
 
 Key = tuple[Any, dt.date]
-_COST_NOISE = Decimal("1e-6")  # SQLite keeps decimals as floating point numbers
+#: SQLite keeps decimals as floating point numbers. This is less than the column can hold, so that
+#: small differences do not get lost one by one.
+_COST_NOISE = Decimal("5e-11")
 
 
 class Sums(NamedTuple):
