@@ -37,6 +37,7 @@ LINES = {
     "import_ai_usage --from nowhere": 2,
     "prune_ai_usage --keep-days 30 --dry-run": 0,
     "rebuild_ai_usage --dry-run": 1,
+    "reprice_ai_usage --dry-run": 0,
     "usage_today": 0,
     "usage_today --watch 86400": 0,
 }

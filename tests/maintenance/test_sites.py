@@ -33,6 +33,7 @@ def test_commands_work_on_another_database(tmp_path: Path, empty_database_url: s
         database = {"database": "other", "no_color": True}
         call_command("rebuild_ai_usage", **database)
         call_command("import_ai_usage", "--from", "old", **database)
+        call_command("reprice_ai_usage", **database)
         call_command("prune_ai_usage", "--keep-days", "0", **database)
         print(AIUsageTracking.objects.using("other").get().total_tokens)
         """,
@@ -48,6 +49,10 @@ def test_commands_work_on_another_database(tmp_path: Path, empty_database_url: s
     assert re.sub("before [0-9-]+", "before TODAY", printed) == (
         "2026-01-02  ada (1): total_tokens +3\n1 daily rows rebuilt\n"
         "1 rows read, 1 imported, 0 exist already\n"
+        "MODEL    ROWS  CHANGED  KEPT  OLD COST USD  NEW COST USD  STILL UNPRICED\n"
+        "unknown     2        0     0      0.000000      0.000000               2\n"
+        "Total       2        0     0      0.000000      0.000000               2\n"
+        "0 of 2 rows repriced\n"
         "2 rows of days before TODAY removed\n18\n"
     )
 
@@ -203,6 +208,7 @@ def test_control_c_in_diagnose_rebuild_and_flush_leaves_nothing_behind(
         (["flush_ai_usage"], 0),
         (["rebuild_ai_usage"], 2),
         (["prune_ai_usage", "--keep-days", "1"], 2),
+        (["reprice_ai_usage"], 2),
         (["import_ai_usage", "--from", "old"], 2),
     ],
 )

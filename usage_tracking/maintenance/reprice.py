@@ -1,0 +1,365 @@
+"""Price old rows anew, in small steps, beside live traffic.
+
+Each row is priced with the tables and settings of today, at the prices of the day of its call.
+These costs are kept, because nothing here could restore them:
+
+- those that the provider named: `cost_source` in the metadata is "provider"
+- those whose origin is not certain: `cost_source` names neither the site's prices nor the table; or
+  there is none, as on the rows of older releases, and the row was recorded by hand or its provider
+  may have named the cost (see `NAMES_COST`)
+- those that have no price today, for example because the table dropped the model
+
+Of the last kind two are provably wrong, and become unknown: the row says that a count was not
+valid, so its cost is that of another number; or its cost is 0, and an older release, which counted
+units without a price as 0, has written it.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Context, Decimal
+from typing import Any, NamedTuple
+
+from django.db import OperationalError, connections, transaction
+from django.db.models import QuerySet
+
+from .. import daily, sql
+from ..delivery.batches import is_contention
+from ..delivery.row_values import event_of, with_price
+from ..events import MANUAL, UNKNOWN
+from ..models import AIUsageLog
+from ..pricing import PROVIDER, SITE, Quote, quote, table
+from ..related_users import LOCK_TIMEOUT
+
+#: Rows priced in one transaction, which takes some 0.1 s.
+BATCH = 1_000
+#: How often rows that another transaction has locked are tried again, and the seconds before each.
+TRIES, PAUSE = 100, 0.1
+
+#: Providers whose answers name, or may pass on, a cost. Older releases took it and did not say so.
+NAMES_COST = frozenset(
+    {
+        # They name it themselves:
+        "deepinfra",  # https://deepinfra.com/docs/openai_api
+        "litellm",  # https://docs.litellm.ai/docs/proxy/cost_tracking
+        "openrouter",  # https://openrouter.ai/docs/use-cases/usage-accounting
+        "perplexity",  # https://docs.perplexity.ai/api-reference
+        "x-ai",  # https://docs.x.ai/developers/cost-tracking
+        "xai",
+        # Gateways, which pass on what other providers answer:
+        *("aimlapi", "cloudflare", "edenai", "huggingface", "portkey", "requesty"),
+        *("unify", "vercel"),
+        # Any provider:
+        *("", UNKNOWN),
+    }
+)
+
+#: Why a row keeps its cost: the provider named it, its origin is not certain, or it has no price
+#: today.
+UNCERTAIN, NO_PRICE = "uncertain", "no_price"
+#: `metadata["clamped"]` names these too, but they are not counts.
+_NO_COUNTS = frozenset({"cost", "response_time_ms"})
+#: Django reads this many digits from SQLite.
+_DIGITS = Context(prec=15)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selection:
+    """Which rows to price: all successful calls with known usage, or those of them that fit."""
+
+    #: The first and the last day, in AI_USAGE_DAY_TIMEZONE; None leaves that end open.
+    start: dt.date | None = None
+    end: dt.date | None = None
+    #: The name of the model, as the rows have it.
+    model: str | None = None
+    only_unpriced: bool = False
+
+    def rows(self, using: str) -> QuerySet[AIUsageLog]:
+        """Return the rows. Their `update` does not change the daily rows."""
+        rows: QuerySet[AIUsageLog] = QuerySet(AIUsageLog, using=using)
+        rows = rows.filter(success=True).exclude(
+            prompt_tokens=None, completion_tokens=None, usage_details__isnull=True
+        )
+        if self.start is not None:
+            rows = rows.filter(day__gte=self.start)
+        if self.end is not None:
+            rows = rows.filter(day__lte=self.end)
+        if self.model is not None:
+            rows = rows.filter(model_name=self.model)
+        return rows.filter(cost=None) if self.only_unpriced else rows
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """The result for some rows."""
+
+    rows: int = 0
+    #: Rows whose cost is another one now; unknown is another than any.
+    changed: int = 0
+    #: Rows whose cost was kept, because it cannot or must not be calculated.
+    kept: int = 0
+    #: Rows whose cost is unknown now.
+    unpriced: int = 0
+    #: USD; unknown costs add nothing.
+    old_cost: Decimal = Decimal(0)
+    new_cost: Decimal = Decimal(0)
+
+    def plus(self, other: Totals) -> Totals:
+        """Return the sum of both."""
+        return Totals(
+            self.rows + other.rows,
+            self.changed + other.changed,
+            self.kept + other.kept,
+            self.unpriced + other.unpriced,
+            self.old_cost + other.old_cost,
+            self.new_cost + other.new_cost,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Repriced:
+    """The result of a run."""
+
+    #: By (provider, model).
+    models: Mapping[tuple[str, str], Totals]
+    #: How many rows kept their cost, by reason: "provider", "uncertain" or "no_price".
+    kept: Mapping[str, int]
+
+    @property
+    def totals(self) -> Totals:
+        """The sum over all models."""
+        total = Totals()
+        for each in self.models.values():
+            total = total.plus(each)
+        return total
+
+
+@dataclass(slots=True)
+class _Tally:
+    """What the completed batches did."""
+
+    advance: Callable[[int], None] | None
+    models: dict[tuple[str, str], Totals] = field(default_factory=dict)
+    kept: Counter[str] = field(default_factory=Counter)
+
+    def add(self, priced: Sequence[_Priced]) -> None:
+        for row in priced:
+            key = row.log.provider, row.log.model_name
+            self.models[key] = self.models.get(key, Totals()).plus(row.totals())
+            if row.kept:
+                self.kept[row.kept] += 1
+        if self.advance is not None:
+            self.advance(len(priced))
+
+
+class _Priced(NamedTuple):
+    """A row, and what it costs today."""
+
+    log: AIUsageLog
+    #: USD, None if it is unknown.
+    cost: Decimal | None
+    metadata: Mapping[str, Any]
+    #: Why the row keeps the cost that it has, "" if it was priced.
+    kept: str = ""
+
+    @property
+    def is_changed(self) -> bool:
+        """Whether the cost is another one."""
+        if self.log.cost is None or self.cost is None:
+            return self.log.cost is not self.cost
+        return _DIGITS.plus(self.log.cost) != _DIGITS.plus(self.cost)
+
+    @property
+    def is_to_be_written(self) -> bool:
+        """Whether the row says anything else now."""
+        return self.is_changed or self.metadata != self.log.metadata
+
+    def totals(self) -> Totals:
+        """Return what the row adds to the result."""
+        zero = Decimal(0)
+        return Totals(
+            1,
+            int(self.is_changed),
+            int(bool(self.kept)),
+            int(self.cost is None),
+            self.log.cost or zero,
+            (self.cost if self.is_changed else self.log.cost) or zero,
+        )
+
+
+def reprice(
+    selection: Selection,
+    *,
+    using: str,
+    dry_run: bool = False,
+    batch: int = BATCH,
+    advance: Callable[[int], None] | None = None,
+) -> Repriced:
+    """Price the rows of `selection` anew, and change their daily rows by the differences.
+
+    Each batch is a transaction of its own that locks at most `batch` rows and gives way to other
+    transactions. Rows that another one has locked are tried again later. If the run is stopped, the
+    completed batches stay, and another run continues. Rows that are inserted in the meantime are
+    not read: they have the prices of the process that delivers them.
+
+    Args:
+        selection: The rows.
+        using: The alias of the database.
+        dry_run: Change nothing and only return what would be done.
+        batch: The number of rows in a transaction.
+        advance: Called with the number of rows of each completed batch.
+
+    Raises:
+        OperationalError: Rows stayed locked by another transaction for `TRIES` times `PAUSE`.
+        DatabaseError: Any error of the database; the completed batches stay.
+    """
+    tally = _Tally(advance)
+    rows = selection.rows(using)
+    locked: list[Any] = []
+    for pks in _pages(rows, batch):
+        if dry_run:
+            priced = [_priced(log) for log in rows.filter(pk__in=pks)]
+        else:
+            priced, left = _batch(rows, pks, using)
+            locked += left
+        tally.add(priced)
+    for _ in range(TRIES):
+        if not locked:
+            break
+        time.sleep(PAUSE)
+        again, locked = locked, []
+        for at in range(0, len(again), batch):
+            # Rows that were removed, or that do not fit any more, are not locked.
+            left = list(rows.filter(pk__in=again[at : at + batch]).values_list("pk", flat=True))
+            priced, left = _batch(rows, left, using)
+            locked += left
+            tally.add(priced)
+    if locked:
+        raise OperationalError(f"{len(locked)} rows are locked by another transaction")
+    return Repriced(dict(sorted(tally.models.items())), dict(sorted(tally.kept.items())))
+
+
+def _pages(rows: QuerySet[AIUsageLog], size: int) -> Iterator[list[Any]]:
+    """Yield the keys of the rows that exist now, in their order, which is that of time."""
+    keys = rows.order_by("pk").values_list("pk", flat=True)
+    newest = keys.last()
+    last = None
+    while newest is not None:
+        page = keys.filter(pk__lte=newest)
+        pks = list((page if last is None else page.filter(pk__gt=last))[:size])
+        if not pks:
+            return
+        yield pks
+        last = pks[-1]
+
+
+def _batch(
+    rows: QuerySet[AIUsageLog], pks: list[Any], using: str
+) -> tuple[list[_Priced], list[Any]]:
+    """Price rows in one transaction; return them, and the keys of those to try again.
+
+    Locks are taken in the order of all writers: the rows, then the daily rows by user and day.
+    """
+    connection = connections[using]
+    began = time.monotonic()
+    is_inside = connection.in_atomic_block
+    try:
+        with transaction.atomic(using=using):
+            # Against `prune` and `rebuild`, which lock all daily rows of a day.
+            daily.begin_upkeep(using)
+            if connection.vendor == "postgresql" and not is_inside:
+                # Below deadlock_timeout: if this and a transaction of the site wait for each other,
+                # this one gives way.
+                with connection.cursor() as cursor:
+                    cursor.execute("SELECT set_config('lock_timeout', %s, true)", [LOCK_TIMEOUT])
+            chosen = rows.filter(pk__in=pks).order_by("pk")
+            free = chosen.select_for_update(skip_locked=True, no_key=True)
+            priced = [_priced(log) for log in free]
+            _write([row for row in priced if row.is_to_be_written], using)
+    except OperationalError as error:
+        if not is_contention(error):
+            raise
+        return [], pks
+    if connection.vendor == "sqlite" and not is_inside:
+        # SQLite's only write lock: other writers, who ask for it from time to time, get half of it.
+        time.sleep(time.monotonic() - began)
+    seen = {row.log.pk for row in priced}
+    return priced, [pk for pk in pks if pk not in seen]
+
+
+def _write(priced: list[_Priced], using: str) -> None:
+    if not priced:
+        return
+    connection: Any = connections[using]
+    log = connection.ops.quote_name(AIUsageLog._meta.db_table)
+    columns = {"id": "uuid", "cost": "numeric", "metadata": "jsonb"}
+    written = (
+        {
+            "id": row.log.pk.hex,
+            "cost": None if row.cost is None else format(row.cost, "f"),
+            "metadata": row.metadata if isinstance(row.metadata, dict) else None,
+        }
+        for row in priced
+    )
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"UPDATE {log} SET cost = e.cost, metadata = COALESCE(e.metadata, {log}.metadata) "
+            f"FROM {sql.relation(columns, connection, 'e')} WHERE {log}.id = e.id",
+            [sql.parameter(written)],
+        )
+    zero = Decimal(0)
+    differences = (
+        (
+            (row.log.user_id, row.log.day),
+            daily.Sums(total_cost=(row.cost or zero) - (row.log.cost or zero)),
+        )
+        for row in priced
+        if row.log.user_id is not None and row.is_changed
+    )
+    daily.add(daily.merge(differences), using=using)
+
+
+def _priced(log: AIUsageLog) -> _Priced:
+    kept = _reason_to_keep(log)
+    if not kept:
+        quoted = quote(event_of(log))
+        if quoted.cost is None and log.cost is not None and not _is_wrong(log, quoted):
+            kept = NO_PRICE
+    if kept:
+        return _Priced(log, log.cost, log.metadata, kept)
+    # A site that writes its own rows may have stored something else than an object.
+    is_object = isinstance(log.metadata, dict)
+    metadata = with_price(log.metadata, quoted) if is_object else log.metadata
+    return _Priced(log, quoted.cost, metadata)
+
+
+def _reason_to_keep(log: AIUsageLog) -> str:
+    """Return why the cost of a row must not be calculated, "" if it may be."""
+    source = _metadata(log).get("cost_source")
+    if source == PROVIDER:
+        return PROVIDER
+    if log.cost is None:
+        return ""
+    if source:
+        name = table.load().version.partition(" ")[0]
+        is_ours = source == SITE or str(source).partition(" ")[0] == name
+    else:
+        is_ours = log.usage_source != MANUAL and log.provider.lower() not in NAMES_COST
+    return "" if is_ours else UNCERTAIN
+
+
+def _is_wrong(log: AIUsageLog, quoted: Quote) -> bool:
+    """Return whether the cost of a row that has no price now is provably wrong; see above."""
+    metadata = _metadata(log)
+    clamped = metadata.get("clamped")
+    if isinstance(clamped, dict) and set(clamped) - _NO_COUNTS:
+        return True
+    return not log.cost and bool(quoted.unpriced_units) and "cost_source" not in metadata
+
+
+def _metadata(log: AIUsageLog) -> Mapping[str, Any]:
+    return log.metadata if isinstance(log.metadata, dict) else {}
