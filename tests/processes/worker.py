@@ -17,7 +17,9 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("user", type=int)
     parser.add_argument("calls", type=int)
-    parser.add_argument("--on-demand", action="store_true", help="a call for each line of stdin")
+    parser.add_argument(
+        "--on-demand", action="store_true", help="a call for each line of stdin, until it ends"
+    )
     parser.add_argument("--atomic", choices=["outside", "inside"])
     options = parser.parse_args()
     django.setup()
@@ -31,8 +33,8 @@ def main() -> None:
     print("ready", flush=True)
     # Like a view under ATOMIC_REQUESTS: read, call, write.
     for number in range(options.calls):
-        if options.on_demand:
-            sys.stdin.readline()
+        if options.on_demand and not sys.stdin.readline():
+            break
         block = ai_usage(section="chat", user=user)
         if options.atomic == "outside":
             with transaction.atomic():
