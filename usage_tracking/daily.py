@@ -204,8 +204,11 @@ def add(increments: Mapping[Key, Sums], *, using: str) -> dict[Key, Totals]:
     """
     ordered = sorted((key, sums) for key, sums in increments.items() if not sums.is_zero())
     growing = [(key, sums) for key, sums in ordered if sums.total_requests > 0]
+    if not growing:
+        _update(ordered, using)
+        return {}
     if len(growing) == len(ordered):
-        return _upsert(growing, using) if growing else {}
+        return _upsert(growing, using)
     totals: dict[Key, Totals] = {}
     tracking = _tracking().objects.using(using)
     for key, sums in ordered:  # one by one, to keep the order with two kinds of statement
@@ -223,34 +226,8 @@ def add(increments: Mapping[Key, Sums], *, using: str) -> dict[Key, Totals]:
 def _upsert(increments: list[tuple[Key, Sums]], using: str) -> dict[Key, Totals]:
     connection: Any = connections[using]
     quote = connection.ops.quote_name
-    user: Any = get_user_model()._meta.pk
-    columns = {
-        "user_id": str(user.rel_db_type(connection)),
-        "date": "date",
-        **dict.fromkeys(Sums._fields, "bigint"),
-        "total_cost": "numeric",
-        "created_at": "timestamptz",
-        "updated_at": "timestamptz",
-    }
-    now = sql.moment(timezone.now(), connection)
-    rows = (
-        {
-            **sums._asdict(),
-            "user_id": sql.key(user, user_id, connection),
-            "date": day.isoformat(),
-            "total_cost": format(sums.total_cost, "f"),
-            "created_at": now,
-            "updated_at": now,
-        }
-        for (user_id, day), sums in increments
-    )
-    # SQLite adds decimals as floating point numbers; rounding keeps the noise from growing.
-    grown = ", ".join(
-        f"{name} = ROUND(d.{name} + excluded.{name}, 10)"
-        if name == "total_cost"
-        else f"{name} = d.{name} + excluded.{name}"
-        for name in Sums._fields
-    )
+    columns, rows = _columns(connection), _rows(increments, connection)
+    grown = _grown("excluded")
     with connection.cursor() as cursor:
         cursor.execute(
             f"INSERT INTO {quote(_tracking()._meta.db_table)} AS d ({', '.join(columns)}) "
@@ -268,6 +245,73 @@ def _upsert(increments: list[tuple[Key, Sums]], using: str) -> dict[Key, Totals]
         key = _key(user_id, day)
         result[key] = Totals(requests, tokens, requests == added[key].total_requests)
     return result
+
+
+def _update(increments: list[tuple[Key, Sums]], using: str) -> None:
+    """Add to existing daily rows, in two statements, so that they are locked for a short time.
+
+    It never creates a row: the user may be about to be deleted with the row.
+    """
+    if not increments:
+        return
+    connection: Any = connections[using]
+    quote = connection.ops.quote_name
+    table = quote(_tracking()._meta.db_table)
+    relation = sql.relation(_columns(connection), connection, "i")
+    parameters = [sql.parameter(_rows(increments, connection))]
+    with connection.cursor() as cursor:
+        if connection.vendor == "postgresql":
+            # An UPDATE locks in any order. It keeps nobody from inserting rows of the user.
+            cursor.execute(
+                f"SELECT 1 FROM {table} AS d, {relation} "
+                "WHERE d.user_id = i.user_id AND d.date = i.date "
+                "ORDER BY d.user_id, d.date FOR NO KEY UPDATE OF d",
+                parameters,
+            )
+        cursor.execute(
+            f"UPDATE {table} AS d SET {_grown('i')}, updated_at = i.updated_at FROM {relation} "
+            "WHERE d.user_id = i.user_id AND d.date = i.date",
+            parameters,
+        )
+
+
+def _columns(connection: Any) -> dict[str, str]:
+    """Return the columns of a daily row that is added, with their types on PostgreSQL."""
+    user: Any = get_user_model()._meta.pk
+    return {
+        "user_id": str(user.rel_db_type(connection)),
+        "date": "date",
+        **dict.fromkeys(Sums._fields, "bigint"),
+        "total_cost": "numeric",
+        "created_at": "timestamptz",
+        "updated_at": "timestamptz",
+    }
+
+
+def _rows(increments: list[tuple[Key, Sums]], connection: Any) -> Iterator[dict[str, Any]]:
+    """Yield the values of `_columns`."""
+    user: Any = get_user_model()._meta.pk
+    now = sql.moment(timezone.now(), connection)
+    for (user_id, day), sums in increments:
+        yield {
+            **sums._asdict(),
+            "user_id": sql.key(user, user_id, connection),
+            "date": day.isoformat(),
+            "total_cost": format(sums.total_cost, "f"),
+            "created_at": now,
+            "updated_at": now,
+        }
+
+
+def _grown(alias: str) -> str:
+    """Return the assignments that add the sums of the relation `alias` to the daily row `d`."""
+    # SQLite adds decimals as floating point numbers; rounding keeps the noise from growing.
+    return ", ".join(
+        f"{name} = ROUND(d.{name} + {alias}.{name}, 10)"
+        if name == "total_cost"
+        else f"{name} = d.{name} + {alias}.{name}"
+        for name in Sums._fields
+    )
 
 
 def drift(
