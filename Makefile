@@ -200,6 +200,10 @@ bench-hostile: $(STAMP) ## cost of hostile text and answers, per pattern, encodi
 bench-reports: $(STAMP) ## commands that read, on a log of a million calls
 	DATABASE_URL= $(BIN)/python -m tests.databases $(BIN)/python -m benchmarks.reports $(ARGS)
 
+.PHONY: bench-reprice
+bench-reprice: $(STAMP) ## reprice_ai_usage on a log of 100,000 calls, beside writers
+	DATABASE_URL= $(BIN)/python -m tests.databases $(BIN)/python -m benchmarks.reprice $(ARGS)
+
 .PHONY: bench-pages
 bench-pages: $(STAMP) ## API pages on a log of a million calls: SQL statements and blocks
 	DATABASE_URL= $(BIN)/python -m tests.databases $(BIN)/python -m benchmarks.pages $(ARGS)

@@ -143,6 +143,40 @@ def test_ctrl_c_at_any_time_causes_no_drift_and_the_next_run_continues(
 
 
 @pytest.mark.costly
+def test_ctrl_c_while_rows_are_repriced_causes_no_drift(tmp_path: Path, empty_database_url: str):
+    printed = run_python(
+        tmp_path,
+        """
+        from decimal import Decimal
+        from django.core.management import call_command
+        from django.contrib.auth.models import User
+        call_command("migrate", verbosity=0)
+        from tests.support.builders import make_log
+        from tests.support.interrupts import interrupt
+        from usage_tracking import daily
+        from usage_tracking.maintenance import reprice
+        from usage_tracking.models import AIUsageLog
+
+        reprice.BATCH = reprice.SQLITE_BATCH = 20
+        user = User.objects.create(username="ada")
+        wrong = {"usage_source": "reported", "cost": Decimal("0.5")}
+        AIUsageLog.objects.bulk_create([make_log(user=user, **wrong) for _ in range(1000)])
+        # Run once first: an interrupted `import` statement fails in ways that are not tested here.
+        call_command("reprice_ai_usage", "--dry-run", verbosity=0)
+        moments = range(300, 30_000, 2977)
+        ended = [interrupt("reprice_ai_usage", at=at) for at in moments]
+        print(set(ended) <= {130, 0}, 130 in ended, daily.drift())
+        print(0 < AIUsageLog.objects.filter(cost=wrong["cost"]).count() < 1000)
+        call_command("reprice_ai_usage", verbosity=0)
+        print(AIUsageLog.objects.filter(cost=Decimal("0.001175")).count(), daily.drift())
+        """,
+        DATABASE_URL=empty_database_url,
+    )
+
+    assert printed == "True True {}\nTrue\n1000 {}\n"
+
+
+@pytest.mark.costly
 def test_control_c_in_diagnose_rebuild_and_flush_leaves_nothing_behind(
     tmp_path: Path, empty_database_url: str
 ):

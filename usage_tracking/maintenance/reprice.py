@@ -35,10 +35,12 @@ from ..models import AIUsageLog
 from ..pricing import PROVIDER, SITE, Quote, quote, table
 from ..related_users import LOCK_TIMEOUT
 
-#: Rows priced in one transaction, which takes some 0.1 s.
-BATCH = 1_000
-#: How often rows that another transaction has locked are tried again, and the seconds before each.
-TRIES, PAUSE = 100, 0.1
+#: Rows priced in one transaction, which takes some 0.1 s; on SQLite, which has one writer, less.
+BATCH, SQLITE_BATCH = 1_000, 200
+#: How often rows that another transaction has locked are tried again.
+TRIES = 100
+#: Seconds before each try, and between the batches on SQLite.
+PAUSE = 0.1
 
 #: Providers whose answers name, or may pass on, a cost. Older releases took it and did not say so.
 NAMES_COST = frozenset(
@@ -196,7 +198,7 @@ def reprice(
     *,
     using: str,
     dry_run: bool = False,
-    batch: int = BATCH,
+    batch: int | None = None,
     advance: Callable[[int], None] | None = None,
 ) -> Repriced:
     """Price the rows of `selection` anew, and change their daily rows by the differences.
@@ -210,7 +212,7 @@ def reprice(
         selection: The rows.
         using: The alias of the database.
         dry_run: Change nothing and only return what would be done.
-        batch: The number of rows in a transaction.
+        batch: The number of rows in a transaction; by default `BATCH` or `SQLITE_BATCH`.
         advance: Called with the number of rows of each completed batch.
 
     Raises:
@@ -219,6 +221,7 @@ def reprice(
     """
     tally = _Tally(advance)
     rows = selection.rows(using)
+    batch = batch or (SQLITE_BATCH if connections[using].vendor == "sqlite" else BATCH)
     locked: list[Any] = []
     for pks in _pages(rows, batch):
         if dry_run:
@@ -265,7 +268,6 @@ def _batch(
     Locks are taken in the order of all writers: the rows, then the daily rows by user and day.
     """
     connection = connections[using]
-    began = time.monotonic()
     is_inside = connection.in_atomic_block
     try:
         with transaction.atomic(using=using):
@@ -285,8 +287,9 @@ def _batch(
             raise
         return [], pks
     if connection.vendor == "sqlite" and not is_inside:
-        # SQLite's only write lock: other writers, who ask for it from time to time, get half of it.
-        time.sleep(time.monotonic() - began)
+        # SQLite has one write lock, and who waits for it asks every 0.1 s.
+        # https://sqlite.org/c3ref/busy_timeout.html
+        time.sleep(PAUSE)
     seen = {row.log.pk for row in priced}
     return priced, [pk for pk in pks if pk not in seen]
 
