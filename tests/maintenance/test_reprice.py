@@ -199,7 +199,6 @@ KEPT: dict[str, tuple[str, dict[str, Any]]] = {
     "may be the provider's": ("uncertain", {"provider": "openrouter"}),
     "whatever its case": ("uncertain", {"provider": "OpenRouter"}),
     "of an unknown host": ("uncertain", {"provider": "unknown"}),
-    "recorded by hand": ("uncertain", {"usage_source": "manual"}),
     "the site's own word": ("uncertain", {"metadata": {"cost_source": "invoice"}}),
     "no word": ("uncertain", {"metadata": {"cost_source": 7}}),
     "unknown model": ("no_price", {"model_name": "nothing-1"}),
@@ -256,7 +255,7 @@ class TestKept:
     @pytest.mark.parametrize(
         "changes",
         [
-            {"usage_source": "manual", "cost": None},
+            {"usage_source": "manual"},
             {"usage_source": "manual", "metadata": {"cost_source": "site"}},
             {"metadata": {"cost_source": "genai-prices 0.0.1"}},
             {"metadata": {"cost_source": None}},

@@ -5,8 +5,8 @@ These costs are kept, because nothing here could restore them:
 
 - those that the provider named: `cost_source` in the metadata is "provider"
 - those whose origin is not certain: `cost_source` names neither the site's prices nor the table; or
-  there is none, as on the rows of older releases, and the row was recorded by hand or its provider
-  may have named the cost (see `NAMES_COST`)
+  there is none, as on the rows of older releases, and the provider of the row may have named the
+  cost (see `NAMES_COST`)
 - those that have no price today, for example because the table dropped the model
 
 Of the last kind two are provably wrong, and become unknown: the row says that a count was not
@@ -30,7 +30,7 @@ from django.db.models import QuerySet
 from .. import daily, sql
 from ..delivery.batches import is_contention
 from ..delivery.row_values import event_of, with_price
-from ..events import MANUAL, UNKNOWN
+from ..events import UNKNOWN
 from ..models import AIUsageLog
 from ..pricing import PROVIDER, SITE, Quote, quote, table
 from ..related_users import LOCK_TIMEOUT
@@ -351,7 +351,7 @@ def _reason_to_keep(log: AIUsageLog) -> str:
         name = table.load().version.partition(" ")[0]
         is_ours = source == SITE or str(source).partition(" ")[0] == name
     else:
-        is_ours = log.usage_source != MANUAL and log.provider.lower() not in NAMES_COST
+        is_ours = log.provider.lower() not in NAMES_COST
     return "" if is_ours else UNCERTAIN
 
 
