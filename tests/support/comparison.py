@@ -53,7 +53,8 @@ def by_stub(served: Served) -> CallFacts:
     return CallFacts(
         provider=served.provider,
         operation=served.operation,
-        model=served.model or served.requested_model,
+        # Only the name that a request to Bedrock has in its path names the region.
+        model=(served.model if served.provider != "aws" else "") or served.requested_model,
         requested_model=served.requested_model,
         response_id=served.response_id,
         prompt_tokens=served.prompt_tokens,
