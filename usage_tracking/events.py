@@ -108,7 +108,7 @@ class Usage:
         details: dict[str, Any] = {
             unit: count
             for unit, count in counts.items()
-            if count and (unit not in _FIELDS_OF or unit in self.details)
+            if (unit not in _FIELDS_OF or unit in self.details) and units.is_told(unit, counts)
         }
         if iterations := self.details.get(ITERATIONS):
             details[ITERATIONS] = [_cleaned_iteration(each, faults) for each in iterations]

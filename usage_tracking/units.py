@@ -139,6 +139,21 @@ def _drop_contradictions(counts: dict[str, Number], faults: dict[str, str]) -> N
             del counts[part]
 
 
+def is_told(unit: str, counts: Mapping[str, Any]) -> bool:
+    """Return whether a count says anything: it is not 0, or the price depends on the 0.
+
+    If audio was read, and something was read from the cache, then whether that was audio matters.
+    """
+    if counts[unit]:
+        return True
+    modality = unit.removeprefix("cache_").removesuffix("_read_tokens")
+    return (
+        modality in _MODALITIES
+        and bool(counts.get("cache_read_tokens"))
+        and bool(counts.get(f"input_{modality}_tokens"))
+    )
+
+
 def suggestions(name: str, among: Iterable[str] = NAMES) -> str:
     """Return `; did you mean "..."?` for a misspelt name, "" if nothing is close to it."""
     import difflib  # only for errors

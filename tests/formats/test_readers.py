@@ -1464,6 +1464,8 @@ class TestGemini:
                 "input_text_tool_tokens": 9,
                 "cache_text_read_tokens": 5,
                 "cache_audio_read_tokens": 35,
+                "cache_image_read_tokens": 0,
+                "cache_video_read_tokens": 0,
                 "output_image_tokens": 45,
                 "output_text_tokens": 5,
             }

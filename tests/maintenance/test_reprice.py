@@ -124,14 +124,15 @@ class TestPrice:
         assert metadata == {**old, "cost_source": "site"}
 
     def test_row_that_stays_unpriced_says_why(self):
-        old_log(model_name="nothing-1", cost=None)
+        old_log(usage_details={"input_pixels": 5}, cost=None)
 
         result = run()
 
         assert costs() == [None]
         assert result.totals == reprice.Totals(rows=1, unpriced=1)
         assert AIUsageLog.objects.get().metadata == {
-            "unpriced_reason": "no price for the model nothing-1 of openai"
+            "unpriced_units": ["input_pixels"],
+            "unpriced_reason": "no price for input_pixels",
         }
 
     def test_reason_disappears_with_the_price(self):
@@ -249,7 +250,7 @@ class TestKept:
         assert costs() == [None]
         assert result.kept == {}
         assert (result.totals.changed, result.totals.unpriced) == (1, 1)
-        assert "unpriced_reason" in AIUsageLog.objects.get().metadata
+        assert AIUsageLog.objects.get().metadata.keys() & {"unpriced_reason", "clamped"}
         assert_in_step()
 
     @pytest.mark.parametrize(

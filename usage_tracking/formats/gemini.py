@@ -150,7 +150,12 @@ def counts_of(usage: Mapping[str, Any]) -> dict[str, Any]:
     inputs = [*modalities(usage.get("promptTokensDetails")), *tools]
     add_modalities(counts, "input_{}_tokens", inputs)
     add_modalities(counts, "input_{}_tool_tokens", tools)
-    add_modalities(counts, "cache_{}_read_tokens", modalities(usage.get("cacheTokensDetails")))
+    cached = list(modalities(usage.get("cacheTokensDetails")))
+    add_modalities(counts, "cache_{}_read_tokens", cached)
+    if total(*(number for _, number in cached)) == usage.get("cachedContentTokenCount"):
+        # The list is whole: nothing was cached of the modalities that it leaves out.
+        for modality, _ in inputs:
+            counts.setdefault(f"cache_{modality}_read_tokens", 0)
     add_modalities(counts, "output_{}_tokens", modalities(answer))
     return counts
 

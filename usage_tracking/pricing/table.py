@@ -163,7 +163,9 @@ class Tariff:
     #: The fewest seconds of audio that are billed.
     least_seconds: int = 0
     #: Plans by counted units, for calls that are not special.
-    _plans: dict[tuple[str, ...], Plan] = field(default_factory=dict, compare=False, repr=False)
+    _plans: dict[tuple[tuple[str, ...], tuple[str, ...]], Plan] = field(
+        default_factory=dict, compare=False, repr=False
+    )
 
     def prices(self, at_time: dt.datetime, facts: Facts) -> Prices:
         """Return the prices of a call at `at_time`, an aware datetime, with these facts.
@@ -227,9 +229,11 @@ class Tariff:
         """Return how many of each unit are billed at its own price."""
         if self.least_seconds:
             counts = self._with_least_seconds(counts)
+        zeros: tuple[str, ...] = ()
         if not all(counts.values()):
+            zeros = tuple(unit for unit, count in counts.items() if not count)
             counts = {unit: count for unit, count in counts.items() if count}
-        plan = self._plan(tuple(counts), at_time, facts)
+        plan = self._plan(tuple(counts), zeros, at_time, facts)
         if plan.unpriced:
             raise UnpricedError(plan.unpriced)
         if plan.contradiction:
@@ -247,12 +251,15 @@ class Tariff:
                 found.append((step, number))
         return found
 
-    def _plan(self, counted: tuple[str, ...], at_time: dt.datetime, facts: Facts) -> Plan:
+    def _plan(
+        self, counted: tuple[str, ...], zeros: tuple[str, ...], at_time: dt.datetime, facts: Facts
+    ) -> Plan:
         if facts or len(self.entries) > 1:
-            return plan_for(self.prices(at_time, facts), counted)
-        plan = self._plans.get(counted)
+            return plan_for(self.prices(at_time, facts), counted, zeros)
+        key = counted, zeros
+        plan = self._plans.get(key)
         if plan is None:
-            plan = self._plans[counted] = plan_for(self.entries[0].prices, counted)
+            plan = self._plans[key] = plan_for(self.entries[0].prices, counted, zeros)
         return plan
 
     def _with_least_seconds(self, counts: Counts) -> Counts:
@@ -475,9 +482,9 @@ def _price(price: Any) -> Decimal | Tiers:
     return Tiers(Decimal(base), tuple((start, Decimal(at)) for start, at in reversed(steps)))
 
 
-def plan_for(prices: Prices, counted: tuple[str, ...]) -> Plan:
-    """Return how to bill the units `counted` at these prices."""
-    shape = _shape(frozenset(prices), frozenset(counted))
+def plan_for(prices: Prices, counted: tuple[str, ...], zeros: tuple[str, ...] = ()) -> Plan:
+    """Return how to bill the units `counted` at these prices; `zeros` were counted as 0."""
+    shape = _shape(frozenset(prices), frozenset(counted), frozenset(zeros))
     steps = []
     for unit, per, parts in shape.steps:
         price = prices[unit]
@@ -501,7 +508,7 @@ class _Shape(NamedTuple):
 
 
 @lru_cache(maxsize=2048)
-def _shape(priced: frozenset[str], counted: frozenset[str]) -> _Shape:
+def _shape(priced: frozenset[str], counted: frozenset[str], zeros: frozenset[str]) -> _Shape:
     units = load().units
     unpriced = tuple(
         unit
@@ -510,7 +517,9 @@ def _shape(priced: frozenset[str], counted: frozenset[str]) -> _Shape:
     )
     for unit in sorted(priced - counted):
         for names in _implying(unit):
-            if counted.issuperset(names):
+            # A 0 is as good as any count, but not beside a part that is more.
+            is_known = unit in zeros and len(names) > 1
+            if counted.issuperset(names) and not is_known:
                 reason = f"{unit} is not counted, but {' and '.join(names)} are"
                 return _Shape((), unpriced, reason)
     for join in _joins(priced & counted):
