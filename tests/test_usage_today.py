@@ -44,6 +44,13 @@ FIGURES = [
     "failed_unknown_usage",
     "unpriced",
     "failed_unpriced",
+    "calls_with_tokens",
+    "cached_tokens",
+    "cache_write_tokens",
+    "reasoning_tokens",
+    "audio_tokens",
+    "image_tokens",
+    "tool_calls",
     "average_response_time_ms",
 ]
 
@@ -60,22 +67,29 @@ Cost USD                   0.003200          0.001600  +100.0%
 Average ms                    1,200               900   +33.3%
 
 SECTION                      CALLS  FAILED  TOKENS  COST USD  AVG MS  NO TOKENS  NO PRICE
-Customer Chat (chat)             3       1   1,510  0.003200   1,300          1         1
+Customer Chat (chat)             3       1   1,510  0.003200   1,300          0         0
 RAG Pipeline (rag_pipeline)      1       0     230   unknown     900          0         1
 
 MODEL                 CALLS  FAILED  TOKENS  COST USD  AVG MS  NO TOKENS  NO PRICE
-gpt-4o (openai)           3       1   1,510  0.003200   1,300          1         1
+gpt-4o (openai)           3       1   1,510  0.003200   1,300          0         0
 claude-x (anthropic)      1       0     230   unknown     900          0         1
 
 USER          CALLS  FAILED   TOKENS  COST USD  AVG MS  NO TOKENS  NO PRICE
 ada               2       0    1,510  0.003200   1,500          0         0
 bob               1       0      230   unknown     900          0         1
-Unattributed      1       1  unknown   unknown     900          1         1
+Unattributed      1       1  unknown   unknown     900          0         0
 
 MISSING DATA               CALLS  SHARE  FAILED
 Unattributed (no user)         1  25.0%       -
-Unknown usage (no tokens)      1  25.0%       1
-Unpriced (no cost)             2  50.0%       1
+Unknown usage (no tokens)      0   0.0%       1
+Unpriced (no cost)             1  25.0%       1
+
+UNPRICED MODEL        CALLS                        UNITS   REASON
+claude-x (anthropic)      1  input_tokens, output_tokens  unknown
+
+SETTINGS THAT PRICE THEM (write USD for ...)
+AI_USAGE_PRICES = {"anthropic:claude-x": {"input": ..., "output": ...}}
+Then run: python manage.py reprice_ai_usage --only-unpriced
 
 OUTBOX  BYTES WAITING  FILES  DEAD LETTERS
                     0      0             0
@@ -283,6 +297,7 @@ class TestJson:
             "top_users",
             "users",
             "outbox",
+            "unpriced_models",
         ]
         assert list(report["totals"]) == FIGURES
         assert list(report["previous"]) == ["date", "until", *FIGURES]
@@ -296,6 +311,17 @@ class TestJson:
         assert report["by_section"][1]["cost"] is None
         assert report["top_users"][2]["username"] is None
         assert report["users"] == 2
+        setting = 'AI_USAGE_PRICES = {"anthropic:claude-x": {"input": ..., "output": ...}}'
+        assert report["unpriced_models"] == [
+            {
+                "provider": "anthropic",
+                "model_name": "claude-x",
+                "calls": 1,
+                "units": ["input_tokens", "output_tokens"],
+                "reason": "",
+                "setting": setting,
+            }
+        ]
 
     def test_keys_match_the_docs(self, calls):
         page = (ROOT / "docs" / "commands.md").read_text()

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from django.db import NotSupportedError, models, transaction
+from django.db.models import Q
 
 from . import daily
 from .days import day_of
@@ -16,9 +17,28 @@ if TYPE_CHECKING:
 
 _CHUNK = 1000
 
+#: Calls of which nothing was counted, whether they failed or not.
+UNCOUNTED = Q(prompt_tokens=None, completion_tokens=None, usage_details__isnull=True)
+#: Successful calls of which nothing was counted. A failed call is expected to use nothing.
+UNKNOWN_USAGE = UNCOUNTED & Q(success=True)
+#: Successful calls of which something was counted, but not the cost.
+UNPRICED = Q(success=True, cost=None) & (
+    Q(prompt_tokens__isnull=False)
+    | Q(completion_tokens__isnull=False)
+    | Q(usage_details__isnull=False)
+)
+
 
 class AIUsageLogQuerySet(models.QuerySet["AIUsageLog"]):
     """Rows. `bulk_create` and `update` change the daily rows too, in one transaction."""
+
+    def unknown_usage(self) -> Self:
+        """Return the successful calls of which nothing was counted."""
+        return self.filter(UNKNOWN_USAGE)
+
+    def unpriced(self) -> Self:
+        """Return the successful calls with known usage whose cost is unknown."""
+        return self.filter(UNPRICED)
 
     def bulk_create(
         self,

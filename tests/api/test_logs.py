@@ -18,6 +18,7 @@ from tests.api.conftest import LOGS, client_of, get, post
 from tests.support.builders import NOON, make_log, save_log
 from usage_tracking import daily
 from usage_tracking.models import AIUsageLog, AIUsageTracking
+from usage_tracking.pricing import table
 
 pytestmark = pytest.mark.django_db
 
@@ -37,6 +38,7 @@ FIELDS = {
     "total_tokens",
     "cached_tokens",
     "reasoning_tokens",
+    "usage_details",
     "usage_source",
     "cost",
     "response_time_ms",
@@ -298,7 +300,7 @@ class TestRecord:
             1200,
         )
         assert (log.success, log.error_message, log.usage_source) == (False, "timed out", "manual")
-        assert log.metadata == {"order": 7}
+        assert log.metadata == {"order": 7, "cost_source": table.load().version}
         day = AIUsageTracking.objects.get()
         assert (day.user, day.date, day.total_requests, day.total_tokens) == (
             ada,
@@ -319,7 +321,7 @@ class TestRecord:
             "success": True,
             "model_name": "",
             "error_message": None,
-            "metadata": {},
+            "metadata": {"unpriced_reason": "the model is unknown"},
         }
 
     def test_user_and_id_that_are_sent_are_ignored(self, ada: User, bob: User):

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.api.conftest import GLOBAL_LOG_STATS, GLOBAL_STATS, LOG_STATS, STATS, client_of, get
-from tests.reports.calls import UNHURRIED, Call, calls, save
+from tests.reports.calls import UNHURRIED, Call, add_up, calls, save
 from tests.reports.test_period import PLACES
 from tests.support.builders import NOON, make_log, make_user, rolled_back, save_log
 from usage_tracking.models import AIUsageLog
@@ -40,7 +40,17 @@ TOTALS = {
     "date_range",
     "daily_breakdown",
 }
-OF_LOGS = TOTALS | {"by_section", "recent_logs", "unknown_usage_requests", "unpriced_requests"}
+UNITS = {
+    "total_cached_tokens",
+    "total_cache_write_tokens",
+    "total_reasoning_tokens",
+    "total_audio_tokens",
+    "total_image_tokens",
+    "total_tool_calls",
+}
+OF_LOGS = (
+    TOTALS | UNITS | {"by_section", "recent_logs", "unknown_usage_requests", "unpriced_requests"}
+)
 OF_ALL = {"top_users", "unattributed_requests"}
 KEYS = {
     LOG_STATS: OF_LOGS,
@@ -122,8 +132,11 @@ def test_totals_equal_a_second_computation(zone: str, moment: dt.datetime):
             assert as_cost(answer["cost"]) == cost(wanted)
             known = sum(not is_unknown(c) for c in wanted)
             assert answer["average_tokens_per_request"] == ratio(tokens(wanted) or 0, known)
-            assert answer["unknown_usage_requests"] == len(wanted) - known
-            assert answer["unpriced_requests"] == sum(c.cost is None for c in wanted)
+            totals = add_up(wanted)
+            assert answer["unknown_usage_requests"] == totals.unknown_usage
+            assert answer["unpriced_requests"] == totals.unpriced
+            for name in UNITS:
+                assert answer[name] == getattr(totals, name.removeprefix("total_"))
             sections = {c.section for c in wanted}
             assert set(answer["by_section"]) == sections
             for code in sections:

@@ -668,7 +668,12 @@ class TestBrokenSite:
             ),
             (
                 "unknown",
-                {"usage_source": UNKNOWN, "cost": None},
+                {
+                    "usage_source": UNKNOWN,
+                    "prompt_tokens": None,
+                    "completion_tokens": None,
+                    "cost": None,
+                },
                 "Without tokens: 75 of 100 (75.0 %), more than 20 %",
                 'AI_USAGE_STREAM_USAGE = "request"',
             ),
@@ -676,7 +681,7 @@ class TestBrokenSite:
                 "unpriced",
                 {"cost": None},
                 "Without a price: 75 of 100 (75.0 %), more than 20 %",
-                "AI_USAGE_PRICES = {",
+                "python manage.py reprice_ai_usage --only-unpriced",
             ),
         ],
     )
@@ -688,6 +693,29 @@ class TestBrokenSite:
         assert fix in found_fix
         option = f"--max-{code.replace('_', '-')}"
         assert problems(option, "75", code=0) == []
+
+    def test_unpriced_models_are_named_with_the_setting_that_prices_them(self, healthy):
+        reason = "no price for the model my-model of openai"
+        make_calls(
+            healthy, 4, cost=None, model_name="my-model", metadata={"unpriced_reason": reason}
+        )
+        make_calls(healthy, 2, cost=None)
+        make_calls(healthy, 1, cost=None, metadata={"unpriced_reason": "counts contradict"})
+        make_calls(healthy, 1, cost=None, success=False, model_name="failed")
+
+        used = "input_tokens, output_tokens"
+        assert findings("unpriced_model") == [
+            (
+                "warning",
+                f"Without a price: my-model of openai (4 calls), {used}: {reason}",
+                'AI_USAGE_PRICES = {"openai:my-model": {"input": ..., "output": ...}}',
+            ),
+            (
+                "warning",
+                f"Without a price: gpt-4o of openai (3 calls), {used}",
+                "python manage.py reprice_ai_usage --only-unpriced",
+            ),
+        ]
 
     def test_api_is_not_mounted(self, healthy, settings):
         settings.ROOT_URLCONF = _urls()

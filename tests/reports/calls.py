@@ -34,12 +34,30 @@ class Call:
     ms: int
     success: bool
     error: str | None = None
+    cached: int | None = None
+    reasoning: int | None = None
+    details: Any = None
 
     def day(self, moment: dt.datetime, zone: dt.tzinfo) -> dt.date:
         return (moment + dt.timedelta(minutes=self.minutes)).astimezone(zone).date()
 
 
 TOKENS = st.none() | st.integers(0, 10**6)
+#: As this app writes them, and what a site's own SQL may have written instead.
+DETAILS = st.sampled_from(
+    (
+        None,
+        {"cache_write_tokens": 12},
+        {"input_audio_tokens": 20, "output_audio_tokens": 3},
+        {"output_image_tokens": 1056, "input_tool_tokens": 9},
+        {"web_searches": 2, "code_executions": 1, "iterations": [{"input_tokens": 5}]},
+        {"input_audio_tokens": "20", "web_searches": None, "storage_searches": [1]},
+        {"cache_write_tokens": 10**9 + 1, "input_image_tokens": -1, "output_image_tokens": 1e300},
+        ["web_searches"],
+        "web_searches",
+        7,
+    )
+)
 
 
 def calls(minutes: st.SearchStrategy[int], max_size: int = 25) -> st.SearchStrategy[list[Call]]:
@@ -57,6 +75,9 @@ def calls(minutes: st.SearchStrategy[int], max_size: int = 25) -> st.SearchStrat
             ms=st.integers(0, 10**5),
             success=st.booleans(),
             error=st.sampled_from((None, "", "429 Too Many Requests", "timed out")),
+            cached=TOKENS,
+            reasoning=TOKENS,
+            details=DETAILS,
         ),
         max_size=max_size,
     )
@@ -76,6 +97,9 @@ def save(calls: Iterable[Call], users: Sequence[Any], moment: dt.datetime) -> No
             response_time_ms=call.ms,
             success=call.success,
             error_message=call.error,
+            cached_tokens=call.cached,
+            reasoning_tokens=call.reasoning,
+            usage_details=call.details,
         )
         for call in calls
     )
@@ -86,8 +110,12 @@ def add_up(calls: Sequence[Call]) -> Totals:
         given = [value for value in values if value is not None]
         return sum(given) if given or not values else None
 
+    def of_units(*units: str) -> Any:
+        return known([_count(c.details, unit) for c in calls for unit in units])
+
     unknown = [c for c in calls if c.prompt is None and c.completion is None]
-    unpriced = [c for c in calls if c.cost is None]
+    uncounted = [c for c in unknown if c.details is None]
+    uncosted = [c for c in calls if c.cost is None]
     return Totals(
         calls=len(calls),
         failures=sum(not c.success for c in calls),
@@ -99,11 +127,25 @@ def add_up(calls: Sequence[Call]) -> Totals:
         cost=known([c.cost for c in calls]),
         response_time_ms=sum(c.ms for c in calls),
         unattributed=sum(c.user is None for c in calls),
-        unknown_usage=len(unknown),
-        failed_unknown_usage=sum(not c.success for c in unknown),
-        unpriced=len(unpriced),
-        failed_unpriced=sum(not c.success for c in unpriced),
+        unknown_usage=sum(c.success for c in uncounted),
+        failed_unknown_usage=sum(not c.success for c in uncounted),
+        unpriced=sum(c.success and c not in uncounted for c in uncosted),
+        failed_unpriced=sum(not c.success for c in uncosted),
+        calls_with_tokens=len(calls) - len(unknown),
+        cached_tokens=known([c.cached for c in calls]),
+        cache_write_tokens=of_units("cache_write_tokens"),
+        reasoning_tokens=known([c.reasoning for c in calls]),
+        audio_tokens=of_units("input_audio_tokens", "output_audio_tokens"),
+        image_tokens=of_units("input_image_tokens", "output_image_tokens"),
+        tool_calls=of_units(
+            "web_searches", "social_searches", "storage_searches", "code_executions"
+        ),
     )
+
+
+def _count(details: Any, unit: str) -> int | None:
+    value = details.get(unit) if isinstance(details, dict) else None
+    return value if isinstance(value, int) and 0 <= value <= 10**9 else None
 
 
 def group(calls: Iterable[Call], *keys: str) -> dict[Any, Totals]:

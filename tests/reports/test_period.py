@@ -206,7 +206,7 @@ class TestPeriodReport:
         (line,) = reports.period_report(TODAY, TODAY).by_model
 
         assert (line.figures.total_tokens, line.figures.cost) == (None, None)
-        assert (line.figures.unknown_usage, line.figures.unpriced) == (1, 1)
+        assert (line.figures.unknown_usage, line.figures.unpriced) == (1, 0)
 
     def test_failed_calls_without_a_message_are_failures(self):
         save_log(success=False, error_message=None)

@@ -196,7 +196,7 @@ def _unknown(totals: Totals, links: Links) -> list[Card]:
     def card(value: str, number: int, failed: int) -> Card:
         detail = _("%(n)s of %(all)s calls") % {"n": count(number), "all": count(totals.calls)}
         if failed:
-            detail += ", " + _("%(n)s failed") % {"n": count(failed)}
+            detail += ", " + _("besides %(n)s that failed") % {"n": count(failed)}
         label = str(UNKNOWN_LABELS[value])
         return Card(label, share(number, totals.calls), detail, links.to(unknown=value))
 

@@ -18,6 +18,7 @@ from .. import conf
 from ..days import END, START, DayRange, InvalidDaysError
 from ..models import AIUsageLog, today
 from ..pages.formatting import day_text
+from ..querysets import UNKNOWN_USAGE, UNPRICED
 from ..reports import from_day, to_day
 
 #: How many of the newest calls the choices of providers and models are read from.
@@ -173,14 +174,14 @@ class ModelFilter(NameFilter):
 
 
 class UnknownFilter(admin.SimpleListFilter):
-    """Calls without a user, tokens or a cost. The dashboard links here."""
+    """Calls without a user, known usage or a cost. The dashboard links here."""
 
     title = _("missing data")
     parameter_name = "unknown"
     conditions = {
         "user": Q(user=None),
-        "usage": Q(total_tokens=None),
-        "cost": Q(cost=None),
+        "usage": UNKNOWN_USAGE,
+        "cost": UNPRICED,
     }
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:

@@ -15,6 +15,12 @@ def of_logs(report: PeriodReport, recent: list[AIUsageLog]) -> dict[str, Any]:
     totals = report.totals
     return {
         **_of_totals(totals),
+        "total_cached_tokens": totals.cached_tokens,
+        "total_cache_write_tokens": totals.cache_write_tokens,
+        "total_reasoning_tokens": totals.reasoning_tokens,
+        "total_audio_tokens": totals.audio_tokens,
+        "total_image_tokens": totals.image_tokens,
+        "total_tool_calls": totals.tool_calls,
         "unknown_usage_requests": totals.unknown_usage,
         "unpriced_requests": totals.unpriced,
         **_range(report.start, report.end),
@@ -61,7 +67,6 @@ def of_all_days(report: DailyRowsReport) -> dict[str, Any]:
 
 def _of_totals(totals: Totals) -> dict[str, Any]:
     successful = totals.calls - totals.failures
-    known = totals.calls - totals.unknown_usage
     return {
         "total_requests": totals.calls,
         "total_tokens": totals.total_tokens,
@@ -72,7 +77,7 @@ def _of_totals(totals: Totals) -> dict[str, Any]:
         "failed_requests": totals.failures,
         "success_rate": _ratio(100 * successful, totals.calls),
         "average_response_time_ms": _ratio(totals.response_time_ms, totals.calls),
-        "average_tokens_per_request": _ratio(totals.total_tokens or 0, known),
+        "average_tokens_per_request": _ratio(totals.total_tokens or 0, totals.calls_with_tokens),
     }
 
 
@@ -125,6 +130,7 @@ def _as_totals(sums: daily.Sums) -> Totals:
         total_tokens=sums.total_tokens,
         cost=sums.total_cost,
         response_time_ms=sums.total_response_time_ms,
+        calls_with_tokens=sums.total_requests,
     )
 
 

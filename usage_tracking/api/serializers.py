@@ -25,6 +25,11 @@ class _Metadata(serializers.JSONField):
     pass
 
 
+@extend_schema_field({"type": "object", "additionalProperties": True, "nullable": True})
+class _UsageDetails(serializers.JSONField):
+    pass
+
+
 class LogSerializer(serializers.ModelSerializer[AIUsageLog]):
     """One call."""
 
@@ -33,6 +38,9 @@ class LogSerializer(serializers.ModelSerializer[AIUsageLog]):
     section_display = serializers.CharField(source="get_section_display")
     total_tokens = serializers.IntegerField(allow_null=True)
     cost = cost_field(decimal_places=10, allow_null=True)
+    usage_details = _UsageDetails(
+        help_text="Units that have no field here, by their names in genai-prices."
+    )
     metadata = _Metadata()
 
     class Meta:
@@ -128,8 +136,30 @@ class _Period(_Totals):
 class StatsSerializer(_Period):
     """Totals of your calls, from the log."""
 
-    unknown_usage_requests = serializers.IntegerField(help_text="Calls without known tokens.")
-    unpriced_requests = serializers.IntegerField(help_text="Calls without a known cost.")
+    total_cached_tokens = serializers.IntegerField(
+        allow_null=True, help_text="Prompt tokens that were read from the provider's cache."
+    )
+    total_cache_write_tokens = serializers.IntegerField(
+        allow_null=True, help_text="Prompt tokens that were written to the provider's cache."
+    )
+    total_reasoning_tokens = serializers.IntegerField(
+        allow_null=True, help_text="Completion tokens of reasoning."
+    )
+    total_audio_tokens = serializers.IntegerField(
+        allow_null=True, help_text="Audio tokens of prompt and completion."
+    )
+    total_image_tokens = serializers.IntegerField(
+        allow_null=True, help_text="Image tokens of prompt and completion."
+    )
+    total_tool_calls = serializers.IntegerField(
+        allow_null=True, help_text="Searches and code executions that the provider ran."
+    )
+    unknown_usage_requests = serializers.IntegerField(
+        help_text="Successful calls of which nothing was counted."
+    )
+    unpriced_requests = serializers.IntegerField(
+        help_text="Successful calls with known usage, but without a known cost."
+    )
     by_section = serializers.DictField(child=_Section(), help_text="Totals by section code.")
     recent_logs = LogSerializer(many=True)
 

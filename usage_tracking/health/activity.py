@@ -14,6 +14,8 @@ from ..capture import selftest
 from ..events import UNKNOWN
 from ..log import shown_user
 from ..models import AIUsageLog
+from ..querysets import UNKNOWN_USAGE, UNPRICED
+from ..reports import REPRICE, unpriced_models
 from .findings import Finding, Result, Thresholds, manage, note, ok, problem, warning
 
 
@@ -113,13 +115,13 @@ def _shares(using: str, limits: Thresholds) -> Iterator[Finding]:
         calls=Count("pk"),
         failure_rate=Count("pk", filter=Q(success=False)),
         unattributed=Count("pk", filter=Q(user=None)),
-        # A failed call has neither tokens nor a cost.
-        unknown=Count("pk", filter=Q(usage_source=UNKNOWN, success=True)),
-        unpriced=Count("pk", filter=Q(cost=None, success=True) & ~Q(usage_source=UNKNOWN)),
+        unknown=Count("pk", filter=UNKNOWN_USAGE),
+        unpriced=Count("pk", filter=UNPRICED),
     )
     calls = counted.pop("calls")
     for code, number in counted.items():
         name, fix = _SHARES[code]
+        fix = fix or manage(REPRICE, using)
         share, limit = 100 * number / calls if calls else 0.0, getattr(limits, f"max_{code}")
         text = f"{name}: {number} of {calls} ({share:.1f} %)"
         if share <= limit:
@@ -128,6 +130,21 @@ def _shares(using: str, limits: Thresholds) -> Iterator[Finding]:
             yield note(code, f"{text}, too few calls to judge")
         else:
             yield problem(code, f"{text}, more than {limit:g} %", fix)
+    if counted["unpriced"]:
+        yield from _unpriced(using, limits)
+
+
+def _unpriced(using: str, limits: Thresholds) -> Iterator[Finding]:
+    """Name the models with unpriced calls, each with the setting that prices it."""
+    for model in unpriced_models(_rows(using, hours=limits.hours), using=using):
+        name = f"{model.model_name or 'an unknown model'} of {model.provider or 'unknown'}"
+        text = f"Without a price: {name} ({model.calls} calls)"
+        if model.units:
+            text += f", {', '.join(model.units)}"
+        if model.reason:
+            text += f": {model.reason}"
+        helps = model.setting or ("" if model.reason else manage(REPRICE, using))
+        yield warning("unpriced_model", text, helps)
 
 
 _SHARES = {
@@ -139,10 +156,8 @@ _SHARES = {
     ),
     "unattributed": ("Without a user", "with ai_usage(section=..., user=user):"),
     "unknown": ("Without tokens", 'AI_USAGE_STREAM_USAGE = "request"'),
-    "unpriced": (
-        "Without a price",
-        'AI_USAGE_PRICES = {"the-model": {"input": 0.15, "output": 0.60}}',
-    ),
+    # The settings that price the models are fixes of their own.
+    "unpriced": ("Without a price", ""),
 }
 
 

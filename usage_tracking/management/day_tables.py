@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from decimal import Decimal
 
 from ..log import one_line
-from ..reports import DayReport, Figures
+from ..reports import REPRICE, DayReport, Figures, UnpricedModel
 from .tables import Table
 
 _UNKNOWN = "unknown"
@@ -62,6 +62,8 @@ def day_tables(report: DayReport) -> Iterator[Table]:
             ),
         )
     yield _missing_data(report.totals.figures)
+    if report.unpriced_models:
+        yield from _unpriced(report.unpriced_models)
     outbox = report.outbox
     yield Table(
         ("OUTBOX", "BYTES WAITING", "FILES", "DEAD LETTERS"),
@@ -86,6 +88,18 @@ def _totals(report: DayReport) -> Table:
                 ("Completion tokens", now.completion_tokens, before.completion_tokens),
                 ("Total tokens", now.total_tokens, before.total_tokens),
             )
+        ),
+        *(
+            (name, count(a), count(b), change(a, b))
+            for name, a, b in (
+                ("Cached tokens", now.cached_tokens, before.cached_tokens),
+                ("Cache write tokens", now.cache_write_tokens, before.cache_write_tokens),
+                ("Reasoning tokens", now.reasoning_tokens, before.reasoning_tokens),
+                ("Audio tokens", now.audio_tokens, before.audio_tokens),
+                ("Image tokens", now.image_tokens, before.image_tokens),
+                ("Tool calls", now.tool_calls, before.tool_calls),
+            )
+            if a or b  # most sites use few of them
         ),
         ("Cost USD", money(now.cost), money(before.cost), change(now.cost, before.cost)),
         (
@@ -124,6 +138,26 @@ def _missing_data(figures: Figures) -> Table:
             for name, calls, failed in rows
         ),
     )
+
+
+def _unpriced(models: tuple[UnpricedModel, ...]) -> Iterator[Table]:
+    yield Table(
+        ("UNPRICED MODEL", "CALLS", "UNITS", "REASON"),
+        tuple(
+            (
+                _model(line.model_name, line.provider),
+                count(line.calls),
+                ", ".join(line.units) or _UNKNOWN,
+                one_line(line.reason) or _UNKNOWN,
+            )
+            for line in models
+        ),
+    )
+    if settings := [(one_line(line.setting),) for line in models if line.setting]:
+        yield Table(
+            ("SETTINGS THAT PRICE THEM (write USD for ...)",),
+            (*settings, (f"Then run: python manage.py {REPRICE}",)),
+        )
 
 
 def _breakdown(title: str, lines: Iterator[tuple[str, Figures]]) -> Table:

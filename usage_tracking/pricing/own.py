@@ -21,19 +21,20 @@ from typing import Any, NamedTuple
 from .. import conf, units
 from .table import Entry, Facts, Prices, Tariff
 
-_SHORT = {
+#: Short names of entries and their units.
+SHORT_NAMES = {
     "input": "input_tokens",
     "output": "output_tokens",
     "cache_read": "cache_read_tokens",
     "cache_write": "cache_write_tokens",
 }
 #: All names that an entry may have besides the options.
-PRICE_NAMES = (*_SHORT, *units.NAMES, "requests")
+PRICE_NAMES = (*SHORT_NAMES, *units.NAMES, "requests")
 _OPTIONS = ("from", "when", "discount")
 #: Facts that answers state and that a price may depend on.
 FACTS = (
     *("service_tier", "processing", "speed", "inference_geo", "route", "search_type"),
-    *("search_context_size", "cache_ttl"),
+    *("search_context_size", "cache_ttl", "tool", "input"),
 )
 
 # A dated or numbered variant: gpt-4o-2024-08-06, claude-sonnet-4-5-20250929, gemini-2.0-flash-001.
@@ -152,7 +153,7 @@ def _entry(given: Mapping[str, Any]) -> OwnEntry:
     prices: dict[str, Any] = {}
     for name, value in given.items():
         if name not in _OPTIONS:
-            prices[_SHORT.get(name, name)] = rate_of(value)  # None is a price that is unknown
+            prices[SHORT_NAMES.get(name, name)] = rate_of(value)  # None is a price that is unknown
     start, discount = given.get("from"), given.get("discount")
     return OwnEntry(
         Entry(prices, when=given.get("when") or {}, start=None if start is None else _day(start)),

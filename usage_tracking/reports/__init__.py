@@ -8,9 +8,11 @@ from .lines import TOP, ErrorLine, ModelLine, SectionLine, UserLine
 from .names import Name, NotFound, find_section, find_user
 from .period import DayLine, PeriodReport, from_day, latest_logs, period_report, to_day
 from .totals import COST_STEP, Figures, Totals
+from .unpriced import REPRICE, UnpricedModel, setting_for, unpriced_models
 
 __all__ = [
     "COST_STEP",
+    "REPRICE",
     "TOP",
     "Backlog",
     "DailyDayLine",
@@ -27,6 +29,7 @@ __all__ = [
     "PeriodReport",
     "SectionLine",
     "Totals",
+    "UnpricedModel",
     "UserLine",
     "backlog",
     "daily_rows_report",
@@ -36,5 +39,7 @@ __all__ = [
     "from_day",
     "latest_logs",
     "period_report",
+    "setting_for",
     "to_day",
+    "unpriced_models",
 ]

@@ -27,6 +27,7 @@ from .lines import (
     user_lines,
 )
 from .totals import Totals
+from .unpriced import UnpricedModel, unpriced_models
 
 _DAY = dt.timedelta(days=1)
 
@@ -69,6 +70,8 @@ class DayReport:
     #: How many users made calls; `top_users` may show fewer.
     users: int
     outbox: Backlog
+    #: The models with the most unpriced calls.
+    unpriced_models: tuple[UnpricedModel, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """Return what `usage_today --json` prints; the README describes the keys."""
@@ -110,6 +113,7 @@ class DayReport:
             ],
             "users": self.users,
             "outbox": {name: getattr(self.outbox, name) for name in Backlog.__slots__},
+            "unpriced_models": [line.as_dict() for line in self.unpriced_models],
         }
 
 
@@ -124,7 +128,7 @@ def day_report(
 ) -> DayReport:
     """Report the calls of `day`, and those of the day before up to the same time of day.
 
-    It takes three statements, whatever the number of rows.
+    It takes three statements, whatever the number of rows, and one more if calls are unpriced.
 
     Args:
         day: The day, in AI_USAGE_DAY_TIMEZONE.
@@ -154,11 +158,12 @@ def day_report(
         of_day_before = of_day_before.filter(created_at__lte=_stored(before))
     sections, models, users = totals_of(of_day, BY_SECTION, by_model(), by_user(top))
     (sections_before,) = totals_of(of_day_before, BY_SECTION)
+    figures = Totals.sum(totals for _, totals in sections.found)
     return DayReport(
         timezone=str(zone),
         username=None if user is None else user.get_username(),
         section=section,
-        totals=Period(day, until, Totals.sum(totals for _, totals in sections.found)),
+        totals=Period(day, until, figures),
         previous=Period(
             day - _DAY, before, Totals.sum(totals for _, totals in sections_before.found)
         ),
@@ -167,6 +172,7 @@ def day_report(
         top_users=user_lines(users, using=using),
         users=users.number,
         outbox=backlog(),
+        unpriced_models=unpriced_models(of_day, using=using) if figures.unpriced else (),
     )
 
 

@@ -6,14 +6,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from django.db.models import Case, QuerySet, TextField, Value, When
+from django.db.models import Case, Q, QuerySet, TextField, Value, When
 from django.db.models.functions import Coalesce
 
-from .. import conf
+from .. import conf, units
 from ..models import AIUsageLog
+from ..querysets import UNCOUNTED, UNKNOWN_USAGE, UNPRICED
+from .details import DetailCount
 from .grouping import Grouping, Groups, Measure, as_cost, group
 from .names import names_of
-from .totals import NUMBERS, Totals
+from .totals import Totals
 
 #: How many users, models or errors a report lists by default.
 TOP = 10
@@ -77,7 +79,10 @@ class ErrorLine:
 def totals_of(logs: QuerySet[AIUsageLog], *groupings: Grouping) -> tuple[Groups[Totals], ...]:
     """Return the totals of `logs` by each of the groupings, in one statement."""
     error = Case(When(success=False, then=Coalesce("error_message", Value(""), output_field=_TEXT)))
-    rows = logs.annotate(error=error).values(*_COLUMNS)
+    # Annotations, so that each of these definitions is written once, as a Q.
+    marks = {name: Case(When(condition, then=Value(1))) for name, condition in _MARKS.items()}
+    details = {unit: DetailCount(unit) for unit in _DETAILS}
+    rows = logs.annotate(error=error, **marks, **details).values(*_COLUMNS, *marks, *details)
     return group([rows], _TOTALS, *groupings)
 
 
@@ -111,15 +116,33 @@ def error_lines(groups: Groups[Totals]) -> tuple[ErrorLine, ...]:
 
 
 def _totals(sums: Sequence[Any]) -> Totals:
-    numbers = dict(zip(NUMBERS, sums, strict=True))
+    numbers = dict(zip(_TOTALS.sums, sums, strict=True))
     cost = numbers.pop("cost")
     # PostgreSQL's SUM of bigints is a numeric, which comes as a Decimal.
     whole: dict[str, Any] = {
         name: None if value is None else int(value) for name, value in numbers.items()
     }
+    for name, parts in _SUMS_OF_UNITS.items():
+        known = [n for unit in parts if (n := whole.pop(f"unit_{unit}")) is not None]
+        whole[name] = sum(known) if known else None
     return Totals(**whole, cost=None if cost is None else as_cost(cost))
 
 
+#: Calls that are counted, by the name of their number in `Totals`.
+_MARKS = {
+    "unknown_usage": UNKNOWN_USAGE,
+    "failed_unknown_usage": UNCOUNTED & Q(success=False),
+    "unpriced": UNPRICED,
+    "failed_unpriced": Q(success=False, cost=None),
+}
+#: Sums in `Totals` of units that have no column.
+_SUMS_OF_UNITS = {
+    "cache_write_tokens": ("cache_write_tokens",),
+    "audio_tokens": ("input_audio_tokens", "output_audio_tokens"),
+    "image_tokens": ("input_image_tokens", "output_image_tokens"),
+    "tool_calls": units.TOOL_CALLS,
+}
+_DETAILS = tuple(unit for parts in _SUMS_OF_UNITS.values() for unit in parts)
 _COLUMNS = (
     "day",
     "section",
@@ -131,6 +154,8 @@ _COLUMNS = (
     "prompt_tokens",
     "completion_tokens",
     "total_tokens",
+    "cached_tokens",
+    "reasoning_tokens",
     "cost",
     "response_time_ms",
 )
@@ -141,13 +166,14 @@ _TOTALS = Measure(
         "prompt_tokens": "SUM(prompt_tokens)",
         "completion_tokens": "SUM(completion_tokens)",
         "total_tokens": "SUM(total_tokens)",
+        "cached_tokens": "SUM(cached_tokens)",
+        "reasoning_tokens": "SUM(reasoning_tokens)",
         "cost": "SUM(cost)",
         "response_time_ms": "SUM(response_time_ms)",
+        "calls_with_tokens": "COUNT(total_tokens)",
         "unattributed": "COUNT(CASE WHEN user_id IS NULL THEN 1 END)",
-        "unknown_usage": "COUNT(CASE WHEN total_tokens IS NULL THEN 1 END)",
-        "failed_unknown_usage": "COUNT(CASE WHEN total_tokens IS NULL AND NOT success THEN 1 END)",
-        "unpriced": "COUNT(CASE WHEN cost IS NULL THEN 1 END)",
-        "failed_unpriced": "COUNT(CASE WHEN cost IS NULL AND NOT success THEN 1 END)",
+        **{name: f"COUNT({name})" for name in _MARKS},
+        **{f"unit_{unit}": f"SUM({unit})" for unit in _DETAILS},
     },
     count="calls",
     read=_totals,

@@ -30,12 +30,26 @@ class Totals:
     response_time_ms: int = 0
     #: Calls without a user.
     unattributed: int = 0
-    #: Calls without known tokens. Those that failed are expected: a refused call uses no tokens.
+    #: Successful calls of which nothing was counted, see `querysets.UNKNOWN_USAGE`.
     unknown_usage: int = 0
+    #: Failed calls of which nothing was counted. This is expected: a refused call uses no tokens.
     failed_unknown_usage: int = 0
-    #: Calls without a known cost.
+    #: Successful calls with known usage, but without a known cost, see `querysets.UNPRICED`.
     unpriced: int = 0
+    #: Failed calls without a known cost.
     failed_unpriced: int = 0
+    #: Calls with known prompt or completion tokens, those that `total_tokens` adds up.
+    calls_with_tokens: int = 0
+    #: Part of the prompt tokens, like the next one.
+    cached_tokens: int | None = 0
+    cache_write_tokens: int | None = 0
+    #: Part of the completion tokens.
+    reasoning_tokens: int | None = 0
+    #: Audio tokens of prompt and completion, and image tokens of both.
+    audio_tokens: int | None = 0
+    image_tokens: int | None = 0
+    #: Calls of tools that the provider runs, such as web searches; see `units.TOOL_CALLS`.
+    tool_calls: int | None = 0
 
     @classmethod
     def sum(cls, parts: Iterable[Totals]) -> Totals:
