@@ -74,8 +74,14 @@ class TestNumbers:
         assert found["Failures"] == (f"{failures:,}", percent(failures, len(rows)))
         for label, missing in {
             "Unattributed (no user)": [row for row in rows if row["user_id"] is None],
-            "Unknown usage (no tokens)": [row for row in rows if row["prompt_tokens"] is None],
-            "Unpriced (no cost)": [row for row in rows if row["cost"] is None],
+            "Unknown usage (no tokens)": [
+                row for row in rows if row["success"] and row["prompt_tokens"] is None
+            ],
+            "Unpriced (no cost)": [
+                row
+                for row in rows
+                if row["success"] and row["cost"] is None and row["prompt_tokens"] is not None
+            ],
         }.items():
             assert found[label][0] == percent(len(missing), len(rows))
             assert found[label][1].startswith(f"{len(missing)} of {len(rows):,} calls")
@@ -125,9 +131,40 @@ class TestNumbers:
 
         found = cards(answer)
         assert (found["Tokens"][0], found["Cost"][0]) == ("unknown", "unknown")
-        assert found["Unpriced (no cost)"][0] == "100.0 %"
+        assert found["Unknown usage (no tokens)"][0] == "100.0 %"
+        assert found["Unpriced (no cost)"][0] == "0.0 %"
         assert "No provider reported tokens." in answer.text
         assert "No call has a known price." in answer.text
+
+    def test_kinds_that_were_counted_are_shown(self, viewer):
+        save_log(
+            cached_tokens=30,
+            usage_details={"input_audio_tokens": 40, "output_audio_tokens": 5, "web_searches": 2},
+        )
+
+        answer = viewer.get(URL, {"start_date": "2026-03-14", "end_date": "2026-03-14"})
+
+        assert "By kind" in answer.text
+        assert {card.label: card.value for card in answer.context["kinds"]} == {
+            "Prompt tokens": "150",
+            "Cached tokens": "30",
+            "Audio tokens": "45",
+            "Completion tokens": "80",
+            "Tool calls": "2",
+        }
+
+    def test_models_without_a_price_come_with_the_setting(self, viewer):
+        save_log(model_name="<b>mine</b>")
+        save_log(model_name="failed", success=False)
+
+        answer = viewer.get(URL, {"start_date": "2026-03-14", "end_date": "2026-03-14"})
+
+        assert lines(answer, "Models without a price") == {
+            "openai / <b>mine</b>": ("1", "input_tokens, output_tokens", "")
+        }
+        assert "<b>mine</b>" not in answer.text
+        assert "AI_USAGE_PRICES = {&quot;openai:&lt;b&gt;mine&lt;/b&gt;&quot;" in answer.text
+        assert "python manage.py reprice_ai_usage --only-unpriced" in answer.text
 
     def test_small_shares_and_amounts_are_not_shown_as_zero(self, viewer):
         save_log(cost=Decimal("0.00001"))

@@ -23,6 +23,7 @@ from .. import conf
 from ..days import END, START
 from ..fields import CALL_FIELDS
 from ..models import AIUsageLog, AIUsageTracking
+from ..pages.bills import bill_of
 from ..pages.charts import color_class
 from .base import ReadOnlyAdmin
 from .dashboard import dashboard_view
@@ -83,11 +84,20 @@ class AIUsageLogAdmin(ReadOnlyAdmin):
     )
     readonly_fields = fields
     export_resource = "usage_tracking.contrib.import_export.LogResource"
+    change_form_template = "admin/usage_tracking/call.html"
 
     def get_urls(self) -> list[URLPattern]:
         """Add the URL of the dashboard."""
         view = self.admin_site.admin_view(self.dashboard_view)
         return [path("dashboard/", view, name="usage_tracking_dashboard"), *super().get_urls()]
+
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
+    ) -> Any:
+        """Add how the cost of the call came about."""
+        if (log := kwargs.get("obj") or context.get("original")) is not None:
+            context["bill"] = bill_of(log)
+        return super().render_change_form(request, context, *args, **kwargs)
 
     def dashboard_view(self, request: HttpRequest) -> TemplateResponse:
         """Show the dashboard of this admin site."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,7 +28,14 @@ from ..pages.formatting import (
     tokens_text,
 )
 from ..pages.panels import Card, calls_card, panels_of
-from ..reports import PeriodReport, Totals, period_report
+from ..reports import (
+    REPRICE,
+    PeriodReport,
+    Totals,
+    UnpricedModel,
+    period_report,
+    unpriced_of,
+)
 from .filters import UNKNOWN_LABELS, report_invalid_period
 
 #: The default and the maximum length of the period.
@@ -75,6 +83,7 @@ def dashboard_view(request: HttpRequest, model_admin: Any) -> TemplateResponse:
     days = DayRange(first, last)
     section = request.GET.get("section", "").replace("\x00", "")
     report = period_report(first, last, section=section or None)
+    unpriced = unpriced_of(report)
     links = Links(model_admin, days, section)
     request.current_app = model_admin.admin_site.name
     return TemplateResponse(
@@ -94,8 +103,11 @@ def dashboard_view(request: HttpRequest, model_admin: Any) -> TemplateResponse:
             "list_url": links.to(),
             "cards": _cards(report, links),
             "unknown": _unknown(report.totals, links),
+            "kinds": _kinds(report.totals),
+            "prices": [model.setting for model in unpriced if model.setting],
+            "reprice": REPRICE,
             "drawn": panels_of(report, links.of_bar),
-            "tables": _tables(report, links),
+            "tables": [*_tables(report, links), _unpriced(unpriced, links)],
         },
     )
 
@@ -205,6 +217,40 @@ def _unknown(totals: Totals, links: Links) -> list[Card]:
         card("usage", totals.unknown_usage, totals.failed_unknown_usage),
         card("cost", totals.unpriced, totals.failed_unpriced),
     ]
+
+
+def _kinds(totals: Totals) -> list[Card]:
+    """Return the sums of the units that any call counted."""
+    of_prompt, of_completion = _("part of the prompt"), _("part of the completion")
+    both = _("of prompt and completion")
+    named = (
+        (_("Prompt tokens"), totals.prompt_tokens, ""),
+        (_("Cached tokens"), totals.cached_tokens, of_prompt),
+        (_("Cache writes"), totals.cache_write_tokens, of_prompt),
+        (_("Audio tokens"), totals.audio_tokens, both),
+        (_("Image tokens"), totals.image_tokens, both),
+        (_("Completion tokens"), totals.completion_tokens, ""),
+        (_("Reasoning tokens"), totals.reasoning_tokens, of_completion),
+        (_("Tool calls"), totals.tool_calls, _("searches and code that providers ran")),
+    )
+    return [
+        Card(label, count(number), detail) for label, number, detail in named if number is not None
+    ]
+
+
+def _unpriced(models: Sequence[UnpricedModel], links: Links) -> Table:
+    return Table(
+        _("Models without a price"),
+        (_("Model"), _("Calls"), _("Units"), _("Reason")),
+        tuple(
+            Line(
+                " / ".join((model.provider or "?", model.model_name or "?")),
+                links.to(unknown="cost", provider=model.provider, model_name=model.model_name),
+                (count(model.calls), ", ".join(model.units), model.reason),
+            )
+            for model in models
+        ),
+    )
 
 
 def _tables(report: PeriodReport, links: Links) -> list[Table]:

@@ -13,7 +13,7 @@ from . import own, table
 from .own import PRICE_NAMES, rate_of
 from .table import Line
 
-__all__ = ["PRICE_NAMES", "Line", "Quote", "price", "quote", "rate_of", "warm_up"]
+__all__ = ["PRICE_NAMES", "Line", "Quote", "facts_of", "price", "quote", "rate_of", "warm_up"]
 
 #: Values of `cost_source`; the third is the name and version of the table.
 PROVIDER, SITE = "provider", "site"

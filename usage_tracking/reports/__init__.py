@@ -6,7 +6,7 @@ from .daily_rows import DailyDayLine, DailyRowsReport, DailyUserLine, daily_rows
 from .day import Backlog, DayReport, Period, backlog, day_report
 from .lines import TOP, ErrorLine, ModelLine, SectionLine, UserLine
 from .names import Name, NotFound, find_section, find_user
-from .period import DayLine, PeriodReport, from_day, latest_logs, period_report, to_day
+from .period import DayLine, PeriodReport, from_day, latest_logs, period_report, to_day, unpriced_of
 from .totals import COST_STEP, Figures, Totals
 from .unpriced import REPRICE, UnpricedModel, setting_for, unpriced_models
 
@@ -42,4 +42,5 @@ __all__ = [
     "setting_for",
     "to_day",
     "unpriced_models",
+    "unpriced_of",
 ]

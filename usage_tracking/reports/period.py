@@ -31,6 +31,7 @@ from .lines import (
     user_lines,
 )
 from .totals import Totals, largest_first
+from .unpriced import UnpricedModel, unpriced_models
 
 _DAY = dt.timedelta(days=1)
 
@@ -154,6 +155,26 @@ def latest_logs(
             break
     logs = _logs(start, report.end, user, report.section, using)
     return list(with_users(logs).order_by("-created_at", "-pk")[:number])
+
+
+def unpriced_of(
+    report: PeriodReport, *, user: Any = None, top: int = TOP, using: str | None = None
+) -> tuple[UnpricedModel, ...]:
+    """Return the models with unpriced calls in `report`, most calls first.
+
+    It takes one statement, none if the report has no unpriced calls.
+
+    Args:
+        report: The report.
+        user: The user of the report.
+        top: How many models to list.
+        using: The database alias; by default the one that the routers name for reading.
+    """
+    if not report.totals.unpriced:
+        return ()
+    using = using or router.db_for_read(AIUsageLog)
+    logs = _logs(report.start, report.end, user, report.section, using)
+    return unpriced_models(logs, top=top, using=using)
 
 
 def check_order(start: dt.date, end: dt.date) -> None:

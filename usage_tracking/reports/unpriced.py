@@ -16,7 +16,7 @@ from django.db.models.functions import Substr
 from .. import conf, units
 from ..models import AIUsageLog
 from ..pricing import own, table
-from ..querysets import AIUsageLogQuerySet
+from ..querysets import UNPRICED
 from .lines import TOP
 
 #: The command that prices the old rows once their price is known.
@@ -135,11 +135,15 @@ def setting_for(
 
 
 def _rows(logs: QuerySet[AIUsageLog], top: int, using: str) -> Iterator[tuple[Any, ...]]:
-    kinds = AIUsageLogQuerySet.unpriced(logs.order_by()).annotate(  # type: ignore[arg-type]
-        reason=Substr(KeyTextTransform("unpriced_reason", "metadata"), 1, 200),
-        unpriced=Substr(KeyTextTransform("unpriced_units", "metadata"), 1, 2000),
-        counted=_flags(),
-        named=_KeysOf(F("usage_details")),
+    kinds = (
+        logs.order_by()
+        .filter(UNPRICED)
+        .annotate(
+            reason=Substr(KeyTextTransform("unpriced_reason", "metadata"), 1, 200),
+            unpriced=Substr(KeyTextTransform("unpriced_units", "metadata"), 1, 2000),
+            counted=_flags(),
+            named=_KeysOf(F("usage_details")),
+        )
     )
     sql, parameters = kinds.values_list(*_COLUMNS).query.get_compiler(using=using).as_sql()
     with connections[using].cursor() as cursor:

@@ -1,0 +1,145 @@
+"""How the cost of a call came about: the price of each unit, and where it is from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from django.utils.formats import number_format
+from django.utils.translation import gettext as _
+
+from ..delivery.row_values import event_of
+from ..events import UsageEvent
+from ..models import AIUsageLog
+from ..pricing import PROVIDER, Line, Quote, facts_of, own, quote, table
+from ..reports import REPRICE, setting_for
+from .formatting import count
+
+
+@dataclass(frozen=True, slots=True)
+class BillLine:
+    """One unit of a call with its price, as text."""
+
+    unit: str
+    number: str
+    price: str
+    cost: str
+    source: str
+    #: The model, if it is not the one of the call.
+    model: str
+
+
+@dataclass(frozen=True, slots=True)
+class Bill:
+    """How the cost of a call came about, as text; "" where there is nothing to say."""
+
+    lines: tuple[BillLine, ...]
+    #: The cost of the row.
+    cost: str
+    #: Where the cost is from, if it has no lines.
+    source: str
+    #: The discount or surcharge of AI_USAGE_PRICES.
+    discount: str
+    #: The facts of the answer that the price depends on.
+    facts: str
+    #: Why there is no cost.
+    reason: str
+    #: The line of settings that prices the call.
+    setting: str
+    #: What has changed since the row was written.
+    change: str
+    #: The command that brings the row up to date.
+    command: str
+
+
+def bill_of(log: AIUsageLog) -> Bill:
+    """Return how the cost of `log` came about, by today's prices; it makes no query."""
+    event = event_of(log)
+    found = quote(event)
+    is_unpriced = log.cost is None and found.cost is None
+    change = _change(log, found)
+    return Bill(
+        lines=tuple(_line(line, _source(line, event)) for line in found.lines),
+        cost="" if log.cost is None else _usd(log.cost),
+        source=_("reported by the provider") if found.source == PROVIDER else "",
+        discount=_discount(found.factor),
+        facts=", ".join(f"{name}: {value}" for name, value in sorted(facts_of(event).items())),
+        reason=(found.reason or _("nothing was counted")) if is_unpriced else "",
+        setting=_setting(event, found) if is_unpriced else "",
+        change=change,
+        command=REPRICE.partition(" ")[0] if change else REPRICE if is_unpriced else "",
+    )
+
+
+def _line(line: Line, source: str) -> BillLine:
+    number = line.number
+    return BillLine(
+        unit=line.unit.replace("_", " "),
+        number=count(number) if isinstance(number, int) else _plain(number),
+        price=f"{_usd(line.price)} {_per(line.per)}",
+        cost=_usd(line.cost),
+        source=source,
+        model=line.model,
+    )
+
+
+def _per(number: int) -> str:
+    names = {
+        1: _("each"),
+        60: _("per minute"),
+        1_000: _("per thousand"),
+        3_600: _("per hour"),
+        1_000_000: _("per million"),
+    }
+    return names.get(number) or _("per %(n)s") % {"n": count(number)}
+
+
+def _source(line: Line, event: UsageEvent) -> str:
+    said = own.find(event.provider, event.model_name, event.created_at, facts_of(event))
+    # Parts of a call that another model answered have the price of the table.
+    is_own = said is not None and not line.model
+    if is_own and said is not None and (said.base is not None or line.unit in said.more):
+        return "AI_USAGE_PRICES"
+    return table.load().version
+
+
+def _discount(factor: Decimal) -> str:
+    if factor == 1:
+        return ""
+    percent = {"n": _plain(abs(1 - factor) * 100)}
+    return _("%(n)s %% discount") % percent if factor < 1 else _("%(n)s %% surcharge") % percent
+
+
+def _change(log: AIUsageLog, found: Quote) -> str:
+    if found.cost == log.cost:
+        return ""
+    if found.cost is None:
+        return _("Today's prices give no cost: %(reason)s.") % {
+            "reason": found.reason or _("nothing was counted")
+        }
+    return _("Prices have changed since: today the call would cost %(cost)s.") % {
+        "cost": _usd(found.cost)
+    }
+
+
+def _setting(event: UsageEvent, found: Quote) -> str:
+    counted: Mapping[str, Any] = event.usage.units
+    return setting_for(
+        event.provider,
+        event.model_name,
+        [unit for unit, number in counted.items() if number and unit in table.load().units],
+        found.unpriced_units,
+        found.reason,
+    )
+
+
+def _usd(amount: Decimal) -> str:
+    """Format an amount to all of its digits."""
+    return f"${_plain(amount)}"
+
+
+def _plain(number: Decimal) -> str:
+    text = f"{number:f}"
+    return str(number_format(text.rstrip("0").rstrip(".") if "." in text else text))
