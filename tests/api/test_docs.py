@@ -16,6 +16,7 @@ from rest_framework.authtoken.models import Token
 from tests.support.builders import save_log
 from tests.support.children import ROOT
 from usage_tracking.models import AIUsageLog
+from usage_tracking.pricing import table
 
 pytestmark = pytest.mark.process
 
@@ -66,7 +67,10 @@ def test_recorded_call_is_there(run: Any):
 
     row = run(command)
 
-    assert AIUsageLog.objects.get(pk=row["id"]).metadata == {"order": 7}
+    assert AIUsageLog.objects.get(pk=row["id"]).metadata == {
+        "order": 7,
+        "cost_source": table.load().version,
+    }
 
 
 def test_answers_have_the_keys_of_the_samples(run: Any):

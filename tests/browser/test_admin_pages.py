@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import datetime as dt
 import io
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,24 @@ def test_dashboard_in_both_themes(browse: Browse, season: None, scheme: str):
         )
         assert (luminance(paper) > luminance(ink)) == (scheme == "light")
         tab.picture(f"dashboard-{scheme}", full=False)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("size", [(1280, 1060), PHONE], ids=["desktop", "phone"])
+def test_page_of_a_call_shows_its_bill(browse: Browse, scheme: str, size: tuple[int, int]):
+    make_superuser("root", password="root")
+    log = save_log(model_name="my-model", usage_details={"web_searches": 2})
+    priced = save_log(cost=Decimal("0.5"), cached_tokens=20)
+    with browse(scheme=scheme, size=size) as tab:
+        tab.log_in("root", "root")
+        tab.open(f"{LOGS}{log.pk}/change/")
+        assert "AI_USAGE_PRICES = {" in tab.page.inner_text(".ai-usage-setting")
+        tab.open(f"{LOGS}{priced.pk}/change/")
+        assert tab.page.locator(".ai-usage-lines tbody tr").count() == 3
+        assert "Prices have changed" in tab.page.inner_text(".ai-usage-change")
+        wide = "document.documentElement.scrollWidth > document.documentElement.clientWidth"
+        assert not tab.page.evaluate(wide)
+        tab.picture(f"call-{scheme}", full=True)
 
 
 def test_dashboard_links_to_the_calls_it_counts(browse: Browse, season: None):

@@ -100,8 +100,7 @@ class TestBill:
         assert bill.cost == ""
         assert bill.reason == "no price for the model mine of openai"
         assert bill.setting == (
-            'AI_USAGE_PRICES = {"openai:mine": '
-            '{"input": ..., "output": ..., "web_searches": ...}}'
+            'AI_USAGE_PRICES = {"openai:mine": {"input": ..., "output": ..., "web_searches": ...}}'
         )
         assert bill.command == "reprice_ai_usage --only-unpriced"
 
