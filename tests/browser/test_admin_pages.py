@@ -51,7 +51,8 @@ def test_dashboard_in_both_themes(browse: Browse, season: None, scheme: str):
 def test_page_of_a_call_shows_its_bill(browse: Browse, scheme: str, size: tuple[int, int]):
     make_superuser("root", password="root")
     log = save_log(model_name="my-model", usage_details={"web_searches": 2})
-    priced = save_log(cost=Decimal("0.5"), cached_tokens=20)
+    source = {"cost_source": "site"}
+    priced = save_log(cost=Decimal("0.5"), cached_tokens=20, metadata=source)
     with browse(scheme=scheme, size=size) as tab:
         tab.log_in("root", "root")
         tab.open(f"{LOGS}{log.pk}/change/")

@@ -124,15 +124,23 @@ class TestBill:
             bill = bill_of(log)
 
         assert (bill.cost, bill.reason) == ("", "")
+        assert bill.command == "reprice_ai_usage --only-unpriced"
         assert bill.change.endswith("$0.00023.")
 
     def test_lost_price_is_named(self):
         with override_settings(AI_USAGE_PRICES={"mine": {"input": 1, "output": 1}}):
             log = save(model_name="mine")
 
-        assert bill_of(log).change == (
-            "Today's prices give no cost: no price for the model mine of openai."
-        )
+        bill = bill_of(log)
+
+        assert bill.change == "Today's prices give no cost: no price for the model mine of openai."
+        assert bill.command == ""
+
+    def test_cost_of_unknown_origin_may_be_the_providers(self):
+        bill = bill_of(save_log(cost=Decimal("0.5")))
+
+        assert bill.change.startswith("By today's prices, the call would cost $0.001175. ")
+        assert bill.command == "reprice_ai_usage"
 
     @pytest.mark.parametrize(
         "garbage", ["text", [1], 7, {"web_searches": "no"}, {"x": 1}, {"iterations": [1]}], ids=str
@@ -140,8 +148,9 @@ class TestBill:
     @override_settings(AI_USAGE_RAISE_ERRORS=False)
     def test_row_with_garbage_has_a_bill(self, garbage):
         log = save_log(usage_details=garbage, metadata=garbage)
+        priced = save_log(usage_details=garbage, metadata=garbage, cost=Decimal("0.5"))
 
-        assert bill_of(log).cost == ""
+        assert (bill_of(log).cost, bill_of(priced).cost) == ("", "$0.5")
 
 
 class TestPage:

@@ -141,6 +141,31 @@ class TestSettings:
         assert line.reason
         assert line.setting == ""
 
+    def test_most_frequent_reason_does_not_hide_the_setting_of_another(self):
+        save(make_event(model_name="mine"))
+        for _ in range(2):
+            save(make_event(model_name="mine", metadata={"clamped": {"cost": "negative"}}))
+
+        (line,) = found()
+
+        assert line.reason == "not a valid value: cost"
+        assert line.setting == 'AI_USAGE_PRICES = {"openai:mine": {"input": ..., "output": ...}}'
+
+    @override_settings(AI_USAGE_PRICES={"anthropic:claude-sonnet-4-5": {"input": 1, "output": 2}})
+    def test_entry_of_the_model_is_kept_beside_a_fact(self):
+        save(
+            make_event(
+                provider="anthropic",
+                model_name="claude-sonnet-4-5",
+                price_context={"inference_geo": "mars"},
+            )
+        )
+
+        (line,) = found()
+
+        place = 'AI_USAGE_PRICES["anthropic:claude-sonnet-4-5"]'
+        assert line.setting.startswith(f'{place} = [{place}, {{"when": ')
+
     def test_name_with_quotes_stays_a_string(self):
         save(make_event(model_name="my\"'\\model"))
 

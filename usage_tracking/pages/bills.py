@@ -50,7 +50,7 @@ class Bill:
     setting: str
     #: What has changed since the row was written.
     change: str
-    #: The command that brings the row up to date.
+    #: The command that brings such rows up to date.
     command: str
 
 
@@ -59,7 +59,6 @@ def bill_of(log: AIUsageLog) -> Bill:
     event = event_of(log)
     found = quote(event)
     is_unpriced = log.cost is None and found.cost is None
-    change = _change(log, found)
     return Bill(
         lines=tuple(_line(line, _source(line, event)) for line in found.lines),
         cost="" if log.cost is None else _usd(log.cost),
@@ -68,8 +67,8 @@ def bill_of(log: AIUsageLog) -> Bill:
         facts=", ".join(f"{name}: {value}" for name, value in sorted(facts_of(event).items())),
         reason=(found.reason or _("nothing was counted")) if is_unpriced else "",
         setting=_setting(event, found) if is_unpriced else "",
-        change=change,
-        command=REPRICE.partition(" ")[0] if change else REPRICE if is_unpriced else "",
+        change=_change(log, found),
+        command=_command(log, found),
     )
 
 
@@ -119,9 +118,22 @@ def _change(log: AIUsageLog, found: Quote) -> str:
         return _("Today's prices give no cost: %(reason)s.") % {
             "reason": found.reason or _("nothing was counted")
         }
-    return _("Prices have changed since: today the call would cost %(cost)s.") % {
-        "cost": _usd(found.cost)
-    }
+    today = {"cost": _usd(found.cost)}
+    says = log.metadata if isinstance(log.metadata, dict) else {}
+    if log.cost is not None and "cost_source" not in says:
+        text = _(
+            "By today's prices, the call would cost %(cost)s. The row does not say where its cost "
+            "is from; it may be the provider's own figure."
+        )
+        return text % today
+    return _("Prices have changed since: today the call would cost %(cost)s.") % today
+
+
+def _command(log: AIUsageLog, found: Quote) -> str:
+    """Return the command that prices such rows, "" if it would leave this one alone."""
+    if log.cost is None:
+        return REPRICE
+    return REPRICE.partition(" ")[0] if found.cost not in (None, log.cost) else ""
 
 
 def _setting(event: UsageEvent, found: Quote) -> str:

@@ -64,7 +64,7 @@ class _Model:
     """What is read of one model, the most frequent kind of calls first."""
 
     calls: int
-    reason: str
+    reasons: list[str] = field(default_factory=list)
     counted: set[str] = field(default_factory=set)
     unpriced: set[str] = field(default_factory=set)
 
@@ -83,7 +83,8 @@ def unpriced_models(
     """
     found: dict[tuple[str, str], _Model] = {}
     for provider, name, reason, unpriced, counted, details, calls in _rows(logs, top, using):
-        model = found.setdefault((provider, name), _Model(calls, str(reason or "")))
+        model = found.setdefault((provider, name), _Model(calls))
+        model.reasons.append(str(reason or ""))
         model.unpriced.update(_names(unpriced))
         model.counted.update(_names((counted or "").split(",")), _names((details or "").split(",")))
     lines = []
@@ -121,7 +122,7 @@ def setting_for(
     if not names:
         return ""
     key = f"{provider}:{model_name}" if provider else model_name
-    parts = [f'"when": {json.dumps(facts)}'] if facts else []
+    parts = [f'"when": {json.dumps(facts, ensure_ascii=False)}'] if facts else []
     entry = f"{{{', '.join([*parts, *(f'{json.dumps(name)}: ...' for name in names)])}}}"
     quoted = json.dumps(key, ensure_ascii=False)
     prices = conf.prices()
@@ -202,20 +203,17 @@ class _KeysOf(Func):
 
 
 def _line(provider: str, name: str, model: _Model, *, has_prices: bool) -> UnpricedModel:
+    settings = (
+        setting_for(provider, name, model.counted, model.unpriced, reason, has_prices=has_prices)
+        for reason in dict.fromkeys(model.reasons)
+    )
     return UnpricedModel(
         provider=provider,
         model_name=name,
         calls=model.calls,
         units=_ordered(model.unpriced or model.counted),
-        reason=model.reason,
-        setting=setting_for(
-            provider,
-            name,
-            model.counted,
-            model.unpriced,
-            model.reason,
-            has_prices=has_prices,
-        ),
+        reason=model.reasons[0],
+        setting=next(filter(None, settings), ""),
     )
 
 
