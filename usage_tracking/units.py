@@ -70,6 +70,11 @@ _PARTITIONS: Final = (
 _KNOWN = frozenset(NAMES)
 
 
+def is_unit(name: str) -> bool:
+    """Return whether `name` is a unit that a call can count."""
+    return name in _KNOWN
+
+
 class UnknownUnitError(TypeError):
     """A keyword argument is not the name of a unit."""
 
@@ -81,7 +86,7 @@ def check_names(names: Iterable[str]) -> None:
         UnknownUnitError: A name is not in `NAMES`.
     """
     for name in names:
-        if name not in _KNOWN:
+        if not is_unit(name):
             raise UnknownUnitError(f"{name!r} is not a unit{suggestions(name)}")
 
 

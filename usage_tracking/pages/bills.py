@@ -57,7 +57,7 @@ class Bill:
 def bill_of(log: AIUsageLog) -> Bill:
     """Return how the cost of `log` came about, by today's prices; it makes no query."""
     event = event_of(log)
-    found = quote(event)
+    found = quote(event, lines=True)
     is_unpriced = log.cost is None and found.cost is None
     return Bill(
         lines=tuple(_line(line, _source(line, event)) for line in found.lines),
@@ -137,7 +137,7 @@ def _command(log: AIUsageLog, found: Quote) -> str:
 
 
 def _setting(event: UsageEvent, found: Quote) -> str:
-    counted: Mapping[str, Any] = event.usage.units
+    counted: Mapping[str, Any] = event.units
     return setting_for(
         event.provider,
         event.model_name,
