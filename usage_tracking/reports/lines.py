@@ -81,7 +81,7 @@ def totals_of(logs: QuerySet[AIUsageLog], *groupings: Grouping) -> tuple[Groups[
     error = Case(When(success=False, then=Coalesce("error_message", Value(""), output_field=_TEXT)))
     # Annotations, so that each of these definitions is written once, as a Q.
     marks = {name: Case(When(condition, then=Value(1))) for name, condition in _MARKS.items()}
-    details = {unit: DetailCount(unit) for unit in _DETAILS}
+    details = {name: DetailCount(*names) for name, names in _DETAILS.items()}
     rows = logs.annotate(error=error, **marks, **details).values(*_COLUMNS, *marks, *details)
     return group([rows], _TOTALS, *groupings)
 
@@ -122,9 +122,6 @@ def _totals(sums: Sequence[Any]) -> Totals:
     whole: dict[str, Any] = {
         name: None if value is None else int(value) for name, value in numbers.items()
     }
-    for name, parts in _SUMS_OF_UNITS.items():
-        known = [n for unit in parts if (n := whole.pop(f"unit_{unit}")) is not None]
-        whole[name] = sum(known) if known else None
     return Totals(**whole, cost=None if cost is None else as_cost(cost))
 
 
@@ -136,13 +133,12 @@ _MARKS = {
     "failed_unpriced": Q(success=False, cost=None),
 }
 #: Sums in `Totals` of units that have no column.
-_SUMS_OF_UNITS = {
+_DETAILS = {
     "cache_write_tokens": ("cache_write_tokens",),
     "audio_tokens": ("input_audio_tokens", "output_audio_tokens"),
     "image_tokens": ("input_image_tokens", "output_image_tokens"),
     "tool_calls": units.TOOL_CALLS,
 }
-_DETAILS = tuple(unit for parts in _SUMS_OF_UNITS.values() for unit in parts)
 _COLUMNS = (
     "day",
     "section",
@@ -173,7 +169,7 @@ _TOTALS = Measure(
         "calls_with_tokens": "COUNT(total_tokens)",
         "unattributed": "COUNT(CASE WHEN user_id IS NULL THEN 1 END)",
         **{name: f"COUNT({name})" for name in _MARKS},
-        **{f"unit_{unit}": f"SUM({unit})" for unit in _DETAILS},
+        **{name: f"SUM({name})" for name in _DETAILS},
     },
     count="calls",
     read=_totals,
