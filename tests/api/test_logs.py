@@ -321,7 +321,7 @@ class TestRecord:
             "success": True,
             "model_name": "",
             "error_message": None,
-            "metadata": {"unpriced_reason": "the model is unknown"},
+            "metadata": {},
         }
 
     def test_user_and_id_that_are_sent_are_ignored(self, ada: User, bob: User):

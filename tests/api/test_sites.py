@@ -175,7 +175,7 @@ def test_site_without_drf_spectacular(tmp_path: Path, database_url: str):
     )
 
     assert printed.splitlines()[1:] == [
-        "Customer Chat {'order': 7, 'unpriced_reason': 'the model is unknown'}",
+        "Customer Chat {'order': 7}",
         "True",
         "0",
         *["1"] * 4,

@@ -13,7 +13,17 @@ from . import own, table
 from .own import PRICE_NAMES, rate_of
 from .table import Line
 
-__all__ = ["PRICE_NAMES", "Line", "Quote", "facts_of", "price", "quote", "rate_of", "warm_up"]
+__all__ = [
+    "PRICE_NAMES",
+    "Line",
+    "Quote",
+    "facts_of",
+    "price",
+    "quote",
+    "rate_of",
+    "unknown_model",
+    "warm_up",
+]
 
 #: Values of `cost_source`; the third is the name and version of the table.
 PROVIDER, SITE = "provider", "site"
@@ -38,8 +48,8 @@ class Quote:
     reason: str = ""
     #: The counted units that have no price, if that is the reason.
     unpriced_units: tuple[str, ...] = ()
-    #: Whether the row itself shows the reason: by its model, or by `clamped`.
-    is_evident: bool = False
+    #: Whether the reason is that no price of the call's model is known, as its name shows.
+    is_model_unknown: bool = False
     #: Number and price of each unit; empty if the provider named the cost.
     lines: tuple[Line, ...] = ()
     #: The factor of the site's discount; 1 without one.
@@ -53,7 +63,7 @@ class Quote:
             found["cost_source"] = self.source
         if self.unpriced_units:
             found["unpriced_units"] = list(self.unpriced_units)
-        if self.reason and not self.is_evident:
+        if self.reason and not self.is_model_unknown:
             found["unpriced_reason"] = self.reason
         return found
 
@@ -80,7 +90,7 @@ def quote(event: UsageEvent, *, lines: bool = False) -> Quote:
         return Quote()
     clamped = event.metadata.get("clamped")
     if isinstance(clamped, dict) and (names := sorted(set(clamped) - _NOT_PRICED)):
-        return Quote(reason=f"not a valid value: {', '.join(names)}", is_evident=True)
+        return Quote(reason=f"not a valid value: {', '.join(names)}")
     try:
         return _calculated(event, wants_lines=lines)
     except table.UnpricedError as error:
@@ -125,7 +135,8 @@ def _calculated(event: UsageEvent, *, wants_lines: bool) -> Quote:
         if said is not None and not model:
             tariff = own.applied(said, tariff)
         if tariff is None:
-            return Quote(reason=_no_model(event, model), is_evident=not model)
+            reason = unknown_model(event.provider, model or event.model_name)
+            return Quote(reason=reason, is_model_unknown=not model)
         cost += tariff.cost(counts, event.created_at, facts)
         if wants_lines:
             billed = tariff.bill(counts, event.created_at, facts)
@@ -142,11 +153,11 @@ def _calculated(event: UsageEvent, *, wants_lines: bool) -> Quote:
     return Quote(cost.quantize(_QUANTUM), source, lines=tuple(lines), factor=factor)
 
 
-def _no_model(event: UsageEvent, model: str) -> str:
-    name = model or event.model_name
+def unknown_model(provider: str, name: str) -> str:
+    """Return the reason why a call to a model that nobody prices has no cost."""
     if not name:
         return "the model is unknown"
-    return f"no price for the model {name} of {event.provider or 'an unknown provider'}"
+    return f"no price for the model {name} of {provider or 'an unknown provider'}"
 
 
 def _parts(event: UsageEvent) -> Iterator[tuple[str, Mapping[str, Any]]]:

@@ -15,7 +15,7 @@ from django.db.models.functions import Substr
 
 from .. import conf, units
 from ..models import AIUsageLog
-from ..pricing import own, table
+from ..pricing import own, table, unknown_model
 from ..querysets import UNPRICED
 from .lines import TOP
 
@@ -84,6 +84,8 @@ def unpriced_models(
     found: dict[tuple[str, str], _Model] = {}
     for provider, name, reason, unpriced, counted, details, calls in _rows(logs, top, using):
         model = found.setdefault((provider, name), _Model(calls))
+        if not reason and table.find(provider, name) is None:
+            reason = unknown_model(provider, name)
         model.reasons.append(str(reason or ""))
         model.unpriced.update(_names(unpriced))
         model.counted.update(_names((counted or "").split(",")), _names((details or "").split(",")))
