@@ -160,7 +160,7 @@ class TestNumbers:
         answer = viewer.get(URL, {"start_date": "2026-03-14", "end_date": "2026-03-14"})
 
         assert lines(answer, "Models without a price") == {
-            "openai / <b>mine</b>": ("1", "input_tokens, output_tokens", "")
+            "openai / <b>mine</b>": ("1", "input_tokens, output_tokens", "no price for the model")
         }
         assert "<b>mine</b>" not in answer.text
         assert "AI_USAGE_PRICES = {&quot;openai:&lt;b&gt;mine&lt;/b&gt;&quot;" in answer.text

@@ -84,8 +84,8 @@ Unattributed (no user)         1  25.0%       -
 Unknown usage (no tokens)      0   0.0%       1
 Unpriced (no cost)             1  25.0%       1
 
-UNPRICED MODEL        CALLS                        UNITS   REASON
-claude-x (anthropic)      1  input_tokens, output_tokens  unknown
+UNPRICED MODEL        CALLS                        UNITS                  REASON
+claude-x (anthropic)      1  input_tokens, output_tokens  no price for the model
 
 SETTINGS THAT PRICE THEM (write USD for ...)
 AI_USAGE_PRICES = {"anthropic:claude-x": {"input": ..., "output": ...}}
@@ -318,7 +318,7 @@ class TestJson:
                 "model_name": "claude-x",
                 "calls": 1,
                 "units": ["input_tokens", "output_tokens"],
-                "reason": "",
+                "reason": "no price for the model",
                 "setting": setting,
             }
         ]

@@ -707,7 +707,7 @@ class TestBrokenSite:
         assert findings("unpriced_model") == [
             (
                 "warning",
-                f"Without a price: my-model of openai (4 calls), {used}: {reason}",
+                f"Without a price: my-model of openai (4 calls), {used}: no price for the model",
                 'AI_USAGE_PRICES = {"openai:my-model": {"input": ..., "output": ...}}',
             ),
             (

@@ -76,7 +76,7 @@ class TestSettings:
         (line,) = found()
 
         assert line.setting == f'AI_USAGE_PRICES = {{"openai:my-model": {entry}}}'
-        assert line.reason == "no price for the model my-model of openai"
+        assert line.reason == "no price for the model"
         prices = pasted(line.setting)
         assert list(own.faults(prices)) == []
         with override_settings(AI_USAGE_PRICES=prices):

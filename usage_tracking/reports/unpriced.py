@@ -209,12 +209,15 @@ def _line(provider: str, name: str, model: _Model, *, has_prices: bool) -> Unpri
         setting_for(provider, name, model.counted, model.unpriced, reason, has_prices=has_prices)
         for reason in dict.fromkeys(model.reasons)
     )
+    reason = model.reasons[0]
+    if name and reason == unknown_model(provider, name):
+        reason = "no price for the model"  # the line names it
     return UnpricedModel(
         provider=provider,
         model_name=name,
         calls=model.calls,
         units=_ordered(model.unpriced or model.counted),
-        reason=model.reasons[0],
+        reason=reason,
         setting=next(filter(None, settings), ""),
     )
 
