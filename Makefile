@@ -192,6 +192,10 @@ bench: $(STAMP) ## targets and measured values on SQLite and PostgreSQL (ARGS=--
 bench-capture: $(STAMP) ## CPU that capture adds, per transport
 	$(BIN)/python -m benchmarks.capture $(ARGS)
 
+.PHONY: bench-pricing
+bench-pricing: $(STAMP) ## time to price a call
+	$(BIN)/python -m benchmarks.pricing $(ARGS)
+
 .PHONY: bench-hostile
 bench-hostile: $(STAMP) ## cost of hostile text and answers, per pattern, encoding and stream format
 	$(BIN)/python -m benchmarks.hostile $(ARGS)

@@ -664,6 +664,52 @@ class TestHandle:
         row = only_row()
         assert (row.prompt_tokens, row.completion_tokens, row.model_name) == (50, 6, "better")
 
+    def test_every_unit_can_be_recorded_by_name(self) -> None:
+        with ai_usage(section="chat") as usage:
+            usage.record(
+                prompt_tokens=100_100,
+                completion_tokens=10,
+                model_name="claude-sonnet-4-5",
+                provider="anthropic",
+                cache_write_tokens=100_000,
+                cache_write_1h_tokens=100_000,
+                web_searches=7,
+            )
+
+        row = only_row()
+        assert row.usage_details == {
+            "cache_write_tokens": 100_000,
+            "cache_write_1h_tokens": 100_000,
+            "web_searches": 7,
+        }
+        assert row.cost == Decimal("0.67045")
+
+    def test_cost_can_be_that_of_characters_alone(self) -> None:
+        with ai_usage(section="chat") as usage:
+            usage.record(model_name="tts-1", provider="openai", input_characters=1000)
+
+        row = only_row()
+        assert (row.prompt_tokens, row.usage_source) == (None, "manual")
+        assert (row.usage_details, row.cost) == ({"input_characters": 1000}, Decimal("0.015"))
+
+    def test_units_add_to_what_the_answer_counted(self, stub: StubProvider) -> None:
+        with ai_usage(section="chat") as usage:
+            ask()
+            usage.record(web_searches=2)
+
+        row = only_row()
+        assert row.usage_source == "reported"
+        assert row.usage_details == {"web_searches": 2}
+
+    def test_misspelt_unit_raises_before_anything_is_recorded(self) -> None:
+        with (
+            pytest.raises(TypeError, match='did you mean "web_searches"'),
+            ai_usage(section="chat") as usage,
+        ):
+            usage.record(web_search=2)
+
+        assert rows() == []
+
     def test_failure_is_recorded_redacted(self) -> None:
         with ai_usage(section="chat") as usage:
             usage.record(

@@ -140,3 +140,20 @@ def test_event_of_an_unsaved_row_has_its_id() -> None:
 
     assert isinstance(event, UsageEvent)
     assert event.id == pk
+
+
+@pytest.mark.parametrize(
+    "details",
+    [
+        "text",
+        [1, 2],
+        {"web_searches": "many", "input_audio_tokens": -1, "no_unit": 5},
+        {"iterations": 7},
+        {"iterations": [7, {"input_tokens": "x", "model": 5}]},
+        {"input_tokens": [], "output_tokens": {}, "cache_write_tokens": "y"},
+    ],
+)
+def test_garbage_of_a_site_is_left_out(details: Any):
+    log = make_log(usage_details=details)
+
+    assert quote(event_of(log)).cost == quote(event_of(make_log())).cost

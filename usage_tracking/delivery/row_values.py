@@ -10,9 +10,9 @@ from django.conf import settings
 from django.utils import timezone
 
 from ..days import aware
-from ..events import PRICE_FACTS, UsageEvent
+from ..events import ITERATIONS, PRICE_FACTS, UsageEvent
 from ..pricing import PROVIDER, Quote
-from ..units import fault_of
+from ..units import fault_of, is_unit
 
 if TYPE_CHECKING:
     from ..models import AIUsageLog
@@ -102,7 +102,7 @@ def event_of(log: AIUsageLog) -> UsageEvent:
         cached_tokens=log.cached_tokens,
         cache_write_tokens=None if fault_of("cache_write_tokens", written) else written,
         reasoning_tokens=log.reasoning_tokens,
-        usage_details=details,
+        usage_details=_valid(details),
         usage_source=log.usage_source,
         cost=log.cost if is_providers else None,
         price_context=_mapping(metadata.get("price_context"))
@@ -112,6 +112,20 @@ def event_of(log: AIUsageLog) -> UsageEvent:
         error_message=log.error_message or "",
         metadata=metadata,
     )
+
+
+def _valid(details: dict[str, Any]) -> dict[str, Any]:
+    """Return details without what cannot be a count: a site's own SQL may have written it."""
+    iterations = details.pop(ITERATIONS, None)
+    valid = {unit: n for unit, n in details.items() if is_unit(unit) and not fault_of(unit, n)}
+    if isinstance(iterations, list):
+        valid[ITERATIONS] = [_valid_iteration(each) for each in map(_mapping, iterations)]
+    return valid
+
+
+def _valid_iteration(iteration: dict[str, Any]) -> dict[str, Any]:
+    model = iteration.pop("model", "")
+    return _valid(iteration) | ({"model": model} if model and isinstance(model, str) else {})
 
 
 def _mapping(value: object) -> dict[str, Any]:

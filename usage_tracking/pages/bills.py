@@ -96,10 +96,9 @@ def _per(number: int) -> str:
 
 
 def _source(line: Line, event: UsageEvent) -> str:
-    said = own.find(event.provider, event.model_name, event.created_at, facts_of(event))
-    # Parts of a call that another model answered have the price of the table.
-    is_own = said is not None and not line.model
-    if is_own and said is not None and (said.base is not None or line.unit in said.more):
+    name = line.model or event.model_name
+    said = own.find(event.provider, name, event.created_at, facts_of(event))
+    if said is not None and (said.base is not None or line.unit in said.more):
         return "AI_USAGE_PRICES"
     return table.load().version
 

@@ -127,29 +127,29 @@ def facts_of(event: UsageEvent) -> dict[str, str]:
 
 def _calculated(event: UsageEvent, *, wants_lines: bool) -> Quote:
     facts = facts_of(event)
-    said = own.find(event.provider, event.model_name, event.created_at, facts)
-    cost = Decimal(0)
+    cost, factor, is_own = Decimal(0), _ONE, False
     lines: list[Line] = []
     for model, counts in _parts(event):
-        tariff = table.find(event.provider, model or event.model_name)
-        if said is not None and not model:
+        name = model or event.model_name
+        tariff = table.find(event.provider, name)
+        said = own.find(event.provider, name, event.created_at, facts)
+        if said is not None:
             tariff = own.applied(said, tariff)
         if tariff is None:
-            reason = unknown_model(event.provider, model or event.model_name)
+            reason = unknown_model(event.provider, name)
             return Quote(reason=reason, is_model_unknown=not model)
-        cost += tariff.cost(counts, event.created_at, facts)
+        part = tariff.cost(counts, event.created_at, facts)
+        if said is not None:
+            part *= said.factor
+            is_own = is_own or said.has_prices or said.factor != 1
+            factor = factor if model else said.factor
+        cost += part
         if wants_lines:
             billed = tariff.bill(counts, event.created_at, facts)
             lines += [line._replace(model=model) for line in billed]
-    factor = _ONE
-    source = table.load().version
-    if said is not None:
-        factor = said.factor
-        cost *= factor
-        if said.has_prices or factor != 1:
-            source = SITE
     if cost >= MAX_COST:
         return Quote(reason=f"{cost:.2f} USD is too much for one call")
+    source = SITE if is_own else table.load().version
     return Quote(cost.quantize(_QUANTUM), source, lines=tuple(lines), factor=factor)
 
 
@@ -164,7 +164,7 @@ def _parts(event: UsageEvent) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """Yield the parts of a call that are billed by themselves: model ("" = the call's), counts."""
     counts = event.units
     iterations = event.usage_details.get(ITERATIONS)
-    if not isinstance(iterations, list):
+    if not iterations:
         yield "", counts
         return
     rest = dict(counts)

@@ -55,6 +55,10 @@ def changes(captured: UsageEvent, reported: UsageEvent, user: CallUser | None) -
             "price_context": reported.price_context or captured.price_context,
             "usage_source": MANUAL,
         }
+    elif further := {
+        unit: count for unit, count in reported.usage_details.items() if unit not in captured.units
+    }:
+        found["usage_details"] = captured.usage_details | further
     return found
 
 
