@@ -79,6 +79,8 @@ def path_of(ending: str) -> str:
     """A path that ends so and names a model where that has to be."""
     if ending.startswith(":"):
         return f"/v1beta/models/m{ending}"
+    if ending == "/invocations":
+        return f"/endpoints/m{ending}"
     return f"/model/m{ending}" if ending in endpoints._NEED_MODEL else f"/x{ending}"
 
 

@@ -12,6 +12,7 @@ looked up by this name; a test checks it. In a host, `*` stands for any characte
 The hosts of Bedrock: https://docs.aws.amazon.com/general/latest/gr/bedrock.html and
 https://docs.aws.amazon.com/bedrock/latest/userguide/endpoints.html (Claude Platform on AWS, which
 has Anthropic's names and prices: https://docs.aws.amazon.com/claude-platform/latest/userguide/)
+The hosts of SageMaker: https://docs.aws.amazon.com/general/latest/gr/sagemaker.html
 """
 
 from __future__ import annotations

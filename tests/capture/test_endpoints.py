@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import product
 from typing import Any
 
+import pytest
 from django.test import override_settings
 
 from tests.support.cases import check_each
@@ -235,6 +236,30 @@ def test_host_names_the_provider() -> None:
     assert found == providers
 
 
+@pytest.mark.parametrize(
+    ("host", "path", "expected"),
+    [
+        (
+            "adb-1.azuredatabricks.net",
+            "/serving-endpoints/databricks-gemma-3-12b/invocations",
+            ("databricks", "databricks-gemma-3-12b"),
+        ),
+        (
+            "runtime.sagemaker.eu-west-1.amazonaws.com",
+            "/endpoints/my-llama/invocations",
+            ("sagemaker", "my-llama"),
+        ),
+    ],
+)
+def test_deployment_is_the_model(host: str, path: str, expected: tuple[str, str]) -> None:
+    endpoint = recognise("POST", host, None, path)
+
+    assert endpoint is not None
+    assert endpoint.is_deployment
+    assert (endpoint.provider, endpoint.model) == expected
+    assert recognise("POST", host, None, "/invocations") is None
+
+
 def test_host_of_site_services_needs_the_right_answer() -> None:
     endpoint = recognise("POST", "mine.azure-api.net", None, "/v1/chat")
 
@@ -246,6 +271,7 @@ def test_every_path_has_a_reader_and_is_found() -> None:
     for ending, (wire_format, _) in endpoints._PATHS.items():
         path = f"/model/m{ending}" if ending in endpoints._NEED_MODEL else ending
         path = f"/models/m{ending}" if ending.startswith(":") else path
+        path = f"/endpoints/m{ending}" if ending == "/invocations" else path
         for tail in ("", "/"):
             endpoint = recognise("POST", "api.openai.com", None, path + tail)
             assert endpoint is not None

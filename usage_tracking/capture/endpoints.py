@@ -33,6 +33,8 @@ class Target(NamedTuple):
     #: Where the call is served, if the host or the path says so and that may have a price of its
     #: own: "eu", or a region of Google.
     geography: str = ""
+    #: The path names a deployment, and the price may be for that and not for the model in it.
+    is_deployment: bool = False
 
 
 # Path ending → wire format and operation (https://opentelemetry.io/docs/specs/semconv/registry/
@@ -65,6 +67,7 @@ _PATHS = {
     "/converse-stream": ("bedrock.converse", "chat"),
     "/invoke": ("bedrock.invoke", ""),
     "/invoke-with-response-stream": ("bedrock.invoke", ""),
+    "/invocations": ("openai.chat", "chat"),  # Databricks, SageMaker
     "/v1/chat": ("cohere.chat", "chat"),
     "/v2/chat": ("cohere.chat", "chat"),
     "/v1/generate": ("cohere.chat", "text_completion"),
@@ -92,12 +95,14 @@ _WORDS = (
     (("imagen", "image", "canvas", "stability"), "image_generation"),
 )
 
-# The model in a path of Google, Bedrock (an ARN may have slashes), Replicate or Azure.
+# The model in a path of Google, Bedrock (an ARN may have slashes), Replicate, Azure, or of an
+# endpoint of Databricks or SageMaker, whose name the price is for.
 _MODEL = re.compile(
     r"/models/(?P<google>[^/:]+):\w+/?$"
     r"|/model/(?P<bedrock>.+)/(?:converse|invoke)[a-z-]*/?$"
     r"|/models/(?P<replicate>[^/]+/[^/]+)/predictions/?$"
     r"|/deployments/(?P<azure>[^/]+)/(?:chat/|images/|audio/)?[a-z]+/?$"
+    r"|/(?:serving-)?endpoints/(?P<endpoint>[^/]+)/invocations/?$"
 )
 
 _OLLAMA_PORT, _OLLAMA_PATHS = 11434, ("/api/chat", "/api/generate", "/api/embed", "/api/embeddings")
@@ -135,13 +140,24 @@ def recognise(method: str, host: str, port: int | None, path: str) -> Target | N
         unknown_host = f"{host}:{port}" if port else host
     provider = provider or UNKNOWN
     geography = _geography(provider, host, path)
-    return Target(wire_format, operation, provider, model, unknown_host, match is None, geography)
+    return Target(
+        wire_format,
+        operation,
+        provider,
+        model,
+        unknown_host,
+        polls=match is None,
+        geography=geography,
+        is_deployment=match is not None and match[1] == _DEPLOYMENT,
+    )
 
 
+_DEPLOYMENT = "/invocations"
 #: Endings that count only after the name of a model.
 _NEED_MODEL = {
     *(":predict", ":rawPredict", ":streamRawPredict"),
     *("/converse", "/converse-stream", "/invoke", "/invoke-with-response-stream"),
+    _DEPLOYMENT,
 }
 #: Names in the place of a model that are not models: Anthropic on Vertex counts tokens under one.
 _NO_MODELS = {"count-tokens"}

@@ -79,6 +79,8 @@ def outcome(
     model = _model(endpoint, requested_model, reader)
     if requested_model and reader.model and requested_model not in {model, reader.model}:
         facts["requested_model"] = clean_text(requested_model, _MAX_NAME)
+    if endpoint.is_deployment and reader.model not in {"", model}:
+        facts["response_model"] = clean_text(reader.model, _MAX_NAME)
     if reader.service_tier and reader.service_tier.lower() not in STANDARD:
         facts["service_tier"] = clean_text(reader.service_tier, _MAX_NAME)
     if endpoint.unknown_host:
@@ -100,8 +102,11 @@ def _model(endpoint: Target, requested: str, reader: Reader) -> str:
 
     On Bedrock that is the requested one, because its name has the region or the profile, which
     the answer leaves out: "us.anthropic.claude-sonnet-4-5-20250929-v1:0". Only the model that a
-    prompt router chose wins; an answer of converse names no other.
+    prompt router chose wins; an answer of converse names no other. Databricks has prices for
+    deployments too: "databricks-gemma-3-12b".
     """
+    if endpoint.is_deployment:
+        return endpoint.model
     is_bedrock = endpoint.format == "bedrock.invoke" or endpoint.provider == "aws"
     is_named = bool(requested) and not requested.startswith(_NICKNAMES)
     if is_bedrock and is_named and endpoint.format != "bedrock.converse":

@@ -132,6 +132,8 @@ def _calculated(event: UsageEvent, *, wants_lines: bool) -> Quote:
     for model, counts in _parts(event):
         name = model or event.model_name
         tariff = table.find(event.provider, name)
+        if tariff is None and not model:
+            tariff = _of_answer(event)
         said = own.find(event.provider, name, event.created_at, facts)
         if said is not None:
             tariff = own.applied(said, tariff)
@@ -151,6 +153,12 @@ def _calculated(event: UsageEvent, *, wants_lines: bool) -> Quote:
         return Quote(reason=f"{cost:.2f} USD is too much for one call")
     source = SITE if is_own else table.load().version
     return Quote(cost.quantize(_QUANTUM), source, lines=tuple(lines), factor=factor)
+
+
+def _of_answer(event: UsageEvent) -> table.Tariff | None:
+    """Return the tariff of the model that answered, if the call names a deployment of the site."""
+    name = event.metadata.get("response_model")
+    return table.find(event.provider, name) if isinstance(name, str) else None
 
 
 def unknown_model(provider: str, name: str) -> str:
