@@ -240,6 +240,20 @@ class TestTable:
         assert price(event) == ask_table(event)
         assert price(event) is not None
 
+    @pytest.mark.parametrize(
+        "changes",
+        [
+            {"operation": "batch"},
+            {"price_context": {"service_tier": "batch"}},
+            {"price_context": {"processing": "batch"}},
+            {"metadata": {"service_tier": "batch"}},
+        ],
+    )
+    def test_batch_costs_half(self, changes):
+        when = dt.datetime(2026, 11, 1, tzinfo=dt.UTC)
+
+        assert price(make_event(created_at=when, **changes)) == price(make_event()) / 2
+
     def test_counts_that_make_no_sense_raise_nothing(self):
         cost = price(make_event(prompt_tokens=10, cached_tokens=1000, cache_write_tokens=1000))
 

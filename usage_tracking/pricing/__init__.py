@@ -27,6 +27,8 @@ __all__ = [
 
 #: Values of `cost_source`; the third is the name and version of the table.
 PROVIDER, SITE = "provider", "site"
+#: The operation and the service tier of calls in a batch, and how genai-prices names such a call.
+BATCH = "batch"
 
 _QUANTUM = Decimal("1e-10")
 _ONE = Decimal(1)
@@ -116,12 +118,11 @@ def facts_of(event: UsageEvent) -> dict[str, str]:
     }
     if not found:
         former = event.metadata.get("service_tier")
-        if not isinstance(former, str) or former not in _FORMER_TIERS:
-            return found
-        found["service_tier"] = former
-    if found.get("service_tier") == "batch":
-        del found["service_tier"]
-        found["processing"] = "batch"
+        if isinstance(former, str) and former in _FORMER_TIERS:
+            found["service_tier"] = former
+    if event.operation == BATCH or found.get("service_tier") == BATCH:
+        found.pop("service_tier", None)
+        found["processing"] = BATCH
     return found
 
 
