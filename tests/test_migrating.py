@@ -341,6 +341,7 @@ IMPORTED: Step = (
     """
 from usage_tracking.models import AIUsageLog, AIUsageTracking
 row = AIUsageLog.objects.select_related("user").get(success=False)
+row.metadata.pop("cost_source")
 print(row.user.username, row.section, row.error_message, row.metadata, row.created_at.isoformat())
 print(AIUsageTracking.objects.get(user__username="bob").failed_requests, "failed")
 print(AIUsageLog.objects.count(), AIUsageTracking.objects.count())

@@ -87,6 +87,7 @@ OURS: dict[str, list[tuple[Part, ...]]] = {
         ("bedrock-api-key-", (BASE64, 200)),
         ((BASE64, 40),),
     ],
+    "sagemaker": [("AKIA", (UPPER, 16)), ((BASE64, 40),)],
 }
 #: Formats of other services that a site may call.
 OTHERS: list[tuple[Part, ...]] = [
