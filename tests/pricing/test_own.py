@@ -8,10 +8,10 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from django.core.checks import run_checks
 from django.test import override_settings
 
 from tests.support.builders import NOON, make_event
+from usage_tracking.checks import check_settings
 from usage_tracking.events import UsageEvent
 from usage_tracking.pricing import price, quote
 
@@ -225,7 +225,7 @@ class TestSource:
 )
 def test_fault_is_a_system_check_error(prices, fault):
     with override_settings(AI_USAGE_PRICES=prices):
-        errors = [error for error in run_checks() if error.id in PRICE_ERRORS]
+        errors = [error for error in check_settings() if error.id in PRICE_ERRORS]
 
     assert len(errors) == 1, errors
     assert fault in errors[0].msg
@@ -246,4 +246,4 @@ PRICE_ERRORS = {"usage_tracking.E001", "usage_tracking.E006"}
     }
 )
 def test_valid_prices_have_no_error():
-    assert not [error for error in run_checks() if error.id in PRICE_ERRORS]
+    assert not [error for error in check_settings() if error.id in PRICE_ERRORS]
