@@ -701,6 +701,27 @@ class TestHandle:
         assert row.usage_source == "reported"
         assert row.usage_details == {"web_searches": 2}
 
+    def test_value_that_is_not_valid_does_not_replace_a_captured_one(
+        self, stub: StubProvider
+    ) -> None:
+        with ai_usage(section="chat") as usage:
+            ask()
+            usage.record(prompt_tokens=-1, web_searches=2)
+
+        row = only_row()
+        assert row.prompt_tokens
+        assert row.usage_details == {"web_searches": 2}
+        assert row.metadata.keys().isdisjoint({"clamped", "unpriced_reason"}), row.metadata
+
+    def test_further_value_that_is_not_valid_is_named(self, stub: StubProvider) -> None:
+        with ai_usage(section="chat") as usage:
+            ask()
+            usage.record(web_searches=-2)
+
+        row = only_row()
+        assert row.metadata["clamped"] == {"web_searches": "negative"}
+        assert row.cost is None
+
     def test_misspelt_unit_raises_before_anything_is_recorded(self) -> None:
         with (
             pytest.raises(TypeError, match='did you mean "web_searches"'),

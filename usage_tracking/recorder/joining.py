@@ -9,6 +9,7 @@ from ..attribution.scope import Attempt, Attribution, Call, Scope, Unit
 from ..attribution.users import CallUser
 from ..events import MANUAL, UNKNOWN, UsageEvent
 from ..redaction import clean_metadata
+from ..units import FIELDS
 
 #: Seconds for which a manual record can join a call made outside every open unit.
 JOINABLE = 60.0
@@ -39,11 +40,11 @@ def changes(captured: UsageEvent, reported: UsageEvent, user: CallUser | None) -
         "response_time_ms": captured.response_time_ms or reported.response_time_ms,
         "success": captured.success and reported.success,
         "error_message": captured.error_message or reported.error_message,
-        "metadata": clean_metadata({**captured.metadata, **reported.metadata}),
+        "metadata": _metadata(captured, reported),
     }
     if user is not None:
         found |= {"user_id": user.id, "username": user.username}
-    if not captured.usage.known and any(reported.usage.units.values()):
+    if _replaces(reported, captured):
         found |= {
             "prompt_tokens": reported.prompt_tokens,
             "completion_tokens": reported.completion_tokens,
@@ -60,6 +61,34 @@ def changes(captured: UsageEvent, reported: UsageEvent, user: CallUser | None) -
     }:
         found["usage_details"] = captured.usage_details | further
     return found
+
+
+def _metadata(captured: UsageEvent, reported: UsageEvent) -> dict[str, Any]:
+    """Return the metadata of both, with the values of both that are not valid.
+
+    The value of the other event takes the place of one that is not valid.
+    """
+    metadata = clean_metadata({**captured.metadata, **reported.metadata})
+    used, other = (reported, captured) if _replaces(reported, captured) else (captured, reported)
+    counted = {FIELDS.get(unit, unit) for unit in used.units}
+    if used.cost is not None:
+        counted.add("cost")
+    further = {name: why for name, why in _faults(other).items() if name not in counted}
+    if faults := further | _faults(used):
+        metadata["clamped"] = faults
+    elif isinstance(metadata.get("clamped"), dict):
+        del metadata["clamped"]
+    return metadata
+
+
+def _faults(event: UsageEvent) -> dict[str, Any]:
+    clamped = event.metadata.get("clamped")
+    return clamped if isinstance(clamped, dict) else {}
+
+
+def _replaces(reported: UsageEvent, captured: UsageEvent) -> bool:
+    """Return whether the usage of `reported` replaces that of `captured`, which is unknown."""
+    return not captured.usage.known and any(reported.usage.units.values())
 
 
 def failed_attempts(call: Call, unit: Unit) -> list[Call]:
