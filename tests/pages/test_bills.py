@@ -104,6 +104,12 @@ class TestBill:
         )
         assert bill.command == "reprice_ai_usage --only-unpriced"
 
+    def test_missing_price_of_each_request_is_named(self):
+        bill = bill_of(save(provider="perplexity", model_name="sonar"))
+
+        assert bill.reason == "no price for requests"
+        assert '"requests": ...' in bill.setting
+
     def test_call_of_unknown_usage_needs_no_setting(self):
         bill = bill_of(save(prompt_tokens=None, completion_tokens=None))
 

@@ -92,6 +92,46 @@ class TestSettings:
         with override_settings(AI_USAGE_PRICES=pasted(line.setting)):
             assert quote(event).cost
 
+    def test_prices_of_the_table_stay_in_force(self):
+        event = make_event(usage_details={"input_document_pages": 3})
+        save(event)
+
+        (line,) = found()
+
+        assert line.units == ("input_document_pages",)
+        assert line.setting == (
+            'AI_USAGE_PRICES = {"openai:gpt-4o": {"input": 2.5, "cache_read": 1.25, "output": 10, '
+            '"input_document_pages": ..., "web_searches": 10, "storage_searches": 2.5}}'
+        )
+        other = make_event(cached_tokens=50)
+        cost = quote(other).cost
+        with override_settings(AI_USAGE_PRICES=pasted(line.setting)):
+            assert quote(other).cost == cost
+
+    def test_price_of_each_request_can_be_missing(self):
+        event = make_event(provider="perplexity", model_name="sonar")
+        save(event)
+
+        (line,) = found()
+
+        assert line.units == ("requests",)
+        assert line.setting == (
+            'AI_USAGE_PRICES = {"perplexity:sonar": {"input": 1, "output": 1, "requests": ...}}'
+        )
+        with override_settings(AI_USAGE_PRICES=pasted(line.setting)):
+            assert quote(event).cost
+
+    @override_settings(
+        AI_USAGE_PRICES={"openai:gpt-4o": {"when": {"service_tier": "flex"}, "input": 1}}
+    )
+    def test_entry_with_facts_is_kept_beside_another_price(self):
+        save(make_event(usage_details={"input_document_pages": 3}))
+
+        (line,) = found()
+
+        place = 'AI_USAGE_PRICES["openai:gpt-4o"]'
+        assert line.setting.startswith(f'{place} = [{place}, {{"input": 2.5, ')
+
     def test_fact_without_a_price_becomes_a_when(self):
         event = make_event(
             provider="anthropic",

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any
 
 from django.db import connections
@@ -26,6 +27,8 @@ REPRICE = "reprice_ai_usage --only-unpriced"
 _KINDS = 20
 _COLUMNS = ("provider", "model_name", "reason", "unpriced", "counted", "named")
 _KIND = ", ".join(_COLUMNS)
+#: The units that can have a price, in the order of reports; each call is one request.
+_PRICED = (*units.NAMES, "requests")
 _SHORT = {unit: name for name, unit in own.SHORT_NAMES.items()}
 #: Priced apart from their whole by most providers.
 _APART = ("cache_read_tokens", "cache_write_tokens")
@@ -125,16 +128,34 @@ def setting_for(
         return ""
     key = f"{provider}:{model_name}" if provider else model_name
     parts = [f'"when": {json.dumps(facts, ensure_ascii=False)}'] if facts else []
-    entry = f"{{{', '.join([*parts, *(f'{json.dumps(name)}: ...' for name in names)])}}}"
+    # An entry without "when" replaces all prices of the table, so it repeats them.
+    listed = {} if facts else _of_table(provider, model_name)
+    parts += (
+        f"{json.dumps(_SHORT.get(unit, unit))}: {listed.get(unit, '...')}"
+        for unit in _ordered({*names, *listed})
+    )
+    entry = f"{{{', '.join(parts)}}}"
     quoted = json.dumps(key, ensure_ascii=False)
     prices = conf.prices()
     if not (bool(prices) if has_prices is None else has_prices):
         return f"AI_USAGE_PRICES = {{{quoted}: {entry}}}"
     place = f"AI_USAGE_PRICES[{quoted}]"
-    if facts and key in prices:
+    if key in prices:
         star = "" if isinstance(prices[key], Mapping) else "*"
         entry = f"[{star}{place}, {entry}]"
     return f"{place} = {entry}"
+
+
+def _of_table(provider: str, model_name: str) -> dict[str, str]:
+    """Return the prices of the table in USD by unit; "..." for one that is not a single figure."""
+    tariff = table.find(provider, model_name)
+    if tariff is None:
+        return {}
+    is_single = len(tariff.entries) == 1
+    return {
+        unit: format(price, "f") if is_single and isinstance(price, Decimal) else "..."
+        for unit, price in tariff.entries[-1].prices.items()
+    }
 
 
 def _rows(logs: QuerySet[AIUsageLog], top: int, using: str) -> Iterator[tuple[Any, ...]]:
@@ -231,15 +252,15 @@ def _names(value: Any) -> set[str]:
             return set()
     if not isinstance(value, list):
         return set()
-    return {name for name in value if isinstance(name, str) and units.is_unit(name)}
+    return {name for name in value if isinstance(name, str) and name in _PRICED}
 
 
 def _ordered(names: Iterable[str]) -> tuple[str, ...]:
-    return tuple(sorted(names, key=units.NAMES.index))
+    return tuple(sorted(names, key=_PRICED.index))
 
 
-def _needed(counted: set[str], unpriced: set[str]) -> list[str]:
-    """Return the names of the prices that calls with these units need, as a site writes them.
+def _needed(counted: set[str], unpriced: set[str]) -> tuple[str, ...]:
+    """Return the units whose prices calls with these units need.
 
     The own prices of a site replace those of the table, so that all units need one that are not
     part of another. Cache reads and writes are beside them, except where a modality was counted: of
@@ -254,7 +275,7 @@ def _needed(counted: set[str], unpriced: set[str]) -> list[str]:
     needed = roots | unpriced
     if not any(_MODAL.search(unit) for unit in counted):
         needed |= counted.intersection(_APART)
-    return [_SHORT.get(unit, unit) for unit in _ordered(needed)]
+    return _ordered(needed)
 
 
 def _facts(reason: str) -> dict[str, str]:
