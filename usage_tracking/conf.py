@@ -174,9 +174,9 @@ def day_timezone() -> dt.tzinfo:
     return ZoneInfo(name) if name else timezone.get_default_timezone()
 
 
-def prices() -> Mapping[str, Mapping[str, Any]]:
-    """`AI_USAGE_PRICES` ({}): model or "provider:model" → USD per million tokens by kind."""
-    value: Mapping[str, Mapping[str, Any]] = _get("PRICES", {})
+def prices() -> Mapping[str, Any]:
+    """`AI_USAGE_PRICES` ({}): the prices and discounts of the site, see `pricing.own`."""
+    value: Mapping[str, Any] = _get("PRICES", {})
     return value
 
 

@@ -248,9 +248,9 @@ def _upsert(increments: list[tuple[Key, Sums]], using: str) -> dict[Key, Totals]
 
 
 def _update(increments: list[tuple[Key, Sums]], using: str) -> None:
-    """Add to existing daily rows, in two statements, so that they are locked for a short time.
+    """Add to existing daily rows, in at most two statements, to hold their locks briefly.
 
-    It never creates a row: the user may be about to be deleted with the row.
+    This never creates a row: the user may be about to be deleted with the row.
     """
     if not increments:
         return
@@ -261,7 +261,7 @@ def _update(increments: list[tuple[Key, Sums]], using: str) -> None:
     parameters = [sql.parameter(_rows(increments, connection))]
     with connection.cursor() as cursor:
         if connection.vendor == "postgresql":
-            # An UPDATE locks in any order. It keeps nobody from inserting rows of the user.
+            # An UPDATE locks its rows in any order, so lock them before, in the order of `add`.
             cursor.execute(
                 f"SELECT 1 FROM {table} AS d, {relation} "
                 "WHERE d.user_id = i.user_id AND d.date = i.date "

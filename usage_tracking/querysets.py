@@ -21,7 +21,7 @@ _CHUNK = 1000
 UNCOUNTED = Q(prompt_tokens=None, completion_tokens=None, usage_details__isnull=True)
 #: Successful calls of which nothing was counted. A failed call is expected to use nothing.
 UNKNOWN_USAGE = UNCOUNTED & Q(success=True)
-#: Successful calls of which something was counted, but not the cost.
+#: Successful calls with known usage whose cost is unknown.
 UNPRICED = Q(success=True, cost=None) & (
     Q(prompt_tokens__isnull=False)
     | Q(completion_tokens__isnull=False)

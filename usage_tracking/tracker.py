@@ -286,8 +286,8 @@ def _valid_count(name: str, value: Any, maximum: int = MAX_COUNT) -> int:
     if value < 0:
         _refuse(f"{name} must not be negative")
     if value > maximum:
-        fate = "left out" if maximum == MAX_COUNT else "clamped"
-        logger.warning("[TRACK_WARNING] %s is above %d and was %s", name, maximum, fate)
+        remedy = "left out" if maximum == MAX_COUNT else "clamped"
+        logger.warning("[TRACK_WARNING] %s is above %d and was %s", name, maximum, remedy)
     return int(value)
 
 

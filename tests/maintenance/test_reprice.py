@@ -29,7 +29,7 @@ from tests.support.waiting import wait_until
 from usage_tracking import daily, providers
 from usage_tracking.delivery.writer import store
 from usage_tracking.maintenance import prune, reprice
-from usage_tracking.maintenance.reprice import NAMES_COST, Repriced, Selection
+from usage_tracking.maintenance.reprice import REPORTS_COST, Repriced, Selection
 from usage_tracking.models import AIUsageLog, AIUsageTracking
 from usage_tracking.pricing import table
 
@@ -75,7 +75,7 @@ class TestPrice:
         assert {day.cost for day in read_days().values()} == {RIGHT}
         assert_in_step()
         assert result.models == {
-            ("openai", "gpt-4o"): reprice.Totals(
+            ("openai", "gpt-4o"): reprice.Effect(
                 rows=3, changed=3, kept=0, unpriced=0, old_cost=2 * WRONG, new_cost=3 * RIGHT
             )
         }
@@ -129,7 +129,7 @@ class TestPrice:
         result = run()
 
         assert costs() == [None]
-        assert result.totals == reprice.Totals(rows=1, unpriced=1)
+        assert result.totals == reprice.Effect(rows=1, unpriced=1)
         assert AIUsageLog.objects.get().metadata == {
             "unpriced_units": ["input_pixels"],
             "unpriced_reason": "no price for input_pixels",
@@ -272,7 +272,7 @@ class TestKept:
 
     def test_names_are_those_that_rows_have(self):
         known = set(providers.HOSTS.values())
-        assert NAMES_COST - known == {"", "unknown", "litellm", "xai"}
+        assert REPORTS_COST - known == {"", "unknown", "litellm", "xai"}
 
 
 class TestSelection:

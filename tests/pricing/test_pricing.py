@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from tests.support.builders import NOON, make_event
 from usage_tracking.events import UsageEvent
-from usage_tracking.pricing import price
+from usage_tracking.pricing import price, quote
 
 MILLION = 10**6
 
@@ -253,6 +253,11 @@ class TestTable:
         when = dt.datetime(2026, 11, 1, tzinfo=dt.UTC)
 
         assert price(make_event(created_at=when, **changes)) == price(make_event()) / 2
+
+    def test_unit_of_a_newer_release_makes_it_unknown(self):
+        quoted = quote(make_event(usage_details={"input_holograms": 3}))
+
+        assert (quoted.cost, quoted.unpriced_units) == (None, ("input_holograms",))
 
     def test_counts_that_make_no_sense_raise_nothing(self):
         cost = price(make_event(prompt_tokens=10, cached_tokens=1000, cache_write_tokens=1000))

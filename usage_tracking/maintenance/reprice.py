@@ -1,17 +1,18 @@
 """Price old rows anew, in small steps, beside live traffic.
 
-Each row is priced with the tables and settings of today, at the prices of the day of its call.
-These costs are kept, because nothing here could restore them:
+Each row is priced with the price table and the settings of today, at the prices of the day of its
+call. A row keeps its cost in these cases, because nothing here could restore it:
 
-- those that the provider named: `cost_source` in the metadata is "provider"
-- those whose origin is not certain: `cost_source` names neither the site's prices nor the table; or
-  there is none, as on the rows of older releases, and the provider of the row may have named the
-  cost (see `NAMES_COST`)
-- those that have no price today, for example because the table dropped the model
+- The provider reported the cost: `cost_source` in the metadata is "provider".
+- The origin of the cost is not certain: `cost_source` names neither the site's prices nor the
+  table. Or the row has no `cost_source`, as in older releases, and its provider may have reported
+  the cost (see `REPORTS_COST`).
+- The call has no price today, for example because the table dropped the model.
 
-Of the last kind two are provably wrong, and become unknown: the row says that a count was not
-valid, so its cost is that of another number; or its cost is 0, and an older release, which counted
-units without a price as 0, has written it.
+In the last case, the cost becomes unknown if it is certainly wrong:
+
+- The row says that a count was not valid, so its cost is that of another number.
+- The cost is 0, and an older release wrote it, which priced units without a price at 0.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ from ..delivery.row_values import event_of, with_price
 from ..events import UNKNOWN
 from ..models import AIUsageLog
 from ..pricing import PROVIDER, SITE, Quote, quote, table
+from ..querysets import UNCOUNTED
 from ..related_users import LOCK_TIMEOUT
 
 #: Rows priced in one transaction, which takes some 0.1 s; on SQLite, which has one writer, less.
@@ -42,17 +44,17 @@ TRIES = 100
 #: Seconds before each try, and between the batches on SQLite.
 PAUSE = 0.1
 
-#: Providers whose answers name, or may pass on, a cost. Older releases took it and did not say so.
-NAMES_COST = frozenset(
+#: Providers whose answers may have a cost. Older releases stored it without a `cost_source`.
+REPORTS_COST = frozenset(
     {
-        # They name it themselves:
+        # Their own cost:
         "deepinfra",  # https://deepinfra.com/docs/openai_api
         "litellm",  # https://docs.litellm.ai/docs/proxy/cost_tracking
         "openrouter",  # https://openrouter.ai/docs/use-cases/usage-accounting
         "perplexity",  # https://docs.perplexity.ai/api-reference
         "x-ai",  # https://docs.x.ai/developers/cost-tracking
         "xai",
-        # Gateways, which pass on what other providers answer:
+        # Gateways, which pass on the answers of other providers:
         *("aimlapi", "cloudflare", "edenai", "huggingface", "portkey", "requesty"),
         *("unify", "vercel"),
         # Any provider:
@@ -60,8 +62,7 @@ NAMES_COST = frozenset(
     }
 )
 
-#: Why a row keeps its cost: the provider named it, its origin is not certain, or it has no price
-#: today.
+#: Why a row keeps its cost, besides `PROVIDER`.
 UNCERTAIN, NO_PRICE = "uncertain", "no_price"
 #: `metadata["clamped"]` names these too, but they are not counts.
 _NO_COUNTS = frozenset({"cost", "response_time_ms"})
@@ -71,7 +72,7 @@ _DIGITS = Context(prec=15)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Selection:
-    """Which rows to price: all successful calls with known usage, or those of them that fit."""
+    """Which rows to price, among the successful calls with known usage."""
 
     #: The first and the last day, in AI_USAGE_DAY_TIMEZONE; None leaves that end open.
     start: dt.date | None = None
@@ -83,9 +84,7 @@ class Selection:
     def rows(self, using: str) -> QuerySet[AIUsageLog]:
         """Return the rows. Their `update` does not change the daily rows."""
         rows: QuerySet[AIUsageLog] = QuerySet(AIUsageLog, using=using)
-        rows = rows.filter(success=True).exclude(
-            prompt_tokens=None, completion_tokens=None, usage_details__isnull=True
-        )
+        rows = rows.filter(success=True).exclude(UNCOUNTED)
         if self.start is not None:
             rows = rows.filter(day__gte=self.start)
         if self.end is not None:
@@ -96,11 +95,11 @@ class Selection:
 
 
 @dataclass(frozen=True, slots=True)
-class Totals:
-    """The result for some rows."""
+class Effect:
+    """What repricing does to some rows."""
 
     rows: int = 0
-    #: Rows whose cost is another one now; unknown is another than any.
+    #: Rows whose cost changes, also to or from unknown.
     changed: int = 0
     #: Rows whose cost was kept, because it cannot or must not be calculated.
     kept: int = 0
@@ -110,9 +109,9 @@ class Totals:
     old_cost: Decimal = Decimal(0)
     new_cost: Decimal = Decimal(0)
 
-    def plus(self, other: Totals) -> Totals:
+    def plus(self, other: Effect) -> Effect:
         """Return the sum of both."""
-        return Totals(
+        return Effect(
             self.rows + other.rows,
             self.changed + other.changed,
             self.kept + other.kept,
@@ -127,14 +126,14 @@ class Repriced:
     """The result of a run."""
 
     #: By (provider, model).
-    models: Mapping[tuple[str, str], Totals]
+    models: Mapping[tuple[str, str], Effect]
     #: How many rows kept their cost, by reason: "provider", "uncertain" or "no_price".
     kept: Mapping[str, int]
 
     @property
-    def totals(self) -> Totals:
+    def totals(self) -> Effect:
         """The sum over all models."""
-        total = Totals()
+        total = Effect()
         for each in self.models.values():
             total = total.plus(each)
         return total
@@ -145,13 +144,13 @@ class _Tally:
     """What the completed batches did."""
 
     advance: Callable[[int], None] | None
-    models: dict[tuple[str, str], Totals] = field(default_factory=dict)
+    models: dict[tuple[str, str], Effect] = field(default_factory=dict)
     kept: Counter[str] = field(default_factory=Counter)
 
     def add(self, priced: Sequence[_Priced]) -> None:
         for row in priced:
             key = row.log.provider, row.log.model_name
-            self.models[key] = self.models.get(key, Totals()).plus(row.totals())
+            self.models[key] = self.models.get(key, Effect()).plus(row.totals())
             if row.kept:
                 self.kept[row.kept] += 1
         if self.advance is not None:
@@ -170,20 +169,20 @@ class _Priced(NamedTuple):
 
     @property
     def is_changed(self) -> bool:
-        """Whether the cost is another one."""
+        """Whether the cost changes."""
         if self.log.cost is None or self.cost is None:
             return self.log.cost is not self.cost
         return _DIGITS.plus(self.log.cost) != _DIGITS.plus(self.cost)
 
     @property
     def is_to_be_written(self) -> bool:
-        """Whether the row says anything else now."""
+        """Whether the cost or the metadata of the row changes."""
         return self.is_changed or self.metadata != self.log.metadata
 
-    def totals(self) -> Totals:
+    def totals(self) -> Effect:
         """Return what the row adds to the result."""
         zero = Decimal(0)
-        return Totals(
+        return Effect(
             1,
             int(self.is_changed),
             int(bool(self.kept)),
@@ -236,7 +235,7 @@ def reprice(
         time.sleep(PAUSE)
         again, locked = locked, []
         for at in range(0, len(again), batch):
-            # Rows that were removed, or that do not fit any more, are not locked.
+            # Rows that were removed, or that the selection does not include now, are not locked.
             left = list(rows.filter(pk__in=again[at : at + batch]).values_list("pk", flat=True))
             priced, left = _batch(rows, left, using)
             locked += left
@@ -287,7 +286,7 @@ def _batch(
             raise
         return [], pks
     if connection.vendor == "sqlite" and not is_inside:
-        # SQLite has one write lock, and who waits for it asks every 0.1 s.
+        # SQLite has one write lock. A connection that waits for it asks again every 0.1 s.
         # https://sqlite.org/c3ref/busy_timeout.html
         time.sleep(PAUSE)
     seen = {row.log.pk for row in priced}
@@ -334,7 +333,7 @@ def _priced(log: AIUsageLog) -> _Priced:
             kept = NO_PRICE
     if kept:
         return _Priced(log, log.cost, log.metadata, kept)
-    # A site that writes its own rows may have stored something else than an object.
+    # A site that writes rows itself may have stored any JSON value.
     is_object = isinstance(log.metadata, dict)
     metadata = with_price(log.metadata, quoted) if is_object else log.metadata
     return _Priced(log, quoted.cost, metadata)
@@ -351,7 +350,7 @@ def _reason_to_keep(log: AIUsageLog) -> str:
         name = table.load().version.partition(" ")[0]
         is_ours = source == SITE or str(source).partition(" ")[0] == name
     else:
-        is_ours = log.provider.lower() not in NAMES_COST
+        is_ours = log.provider.lower() not in REPORTS_COST
     return "" if is_ours else UNCERTAIN
 
 

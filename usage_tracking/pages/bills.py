@@ -97,8 +97,8 @@ def _per(number: int) -> str:
 
 def _source(line: Line, event: UsageEvent) -> str:
     name = line.model or event.model_name
-    said = own.find(event.provider, name, event.created_at, facts_of(event))
-    if said is not None and (said.base is not None or line.unit in said.more):
+    site = own.find(event.provider, name, event.created_at, facts_of(event))
+    if site is not None and (site.base is not None or line.unit in site.more):
         return "AI_USAGE_PRICES"
     return table.load().version
 

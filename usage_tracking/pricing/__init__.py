@@ -40,7 +40,7 @@ _NOT_PRICED = frozenset({"response_time_ms"})
 
 @dataclass(frozen=True, slots=True)
 class Quote:
-    """What a call costs, and how that comes about."""
+    """What a call costs, and why."""
 
     #: USD, to ten decimal places; None if it is unknown.
     cost: Decimal | None = None
@@ -52,7 +52,7 @@ class Quote:
     unpriced_units: tuple[str, ...] = ()
     #: Whether the reason is that no price of the call's model is known, as its name shows.
     is_model_unknown: bool = False
-    #: Number and price of each unit; empty if the provider named the cost.
+    #: Number and price of each unit; empty if the provider reported the cost.
     lines: tuple[Line, ...] = ()
     #: The factor of the site's discount; 1 without one.
     factor: Decimal = _ONE
@@ -80,11 +80,11 @@ def price(event: UsageEvent) -> Decimal | None:
 
 
 def quote(event: UsageEvent, *, lines: bool = False) -> Quote:
-    """Return what `event` costs; a cost that the event has is the provider's own.
+    """Return what `event` costs; if the event has a cost, the provider reported it.
 
     Args:
         event: The event of a call.
-        lines: Whether to say how the cost comes about, in `Quote.lines`.
+        lines: Whether to return the price of each unit in `Quote.lines`.
     """
     if event.cost is not None:
         return Quote(event.cost.quantize(_QUANTUM), PROVIDER)
@@ -135,17 +135,17 @@ def _calculated(event: UsageEvent, *, wants_lines: bool) -> Quote:
         tariff = table.find(event.provider, name)
         if tariff is None and not model:
             tariff = _of_answer(event)
-        said = own.find(event.provider, name, event.created_at, facts)
-        if said is not None:
-            tariff = own.applied(said, tariff)
+        site = own.find(event.provider, name, event.created_at, facts)
+        if site is not None:
+            tariff = own.applied(site, tariff)
         if tariff is None:
             reason = unknown_model(event.provider, name)
             return Quote(reason=reason, is_model_unknown=not model)
         part = tariff.cost(counts, event.created_at, facts)
-        if said is not None:
-            part *= said.factor
-            is_own = is_own or said.has_prices or said.factor != 1
-            factor = factor if model else said.factor
+        if site is not None:
+            part *= site.factor
+            is_own = is_own or site.has_prices or site.factor != 1
+            factor = factor if model else site.factor
         cost += part
         if wants_lines:
             billed = tariff.bill(counts, event.created_at, facts)
@@ -163,7 +163,7 @@ def _of_answer(event: UsageEvent) -> table.Tariff | None:
 
 
 def unknown_model(provider: str, name: str) -> str:
-    """Return the reason why a call to a model that nobody prices has no cost."""
+    """Return the reason why a call to a model without a price has no cost."""
     if not name:
         return "the model is unknown"
     return f"no price for the model {name} of {provider or 'an unknown provider'}"

@@ -106,7 +106,7 @@ class Entry(NamedTuple):
     between: tuple[dt.time, dt.time] | None = None
     #: If set, `prices` is empty, and these units cost the standard price times the factor.
     factor: tuple[Decimal, frozenset[str]] | None = None
-    #: Whether nobody says if the time of day also counts on a Saturday or Sunday in China.
+    #: Whether the prices are only known from Monday to Friday in China.
     weekdays: bool = False
 
     def in_force(self, at_time: dt.datetime) -> bool:
@@ -330,8 +330,8 @@ _CHINA = dt.timedelta(hours=8)
 _FRIDAY = 4
 
 
-# No lock: two threads may both read the file, and a child forked meanwhile inherits nothing that is
-# incomplete.
+# Without a lock, two threads may both read the file, which does no harm. A lock could be held when
+# the process forks.
 @cache
 def load() -> Table:
     """Return the table; the first call reads it, which takes 5 ms and 3 MB and imports nothing."""
@@ -431,7 +431,7 @@ def _dashed(match: re.Match[str]) -> str:
 
 
 def _matches(pattern: Any, text: str) -> bool:
-    """Whether a match of the file fits `text`, in lower case; None never fits."""
+    """Return whether a match of the file fits `text`, in lower case; None never fits."""
     if pattern is None:
         return False
     if isinstance(pattern, str):
@@ -499,7 +499,7 @@ _POWERS_OF_TEN = {10**exponent: exponent for exponent in range(10)}
 
 
 class _Shape(NamedTuple):
-    """A plan without its prices: which units are billed, and which are part of which."""
+    """A plan without its prices: the units to bill, and the parts of each."""
 
     #: For each priced unit that was counted: what its price is for, and its parts.
     steps: tuple[tuple[str, int, tuple[str, ...]], ...]
@@ -515,16 +515,18 @@ def _shape(priced: frozenset[str], counted: frozenset[str], zeros: frozenset[str
         for unit in units
         if unit in counted and unit not in priced and not any(_is_part(unit, p) for p in priced)
     )
+    # A newer release, whose table has more units, may have counted them.
+    unpriced += tuple(sorted(counted.difference(units)))
     for unit in sorted(priced - counted):
         for names in _implying(unit):
-            # A 0 is as good as any count, but not beside a part that is more.
+            # A count of 0 is a count, except if a part of the unit is more than 0.
             is_known = unit in zeros and len(names) > 1
             if counted.issuperset(names) and not is_known:
                 reason = f"{unit} is not counted, but {' and '.join(names)} are"
                 return _Shape((), unpriced, reason)
     for join in _joins(priced & counted):
         if join not in priced:
-            # Only a site's own prices lack such a price; genai-prices checks its own.
+            # The table always has such a price; AI_USAGE_PRICES may lack it.
             return _Shape((), unpriced, f"{join} has no price of its own")
     ordered = sorted(
         (name for name in priced if name in counted or name == "requests"),

@@ -98,7 +98,7 @@ def _name(provider: str, model: str) -> str:
     return one_line(f"{model or 'unknown'} ({provider})" if provider else model or "unknown")
 
 
-def _cells(totals: reprice.Totals) -> tuple[str, ...]:
+def _cells(totals: reprice.Effect) -> tuple[str, ...]:
     return (
         count(totals.rows),
         count(totals.changed),
@@ -128,7 +128,7 @@ def _as_json(repriced: reprice.Repriced, selection: reprice.Selection, *, dry_ru
     )
 
 
-def _figures(totals: reprice.Totals) -> dict[str, Any]:
+def _figures(totals: reprice.Effect) -> dict[str, Any]:
     return {
         "rows": totals.rows,
         "changed": totals.changed,
