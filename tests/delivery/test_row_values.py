@@ -115,7 +115,7 @@ def test_row_of_an_older_release() -> None:
     event = event_of(log)
 
     assert event.cache_write_tokens == 500
-    assert event.cost is None  # the row does not say that the provider named it
+    assert event.cost is None  # the row does not say that the provider reported it
     assert quote(event) == quote(
         make_event(
             **CLAUDE,

@@ -194,7 +194,7 @@ class TestPrice:
 
 
 KEPT: dict[str, tuple[str, dict[str, Any]]] = {
-    "named by the provider": ("provider", {"metadata": {"cost_source": "provider"}}),
+    "reported by the provider": ("provider", {"metadata": {"cost_source": "provider"}}),
     "named as 0": ("provider", {"metadata": {"cost_source": "provider"}, "cost": Decimal(0)}),
     "removed by the site": ("provider", {"metadata": {"cost_source": "provider"}, "cost": None}),
     "may be the provider's": ("uncertain", {"provider": "openrouter"}),
@@ -533,7 +533,7 @@ class TestCommand:
             "gpt-4o (openai)     2        1     1      1.000000      0.501175               0",
             "Total               3        1     1      1.000000      0.501175               1",
         ]
-        kept = "1 rows keep their cost: 1 named by the provider"
+        kept = "1 rows keep their cost: 1 reported by the provider"
 
         would = "\n".join([*lines, "1 of 3 rows would be repriced", kept, ""])
         assert run_command("reprice_ai_usage", "--dry-run") == (0, would, "")

@@ -80,7 +80,7 @@ def event_of(log: AIUsageLog) -> UsageEvent:
 
     It reads the rows of all releases: those that have no column for further units keep the cache
     writes in the metadata, and keep what a newer release counted in `metadata["extra"]`. The event
-    has a cost only if the row says that the provider named it; `log.cost` has any other.
+    has a cost only if the row says that the provider reported it; `log.cost` has any other.
     """
     metadata = _mapping(log.metadata)
     extra = _mapping(metadata.get("extra"))

@@ -25,7 +25,7 @@ from ..tables import Table, plain
 _COLUMNS = ("ROWS", "CHANGED", "KEPT", "OLD COST USD", "NEW COST USD", "STILL UNPRICED")
 #: The words of the summary, by reason.
 _KEPT = {
-    "provider": "named by the provider",
+    "provider": "reported by the provider",
     "uncertain": "of uncertain origin",
     "no_price": "without a price today",
 }
@@ -37,9 +37,9 @@ class Command(UsageCommand):
     help = (
         "Price the rows (AIUsageLog) of successful calls anew, with the price table and "
         "AI_USAGE_PRICES of today, at the prices of the day of each call. The daily rows "
-        "(AIUsageTracking) change with them. Costs that the provider named, and costs of uncertain "
-        "origin, are kept. Safe beside live traffic; you can stop it and run it again. Restart the "
-        "site first, so that it uses the same prices."
+        "(AIUsageTracking) change with them. Costs that the provider reported, and costs of "
+        "uncertain origin, are kept. Safe during live traffic; you can stop it and run it again. "
+        "Restart the site first, so that it uses the same prices."
     )
     requires_system_checks = [checks.TAG]
 
