@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import re
 from decimal import Decimal
 from typing import Any
 
@@ -22,6 +23,7 @@ from hypothesis.stateful import (
 )
 
 from tests.support.builders import NOON, make_event, make_user, save_log
+from tests.support.children import ROOT
 from tests.support.commands import run_command
 from tests.support.ledger import assert_in_step, read_days
 from tests.support.threads import run_in_threads
@@ -273,6 +275,12 @@ class TestKept:
     def test_names_are_those_that_rows_have(self):
         known = set(providers.HOSTS.values())
         assert REPORTS_COST - known == {"", "unknown", "litellm", "xai"}
+
+    def test_providers_that_may_report_a_cost_are_documented(self):
+        text = (ROOT / "docs" / "commands.md").read_text().casefold()
+        letters = re.sub(r"[^a-z]", "", text)
+
+        assert [name for name in REPORTS_COST if name.replace("-", "") not in letters] == []
 
 
 class TestSelection:

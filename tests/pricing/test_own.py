@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 from dataclasses import replace
 from decimal import Decimal
 from typing import Any
@@ -11,11 +12,13 @@ import pytest
 from django.test import override_settings
 
 from tests.support.builders import NOON, make_event
+from tests.support.children import ROOT
 from usage_tracking.checks import check_settings
 from usage_tracking.events import UsageEvent
-from usage_tracking.pricing import price, quote
+from usage_tracking.pricing import own, price, quote, table
 
 MILLION = 10**6
+DOCS = (ROOT / "docs" / "prices.md").read_text().partition("<!-- published prices -->")[0]
 
 
 def call(**changes: Any) -> UsageEvent:
@@ -247,3 +250,21 @@ PRICE_ERRORS = {"usage_tracking.E001", "usage_tracking.E006"}
 )
 def test_valid_prices_have_no_error():
     assert not [error for error in check_settings() if error.id in PRICE_ERRORS]
+
+
+class TestDocs:
+    def test_every_fact_is_named(self):
+        assert [fact for fact in own.FACTS if f"`{fact}`" not in DOCS] == []
+
+    def test_every_unit_has_the_count_that_its_price_is_for(self):
+        rows = re.findall(r"^\| (?:all )?(`.*`) \| ([\d,]+|1 hour) \|$", DOCS, re.MULTILINE)
+        documented = {
+            unit: 3600 if count == "1 hour" else int(count.replace(",", ""))
+            for units, count in rows
+            for unit in re.findall("`(.+?)`", units)
+        }
+
+        assert {
+            name: documented.get(name, documented["…_tokens"] if name.endswith("_tokens") else 0)
+            for name in table.load().units
+        } == {name: unit.per for name, unit in table.load().units.items()}

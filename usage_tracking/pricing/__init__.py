@@ -10,17 +10,14 @@ from typing import Any
 from ..errors import contain
 from ..events import ITERATIONS, MAX_COST, UsageEvent
 from . import own, table
-from .own import PRICE_NAMES, rate_of
 from .table import Line
 
 __all__ = [
-    "PRICE_NAMES",
     "Line",
     "Quote",
     "facts_of",
     "price",
     "quote",
-    "rate_of",
     "unknown_model",
     "warm_up",
 ]

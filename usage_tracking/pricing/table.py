@@ -386,7 +386,7 @@ def _with_additions(tariff: Tariff, provider: str, model: str) -> Tariff:
 
 def _added(tariff: Tariff, addition: dict[str, Any]) -> Tariff:
     if variant := addition.get("variant"):
-        if any(own.when == variant["when"] for own in tariff.variants):
+        if any(each.when == variant["when"] for each in tariff.variants):
             return tariff
         return replace(tariff, variants=(*tariff.variants, _entry(variant)))
     if addition.get("weekdays"):
