@@ -91,7 +91,7 @@ def unpriced_models(
             reason = unknown_model(provider, name)
         model.reasons.append(str(reason or ""))
         model.unpriced.update(_names(unpriced))
-        model.counted.update(_names((counted or "").split(",")), _names((details or "").split(",")))
+        model.counted.update(filter(units.is_unit, f"{counted or ''},{details or ''}".split(",")))
     lines = []
     has_prices = bool(conf.prices())
     for key, model in found.items():
@@ -243,13 +243,12 @@ def _line(provider: str, name: str, model: _Model, *, has_prices: bool) -> Unpri
     )
 
 
-def _names(value: Any) -> set[str]:
-    """Return the names of units among those that a row gave, as a list or its JSON."""
-    if isinstance(value, str):
-        try:
-            value = json.loads(value)
-        except ValueError:
-            return set()
+def _names(value: str | None) -> set[str]:
+    """Return the units in the JSON list of a row, which may be any text; None for no text."""
+    try:
+        value = json.loads(value or "null")
+    except (ValueError, RecursionError):
+        return set()
     if not isinstance(value, list):
         return set()
     return {name for name in value if isinstance(name, str) and name in _PRICED}
