@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from decimal import Decimal
+from decimal import Decimal, localcontext
 
 import pytest
 from genai_prices import Usage as PriceUsage
@@ -253,6 +253,14 @@ class TestTable:
         when = dt.datetime(2026, 11, 1, tzinfo=dt.UTC)
 
         assert price(make_event(created_at=when, **changes)) == price(make_event()) / 2
+
+    def test_precision_of_the_site_does_not_change_the_price(self):
+        events = make_event(prompt_tokens=1_234_567), make_event(cost=Decimal("123.4567890123"))
+        costs = [price(event) for event in events]
+
+        with localcontext() as context:
+            context.prec = 4
+            assert [price(event) for event in events] == costs
 
     def test_unit_of_a_newer_release_makes_it_unknown(self):
         quoted = quote(make_event(usage_details={"input_holograms": 3}))
