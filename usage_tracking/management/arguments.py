@@ -60,6 +60,24 @@ def find_user(options: dict[str, Any], *, using: str, hint: str = "") -> Any:
         raise CommandError(f"{error} {hint}".rstrip(), returncode=CANNOT_RUN) from error
 
 
+def add_days(parser: ArgumentParser) -> None:
+    """Add `--from` and `--to`, for `first_and_last_day`."""
+    parser.add_argument("--from", dest="start", type=day, metavar="DAY", help="first day")
+    parser.add_argument("--to", dest="end", type=day, metavar="DAY", help="last day")
+
+
+def first_and_last_day(options: dict[str, Any]) -> tuple[dt.date | None, dt.date | None]:
+    """Return the days of `--from` and `--to`; None leaves that end open.
+
+    Raises:
+        CommandError: The last day is before the first.
+    """
+    start, end = options["start"], options["end"]
+    if start and end and end < start:
+        raise CommandError(f"--to {end} is before --from {start}", returncode=CANNOT_RUN)
+    return start, end
+
+
 def day(text: str) -> dt.date:
     """Parse YYYY-MM-DD, for argparse."""
     try:

@@ -14,9 +14,10 @@ from ...maintenance import daily_rows
 from ..arguments import (
     Progress,
     add_database,
+    add_days,
     database_alias,
-    day,
     explained,
+    first_and_last_day,
 )
 from ..base import CANNOT_RUN, UsageCommand
 
@@ -33,17 +34,14 @@ class Command(UsageCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Define the options."""
-        parser.add_argument("--from", dest="start", type=day, metavar="DAY", help="first day")
-        parser.add_argument("--to", dest="end", type=day, metavar="DAY", help="last day")
+        add_days(parser)
         parser.add_argument("--dry-run", action="store_true", help="only list the differences")
         parser.add_argument("--json", action="store_true", help="print JSON")
         add_database(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Rebuild, and list what differed."""
-        start, end, dry_run = options["start"], options["end"], options["dry_run"]
-        if start and end and end < start:
-            raise CommandError(f"--to {end} is before --from {start}", returncode=CANNOT_RUN)
+        (start, end), dry_run = first_and_last_day(options), options["dry_run"]
         using = database_alias(options)
         differences: dict[daily.Key, daily.Sums] = {}
         outcome = (

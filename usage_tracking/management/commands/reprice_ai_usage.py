@@ -6,19 +6,18 @@ import json
 from argparse import ArgumentParser
 from typing import Any
 
-from django.core.management.base import CommandError
-
 from ... import checks
 from ...log import one_line
 from ...maintenance import reprice
 from ..arguments import (
     Progress,
     add_database,
+    add_days,
     database_alias,
-    day,
     explained,
+    first_and_last_day,
 )
-from ..base import CANNOT_RUN, UsageCommand
+from ..base import UsageCommand
 from ..day_tables import count, money
 from ..tables import Table, plain
 
@@ -38,15 +37,14 @@ class Command(UsageCommand):
         "Price the rows (AIUsageLog) of successful calls anew, with the price table and "
         "AI_USAGE_PRICES of today, at the prices of the day of each call. The daily rows "
         "(AIUsageTracking) change with them. Costs that the provider reported, and costs of "
-        "uncertain origin, are kept. Safe during live traffic; you can stop it and run it again. "
+        "uncertain origin, are kept. Safe beside live traffic; you can stop it and run it again. "
         "Restart the site first, so that it uses the same prices."
     )
     requires_system_checks = [checks.TAG]
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Define the options."""
-        parser.add_argument("--from", dest="start", type=day, metavar="DAY", help="first day")
-        parser.add_argument("--to", dest="end", type=day, metavar="DAY", help="last day")
+        add_days(parser)
         parser.add_argument("--model", metavar="NAME", help="only calls of this model")
         parser.add_argument("--only-unpriced", action="store_true", help="only rows without a cost")
         parser.add_argument(
@@ -57,9 +55,7 @@ class Command(UsageCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Price the rows, and show the old and the new cost by model."""
-        start, end, dry_run = options["start"], options["end"], options["dry_run"]
-        if start and end and end < start:
-            raise CommandError(f"--to {end} is before --from {start}", returncode=CANNOT_RUN)
+        (start, end), dry_run = first_and_last_day(options), options["dry_run"]
         using = database_alias(options)
         selection = reprice.Selection(
             start=start, end=end, model=options["model"], only_unpriced=options["only_unpriced"]
