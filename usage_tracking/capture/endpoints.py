@@ -44,6 +44,7 @@ _PATHS = {
     "/chat/completions": ("openai.chat", "chat"),
     "/completions": ("openai.chat", "text_completion"),
     "/responses": ("openai.responses", "chat"),
+    "/responses/compact": ("openai.responses", "chat"),
     "/embeddings": ("openai.embeddings", "embeddings"),
     "/multimodalembeddings": ("openai.embeddings", "embeddings"),  # Voyage
     "/contextualizedembeddings": ("openai.embeddings", "embeddings"),

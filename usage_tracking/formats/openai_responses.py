@@ -2,7 +2,9 @@
 
 https://platform.openai.com/docs/api-reference/responses/object
 https://platform.openai.com/docs/api-reference/responses-streaming (the events
-`response.completed`, `.incomplete` and `.failed` carry the whole response)
+`response.completed`, `.incomplete` and `.failed` carry the whole response; some gateways leave out
+its `output`, whose items came before in `response.output_item.done`)
+https://platform.openai.com/docs/api-reference/responses/compact (a call that is billed too)
 https://platform.openai.com/docs/guides/background (a response made in the background is polled)
 
 Tools that the provider runs: https://developers.openai.com/api/docs/pricing
@@ -33,19 +35,38 @@ from .reader import (
     total,
 )
 
+#: The bytes that name an event with a finished item, and the items that are counted.
+_ITEM = b'output_item.done"'
+_CALLS = (b'search_call"', b'interpreter_call"', b'generation_call"')
+
 
 class ResponsesReader(Reader):
     """Reads OpenAI Responses."""
 
     operation = "chat"
 
+    beside_usage = _CALLS
+
     _ENDED = frozenset({"completed", "incomplete", "failed", "cancelled"})
+
+    def __init__(self) -> None:
+        super().__init__()
+        #: The calls of tools in the events so far.
+        self._calls: list[dict[str, Any]] = []
+
+    def wants(self, data: bytes) -> bool:
+        """Return whether the events may have something to read."""
+        return super().wants(data) or (_ITEM in data and any(call in data for call in _CALLS))
 
     def event(self, data: dict[str, Any]) -> None:
         """Take one parsed stream event."""
         kind = text(data.get("type"))
         if isinstance(response := data.get("response"), dict):
             self.body(response)
+        elif kind == "response.output_item.done":
+            item = mapping(data.get("item"))
+            # Not its result, which may be an image.
+            self._calls.append({name: item.get(name) for name in ("type", "status", "action")})
         elif kind == "error":
             self.error = text(data.get("message")) or error_text(data) or "error"
         elif "error" in data:
@@ -53,7 +74,7 @@ class ResponsesReader(Reader):
 
     def body(self, data: dict[str, Any]) -> None:
         """Take a whole answer."""
-        if data.get("object") == "response":
+        if data.get("object") in {"response", "response.compaction"}:
             self.recognised = True
         self.model = text(data.get("model")) or self.model
         self.response_id = text(data.get("id")) or self.response_id
@@ -79,7 +100,7 @@ class ResponsesReader(Reader):
         if "cache_read_input_tokens" in details:  # Perplexity
             counts["cache_read_tokens"] = details["cache_read_input_tokens"]
             counts["cache_write_tokens"] = details.get("cache_creation_input_tokens")
-        calls = items(data.get("output"))
+        calls = items(data.get("output")) or self._calls
         counts |= _tool_calls(usage, data, calls)
         images = image_units(mapping(mapping(data.get("tool_usage")).get("image_gen")))
         model = _image_model(data)
