@@ -13,6 +13,14 @@ Mistral counts audio in seconds: https://docs.mistral.ai/capabilities/audio
 Perplexity counts reasoning and citations beside the completion, and bills both:
 https://docs.perplexity.ai/getting-started/pricing
 watsonx names the model in `model_id`: https://cloud.ibm.com/apidocs/watsonx-ai#text-chat
+vLLM, Perplexity and xAI may count what they have sent so far in each chunk:
+https://docs.vllm.ai/en/latest/serving/openai_compatible_server.html (`continuous_usage_stats`)
+Groq bills the tools that it runs, each with a price of its own:
+https://console.groq.com/docs/tool-use/built-in-tools
+Gemini leaves its thoughts out of the completion, and includes them in the total:
+https://ai.google.dev/gemini-api/docs/openai
+Vertex names the traffic type in `extra_properties.google`:
+https://docs.cloud.google.com/vertex-ai/generative-ai/docs/migrate/openai/overview
 """
 
 from __future__ import annotations
@@ -21,6 +29,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from ..events import Usage
+from .gemini import tier
 from .reader import (
     Reader,
     added,
@@ -38,6 +47,8 @@ from .reader import (
 
 #: Events of a stream that are parsed although they name neither the model nor usage.
 _MAX_NAMELESS = 20
+#: The bytes that name the tools that Groq has run.
+_TOOLS = b'"executed_tools"'
 
 
 class ChatReader(Reader):
@@ -45,22 +56,31 @@ class ChatReader(Reader):
 
     operation = "chat"
 
+    beside_usage = (_TOOLS,)
+
     def __init__(self) -> None:
         super().__init__()
         self._nameless = 0
 
     def wants(self, data: bytes) -> bool:
         """Return whether the events may have something to read."""
-        return (not self.model and self._nameless < _MAX_NAMELESS) or super().wants(data)
+        return (
+            (not self.model and self._nameless < _MAX_NAMELESS)
+            or super().wants(data)
+            or _TOOLS in data
+        )
 
     def event(self, data: dict[str, Any]) -> None:
         """Take one parsed stream event."""
-        self.body(data)
+        self._read(data, is_last=not _is_unfinished(data))
         if not self.model:
             self._nameless += 1
 
     def body(self, data: dict[str, Any]) -> None:
         """Take a whole answer."""
+        self._read(data, is_last=True)
+
+    def _read(self, data: dict[str, Any], *, is_last: bool) -> None:
         if isinstance(data.get("choices"), list):
             self.recognised = True
         self.model = text(data.get("model")) or text(data.get("model_id")) or self.model
@@ -73,9 +93,37 @@ class ChatReader(Reader):
             # Moonshot: https://platform.moonshot.ai/docs/api/chat
             or next((choice.get("usage") for choice in items(data.get("choices"))), None)
         )
+        if _has_run_tools(data):
+            self.price_facts["tool"] = "built_in"
         if isinstance(usage, dict):
-            self.use(chat_usage(usage))
+            self.use(chat_usage(usage, self.model), complete=is_last)
             self.price_facts |= _price_facts(usage)
+            vertex = mapping(mapping(usage.get("extra_properties")).get("google"))
+            self.service_tier = (
+                tier({"trafficType": vertex.get("traffic_type")}) or self.service_tier
+            )
+
+
+def _is_unfinished(chunk: dict[str, Any]) -> bool:
+    """Return whether more of the answer follows a chunk, so that its counts are running ones."""
+    # A chunk before the first word counts the prompt alone.
+    empty = not count(mapping(chunk.get("usage")).get("completion_tokens"))
+    return any(
+        not choice.get("finish_reason")
+        and (
+            empty
+            or choice.get("text")
+            or any(value for name, value in mapping(choice.get("delta")).items() if name != "role")
+        )
+        for choice in items(chunk.get("choices"))
+    )
+
+
+def _has_run_tools(data: dict[str, Any]) -> bool:
+    return any(
+        mapping(choice.get("message") or choice.get("delta")).get("executed_tools")
+        for choice in items(data.get("choices"))
+    )
 
 
 def _error(data: dict[str, Any]) -> str:
@@ -102,8 +150,13 @@ def _places_of_errors(data: dict[str, Any]) -> Iterator[dict[str, Any]]:
         yield mapping(item.get("content_filter_results") or item.get("content_filter_result"))
 
 
-def chat_usage(usage: dict[str, Any]) -> Usage:
-    """Return the usage in a `usage` object of OpenAI chat or of a compatible provider."""
+def chat_usage(usage: dict[str, Any], model: str = "") -> Usage:
+    """Return the usage in a `usage` object of OpenAI chat or of a compatible provider.
+
+    Args:
+        usage: The object.
+        model: The model that answered, "" if it is unknown.
+    """
     faults: dict[str, str] = {}
     details = mapping(usage.get("prompt_tokens_details"))
     output = mapping(usage.get("completion_tokens_details"))
@@ -130,6 +183,11 @@ def chat_usage(usage: dict[str, Any]) -> Usage:
     elif count(reasoning) and count(usage.get("total_tokens")) == everything:
         # xAI counts reasoning outside the completion: https://docs.x.ai/docs/models
         counts["output_tokens"] = total(completion, reasoning)
+    elif not reasoning and "gemini" in model:
+        thoughts = (count(usage.get("total_tokens")) or 0) - (everything or 0)
+        if thoughts > 0 and count(prompt) is not None and count(completion) is not None:
+            counts["output_tokens"] = total(completion, thoughts)
+            counts["output_reasoning_tokens"] = thoughts
     return Usage.of(counts, billed=billed, cost=cost(usage, faults), faults=faults)
 
 
