@@ -141,9 +141,10 @@ def _usage(
     """Return the usage that counts, and the facts about one that does not."""
     reader = body.answer.reader
     found, facts = _with_header(body), dict(reader.facts)
-    if found is not None and (reader.complete or (is_ended and reader.final_at_end)):
+    is_final = is_ended and reader.final_at_end and not reader.error
+    if found is not None and body.answer.status < 400 and (reader.complete or is_final):
         return found, facts
-    if found is not None:
+    if found is not None and found.known:
         # Running counts of a stream that was cut: shown, but never counted.
         facts["partial"] = {
             "prompt_tokens": found.prompt_tokens,
@@ -161,8 +162,11 @@ def _with_header(body: Body) -> Usage | None:
     """
     reader = body.answer.reader
     usage = reader.usage
-    if usage is None or usage.cost is not None or body.answer.is_stream:
+    if body.answer.is_stream or (usage is not None and usage.cost is not None):
         return usage
+    if usage is None:
+        # Of speech or images, say, the gateway may know the cost alone.
+        return None if reader.header_cost is None else Usage(cost=reader.header_cost)
     if reader.header_cost_is_invalid:
         return replace(usage, faults={**usage.faults, "cost": "not an amount of USD"})
     return usage if reader.header_cost is None else replace(usage, cost=reader.header_cost)
