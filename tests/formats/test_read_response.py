@@ -6,10 +6,12 @@ import dataclasses
 from decimal import Decimal
 from typing import Any
 from unittest import mock
+from urllib.parse import urlsplit
 
 import pytest
 from anthropic.types import Message
 from anthropic.types.beta import BetaMessage
+from django.test import override_settings
 from google.genai import types as genai_types
 from google.genai.types import (
     EmbedContentResponse,
@@ -19,6 +21,7 @@ from google.genai.types import (
 )
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
+from openai._models import construct_type
 from openai.types import Completion, CreateEmbeddingResponse
 from openai.types.chat import ChatCompletion
 from openai.types.realtime import ResponseDoneEvent
@@ -27,6 +30,10 @@ from pydantic import BaseModel
 
 from tests.formats.answers import chunk
 from tests.formats.test_readers import ANSWERS, hostile
+from tests.support.cases import check_each
+from tests.support.wire import recorded
+from tools import published_prices
+from usage_tracking.capture.endpoints import recognise
 from usage_tracking.events import Usage
 from usage_tracking.formats import READERS, read_response
 from usage_tracking.formats.reader import Reader
@@ -618,3 +625,53 @@ def test_objects_of_sdks_have_all_that_is_billed() -> None:
         "web_searches": 2,
     }
     assert of_claude.price_context == {"speed": "fast"}
+
+
+def test_answer_given_to_record_has_what_was_captured() -> None:
+    """A dict, the object of an SDK and the wire itself say the same of each published answer."""
+
+    def check(case: dict[str, Any]) -> None:
+        url = urlsplit(case["url"])
+        target = recognise(case["method"], url.hostname or "", url.port, url.path)
+        assert target is not None
+        captured = READERS[target.format]()
+        captured.body(case["answer"])
+        given: list[Any] = [case["answer"]]
+        if case["kind"] != "bad input" and (kind := KINDS.get(target.format)):
+            is_google = issubclass(kind, GenerateContentResponse)
+            given.append(
+                kind.model_validate(case["answer"])
+                if is_google
+                else construct_type(type_=kind, value=case["answer"])
+            )
+        for response in given:
+            reader = read_response(response)
+            assert reader.usage == captured.usage
+            assert reader.price_context == captured.price_context
+
+    check_each(
+        check,
+        [
+            (case,)
+            for case in published_prices.cases()
+            if "answer" in case and case["status"] == 200
+        ],
+    )
+
+
+def test_streamed_answer_has_the_units_and_the_price_of_the_plain_one() -> None:
+    cases = {case["name"]: case for case in published_prices.cases()}
+
+    def check(name: str) -> None:
+        found = []
+        for case in (cases[name], cases[f"{name}, streamed"]):
+            with override_settings(**case.get("settings", {})):
+                event, quote = recorded(case)
+            found.append((event.units, event.price_context, quote.cost))
+
+        assert found[0] == found[1]
+
+    pairs = ((name, cases.get(f"{name}, streamed")) for name in cases)
+    same = [(n,) for n, other in pairs if other and other.get("how") == cases[n].get("how")]
+    assert len(same) > 30
+    check_each(check, same)

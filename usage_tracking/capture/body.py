@@ -21,11 +21,14 @@ from .endpoints import Target
 #: usage.
 MAX_BODY = 8 * 1024 * 1024
 _TAIL = 64 * 1024
+#: Bytes at the beginning of a larger one that are kept too: some providers put the usage there.
+_HEAD = 4 * 1024
 #: Bytes of a body that are split at a time.
 _PIECE = 1024 * 1024
 
 #: The member of a request or an answer that names its model, in bytes that are not parsed.
 MODEL = re.compile(rb'(?<!\\)"model"\s*:\s*"([^"\\]{1,200})"')
+_TIER = re.compile(rb'(?<!\\)"service_tier"\s*:\s*"([^"\\]{1,50})"')
 
 
 class Body:
@@ -118,7 +121,7 @@ class Answer:
     """Reads a decoded body, whole or as a stream of events, with the reader of its wire format."""
 
     __slots__ = (
-        *("_endpoint", "_is_cut", "_kept", "_splitter"),
+        *("_endpoint", "_has_more_to_bill", "_head", "_is_cut", "_kept", "_splitter"),
         *("is_done", "problem", "reader", "status"),
     )
 
@@ -133,7 +136,10 @@ class Answer:
         self._endpoint = endpoint
         self._splitter: Splitter | None = None
         self._kept = bytearray()
+        self._head = b""
         self._is_cut = False
+        #: What was dropped names something that is billed beside the usage.
+        self._has_more_to_bill = False
 
     @property
     def is_stream(self) -> bool:
@@ -157,8 +163,7 @@ class Answer:
             return
         self._kept += data
         if len(self._kept) > MAX_BODY:
-            del self._kept[:-_TAIL]
-            self._is_cut = True
+            self._drop()
 
     def finish(self, *, is_whole: bool) -> None:
         """Read what is left at the end of the body."""
@@ -171,6 +176,15 @@ class Answer:
         """Forget the body because of `problem`."""
         self.problem = problem
         self._kept.clear()
+
+    def _drop(self) -> None:
+        """Keep only the beginning and the end of what has come."""
+        kept = self._kept
+        self._head = self._head or bytes(kept[:_HEAD])
+        if not self._has_more_to_bill:
+            self._has_more_to_bill = any(mark in kept for mark in self.reader.beside_usage)
+        del kept[:-_TAIL]
+        self._is_cut = True
 
     def _is_array(self, data: bytes) -> bool:
         return self._endpoint.format.startswith("gemini") and data.lstrip()[:1] == b"["
@@ -199,7 +213,11 @@ class Answer:
     def _read_body(self, content: bytes) -> None:
         data: Any = None
         if self._is_cut or (len(content) > _TAIL and self._endpoint.operation == "embeddings"):
-            data = _read_tail(content[-_TAIL:], self.reader.usage_key)
+            tail, key = content[-_TAIL:], self.reader.usage_key
+            data = _read_usage(tail, tail.rfind(key), key)
+            if data is None and self._endpoint.operation == "embeddings":
+                # Jina: https://api.jina.ai/redoc (nothing but numbers comes after it)
+                data = _read_usage(self._head, self._head.find(key), key)
         if data is None:
             try:
                 data = json.loads(content)
@@ -210,6 +228,8 @@ class Answer:
             self.reader.error = error_text(data)
         else:
             self.reader.body(data)
+            if self._has_more_to_bill:
+                self.reader.price_facts["answer"] = "too_long"
 
 
 def _cut(data: bytes) -> Iterator[bytes]:
@@ -221,23 +241,27 @@ def _cut(data: bytes) -> Iterator[bytes]:
         yield data[at : at + _PIECE]
 
 
-def _read_tail(tail: bytes, key: bytes) -> dict[str, Any] | None:
-    """Read the usage at the end of a huge answer, and the model if it is there.
+def _read_usage(part: bytes, at: int, key: bytes) -> dict[str, Any] | None:
+    """Read the usage in the part of a huge answer that was kept; the model and the tier too.
 
     Parsing a megabyte of embeddings would cost the request milliseconds.
+
+    Args:
+        part: The part.
+        at: Where the usage is named in it.
+        key: The name of the usage, with its quotation marks.
 
     Returns:
         An answer with these members; None if the usage is not there in a shape to be trusted.
     """
-    at = tail.rfind(key)
-    if at <= 0 or tail[at - 1 : at] == b"\\":
+    if at <= 0 or part[at - 1 : at] == b"\\":
         return None
     try:
-        start = tail.index(b"{", at)
-        usage, _ = json.JSONDecoder().raw_decode(tail[start:].decode("utf-8", "replace"))
+        start = part.index(b"{", at)
+        usage, _ = json.JSONDecoder().raw_decode(part[start:].decode("utf-8", "replace"))
     except ValueError:
         return None
-    if tail[at + len(key) : start].strip() != b":" or not all(
+    if part[at + len(key) : start].strip() != b":" or not all(
         isinstance(value, (int, float, dict, list, str, type(None))) for value in usage.values()
     ):
         return None
@@ -245,6 +269,7 @@ def _read_tail(tail: bytes, key: bytes) -> dict[str, Any] | None:
     shape: dict[str, Any] = {"choices": [], "data": []}
     shape |= {"object": "response", "type": "message", "role": "assistant"}
     data = {key.strip(b'"').decode(): usage, **shape}
-    if models := MODEL.findall(tail):
-        data["model"] = models[-1].decode("utf-8", "replace")
+    for name, pattern in (("model", MODEL), ("service_tier", _TIER)):
+        if found := pattern.findall(part):
+            data[name] = found[-1].decode("utf-8", "replace")
     return data

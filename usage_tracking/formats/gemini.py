@@ -48,6 +48,7 @@ class GenerateContentReader(Reader):
     operation = "generate_content"
 
     usage_key = b'"usageMetadata"'
+    beside_usage = _GROUNDING
 
     def __init__(self) -> None:
         super().__init__()

@@ -33,6 +33,8 @@ class Reader:
     operation = ""
     #: The bytes that name the usage object; a stream event without them is not parsed.
     usage_key = b'"usage"'
+    #: The bytes that name what is billed beside the usage object.
+    beside_usage: tuple[bytes, ...] = ()
     #: Whether the usage of a stream that ended is final, although the stream did not say so.
     final_at_end = True
 
