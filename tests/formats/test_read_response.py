@@ -675,3 +675,53 @@ def test_streamed_answer_has_the_units_and_the_price_of_the_plain_one() -> None:
     same = [(n,) for n, other in pairs if other and other.get("how") == cases[n].get("how")]
     assert len(same) > 30
     check_each(check, same)
+
+
+def test_message_of_langchain_has_what_only_the_answer_of_the_provider_says() -> None:
+    counts = {"input_tokens": 1000, "output_tokens": 100, "total_tokens": 1100}
+    claude = {"input_tokens": 1000, "output_tokens": 100}
+    iterations = [
+        {"type": "compaction", "input_tokens": 5000, "output_tokens": 300},
+        {"type": "message", "input_tokens": 1000, "output_tokens": 100},
+    ]
+    search = {"type": "web_search_call", "status": "completed", "action": {"type": "search"}}
+    image = {"type": "image_generation_call", "status": "completed"}
+    queries = {"web_search_queries": ["a", "b"]}
+
+    def check(more: dict[str, Any], prompt: int, searches: int, facts: dict[str, str]) -> None:
+        reader = read_response({"type": "ai", "usage_metadata": counts, "content": "Hi", **more})
+        assert reader.usage is not None
+        assert reader.usage.prompt_tokens == prompt
+        assert reader.usage.details.get("web_searches", 0) == searches
+        assert reader.price_context == facts
+
+    def of_claude(**more: Any) -> dict[str, Any]:
+        model = "claude-sonnet-4-5"
+        return {"response_metadata": {"model_name": model, "usage": {**claude, **more}}}
+
+    def of(model: str, **more: Any) -> dict[str, Any]:
+        return {"response_metadata": {"model_name": model, **more}}
+
+    groq = {"executed_tools": [{"type": "browser_search"}]}
+    check_each(
+        check,
+        [
+            (of_claude(speed="fast"), 1000, 0, {"speed": "fast"}),
+            (of_claude(service_tier="priority"), 1000, 0, {"service_tier": "priority"}),
+            (of_claude(inference_geo="us"), 1000, 0, {"inference_geo": "us"}),
+            (of_claude(iterations=iterations), 6000, 0, {}),
+            (of_claude(server_tool_use={"web_search_requests": 3}), 1000, 3, {}),
+            ({**of("gpt-5"), "content": [search, {"type": "text", "text": "Hi"}]}, 1000, 1, {}),
+            ({**of("gpt-5"), "additional_kwargs": {"tool_outputs": [search]}}, 1000, 1, {}),
+            ({**of("gpt-5"), "content": [image]}, 1000, 0, {"tool": "image_generation"}),
+            (of("gemini-3-flash-preview", grounding_metadata=queries), 1000, 2, {}),
+            (of("gemini-2.5-flash", grounding_metadata=queries), 1000, 1, {}),
+            (of("sonar", search_context_size="low"), 1000, 0, {"search_context_size": "low"}),
+            (
+                {**of("openai/gpt-oss-120b"), "additional_kwargs": groq},
+                1000,
+                0,
+                {"tool": "built_in"},
+            ),
+        ],
+    )

@@ -180,7 +180,7 @@ def add_modalities(counts: dict[str, Any], unit: str, found: Any) -> None:
 
 def tier(usage: Mapping[str, Any]) -> str:
     """Return the service tier that a `usageMetadata` object names, "" if it names none."""
-    named = text(usage.get("serviceTier")).lower()
+    named = text(usage.get("serviceTier")).lower().removeprefix("service_tier_")
     traffic = text(usage.get("trafficType")).lower()
     if traffic.endswith("unspecified"):
         traffic = ""

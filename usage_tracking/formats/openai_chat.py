@@ -97,7 +97,7 @@ class ChatReader(Reader):
             self.price_facts["tool"] = "built_in"
         if isinstance(usage, dict):
             self.use(chat_usage(usage, self.model), complete=is_last)
-            self.price_facts |= _price_facts(usage)
+            self.price_facts |= price_facts_of(usage)
             vertex = mapping(mapping(usage.get("extra_properties")).get("google"))
             self.service_tier = (
                 tier({"trafficType": vertex.get("traffic_type")}) or self.service_tier
@@ -255,8 +255,8 @@ def _unusual(usage: dict[str, Any], details: dict[str, Any]) -> dict[str, Any]:
     return {unit: value for unit, value in counts.items() if value is not None and value != 0}
 
 
-def _price_facts(usage: dict[str, Any]) -> dict[str, str]:
-    """Return what the price depends on, as far as no unit says it."""
+def price_facts_of(usage: dict[str, Any]) -> dict[str, str]:
+    """Return what the price depends on, as far as no unit of a `usage` object says it."""
     facts: dict[str, str] = {}
     if size := text(usage.get("search_context_size")):  # Perplexity
         facts["search_context_size"] = size

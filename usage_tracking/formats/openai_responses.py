@@ -101,14 +101,14 @@ class ResponsesReader(Reader):
             counts["cache_read_tokens"] = details["cache_read_input_tokens"]
             counts["cache_write_tokens"] = details.get("cache_creation_input_tokens")
         calls = items(data.get("output")) or self._calls
-        counts |= _tool_calls(usage, data, calls)
+        counts |= tool_calls(usage, data, calls)
         images = image_units(mapping(mapping(data.get("tool_usage")).get("image_gen")))
         model = _image_model(data)
         iterations = []
         if any(images.values()) and model:
             counts |= {unit: total(counts.get(unit), images[unit]) for unit in images}
             iterations.append({**images, "model": model})
-        elif any(images.values()) or any(_is(call, "image_generation_call") for call in calls):
+        elif any(images.values()) or has_images(calls):
             self.price_facts["tool"] = "image_generation"
         if count(mapping(details.get("cache_write_tokens_details")).get("ttl_12h_tokens")):
             self.price_facts["cache_ttl"] = "12h"
@@ -124,6 +124,11 @@ def _is(item: dict[str, Any], kind: str) -> bool:
     return item.get("type") == kind and item.get("status") != "failed"
 
 
+def has_images(calls: list[dict[str, Any]]) -> bool:
+    """Return whether a tool made an image, whose tokens only `tool_usage` counts."""
+    return any(_is(call, "image_generation_call") for call in calls)
+
+
 def _image_model(data: dict[str, Any]) -> str:
     tools = items(data.get("tools"))
     return next(
@@ -131,10 +136,16 @@ def _image_model(data: dict[str, Any]) -> str:
     )
 
 
-def _tool_calls(
+def tool_calls(
     usage: dict[str, Any], data: dict[str, Any], calls: list[dict[str, Any]]
 ) -> dict[str, Any]:
-    """Return how often the provider ran each of its tools that has a price."""
+    """Return how often the provider ran each of its tools that has a price.
+
+    Args:
+        usage: The `usage` object of the answer.
+        data: The answer.
+        calls: The items of its output.
+    """
     xai = usage.get("server_side_tool_usage_details")
     if isinstance(xai, dict):
         return {
