@@ -74,7 +74,7 @@ class ResponsesReader(Reader):
 
     def body(self, data: dict[str, Any]) -> None:
         """Take a whole answer."""
-        if data.get("object") in {"response", "response.compaction"}:
+        if text(data.get("object")) in {"response", "response.compaction"}:
             self.recognised = True
         self.model = text(data.get("model")) or self.model
         self.response_id = text(data.get("id")) or self.response_id
