@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from tests.support.builders import NOON, make_event
 from usage_tracking.events import MAX_COUNT, Usage, UsageEvent, utc_now, uuid7
+from usage_tracking.pricing import price
 
 PROPERTY = settings(
     derandomize=True,
@@ -377,19 +378,6 @@ class TestJson:
             ("created_at", None),
             ("created_at", "0001-01-01T00:00:00+14:00"),
             ("created_at", "9999-12-31T23:59:59-14:00"),
-            ("cost", "cheap"),
-            ("cost", []),
-            ("cost", {}),
-            ("cost", "NaN"),
-            ("cost", "sNaN"),
-            ("cost", "Infinity"),
-            ("cost", "-1"),
-            ("cost", "1e999999999"),
-            ("prompt_tokens", "150"),
-            ("prompt_tokens", True),
-            ("prompt_tokens", 1.5),
-            ("prompt_tokens", -1),
-            ("prompt_tokens", 10**13),
             ("response_time_ms", 10**30),
             ("revision", -1),
             ("success", 1),
@@ -405,6 +393,47 @@ class TestJson:
         event = json.loads(make_event().to_json())
 
         assert accepted([json.dumps(event | {name: value}) for name, value in values]) == []
+
+    @pytest.mark.parametrize(
+        ("name", "value", "fault"),
+        [
+            ("cost", "cheap", "cheap"),
+            ("cost", [], "<list>"),
+            ("cost", [0, [1], 0], "<list>"),
+            ("cost", True, "<bool>"),
+            ("cost", "NaN", "NaN"),
+            ("cost", "sNaN", "sNaN"),
+            ("cost", "Infinity", "Infinity"),
+            ("cost", "-1", "-1"),
+            ("cost", "1e999999999", "1e999999999"),
+            ("cost", 10**6, "<int>"),
+            ("prompt_tokens", "150", "<str>"),
+            ("prompt_tokens", True, "<bool>"),
+            ("prompt_tokens", 1.5, "not whole"),
+            ("prompt_tokens", -1, "negative"),
+            ("prompt_tokens", 10**30, "above 1000000000"),
+            ("completion_tokens", float("nan"), "not finite"),
+            ("cached_tokens", 151, "more than input_tokens"),
+            ("usage_details", [1], "<list>"),
+            ("usage_details", "x", "<str>"),
+            ("usage_details", {"a\x00": 1}, "has a name that is not a unit"),
+            ("price_context", ["flex"], "<list>"),
+            ("price_context", {"service_tier": ["flex"]}, "<list>"),
+            ("price_context", {"service_tier": 5}, "<int>"),
+        ],
+    )
+    def test_value_that_cannot_be_true_is_left_out_and_named(self, name, value, fault):
+        """The call is not lost, and it never gets a cost that would be a guess."""
+        whole = make_event(metadata={"clamped": {"response_time_ms": "negative"}, "a": 1})
+        line = json.loads(whole.to_json()) | {name: value}
+
+        event = UsageEvent.from_json(json.dumps(line))
+
+        clamped = {"response_time_ms": "negative", name: fault}
+        rest = UsageEvent.from_json(json.dumps(line | {name: None}))
+        assert event == dataclasses.replace(rest, metadata={"clamped": clamped, "a": 1})
+        assert price(event) is None
+        assert UsageEvent.from_json(event.to_json()) == event
 
     @pytest.mark.slow
     @PROPERTY

@@ -110,8 +110,8 @@ class Usage:
             for unit, count in counts.items()
             if (unit not in _FIELDS_OF or unit in self.details) and units.is_told(unit, counts)
         }
-        if iterations := self.details.get(ITERATIONS):
-            details[ITERATIONS] = [_cleaned_iteration(each, faults) for each in iterations]
+        if iterations := _cleaned_iterations(self.details.get(ITERATIONS), faults):
+            details[ITERATIONS] = iterations
         return replace(self, **values, details=details, faults=faults)
 
     def updated(self, counts: Mapping[str, Any]) -> Self:
@@ -165,11 +165,61 @@ def _billed_units(counted: Usage | UsageEvent, details: Mapping[str, Any]) -> di
     return counts
 
 
-def _cleaned_iteration(counts: Mapping[str, Any], faults: dict[str, str]) -> dict[str, Any]:
+def _cleaned_iterations(iterations: object, faults: dict[str, str]) -> list[dict[str, Any]]:
+    if not iterations:
+        return []
+    if not isinstance(iterations, list):
+        faults[ITERATIONS] = f"<{type(iterations).__name__}>"
+        return []
+    return [part for each in iterations if (part := _cleaned_iteration(each, faults))]
+
+
+def _cleaned_iteration(counts: object, faults: dict[str, str]) -> dict[str, Any]:
+    if not isinstance(counts, Mapping):
+        faults[ITERATIONS] = f"<{type(counts).__name__}>"
+        return {}
     model = counts.get("model")
     cleaned: dict[str, Any] = units.clean({u: n for u, n in counts.items() if u != "model"}, faults)
     cleaned = {unit: count for unit, count in cleaned.items() if count}
-    return cleaned | ({"model": model} if model else {})
+    if model and not isinstance(model, str):
+        faults[ITERATIONS] = f"model <{type(model).__name__}>"
+        model = None
+    return cleaned | ({"model": clean_text(model, _LIMITS["model_name"])} if model else {})
+
+
+def clean_context(context: object, faults: dict[str, str]) -> dict[str, str]:
+    """Return the facts of a price context that are text; the others are named in `faults`.
+
+    Args:
+        context: The price context as a line or a row has it.
+        faults: Receives `price_context` if a part of it cannot be read.
+    """
+    if not context:
+        return {}
+    if not isinstance(context, Mapping):
+        faults["price_context"] = f"<{type(context).__name__}>"
+        return {}
+    facts: dict[str, str] = {}
+    for name, value in context.items():
+        if isinstance(name, str) and isinstance(value, str):
+            facts[clean_text(name, _LONGEST_FACT)] = clean_text(value, _LONGEST_FACT)
+        elif value is not None:
+            faults["price_context"] = f"<{type(value).__name__}>"
+    return facts
+
+
+def with_faults(metadata: dict[str, Any], faults: Mapping[str, str]) -> dict[str, Any]:
+    """Return the metadata of a call that also names the values that cannot be true.
+
+    Args:
+        metadata: The metadata so far.
+        faults: Unit or other name → what is wrong with its value.
+    """
+    if not faults:
+        return metadata
+    earlier = metadata.get("clamped")
+    named = {_FIELDS_OF.get(name, name): fault for name, fault in faults.items()}
+    return metadata | {"clamped": (earlier if isinstance(earlier, dict) else {}) | named}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -350,11 +400,11 @@ class UsageEvent:
             }
             if values["created_at"].tzinfo is None or not 1 < values["created_at"].year < 9999:
                 raise ValueError("created_at must have a time zone and a year from 2 to 9998")
-            if (cost := data.pop("cost", None)) is not None:
-                values["cost"] = Decimal(cost)
-                if not (values["cost"].is_finite() and 0 <= values["cost"] < MAX_COST):
-                    raise ValueError(f"cost must be at least 0 and below {MAX_COST} USD")
             values |= _plain_values(data)
+            faults: dict[str, str] = {}
+            values |= _used_values(data, faults)
+            if faults:
+                values["metadata"] = with_faults(values.get("metadata", {}), faults)
         except (KeyError, TypeError, AttributeError, InvalidOperation, OverflowError) as error:
             raise ValueError(f"not an event: {error!r}") from error
         return cls(**values, extra=data)
@@ -377,12 +427,42 @@ def _plain_values(data: dict[str, Any]) -> dict[str, Any]:
             raise ValueError(f"{name} must be of type {kind.__name__}, not {given}")
         if isinstance(value, int) and not 0 <= value <= MAX_DURATION:
             raise ValueError(f"{name} must be from 0 to {MAX_DURATION}")
-        if name in _COUNTS and isinstance(value, int) and value > MAX_COUNT:
-            clamped = {name: f"above {MAX_COUNT}"}
-            data["metadata"] = data.get("metadata", {}) | {"clamped": clamped}
-            continue
         values[name] = value
     return values
+
+
+def _used_values(data: dict[str, Any], faults: dict[str, str]) -> dict[str, Any]:
+    """Remove what the call used and cost from `data` and return it.
+
+    A value that cannot be true is left out and named in `faults`: the call itself is not lost.
+    """
+    details = data.pop("usage_details", None) or {}
+    if not isinstance(details, dict):
+        faults["usage_details"] = f"<{type(details).__name__}>"
+        details = {}
+    counts = {name: data.pop(name, None) for name in _COUNTS}
+    usage = Usage(**counts, details=details).cleaned()
+    faults |= usage.faults
+    return {
+        **{name: getattr(usage, name) for name in _COUNTS},
+        "usage_details": dict(usage.details),
+        "cost": _cost(data.pop("cost", None), faults),
+        "price_context": clean_context(data.pop("price_context", None), faults),
+    }
+
+
+def _cost(value: object, faults: dict[str, str]) -> Decimal | None:
+    if value is None:
+        return None
+    try:
+        is_number = isinstance(value, (str, int, float)) and not isinstance(value, bool)
+        cost = Decimal(str(value) if is_number else "NaN")
+    except InvalidOperation:
+        cost = Decimal("NaN")
+    if cost.is_finite() and 0 <= cost < MAX_COST:
+        return cost
+    faults["cost"] = str(value)[:40] if isinstance(value, str) else f"<{type(value).__name__}>"
+    return None
 
 
 _encode = json.JSONEncoder(separators=(",", ":")).encode
@@ -409,19 +489,24 @@ _LIMITS = {
     "operation": 30,
 }
 
+_LONGEST_FACT = 50
+
+#: Fields with what a call used and cost, see `_used_values`.
+_USED = (*_COUNTS, "usage_details", "cost", "price_context")
+
 _PLAIN: dict[str, type] = {
     f.name: {"str": str, "str | None": str, "int": int, "int | None": int, "bool": bool}.get(
         str(f.type), dict
     )
     for f in fields(UsageEvent)
-    if f.name not in {"id", "created_at", "cost", "extra"}
+    if f.name not in {"id", "created_at", "extra", *_USED}
 }
 
 
 _DEFAULTS: dict[str, Any] = {
     f.name: {} if f.default is MISSING else f.default
     for f in fields(UsageEvent)
-    if f.name in _PLAIN
+    if f.name not in {"id", "created_at", "cost", "extra"}
 }
 
 

@@ -6,6 +6,7 @@ https://github.com/pydantic/genai-prices (its registry of units; a test holds th
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
@@ -68,6 +69,8 @@ _PARTITIONS: Final = (
     ("output_tokens", ("output_reasoning_tokens", "output_citation_tokens")),
 )
 _KNOWN = frozenset(NAMES)
+#: What the name of a unit looks like; a newer release may count units that this one does not know.
+_UNIT: Final = re.compile(r"[a-z][a-z0-9_]{0,59}")
 
 
 def is_unit(name: str) -> bool:
@@ -113,6 +116,9 @@ def clean(counts: Mapping[str, Any], faults: dict[str, str]) -> dict[str, Number
     cleaned: dict[str, Number] = {}
     for unit, value in counts.items():
         if value is None:
+            continue
+        if unit not in _KNOWN and not _UNIT.fullmatch(unit):
+            faults["usage_details"] = "has a name that is not a unit"
             continue
         if type(value) is int and 0 <= value <= MAX_COUNT:
             cleaned[unit] = value

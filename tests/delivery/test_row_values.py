@@ -128,7 +128,7 @@ def test_row_of_an_older_release() -> None:
 
 @pytest.mark.parametrize("metadata", [None, [], "text", {"cache_write_tokens": "many"}])
 def test_metadata_of_the_site_may_be_anything(metadata: Any) -> None:
-    log = make_log(metadata=metadata, usage_details=["not", "units"])
+    log = make_log(metadata=metadata)
 
     assert quote(event_of(log)) == quote(make_event())
 
@@ -143,17 +143,53 @@ def test_event_of_an_unsaved_row_has_its_id() -> None:
 
 
 @pytest.mark.parametrize(
-    "details",
+    ("details", "named"),
     [
-        "text",
-        [1, 2],
-        {"web_searches": "many", "input_audio_tokens": -1, "no_unit": 5},
-        {"iterations": 7},
-        {"iterations": [7, {"input_tokens": "x", "model": 5}]},
-        {"input_tokens": [], "output_tokens": {}, "cache_write_tokens": "y"},
+        ("text", "usage_details"),
+        ([1, 2], "usage_details"),
+        ({"web_searches": "many", "input_audio_tokens": -1}, "input_audio_tokens, web_searches"),
+        ({"No unit": 5}, "usage_details"),
+        ({"input_audio_tokens": 10**9}, "input_audio_tokens"),
+        ({"iterations": 7}, "iterations"),
+        ({"iterations": [7, {"input_tokens": 1}]}, "iterations"),
+        ({"iterations": [{"input_tokens": "x"}]}, "prompt_tokens"),
+        ({"iterations": [{"input_tokens": 1, "model": 5}]}, "iterations"),
+        ({"cache_write_tokens": "y"}, "cache_write_tokens"),
     ],
 )
-def test_garbage_of_a_site_is_left_out(details: Any):
+def test_garbage_of_a_site_is_named_and_never_priced(details: Any, named: str):
+    """The rest of the row is as it was, but its price would be a guess."""
+    event = event_of(make_log(usage_details=details))
+
+    assert (event.prompt_tokens, event.completion_tokens) == (150, 80)
+    assert quote(event).cost is None
+    assert quote(event).reason == f"not a valid value: {named}"
+
+
+@pytest.mark.parametrize("details", [[], {}, "", 0, None])
+def test_empty_details_say_nothing(details: Any):
     log = make_log(usage_details=details)
 
     assert quote(event_of(log)).cost == quote(event_of(make_log())).cost
+
+
+@pytest.mark.parametrize("context", ["flex", ["flex"], {"service_tier": ["flex"]}, {"speed": 5}])
+def test_price_context_that_cannot_be_read_is_never_priced(context: Any):
+    quoted = quote(event_of(make_log(metadata={"price_context": context})))
+
+    assert (quoted.cost, quoted.reason) == (None, "not a valid value: price_context")
+
+
+def test_unit_of_a_newer_release_is_kept_and_named():
+    event = event_of(make_log(usage_details={"input_smell_tokens": 5}))
+
+    assert event.usage_details == {"input_smell_tokens": 5}
+    assert quote(event).cost is None
+    assert quote(event).unpriced_units == ("input_smell_tokens",)
+
+
+@pytest.mark.parametrize("count", [10**9 + 1, -1])
+def test_count_that_cannot_be_true_is_never_priced(count: int):
+    quoted = quote(event_of(make_log(prompt_tokens=count)))
+
+    assert (quoted.cost, quoted.reason) == (None, "not a valid value: prompt_tokens")

@@ -10,9 +10,9 @@ from django.conf import settings
 from django.utils import timezone
 
 from ..days import aware
-from ..events import ITERATIONS, PRICE_FACTS, UsageEvent
+from ..events import PRICE_FACTS, Usage, UsageEvent, clean_context, with_faults
 from ..pricing import PROVIDER, Quote
-from ..units import fault_of, is_unit
+from ..units import fault_of
 
 if TYPE_CHECKING:
     from ..models import AIUsageLog
@@ -80,7 +80,9 @@ def event_of(log: AIUsageLog) -> UsageEvent:
 
     It reads the rows of all releases: those that have no column for further units keep the cache
     writes in the metadata, and keep what a newer release counted in `metadata["extra"]`. The event
-    has a cost only if the row says that the provider reported it; `log.cost` has any other.
+    has a cost only if the row says that the provider reported it; `log.cost` has any other. Values
+    that cannot be true are left out and named in the metadata: a site's own SQL may have written
+    them.
     """
     metadata = _mapping(log.metadata)
     extra = _mapping(metadata.get("extra"))
@@ -88,6 +90,20 @@ def event_of(log: AIUsageLog) -> UsageEvent:
     written = details.pop("cache_write_tokens", None)
     if written is None:
         written = extra.get("cache_write_tokens", metadata.get("cache_write_tokens"))
+        # A site may use the same key for anything else.
+        written = None if fault_of("cache_write_tokens", written) else written
+    usage = Usage(
+        prompt_tokens=log.prompt_tokens,
+        completion_tokens=log.completion_tokens,
+        cached_tokens=log.cached_tokens,
+        cache_write_tokens=written,
+        reasoning_tokens=log.reasoning_tokens,
+        details=details,
+    ).cleaned()
+    faults = dict(usage.faults)
+    if log.usage_details and not isinstance(log.usage_details, dict):
+        faults["usage_details"] = f"<{type(log.usage_details).__name__}>"
+    context = metadata.get("price_context") or extra.get("price_context")
     is_providers = metadata.get("cost_source") == PROVIDER
     return UsageEvent(
         id=log.pk,
@@ -97,35 +113,20 @@ def event_of(log: AIUsageLog) -> UsageEvent:
         provider=log.provider,
         model_name=log.model_name,
         operation=log.operation,
-        prompt_tokens=log.prompt_tokens,
-        completion_tokens=log.completion_tokens,
-        cached_tokens=log.cached_tokens,
-        cache_write_tokens=None if fault_of("cache_write_tokens", written) else written,
-        reasoning_tokens=log.reasoning_tokens,
-        usage_details=_valid(details),
+        prompt_tokens=usage.prompt_tokens,
+        completion_tokens=usage.completion_tokens,
+        cached_tokens=usage.cached_tokens,
+        cache_write_tokens=usage.cache_write_tokens,
+        reasoning_tokens=usage.reasoning_tokens,
+        usage_details=dict(usage.details),
         usage_source=log.usage_source,
         cost=log.cost if is_providers else None,
-        price_context=_mapping(metadata.get("price_context"))
-        or _mapping(extra.get("price_context")),
+        price_context=clean_context(context, faults),
         response_time_ms=log.response_time_ms,
         success=log.success,
         error_message=log.error_message or "",
-        metadata=metadata,
+        metadata=with_faults(metadata, faults),
     )
-
-
-def _valid(details: dict[str, Any]) -> dict[str, Any]:
-    """Return details without what cannot be a count: a site's own SQL may have written it."""
-    iterations = details.pop(ITERATIONS, None)
-    valid = {unit: n for unit, n in details.items() if is_unit(unit) and not fault_of(unit, n)}
-    if isinstance(iterations, list):
-        valid[ITERATIONS] = [_valid_iteration(each) for each in map(_mapping, iterations)]
-    return valid
-
-
-def _valid_iteration(iteration: dict[str, Any]) -> dict[str, Any]:
-    model = iteration.pop("model", "")
-    return _valid(iteration) | ({"model": model} if model and isinstance(model, str) else {})
 
 
 def _mapping(value: object) -> dict[str, Any]:

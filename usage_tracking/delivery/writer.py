@@ -394,7 +394,8 @@ def _amend_or_defer(
             names = _ENDING
             changes: dict[str, Any] = {}
             if event.completes:
-                event = replace(event, metadata=event.completing(metadata))
+                known = metadata if isinstance(metadata, dict) else {}  # or changed by SQL
+                event = replace(event, metadata=event.completing(known))
             else:
                 names = _AMENDED
                 if row.user_id is not None:

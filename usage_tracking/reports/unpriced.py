@@ -123,7 +123,10 @@ def setting_for(
     facts = _facts(reason)
     if not model_name or not (facts or unpriced or _lacks_a_model(provider, model_name, reason)):
         return ""
-    names = _needed(set(counted), set(unpriced))
+    unpriced = set(unpriced)
+    if not all(map(units.is_unit, unpriced)):
+        return ""  # only a newer release, which counted the call, knows this unit
+    names = _needed(set(counted), unpriced)
     if not names:
         return ""
     key = f"{provider}:{model_name}" if provider else model_name
