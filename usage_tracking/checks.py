@@ -58,7 +58,7 @@ def check_settings(**_: Any) -> list[CheckMessage]:
             kinds = " or ".join(map(_type_name, conf.SETTINGS[short]))
             messages.append(
                 Error(
-                    f"{name} must be of type {kinds}, not {value!r}.",
+                    f"{name} must be of type {kinds}, not {_shown(value)}.",
                     id="usage_tracking.E001",
                 )
             )
@@ -355,7 +355,11 @@ def _check_wait() -> Iterator[CheckMessage]:
 
 
 def _check_prices() -> Iterator[CheckMessage]:
-    for fault in own.faults(getattr(settings, f"{conf.PREFIX}PRICES", {})):
+    try:
+        faults = list(own.faults(getattr(settings, f"{conf.PREFIX}PRICES", {})))
+    except Exception as error:  # noqa: BLE001 -- a setting may be any object
+        faults = [f" cannot be read: {type(error).__name__}"]
+    for fault in faults:
         yield Error(
             f"AI_USAGE_PRICES{fault}".rstrip("?") + ("?" if fault.endswith("?") else "."),
             hint="See docs/prices.md#your-own-prices.",
@@ -386,6 +390,13 @@ def _check_scanner_trackers() -> Iterator[CheckMessage]:
                 hint='Omit the module, for example "bill_tokens".',
                 id="usage_tracking.E013",
             )
+
+
+def _shown(value: object) -> str:
+    try:
+        return repr(value)
+    except Exception:  # noqa: BLE001 -- a setting may be any object
+        return f"<{type(value).__name__}>"
 
 
 def _type_name(kind: type) -> str:

@@ -59,6 +59,11 @@ NAMES: Final = (
     *TOOL_CALLS,
 )
 
+#: The names that providers give to their standard service, which has the standard price.
+STANDARD: Final = frozenset(
+    {"default", "standard", "auto", "on_demand", "global", "not_available", "none", "unspecified"}
+)
+
 #: Parts that do not overlap, so that their sum cannot exceed the whole.
 _PARTITIONS: Final = (
     ("input_tokens", ("cache_read_tokens", "cache_write_tokens")),

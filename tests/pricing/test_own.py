@@ -5,11 +5,14 @@ from __future__ import annotations
 import datetime as dt
 import re
 from dataclasses import replace
-from decimal import Decimal
+from decimal import Decimal, localcontext
+from fractions import Fraction
 from typing import Any
 
 import pytest
 from django.test import override_settings
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
 
 from tests.support.builders import NOON, make_event
 from tests.support.children import ROOT
@@ -194,6 +197,77 @@ class TestDiscount:
         assert price(make_event(cost=Decimal("0.3"))) == Decimal("0.3")
 
 
+class TestNames:
+    @pytest.mark.parametrize(
+        "key", ["GPT-4o", " gpt-4o ", "OpenAI:gpt-4o", "OPENAI:*", "openai:GPT-4O-2024-08-06"]
+    )
+    def test_case_does_not_matter(self, settings, key):
+        settings.AI_USAGE_PRICES = {key: {"input": 7, "output": 7}}
+
+        event = make_event(model_name="gpt-4o-2024-08-06", prompt_tokens=MILLION)
+        assert price(replace(event, completion_tokens=0)) == 7
+
+    def test_case_of_the_call_does_not_matter(self, settings):
+        settings.AI_USAGE_PRICES = {"ours:our-model": {"input": 7}}
+
+        assert price(call(provider="Ours", model_name="Our-Model")) == 7
+
+    @pytest.mark.parametrize(
+        ("said", "fact"),
+        [
+            ({"service_tier": "Flex"}, {"service_tier": "FLEX"}),
+            ({"service_tier": "batch"}, {"processing": "batch"}),
+            ({"processing": "batch"}, {"service_tier": "batch"}),
+        ],
+    )
+    def test_facts_are_those_of_the_calls(self, settings, said, fact):
+        settings.AI_USAGE_PRICES = {"our-model": [{"input": 2}, {"when": said, "input": 1}]}
+
+        assert price(call(price_context=fact)) == 1
+
+
+class TestFaults:
+    """What the check reports prices nothing, and spoils nothing else."""
+
+    def test_reason_is_what_the_check_says(self, settings):
+        settings.AI_USAGE_PRICES = {"our-model": {"inptu": 1}, "gpt-4o": {"input": 1, "output": 1}}
+        quoted = quote(call())
+
+        assert quoted.cost is None
+        assert quoted.reason.startswith("AI_USAGE_PRICES['our-model'] has the unknown unit 'inptu'")
+        assert price(make_event(prompt_tokens=MILLION, completion_tokens=0)) == 1
+
+    def test_fault_of_a_less_specific_key_does_not_matter(self, settings):
+        settings.AI_USAGE_PRICES = {"our-model": {"input": 1}, "*": {"discount": "15%"}}
+
+        assert price(call()) == 1
+        assert price(make_event()) is None
+
+    def test_prices_may_change_at_run_time(self, settings):
+        for rate in (1, 2, 1):
+            settings.AI_USAGE_PRICES = {"our-model": {"input": rate}}
+            assert price(call()) == rate
+
+    def test_free_model_costs_nothing(self, settings):
+        settings.AI_USAGE_PRICES = {"our-model": {"input": "-0", "output": 0}}
+        quoted = quote(call(completion_tokens=5))
+
+        assert (str(quoted.cost), quoted.source) == ("0E-10", "site")
+
+    def test_highest_prices_have_a_short_reason(self, settings):
+        settings.AI_USAGE_PRICES = {"our-model": {"input": 10**9 - 1, "discount": -10}}
+        quoted = quote(call(prompt_tokens=10**9))
+
+        assert quoted.cost is None
+        assert quoted.reason == "10999999989000.00 USD is too much for one call"
+
+    def test_caller_with_few_digits_gets_all_of_them(self, settings):
+        settings.AI_USAGE_PRICES = {"our-model": {"input": "1.23456789"}}
+        with localcontext(prec=3):
+            assert price(call()) == Decimal("1.2345678900")
+            assert price(make_event(cost=Decimal("0.123456789"))) == Decimal("0.1234567890")
+
+
 class TestSource:
     def test_source_names_where_the_cost_is_from(self, settings):
         assert quote(make_event(cost=Decimal(1))).source == "provider"
@@ -203,6 +277,17 @@ class TestSource:
 
     def test_no_source_without_a_cost(self):
         assert quote(make_event(model_name="no-such-model")).source == ""
+
+
+class Unreadable:
+    def __repr__(self) -> str:
+        raise RuntimeError
+
+    __str__ = __repr__
+
+
+BATCH = {"processing": "batch"}
+PRICE_ERRORS = {"usage_tracking.E001", "usage_tracking.E006"}
 
 
 @pytest.mark.parametrize(
@@ -224,17 +309,50 @@ class TestSource:
         ({"m": 5}, "must be a dictionary or a list of them, not 5"),
         ({"m": [{"input": 1}, 5]}, "not 5"),
         ([], "must be of type dict"),
+        ({"m": []}, "['m'] has no entry"),
+        ({"m": ""}, "['m'] must be a dictionary or a list of them, not ''"),
+        ({"m": None}, "not None"),
+        ({"m": [[{"input": 1}]]}, "must be a dictionary or a list of them"),
+        ({"m": {"input": None}}, "the price None of input"),
+        ({"m": {"input": "NaN"}}, "the price 'NaN' of input"),
+        ({"m": {"input": "sNaN"}}, "the price 'sNaN' of input"),
+        ({"m": {"input": float("inf")}}, "the price inf of input"),
+        ({"m": {"input": "1e999999"}}, "at least 0 and below 1,000,000,000"),
+        ({"m": {"input": Fraction(1, 3)}}, "the price Fraction(1, 3) of input"),
+        ({"m": {"input": [1]}}, "the price [1] of input"),
+        ({"m": {"input": Unreadable()}}, "the price <Unreadable> of input"),
+        ({"m": {"input": 1, 7: 2}}, "unknown unit 7"),
+        ({"m": {"input": 1, "input_tokens": 2}}, "two prices for input_tokens"),
+        ({"m": {"input": 1, "from": None}}, "the date None"),
+        ({"m": {"input": 1, "from": "2026-1-1"}}, "the date '2026-1-1'"),
+        ({"m": {"input": 1, "from": 20260101}}, "the date 20260101"),
+        ({"m": {"input": 1, "from": "2026-02-30"}}, "the date '2026-02-30'"),
+        ({"m": {"input": 1, "from": NOON}}, "write it as YYYY-MM-DD"),
+        ({"m": {"input": 1, "discount": None}}, "not None"),
+        ({"m": {"input": 1, "discount": "15%"}}, "not '15%'"),
+        ({"m": {"input": 1, "discount": True}}, "not True"),
+        ({"m": {"input": 1, "when": {}}}, '{} in "when"'),
+        ({"m": {"input": 1, "when": {"speed": ["fast"]}}}, "has ['fast'] for speed"),
+        ({"m": {"input": 1, "when": {"speed": None}}}, "has None for speed"),
+        ({"m": {"input": 1, "when": {"service_tier": "Default"}}}, "which is the standard"),
+        ({"m": {"input": 1, "when": BATCH | {"service_tier": "batch"}}}, '"batch" twice'),
+        ({7: {"input": 1}}, "the key 7, which is not the name of a model"),
+        ({" ": {"input": 1}}, "the key ' '"),
+        ({"openai:": {"input": 1}}, "the key 'openai:'"),
+        ({"gpt-*": {"input": 1}}, "the key 'gpt-*'"),
+        ({"*:gpt-4o": {"input": 1}}, "the key '*:gpt-4o'"),
+        ({"gpt-4o": {"input": 1}, "GPT-4o": {"input": 2}}, "the same model as 'gpt-4o' and"),
     ],
 )
 def test_fault_is_a_system_check_error(prices, fault):
     with override_settings(AI_USAGE_PRICES=prices):
         errors = [error for error in check_settings() if error.id in PRICE_ERRORS]
 
+        reason = quote(call(model_name="m")).reason
+
     assert len(errors) == 1, errors
     assert fault in errors[0].msg
-
-
-PRICE_ERRORS = {"usage_tracking.E001", "usage_tracking.E006"}
+    assert "m" not in prices or reason in errors[0].msg
 
 
 @override_settings(
@@ -268,3 +386,159 @@ class TestDocs:
             name: documented.get(name, documented["…_tokens"] if name.endswith("_tokens") else 0)
             for name in table.load().units
         } == {name: unit.per for name, unit in table.load().units.items()}
+
+
+#: Anything that a site may write by mistake.
+garbage = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-2, 10**12)
+    | st.floats()
+    | st.decimals()
+    | st.fractions()
+    | st.dates()
+    | st.datetimes()
+    | st.binary(max_size=3)
+    | st.sampled_from(["input", "flex", "2026-01-01", "0.15", "15%", "", "1e99", "NaN"]),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.tuples(inner)
+        | st.frozensets(st.integers(), max_size=2)
+        | st.dictionaries(st.sampled_from(["input", "from", "when", "discount", "", 7]), inner)
+    ),
+    max_leaves=6,
+)
+rates = st.sampled_from([0, 1, 0.1, "2.5", Decimal("0.75"), 15]) | st.integers(0, 1000)
+facts = st.dictionaries(
+    st.sampled_from(["service_tier", "processing", "speed"]),
+    st.sampled_from(["flex", "Priority", "batch", "fast"]),
+    max_size=2,
+)
+entries = st.fixed_dictionaries(
+    {},
+    optional={
+        "input": rates,
+        "output": rates,
+        "cache_read_tokens": rates,
+        "web_searches": rates,
+        "requests": rates,
+        "from": st.sampled_from(["2026-01-01", "2026-12-31", dt.date(2026, 3, 14)]),
+        "when": facts,
+        "discount": st.sampled_from([0, "0.15", -1, 0.5, Decimal("0.9")]),
+    },
+)
+keys = st.sampled_from(
+    ["our-model", "OURS:our-model", "ours:*", "*", "our-model-2026-01-01", "gpt-4o", "openai:*"]
+)
+calls = st.builds(
+    call,
+    model_name=st.sampled_from(["our-model", "Our-Model-2026-01-01"]),
+    prompt_tokens=st.integers(101, 10**9),  # never all of it from the cache
+    completion_tokens=st.none() | st.integers(0, 10**9),
+    cached_tokens=st.none() | st.integers(0, 100),
+    usage_details=st.sampled_from([{}, {"web_searches": 3}]),
+    price_context=facts,
+)
+
+
+def accepts(prices: Any) -> bool:
+    with override_settings(AI_USAGE_PRICES=prices):
+        return not [error for error in check_settings() if error.id in PRICE_ERRORS]
+
+
+@pytest.mark.slow
+@settings(max_examples=150, deadline=None)
+@given(
+    prices=garbage
+    | st.dictionaries(keys | st.integers() | st.just("x*"), garbage | entries | st.lists(entries)),
+    event=calls,
+)
+def test_check_and_pricing_never_raise(prices, event):
+    """Whatever the setting is: a fault is an error of the checks, and never makes a wrong cost."""
+    is_valid = accepts(prices)
+    with override_settings(AI_USAGE_PRICES=prices):
+        quoted = quote(event, lines=True)
+
+    assert (quoted.cost is None) == bool(quoted.reason)
+    if isinstance(prices, dict) and not is_valid and quoted.cost is not None:
+        # It is the cost that the site's valid keys give.
+        sound = {key: value for key, value in prices.items() if accepts({key: value})}
+        assert quoted.cost == straightforward(sound, event)
+
+
+@pytest.mark.slow
+@settings(max_examples=300, deadline=None)
+@given(
+    prices=st.dictionaries(keys, entries | st.lists(entries, min_size=1, max_size=3), max_size=4),
+    event=calls,
+)
+def test_valid_prices_give_the_cost_of_a_straightforward_calculation(prices, event):
+    assume(accepts(prices))
+    with override_settings(AI_USAGE_PRICES=prices):
+        quoted = quote(event)
+
+    assert quoted.cost == straightforward(prices, event)
+
+
+def straightforward(prices: dict[str, Any], event: UsageEvent) -> Decimal | None:
+    """What a call of the site's own model costs, by the documentation alone."""
+    context = {name: value.lower() for name, value in event.price_context.items()}
+    if context.get("service_tier") == "batch":
+        del context["service_tier"]
+        context["processing"] = "batch"
+    model = event.model_name.lower()
+    base = model.removesuffix("-2026-01-01")
+    values = {key.lower(): value for key, value in prices.items()}
+    fitting: list[dict[str, Any]] = []
+    for key in (f"ours:{model}", model, f"ours:{base}", base, "ours:*", "*"):
+        fitting = fitting or fitting_entries(values.get(key, []), context)
+    own: dict[str, Decimal] = {}
+    single: dict[str, Decimal] = {}
+    named: set[str] = set()
+    factor = Decimal(1)
+    for entry in fitting:
+        factor = 1 - Decimal(str(entry["discount"])) if "discount" in entry else factor
+        options = {"from", "when", "discount"}
+        said = {k: Decimal(str(v)) for k, v in entry.items() if k not in options}
+        named |= when_of(entry).keys()
+        if when_of(entry):
+            single |= said
+        elif said:
+            own = said
+    rates = own | single
+    if not own or context.keys() - named:
+        return None
+    cached = event.cached_tokens or 0
+    counted = {
+        "input": (event.prompt_tokens or 0) - (cached if "cache_read_tokens" in rates else 0),
+        "output": event.completion_tokens or 0,
+        "web_searches": event.usage_details.get("web_searches", 0),
+    }
+    if any(number and name not in rates for name, number in counted.items()):
+        return None
+    cost = sum(
+        (rates.get(name, Decimal(0)) * number / (1000 if name == "web_searches" else MILLION))
+        for name, number in counted.items()
+    )
+    cost += rates.get("cache_read_tokens", Decimal(0)) * cached / MILLION
+    cost = (cost + rates.get("requests", Decimal(0)) / 1000) * factor
+    return cost.quantize(Decimal("1e-10")) if cost < MILLION else None
+
+
+def when_of(entry: dict[str, Any]) -> dict[str, str]:
+    when = {name: value.lower() for name, value in entry.get("when", {}).items()}
+    if when.get("service_tier") == "batch":
+        del when["service_tier"]
+        when["processing"] = "batch"
+    return when
+
+
+def fitting_entries(value: Any, context: dict[str, str]) -> list[dict[str, Any]]:
+    """The entries that apply to a call of 14 March 2026, those that take precedence last."""
+    entries = value if isinstance(value, list) else [value]
+    fitting = [
+        entry
+        for entry in entries
+        if str(entry.get("from", "")) <= "2026-03-14" and when_of(entry).items() <= context.items()
+    ]
+    return sorted(fitting, key=lambda entry: ("when" in entry, str(entry.get("from", ""))))

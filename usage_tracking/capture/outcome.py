@@ -10,8 +10,9 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from ..events import Usage
-from ..formats.reader import STANDARD, Reader, text
+from ..formats.reader import Reader, text
 from ..redaction import clean_name, clean_text
+from ..units import STANDARD
 from .body import MODEL, Body
 from .endpoints import Target
 

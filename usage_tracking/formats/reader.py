@@ -8,6 +8,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from ..events import Usage
+from ..units import STANDARD
 
 #: Characters of a name or a message that are read. A provider may send megabytes, and no more is
 #: kept of the longest text, an error.
@@ -15,12 +16,6 @@ MAX_TEXT = 4000
 #: After so many events that no format recognises, only those are parsed that name usage or an
 #: error.
 MAX_UNRECOGNISED = 1000
-
-
-#: The names that providers give to their standard service, which has the standard price.
-STANDARD = frozenset(
-    {"default", "standard", "auto", "on_demand", "global", "not_available", "none", "unspecified"}
-)
 
 
 class Reader:

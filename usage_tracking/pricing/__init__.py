@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from decimal import Context, Decimal, localcontext
+from decimal import Context, Decimal, DivisionByZero, InvalidOperation, Overflow, localcontext
 from typing import Any
 
 from ..errors import contain
@@ -29,8 +29,8 @@ BATCH = "batch"
 
 _QUANTUM = Decimal("1e-10")
 _ONE = Decimal(1)
-#: A site may calculate with fewer digits in its own threads.
-_CONTEXT = Context(prec=28)
+#: Python's own: the thread of a caller may calculate with fewer digits.
+_ARITHMETIC = Context(prec=28, traps=[InvalidOperation, DivisionByZero, Overflow])
 #: Older releases keep the tier of a call here alone.
 _FORMER_TIERS = frozenset({"flex", "priority", "batch"})
 #: Counts of `metadata["clamped"]` that no price depends on.
@@ -86,14 +86,14 @@ def quote(event: UsageEvent, *, lines: bool = False) -> Quote:
         lines: Whether to return the price of each unit in `Quote.lines`.
     """
     if event.cost is not None:
-        return Quote(event.cost.quantize(_QUANTUM, context=_CONTEXT), PROVIDER)
+        return Quote(event.cost.quantize(_QUANTUM, context=_ARITHMETIC), PROVIDER)
     if not event.is_known:
         return Quote()
     clamped = event.metadata.get("clamped")
     if isinstance(clamped, dict) and (names := sorted(set(clamped) - _NOT_PRICED)):
         return Quote(reason=f"not a valid value: {', '.join(names)}")
     try:
-        with localcontext(_CONTEXT):
+        with localcontext(_ARITHMETIC):
             return _calculated(event, wants_lines=lines)
     except table.UnpricedError as error:
         return Quote(reason=str(error), unpriced_units=error.units)
