@@ -14,6 +14,7 @@ from django.db import DatabaseError, connection
 from tests.support.builders import make_event
 from usage_tracking import outbox
 from usage_tracking.delivery import batches, delivery
+from usage_tracking.delivery.deliverer import Deliverer
 from usage_tracking.delivery.writer import Stored, store
 from usage_tracking.events import utc_now
 from usage_tracking.models import AIUsageLog
@@ -228,3 +229,43 @@ def test_missing_table_is_not_contention():
         execute("SELECT * FROM gone")
 
     assert not batches.is_contention(caught.value)
+
+
+def test_code_before_its_migration_loses_no_call(box, caplog):
+    """A rolling deploy may start the new release before `migrate`: its calls wait."""
+    event = make_event(usage_details={"web_searches": 2})
+    box.put(event)
+    execute("ALTER TABLE ai_usage_log RENAME COLUMN usage_details TO not_yet")
+    try:
+        with pytest.raises(DatabaseError) as raised:
+            Deliverer().deliver()
+    finally:
+        execute("ALTER TABLE ai_usage_log RENAME COLUMN not_yet TO usage_details")
+
+    assert batches.remedy(raised.value) == 'run "manage.py migrate usage_tracking"'
+    assert not box.is_empty()
+    Deliverer().deliver()
+    assert AIUsageLog.objects.get().usage_details == {"web_searches": 2}
+
+
+def test_row_of_the_release_before_has_no_further_units(box):
+    """The release before inserts without the new column while this one has migrated."""
+    log = AIUsageLog.objects.create(section="chat", metadata={"cache_write_tokens": 5})
+    execute("UPDATE ai_usage_log SET usage_details = NULL")
+    box.put(make_event(id=log.pk, revision=1, cache_write_tokens=7))
+
+    Deliverer().deliver()
+
+    assert AIUsageLog.objects.get().usage_details == {"cache_write_tokens": 7}
+
+
+@pytest.mark.parametrize("metadata", ["[]", '"x"', "7", "null"])
+def test_end_of_a_call_is_stored_over_metadata_that_is_no_object(box, metadata):
+    log = AIUsageLog.objects.create(section="chat")
+    execute(f"UPDATE ai_usage_log SET metadata = '{metadata}'")
+    box.put(make_event(id=log.pk, revision=1, completes=True, metadata={"partial": True}))
+
+    Deliverer().deliver()
+
+    row = AIUsageLog.objects.get()
+    assert (row.prompt_tokens, row.metadata["partial"]) == (150, True)

@@ -41,6 +41,9 @@ _SQLITE_OF_ALL = frozenset({5, 6, 7, 8, 9, 10, 11, 13, 14, 15, 17, 23, 26})
 #: A failed serialization, a deadlock, a lock timeout; a locked database or table.
 _CONTENTION = ("40001", "40P01", "55P03")
 _SQLITE_BUSY = (5, 6)
+#: An undefined column or table: the code is newer than the tables.
+_OF_SCHEMA = ("42703", "42P01")
+_SQLITE_OF_SCHEMA = ("no such column", "has no column named", "no such table")
 #: Number of events whose failure, before any is stored, is taken for a fault of the database.
 _SUSPECTS = 3
 
@@ -140,6 +143,13 @@ def is_contention(error: BaseException) -> bool:
         return False
     code = getattr(error.__cause__, "sqlite_errorcode", None)
     return _sqlstate(error) in _CONTENTION or (code is not None and (code & 0xFF) in _SQLITE_BUSY)
+
+
+def remedy(error: BaseException) -> str:
+    """Return how to end an error that concerns every event, "" if only the site can know that."""
+    reason = str(error)
+    is_schema = _sqlstate(error) in _OF_SCHEMA or any(text in reason for text in _SQLITE_OF_SCHEMA)
+    return 'run "manage.py migrate usage_tracking"' if is_schema else ""
 
 
 def _sqlstate(error: BaseException) -> str:

@@ -23,6 +23,7 @@ from ..log import logger, one_line
 from ..outbox import limits
 from ..redaction import clean_error
 from . import deliverer, sqlite
+from .batches import remedy
 from .deliverer import Deliverer, has_work
 from .wakeups import Waiter, Wakeups
 
@@ -211,10 +212,11 @@ class Worker:
         self._not_before = time.monotonic() + pause
         if self._failures >= deliverer.first_reported(error):
             logger.warning(
-                "[TRACK_WARNING] Delivery failed (%s: %s), next try in %.1f s; events wait",
+                "[TRACK_WARNING] Delivery failed (%s: %s), next try in %.1f s; events wait%s",
                 type(error).__name__,
                 one_line(clean_error(str(error).strip().partition("\n")[0])),
                 pause,
+                f"; {fix}" if (fix := remedy(error)) else "",
                 exc_info=not self._has_warned,
             )
             self._has_warned = True
