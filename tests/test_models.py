@@ -490,6 +490,15 @@ class TestLogUsage:
         assert read_days() == {(user.pk, TODAY): Day(1, 150, 80, 230, 900, 0, 1)}
         assert_in_step()
 
+    @pytest.mark.parametrize("count", [10**9 + 1, 10**30, -1, 1.5, "150"])
+    def test_log_usage_leaves_out_what_cannot_be_true(self, count):
+        log = AIUsageLog.log_usage(make_user(), "chat", count, 80, metadata={"a": 1})
+
+        log.refresh_from_db()
+        assert (log.prompt_tokens, log.completion_tokens, log.total_tokens) == (None, 80, 80)
+        assert list(log.metadata["clamped"]) == ["prompt_tokens"]
+        assert_in_step()
+
     def test_log_usage_has_defaults(self):
         log = AIUsageLog.log_usage(make_user(), "chat")
 

@@ -17,7 +17,7 @@ from django.utils.functional import classproperty
 
 from . import conf, daily
 from .days import day_of
-from .events import MANUAL, REPORTED, UNKNOWN, utc_now, uuid7
+from .events import MANUAL, REPORTED, UNKNOWN, Usage, utc_now, uuid7, with_faults
 from .fields import UserForeignKey, cascade, set_null
 from .querysets import AIUsageLogQuerySet
 from .redaction import clean_error, clean_metadata, clean_text
@@ -172,7 +172,7 @@ class AIUsageLog(models.Model):
         """Create one row on the caller's connection, in its transaction.
 
         Secrets in the error and the metadata are redacted, and texts are truncated to their
-        columns.
+        columns. A count that cannot be true is left out and named in the metadata.
 
         Args:
             user: The user of the call, or None.
@@ -185,16 +185,17 @@ class AIUsageLog(models.Model):
             error_message: The error of a failed call.
             metadata: Further data about the call.
         """
+        used = Usage(prompt_tokens=prompt_tokens, completion_tokens=completion_tokens).cleaned()
         log = cls(
             user=user,
             section=clean_text(section, 50),
-            prompt_tokens=prompt_tokens,
-            completion_tokens=completion_tokens,
+            prompt_tokens=used.prompt_tokens,
+            completion_tokens=used.completion_tokens,
             response_time_ms=response_time_ms,
             success=success,
             model_name=clean_text(model_name or "", 100),
             error_message=clean_error(error_message) if error_message else error_message,
-            metadata=clean_metadata(metadata),
+            metadata=with_faults(clean_metadata(metadata), used.faults),
         )
         log.save()
         return log

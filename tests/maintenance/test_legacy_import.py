@@ -237,6 +237,35 @@ def test_metadata_of_any_kind_is_kept():
     assert dict(zip(kept, found, strict=True)) == kept
 
 
+@pytest.mark.parametrize(
+    ("stored", "details", "clamped"),
+    [
+        ('{"web_searches": 2}', {"web_searches": 2}, None),
+        (
+            '{"web_searches": -2, "input_audio_tokens": 5}',
+            {"input_audio_tokens": 5},
+            "web_searches",
+        ),
+        ("[1]", None, "usage_details"),
+        ("text", None, "usage_details"),
+        ("[" * 100_000, None, "usage_details"),
+        ("", None, None),
+        (None, None, None),
+    ],
+)
+def test_further_units_are_imported(stored, details, clamped):
+    execute("ALTER TABLE old_log ADD COLUMN usage_details text")
+    insert(model_name="gpt-4o", usage_details=stored, total_tokens=None)
+
+    assert run()[0] == 0
+
+    log = AIUsageLog.objects.get()
+    assert log.usage_details == details
+    assert list(log.metadata.get("clamped", {})) == ([clamped] if clamped else [])
+    assert clamped is None or log.cost is None
+    assert_in_step()
+
+
 @pytest.mark.postgres
 def test_columns_of_type_json_and_timestamp_are_read():
     execute("CREATE TABLE typed AS SELECT id, prompt_tokens, completion_tokens FROM old_log")

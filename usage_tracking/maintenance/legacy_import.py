@@ -249,6 +249,8 @@ def _event(
     if success not in (True, False):
         raise ValueError(f"success must be a boolean, not {success!r}")
     counts: dict[str, Any] = {name: _count(name, row.get(name)) for name in _COUNTS}
+    faults: dict[str, str] = {}
+    details = _details(row.get("usage_details"), faults)
     return UsageEvent.create(
         id=named_uuid7(created_at, f"{source.table}:{row['id']}"),
         created_at=created_at,
@@ -258,7 +260,7 @@ def _event(
         provider=row.get("provider") or "",
         model_name=row.get("model_name") or "",
         operation=row.get("operation") or "",
-        usage=Usage(**counts, cost=_cost(row.get("cost"))),
+        usage=Usage(**counts, cost=_cost(row.get("cost")), details=details, faults=faults),
         source=MANUAL,
         response_time_ms=_count("response_time_ms", row.get("response_time_ms"), MAX_DURATION) or 0,
         success=bool(success),
@@ -305,10 +307,26 @@ def _cost(value: Any) -> Decimal | None:
     return cost
 
 
-def _metadata(value: Any) -> Any:
+def _details(value: Any, faults: dict[str, str]) -> dict[str, Any]:
+    """Return the further units of an old row; what is not an object is named in `faults`."""
+    value = _from_json(value)
+    if isinstance(value, dict):
+        return value
+    if value:
+        faults["usage_details"] = f"<{type(value).__name__}>"
+    return {}
+
+
+def _from_json(value: Any) -> Any:
+    """Return the JSON value of a column that a database may return as text."""
     if isinstance(value, (str, bytes)):
-        with suppress(ValueError):
-            value = json.loads(value or "{}")
+        with suppress(ValueError, RecursionError):
+            return json.loads(value or "{}")
+    return value
+
+
+def _metadata(value: Any) -> Any:
+    value = _from_json(value)
     if not value or isinstance(value, dict):
         return value
     return {"metadata": value}
