@@ -412,6 +412,7 @@ class TestJson:
             ("prompt_tokens", 1.5, "not whole"),
             ("prompt_tokens", -1, "negative"),
             ("prompt_tokens", 10**30, "above 1000000000"),
+            ("prompt_tokens", 10**400, "above 1000000000"),
             ("completion_tokens", float("nan"), "not finite"),
             ("cached_tokens", 151, "more than input_tokens"),
             ("usage_details", [1], "<list>"),

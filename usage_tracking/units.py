@@ -104,7 +104,7 @@ def fault_of(unit: str, value: object) -> str:
         return f"<{type(value).__name__}>"
     if value < 0:
         return "negative"
-    if not math.isfinite(value):
+    if isinstance(value, float) and not math.isfinite(value):
         return "not finite"
     if isinstance(value, float) and not value.is_integer() and unit not in DURATIONS:
         return "not whole"

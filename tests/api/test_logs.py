@@ -421,3 +421,29 @@ class TestRecord:
         }
 
         assert post(ada, section="chat").status_code == 201
+
+
+@pytest.mark.parametrize(
+    ("column", "stored"),
+    [
+        ("usage_details", '{"input_audio_tokens": 1e400}'),
+        ("usage_details", "[]"),
+        ("metadata", '{"a": [{"b": -1e400}]}'),
+        ("metadata", '"x"'),
+    ],
+)
+def test_json_that_a_site_wrote_itself_is_readable(ada, column, stored):
+    """1e400 is infinite in Python, and JSON has no such number."""
+    save_log(user=ada)
+    with connection.cursor() as cursor:
+        cursor.execute(f"UPDATE ai_usage_log SET {column} = %s", [stored])
+
+    assert get(ada, LOGS).status_code == 200
+
+
+@pytest.mark.parametrize("extra", [{"usage_details": {"web_searches": 2}}, {"cost": 5}])
+def test_cost_and_further_units_of_a_client_are_ignored(ada, extra):
+    assert post(ada, section="chat", prompt_tokens=1, **extra).status_code == 201
+
+    log = AIUsageLog.objects.get()
+    assert (log.usage_details, log.cost) == (None, None)

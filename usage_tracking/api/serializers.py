@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import isfinite
 from typing import Any
 
 from rest_framework import serializers
@@ -20,13 +21,28 @@ from .fields import (
 from .schema import extend_schema_field
 
 
+class _StoredJSONField(serializers.JSONField):
+    """JSON of a row; infinite numbers, which a site's own SQL may write, become null."""
+
+    def to_representation(self, value: Any) -> Any:
+        return _finite(super().to_representation(value))
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if isfinite(value) else None
+    if isinstance(value, dict):
+        return {name: _finite(each) for name, each in value.items()}
+    return [_finite(each) for each in value] if isinstance(value, list) else value
+
+
 @extend_schema_field(dict)
-class _Metadata(serializers.JSONField):
+class _Metadata(_StoredJSONField):
     pass
 
 
 @extend_schema_field({"type": "object", "additionalProperties": True, "nullable": True})
-class _UsageDetails(serializers.JSONField):
+class _UsageDetails(_StoredJSONField):
     pass
 
 
