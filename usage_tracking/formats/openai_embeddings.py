@@ -31,7 +31,8 @@ class EmbeddingsReader(Reader):
             faults: dict[str, str] = {}
             counts = {
                 "input_tokens": first(usage.get("prompt_tokens"), usage.get("total_tokens")),
-                "output_tokens": usage.get("completion_tokens"),
+                # Mistral has a 0 here, although embeddings have no completion.
+                "output_tokens": usage.get("completion_tokens") or None,
                 **input_units(mapping(usage.get("prompt_tokens_details"))),
             }
             pixels = total(usage.get("image_pixels"), usage.get("video_pixels"))
