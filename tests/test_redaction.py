@@ -419,7 +419,7 @@ class TestMetadata:
 
         assert list(map(clean_metadata, nothing)) == [{}] * 6
 
-    def test_entries_that_fit_are_kept_and_the_rest_is_told(self):
+    def test_entries_that_fit_are_kept_and_the_rest_is_informative(self):
         kept = clean_metadata({f"key{n:03}": "x" * 100 for n in range(100)})
 
         assert kept.pop("truncated") is True

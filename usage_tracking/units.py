@@ -155,7 +155,7 @@ def _drop_contradictions(counts: dict[str, Number], faults: dict[str, str]) -> N
             del counts[part]
 
 
-def is_told(unit: str, counts: Mapping[str, Any]) -> bool:
+def is_informative(unit: str, counts: Mapping[str, Any]) -> bool:
     """Return whether a count says anything: it is not 0, or the price depends on the 0.
 
     If audio was read, and something was read from the cache, then whether that was audio matters.

@@ -764,7 +764,7 @@ class TestProvider:
 
             assert [served.number for served in stub.journal] == [2, 3]
 
-    def test_journal_is_told_over_http(self, stub, openai_client):
+    def test_journal_is_informative_over_http(self, stub, openai_client):
         ask_for_stream(openai_client, "Hello, Tōkyō")
 
         assert fetch_journal(stub.url) == stub.journal
@@ -792,7 +792,7 @@ class TestProvider:
             _ = StubProvider().url
 
     @pytest.mark.process
-    def test_program_serves_until_it_is_told_to_end(self):
+    def test_program_serves_until_it_is_informative_to_end(self):
         command = [sys.executable, "-u", "-m", "project.stub", "--port", "0"]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as program:
             assert program.stdout

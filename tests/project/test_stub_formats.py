@@ -245,7 +245,7 @@ class TestTrouble:
         assert [event for event in streamed if _tells(tried.streamed, event)] == []
 
     @pytest.mark.parametrize("name", FORMATS)
-    def test_error_in_the_body_is_told(self, stub, name):
+    def test_error_in_the_body_is_informative(self, stub, name):
         for stream in (False, True):
             answer = self.ask(stub, name, "error_in_stream", stream=stream)
 
@@ -345,7 +345,7 @@ class TestOthers:
 
         assert answer["usage"]["cached_tokens"] == only(stub).cached_tokens == 5
 
-    def test_ollama_streams_unless_it_is_told_not_to(self, stub):
+    def test_ollama_streams_unless_it_is_informative_not_to(self, stub):
         post(stub, "ollama/api/chat", chat("Hello"))
 
         assert only(stub).streamed

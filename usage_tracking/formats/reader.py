@@ -190,7 +190,7 @@ def input_units(details: dict[str, Any]) -> dict[str, Any]:
     found["cache_read_tokens"] = details.get("cached_tokens")
     found["cache_write_tokens"] = details.get("cache_write_tokens")
     if isinstance(cached := details.get("cached_tokens_details"), dict):
-        # Here a 0 matters, see `units.is_told`.
+        # Here a 0 matters, see `units.is_informative`.
         found |= {unit: cached[name] for name, unit in _CACHED.items() if name in cached}
     return found
 
