@@ -108,7 +108,8 @@ class Usage:
         details: dict[str, Any] = {
             unit: count
             for unit, count in counts.items()
-            if (unit not in _FIELDS_OF or unit in self.details) and units.is_informative(unit, counts)
+            if (unit not in _FIELDS_OF or unit in self.details)
+            and units.is_informative(unit, counts)
         }
         if iterations := _cleaned_iterations(self.details.get(ITERATIONS), faults):
             details[ITERATIONS] = iterations

@@ -212,11 +212,11 @@ class Worker:
         self._not_before = time.monotonic() + pause
         if self._failures >= deliverer.first_reported(error):
             logger.warning(
-                "[TRACK_WARNING] Delivery failed (%s: %s), next try in %.1f s; events wait%s",
+                "[TRACK_WARNING] Delivery failed (%s: %s%s), next try in %.1f s; events wait",
                 type(error).__name__,
                 one_line(clean_error(str(error).strip().partition("\n")[0])),
-                pause,
                 f"; {fix}" if (fix := remedy(error)) else "",
+                pause,
                 exc_info=not self._has_warned,
             )
             self._has_warned = True

@@ -124,7 +124,7 @@ def setting_for(
     if not model_name or not (facts or unpriced or _lacks_a_model(provider, model_name, reason)):
         return ""
     unpriced = set(unpriced)
-    if not all(map(units.is_unit, unpriced)):
+    if not set(unpriced) <= set(_PRICED):
         return ""  # only a newer release, which counted the call, knows this unit
     names = _needed(set(counted), unpriced)
     if not names:
