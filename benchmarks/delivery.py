@@ -91,7 +91,8 @@ def fill(events: int) -> Callable[[], None]:
     """Fill the outbox, and return a function that delivers it."""
     from usage_tracking import outbox
     from usage_tracking.delivery import delivery
-    from usage_tracking.events import Usage, UsageEvent, utc_now, uuid7
+    from usage_tracking.events import UsageEvent, utc_now, uuid7
+    from usage_tracking.usage import Usage
 
     chance = random.Random(1)
     outbox.listener = None

@@ -45,7 +45,8 @@ def main() -> None:
 
 
 def _events(*, has_details: bool) -> list[Any]:
-    from usage_tracking.events import Usage, UsageEvent
+    from usage_tracking.events import UsageEvent
+    from usage_tracking.usage import Usage
 
     chance = random.Random(1)
     events = []

@@ -35,7 +35,8 @@ def measure(part: float = FULL) -> Iterator[Row]:
 def puts(number: int) -> list[float]:
     """Return the µs of each `put`."""
     from usage_tracking import outbox
-    from usage_tracking.events import Usage, UsageEvent, utc_now, uuid7
+    from usage_tracking.events import UsageEvent, utc_now, uuid7
+    from usage_tracking.usage import Usage
 
     outbox.listener = None
     box = outbox.get()

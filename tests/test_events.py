@@ -16,8 +16,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.support.builders import NOON, make_event
-from usage_tracking.events import MAX_COUNT, Usage, UsageEvent, utc_now, uuid7
+from usage_tracking.events import UsageEvent, utc_now, uuid7
 from usage_tracking.pricing import price
+from usage_tracking.usage import MAX_COUNT, Usage
 
 PROPERTY = settings(
     derandomize=True,

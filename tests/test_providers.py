@@ -10,7 +10,7 @@ from genai_prices import data as genai_prices
 from tests.support.cases import check_each
 from usage_tracking import providers
 from usage_tracking.capture import endpoints
-from usage_tracking.pricing import table
+from usage_tracking.pricing import data, table
 from usage_tracking.scanner import catalog
 from usage_tracking.scanner.raw_http import recognise
 
@@ -19,7 +19,7 @@ NOT_OURS = {
     "cursor": "its API manages agents and answers no prompt",
     "openai-decisions": "prices of another billing for the host of openai",
     **dict.fromkeys(
-        (p["id"] for p in table.load().providers if p["id"].startswith("huggingface_")),
+        (p["id"] for p in data.load().providers if p["id"].startswith("huggingface_")),
         "a provider behind the router of huggingface, which only its path names",
     ),
 }
@@ -117,7 +117,7 @@ def test_every_provider_is_priced_by_its_own_name_or_not_at_all() -> None:
         assert found is None or found["id"] == provider
 
     check_each(check, [(provider,) for provider in providers._TABLE])
-    priced = {entry["id"] for entry in table.load().providers}
+    priced = {entry["id"] for entry in data.load().providers}
     assert priced - providers._TABLE.keys() == NOT_OURS.keys()
 
 

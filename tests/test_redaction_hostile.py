@@ -12,7 +12,7 @@ import pytest
 
 from benchmarks.hostile import HOSTILE
 from usage_tracking import redaction
-from usage_tracking.events import Usage, UsageEvent, utc_now, uuid7
+from usage_tracking.events import UsageEvent, utc_now, uuid7
 from usage_tracking.redaction import (
     MAX_NAME,
     PATTERNS,
@@ -22,6 +22,7 @@ from usage_tracking.redaction import (
     clean_text,
     redact,
 )
+from usage_tracking.usage import Usage
 
 JWTS = "eyJ-" * 600_000
 

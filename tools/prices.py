@@ -18,7 +18,7 @@ from genai_prices.data import providers
 from genai_prices.data_units import unit_data
 from genai_prices.units import UnitRegistry
 
-from usage_tracking.pricing.table import PATH
+from usage_tracking.pricing.data import PATH
 
 #: The fewest seconds of audio that Groq bills. genai-prices has this in its code, not in its data.
 #: https://groq.com/pricing

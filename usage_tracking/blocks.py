@@ -19,13 +19,14 @@ from .attribution.stepping import astepped, stepped
 from .attribution.streams import keep_scope_in_stream
 from .attribution.users import is_user, named
 from .errors import contain, contained
-from .events import Usage, UsageEvent
+from .events import UsageEvent
 from .formats import read_response
 from .formats.reader import Reader
 from .pricing import price
 from .recorder import pending_users, units
 from .redaction import clean_text
 from .units import UnknownUnitError, check_names
+from .usage import Usage
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -5,18 +5,16 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields, replace
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any, Self
 from uuid import UUID
 
-from . import units
 from .redaction import clean_error, clean_metadata, clean_text
+from .usage import COUNTS, FIELDS_OF, MAX_MODEL, Usage, billed_units
 
-#: The largest valid count of one call.
-MAX_COUNT = units.MAX_COUNT
 #: The longest valid duration in ms. The sum of a day must fit into 64 bits.
 MAX_DURATION = 10**12
 #: The cost of one call in USD must be below this limit.
@@ -28,164 +26,6 @@ MAX_USERNAME = 255
 PRICE_FACTS = ("cost_source", "price_context", "unpriced_units", "unpriced_reason")
 
 REPORTED, MANUAL, UNKNOWN = "reported", "manual", "unknown"
-
-#: Unit → the field of `Usage` and `UsageEvent` that holds it.
-_FIELDS_OF = {**units.FIELDS, "cache_write_tokens": "cache_write_tokens"}
-_COUNTS = tuple(_FIELDS_OF.values())
-#: Key of `usage_details`: the parts of a call that the provider ran as requests of their own, each
-#: with its units and, if it is not the model of the call, its model.
-ITERATIONS = "iterations"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Usage:
-    """What one call used, as OpenTelemetry defines it; None if the provider does not report it.
-
-    `prompt_tokens` includes cache reads (`cached_tokens`) and writes (`cache_write_tokens`),
-    `completion_tokens` includes reasoning. `details` has all other units, see `units.NAMES`; it
-    also has `input_tokens` or `output_tokens` where more is billed than the provider includes in
-    its prompt or completion tokens. `cost` is in USD and only set if the provider reports it.
-    `faults` names values that cannot be true, and are therefore left out.
-    https://opentelemetry.io/docs/specs/semconv/gen-ai/
-    """
-
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
-    cached_tokens: int | None = None
-    cache_write_tokens: int | None = None
-    reasoning_tokens: int | None = None
-    details: Mapping[str, Any] = field(default_factory=dict)
-    cost: Decimal | None = None
-    faults: Mapping[str, str] = field(default_factory=dict)
-
-    @classmethod
-    def of(
-        cls,
-        counts: Mapping[str, Any],
-        *,
-        billed: Mapping[str, Any] | None = None,
-        iterations: Sequence[Mapping[str, Any]] = (),
-        cost: Decimal | None = None,
-        faults: Mapping[str, str] | None = None,
-    ) -> Self:
-        """Return the usage that a provider or a site reports by unit.
-
-        Counts that cannot be true are left out and named in `faults`: text, negative and fractional
-        numbers, numbers above `units.MAX_COUNT`, and parts that are larger than their whole.
-
-        Args:
-            counts: Unit → count; None means that it was not counted.
-            billed: The whole that the price applies to, if `counts` has less: `output_tokens` of a
-                provider that counts reasoning beside the completion.
-            iterations: See `ITERATIONS`.
-            cost: The cost in USD that the provider itself reports.
-            faults: Further values that cannot be true.
-        """
-        details = {unit: n for unit, n in counts.items() if unit not in _FIELDS_OF}
-        if billed:
-            details |= billed
-        if iterations:
-            details[ITERATIONS] = list(iterations)
-        values: dict[str, Any] = {name: counts.get(unit) for unit, name in _FIELDS_OF.items()}
-        return cls(**values, details=details, cost=cost, faults=faults or {}).cleaned()
-
-    @property
-    def units(self) -> dict[str, Any]:
-        """All counts by unit, as they are billed."""
-        return _billed_units(self, self.details)
-
-    def cleaned(self) -> Self:
-        """Return the usage without values that cannot be true; they are named in `faults`."""
-        if not self.details and not self.faults and self._is_plain():
-            return self
-        faults = dict(self.faults)
-        counts = units.clean(self.units, faults)
-        values: dict[str, Any] = {}
-        for unit, name in _FIELDS_OF.items():
-            own = getattr(self, name)
-            is_apart = unit in self.details and not units.fault_of(unit, own)
-            values[name] = int(own) if is_apart else counts.get(unit)
-        details: dict[str, Any] = {
-            unit: count
-            for unit, count in counts.items()
-            if (unit not in _FIELDS_OF or unit in self.details)
-            and units.is_informative(unit, counts)
-        }
-        if iterations := _cleaned_iterations(self.details.get(ITERATIONS), faults):
-            details[ITERATIONS] = iterations
-        return replace(self, **values, details=details, faults=faults)
-
-    def updated(self, counts: Mapping[str, Any]) -> Self:
-        """Return the usage with further counts by unit, which take precedence over its own."""
-        given = {unit: count for unit, count in counts.items() if count is not None}
-        if not given:
-            return self
-        # The provider's figure and its iterations are those of other counts.
-        is_same = given.items() <= self.units.items()
-        own = self.units | {
-            unit: count for unit, name in _FIELDS_OF.items() if (count := getattr(self, name))
-        }
-        if is_same:
-            return self
-        return type(self).of(own | given, cost=self.cost, faults=self.faults)
-
-    def _is_plain(self) -> bool:
-        """Return whether the usage is that of most calls: tokens without a fault."""
-        prompt, completion, cached, written, reasoning = (
-            self.prompt_tokens,
-            self.completion_tokens,
-            self.cached_tokens,
-            self.cache_write_tokens,
-            self.reasoning_tokens,
-        )
-        for count in (prompt, completion, cached, written, reasoning):
-            if count is not None and (type(count) is not int or not 0 <= count <= MAX_COUNT):
-                return False
-        return (cached or 0) + (written or 0) <= (prompt or 0) and (reasoning or 0) <= (
-            completion or 0
-        )
-
-    @property
-    def known(self) -> bool:
-        """Whether anything was counted."""
-        return (
-            self.prompt_tokens is not None
-            or self.completion_tokens is not None
-            or bool(self.details)
-        )
-
-
-def _billed_units(counted: Usage | UsageEvent, details: Mapping[str, Any]) -> dict[str, Any]:
-    counts: dict[str, Any] = {}
-    for unit, name in _FIELDS_OF.items():
-        if (count := getattr(counted, name)) is not None:
-            counts[unit] = count
-    if details:
-        counts |= details
-        counts.pop(ITERATIONS, None)
-    return counts
-
-
-def _cleaned_iterations(iterations: object, faults: dict[str, str]) -> list[dict[str, Any]]:
-    if not iterations:
-        return []
-    if not isinstance(iterations, list):
-        faults[ITERATIONS] = f"<{type(iterations).__name__}>"
-        return []
-    return [part for each in iterations if (part := _cleaned_iteration(each, faults))]
-
-
-def _cleaned_iteration(counts: object, faults: dict[str, str]) -> dict[str, Any]:
-    if not isinstance(counts, Mapping):
-        faults[ITERATIONS] = f"<{type(counts).__name__}>"
-        return {}
-    model = counts.get("model")
-    cleaned: dict[str, Any] = units.clean({u: n for u, n in counts.items() if u != "model"}, faults)
-    cleaned = {unit: count for unit, count in cleaned.items() if count}
-    if model and not isinstance(model, str):
-        faults[ITERATIONS] = f"model <{type(model).__name__}>"
-        model = None
-    return cleaned | ({"model": clean_text(model, _LIMITS["model_name"])} if model else {})
 
 
 def clean_context(context: object, faults: dict[str, str]) -> dict[str, str]:
@@ -219,7 +59,7 @@ def with_faults(metadata: dict[str, Any], faults: Mapping[str, str]) -> dict[str
     if not faults:
         return metadata
     earlier = metadata.get("clamped")
-    named = {_FIELDS_OF.get(name, name): fault for name, fault in faults.items()}
+    named = {FIELDS_OF.get(name, name): fault for name, fault in faults.items()}
     return metadata | {"clamped": (earlier if isinstance(earlier, dict) else {}) | named}
 
 
@@ -290,7 +130,7 @@ class UsageEvent:
         if facts:
             extra = facts | extra
         usage = usage.cleaned()
-        clamped = {_FIELDS_OF.get(unit, unit): fault for unit, fault in usage.faults.items()}
+        clamped = {FIELDS_OF.get(unit, unit): fault for unit, fault in usage.faults.items()}
         values["response_time_ms"] = _duration(values.get("response_time_ms", 0), clamped)
         cost = usage.cost
         if cost is not None and not (cost.is_finite() and 0 <= cost < MAX_COST):
@@ -303,7 +143,7 @@ class UsageEvent:
         if error := values.get("error_message"):
             values["error_message"] = clean_error(error)
         return cls(
-            **{name: getattr(usage, name) for name in _COUNTS},
+            **{name: getattr(usage, name) for name in COUNTS},
             usage_details=dict(usage.details),
             usage_source=source if usage.known else UNKNOWN,
             cost=cost,
@@ -325,7 +165,7 @@ class UsageEvent:
     @property
     def units(self) -> dict[str, Any]:
         """All counts by unit, as they are billed."""
-        return _billed_units(self, self.usage_details)
+        return billed_units(self, self.usage_details)
 
     @property
     def is_known(self) -> bool:
@@ -441,11 +281,11 @@ def _used_values(data: dict[str, Any], faults: dict[str, str]) -> dict[str, Any]
     if not isinstance(details, dict):
         faults["usage_details"] = f"<{type(details).__name__}>"
         details = {}
-    counts = {name: data.pop(name, None) for name in _COUNTS}
+    counts = {name: data.pop(name, None) for name in COUNTS}
     usage = Usage(**counts, details=details).cleaned()
     faults |= usage.faults
     return {
-        **{name: getattr(usage, name) for name in _COUNTS},
+        **{name: getattr(usage, name) for name in COUNTS},
         "usage_details": dict(usage.details),
         "cost": _cost(data.pop("cost", None), faults),
         "price_context": clean_context(data.pop("price_context", None), faults),
@@ -471,7 +311,7 @@ _encode = json.JSONEncoder(separators=(",", ":")).encode
 #: The fields that are only known at the end of a call.
 ENDING = (
     "model_name",
-    *_COUNTS,
+    *COUNTS,
     "usage_details",
     "usage_source",
     "cost",
@@ -486,14 +326,14 @@ _LIMITS = {
     "username": MAX_USERNAME,
     "section": 50,
     "provider": 50,
-    "model_name": 100,
+    "model_name": MAX_MODEL,
     "operation": 30,
 }
 
 _LONGEST_FACT = 50
 
 #: Fields with what a call used and cost, see `_used_values`.
-_USED = (*_COUNTS, "usage_details", "cost", "price_context")
+_USED = (*COUNTS, "usage_details", "cost", "price_context")
 
 _PLAIN: dict[str, type] = {
     f.name: {"str": str, "str | None": str, "int": int, "int | None": int, "bool": bool}.get(

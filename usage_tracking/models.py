@@ -17,10 +17,11 @@ from django.utils.functional import classproperty
 
 from . import conf, daily
 from .days import day_of
-from .events import MANUAL, REPORTED, UNKNOWN, Usage, utc_now, uuid7, with_faults
+from .events import MANUAL, REPORTED, UNKNOWN, utc_now, uuid7, with_faults
 from .fields import UserForeignKey, cascade, set_null
 from .querysets import AIUsageLogQuerySet
 from .redaction import clean_error, clean_metadata, clean_text
+from .usage import Usage
 
 
 def new_id() -> UUID:

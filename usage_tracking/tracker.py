@@ -19,13 +19,14 @@ from .blocks import ai_usage
 from .days import day_of
 from .delivery import direct, log_lines, reads, row_values
 from .errors import contain
-from .events import MAX_COUNT, MAX_DURATION, Usage, UsageEvent
+from .events import MAX_DURATION, UsageEvent
 from .log import logger, shown_user
 from .models import AIUsageLog, AIUsageTracking, today
 from .pricing import quote
 from .redaction import clean_text
 from .related_users import with_users
 from .system import forks
+from .usage import MAX_COUNT, Usage
 
 Tracked = tuple[AIUsageLog, AIUsageTracking]
 

@@ -16,7 +16,7 @@ from rest_framework.authtoken.models import Token
 from tests.support.builders import save_log
 from tests.support.children import ROOT
 from usage_tracking.models import AIUsageLog
-from usage_tracking.pricing import table
+from usage_tracking.pricing import data
 
 pytestmark = pytest.mark.process
 
@@ -69,7 +69,7 @@ def test_recorded_call_is_there(run: Any):
 
     assert AIUsageLog.objects.get(pk=row["id"]).metadata == {
         "order": 7,
-        "cost_source": table.load().version,
+        "cost_source": data.load().version,
     }
 
 

@@ -18,7 +18,7 @@ from tests.api.conftest import LOGS, client_of, get, post
 from tests.support.builders import NOON, make_log, save_log
 from usage_tracking import daily
 from usage_tracking.models import AIUsageLog, AIUsageTracking
-from usage_tracking.pricing import table
+from usage_tracking.pricing import data
 
 pytestmark = pytest.mark.django_db
 
@@ -300,7 +300,7 @@ class TestRecord:
             1200,
         )
         assert (log.success, log.error_message, log.usage_source) == (False, "timed out", "manual")
-        assert log.metadata == {"order": 7, "cost_source": table.load().version}
+        assert log.metadata == {"order": 7, "cost_source": data.load().version}
         day = AIUsageTracking.objects.get()
         assert (day.user, day.date, day.total_requests, day.total_tokens) == (
             ada,

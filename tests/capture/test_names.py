@@ -12,8 +12,9 @@ from tests.capture.test_transports import ANSWER, ASKED, URL
 from tests.support.comparison import only_row
 from usage_tracking import ai_usage, recorder
 from usage_tracking.attribution.scope import Call
-from usage_tracking.events import Usage, UsageEvent
+from usage_tracking.events import UsageEvent
 from usage_tracking.redaction import MAX_NAME
+from usage_tracking.usage import Usage
 
 pytestmark = pytest.mark.django_db
 

@@ -20,10 +20,11 @@ from usage_tracking import ai_usage, outbox, places, recorder
 from usage_tracking.delivery import delivery
 from usage_tracking.delivery.batches import Batch
 from usage_tracking.delivery.writer import PATIENCE
-from usage_tracking.events import Usage, UsageEvent, utc_now
+from usage_tracking.events import UsageEvent, utc_now
 from usage_tracking.middleware import AIUsageMiddleware
 from usage_tracking.models import AIUsageLog
 from usage_tracking.outbox import Outbox
+from usage_tracking.usage import Usage
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -57,11 +57,12 @@ from usage_tracking.delivery import (
 )
 from usage_tracking.delivery.deliverer import Delivered, Deliverer
 from usage_tracking.delivery.writer import Stored
-from usage_tracking.events import Usage, UsageEvent, utc_now
+from usage_tracking.events import UsageEvent, utc_now
 from usage_tracking.models import AIUsageLog, AIUsageTracking
 from usage_tracking.outbox import MemoryOutbox, Outbox
-from usage_tracking.pricing import table
+from usage_tracking.pricing import data, table
 from usage_tracking.recorder import pending_users, record_manually
+from usage_tracking.usage import Usage
 
 pytestmark = pytest.mark.django_db
 
@@ -858,7 +859,7 @@ class TestThread:
     ):
         settings.AI_USAGE_RAISE_ERRORS = False
         monkeypatch.setattr(table, "PATH", tmp_path / "not there")
-        table.load.cache_clear()
+        data.load.cache_clear()
         table.find.cache_clear()
         outbox.put(make_event())
 

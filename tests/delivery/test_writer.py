@@ -34,9 +34,10 @@ from usage_tracking import daily, outbox
 from usage_tracking.delivery import Delivery, writer
 from usage_tracking.delivery.deliverer import Delivered
 from usage_tracking.delivery.writer import Stored, store
-from usage_tracking.events import Usage, UsageEvent, uuid7
+from usage_tracking.events import UsageEvent, uuid7
 from usage_tracking.models import AIUsageLog, AIUsageTracking
 from usage_tracking.outbox import MemoryOutbox
+from usage_tracking.usage import Usage
 
 pytestmark = pytest.mark.django_db
 

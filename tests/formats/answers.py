@@ -7,7 +7,7 @@ import json
 from decimal import Decimal
 from typing import Any, NamedTuple
 
-from usage_tracking.events import Usage
+from usage_tracking.usage import Usage
 
 
 class Answer(NamedTuple):

@@ -35,9 +35,9 @@ from tests.support.cases import check_each
 from tests.support.wire import recorded
 from tools import published_prices
 from usage_tracking.capture.endpoints import recognise
-from usage_tracking.events import Usage
 from usage_tracking.formats import READERS, read_response
 from usage_tracking.formats.reader import Reader
+from usage_tracking.usage import Usage
 
 WITH_USAGE = [name for name, answer in ANSWERS.items() if answer.usage]
 #: Formats that other providers share, and the name used for them.

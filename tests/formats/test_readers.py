@@ -19,12 +19,12 @@ from hypothesis import strategies as st
 from tests.formats import answers
 from tests.formats.answers import Answer, Stream, chunk, of
 from tests.support.cases import check_each
-from usage_tracking.events import Usage
 from usage_tracking.formats import READERS
 from usage_tracking.formats.gemini import TIER_HEADER
 from usage_tracking.formats.langchain import MessageReader
 from usage_tracking.formats.openai_realtime import RealtimeReader
 from usage_tracking.formats.reader import Reader, error_text
+from usage_tracking.usage import Usage
 
 CHAT, RESPONSES, EMBEDDINGS = "openai.chat", "openai.responses", "openai.embeddings"
 MESSAGES, GEMINI = "anthropic.messages", "gemini.generate_content"

@@ -33,7 +33,7 @@ from usage_tracking.delivery.writer import store
 from usage_tracking.maintenance import prune, reprice
 from usage_tracking.maintenance.reprice import REPORTS_COST, Repriced, Selection
 from usage_tracking.models import AIUsageLog, AIUsageTracking
-from usage_tracking.pricing import table
+from usage_tracking.pricing import data
 
 pytestmark = pytest.mark.django_db
 
@@ -82,7 +82,7 @@ class TestPrice:
             )
         }
         metadata = AIUsageLog.objects.earliest("pk").metadata
-        assert metadata == {"conversation": 7, "cost_source": table.load().version}
+        assert metadata == {"conversation": 7, "cost_source": data.load().version}
 
     def test_again_changes_nothing(self):
         old_log(user=make_user())
@@ -143,7 +143,7 @@ class TestPrice:
 
         run()
 
-        assert AIUsageLog.objects.get().metadata == {"cost_source": table.load().version}
+        assert AIUsageLog.objects.get().metadata == {"cost_source": data.load().version}
 
     @pytest.mark.parametrize(
         "changes",

@@ -14,7 +14,7 @@ from usage_tracking.delivery.row_values import of_event
 from usage_tracking.events import UsageEvent
 from usage_tracking.models import AIUsageLog
 from usage_tracking.pages.bills import bill_of
-from usage_tracking.pricing import quote, table
+from usage_tracking.pricing import data, quote
 
 pytestmark = pytest.mark.django_db
 
@@ -30,7 +30,7 @@ class TestBill:
     def test_lines_have_number_price_and_source(self):
         bill = bill_of(save(cached_tokens=50))
 
-        version = table.load().version
+        version = data.load().version
         assert [(x.unit, x.number, x.price, x.cost, x.source) for x in bill.lines] == [
             ("cache read tokens", "50", "$1.25 per million", "$0.0000625", version),
             ("input tokens", "100", "$2.5 per million", "$0.00025", version),
@@ -60,7 +60,7 @@ class TestBill:
     def test_surcharge_leaves_the_prices_of_the_table(self):
         bill = bill_of(save())
 
-        assert {line.source for line in bill.lines} == {table.load().version}
+        assert {line.source for line in bill.lines} == {data.load().version}
         assert bill.discount == "10 % surcharge"
 
     def test_facts_of_the_answer_are_shown(self):

@@ -16,9 +16,10 @@ from tests.support.builders import NOON
 from usage_tracking import units
 from usage_tracking.delivery.row_values import event_of
 from usage_tracking.delivery.writer import store
-from usage_tracking.events import Usage, UsageEvent, uuid7
+from usage_tracking.events import UsageEvent, uuid7
 from usage_tracking.models import AIUsageLog
 from usage_tracking.pricing import facts_of, quote
+from usage_tracking.usage import Usage
 
 MODELS = sorted((each.id, model.id) for each in providers for model in each.models)
 ANY_COUNT = st.none() | st.integers(-1, 10) | st.sampled_from([0, 1.0, 1.5, "7", True, 10**9 + 1])

@@ -18,7 +18,7 @@ from tests.support.builders import NOON, make_event
 from tests.support.children import ROOT
 from usage_tracking.checks import check_settings
 from usage_tracking.events import UsageEvent
-from usage_tracking.pricing import own, price, quote, table
+from usage_tracking.pricing import data, own, price, quote
 
 MILLION = 10**6
 DOCS = (ROOT / "docs" / "prices.md").read_text().partition("<!-- published prices -->")[0]
@@ -384,8 +384,8 @@ class TestDocs:
 
         assert {
             name: documented.get(name, documented["…_tokens"] if name.endswith("_tokens") else 0)
-            for name in table.load().units
-        } == {name: unit.per for name, unit in table.load().units.items()}
+            for name in data.load().units
+        } == {name: unit.per for name, unit in data.load().units.items()}
 
 
 #: Anything that a site may write by mistake.

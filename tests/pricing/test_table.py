@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from tests.support.builders import NOON
 from tools import prices as tool
-from usage_tracking.pricing import table
+from usage_tracking.pricing import data, table, tariffs
 
 UNITS = UnitRegistry(unit_data).units
 PLACES = Decimal("1e-12")
@@ -31,7 +31,7 @@ class Call(NamedTuple):
 
     provider: str
     model: str
-    counts: table.Counts
+    counts: tariffs.Counts
     requested_at: dt.datetime
     facts: Mapping[str, str]
 
@@ -42,11 +42,11 @@ def our_cost(call: Call) -> Decimal | str:
         return "no such model"
     try:
         return tariff.cost(call.counts, call.requested_at, call.facts).quantize(PLACES)
-    except table.UnknownFactError:
+    except tariffs.UnknownFactError:
         return "a fact without a price"
-    except table.UnpricedError:
+    except tariffs.UnpricedError:
         return "a unit without a price"
-    except table.ContradictionError:
+    except tariffs.ContradictionError:
         return "counts that contradict each other"
 
 
@@ -94,12 +94,12 @@ def is_added(call: Call) -> bool:
         return False
     try:
         prices = tariff.prices(call.requested_at, call.facts)
-    except table.UnknownFactError as error:
+    except tariffs.UnknownFactError as error:
         return "day=" in str(error)
     known = {fact for variant in tariff.variants for fact in variant.when.items()}
     return (
         None in prices.values()
-        or any(isinstance(p, table.Tiers) and p.at(10**12) is None for p in prices.values())
+        or any(isinstance(p, tariffs.Tiers) and p.at(10**12) is None for p in prices.values())
         or not set(call.facts.items()) & known <= facts_of_genai_prices(call)
         or call.model.lower().startswith("voxtral")
     )
@@ -117,7 +117,7 @@ def differences(calls: Iterable[Call]) -> list[tuple[Call, Decimal | str, Decima
 
 
 def test_table_is_what_the_tool_makes_of_the_pinned_release():
-    assert table.PATH.read_text(encoding="utf-8") == tool.table(), "Run `make prices`."
+    assert data.PATH.read_text(encoding="utf-8") == tool.table(), "Run `make prices`."
 
 
 @pytest.mark.costly

@@ -282,7 +282,8 @@ from django.contrib.auth.models import User
 from tests.tenants.routing import active
 from usage_tracking import outbox
 from usage_tracking.recorder import record_manually
-from usage_tracking.events import Usage, UsageEvent
+from usage_tracking.events import UsageEvent
+from usage_tracking.usage import Usage
 from usage_tracking.attribution.users import call_user_of
 from usage_tracking.delivery.worker import Worker
 Worker.start = lambda self: None

@@ -7,9 +7,10 @@ from typing import Any
 
 from rest_framework import serializers
 
-from ..events import MAX_COUNT, MAX_DURATION
+from ..events import MAX_DURATION
 from ..fields import CALL_FIELDS
 from ..models import AIUsageLog
+from ..usage import MAX_COUNT
 from .fields import (
     ObjectField,
     SectionField,

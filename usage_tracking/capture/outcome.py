@@ -9,10 +9,10 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from ..events import Usage
 from ..formats.reader import Reader, text
 from ..redaction import clean_name, clean_text
 from ..units import STANDARD
+from ..usage import Usage
 from .body import MODEL, Body
 from .endpoints import Target
 

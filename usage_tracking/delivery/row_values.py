@@ -10,9 +10,10 @@ from django.conf import settings
 from django.utils import timezone
 
 from ..days import aware
-from ..events import PRICE_FACTS, Usage, UsageEvent, clean_context, with_faults
+from ..events import PRICE_FACTS, UsageEvent, clean_context, with_faults
 from ..pricing import PROVIDER, Quote
 from ..units import fault_of
+from ..usage import Usage
 
 if TYPE_CHECKING:
     from ..models import AIUsageLog

@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from ..events import ITERATIONS, Usage
+from ..usage import ITERATIONS, Usage
 from .reader import Reader, cost, count, error_text, items, mapping, text, total
 
 _TOKENS = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens")

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..events import Usage
+from ..usage import Usage
 from .reader import Reader, count, error_text, items, mapping, text, total
 
 

@@ -15,7 +15,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from ..events import Usage
+from ..usage import Usage
 from .anthropic import MessagesReader
 from .bedrock_converse import ConverseReader
 from .bedrock_families import FamiliesReader

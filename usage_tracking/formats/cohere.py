@@ -12,8 +12,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..events import Usage
 from ..units import fault_of
+from ..usage import Usage
 from .one_of import OneOf
 from .openai_chat import ChatReader
 from .reader import Reader, count, error_text, first, mapping, text, total

@@ -18,7 +18,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ..events import Usage
+from ..usage import Usage
 from .reader import Reader, count, error_text, items, mapping, text, total
 
 #: The header that names the service tier that was served.

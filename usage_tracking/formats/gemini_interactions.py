@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ..events import Usage
+from ..usage import Usage
 from .gemini import TIER_HEADER, add_modalities, modalities, searches
 from .reader import Reader, count, error_text, items, mapping, text, total
 

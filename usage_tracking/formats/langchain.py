@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..events import Usage
+from ..usage import Usage
 from .anthropic import MessagesReader
 from .gemini import GenerateContentReader
 from .openai_chat import chat_usage, price_facts_of

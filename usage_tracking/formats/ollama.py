@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..events import Usage
+from ..usage import Usage
 from .reader import Reader, error_text, text
 
 

@@ -28,7 +28,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from ..events import Usage
+from ..usage import Usage
 from .gemini import tier
 from .reader import (
     Reader,

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..events import Usage
+from ..usage import Usage
 from .reader import Reader, cost, error_text, first, input_units, items, mapping, text, total
 
 

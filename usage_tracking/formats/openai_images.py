@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
-from ..events import Usage
+from ..usage import Usage
 from .reader import Reader, cost, error_text, input_units, items, mapping, output_units, text, total
 
 _EVENTS = ("image_generation.", "image_edit.")

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..events import Usage
+from ..usage import Usage
 from .openai_images import image_units
 from .reader import (
     Reader,

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from ..events import Usage
 from ..units import STANDARD
+from ..usage import Usage
 
 #: Characters of a name or a message that are read. A provider may send megabytes, and no more is
 #: kept of the longest text, an error.

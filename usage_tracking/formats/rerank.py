@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..events import Usage
+from ..usage import Usage
 from .cohere import billed
 from .reader import Reader, cost, error_text, first, items, mapping, text
 

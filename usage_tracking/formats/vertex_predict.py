@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..events import Usage
+from ..usage import Usage
 from .gemini import counts_of
 from .reader import Reader, error_text, items, mapping, total
 

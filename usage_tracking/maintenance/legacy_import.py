@@ -24,10 +24,11 @@ from django.utils.dateparse import parse_date, parse_datetime
 from .. import conf, daily, places
 from ..days import day_of
 from ..delivery.writer import store
-from ..events import MANUAL, MAX_COST, MAX_COUNT, MAX_DURATION, Usage, UsageEvent, named_uuid7
+from ..events import MANUAL, MAX_COST, MAX_DURATION, UsageEvent, named_uuid7
 from ..fields import CALL_FIELDS
 from ..models import AIUsageLog, AIUsageTracking
 from ..pricing import price
+from ..usage import MAX_COUNT, Usage
 
 #: Rows per transaction.
 BATCH = 500

@@ -33,7 +33,7 @@ from ..delivery.batches import is_contention
 from ..delivery.row_values import event_of, with_price
 from ..events import UNKNOWN
 from ..models import AIUsageLog
-from ..pricing import PROVIDER, SITE, Quote, quote, table
+from ..pricing import PROVIDER, SITE, Quote, data, quote
 from ..querysets import UNCOUNTED
 from ..related_users import LOCK_TIMEOUT
 
@@ -347,7 +347,7 @@ def _reason_to_keep(log: AIUsageLog) -> str:
     if log.cost is None:
         return ""
     if source:
-        name = table.load().version.partition(" ")[0]
+        name = data.load().version.partition(" ")[0]
         is_ours = source == SITE or str(source).partition(" ")[0] == name
     else:
         is_ours = log.provider.lower() not in REPORTS_COST

@@ -13,7 +13,7 @@ from django.utils.translation import gettext as _
 from ..delivery.row_values import event_of
 from ..events import UsageEvent
 from ..models import AIUsageLog
-from ..pricing import PROVIDER, Line, Quote, facts_of, own, quote, table
+from ..pricing import PROVIDER, Line, Quote, data, facts_of, own, quote
 from ..reports import REPRICE, setting_for
 from .formatting import count
 
@@ -100,7 +100,7 @@ def _source(line: Line, event: UsageEvent) -> str:
     site = own.find(event.provider, name, event.created_at, facts_of(event))
     if site is not None and (site.base is not None or line.unit in site.more):
         return "AI_USAGE_PRICES"
-    return table.load().version
+    return data.load().version
 
 
 def _discount(factor: Decimal) -> str:
@@ -140,7 +140,7 @@ def _setting(event: UsageEvent, found: Quote) -> str:
     return setting_for(
         event.provider,
         event.model_name,
-        [unit for unit, number in counted.items() if number and unit in table.load().units],
+        [unit for unit, number in counted.items() if number and unit in data.load().units],
         found.unpriced_units,
         found.reason,
     )

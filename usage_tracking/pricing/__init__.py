@@ -8,9 +8,10 @@ from decimal import Context, Decimal, DivisionByZero, InvalidOperation, Overflow
 from typing import Any
 
 from ..errors import contain
-from ..events import ITERATIONS, MAX_COST, UsageEvent
-from . import own, table
-from .table import Line
+from ..events import MAX_COST, UsageEvent
+from ..usage import ITERATIONS
+from . import data, own, table, tariffs
+from .tariffs import Line
 
 __all__ = [
     "Line",
@@ -95,7 +96,7 @@ def quote(event: UsageEvent, *, lines: bool = False) -> Quote:
     try:
         with localcontext(_ARITHMETIC):
             return _calculated(event, wants_lines=lines)
-    except table.UnpricedError as error:
+    except tariffs.UnpricedError as error:
         return Quote(reason=str(error), unpriced_units=error.units)
     except ValueError as error:
         return Quote(reason=str(error))
@@ -106,7 +107,7 @@ def quote(event: UsageEvent, *, lines: bool = False) -> Quote:
 
 def warm_up() -> None:
     """Read the price table ahead of its first use."""
-    table.load()
+    data.load()
 
 
 def facts_of(event: UsageEvent) -> dict[str, str]:
@@ -152,11 +153,11 @@ def _calculated(event: UsageEvent, *, wants_lines: bool) -> Quote:
             lines += [line._replace(model=model) for line in billed]
     if cost >= MAX_COST:
         return Quote(reason=f"{cost:.2f} USD is too much for one call")
-    source = SITE if is_own else table.load().version
+    source = SITE if is_own else data.load().version
     return Quote(cost.quantize(_QUANTUM), source, lines=tuple(lines), factor=factor)
 
 
-def _of_answer(event: UsageEvent) -> table.Tariff | None:
+def _of_answer(event: UsageEvent) -> tariffs.Tariff | None:
     """Return the tariff of the model that answered, if the call names a deployment of the site."""
     name = event.metadata.get("response_model")
     return table.find(event.provider, name) if isinstance(name, str) else None
@@ -184,6 +185,6 @@ def _parts(event: UsageEvent) -> Iterator[tuple[str, Mapping[str, Any]]]:
         for unit, count in part.items():
             rest[unit] = rest.get(unit, 0) - count
     if any(count < 0 for count in rest.values()):
-        raise table.ContradictionError("the iterations are more than the whole")
+        raise tariffs.ContradictionError("the iterations are more than the whole")
     if rest := {unit: count for unit, count in rest.items() if count}:
         yield "", rest

@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 from .. import conf, units
 from ..log import logger, one_line
 from ..units import STANDARD
-from .table import Entry, Facts, Prices, Tariff
+from .tariffs import Entry, Facts, Prices, Tariff
 
 #: Short names of entries and their units.
 SHORT_NAMES = {

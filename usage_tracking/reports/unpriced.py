@@ -16,7 +16,7 @@ from django.db.models.functions import Substr
 
 from .. import conf, units
 from ..models import AIUsageLog
-from ..pricing import own, table, unknown_model
+from ..pricing import data, own, table, unknown_model
 from ..querysets import UNPRICED
 from .lines import TOP
 
@@ -268,7 +268,7 @@ def _needed(counted: set[str], unpriced: set[str]) -> tuple[str, ...]:
     part of another. Cache reads and writes are beside them, except where a modality was counted: of
     audio that was read from the cache, for example, the price would be unclear.
     """
-    kinds = table.load().units
+    kinds = data.load().units
     roots = {
         unit
         for unit in counted
