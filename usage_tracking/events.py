@@ -13,7 +13,27 @@ from typing import Any, Self
 from uuid import UUID
 
 from .redaction import clean_error, clean_metadata, clean_text
-from .usage import COUNTS, FIELDS_OF, MAX_MODEL, Usage, billed_units
+from .usage import COUNTS, FIELDS_OF, ITERATIONS, MAX_COUNT, MAX_MODEL, Usage, billed_units
+
+__all__ = [
+    "ENDING",
+    "ITERATIONS",
+    "MANUAL",
+    "MAX_COST",
+    "MAX_COUNT",
+    "MAX_DURATION",
+    "MAX_USERNAME",
+    "PRICE_FACTS",
+    "REPORTED",
+    "UNKNOWN",
+    "Usage",
+    "UsageEvent",
+    "clean_context",
+    "named_uuid7",
+    "utc_now",
+    "uuid7",
+    "with_faults",
+]
 
 #: The longest valid duration in ms. The sum of a day must fit into 64 bits.
 MAX_DURATION = 10**12

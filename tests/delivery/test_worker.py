@@ -858,7 +858,7 @@ class TestThread:
         self, site, settings, monkeypatch, tmp_path
     ):
         settings.AI_USAGE_RAISE_ERRORS = False
-        monkeypatch.setattr(table, "PATH", tmp_path / "not there")
+        monkeypatch.setattr(data, "PATH", tmp_path / "not there")
         data.load.cache_clear()
         table.find.cache_clear()
         outbox.put(make_event())
