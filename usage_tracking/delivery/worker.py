@@ -104,9 +104,9 @@ class Worker:
         if thread is None or not thread.is_alive():
             return
         self._is_stopping = True
-        done = threading.Event()
-        self._wakeups.add(done)
-        done.wait(EXIT)
+        self._wakeups.add(threading.Event())
+        # Not for the event: the thread of an earlier stop may end without another look at it.
+        thread.join(EXIT)
 
     def _is_worth_waiting(self, waiter: Waiter) -> bool:
         if self._failures or self._thread is None:
