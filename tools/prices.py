@@ -2,7 +2,7 @@
 
 The table holds everything that a price depends on: how to find the provider and the model, the
 prices by unit, size, date, time of day and facts of the call, and the units.
-`usage_tracking.pricing.table` reads it and describes its format.
+`usage_tracking.pricing.data` reads it, and `usage_tracking.pricing.table` describes its format.
 """
 
 from __future__ import annotations

@@ -9,10 +9,9 @@ import pytest
 from django.test import override_settings
 
 from tests.support.cases import check_each
-from tests.support.wire import Case, events_of
+from tests.support.wire import Case, event_of, make_case
 from usage_tracking.capture import endpoints
 from usage_tracking.capture.endpoints import Target, provider_of, recognise
-from usage_tracking.events import UsageEvent
 from usage_tracking.formats import READERS
 from usage_tracking.pricing import quote
 
@@ -326,19 +325,7 @@ CONVERSE: dict[str, Any] = {"usage": {"inputTokens": 1000, "outputTokens": 100}}
 
 
 def case(url: str, answer: Any, request: Any = None) -> Case:
-    return {
-        "method": "POST",
-        "url": f"https://{url}",
-        "request": request or {},
-        "status": 200,
-        "content_type": "application/json",
-        "answer": answer,
-    }
-
-
-def event_of(case: Case) -> UsageEvent:
-    (event,) = events_of(case)
-    return event
+    return make_case(f"https://{url}", answer, request=request or {})
 
 
 class TestModel:

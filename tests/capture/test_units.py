@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 from django.test import override_settings
 
-from tests.support.wire import Case, events_of
+from tests.support.wire import event_of, events_of, make_case
 from usage_tracking import recorder
 from usage_tracking.capture.body import MAX_BODY
 from usage_tracking.events import UsageEvent
@@ -21,26 +21,8 @@ PAGES: dict[str, Any] = {
 }
 
 
-def case(url: str, answer: Any, **more: Any) -> Case:
-    """Return a case in which a POST request to `url` gets `answer`."""
-    return {
-        "method": "POST",
-        "url": url,
-        "status": 200,
-        "content_type": "application/json",
-        "answer": answer,
-        **more,
-    }
-
-
-def event_of(case: Case) -> UsageEvent:
-    """Return the event of the only call of the case."""
-    (event,) = events_of(case)
-    return event
-
-
 def test_pages_of_a_document_are_recorded() -> None:
-    event = event_of(case("https://api.mistral.ai/v1/ocr", PAGES))
+    event = event_of(make_case("https://api.mistral.ai/v1/ocr", PAGES))
 
     assert (event.provider, event.operation) == ("mistral", "ocr")
     assert (event.model_name, event.prompt_tokens) == ("mistral-ocr-2512", None)
@@ -50,14 +32,16 @@ def test_pages_of_a_document_are_recorded() -> None:
 def test_documents_that_a_service_of_the_site_reads_are_not_recorded() -> None:
     own = {"pages": ["Title"], "language": "en"}
 
-    assert events_of(case("https://scans.example.com/ocr", own)) == []
+    assert events_of(make_case("https://scans.example.com/ocr", own)) == []
 
 
 def test_stream_of_azure_without_usage_has_the_model() -> None:
     chunk = {"id": "c1", "model": "gpt-4o-2024-11-20", "choices": [{"delta": {"content": "Hi"}}]}
     events = [{"id": "", "model": "", "choices": [], "prompt_filter_results": [{}]}, chunk, chunk]
     url = "https://x.openai.azure.com/openai/deployments/my-chat/chat/completions"
-    event = event_of(case(url, None, events=events, done=True, content_type="text/event-stream"))
+    event = event_of(
+        make_case(url, None, events=events, done=True, content_type="text/event-stream")
+    )
 
     assert event.model_name == "gpt-4o-2024-11-20"
     assert event.usage_source == "unknown"
@@ -74,7 +58,7 @@ def test_cost_in_the_headers_counts_only_if_it_is_one() -> None:
         for told in ["0.00031", "nan", "-1"]:
             headers = {"x-litellm-response-cost": told}
             url = "http://litellm.internal:4000/chat/completions"
-            found = quote(event_of(case(url, answer, headers=headers)))
+            found = quote(event_of(make_case(url, answer, headers=headers)))
             costs.append((str(found.cost), found.reason))
 
     invalid = ("None", "not a valid value: cost")
@@ -88,7 +72,7 @@ def test_chat_with_searches_that_are_not_counted_has_no_price() -> None:
         "choices": [],
         "usage": {"prompt_tokens": 1000, "completion_tokens": 200},
     }
-    found = quote(event_of(case("https://api.openai.com/v1/chat/completions", answer)))
+    found = quote(event_of(make_case("https://api.openai.com/v1/chat/completions", answer)))
 
     assert (found.cost, found.reason) == (None, "no price for requests")
 
@@ -139,7 +123,9 @@ def test_running_counts_of_a_stream_that_is_left_are_not_recorded() -> None:
 
 def test_usage_of_a_stream_with_an_error_status_is_not_recorded() -> None:
     usage = {"model": MODEL, "choices": [], "usage": {"prompt_tokens": 9, "completion_tokens": 9}}
-    event = event_of(case(CHAT, None, events=[usage], status=429, content_type="text/event-stream"))
+    event = event_of(
+        make_case(CHAT, None, events=[usage], status=429, content_type="text/event-stream")
+    )
 
     assert (event.success, event.is_known, quote(event).cost) == (False, False, None)
 
@@ -159,7 +145,7 @@ def test_searches_that_were_dropped_from_a_long_answer_have_no_price() -> None:
             "usage": usage,
         }
         url = "https://api.openai.com/v1/responses"
-        event = event_of(case(url, answer, request={"model": MODEL}))
+        event = event_of(make_case(url, answer, request={"model": MODEL}))
         found = quote(event)
         return event.prompt_tokens, found.reason or str(found.cost)
 
@@ -171,7 +157,7 @@ def test_usage_before_very_many_embeddings_is_read() -> None:
     vectors = [{"embedding": "A" * 1000}] * (MAX_BODY // 1000)
     answer = {"model": "jina-embeddings-v3", "usage": {"total_tokens": 1200}, "data": vectors}
     url = "https://api.jina.ai/v1/embeddings"
-    event = event_of(case(url, answer, request={"model": "jina-embeddings-v3"}))
+    event = event_of(make_case(url, answer, request={"model": "jina-embeddings-v3"}))
 
     assert (event.prompt_tokens, event.model_name) == (1200, "jina-embeddings-v3")
 
@@ -180,8 +166,8 @@ def test_cost_in_the_headers_counts_without_any_usage() -> None:
     url = "http://litellm.internal:4000/audio/speech"
     headers = {"x-litellm-response-cost": "0.015"}
     with override_settings(AI_USAGE_GATEWAYS={"litellm.internal:4000": "litellm"}):
-        spoken = case(url, None, headers=headers, content_type="audio/mpeg")
-        refused = case(url, {"error": "no"}, headers=headers, status=400)
+        spoken = make_case(url, None, headers=headers, content_type="audio/mpeg")
+        refused = make_case(url, {"error": "no"}, headers=headers, status=400)
         found = [quote(event_of(each)) for each in (spoken, refused)]
 
     assert [(str(each.cost), each.source) for each in found] == [

@@ -16,6 +16,18 @@ from usage_tracking.pricing import Quote, quote
 Case = dict[str, Any]
 
 
+def make_case(url: str, answer: Any, **more: Any) -> Case:
+    """Return a case in which a POST request to `url` gets `answer`, as JSON."""
+    return {
+        "method": "POST",
+        "url": url,
+        "status": 200,
+        "content_type": "application/json",
+        "answer": answer,
+        **more,
+    }
+
+
 def body_of(case: Case) -> bytes:
     """Return the body of the answer as it stands on the wire."""
     if "events" not in case:
@@ -47,9 +59,15 @@ def events_of(case: Case) -> list[UsageEvent]:
     return events
 
 
+def event_of(case: Case) -> UsageEvent:
+    """Return the event of the only call of the case."""
+    (event,) = events_of(case)
+    return event
+
+
 def recorded(case: Case) -> tuple[UsageEvent, Quote]:
     """Return the event of the only call of the case, and what it costs."""
-    (event,) = events_of(case)
+    event = event_of(case)
     if at := case.get("at"):
         event = replace(event, created_at=dt.datetime.fromisoformat(at))
     return event, quote(event)

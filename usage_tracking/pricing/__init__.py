@@ -33,7 +33,7 @@ _ONE = Decimal(1)
 #: Python's own: the thread of a caller may calculate with fewer digits.
 _ARITHMETIC = Context(prec=28, traps=[InvalidOperation, DivisionByZero, Overflow])
 #: Older releases keep the tier of a call here alone.
-_FORMER_TIERS = frozenset({"flex", "priority", "batch"})
+_FORMER_TIERS = frozenset({"flex", "priority", BATCH})
 #: Counts of `metadata["clamped"]` that no price depends on.
 _NOT_PRICED = frozenset({"response_time_ms"})
 
