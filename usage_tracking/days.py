@@ -35,6 +35,14 @@ def aware(moment: dt.datetime) -> dt.datetime:
     return timezone.make_aware(moment, timezone.get_default_timezone())
 
 
+def stored(moment: dt.datetime) -> dt.datetime:
+    """Return `moment` in the form that `created_at` is compared with, naive if USE_TZ is False."""
+    if settings.USE_TZ:
+        # In UTC no local time occurs twice.
+        return aware(moment).astimezone(dt.UTC)
+    return timezone.make_naive(aware(moment), timezone.get_default_timezone())
+
+
 def midnight(day: dt.date) -> dt.datetime:
     """Return 00:00 UTC of `day`, to compare with `created_at`.
 

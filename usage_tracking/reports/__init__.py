@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+from .breakdowns import DIMENSIONS, Breakdown, BreakdownLine, breakdown, breakdown_lines
 from .daily_rows import DailyDayLine, DailyRowsReport, DailyUserLine, daily_rows_report
 from .day import Backlog, DayReport, Period, backlog, day_report
 from .lines import TOP, ErrorLine, ModelLine, SectionLine, UserLine
 from .names import Name, NotFound, find_section, find_user
-from .period import DayLine, PeriodReport, from_day, latest_logs, period_report, to_day, unpriced_of
+from .period import DayLine, PeriodReport, latest_logs, period_report, unpriced_of
+from .selection import Bound, Selection, from_day, to_day
 from .totals import COST_STEP, Figures, Totals
 from .unpriced import REPRICE, UnpricedModel, setting_for, unpriced_models
 
 __all__ = [
     "COST_STEP",
+    "DIMENSIONS",
     "REPRICE",
     "TOP",
     "Backlog",
+    "Bound",
+    "Breakdown",
+    "BreakdownLine",
     "DailyDayLine",
     "DailyRowsReport",
     "DailyUserLine",
@@ -28,10 +34,13 @@ __all__ = [
     "Period",
     "PeriodReport",
     "SectionLine",
+    "Selection",
     "Totals",
     "UnpricedModel",
     "UserLine",
     "backlog",
+    "breakdown",
+    "breakdown_lines",
     "daily_rows_report",
     "day_report",
     "find_section",

@@ -6,12 +6,10 @@ import datetime as dt
 from dataclasses import dataclass
 from typing import Any
 
-from django.conf import settings
 from django.db import router
-from django.utils import timezone
 
 from .. import conf, outbox
-from ..days import aware
+from ..days import aware, stored
 from ..models import AIUsageLog
 from .lines import (
     BY_SECTION,
@@ -154,8 +152,8 @@ def day_report(
     before = None
     if until is not None:
         before = _same_time(until, -1)
-        of_day = of_day.filter(created_at__lte=_stored(until))
-        of_day_before = of_day_before.filter(created_at__lte=_stored(before))
+        of_day = of_day.filter(created_at__lte=stored(until))
+        of_day_before = of_day_before.filter(created_at__lte=stored(before))
     sections, models, users = totals_of(of_day, BY_SECTION, by_model(), by_user(top))
     (sections_before,) = totals_of(of_day_before, BY_SECTION)
     figures = Totals.sum(totals for _, totals in sections.found)
@@ -193,11 +191,3 @@ def _same_time(moment: dt.datetime, days: int) -> dt.datetime:
     return dt.datetime.combine(
         moment.date() + days * _DAY, moment.time().replace(fold=0), moment.tzinfo
     )
-
-
-def _stored(moment: dt.datetime) -> dt.datetime:
-    """Return `moment` in the form that `created_at` is compared with, naive if USE_TZ is False."""
-    if settings.USE_TZ:
-        # In UTC no local time occurs twice.
-        return moment.astimezone(dt.UTC)
-    return timezone.make_naive(moment, timezone.get_default_timezone())

@@ -9,7 +9,7 @@ from typing import Any, Generic, TypeVar
 
 from django.contrib.auth import get_user_model
 from django.db import connections
-from django.db.models import DateField, Field, QuerySet, TextField
+from django.db.models import DateField, DateTimeField, Field, QuerySet, TextField
 
 from .totals import COST_STEP
 
@@ -108,6 +108,36 @@ def group(
     return tuple(Groups(tuple(f), n) for f, n in zip(found, counts, strict=True))
 
 
+def group_in_order(
+    rows: QuerySet[Any, Any], measure: Measure[T], columns: Sequence[str], limit: int | None
+) -> list[tuple[Key, T]]:
+    """Add up `rows` by `columns`, and return the first `limit` groups in the order of their keys.
+
+    A key that is NULL comes last. Without columns, all rows are one group.
+    """
+    using = rows.db
+    sql, parameters = rows.order_by().query.get_compiler(using=using).as_sql()
+    sums = [f"{sql} AS sum_{name}" for name, sql in measure.sums.items()]
+    statement = f"SELECT {', '.join([*columns, *sums])} FROM ({sql}) AS source"
+    if columns:
+        statement += f" GROUP BY {', '.join(columns)} ORDER BY "
+        statement += ", ".join(f"{name} NULLS LAST" for name in columns)
+    if limit is not None:
+        statement += f" LIMIT {int(limit)}"
+    with connections[using].cursor() as cursor:
+        cursor.execute(statement, parameters)
+        fetched = cursor.fetchall()
+    fields = [_field(name) for name in columns]
+    size = len(columns)
+    return [
+        (
+            tuple(f.to_python(value) for f, value in zip(fields, values[:size], strict=True)),
+            measure.read(values[size:]),
+        )
+        for values in fetched
+    ]
+
+
 def _by_grouping_sets(
     source: str, sums: str, columns: Sequence[str], groupings: Sequence[Grouping]
 ) -> str:
@@ -170,4 +200,6 @@ def _field(name: str) -> Field[Any, Any]:
     if name == "user_id":
         pk: Field[Any, Any] = get_user_model()._meta.pk
         return pk
+    if name == "hour":
+        return DateTimeField()
     return DateField() if name in ("day", "date") else TextField()

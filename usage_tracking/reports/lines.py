@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from django.db.models import Case, Q, QuerySet, TextField, Value, When
 from django.db.models.functions import Coalesce
@@ -78,12 +78,19 @@ class ErrorLine:
 
 def totals_of(logs: QuerySet[AIUsageLog], *groupings: Grouping) -> tuple[Groups[Totals], ...]:
     """Return the totals of `logs` by each of the groupings, in one statement."""
+    return group([countable(logs)], TOTALS, *groupings)
+
+
+def countable(logs: QuerySet[AIUsageLog], *more: str) -> QuerySet[AIUsageLog, dict[str, Any]]:
+    """Return the columns of `logs` that `TOTALS` and the groupings read, and those named `more`."""
     error = Case(When(success=False, then=Coalesce("error_message", Value(""), output_field=_TEXT)))
     # Annotations, so that each of these definitions is written once, as a Q.
     marks = {name: Case(When(condition, then=Value(1))) for name, condition in _MARKS.items()}
     details = {name: DetailCount(*names) for name, names in _DETAILS.items()}
-    rows = logs.annotate(error=error, **marks, **details).values(*_COLUMNS, *marks, *details)
-    return group([rows], _TOTALS, *groupings)
+    rows = logs.annotate(error=error, **marks, **details)
+    return cast(
+        "QuerySet[AIUsageLog, dict[str, Any]]", rows.values(*_COLUMNS, *marks, *details, *more)
+    )
 
 
 def section_lines(groups: Groups[Totals]) -> tuple[SectionLine, ...]:
@@ -116,7 +123,7 @@ def error_lines(groups: Groups[Totals]) -> tuple[ErrorLine, ...]:
 
 
 def _totals(sums: Sequence[Any]) -> Totals:
-    numbers = dict(zip(_TOTALS.sums, sums, strict=True))
+    numbers = dict(zip(TOTALS.sums, sums, strict=True))
     cost = numbers.pop("cost")
     # PostgreSQL's SUM of bigints is a numeric, which comes as a Decimal.
     whole: dict[str, Any] = {
@@ -155,7 +162,8 @@ _COLUMNS = (
     "cost",
     "response_time_ms",
 )
-_TOTALS = Measure(
+#: The sums of `Totals`, for `group`.
+TOTALS = Measure(
     sums={
         "calls": "COUNT(*)",
         "failures": "COUNT(CASE WHEN NOT success THEN 1 END)",

@@ -93,6 +93,8 @@ def names_of(pks: Iterable[Any], *, using: str) -> dict[Any, Name]:
     A user that does not exist is named by its key. The email is None if users have no such field.
     """
     pks = list(pks)
+    if not pks:
+        return {}
     model = get_user_model()
     columns = ["pk", model.USERNAME_FIELD]
     email = model.get_email_field_name()

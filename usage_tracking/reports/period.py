@@ -8,10 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.db import router
-from django.db.models import QuerySet
 
 from .. import conf
-from ..days import midnight
 from ..models import AIUsageLog
 from ..related_users import with_users
 from .lines import (
@@ -30,6 +28,7 @@ from .lines import (
     totals_of,
     user_lines,
 )
+from .selection import Selection
 from .totals import Totals, largest_first
 from .unpriced import UnpricedModel, unpriced_models
 
@@ -101,7 +100,7 @@ def period_report(
     check_order(start, end)
     using = using or router.db_for_read(AIUsageLog)
     days, models, users, errors = totals_of(
-        _logs(start, end, user, section, using),
+        Selection(start, end, user, section).logs(using),
         BY_DAY_AND_SECTION,
         by_model(top),
         by_user(top),
@@ -153,7 +152,7 @@ def latest_logs(
         start, found = line.date, found + line.figures.calls
         if found >= number:
             break
-    logs = _logs(start, report.end, user, report.section, using)
+    logs = Selection(start, report.end, user, report.section).logs(using)
     return list(with_users(logs).order_by("-created_at", "-pk")[:number])
 
 
@@ -173,7 +172,7 @@ def unpriced_of(
     if not report.totals.unpriced:
         return ()
     using = using or router.db_for_read(AIUsageLog)
-    logs = _logs(report.start, report.end, user, report.section, using)
+    logs = Selection(report.start, report.end, user, report.section).logs(using)
     return unpriced_models(logs, top=top, using=using)
 
 
@@ -187,30 +186,3 @@ def days_between(start: dt.date, end: dt.date) -> Iterator[dt.date]:
     """Yield every day from `start` to `end`, both included."""
     for number in range((end - start).days + 1):
         yield start + number * _DAY
-
-
-def from_day(logs: QuerySet[AIUsageLog], day: dt.date) -> QuerySet[AIUsageLog]:
-    """Narrow `logs` to those of `day` and later.
-
-    The indexes for "newest first" are by `created_at`, so this bounds it too, with a margin wider
-    than any two time zones are apart.
-    """
-    earlier = dt.date.fromordinal(max(day.toordinal() - 2, dt.date.min.toordinal()))
-    return logs.filter(day__gte=day, created_at__gte=midnight(earlier))
-
-
-def to_day(logs: QuerySet[AIUsageLog], day: dt.date) -> QuerySet[AIUsageLog]:
-    """Narrow `logs` to those of `day` and earlier, as `from_day` does."""
-    later = dt.date.fromordinal(min(day.toordinal() + 3, dt.date.max.toordinal()))
-    return logs.filter(day__lte=day, created_at__lte=midnight(later))
-
-
-def _logs(
-    start: dt.date, end: dt.date, user: Any, section: str | None, using: str
-) -> QuerySet[AIUsageLog]:
-    logs = AIUsageLog.objects.using(using)
-    if section is not None:
-        logs = logs.filter(section=section)
-    if user is None:
-        return logs.filter(day__range=(start, end))
-    return to_day(from_day(logs.filter(user=user), start), end)

@@ -1,0 +1,93 @@
+"""Which calls a report reads."""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from django.db.models import QuerySet
+
+from ..days import midnight, stored
+from ..models import AIUsageLog
+
+#: A day of AI_USAGE_DAY_TIMEZONE, or an instant. A naive one is local time of `TIME_ZONE`.
+Bound: TypeAlias = dt.date | dt.datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """The calls from `start` to `end`, or only some of them. None leaves that choice open.
+
+    A day as `end` is included; an instant is not.
+
+    Raises:
+        ValueError: The period ends before it starts.
+    """
+
+    start: Bound | None = None
+    end: Bound | None = None
+    #: The user's row or primary key.
+    user: Any = None
+    section: str | None = None
+    provider: str | None = None
+    model_name: str | None = None
+
+    def __post_init__(self) -> None:
+        start, end = self.start, self.end
+        if (
+            start is None
+            or end is None
+            or isinstance(start, dt.datetime) != isinstance(end, dt.datetime)
+        ):
+            return
+        if _sortable(end) < _sortable(start):
+            raise ValueError(f"the period ends on {end}, before it starts on {start}")
+
+    def logs(self, using: str) -> QuerySet[AIUsageLog]:
+        """Return the calls in the database `using`, without an order."""
+        logs = AIUsageLog.objects.using(using).order_by()
+        for name in ("section", "provider", "model_name"):
+            if (value := getattr(self, name)) is not None:
+                logs = logs.filter(**{name: value})
+        if self.user is not None:
+            # The index of a user's calls is by `created_at`.
+            logs = logs.filter(user=self.user)
+            return _until(_since(logs, self.start), self.end)
+        if isinstance(self.start, dt.datetime) or isinstance(self.end, dt.datetime):
+            return _until(_since(logs, self.start), self.end)
+        if self.start is not None:
+            logs = logs.filter(day__gte=self.start)
+        return logs if self.end is None else logs.filter(day__lte=self.end)
+
+
+def from_day(logs: QuerySet[AIUsageLog], day: dt.date) -> QuerySet[AIUsageLog]:
+    """Narrow `logs` to those of `day` and later.
+
+    The indexes for "newest first" are by `created_at`, so this bounds it too, with a margin wider
+    than any two time zones are apart.
+    """
+    earlier = dt.date.fromordinal(max(day.toordinal() - 2, dt.date.min.toordinal()))
+    return logs.filter(day__gte=day, created_at__gte=midnight(earlier))
+
+
+def to_day(logs: QuerySet[AIUsageLog], day: dt.date) -> QuerySet[AIUsageLog]:
+    """Narrow `logs` to those of `day` and earlier, as `from_day` does."""
+    later = dt.date.fromordinal(min(day.toordinal() + 3, dt.date.max.toordinal()))
+    return logs.filter(day__lte=day, created_at__lte=midnight(later))
+
+
+def _since(logs: QuerySet[AIUsageLog], start: Bound | None) -> QuerySet[AIUsageLog]:
+    if isinstance(start, dt.datetime):
+        return logs.filter(created_at__gte=stored(start))
+    return logs if start is None else from_day(logs, start)
+
+
+def _until(logs: QuerySet[AIUsageLog], end: Bound | None) -> QuerySet[AIUsageLog]:
+    if isinstance(end, dt.datetime):
+        return logs.filter(created_at__lt=stored(end))
+    return logs if end is None else to_day(logs, end)
+
+
+def _sortable(bound: Bound) -> Any:
+    return stored(bound) if isinstance(bound, dt.datetime) else bound
