@@ -2,31 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import IO
 
 from rich import box
 from rich.console import Console
-from rich.table import Table
+from rich.table import Table as Grid
 from rich.text import Text
 
-#: A terminal then wraps long lines as it wraps plain text. Rich would truncate the numbers.
+from ..management.tables import Table, blocks, fitted
+
+#: Rich must not cut the cells, which already fit.
 _WIDTH = 1000
+#: The columns that the box adds between two cells, and beside the first and the last together.
+_GAP, _MARGIN = 3, 4
 
 
-def print_tables(
-    tables: Iterable[tuple[Sequence[str], Iterable[Sequence[str]]]], out: IO[str]
-) -> None:
-    """Write tables of (titles, rows) to `out`, in colour even if it is not a terminal.
+def print_tables(tables: Iterable[Table], out: IO[str], width: int | None = None) -> None:
+    """Write tables to `out`, in colour even if it is not a terminal.
 
-    The first column is aligned to the left, the others to the right.
+    Args:
+        tables: The tables. The first column is aligned to the left, the others to the right.
+        out: Where to write.
+        width: The columns of the terminal; None for no limit.
     """
     console = Console(file=out, force_terminal=True, highlight=False, width=_WIDTH)
-    for titles, rows in tables:
+    for table in tables:
+        fitting = fitted(table, width, gap=_GAP, margin=_MARGIN)
+        if fitting is None:
+            for line in ("", *blocks(table, width)):
+                console.print(Text(line), soft_wrap=True)
+            continue
         # Text, not str: rich would read brackets in a model name as markup.
-        grid = Table(box=box.SIMPLE_HEAD, header_style="bold")
-        for title in titles:
+        grid = Grid(box=box.SIMPLE_HEAD, header_style="bold")
+        for title in fitting.titles:
             grid.add_column(Text(title), justify="right" if grid.columns else "left", no_wrap=True)
-        for row in rows:
+        for row in fitting.rows:
             grid.add_row(*map(Text, row))
         console.print(grid)

@@ -6,9 +6,8 @@ import datetime as dt
 from collections.abc import Iterator
 from decimal import Decimal
 
-from ..log import one_line
 from ..reports import REPRICE, DayReport, Figures, UnpricedModel
-from .tables import Table
+from .tables import Table, shown
 
 _UNKNOWN = "unknown"
 _NONE = "-"
@@ -31,8 +30,8 @@ def headline(report: DayReport) -> str:
             f"AI usage of {report.totals.date}"
             + (f" until {until:%H:%M:%S}" if until else "")
             + f" ({report.timezone})",
-            "all users" if report.username is None else f"user {one_line(report.username)}",
-            "all sections" if report.section is None else f"section {one_line(report.section)}",
+            "all users" if report.username is None else f"user {shown(report.username)}",
+            "all sections" if report.section is None else f"section {shown(report.section)}",
         )
     )
 
@@ -52,12 +51,12 @@ def day_tables(report: DayReport) -> Iterator[Table]:
             "MODEL",
             ((_model(line.model_name, line.provider), line.figures) for line in report.by_model),
         )
-        shown = sum(line.user_id is not None for line in report.top_users)
-        title = f"TOP {shown} OF {report.users} USERS" if report.users > shown else "USER"
+        listed = sum(line.user_id is not None for line in report.top_users)
+        title = f"TOP {listed} OF {report.users} USERS" if report.users > listed else "USER"
         yield _breakdown(
             title,
             (
-                ("Unattributed" if line.username is None else one_line(line.username), line.figures)
+                ("Unattributed" if line.username is None else shown(line.username), line.figures)
                 for line in report.top_users
             ),
         )
@@ -148,12 +147,13 @@ def _unpriced(models: tuple[UnpricedModel, ...]) -> Iterator[Table]:
                 _model(line.model_name, line.provider),
                 count(line.calls),
                 ", ".join(line.units) or _UNKNOWN,
-                one_line(line.reason) or _UNKNOWN,
+                shown(line.reason) or _UNKNOWN,
             )
             for line in models
         ),
+        texts=(0, 2, 3),
     )
-    if settings := [(one_line(line.setting),) for line in models if line.setting]:
+    if settings := [(shown(line.setting),) for line in models if line.setting]:
         yield Table(
             ("SETTINGS THAT PRICE THEM (write USD for ...)",),
             (*settings, (f"Then run: python manage.py {REPRICE}",)),
@@ -184,11 +184,11 @@ def _column(date: dt.date, until: dt.datetime | None) -> str:
 
 
 def _section(code: str, label: str) -> str:
-    return one_line(code if label == code else f"{label} ({code})")
+    return shown(code if label == code else f"{label} ({code})")
 
 
 def _model(name: str, provider: str) -> str:
-    return one_line(f"{name or _UNKNOWN} ({provider})" if provider else name or _UNKNOWN)
+    return shown(f"{name or _UNKNOWN} ({provider})" if provider else name or _UNKNOWN)
 
 
 def count(number: int | None) -> str:

@@ -7,7 +7,6 @@ from argparse import ArgumentParser
 from typing import Any
 
 from ... import checks
-from ...log import one_line
 from ...maintenance import reprice
 from ..arguments import (
     Progress,
@@ -19,7 +18,7 @@ from ..arguments import (
 )
 from ..base import UsageCommand
 from ..day_tables import count, money
-from ..tables import Table, plain
+from ..tables import Table, shown, write_tables
 
 _COLUMNS = ("ROWS", "CHANGED", "KEPT", "OLD COST USD", "NEW COST USD", "STILL UNPRICED")
 #: The words of the summary, by reason.
@@ -72,9 +71,9 @@ class Command(UsageCommand):
         if options["json"]:
             self.stdout.write(_as_json(repriced, selection, dry_run=dry_run))
         elif options["verbosity"]:
-            self._report(repriced, dry_run=dry_run)
+            self._report(repriced, options)
 
-    def _report(self, repriced: reprice.Repriced, *, dry_run: bool) -> None:
+    def _report(self, repriced: reprice.Repriced, options: dict[str, Any]) -> None:
         totals = repriced.totals
         if repriced.models:
             rows = [
@@ -82,8 +81,8 @@ class Command(UsageCommand):
                 for (provider, model), each in repriced.models.items()
             ]
             table = Table(("MODEL", *_COLUMNS), (*rows, ("Total", *_cells(totals))))
-            self.stdout.write("\n".join(plain(table)))
-        verb = "would be " if dry_run else ""
+            write_tables([table], self.stdout, options)
+        verb = "would be " if options["dry_run"] else ""
         self.stdout.write(f"{totals.changed} of {totals.rows} rows {verb}repriced")
         if totals.kept:
             reasons = ", ".join(f"{n} {_KEPT[reason]}" for reason, n in repriced.kept.items())
@@ -91,7 +90,7 @@ class Command(UsageCommand):
 
 
 def _name(provider: str, model: str) -> str:
-    return one_line(f"{model or 'unknown'} ({provider})" if provider else model or "unknown")
+    return shown(f"{model or 'unknown'} ({provider})" if provider else model or "unknown")
 
 
 def _cells(totals: reprice.Effect) -> tuple[str, ...]:

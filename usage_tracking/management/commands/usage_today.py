@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import datetime as dt
 import json
-import os
 import time
 from decimal import Decimal
 from typing import Any
@@ -27,7 +26,7 @@ from ..arguments import (
     day,
 )
 from ..base import CANNOT_RUN, UsageCommand
-from ..tables import Table, plain
+from ..tables import write_tables
 
 _CLEAR = "\x1b[2J\x1b[H"
 _LONGEST_WATCH = 86_400.0
@@ -107,33 +106,12 @@ class Command(UsageCommand):
             return
         if is_watched and self.stdout.isatty():
             self.stdout.write(_CLEAR, ending="")
-        if options["verbosity"] > 0:
-            self.stdout.write(day_tables.headline(report))
-        tables = list(day_tables.day_tables(report))
-        if not (self._is_coloured(options) and _print_with_rich(tables, self.stdout)):
-            for number, table in enumerate(tables):
-                if number or options["verbosity"] > 0:
-                    self.stdout.write("")
-                self.stdout.write("\n".join(plain(table)))
+        heading = day_tables.headline(report) if options["verbosity"] else ""
+        write_tables(day_tables.day_tables(report), self.stdout, options, heading=heading)
         self.stdout.flush()
         if options["verbosity"] > 0:
             for hint in _hints(report):
                 self.stderr.write(hint, self.style.NOTICE)
-
-    def _is_coloured(self, options: dict[str, Any]) -> bool:
-        if options["no_color"] or os.environ.get("NO_COLOR"):
-            return False
-        return bool(options["force_color"] or self.stdout.isatty())
-
-
-def _print_with_rich(tables: list[Table], out: Any) -> bool:
-    """Print the tables if rich is installed, and return whether it is."""
-    try:
-        from ...contrib.rich import print_tables
-    except ImportError:
-        return False
-    print_tables(tables, out)
-    return True
 
 
 def _hints(report: reports.DayReport) -> list[str]:
