@@ -101,6 +101,11 @@ class Terminal(StringIO):
         return True
 
 
+@pytest.fixture(autouse=True)
+def _wide_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "1000")
+
+
 @pytest.fixture
 def noon():
     with freeze_time(NOON):
@@ -377,7 +382,7 @@ class TestRefusals:
         )
 
     @pytest.mark.parametrize(
-        "text", ["14.03.2026", "2026-02-30", "yesterday", "", "0001-01-01", "2026-03-14T12:00"]
+        "text", ["14.03.2026", "2026-02-30", "tomorrow", "", "0001-01-01", "2026-03-14T12:00"]
     )
     def test_malformed_date(self, text: str):
         with pytest.raises(CommandError, match=r"is not a valid date \(YYYY-MM-DD\)"):
@@ -417,10 +422,10 @@ class TestProcess:
         assert "Traceback" not in ended.stderr
 
     def test_invalid_argument_exits_with_2(self, tmp_path):
-        ended = manage(tmp_path, "--date", "today")
+        ended = manage(tmp_path, "--date", "soon")
 
         assert (ended.returncode, ended.stdout) == (2, "")
-        assert "'today' is not a valid date (YYYY-MM-DD)" in ended.stderr
+        assert "'soon' is not a valid date (YYYY-MM-DD)" in ended.stderr
 
 
 @pytest.mark.process

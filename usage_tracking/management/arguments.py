@@ -10,14 +10,16 @@ from typing import Any
 
 from django.core.management.base import CommandError
 from django.db import DatabaseError, connections, router
+from django.utils import timezone
 
 from .. import reports
-from ..days import parse_day
+from ..days import day_of, parse_day
 from ..errors import was_stopped
 from ..models import AIUsageLog
 from .base import CANNOT_RUN, INTERRUPTED
 
 _WIDTH = 30
+_DAYS_AGO = {"today": 0, "yesterday": 1}
 
 
 def add_database(parser: ArgumentParser) -> None:
@@ -62,24 +64,46 @@ def find_user(options: dict[str, Any], *, using: str, hint: str = "") -> Any:
 
 def add_days(parser: ArgumentParser) -> None:
     """Add `--from` and `--to`, for `first_and_last_day`."""
-    parser.add_argument("--from", dest="start", type=day, metavar="DAY", help="first day")
-    parser.add_argument("--to", dest="end", type=day, metavar="DAY", help="last day")
+    parser.add_argument(
+        "--from",
+        dest="start",
+        type=day,
+        metavar="DAY",
+        help="first day: YYYY-MM-DD, today or yesterday",
+    )
+    parser.add_argument(
+        "--to", dest="end", type=day, metavar="DAY", help="last day, which is included"
+    )
 
 
 def first_and_last_day(options: dict[str, Any]) -> tuple[dt.date | None, dt.date | None]:
     """Return the days of `--from` and `--to`; None leaves that end open.
 
     Raises:
-        CommandError: The last day is before the first.
+        CommandError: A day is not valid, or the last day is before the first.
     """
-    start, end = options["start"], options["end"]
+    start, end = day_of_option(options["start"]), day_of_option(options["end"])
     if start and end and end < start:
         raise CommandError(f"--to {end} is before --from {start}", returncode=CANNOT_RUN)
     return start, end
 
 
+def day_of_option(value: Any) -> dt.date | None:
+    """Return the day of an option, which may be text: `call_command` does not parse it.
+
+    Raises:
+        CommandError: The text is not a valid date.
+    """
+    try:
+        return day(value) if isinstance(value, str) else value
+    except ArgumentTypeError as error:
+        raise CommandError(str(error), returncode=CANNOT_RUN) from error
+
+
 def day(text: str) -> dt.date:
-    """Parse YYYY-MM-DD, for argparse."""
+    """Parse YYYY-MM-DD, `today` or `yesterday`, for argparse."""
+    if text in _DAYS_AGO:
+        return day_of(timezone.now()) - dt.timedelta(days=_DAYS_AGO[text])
     try:
         parsed = parse_day(text)
     except ValueError:
