@@ -23,14 +23,14 @@ _EXACT = Context(prec=15)
 class Grouping:
     """Columns to group by.
 
-    Groups are ranked by the sum named `rank`, the largest first and unknown ones last. `top` is how
-    many to keep; None keeps all. `keeps_null` keeps the group whose first column is NULL as one
-    more; False leaves that group out.
+    Groups are ranked by the sums that `rank` names, the largest first and unknown ones last; each
+    further sum orders groups of equal rank. `top` is how many to keep; None keeps all. `keeps_null`
+    keeps the group whose first column is NULL as one more; False leaves that group out.
     """
 
     columns: tuple[str, ...]
     top: int | None = None
-    rank: str = "total_tokens"
+    rank: tuple[str, ...] = ("total_tokens",)
     keeps_null: bool = True
 
 
@@ -39,7 +39,7 @@ class Measure(Generic[T]):
     """The sums of each group.
 
     `sums` maps names to SQL, and `read` gets their values in that order. `count` names the sum that
-    is the number of calls; it orders groups of equal rank.
+    is the number of calls; it orders the groups whose ranks are equal.
     """
 
     sums: Mapping[str, str]
@@ -81,10 +81,9 @@ def group(
     is_null = " OR ".join(
         f"(number = {n} AND key_{g.columns[0]} IS NULL)" for n, g in enumerate(groupings)
     )
-    ranks = " ".join(f"WHEN {n} THEN sum_{g.rank}" for n, g in enumerate(groupings))
     placed = (
         "SELECT marked.*, COUNT(*) OVER (PARTITION BY number, is_null) AS in_all, ROW_NUMBER() "
-        f"OVER (PARTITION BY number, is_null ORDER BY CASE number {ranks} END DESC NULLS LAST, "
+        f"OVER (PARTITION BY number, is_null ORDER BY {_ranks(groupings)}, "
         f"sum_{measure.count} DESC, {keys}) AS place FROM (SELECT "
         f"grouped.*, CASE WHEN {is_null} THEN 1 ELSE 0 END AS is_null FROM ({grouped}) AS grouped"
         ") AS marked"
@@ -178,6 +177,18 @@ def _by_repetition(
 
 def _numbers_with(column: str, groupings: Sequence[Grouping]) -> str:
     return ", ".join(str(n) for n, g in enumerate(groupings) if column in g.columns)
+
+
+def _ranks(groupings: Sequence[Grouping]) -> str:
+    terms = []
+    for level in range(max(len(g.rank) for g in groupings)):
+        cases = " ".join(
+            f"WHEN {number} THEN sum_{g.rank[level]}"
+            for number, g in enumerate(groupings)
+            if level < len(g.rank)
+        )
+        terms.append(f"CASE number {cases} END DESC NULLS LAST")
+    return ", ".join(terms)
 
 
 def _kept(number: int, grouping: Grouping) -> str:

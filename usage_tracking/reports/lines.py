@@ -15,7 +15,7 @@ from ..querysets import UNCOUNTED, UNKNOWN_USAGE, UNPRICED
 from .details import DetailCount
 from .grouping import Grouping, Groups, Measure, as_cost, group
 from .names import names_of
-from .totals import Totals
+from .totals import RANKS, Totals
 
 #: How many users, models or errors a report lists by default.
 TOP = 10
@@ -25,19 +25,19 @@ BY_DAY_AND_SECTION = Grouping(("day", "section"))
 _TEXT = TextField()
 
 
-def by_model(top: int | None = None) -> Grouping:
-    """Group by provider and model, and keep the `top` models with the most tokens."""
-    return Grouping(("provider", "model_name"), top)
+def by_model(top: int | None = None, rank: str = "tokens") -> Grouping:
+    """Group by provider and model, and keep the `top` models by `rank`, one of RANKS."""
+    return Grouping(("provider", "model_name"), top, RANKS[rank][0])
 
 
-def by_user(top: int) -> Grouping:
-    """Group by user, and keep the `top` users with the most tokens and the calls without one."""
-    return Grouping(("user_id",), top)
+def by_user(top: int, rank: str = "tokens") -> Grouping:
+    """Group by user, and keep the `top` users by `rank` and the calls without one."""
+    return Grouping(("user_id",), top, RANKS[rank][0])
 
 
 def by_error(top: int) -> Grouping:
     """Group the failed calls by message, and keep the `top` messages with the most calls."""
-    return Grouping(("error",), top, rank="calls", keeps_null=False)
+    return Grouping(("error",), top, rank=("calls",), keeps_null=False)
 
 
 @dataclass(frozen=True, slots=True)

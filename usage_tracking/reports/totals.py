@@ -6,7 +6,7 @@ counts beside it say how many calls it leaves out.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields
 from decimal import Decimal
 from typing import Any, TypeAlias
@@ -84,6 +84,19 @@ def largest_first(totals: Totals) -> tuple[int, int]:
     """Return a sort key: most tokens first, then most calls; unknown tokens come last."""
     tokens = totals.total_tokens
     return (1 if tokens is None else -tokens, -totals.calls)
+
+
+def costliest_first(totals: Totals) -> tuple[Decimal, int, int]:
+    """Return a sort key: the highest cost first, unknown costs last, then as `largest_first`."""
+    cost = totals.cost
+    return (Decimal(1) if cost is None else -cost, *largest_first(totals))
+
+
+#: The orders of lines by name: what `Grouping.rank` names, and the same as a sort key.
+RANKS: dict[str, tuple[tuple[str, ...], Callable[[Totals], Any]]] = {
+    "tokens": (("total_tokens",), largest_first),
+    "cost": (("cost", "total_tokens"), costliest_first),
+}
 
 
 def _add(a: Any, b: Any) -> Any:
