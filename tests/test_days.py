@@ -64,3 +64,53 @@ def test_ranges_of_the_calendar():
         dt.date(2024, 2, 1), dt.date(2024, 2, 29)
     )
     assert DayRange.of_year(PI) == DayRange(dt.date(2026, 1, 1), dt.date(2026, 12, 31))
+
+
+def between(first: str, last: str) -> DayRange:
+    return DayRange(dt.date.fromisoformat(first), dt.date.fromisoformat(last))
+
+
+@pytest.mark.parametrize(
+    ("days", "before"),
+    [
+        (("2026-03-14", "2026-03-14"), ("2026-03-13", "2026-03-13")),
+        (("2026-03-10", "2026-03-14"), ("2026-03-05", "2026-03-09")),
+        (("2026-03-01", "2026-03-31"), ("2026-02-01", "2026-02-28")),
+        (("2026-01-01", "2026-01-31"), ("2025-12-01", "2025-12-31")),
+        (("2026-01-01", "2026-03-31"), ("2025-10-01", "2025-12-31")),
+        (("2025-01-01", "2025-12-31"), ("2024-01-01", "2024-12-31")),
+        (("2026-02-01", "2026-02-27"), ("2026-01-05", "2026-01-31")),
+        (("1970-01-01", "9998-12-30"), ("0001-01-01", "1969-12-31")),
+        (("1970-01-01", "9998-12-31"), ("0001-01-01", "1969-12-31")),
+    ],
+)
+def test_period_before_has_as_many_months_or_days(days, before):
+    assert between(*days).before() == between(*before)
+
+
+@pytest.mark.parametrize(
+    ("days", "moment", "before"),
+    [
+        (("2026-03-14", "2026-03-14"), "2026-03-14 09:30", "2026-03-13 09:30:00"),
+        (("2026-03-09", "2026-03-15"), "2026-03-14 09:30", "2026-03-07 09:30:00"),
+        (("2026-03-01", "2026-03-31"), "2026-03-14 09:30", "2026-02-14 09:30:00"),
+        (("2026-03-01", "2026-03-31"), "2026-03-30 09:30", "2026-02-28 23:59:59.999999"),
+        (("2024-01-01", "2024-12-31"), "2024-02-29 09:30", "2023-02-28 23:59:59.999999"),
+    ],
+)
+def test_same_time_before_is_on_the_corresponding_day(days, moment, before):
+    found = between(*days).same_time_before(dt.datetime.fromisoformat(moment))
+
+    assert found == dt.datetime.fromisoformat(before)
+
+
+def test_open_range_has_no_period_before():
+    with pytest.raises(TypeError, match="open end"):
+        DayRange(PI, None).before()
+
+
+def test_range_contains_its_days():
+    assert PI in DayRange(PI, PI)
+    assert PI in DayRange(None, PI)
+    assert PI not in DayRange(dt.date(2026, 3, 15), None)
+    assert PI in DayRange()

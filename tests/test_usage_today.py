@@ -226,6 +226,95 @@ class TestText:
         box.close()
 
 
+@pytest.mark.django_db
+class TestPeriods:
+    @pytest.mark.parametrize(
+        ("arguments", "heading", "columns", "calls"),
+        [
+            (["today"], "2026-03-14 until 12:00:00", "2026-03-14 12:00  2026-03-13 12:00", 4),
+            (["yesterday"], "2026-03-13", "2026-03-13  2026-03-12", 2),
+            (["--date", "yesterday"], "2026-03-13", "2026-03-13  2026-03-12", 2),
+            (
+                ["this-month"],
+                "2026-03-01 to 2026-03-14 until 12:00:00",
+                "2026-03-01 to 03-14  2026-02-01 to 02-14",
+                6,
+            ),
+            (["last-month"], "2026-02-01 to 2026-02-28", "2026-02  2026-01", 0),
+            (
+                ["2d"],
+                "2026-03-13 to 2026-03-14 until 12:00:00",
+                "2026-03-13 to 03-14  2026-03-11 to 03-12",
+                6,
+            ),
+            (
+                ["--from", "2026-01-01", "--to", "2026-01-04"],
+                "2026-01-01 to 2026-01-04",
+                "2026-01-01 to 01-04  2025-12-28 to 12-31",
+                0,
+            ),
+            (
+                ["--from", "yesterday"],
+                "2026-03-13 to 2026-03-14 until 12:00:00",
+                "2026-03-13 to 03-14  2026-03-11 to 03-12",
+                6,
+            ),
+        ],
+    )
+    def test_period_is_shown_beside_the_one_before(
+        self, noon, arguments: list[str], heading: str, columns: str, calls: int
+    ):
+        for hours in (0, 0, 0, 0, 25, 23):
+            save_log(created_at=NOON - hours * HOUR)
+
+        lines = run_command("usage_today", *arguments).out.splitlines()
+
+        assert lines[0] == f"AI usage of {heading} (UTC), all users, all sections"
+        assert " ".join(lines[2].split()) == f"TOTAL {' '.join(columns.split())} CHANGE"
+        assert lines[3].split()[:2] == ["Calls", str(calls)]
+
+    def test_json_of_a_period_has_end_dates(self, calls):
+        report = json.loads(run_command("usage_today", "--json", "this-month").out)
+
+        assert list(report)[:4] == ["date", "end_date", "until", "timezone"]
+        assert list(report["previous"])[:3] == ["date", "end_date", "until"]
+        assert (report["date"], report["end_date"]) == ("2026-03-01", "2026-03-31")
+        assert report["until"] == "2026-03-14T12:00:00+00:00"
+        assert report["previous"]["end_date"] == "2026-02-28"
+        assert report["totals"]["calls"] == 6
+
+    def test_tables_are_ordered_by_cost_and_json_by_tokens(self, noon):
+        save_log(user=make_user("cheap"), model_name="big", prompt_tokens=9000, cost=Decimal("0.1"))
+        save_log(user=make_user("dear"), model_name="small", prompt_tokens=9, cost=Decimal(2))
+
+        out = run_command("usage_today").out
+        report = json.loads(run_command("usage_today", "--json").out)
+
+        assert out.index("small (openai)") < out.index("big (openai)")
+        assert out.index("\ndear") < out.index("\ncheap")
+        assert [line["username"] for line in report["top_users"]] == ["cheap", "dear"]
+
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            (["last-month", "--date", "today"], "Use either --date, or a period, or --from"),
+            (["last-month", "--to", "today"], "Use either the period 'last-month' or --from"),
+            (["--to", "2026-03-01"], "--to needs --from, the first day."),
+            (["--from", "2026-03-15"], "--from 2026-03-15 is after today; use --to too."),
+            (["--from", "today", "--to", "yesterday"], "is before --from"),
+        ],
+    )
+    def test_contradictions_are_refused(self, noon, arguments: list[str], message: str):
+        ended = run_command("usage_today", *arguments)
+
+        assert (ended.code, ended.out) == (2, "")
+        assert message in ended.err
+
+    def test_misspelt_period_suggests_one(self):
+        with pytest.raises(CommandError, match="Did you mean 'last-month'"):
+            call_command("usage_today", "lastmonth")
+
+
 class TestCells:
     @pytest.mark.parametrize(
         ("amount", "shown"),

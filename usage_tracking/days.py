@@ -13,6 +13,7 @@ from django.utils import timezone
 
 from . import conf
 
+_DAY = dt.timedelta(days=1)
 START = "start_date"
 END = "end_date"
 #: The days that a URL may name. Readers add days to them without reaching the end of `date`.
@@ -104,6 +105,55 @@ class DayRange:
         """Return the calendar year of `day`."""
         return cls(dt.date(day.year, 1, 1), dt.date(day.year, 12, 31))
 
+    def before(self) -> Self:
+        """Return the period before: as many months if these are whole months, else as many days.
+
+        Raises:
+            TypeError: An end is open.
+        """
+        first, _ = self.ends()
+        return type(self)(self._earlier(first), first - _DAY)
+
+    def same_time_before(self, moment: dt.datetime) -> dt.datetime:
+        """Return the same local time of the corresponding day of `before()`.
+
+        It is the end of a month that has no such day. If a change of daylight saving time skips or
+        repeats that time, the offset before the change applies.
+        """
+        day, time = moment.date(), moment.time().replace(fold=0)
+        try:
+            earlier = self._earlier(day)
+        except ValueError:
+            month = self.of_month(self._earlier(day.replace(day=1)))
+            earlier, time = month.ends()[1], dt.time.max
+        return dt.datetime.combine(earlier, time, moment.tzinfo)
+
+    def ends(self) -> tuple[dt.date, dt.date]:
+        """Return the first and the last day.
+
+        Raises:
+            TypeError: An end is open.
+        """
+        if self.first is None or self.last is None:
+            raise TypeError(f"{self} has an open end")
+        return self.first, self.last
+
+    def __contains__(self, day: dt.date) -> bool:
+        return (self.first is None or self.first <= day) and (self.last is None or day <= self.last)
+
+    def _earlier(self, day: dt.date) -> dt.date:
+        """Return the day of the period before that corresponds to `day`.
+
+        Raises:
+            ValueError: There is no such day, for example no 30th of February.
+        """
+        first, last = self.ends()
+        if not (months := _whole_months(first, last)):
+            length = (last - first).days + 1
+            return dt.date.fromordinal(max(day.toordinal() - length, dt.date.min.toordinal()))
+        year, month = divmod(day.year * 12 + day.month - 1 - months, 12)
+        return dt.date(year, month + 1, day.day) if year > 0 else dt.date.min
+
     def __bool__(self) -> bool:
         return self.first is not None or self.last is not None
 
@@ -112,6 +162,13 @@ class DayRange:
         """The query parameters that name this range; `read` is the inverse."""
         both = {START: self.first, END: self.last}
         return {name: day.isoformat() for name, day in both.items() if day}
+
+
+def _whole_months(first: dt.date, last: dt.date) -> int:
+    """Return how many calendar months the days are; 0 if they are not whole months."""
+    if first.day != 1 or last.day != calendar.monthrange(last.year, last.month)[1]:
+        return 0
+    return (last.year - first.year) * 12 + last.month - first.month + 1
 
 
 def _day(text: str) -> dt.date | None:

@@ -255,6 +255,84 @@ class TestDayReport:
         assert report.totals.until == NOON
 
 
+class TestPeriod:
+    def test_month_is_compared_with_the_month_before(self):
+        month = dt.date(2026, 2, 1), dt.date(2026, 2, 28)
+        for at in ("2026-01-01", "2026-01-31", "2026-02-01", "2026-02-28", "2026-03-01"):
+            save_log(created_at=dt.datetime.fromisoformat(f"{at}T12:00+00:00"))
+
+        report = reports.day_report(month[0], last=month[1])
+
+        assert (report.totals.date, report.totals.last, report.totals.until) == (*month, None)
+        assert (report.previous.date, report.previous.last) == (
+            dt.date(2026, 1, 1),
+            dt.date(2026, 1, 31),
+        )
+        assert (report.totals.figures.calls, report.previous.figures.calls) == (2, 2)
+
+    def test_running_period_is_compared_up_to_the_same_time(self):
+        for days, hours in ((0, 0), (3, 0), (7, 0), (7, -1), (10, 0), (14, 0)):
+            save_log(created_at=NOON - dt.timedelta(days=days, hours=hours))
+
+        report = reports.day_report(TODAY - 6 * DAY, last=TODAY, until=NOON)
+
+        assert (report.totals.until, report.previous.until) == (NOON, NOON - 7 * DAY)
+        assert (report.totals.figures.calls, report.previous.figures.calls) == (2, 2)
+
+    def test_it_takes_three_statements(self, django_assert_num_queries):
+        for number in range(30):
+            save_log(
+                user=make_user(f"user{number}"),
+                cost=Decimal(1),
+                created_at=NOON - number * DAY,
+            )
+        with django_assert_num_queries(3):
+            reports.day_report(TODAY - 29 * DAY, last=TODAY, until=NOON, rank="cost")
+
+    def test_user_and_section_narrow_both_periods(self):
+        ada = make_user("ada")
+        for at in (NOON, NOON - 2 * DAY):
+            save_log(user=ada, section="chat", created_at=at)
+            save_log(user=ada, section="other", created_at=at)
+            save_log(section="chat", created_at=at)
+
+        report = reports.day_report(TODAY - DAY, last=TODAY, user=ada, section="chat")
+
+        assert (report.totals.figures.calls, report.previous.figures.calls) == (1, 1)
+
+    def test_future_period_is_empty(self):
+        report = reports.day_report(TODAY + DAY, last=TODAY + 2 * DAY, until=NOON)
+
+        assert (report.totals.figures.calls, report.totals.until) == (0, None)
+
+    def test_last_day_before_the_first_is_refused(self):
+        with pytest.raises(ValueError, match="ends on 2026-03-13, before it starts on 2026-03-14"):
+            reports.day_report(TODAY, last=TODAY - DAY)
+
+
+class TestRank:
+    def test_lines_are_ordered_by_cost_on_request(self):
+        for number, cost in enumerate((Decimal(1), None, Decimal(3), Decimal(2))):
+            save_log(
+                user=make_user(f"user{number}"),
+                section=f"section{number}",
+                model_name=f"model{number}",
+                cost=cost,
+                prompt_tokens=1000 - number,
+            )
+
+        def order(**options) -> list[list[str]]:
+            report = reports.day_report(TODAY, top=3, **options)
+            return [
+                [line.section[-1] for line in report.by_section],
+                [line.model_name[-1] for line in report.by_model],
+                [line.username[-1] for line in report.top_users],
+            ]
+
+        assert order() == [list("0123"), list("0123"), list("012")]
+        assert order(rank="cost") == [list("2301"), list("2301"), list("230")]
+
+
 class TestBacklog:
     def test_files_of_every_process_wait_and_dead_letters_do_not(self, tmp_path, monkeypatch):
         box = outbox.Outbox(tmp_path)

@@ -1,4 +1,4 @@
-"""Lay out a day's report as tables of text."""
+"""Lay out the report of a day or a period as tables of text."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import datetime as dt
 from collections.abc import Iterator
 from decimal import Decimal
 
-from ..reports import REPRICE, DayReport, Figures, UnpricedModel
+from ..days import DayRange
+from ..reports import REPRICE, DayReport, Figures, Period, UnpricedModel
 from .tables import Table, shown
 
 _UNKNOWN = "unknown"
@@ -23,11 +24,11 @@ _COLUMNS = (
 
 
 def headline(report: DayReport) -> str:
-    """Return one line that names the day, the time zone, the user and the section."""
+    """Return one line that names the days, the time zone, the user and the section."""
     until = report.totals.until
     return ", ".join(
         (
-            f"AI usage of {report.totals.date}"
+            f"AI usage of {' to '.join(map(str, _first_and_last(report.totals)))}"
             + (f" until {until:%H:%M:%S}" if until else "")
             + f" ({report.timezone})",
             "all users" if report.username is None else f"user {shown(report.username)}",
@@ -111,8 +112,8 @@ def _totals(report: DayReport) -> Table:
     return Table(
         (
             "TOTAL",
-            _column(report.totals.date, report.totals.until),
-            _column(report.previous.date, report.previous.until),
+            _column(report.totals),
+            _column(report.previous),
             "CHANGE",
         ),
         rows,
@@ -179,8 +180,22 @@ def _breakdown(title: str, lines: Iterator[tuple[str, Figures]]) -> Table:
     )
 
 
-def _column(date: dt.date, until: dt.datetime | None) -> str:
-    return f"{date} {until:%H:%M}" if until else str(date)
+def _first_and_last(period: Period) -> tuple[dt.date, ...]:
+    """Return the first and the last day that the figures cover; one for a period of one day."""
+    if period.last is None:
+        return (period.date,)
+    last = period.until.date() if period.until else period.last
+    return (period.date, last)
+
+
+def _column(period: Period) -> str:
+    if period.last is None:
+        return f"{period.date} {period.until:%H:%M}" if period.until else str(period.date)
+    is_month = DayRange(period.date, period.last) == DayRange.of_month(period.date)
+    if is_month and period.until is None:
+        return f"{period.date:%Y-%m}"
+    first, last = _first_and_last(period)
+    return f"{first} to {last:%m-%d}" if first.year == last.year else f"{first} to {last}"
 
 
 def _section(code: str, label: str) -> str:

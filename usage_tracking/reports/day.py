@@ -1,4 +1,4 @@
-"""The report of a day and the day before, which `usage_today` prints."""
+"""The report of some days and of those before them, which `usage_today` prints."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.db import router
+from django.db.models import QuerySet
 
 from .. import conf, outbox
-from ..days import aware, stored
+from ..days import DayRange, aware, stored
 from ..models import AIUsageLog
 from .lines import (
     BY_SECTION,
@@ -24,10 +25,9 @@ from .lines import (
     totals_of,
     user_lines,
 )
-from .totals import Totals
+from .selection import Selection
+from .totals import RANKS, Totals
 from .unpriced import UnpricedModel, unpriced_models
-
-_DAY = dt.timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,16 +41,23 @@ class Backlog:
 
 @dataclass(frozen=True, slots=True)
 class Period:
-    """A day in AI_USAGE_DAY_TIMEZONE; up to `until` unless that is None."""
+    """Days in AI_USAGE_DAY_TIMEZONE, from `date` to `last`; up to `until` unless that is None."""
 
     date: dt.date
     until: dt.datetime | None
     figures: Totals
+    #: The last day, which is included. None for a period of one day.
+    last: dt.date | None = None
+
+    def days(self) -> dict[str, Any]:
+        """Return the days and the time, under the keys of `usage_today --json`."""
+        end = {} if self.last is None else {"end_date": self.last}
+        return {"date": self.date, **end, "until": self.until}
 
 
 @dataclass(frozen=True, slots=True)
 class DayReport:
-    """The calls of a day, beside those of the day before."""
+    """The calls of some days, beside those of as many days before."""
 
     #: The name of AI_USAGE_DAY_TIMEZONE.
     timezone: str
@@ -59,11 +66,11 @@ class DayReport:
     #: The code of the only section in the report; None for all sections.
     section: str | None
     totals: Period
-    #: The day before, up to the same time of day.
+    #: The days before, up to the same time of the same day.
     previous: Period
     by_section: tuple[SectionLine, ...]
     by_model: tuple[ModelLine, ...]
-    #: The users with the most tokens. The calls without a user are always the last line.
+    #: The first users by rank. The calls without a user are always the last line.
     top_users: tuple[UserLine, ...]
     #: How many users made calls; `top_users` may show fewer.
     users: int
@@ -74,17 +81,12 @@ class DayReport:
     def as_dict(self) -> dict[str, Any]:
         """Return what `usage_today --json` prints; the README describes the keys."""
         return {
-            "date": self.totals.date,
-            "until": self.totals.until,
+            **self.totals.days(),
             "timezone": self.timezone,
             "user": self.username,
             "section": self.section,
             "totals": self.totals.figures.as_dict(),
-            "previous": {
-                "date": self.previous.date,
-                "until": self.previous.until,
-                **self.previous.figures.as_dict(),
-            },
+            "previous": {**self.previous.days(), **self.previous.figures.as_dict()},
             "by_section": [
                 {
                     "section": line.section,
@@ -118,59 +120,67 @@ class DayReport:
 def day_report(
     day: dt.date,
     *,
+    last: dt.date | None = None,
     user: Any = None,
     section: str | None = None,
     until: dt.datetime | None = None,
+    rank: str = "tokens",
     top: int = TOP,
     using: str | None = None,
 ) -> DayReport:
-    """Report the calls of `day`, and those of the day before up to the same time of day.
+    """Report the calls of a day or a period, and those of the one before up to the same time.
 
     It takes three statements, whatever the number of rows, and one more if calls are unpriced.
 
     Args:
-        day: The day, in AI_USAGE_DAY_TIMEZONE.
+        day: The day, or the first of the period, in AI_USAGE_DAY_TIMEZONE.
+        last: The last day of the period; None for one day. Before whole months come as many months,
+            before other days as many days.
         user: Only this user's calls.
         section: Only the calls of the section with this code.
-        until: Leave out later calls. None, or a time after the day, means both whole days. A naive
-            time is local time of `TIME_ZONE`.
+        until: Leave out later calls. None, or a time on another day, means both whole
+            periods. A naive time is local time of `TIME_ZONE`.
+        rank: The order of the lines, "tokens" or "cost", the highest first.
         top: How many users to list.
         using: The database alias; by default the one that the routers name for reading.
+
+    Raises:
+        ValueError: `last` is before `day`.
     """
+    days = DayRange(day, last or day)
+    before = days.before()
     using = using or router.db_for_read(AIUsageLog)
     zone = conf.day_timezone()
     if until is not None:
         until = aware(until).astimezone(zone)
-        if until.date() > day:
+        if until.date() not in days:
             until = None
-    logs = AIUsageLog.objects.using(using).order_by()
-    if user is not None:
-        logs = logs.filter(user=user)
-    if section is not None:
-        logs = logs.filter(section=section)
-    of_day, of_day_before = logs.filter(day=day), logs.filter(day=day - _DAY)
-    before = None
-    if until is not None:
-        before = _same_time(until, -1)
-        of_day = of_day.filter(created_at__lte=stored(until))
-        of_day_before = of_day_before.filter(created_at__lte=stored(before))
-    sections, models, users = totals_of(of_day, BY_SECTION, by_model(), by_user(top))
-    (sections_before,) = totals_of(of_day_before, BY_SECTION)
+    earlier = None if until is None else days.same_time_before(until)
+
+    def logs(days: DayRange, until: dt.datetime | None) -> QuerySet[AIUsageLog]:
+        found = Selection(days.first, days.last, user=user, section=section).logs(using)
+        return found if until is None else found.filter(created_at__lte=stored(until))
+
+    now = logs(days, until)
+    sections, models, users = totals_of(now, BY_SECTION, by_model(rank=rank), by_user(top, rank))
+    (sections_before,) = totals_of(logs(before, earlier), BY_SECTION)
     figures = Totals.sum(totals for _, totals in sections.found)
     return DayReport(
         timezone=str(zone),
         username=None if user is None else user.get_username(),
         section=section,
-        totals=Period(day, until, figures),
-        previous=Period(
-            day - _DAY, before, Totals.sum(totals for _, totals in sections_before.found)
+        totals=_period(days, until, figures),
+        previous=_period(
+            before, earlier, Totals.sum(totals for _, totals in sections_before.found)
         ),
-        by_section=section_lines(sections),
+        by_section=tuple(
+            sorted(section_lines(sections), key=lambda line: RANKS[rank][1](line.figures))
+        ),
         by_model=model_lines(models),
         top_users=user_lines(users, using=using),
         users=users.number,
         outbox=backlog(),
-        unpriced_models=unpriced_models(of_day, using=using) if figures.unpriced else (),
+        unpriced_models=unpriced_models(now, using=using) if figures.unpriced else (),
     )
 
 
@@ -182,12 +192,6 @@ def backlog() -> Backlog:
     )
 
 
-def _same_time(moment: dt.datetime, days: int) -> dt.datetime:
-    """Return the same local time `days` days later.
-
-    If a change of daylight saving time skips or repeats that time, the offset before the change
-    applies.
-    """
-    return dt.datetime.combine(
-        moment.date() + days * _DAY, moment.time().replace(fold=0), moment.tzinfo
-    )
+def _period(days: DayRange, until: dt.datetime | None, figures: Totals) -> Period:
+    first, last = days.ends()
+    return Period(first, until, figures, None if first == last else last)

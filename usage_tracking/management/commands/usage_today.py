@@ -14,7 +14,7 @@ from django.db import DatabaseError, connections
 from django.utils import timezone
 
 from ... import checks, reports
-from ...days import day_of
+from ...days import DayRange, day_of
 from ...errors import was_stopped
 from ...models import AIUsageLog
 from ...system import stdio
@@ -24,8 +24,10 @@ from ..arguments import (
     add_user,
     database_alias,
     day,
+    day_of_option,
 )
 from ..base import CANNOT_RUN, UsageCommand
+from ..periods import add_period, period_of
 from ..tables import write_tables
 
 _CLEAR = "\x1b[2J\x1b[H"
@@ -33,18 +35,20 @@ _LONGEST_WATCH = 86_400.0
 
 
 class Command(UsageCommand):
-    """Show the AI usage of a day."""
+    """Show the AI usage of a day or a period."""
 
     help = (
-        "Show the AI usage of a day: totals compared with the day before up to the same time, "
-        "sections, models, users, missing data, and the outbox."
+        "Show the AI usage of a day or a period: totals compared with the period before up to the "
+        "same time, sections, models and users by cost, missing data, and the outbox. Exit code "
+        "2: the command cannot run."
     )
     requires_system_checks = [checks.TAG]
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         """Define the options."""
+        add_period(parser, default="today")
         parser.add_argument(
-            "--date", type=day, metavar="YYYY-MM-DD", help="the day to show (default: today)"
+            "--date", type=day, metavar="DAY", help="the same as --from DAY --to DAY"
         )
         add_user(parser, "show only the calls of this user")
         parser.add_argument("--section", metavar="CODE", help="show only the calls of this section")
@@ -64,6 +68,7 @@ class Command(UsageCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         """Print the report once, or repeat it with `--watch`."""
         using = database_alias(options, for_reading=True)
+        _days(options, day_of(timezone.now()))  # report a wrong period before anything is read
         try:
             user = section = None
             if options["user"] is not None:
@@ -72,11 +77,14 @@ class Command(UsageCommand):
                 section = reports.find_section(options["section"], using=using)
             while True:
                 now = timezone.now()
+                first, last = _days(options, day_of(now)).ends()
                 report = reports.day_report(
-                    options["date"] or day_of(now),
+                    first,
+                    last=last,
                     user=user,
                     section=section,
                     until=now,
+                    rank="tokens" if options["json"] else "cost",
                     using=using,
                 )
                 self._show(report, options)
@@ -112,6 +120,29 @@ class Command(UsageCommand):
         if options["verbosity"] > 0:
             for hint in _hints(report):
                 self.stderr.write(hint, self.style.NOTICE)
+
+
+def _days(options: dict[str, Any], today: dt.date) -> DayRange:
+    """Return the days to show.
+
+    Raises:
+        CommandError: The options contradict each other, or leave the first day open.
+    """
+    if options["date"] is not None:
+        if any(options[name] for name in ("period", "start", "end")):
+            raise CommandError(
+                "Use either --date, or a period, or --from and --to.", returncode=CANNOT_RUN
+            )
+        date = day_of_option(options["date"])
+        return DayRange(date, date)
+    days = period_of(options, default="today", today=today)
+    if days.first is None:
+        raise CommandError("--to needs --from, the first day.", returncode=CANNOT_RUN)
+    if days.last is None and days.first > today:
+        raise CommandError(
+            f"--from {days.first} is after today; use --to too.", returncode=CANNOT_RUN
+        )
+    return DayRange(days.first, days.last or today)
 
 
 def _hints(report: reports.DayReport) -> list[str]:
