@@ -560,7 +560,7 @@ class TestReading:
         assert told.code in (0, 1), told
 
     def test_erasing_removes_the_user(self, root):
-        assert run_command("erase_ai_usage", "--user", "ada").code == 0
+        assert run_command("erase_ai_usage", "--user", "ada", "--no-input").code == 0
         assert user_keys() == [root.pk, None, None, None]
         assert days() == {root.pk: 1}
 

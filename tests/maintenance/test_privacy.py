@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from decimal import Decimal
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,11 @@ def totals() -> list[Any]:
     lines = [report, *report.by_section, *report.by_model, *report.by_day]
     found = [line.totals if line is report else line.figures for line in lines]
     return [(f.calls, f.failures, f.total_tokens, f.cost, f.response_time_ms) for f in found]
+
+
+class TerminalInput(StringIO):
+    def isatty(self) -> bool:
+        return True
 
 
 class TestExport:
@@ -138,7 +144,7 @@ class TestErase:
         save_log(user=bob, metadata={"customer": "bob"})
         before = totals()
 
-        assert run_command("erase_ai_usage", "--user", "ada") == (
+        assert run_command("erase_ai_usage", "--user", "ada", "--no-input") == (
             0,
             "5 calls kept without their user, 5 daily rows removed, "
             "0 outbox lines kept without their user\n",
@@ -153,6 +159,75 @@ class TestErase:
         assert AIUsageLog.objects.get(user=bob).metadata == {"customer": "bob"}
         assert AIUsageTracking.objects.get().user == bob
         assert daily.drift() == {}
+
+    @pytest.mark.parametrize("answer", ["yes\n", " YES \n"])
+    def test_it_asks_first(self, monkeypatch, answer: str):
+        ada = make_user("ada")
+        save_log(user=ada, cost=Decimal("0.25"))
+        monkeypatch.setattr("sys.stdin", TerminalInput(answer))
+
+        ended = run_command("erase_ai_usage", "--user", "ada")
+
+        assert ended.code == 0
+        assert ended.out.startswith("1 calls kept without their user, 1 daily rows removed, ")
+        assert ended.err == (
+            f"This removes the user ada (ID {ada.pk}) from all AI usage in the database "
+            "'default':\n"
+            "  1 calls (0.250000 USD) are kept without their user, error message and metadata\n"
+            "  1 daily rows are removed\n"
+            "You cannot undo this.\n"
+            "Type 'yes' to continue: "
+        )
+        assert not AIUsageLog.objects.filter(user=ada).exists()
+
+    @pytest.mark.parametrize("answer", ["no\n", "y\n", "\n", "ada\n", ""])
+    def test_any_other_answer_changes_nothing(self, monkeypatch, answer: str):
+        save_log(user=make_user("ada"))
+        before = tables()
+        monkeypatch.setattr("sys.stdin", TerminalInput(answer))
+
+        ended = run_command("erase_ai_usage", "--user", "ada")
+
+        assert (ended.code, ended.out) == (2, "")
+        assert ended.err.endswith("Cancelled. Nothing was changed.\n")
+        assert tables() == before
+
+    @pytest.mark.parametrize("stdin", [StringIO("yes\n"), None])
+    def test_it_refuses_without_a_terminal(self, monkeypatch, stdin: StringIO | None):
+        save_log(user=make_user("ada"))
+        before = tables()
+        monkeypatch.setattr("sys.stdin", stdin)
+
+        assert run_command("erase_ai_usage", "--user", "ada") == (
+            2,
+            "",
+            "There is no terminal to ask for confirmation on: use --no-input. "
+            "Nothing was changed.\n",
+        )
+        assert tables() == before
+
+    @pytest.mark.parametrize(
+        ("arguments", "options"),
+        [(["--noinput"], {}), (["--no-input"], {}), ([], {"interactive": False})],
+    )
+    def test_code_and_cron_need_no_answer(self, arguments: list[str], options: dict[str, bool]):
+        make_user("ada")
+
+        assert run_command("erase_ai_usage", "--user", "ada", *arguments, **options).code == 0
+
+    def test_control_c_at_the_question_changes_nothing(self, monkeypatch):
+        def interrupt() -> str:
+            raise KeyboardInterrupt
+
+        save_log(user=make_user("ada"))
+        before = tables()
+        monkeypatch.setattr("sys.stdin", TerminalInput(""))
+        monkeypatch.setattr("builtins.input", interrupt)
+
+        ended = run_command("erase_ai_usage", "--user", "ada")
+
+        assert (ended.code, ended.err.splitlines()[-1]) == (130, "Stopped. Nothing was changed.")
+        assert tables() == before
 
     def test_dry_run_changes_nothing(self):
         ada = make_user("ada")
@@ -174,7 +249,7 @@ class TestErase:
         lost = "1 calls (230 tokens, $1.25) whose rows were pruned"
 
         dry = run_command("erase_ai_usage", "--user", "ada", "--dry-run")
-        ended = run_command("erase_ai_usage", "--user", "ada")
+        ended = run_command("erase_ai_usage", "--user", "ada", "--no-input")
 
         assert dry.out.endswith(f"{lost} would be lost from the global totals\n")
         assert ended.out.endswith(f"{lost} are lost from the global totals\n")
@@ -185,7 +260,7 @@ class TestErase:
         ada = make_user("ada")
         box.put(make_event(user=ada))
 
-        ended = run_command("erase_ai_usage", "--user", "ada")
+        ended = run_command("erase_ai_usage", "--user", "ada", "--no-input")
 
         assert ended.out.endswith("1 outbox lines kept without their user\n")
         assert run_command("flush_ai_usage").out == "1 calls delivered\n"
@@ -203,7 +278,7 @@ class TestErase:
         assert AIUsageTracking.objects.count() == 0
 
     def test_unknown_user(self):
-        assert run_command("erase_ai_usage", "--user", "ada") == (
+        assert run_command("erase_ai_usage", "--user", "ada", "--no-input") == (
             2,
             "",
             "There is no user 'ada'. For a deleted user, run: flush_ai_usage --forget\n",
@@ -211,8 +286,12 @@ class TestErase:
 
     def test_nothing_to_erase(self):
         make_user("ada")
-        assert run_command("erase_ai_usage", "--user", "ada", verbosity=0) == (0, "", "")
-        assert run_command("erase_ai_usage", "--user", "ada").out == (
+        assert run_command("erase_ai_usage", "--user", "ada", "--no-input", verbosity=0) == (
+            0,
+            "",
+            "",
+        )
+        assert run_command("erase_ai_usage", "--user", "ada", "--no-input").out == (
             "0 calls kept without their user, 0 daily rows removed, "
             "0 outbox lines kept without their user\n"
         )

@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 from django.db import transaction
-from django.db.models import Exists, OuterRef, Q, QuerySet, Sum
+from django.db.models import Count, Exists, OuterRef, Q, QuerySet, Sum
 from django.db.models.functions import Coalesce
 
 from .. import daily
@@ -29,6 +29,8 @@ class UserDataCounts:
     pruned_tokens: int
     #: USD.
     pruned_cost: Decimal
+    #: The known cost of the rows, in USD.
+    cost: Decimal
 
 
 def user_data(user: Any, *, using: str) -> Generator[AIUsageLog | AIUsageTracking]:
@@ -46,12 +48,15 @@ def count_user_data(user: Any, *, using: str) -> UserDataCounts:
         tokens=Coalesce(Sum("total_tokens"), 0),
         cost=Coalesce(Sum("total_cost"), Decimal(0)),
     )
+    rows = AIUsageLog.objects.using(using).filter(user=user)
+    stored = rows.aggregate(rows=Count("pk"), cost=Coalesce(Sum("cost"), Decimal(0)))
     return UserDataCounts(
-        AIUsageLog.objects.using(using).filter(user=user).count(),
+        stored["rows"],
         daily_rows.count(),
         pruned["calls"],
         pruned["tokens"],
         pruned["cost"],
+        stored["cost"],
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import sys
 from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -124,6 +125,48 @@ def whole_number(highest: int) -> Callable[[str], int]:
         return number
 
     return parse
+
+
+def add_no_input(parser: ArgumentParser) -> None:
+    """Add `--no-input`, for `confirm`."""
+    parser.add_argument(
+        "--no-input",
+        "--noinput",
+        action="store_false",
+        dest="interactive",
+        help="do not ask for confirmation; needed where there is no terminal to ask on",
+    )
+
+
+def confirm(question: str, options: dict[str, Any], *, stderr: Any) -> None:
+    """Ask the user to type "yes" unless `--no-input` is given.
+
+    Args:
+        question: What is about to happen.
+        options: The options of the command.
+        stderr: The `stderr` of the command, for the question: `stdout` may be a file.
+
+    Raises:
+        CommandError: The answer is another, or there is no terminal to ask on.
+    """
+    if not options["interactive"]:
+        return
+    if sys.stdin is None or not sys.stdin.isatty():
+        raise CommandError(
+            "There is no terminal to ask for confirmation on: use --no-input. Nothing was changed.",
+            returncode=CANNOT_RUN,
+        )
+    stderr.write(f"{question}\nType 'yes' to continue: ", lambda text: text, ending="")
+    stderr.flush()
+    try:
+        answer = input()
+    except (EOFError, KeyboardInterrupt) as error:
+        stderr.write("")  # end the line of the question
+        if isinstance(error, KeyboardInterrupt):
+            raise
+        answer = ""
+    if answer.strip().lower() != "yes":
+        raise CommandError("Cancelled. Nothing was changed.", returncode=CANNOT_RUN)
 
 
 @contextmanager
