@@ -92,6 +92,11 @@ def sections() -> dict[str, str]:
     )
 
 
+def declares_sections() -> bool:
+    """Return whether the site sets `AI_USAGE_SECTIONS`."""
+    return _get("SECTIONS", None) is not None
+
+
 def default_section() -> str:
     """`AI_USAGE_DEFAULT_SECTION` ("other"): the section of a call without any other section."""
     return str(_get("DEFAULT_SECTION", "other"))

@@ -122,68 +122,69 @@ def healthy_output(last: str, *, kept: str = "", outbox_lines: str = "") -> str:
     transports = "".join(
         f"  ✅ {name} {version(name)} ({mode}) is captured\n" for name, mode in TRIED
     )
+    mark = "✅" if outbox_lines else "-"
     outbox_lines = outbox_lines or "  - Not used: rows are written on the caller's connection\n"
     return f"""\
 ==================================================
 AI USAGE TRACKING DIAGNOSTIC SCRIPT
 ==================================================
 
-✓ Test 1: Checking if models are accessible...
+Test 1: Checking if models are accessible... ✅
   ✅ Models are accessible
 
-✓ Test 2: Getting test user...
+Test 2: Getting test user... ✅
   ✅ Using user: john_doe (ID: {User.objects.get(username="john_doe").pk})
 
-✓ Test 3: Checking existing logs...
+Test 3: Checking existing logs... ✅
   - AIUsageLog entries: {rows}
   - AIUsageTracking entries: 1
   ✅ Can query existing logs
 
-✓ Test 4: Tracking test AI usage...
+Test 4: Tracking test AI usage... ✅
   ✅ Tracking successful!
 
-✓ Test 5: Verifying data was saved...
+Test 5: Verifying data was saved... ✅
   ✅ Latest AIUsageLog found
   ✅ Today's AIUsageTracking found
 {kept}
-✓ Test 6: Checking API endpoints...
+Test 6: Checking API endpoints... ✅
   ✅ /api/v1/ai/usage/logs/ answers (401)
   ✅ /api/v1/ai/usage/logs/stats/ answers (401)
   ✅ /api/v1/ai/usage/logs/global/ answers (401)
   ✅ /api/v1/ai/usage/stats/ answers (401)
   ✅ /api/v1/ai/usage/global/ answers (401)
 
-✓ Test 7: Checking the middleware...
+Test 7: Checking the middleware... ✅
   ✅ AIUsageMiddleware is in place
 
-✓ Test 8: Checking the settings...
+Test 8: Checking the settings... ✅
   ✅ The settings are valid
 
-✓ Test 9: Checking that every installed transport captures...
+Test 9: Checking that every installed transport captures... ✅
 {transports}
-✓ Test 10: Checking that every installed SDK is captured...
+Test 10: Checking that every installed SDK is captured... -
   - Skipped
 
-✓ Test 11: Checking the outbox...
+Test 11: Checking the outbox... {mark}
 {outbox_lines}
-✓ Test 12: Checking that daily rows match AIUsageLog...
+Test 12: Checking that daily rows match AIUsageLog... ✅
   ✅ The daily rows match AIUsageLog
 
-✓ Test 13: Checking the activity of the last 24 hours...
+Test 13: Checking the activity of the last 24 hours... ✅
   - Calls: 25
   ✅ The last call was recorded at {last}
   ✅ Tracking itself had no errors in this process
 
-✓ Test 14: Checking failures and missing data...
+Test 14: Checking failures and missing data... ✅
   ✅ Failed: 0 of 25 (0.0 %)
   ✅ Without a user: 0 of 25 (0.0 %)
   ✅ Without tokens: 0 of 25 (0.0 %)
   ✅ Without a price: 0 of 25 (0.0 %)
 
-✓ Test 15: Checking sections...
+Test 15: Checking sections... ✅
   ✅ Each of the 2 sections has calls
 
-✓ Test 16: Checking for unknown hosts...
+Test 16: Checking for unknown hosts... ✅
   ✅ All hosts are known providers
 
 ✅ AI Usage Tracking is WORKING!
@@ -558,8 +559,8 @@ class TestBrokenSite:
 
         assert (
             "check_w005",
-            f"The outbox {tmp_path / 'file'} cannot be written: events are lost if "
-            "their process dies.",
+            f"The outbox {tmp_path / 'file'} cannot be written: Not a directory (ENOTDIR). "
+            "Events are lost if their process dies.",
             "Set AI_USAGE_OUTBOX to a directory that the site can write.",
         ) in problems()
 
@@ -789,6 +790,32 @@ class TestBrokenSite:
             )
         ]
 
+    def test_default_sections_need_no_calls(self, healthy, settings):
+        del settings.AI_USAGE_SECTIONS
+
+        assert findings("sections_never_seen") == []
+        assert findings("sections") == [("ok", "Each of the 2 sections has calls", "")]
+
+    def test_undeclared_section_beside_the_default_ones(self, healthy, settings):
+        del settings.AI_USAGE_SECTIONS
+        make_calls(healthy, 1, section="search")
+
+        assert findings("sections_never_seen") == []
+        assert findings("sections_not_declared") == [
+            (
+                "warning",
+                "Not in AI_USAGE_SECTIONS: search",
+                "AI_USAGE_SECTIONS = "
+                "{'chat': 'Customer Chat', 'other': 'Other', 'search': 'Search'}",
+            )
+        ]
+
+    def test_default_section_without_calls_is_good(self, user):
+        make_calls(user)
+
+        assert findings("sections_never_seen") == []
+        assert findings("sections") == [("ok", "Each of the 1 sections has calls", "")]
+
     def test_unknown_hosts_were_seen(self, healthy):
         for host, calls in (("llm.example.com", 3), ("10.0.0.7:8000", 2)):
             make_calls(healthy, calls, provider=UNKNOWN, metadata={"host": host})
@@ -811,6 +838,22 @@ class TestBrokenSite:
             ("warning", "No call was ever recorded", "Make an AI call in the site, then try again.")
         ]
 
+    def test_fix_of_unpriced_calls_names_the_setting_before_the_command(self, healthy):
+        make_calls(healthy, 75, cost=None, model_name="my-model")
+
+        ((code, _, fix),) = problems()
+        assert (code, fix.splitlines()) == (
+            "unpriced",
+            [
+                'AI_USAGE_PRICES = {"openai:my-model": {"input": ..., "output": ...}}',
+                "Then run: python manage.py reprice_ai_usage --only-unpriced",
+            ],
+        )
+        assert (
+            '   Fix: AI_USAGE_PRICES = {"openai:my-model": {"input": ..., "output": ...}}\n'
+            "        Then run: python manage.py reprice_ai_usage --only-unpriced\n"
+        ) in diagnose("-v", "0").out
+
     def test_database_stops_answering(self, healthy, monkeypatch):
         def lost(*_: Any, **__: Any) -> None:
             raise DatabaseError("server closed the connection")
@@ -828,6 +871,17 @@ class TestBrokenSite:
 
 
 class TestOutput:
+    def test_mark_of_a_test_is_its_worst_finding(self, healthy, settings, monkeypatch):
+        settings.AI_USAGE_GATEWAY = {}  # an unknown setting
+        settings.AI_USAGE_SECTIONS = {"chat": "Chat", "rag": "RAG", "other": "Other"}
+
+        lines = [line for line in diagnose().out.splitlines() if line.startswith("Test ")]
+
+        assert lines[0] == "Test 1: Checking if models are accessible... ✅"
+        assert "Test 8: Checking the settings... ❌" in lines
+        assert "Test 10: Checking that every installed SDK is captured... -" in lines
+        assert "Test 15: Checking sections... ⚠️" in lines
+
     def test_problems_are_listed_at_the_end(self, healthy, settings):
         settings.AI_USAGE_GATEWAY = {}
 
@@ -954,6 +1008,19 @@ class TestProcess:
         assert ended.code == 0, ended
         assert "\x1b[" in ended.out
         assert "? AI Usage Tracking is WORKING!" in ended.out
+
+    def test_site_that_is_migrated_in_part(self, demo, empty_database_url):
+        env = {**demo, "DATABASE_URL": empty_database_url}
+        assert manage("migrate", "usage_tracking", "0001", "-v", "0", env=env).code == 0
+
+        ended = manage("diagnose_ai_usage", "--skip-sdks", env=env)
+
+        assert ended.code == 2, ended
+        assert "stopped answering" not in ended.out
+        last = ended.out[ended.out.index("❌ Problems:") :].splitlines()
+        assert last[-2].startswith("  ❌ Migrations not applied to the database 'default': ")
+        assert "usage_tracking" in last[-2]
+        assert last[-1] == "     Fix: python manage.py migrate"
 
     def test_site_that_is_not_migrated(self, demo, empty_database_url):
         ended = manage("diagnose_ai_usage", env={**demo, "DATABASE_URL": empty_database_url})

@@ -12,7 +12,7 @@ from django.db import DatabaseError
 
 from ..errors import was_stopped
 from . import activity, probe, site, transports, undelivered
-from .findings import CANNOT_RUN, Finding, Result, Thresholds, failed, manage, problem
+from .findings import CANNOT_RUN, Finding, Result, Thresholds, failed, problem
 
 __all__ = ["CANNOT_RUN", "Finding", "Result", "Thresholds", "diagnose"]
 
@@ -69,9 +69,7 @@ def diagnose(
     except DatabaseError as error:
         if was_stopped(error):
             raise KeyboardInterrupt from error
-        text = f"The database {using!r} stopped answering: {failed(error)}"
-        lost = problem("database_error", text, manage("dbshell", using))
-        yield Result("Querying the database", (lost,))
+        yield Result("Querying the database", (site.query_failed(error, using),))
 
 
 def _alone(test: Callable[[], Result]) -> tuple[Result]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from django.db.models import Count, Q
@@ -15,7 +15,7 @@ from ..events import UNKNOWN
 from ..log import shown_user
 from ..models import AIUsageLog
 from ..querysets import UNKNOWN_USAGE, UNPRICED
-from ..reports import REPRICE, unpriced_models
+from ..reports import REPRICE, UnpricedModel, unpriced_models
 from .findings import Finding, Result, Thresholds, manage, note, ok, problem, warning
 
 
@@ -119,9 +119,14 @@ def _shares(using: str, limits: Thresholds) -> Iterator[Finding]:
         unpriced=Count("pk", filter=UNPRICED),
     )
     calls = counted.pop("calls")
+    models = (
+        unpriced_models(_rows(using, hours=limits.hours), using=using)
+        if counted["unpriced"]
+        else ()
+    )
     for code, number in counted.items():
         name, fix = _SHARES[code]
-        fix = fix or manage(REPRICE, using)
+        fix = fix or _pricing(models, using)
         share, limit = 100 * number / calls if calls else 0.0, getattr(limits, f"max_{code}")
         text = f"{name}: {number} of {calls} ({share:.1f} %)"
         if share <= limit:
@@ -130,13 +135,19 @@ def _shares(using: str, limits: Thresholds) -> Iterator[Finding]:
             yield note(code, f"{text}, too few calls to judge")
         else:
             yield problem(code, f"{text}, more than {limit:g} %", fix)
-    if counted["unpriced"]:
-        yield from _unpriced(using, limits)
+    yield from _unpriced(models, using)
 
 
-def _unpriced(using: str, limits: Thresholds) -> Iterator[Finding]:
+def _pricing(models: Iterable[UnpricedModel], using: str) -> str:
+    """Return the settings that price the models, and then the command that prices their calls."""
+    settings = [model.setting for model in models if model.setting]
+    command = manage(REPRICE, using)
+    return "\n".join((*settings, f"Then run: {command}")) if settings else command
+
+
+def _unpriced(models: Iterable[UnpricedModel], using: str) -> Iterator[Finding]:
     """Name the models with unpriced calls, each with the setting that prices it."""
-    for model in unpriced_models(_rows(using, hours=limits.hours), using=using):
+    for model in models:
         name = f"{model.model_name or 'an unknown model'} of {model.provider or 'unknown'}"
         text = f"Without a price: {name} ({model.calls} calls)"
         if model.units:
@@ -167,23 +178,31 @@ def sections(using: str) -> Result:
 
 
 def _sections(using: str) -> Iterator[Finding]:
-    known = conf.sections()
     seen = set(_rows(using).values_list("section", flat=True).distinct())
-    if missing := [code for code in known if code not in seen]:
+    known = conf.sections()
+    # A site that does not declare sections uses some of the default ones. And that no call lacks a
+    # section, and so has the default one, is good.
+    expected = [code for code in known if conf.declares_sections() or code in seen]
+    missing = [code for code in expected if code not in seen and code != conf.default_section()]
+    if missing:
         yield warning(
             "sections_never_seen",
             f"Never seen: {', '.join(missing)}",
             f"with ai_usage(section={missing[0]!r}):",
         )
     if foreign := sorted(seen - set(known)):
-        declared = known | {code: code.replace("_", " ").title() for code in foreign}
+        own = {*expected, conf.default_section()}
+        declared = {code: label for code, label in known.items() if code in own}
+        declared |= {code: code.replace("_", " ").title() for code in foreign}
         yield warning(
             "sections_not_declared",
             f"Not in AI_USAGE_SECTIONS: {', '.join(foreign)}",
             f"AI_USAGE_SECTIONS = {declared!r}",
         )
-    if not missing and not foreign:
-        yield ok("sections", f"Each of the {len(known)} sections has calls")
+    if not seen and not missing:
+        yield note("sections", "No section has calls yet")
+    elif not missing and not foreign:
+        yield ok("sections", f"Each of the {len(seen)} sections has calls")
 
 
 def hosts(using: str, limits: Thresholds) -> Result:

@@ -11,6 +11,8 @@ from ..log import one_line
 
 Level = Literal["ok", "note", "warning", "problem"]
 
+_WORST_FIRST: tuple[Level, ...] = ("problem", "warning", "ok", "note")
+
 #: Codes of findings after which the remaining tests cannot run.
 CANNOT_RUN = frozenset({"database_error", "not_migrated", "no_such_user"})
 
@@ -23,7 +25,7 @@ class Finding:
     #: Stable, for machines.
     code: str
     text: str
-    #: A command or a setting to paste, or a sentence; "" if there is nothing to fix.
+    #: Commands or settings to paste, each on a line, or a sentence; "" if there is nothing to fix.
     fix: str = ""
 
 
@@ -33,6 +35,12 @@ class Result:
 
     title: str
     findings: tuple[Finding, ...]
+
+    @property
+    def level(self) -> Level:
+        """The worst level of the findings; "note" if the test did not judge anything."""
+        found = {finding.level for finding in self.findings}
+        return next((level for level in _WORST_FIRST if level in found), "note")
 
     @property
     def problems(self) -> list[Finding]:

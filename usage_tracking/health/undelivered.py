@@ -18,6 +18,7 @@ from ..system import files
 from .findings import Finding, Result, Thresholds, note, ok, problem, warning
 from .locks import locks
 from .probe import FLUSH
+from .writing import writing
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,10 +129,10 @@ def _began(line: bytes) -> datetime | None:
 
 def examine(before: Snapshot, limits: Thresholds, checks: list[Finding]) -> Result:
     """Test what `snapshot` found; `checks` are the findings of the system checks on the outbox."""
-    return Result("Checking the outbox", (*checks, *_examine(before, limits, checks)))
+    return Result("Checking the outbox", (*checks, *_examine(before, limits)))
 
 
-def _examine(before: Snapshot, limits: Thresholds, checks: list[Finding]) -> Iterator[Finding]:
+def _examine(before: Snapshot, limits: Thresholds) -> Iterator[Finding]:
     if not conf.enabled():
         yield note("outbox_unused", "Not used: AI_USAGE_ENABLED is False")
         return
@@ -146,8 +147,8 @@ def _examine(before: Snapshot, limits: Thresholds, checks: list[Finding]) -> Ite
             "USER is the system user of the site",
         )
         return
-    if all(check.code == "check_w010" for check in checks):
-        yield ok("outbox", f"The outbox {before.directory} can be written")
+    if before.directory is not None:
+        yield writing(before.directory)
     if before.directory is not None and before.directory.is_dir():
         yield locks(before.directory)
     yield _backlog(before, limits)

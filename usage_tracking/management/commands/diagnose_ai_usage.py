@@ -16,6 +16,7 @@ from ..arguments import add_database, add_user, database_alias, whole_number
 from ..base import CANNOT_RUN, INTERRUPTED, UsageCommand
 
 RULE = "=" * 50
+_WORKING = "✅ AI Usage Tracking is WORKING!"
 #: The limit of options in hours, about ten years.
 LONGEST = 24 * 3660
 MARKS = {"ok": "✅", "note": "-", "warning": "⚠️", "problem": "❌"}
@@ -92,13 +93,14 @@ class Command(UsageCommand):
         for number, result in enumerate(results, 1):
             shown.append(result)
             if not quiet:
-                self._write("", f"✓ Test {number}: {result.title}...")
+                self._write("", f"Test {number}: {result.title}... {MARKS[result.level]}")
             for finding in result.findings:
                 if not quiet:
                     self._line(finding, indent="  ")
         problems = [finding for result in shown for finding in result.problems]
         if not quiet:
-            self._write("", "❌ Problems:" if problems else "✅ AI Usage Tracking is WORKING!")
+            last = self.style.ERROR("❌ Problems:") if problems else self.style.SUCCESS(_WORKING)
+            self._write("", last)
         for finding in problems:
             self._line(finding, indent="" if quiet else "  ")
         return shown
@@ -108,7 +110,8 @@ class Command(UsageCommand):
         line = f"{indent}{MARKS[finding.level]} {finding.text}"
         self._write(styles.get(finding.level, str)(line))
         if finding.fix:
-            self._write(f"{indent}   Fix: {finding.fix}")
+            fix = finding.fix.replace("\n", f"\n{indent}        ")
+            self._write(f"{indent}   Fix: {fix}")
 
     def _write(self, *lines: str) -> None:
         for line in lines:
