@@ -7,7 +7,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, OutputWrapper, SystemCheckError
 
-from ..system import stdio
+from ..system import release, stdio
 
 #: Exit codes beside 0 (success) and 1 (the command found something).
 CANNOT_RUN = 2
@@ -17,6 +17,10 @@ INTERRUPTED = 130
 
 class UsageCommand(BaseCommand):
     """A command whose exit code does not change if its reader closes the pipe early."""
+
+    def get_version(self) -> str:
+        """Return what `--version` prints."""
+        return f"{release.DISTRIBUTION} {release.version()} (Django {super().get_version()})"
 
     def run_from_argv(self, argv: list[str]) -> None:
         """Run the command; exit with 130 on Ctrl-C and with 2 if the output cannot be written."""
