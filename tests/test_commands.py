@@ -130,6 +130,30 @@ class TestOutput:
         assert ended.code == 2
         assert ended.err == "The output cannot be written: No space left on device.\n"
 
+    def test_terminal_without_a_character_shows_its_escape_sequence(self, site):
+        directory, env = site
+        prepared = waiting.run(
+            [
+                sys.executable,
+                "-c",
+                "import django; django.setup()\n"
+                "from django.contrib.auth.models import User\n"
+                "from usage_tracking.models import AIUsageLog\n"
+                "user = User.objects.get_or_create(username='\\u5c71')[0]\n"
+                "AIUsageLog.objects.create(user=user, section='chat', prompt_tokens=1)\n",
+            ],
+            cwd=directory,
+            env=os.environ | env,
+        )
+        assert prepared.returncode == 0, prepared.stderr
+        ascii_site = (directory, env | {"PYTHONIOENCODING": "ascii"})
+
+        assert "\n\\u5c71 " in run(ascii_site, "usage_today").out
+        # JSON is UTF-8 everywhere.
+        exported = run(ascii_site, "export_ai_usage --user \u5c71", encoding="utf-8")
+        assert exported.code == 0, exported.err
+        assert '"usage_tracking.aiusagelog"' in exported.out
+
     def test_scanner_without_a_site_ignores_a_closed_pipe(self, site):
         directory, _ = site
         command = [sys.executable, "-m", "usage_tracking.scanner", str(directory), "--no-cache"]

@@ -87,6 +87,11 @@ def test_similar_word_is_suggested(text: str, near: str):
         named(text, TODAY)
 
 
+def test_beginning_of_words_suggests_all_of_them():
+    with pytest.raises(ValueError, match="Did you mean 'last-week' or 'last-month' or 'last-year'"):
+        named("last", TODAY)
+
+
 @pytest.mark.parametrize(
     "text", ["", "2026-13", "2026-02-30", "2026-1-5", "0d", "99999d", "30", "0000", "9999", "soon"]
 )

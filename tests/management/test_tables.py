@@ -143,3 +143,15 @@ def test_rich_prints_the_same_lines_on_a_narrow_terminal():
     print_tables([TABLE], out, 20)
 
     assert plain_text(out.getvalue().splitlines()) == ["", *plain(TABLE, 20)]
+
+
+def test_default_terminal_shows_a_breakdown_as_a_table():
+    titles = ("MODEL", "CALLS", "FAILED", "TOKENS", "COST USD", "AVG MS", "NO TOKENS", "NO PRICE")
+    row = ("a-model-with-a-long-name (openai)", "1,510", "1", "12,645", "0.101000", "900", "0", "1")
+    table = Table(titles, (row,))
+    out = StringIO()
+    print_tables([table], out, 80)
+
+    _, head, _, line = plain_text(out.getvalue().splitlines())
+    assert [head, line] == list(plain(table, 80))
+    assert line.startswith("a-model-with-a-lo…  1,510 ")

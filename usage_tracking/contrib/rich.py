@@ -14,8 +14,6 @@ from ..management.tables import Table, blocks, fitted
 
 #: Rich must not cut the cells, which already fit.
 _WIDTH = 1000
-#: The columns that the box adds between two cells, and beside the first and the last together.
-_GAP, _MARGIN = 3, 4
 
 
 def print_tables(tables: Iterable[Table], out: IO[str], width: int | None = None) -> None:
@@ -28,13 +26,20 @@ def print_tables(tables: Iterable[Table], out: IO[str], width: int | None = None
     """
     console = Console(file=out, force_terminal=True, highlight=False, width=_WIDTH)
     for table in tables:
-        fitting = fitted(table, width, gap=_GAP, margin=_MARGIN)
+        console.print()
+        fitting = fitted(table, width)
         if fitting is None:
-            for line in ("", *blocks(table, width)):
+            for line in blocks(table, width):
                 console.print(Text(line), soft_wrap=True)
             continue
         # Text, not str: rich would read brackets in a model name as markup.
-        grid = Grid(box=box.SIMPLE_HEAD, header_style="bold")
+        grid = Grid(
+            box=box.SIMPLE_HEAD,
+            header_style="bold",
+            show_edge=False,
+            pad_edge=False,
+            collapse_padding=True,
+        )
         for title in fitting.titles:
             grid.add_column(Text(title), justify="right" if grid.columns else "left", no_wrap=True)
         for row in fitting.rows:

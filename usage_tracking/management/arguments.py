@@ -170,22 +170,37 @@ def confirm(question: str, options: dict[str, Any], *, stderr: Any) -> None:
 
 
 @contextmanager
-def explained(action: str, outcome: str) -> Iterator[None]:
+def explained(action: str, outcome: str, *, using: str | None = None) -> Iterator[None]:
     """Replace the traceback of a database error or Ctrl-C in the block with a message.
 
     Args:
         action: The subject of the message: "... failed: ...".
         outcome: One or more sentences on what the failure leaves behind.
+        using: The database of the usage tables, to see whether it has them.
     """
     try:
         yield
     except DatabaseError as error:
         if was_stopped(error):
             raise CommandError(f"Stopped. {outcome}", returncode=INTERRUPTED) from None
+        if using is not None and (missing := missing_table(using)):
+            raise CommandError(missing, returncode=CANNOT_RUN) from error
         text = str(error).strip().partition("\n")[0]
         raise CommandError(f"{action} failed: {text}. {outcome}", returncode=CANNOT_RUN) from error
     except KeyboardInterrupt:
         raise CommandError(f"Stopped. {outcome}", returncode=INTERRUPTED) from None
+
+
+def missing_table(using: str) -> str:
+    """Return what to do if the database has no usage tables; "" if it has, or cannot tell."""
+    table = AIUsageLog._meta.db_table
+    try:
+        with connections[using].cursor() as cursor:
+            if table in connections[using].introspection.table_names(cursor):
+                return ""
+    except DatabaseError:
+        return ""
+    return f"Database {using!r} has no table {table}: run `manage.py migrate --database {using}`"
 
 
 class Progress:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from typing import Any
 
@@ -18,6 +19,9 @@ INTERRUPTED = 130
 class UsageCommand(BaseCommand):
     """A command whose exit code does not change if its reader closes the pipe early."""
 
+    #: The encoding of the output, if it is not that of the terminal.
+    encoding: str | None = None
+
     def get_version(self) -> str:
         """Return what `--version` prints."""
         return f"{release.DISTRIBUTION} {release.version()} (Django {super().get_version()})"
@@ -26,6 +30,10 @@ class UsageCommand(BaseCommand):
         """Run the command; exit with 130 on Ctrl-C and with 2 if the output cannot be written."""
         try:
             with stdio.guarded():
+                for stream in (sys.stdout, sys.stderr):
+                    if isinstance(stream, io.TextIOWrapper):
+                        # A terminal without a character shows its escape sequence.
+                        stream.reconfigure(encoding=self.encoding, errors="backslashreplace")
                 style = self.stderr.style_func
                 self.stdout, self.stderr = OutputWrapper(sys.stdout), OutputWrapper(sys.stderr)
                 self.stderr.style_func = style

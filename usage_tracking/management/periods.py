@@ -100,8 +100,10 @@ def named(text: str, today: dt.date) -> DayRange:
             first = dt.date.fromisoformat(text + "0000-01-01"[len(text) :])
             if first.year in _YEARS:
                 return _DATED[len(text)](first)
-    near = get_close_matches(text.lower(), _WORDS, n=1)
-    hint = f"Did you mean {near[0]!r}?" if near else f"Use {_EXAMPLES}."
+    word = text.lower()
+    near = [name for name in _WORDS if word and name.startswith(word)]
+    near = near or get_close_matches(word, _WORDS, n=1)
+    hint = f"Did you mean {' or '.join(map(repr, near))}?" if near else f"Use {_EXAMPLES}."
     raise ValueError(f"{text!r} is not a valid period. {hint}")
 
 

@@ -12,7 +12,8 @@ from ..log import one_line
 from ..scanner.terminal import wants_colour
 from .cells import cut, pad, width_of
 
-_GAP = 2
+#: The columns between two cells.
+GAP = 2
 #: A text column does not become narrower than this.
 _NARROWEST = 8
 #: Unicode's zero-width joiner and non-joiner, which emoji and many scripts need.
@@ -78,22 +79,15 @@ def plain(table: Table, width: int | None = None) -> Iterator[str]:
     for first, *others in lines:
         cells = [pad(first, widths[0])]
         cells += [pad(cell, -width) for cell, width in zip(others, widths[1:], strict=True)]
-        yield (" " * _GAP).join(cells).rstrip()
+        yield (" " * GAP).join(cells).rstrip()
 
 
-def fitted(table: Table, width: int | None, *, gap: int = _GAP, margin: int = 0) -> Table | None:
-    """Return `table` with its texts cut to fit; None if it does not fit even so.
-
-    Args:
-        table: The table.
-        width: The columns of the terminal; None for no limit.
-        gap: The columns between two cells.
-        margin: The columns beside the first and the last cell together.
-    """
+def fitted(table: Table, width: int | None) -> Table | None:
+    """Return `table` with its texts cut to fit `width`; None if it does not fit even so."""
     if width is None or len(table.titles) == 1:  # a terminal wraps a long line
         return table
     widths = _widths(table)
-    excess = sum(widths) + gap * (len(widths) - 1) + margin - width
+    excess = sum(widths) + GAP * (len(widths) - 1) - width
     while excess > 0:
         widest = max(table.texts, key=widths.__getitem__, default=None)
         if widest is None or widths[widest] <= _NARROWEST:
@@ -112,13 +106,13 @@ def fitted(table: Table, width: int | None, *, gap: int = _GAP, margin: int = 0)
 def blocks(table: Table, width: int | None) -> Iterator[str]:
     """Yield each row of `table` as lines of title and cell, for a narrow terminal."""
     titles = max(map(width_of, table.titles))
-    room = max((width or 0) - titles - _GAP, _NARROWEST)
+    room = max((width or 0) - titles - GAP, _NARROWEST)
     for number, row in enumerate(table.rows):
         if number:
             yield ""
         for column, (title, cell) in enumerate(zip(table.titles, row, strict=True)):
             text = cut(cell, room) if column in table.texts else cell
-            yield (pad(title, titles + _GAP) + text).rstrip()
+            yield (pad(title, titles + GAP) + text).rstrip()
 
 
 def _widths(table: Table) -> list[int]:

@@ -49,13 +49,13 @@ class Command(UsageCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         """Erase the user, and report what was changed."""
         using = database_alias(options)
-        with explained("Erasing", "Nothing was changed."):
+        with explained("Erasing", "Nothing was changed.", using=using):
             hint = "For a deleted user, run: flush_ai_usage --forget"
             user = find_user(options, using=using, hint=hint)
             stored = privacy.count_user_data(user, using=using)
             if not options["dry_run"]:
                 confirm(_question(user, stored, using), options, stderr=self.stderr)
-        with explained("Erasing", "What was erased stays erased; run it again."):
+        with explained("Erasing", "What was erased stays erased; run it again.", using=using):
             if options["dry_run"]:
                 result = f"{stored.rows} calls would be kept without their user, "
                 result += f"{stored.daily_rows} daily rows removed"

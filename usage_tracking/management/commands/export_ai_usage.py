@@ -31,6 +31,7 @@ class Command(UsageCommand):
         "--format jsonl`."
     )
     requires_system_checks = [checks.TAG]
+    encoding = "utf-8"  # that of JSON, whatever the terminal
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Define the options."""
@@ -40,7 +41,7 @@ class Command(UsageCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         """Serialize until the end, or until the reader closes the pipe."""
         using = database_alias(options)
-        with explained("The export", "The output is incomplete."):
+        with explained("The export", "The output is incomplete.", using=using):
             user = find_user(options, using=using)
             self.stdout.ending = ""
             # If the reader leaves early, closing releases the cursor of the database.

@@ -64,7 +64,7 @@ class Command(UsageCommand):
                 "The calls in the outbox belong to it.",
                 returncode=CANNOT_RUN,
             )
-        with explained("Delivery", "Undelivered calls stay in the outbox."):
+        with explained("Delivery", "Undelivered calls stay in the outbox.", using=alias):
             self._flush(options)
 
     def _flush(self, options: dict[str, Any]) -> None:

@@ -58,7 +58,7 @@ class Command(UsageCommand):
         self._options = options
         using, dry_run = database_alias(options), options["dry_run"]
         outcome = "Nothing was written." if dry_run else "Imported rows stay; run it again."
-        with explained("The import", outcome):
+        with explained("The import", outcome, using=using):
             try:
                 self._import(using, dry_run=dry_run)
             except legacy_import.UnusableTableError as error:

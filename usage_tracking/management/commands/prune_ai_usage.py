@@ -54,13 +54,15 @@ class Command(UsageCommand):
         """Prune, and report what was removed even after a failure."""
         using, unattributed = database_alias(options), options["unattributed"]
         removed = rebuilt = 0
-        with explained("Pruning", "Nothing was removed."):
+        with explained("Pruning", "Nothing was removed.", using=using):
             old = prune.prunable(options["keep_days"], using=using)
         expected = old.rows + (old.unattributed.calls if unattributed else 0)
         try:
             if not options["dry_run"]:
                 with (
-                    explained("Pruning", "Completed batches stay removed; run it again."),
+                    explained(
+                        "Pruning", "Completed batches stay removed; run it again.", using=using
+                    ),
                     Progress(self.stderr, expected, options) as progress,
                 ):
                     for batch in prune.prune(old.before, using=using, unattributed=unattributed):

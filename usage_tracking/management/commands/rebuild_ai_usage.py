@@ -47,7 +47,7 @@ class Command(UsageCommand):
         outcome = (
             "Nothing was changed." if dry_run else "Completed days stay rebuilt; run it again."
         )
-        with explained("Rebuilding", outcome):
+        with explained("Rebuilding", outcome, using=using):
             try:
                 days = daily_rows.span(using=using, start=start, end=end)
             except daily_rows.PrunedDaysError as error:

@@ -62,7 +62,7 @@ class Command(UsageCommand):
         outcome = (
             "Nothing was changed." if dry_run else "Completed batches stay repriced; run it again."
         )
-        with explained("Repricing", outcome):
+        with explained("Repricing", outcome, using=using):
             expected = selection.rows(using).count()
             with Progress(self.stderr, expected, options) as progress:
                 repriced = reprice.reprice(

@@ -16,7 +16,6 @@ from django.utils import timezone
 from ... import checks, reports
 from ...days import DayRange, day_of
 from ...errors import was_stopped
-from ...models import AIUsageLog
 from ...system import stdio
 from .. import day_tables
 from ..arguments import (
@@ -25,6 +24,7 @@ from ..arguments import (
     database_alias,
     day,
     day_of_option,
+    missing_table,
 )
 from ..base import CANNOT_RUN, UsageCommand
 from ..periods import add_period, period_of
@@ -103,7 +103,10 @@ class Command(UsageCommand):
                 if options["watch"] is None:
                     raise KeyboardInterrupt from error
                 return
-            raise CommandError(_explain(error, using), returncode=CANNOT_RUN) from error
+            text = (
+                missing_table(using) or f"Database {using!r} cannot be read: {str(error).strip()}"
+            )
+            raise CommandError(text, returncode=CANNOT_RUN) from error
 
     def _show(self, report: reports.DayReport, options: dict[str, Any]) -> None:
         is_watched = options["watch"] is not None
@@ -154,20 +157,6 @@ def _hints(report: reports.DayReport) -> list[str]:
             f"The database refused {letters} calls; `flush_ai_usage --retry-dead` retries them."
         )
     return hints
-
-
-def _explain(error: DatabaseError, using: str) -> str:
-    try:
-        with connections[using].cursor() as cursor:
-            tables = connections[using].introspection.table_names(cursor)
-    except DatabaseError:
-        return f"Database '{using}' cannot be read: {str(error).strip()}"
-    if AIUsageLog._meta.db_table in tables:
-        return f"Database '{using}' cannot be read: {str(error).strip()}"
-    return (
-        f"Database '{using}' has no table {AIUsageLog._meta.db_table}: "
-        f"run `manage.py migrate --database {using}`"
-    )
 
 
 def _as_json(value: Any) -> str:
