@@ -167,6 +167,31 @@ class TestOutput:
         assert (process.returncode, errors) == (1, "")
 
 
+@pytest.mark.process
+@pytest.mark.parametrize(
+    "line",
+    [
+        "erase_ai_usage --user ada",
+        "export_ai_usage --user ada",
+        "prune_ai_usage --keep-days 30",
+        "rebuild_ai_usage",
+        "reprice_ai_usage last-month",
+        "usage_today last-month",
+    ],
+)
+def test_database_without_tables_needs_migrate(site, tmp_path: Path, line: str):
+    directory, env = site
+    empty = (directory, env | {"DATABASE_URL": f"sqlite:///{tmp_path}/empty.sqlite3"})
+
+    ended = run(empty, line)
+
+    assert (ended.code, ended.out) == (2, "")
+    assert ended.err.splitlines()[-1] == (
+        "CommandError: Database 'default' has no table ai_usage_log: "
+        "run `manage.py migrate --database default`"
+    )
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_invalid_value_of_an_argument_has_a_message(name, capsys):
     command = load_command_class("usage_tracking", name)

@@ -83,6 +83,10 @@ class TestRebuild:
 
         assert {day for _, day in daily.drift()} == {TODAY, TODAY - 3 * DAY}
 
+        run_command("rebuild_ai_usage", "2026-03")
+
+        assert daily.drift() == {}
+
     def test_json_has_stable_keys(self):
         user = make_user()
         insert_without_orm(make_log(user=user, cost=Decimal("0.5")))

@@ -584,6 +584,11 @@ class TestCommand:
             ],
         }
 
+    def test_period_can_be_named(self):
+        report = json.loads(run_command("reprice_ai_usage", "2026-02", "--json").out)
+
+        assert (report["from"], report["to"]) == ("2026-02-01", "2026-02-28")
+
     @pytest.mark.parametrize(
         ("arguments", "code", "message"),
         [

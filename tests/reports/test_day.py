@@ -326,7 +326,7 @@ class TestRank:
             return [
                 [line.section[-1] for line in report.by_section],
                 [line.model_name[-1] for line in report.by_model],
-                [line.username[-1] for line in report.top_users],
+                [str(line.username)[-1] for line in report.top_users],
             ]
 
         assert order() == [list("0123"), list("0123"), list("012")]

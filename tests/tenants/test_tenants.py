@@ -306,7 +306,9 @@ def test_forgetting_the_user_of_a_tenant_keeps_the_users_of_others(own_databases
         from django.core.management import call_command
         from tests.tenants.routing import active
         with active("one"):
-            call_command("erase_ai_usage", "--user", "user of one", "--no-input", "--database", "one")
+            call_command(
+                "erase_ai_usage", "--user", "user of one", "--no-input", "--database", "one"
+            )
         """,
     )
 

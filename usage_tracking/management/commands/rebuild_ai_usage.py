@@ -14,12 +14,11 @@ from ...maintenance import daily_rows
 from ..arguments import (
     Progress,
     add_database,
-    add_days,
     database_alias,
     explained,
-    first_and_last_day,
 )
 from ..base import CANNOT_RUN, UsageCommand
+from ..periods import add_period, period_of
 
 
 class Command(UsageCommand):
@@ -34,14 +33,14 @@ class Command(UsageCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Define the options."""
-        add_days(parser)
+        add_period(parser, default="all days")
         parser.add_argument("--dry-run", action="store_true", help="only list the differences")
         parser.add_argument("--json", action="store_true", help="print JSON")
         add_database(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Rebuild, and list what differed."""
-        (start, end), dry_run = first_and_last_day(options), options["dry_run"]
+        period, dry_run = period_of(options), options["dry_run"]
         using = database_alias(options)
         differences: dict[daily.Key, daily.Sums] = {}
         outcome = (
@@ -49,15 +48,15 @@ class Command(UsageCommand):
         )
         with explained("Rebuilding", outcome, using=using):
             try:
-                days = daily_rows.span(using=using, start=start, end=end)
+                days = daily_rows.span(using=using, start=period.first, end=period.last)
             except daily_rows.PrunedDaysError as error:
                 raise CommandError(str(error), returncode=CANNOT_RUN) from error
             if days:
                 first, last = days
                 with Progress(self.stderr, (last - first).days + 1, options) as progress:
-                    for period in daily_rows.rebuild(first, last, using=using, dry_run=dry_run):
-                        differences |= period.differences
-                        progress.advance((period.end - period.start).days + 1)
+                    for part in daily_rows.rebuild(first, last, using=using, dry_run=dry_run):
+                        differences |= part.differences
+                        progress.advance((part.end - part.start).days + 1)
             names = related_users.usernames({user for user, _ in differences}, using=using)
         if options["json"]:
             self.stdout.write(_as_json(differences, names, days, dry_run=dry_run))

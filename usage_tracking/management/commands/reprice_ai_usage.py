@@ -11,13 +11,12 @@ from ...maintenance import reprice
 from ..arguments import (
     Progress,
     add_database,
-    add_days,
     database_alias,
     explained,
-    first_and_last_day,
 )
 from ..base import UsageCommand
 from ..day_tables import count, money
+from ..periods import add_period, period_of
 from ..tables import Table, shown, write_tables
 
 _COLUMNS = ("ROWS", "CHANGED", "KEPT", "OLD COST USD", "NEW COST USD", "STILL UNPRICED")
@@ -43,7 +42,7 @@ class Command(UsageCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Define the options."""
-        add_days(parser)
+        add_period(parser, default="all days")
         parser.add_argument("--model", metavar="NAME", help="only calls of this model")
         parser.add_argument("--only-unpriced", action="store_true", help="only rows without a cost")
         parser.add_argument(
@@ -54,10 +53,13 @@ class Command(UsageCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Price the rows, and show the old and the new cost by model."""
-        (start, end), dry_run = first_and_last_day(options), options["dry_run"]
+        days, dry_run = period_of(options), options["dry_run"]
         using = database_alias(options)
         selection = reprice.Selection(
-            start=start, end=end, model=options["model"], only_unpriced=options["only_unpriced"]
+            start=days.first,
+            end=days.last,
+            model=options["model"],
+            only_unpriced=options["only_unpriced"],
         )
         outcome = (
             "Nothing was changed." if dry_run else "Completed batches stay repriced; run it again."
