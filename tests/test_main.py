@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from importlib.metadata import version
+import tomllib
 from pathlib import Path
 
 import django
@@ -17,7 +17,7 @@ from tests.test_commands import COMMANDS
 from usage_tracking import __main__ as main
 from usage_tracking.system import release
 
-NAME = f"django-usage-tracking {version('django-usage-tracking')}"
+NAME = f"django-usage-tracking {release.version()}"
 
 
 @pytest.mark.process
@@ -79,9 +79,17 @@ def test_other_arguments_are_refused(capsys, arguments: list[str], message: str)
     assert capsys.readouterr().err.endswith(f"error: {message}\n")
 
 
-def test_copy_of_the_source_has_no_version(monkeypatch):
+def test_version_is_that_of_the_project():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+    assert release.version() == project["version"]
+
+
+def test_copy_of_the_package_has_no_version(monkeypatch, tmp_path: Path):
     monkeypatch.setattr(release, "DISTRIBUTION", "no-such-distribution")
 
+    assert release.version() == "unknown"  # another project's file
+    monkeypatch.setattr(release, "_PROJECT", tmp_path / "pyproject.toml")
     assert release.version() == "unknown"
     assert release.documentation() == "the folder docs of the source"
 

@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+_PROJECT = Path(__file__).parents[2] / "pyproject.toml"
 #: The name on PyPI.
 DISTRIBUTION = "django-usage-tracking"
 
 
 def version() -> str:
-    """Return the version of the installed package; "unknown" for a copy of its source."""
+    """Return the version of the package, installed or in its repository; else "unknown"."""
     # Imported here because only commands need it, and it takes milliseconds.
+    import tomllib
     from importlib.metadata import PackageNotFoundError
     from importlib.metadata import version as version_of
 
     try:
         return version_of(DISTRIBUTION)
     except PackageNotFoundError:
-        return "unknown"
+        pass
+    try:
+        project = tomllib.loads(_PROJECT.read_text(encoding="utf-8"))["project"]
+    except (OSError, ValueError, KeyError):
+        return "unknown"  # a copy of the package alone
+    return str(project.get("version")) if project.get("name") == DISTRIBUTION else "unknown"
 
 
 def documentation() -> str:
