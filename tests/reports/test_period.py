@@ -265,3 +265,36 @@ class TestPeriodReport:
         report = reports.period_report(TODAY - 30 * DAY, TODAY, section="other")
 
         assert reports.latest_logs(report, 2) == rare[:2]
+
+    def test_lines_can_be_ranked_by_cost(self):
+        for name, cost, tokens in (
+            ("cheap", 1, 900),
+            ("unknown", None, 1),
+            ("dear", 3, 1),
+            ("unknown, long", None, 5000),
+            ("free", 0, 9),
+        ):
+            save_log(
+                user=make_user(name), section=name, model_name=name, cost=cost, prompt_tokens=tokens
+            )
+        save_log(cost=100, section="dear")
+        expected = ["dear", "cheap", "free", "unknown, long", "unknown"]
+
+        report = reports.period_report(TODAY, TODAY, rank="cost")
+
+        assert [x.section for x in report.by_section] == expected
+        assert [x.model_name for x in report.by_model if x.provider] == ["gpt-4o", *expected]
+        assert [x.username for x in report.top_users] == [*expected, None]
+
+    def test_only_one_provider_or_model(self):
+        save_log()
+        save_log(provider="azure")
+        save_log(provider="", model_name="")
+
+        def calls(**filters: Any) -> int:
+            return reports.period_report(TODAY, TODAY, **filters).totals.calls
+
+        assert calls(provider="azure") == 1
+        assert calls(model_name="gpt-4o") == 2
+        assert calls(provider="azure", model_name="") == 0
+        assert calls(provider="", model_name="") == 1

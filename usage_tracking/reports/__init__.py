@@ -9,6 +9,7 @@ from .lines import TOP, ErrorLine, ModelLine, SectionLine, UserLine
 from .names import Name, NotFound, find_section, find_user
 from .period import DayLine, PeriodReport, latest_logs, period_report, unpriced_of
 from .selection import Bound, Selection, from_day, to_day
+from .stacks import STACKS, Column
 from .totals import COST_STEP, Figures, Totals
 from .unpriced import REPRICE, UnpricedModel, setting_for, unpriced_models
 
@@ -16,11 +17,13 @@ __all__ = [
     "COST_STEP",
     "DIMENSIONS",
     "REPRICE",
+    "STACKS",
     "TOP",
     "Backlog",
     "Bound",
     "Breakdown",
     "BreakdownLine",
+    "Column",
     "DailyDayLine",
     "DailyRowsReport",
     "DailyUserLine",

@@ -11,15 +11,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from django.conf import settings
 from django.db import router
-from django.db.models import DateTimeField, ExpressionWrapper, F, Q, Value
-from django.db.models.functions import TruncHour
+from django.db.models import Q
 
-from .. import conf
-from ..days import aware, stored
+from ..days import stored
 from ..models import AIUsageLog
 from .grouping import Key, group_in_order
+from .hours import HOUR, as_instant, hour_of_call, shift_at
 from .lines import TOTALS, countable
 from .names import names_of
 from .selection import Selection
@@ -101,9 +99,9 @@ def breakdown(
             return Breakdown(tuple(by), (), more=False)
         logs = logs.filter(following)
     columns = [_COLUMNS[name] for name in names]
-    shift = _shift(selection)
+    shift = shift_at(selection.start or dt.date(2000, 1, 1))
     hours = [name for name in names if name == "hour"]
-    rows = countable(logs.annotate(hour=_hour(shift)) if hours else logs, *hours)
+    rows = countable(logs.annotate(hour=hour_of_call(shift)) if hours else logs, *hours)
     groups = group_in_order(rows, TOTALS, columns, None if limit is None else limit + 1)
     # Without columns, SQL adds up no rows to one group.
     found = [(dict(zip(names, key, strict=True)), totals) for key, totals in groups if totals.calls]
@@ -117,7 +115,7 @@ def breakdown(
     lines = []
     for values, totals in found:
         if "hour" in by:
-            values["hour"] = _instant(values["hour"] - shift)
+            values["hour"] = as_instant(values["hour"] - shift)
         username, email = users.get(values.get("user"), (None, None))
         lines.append(BreakdownLine({name: values[name] for name in by}, username, email, totals))
     return Breakdown(tuple(by), tuple(lines), more)
@@ -177,28 +175,5 @@ def _values(column: str, value: Any) -> tuple[Q, Q | None]:
 
 
 def _hours(start: dt.datetime) -> tuple[Q, Q]:
-    first, end = stored(start), stored(start + dt.timedelta(hours=1))
+    first, end = stored(start), stored(start + HOUR)
     return Q(created_at__gte=first, created_at__lt=end), Q(created_at__gte=end)
-
-
-def _hour(shift: dt.timedelta) -> Any:
-    moment = ExpressionWrapper(F("created_at") + Value(shift), DateTimeField())
-    return TruncHour(moment if shift else "created_at", tzinfo=dt.UTC if settings.USE_TZ else None)
-
-
-def _instant(moment: dt.datetime) -> dt.datetime:
-    """Return a moment that a raw cursor gave, as an aware one in UTC."""
-    if settings.USE_TZ and moment.tzinfo is None:
-        return moment.replace(tzinfo=dt.UTC)
-    return aware(moment).astimezone(dt.UTC)
-
-
-def _shift(selection: Selection) -> dt.timedelta:
-    """Return by how many minutes the hours of AI_USAGE_DAY_TIMEZONE start off those of UTC.
-
-    The hours are those of UTC, of which none occurs twice, or of a zone such as UTC+5:30.
-    """
-    start = selection.start or dt.date(2000, 1, 1)
-    moment = start if isinstance(start, dt.datetime) else dt.datetime.combine(start, dt.time())
-    offset = moment.replace(tzinfo=conf.day_timezone()).utcoffset() or dt.timedelta()
-    return offset % dt.timedelta(hours=1)

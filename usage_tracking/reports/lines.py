@@ -78,7 +78,8 @@ class ErrorLine:
 
 def totals_of(logs: QuerySet[AIUsageLog], *groupings: Grouping) -> tuple[Groups[Totals], ...]:
     """Return the totals of `logs` by each of the groupings, in one statement."""
-    return group([countable(logs)], TOTALS, *groupings)
+    more = sorted({name for g in groupings for name in g.columns} & {*logs.query.annotations})
+    return group([countable(logs, *more)], TOTALS, *groupings)
 
 
 def countable(logs: QuerySet[AIUsageLog], *more: str) -> QuerySet[AIUsageLog, dict[str, Any]]:

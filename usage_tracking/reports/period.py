@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from django.db import router
@@ -29,7 +29,8 @@ from .lines import (
     user_lines,
 )
 from .selection import Selection
-from .totals import Totals, largest_first
+from .stacks import Column, by_column, columns_of, with_hours
+from .totals import RANKS, Totals
 from .unpriced import UnpricedModel, unpriced_models
 
 _DAY = dt.timedelta(days=1)
@@ -57,19 +58,32 @@ class PeriodReport:
     #: The code of the only section in the report; None for all sections.
     section: str | None
     totals: Totals
-    #: Most tokens first, like all lines but those by error.
+    #: Ordered by `rank`, like all lines but those by day and by error.
     by_section: tuple[SectionLine, ...]
     #: One line for every day, with or without calls.
     by_day: tuple[DayLine, ...]
     by_model: tuple[ModelLine, ...]
     #: How many models were called; `by_model` may show fewer. The same goes for users and errors.
     models: int
-    #: The users with the most tokens. The calls without a user are always the last line.
+    #: The first users by `rank`. The calls without a user are always the last line.
     top_users: tuple[UserLine, ...]
     users: int
     #: The failed calls by error message, most calls first.
     by_error: tuple[ErrorLine, ...]
     errors: int
+    #: Which calls these are.
+    selection: Selection
+    #: "tokens" or "cost", the highest first.
+    rank: str
+    #: What the parts of `columns` are, one of STACKS.
+    stack: str
+    #: One column for every day, or every hour of a day.
+    columns: tuple[Column, ...]
+
+    @property
+    def is_hourly(self) -> bool:
+        """Whether the columns are hours."""
+        return isinstance(self.columns[0].start, dt.datetime)
 
 
 def period_report(
@@ -78,6 +92,11 @@ def period_report(
     *,
     user: Any = None,
     section: str | None = None,
+    provider: str | None = None,
+    model_name: str | None = None,
+    rank: str = "tokens",
+    stack: str = "section",
+    hourly: bool = False,
     top: int = TOP,
     using: str | None = None,
 ) -> PeriodReport:
@@ -91,20 +110,36 @@ def period_report(
         end: The last day.
         user: Only this user's calls.
         section: Only the calls of the section with this code.
+        provider: Only the calls to this provider; "" is an unknown one.
+        model_name: Only the calls of this model; "" is an unknown one.
+        rank: "tokens" or "cost": what orders the lines. An unknown sum comes last.
+        stack: What the parts of the columns are: "section", "model" or "provider".
+        hourly: Whether the columns are the hours of the only day.
         top: How many models, users and errors to list.
         using: The database alias; by default the one that the routers name for reading.
 
     Raises:
-        ValueError: `end` is before `start`.
+        ValueError: `end` is before `start`, `rank` or `stack` is unknown, or hours of more than one
+            day are asked for.
     """
     check_order(start, end)
+    if rank not in RANKS:
+        raise ValueError(f"rank must be one of {', '.join(RANKS)}, not {rank!r}")
+    if hourly and start != end:
+        raise ValueError(f"hours are those of one day, not of {start} to {end}")
     using = using or router.db_for_read(AIUsageLog)
-    days, models, users, errors = totals_of(
-        Selection(start, end, user, section).logs(using),
+    selection = Selection(start, end, user, section, provider, model_name)
+    logs = selection.logs(using)
+    column = by_column(stack, hourly=hourly)
+    # The days are also the default columns.
+    others = [] if column == BY_DAY_AND_SECTION else [column]
+    days, models, users, errors, *stacked = totals_of(
+        with_hours(logs, start) if hourly else logs,
         BY_DAY_AND_SECTION,
-        by_model(top),
-        by_user(top),
+        by_model(top, rank),
+        by_user(top, rank),
         by_error(top),
+        *others,
     )
     of_days: dict[dt.date, list[SectionLine]] = {}
     of_sections: dict[str, Totals] = {}
@@ -121,7 +156,7 @@ def period_report(
         by_section=tuple(
             sorted(
                 (section_line(code, totals) for code, totals in of_sections.items()),
-                key=lambda line: (largest_first(line.figures), line.section),
+                key=lambda line: (RANKS[rank][1](line.figures), line.section),
             )
         ),
         by_day=tuple(
@@ -135,6 +170,10 @@ def period_report(
         users=users.number,
         by_error=error_lines(errors),
         errors=errors.number,
+        selection=selection,
+        rank=rank,
+        stack=stack,
+        columns=columns_of((stacked or [days])[0], tuple(days_between(start, end)), hourly=hourly),
     )
 
 
@@ -152,12 +191,12 @@ def latest_logs(
         start, found = line.date, found + line.figures.calls
         if found >= number:
             break
-    logs = Selection(start, report.end, user, report.section).logs(using)
+    logs = replace(report.selection, start=start, user=user).logs(using)
     return list(with_users(logs).order_by("-created_at", "-pk")[:number])
 
 
 def unpriced_of(
-    report: PeriodReport, *, user: Any = None, top: int = TOP, using: str | None = None
+    report: PeriodReport, *, top: int = TOP, using: str | None = None
 ) -> tuple[UnpricedModel, ...]:
     """Return the models with unpriced calls in `report`, most calls first.
 
@@ -165,15 +204,13 @@ def unpriced_of(
 
     Args:
         report: The report.
-        user: The user of the report.
         top: How many models to list.
         using: The database alias; by default the one that the routers name for reading.
     """
     if not report.totals.unpriced:
         return ()
     using = using or router.db_for_read(AIUsageLog)
-    logs = Selection(report.start, report.end, user, report.section).logs(using)
-    return unpriced_models(logs, top=top, using=using)
+    return unpriced_models(report.selection.logs(using), top=top, using=using)
 
 
 def check_order(start: dt.date, end: dt.date) -> None:
