@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .breakdowns import DIMENSIONS, Breakdown, BreakdownLine, breakdown, breakdown_lines
+from .comparison import Comparison, Forecast, PeriodBefore, Sums, compare
 from .daily_rows import DailyDayLine, DailyRowsReport, DailyUserLine, daily_rows_report
 from .day import Backlog, DayReport, Period, backlog, day_report
 from .lines import TOP, ErrorLine, ModelLine, SectionLine, UserLine
@@ -24,6 +25,7 @@ __all__ = [
     "Breakdown",
     "BreakdownLine",
     "Column",
+    "Comparison",
     "DailyDayLine",
     "DailyRowsReport",
     "DailyUserLine",
@@ -31,19 +33,23 @@ __all__ = [
     "DayReport",
     "ErrorLine",
     "Figures",
+    "Forecast",
     "ModelLine",
     "Name",
     "NotFound",
     "Period",
+    "PeriodBefore",
     "PeriodReport",
     "SectionLine",
     "Selection",
+    "Sums",
     "Totals",
     "UnpricedModel",
     "UserLine",
     "backlog",
     "breakdown",
     "breakdown_lines",
+    "compare",
     "daily_rows_report",
     "day_report",
     "find_section",
