@@ -1,6 +1,6 @@
 """The admin's pages on a large log: SQL statements, blocks read, milliseconds.
 
-    DATABASE_URL=postgresql://... python -m benchmarks.admin_pages [--rows N ...]
+    DATABASE_URL=postgresql://... python -m benchmarks.admin_pages [--rows N ...] [--only NAME]
 
 Fills the tables with N calls of 90 days and 1,000 users for each N, and opens each page as a staff
 user who is not a superuser. Blocks are those that EXPLAIN (ANALYZE, BUFFERS) counts for each SELECT
@@ -54,6 +54,10 @@ def pages() -> dict[str, str]:
         "dashboard, 30 days": f"{LOGS}dashboard/",
         "dashboard, 30 days, section": f"{LOGS}dashboard/?section=chat",
         "dashboard, 90 days": f"{LOGS}dashboard/?start_date={day - dt.timedelta(days=89)}",
+        "dashboard, a day by hour": f"{LOGS}dashboard/?start_date={day}&end_date={day}",
+        "dashboard, 30 days by model": f"{LOGS}dashboard/?stack=model",
+        "dashboard, 30 days, a user": f"{LOGS}dashboard/?user=7",
+        "dashboard, 30 days, all users": f"{LOGS}dashboard/?all=users",
         "own page": "/usage/",
     }
 
@@ -62,6 +66,7 @@ def main() -> None:
     """Print what each page costs for each number of rows."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--rows", type=int, nargs="+", default=[100_000, 1_000_000])
+    parser.add_argument("--only", default="", help="the beginning of the pages' names")
     options = parser.parse_args()
     with site("benchmarks.admin_settings"):
         from django.db import connection
@@ -71,7 +76,8 @@ def main() -> None:
             blocks, ms = baseline()
             print(f"{connection.vendor}: {rows:,} calls, {USERS:,} users, {DAYS} days")
             print(f"{'30 days in one GROUP BY day, section':40} {blocks:9,} blocks {ms:7.0f} ms")
-            for name, url in pages().items():
+            named = {name: url for name, url in pages().items() if name.startswith(options.only)}
+            for name, url in named.items():
                 number, blocks, ms = measure(url)
                 print(f"{name:40} {number:3} SQL  {blocks:9,} blocks {ms:7.0f} ms")
 

@@ -28,6 +28,8 @@ from usage_tracking.models import AIUsageLog
 pytestmark = pytest.mark.django_db
 
 URL = "/admin/usage_tracking/aiusagelog/dashboard/"
+ENTRY = "/admin/usage_tracking/aiusagedashboard/"
+ADMIN = "admin:usage_tracking"
 DAY = dt.timedelta(days=1)
 ZERO = Decimal(0)
 
@@ -47,9 +49,13 @@ def cards(answer: Any) -> dict[str, tuple[str, str]]:
     }
 
 
-def lines(answer: Any, title: str) -> dict[str, tuple[str, ...]]:
-    (table,) = [table for table in answer.context["tables"] if table.title == title]
+def lines(answer: Any, name: str) -> dict[str, tuple[str, ...]]:
+    (table,) = [table for table in answer.context["tables"] if table.name == name]
     return {line.label: line.cells for line in table.lines}
+
+
+def panel(answer: Any, name: str) -> Any:
+    return {panel.name: panel for panel in answer.context["drawn"].panels}[name]
 
 
 class TestNumbers:
@@ -86,20 +92,20 @@ class TestNumbers:
             assert found[label][0] == percent(len(missing), len(rows))
             assert found[label][1].startswith(f"{len(missing)} of {len(rows):,} calls")
         for title, name in {
-            "Sections": lambda row: SECTIONS[row["section"]],
-            "Models": lambda row: f"{row['provider']} / {row['model_name']}",
-            "Top users": lambda row: row["user__username"] or "Unattributed",
+            "sections": lambda row: SECTIONS[row["section"]],
+            "models": lambda row: f"{row['provider']} / {row['model_name']}",
+            "users": lambda row: row["user__username"] or "Unattributed",
         }.items():
             groups: dict[str, list[dict[str, Any]]] = defaultdict(list)
             for row in rows:
                 groups[name(row)].append(row)
-            assert lines(answer, title) == {name: figures(of) for name, of in groups.items()}
+            assert lines(answer, title) == {name: figures(of, cost) for name, of in groups.items()}
             assert len(groups) > 5
         errors: dict[str, int] = defaultdict(int)
         for row in rows:
             if not row["success"]:
                 errors[row["error_message"]] += 1
-        assert {text: cells[0] for text, cells in lines(answer, "Failures").items()} == {
+        assert {text: cells[0] for text, cells in lines(answer, "errors").items()} == {
             text: str(number) for text, number in errors.items()
         }
 
@@ -115,12 +121,12 @@ class TestNumbers:
         names = [item.label for item in drawn.legend]
         cells = {
             (row.label, name): cell
-            for row in drawn.panels[0].rows
+            for row in panel(answer, "calls").rows
             for name, cell in zip(names, row.cells, strict=False)
         }
         texts = {key: f"{n} call{'' if n == 1 else 's'}" for key, n in expected.items()}
         assert {key: int(cell) for key, cell in cells.items() if cell != "0"} == expected
-        assert {bar.title for bar in drawn.panels[0].chart.bars} == {
+        assert {bar.title for bar in panel(answer, "calls").chart.bars} == {
             f"{day}\n{name}: {text}" for (day, name), text in texts.items()
         }
 
@@ -159,9 +165,9 @@ class TestNumbers:
 
         answer = viewer.get(URL, {"start_date": "2026-03-14", "end_date": "2026-03-14"})
 
-        assert lines(answer, "Models without a price") == {
-            "openai / <b>mine</b>": ("1", "input_tokens, output_tokens", "no price for the model")
-        }
+        (line,) = answer.context["unpriced"].lines
+        assert line.label == "openai / <b>mine</b>"
+        assert line.cells == ("1", "input_tokens, output_tokens", "no price for the model")
         assert "<b>mine</b>" not in answer.text
         assert "AI_USAGE_PRICES = {&quot;openai:&lt;b&gt;mine&lt;/b&gt;&quot;" in answer.text
         assert "python manage.py reprice_ai_usage --only-unpriced" in answer.text
@@ -188,6 +194,19 @@ class TestNumbers:
             assert cards(answer)["Calls"][0] == "1"
             assert "days in Pacific/Auckland" in answer.text
 
+    def test_hour_that_occurs_twice_has_the_name_of_the_zone(self, viewer):
+        with override_settings(AI_USAGE_DAY_TIMEZONE="America/New_York"):
+            for hour in (5, 6, 20):
+                save_log(created_at=dt.datetime(2026, 11, 1, hour, 30, tzinfo=dt.UTC))
+
+            answer = viewer.get(URL, {"start_date": "2026-11-01", "end_date": "2026-11-01"})
+
+        assert [row.label for row in panel(answer, "calls").rows] == [
+            "Nov. 1, 2026, 01:00 EDT",
+            "Nov. 1, 2026, 01:00 EST",
+            "Nov. 1, 2026, 15:00",
+        ]
+
 
 RAW = (
     "user_id",
@@ -205,7 +224,7 @@ RAW = (
 SECTIONS = dict(AIUsageLog.SECTION_CHOICES)
 
 
-def figures(rows: list[dict[str, Any]]) -> tuple[str, ...]:
+def figures(rows: list[dict[str, Any]], total: Decimal) -> tuple[str, ...]:
     tokens = [row["prompt_tokens"] + row["completion_tokens"] for row in rows if row["cost"]]
     known = [
         row["prompt_tokens"] + row["completion_tokens"]
@@ -214,15 +233,12 @@ def figures(rows: list[dict[str, Any]]) -> tuple[str, ...]:
     ]
     assert len(tokens) <= len(known)
     costs = [row["cost"] for row in rows if row["cost"] is not None]
-    total = AIUsageLog.objects.filter(
-        created_at__date__gte=(NOON - 9 * DAY).date(), created_at__lte=NOON
-    ).count()
     average = Decimal(sum(row["response_time_ms"] for row in rows)) / len(rows) / 1000
     return (
-        f"{len(rows):,}",
-        percent(len(rows), total),
-        f"{sum(known):,}" if known else "unknown",
         money(sum(costs, ZERO)) if costs else "unknown",
+        percent(sum(costs, ZERO), total) if costs else "",
+        f"{len(rows):,}",
+        f"{sum(known):,}" if known else "unknown",
         str(sum(not row["success"] for row in rows)),
         f"{average:.2f} s",
     )
@@ -232,8 +248,9 @@ def money(amount: Decimal) -> str:
     return "< $0.0001" if amount < Decimal("0.0001") else f"${amount:.4f}"
 
 
-def percent(part: int, whole: int) -> str:
-    return f"{Decimal(100 * part) / whole:.1f} %"
+def percent(part: Decimal | int, whole: Decimal | int) -> str:
+    share = Decimal(100) * part / whole
+    return "< 0.1 %" if 0 < share < Decimal("0.1") else f"{share:.1f} %"
 
 
 class TestLinks:
@@ -248,12 +265,14 @@ class TestLinks:
         answer = viewer.get(URL, {"start_date": "2026-03-12", "end_date": "2026-03-14"})
         context = answer.context
         expected = {
-            line.url: int(line.cells[0]) for table in context["tables"] for line in table.lines
+            line.url: int(line.cells[table.headings.index("Calls") - 1])
+            for table in context["tables"]
+            for line in table.lines
         }
         expected |= {card.url: int(card.detail.split()[0]) for card in context["unknown"]}
         expected |= {
             bar.url: int(bar.title.rpartition(": ")[2].split()[0])
-            for bar in context["drawn"].panels[0].chart.bars
+            for bar in panel(answer, "calls").chart.bars
         }
         assert len(expected) > 30
 
@@ -275,10 +294,12 @@ class TestLinks:
             assert query["section"] == ["chat"]
             assert "2026-03-12" <= query["start_date"][0] <= query["end_date"][0] <= "2026-03-14"
 
-    def test_dashboard_is_linked_from_the_lists_and_the_app(self, viewer):
-        for name in ("admin:usage_tracking_aiusagelog_changelist", "admin:app_list"):
-            args = ["usage_tracking"] if name == "admin:app_list" else []
-            assert f'href="{URL}"' in viewer.get(reverse(name, args=args)).text
+    def test_dashboard_is_linked_from_the_list_the_index_and_the_sidebar(self, viewer):
+        assert f'href="{URL}"' in viewer.get(reverse(f"{ADMIN}_aiusagelog_changelist")).text
+        link = f'href="{ENTRY}"'
+        assert link in viewer.get(reverse("admin:app_list", args=["usage_tracking"])).text
+        assert link in viewer.get(reverse("admin:index")).text
+        assert link in viewer.get(URL).text.partition('id="content"')[0]
 
 
 @freeze_time(NOON)
@@ -321,6 +342,7 @@ class TestPeriod:
         drawn = viewer.get(URL, {"start_date": "2025-11-15"}).context["drawn"]
 
         assert drawn.by_week
+        assert drawn.column == "Week"
         assert len(drawn.panels[0].rows) == 17
         assert drawn.panels[0].rows[-1].label == "March 8, 2026 to March 14, 2026"
 
@@ -328,11 +350,13 @@ class TestPeriod:
         for n in range(14):
             save_log(section=f"section-{n}", prompt_tokens=1000 * n)
 
-        drawn = viewer.get(URL).context["drawn"]
+        answer = viewer.get(URL)
 
-        assert len(drawn.legend) == 12
-        assert drawn.legend[-1].label == "3 more sections"
-        assert drawn.panels[0].chart.bars[-1].title.endswith("3 more sections: 3 calls")
+        legend = answer.context["drawn"].legend
+        assert len(legend) == 12
+        assert legend[-1].label == "3 more sections"
+        bars = panel(answer, "calls").chart.bars
+        assert bars[-1].title.endswith("3 more sections: 3 calls")
 
     def test_empty_period_shows_a_note(self, viewer):
         answer = viewer.get(URL)
@@ -382,7 +406,7 @@ class TestPage:
         save_season(NOON, days=10, calls=10)
 
         # The last is that of the unpriced models.
-        assert count() == one <= 7
+        assert count() == one <= 8
 
     def test_no_statement_looks_for_unpriced_models_where_no_call_is_unpriced(self, viewer):
         save_log(user=make_user("first"), cost=Decimal(1))
@@ -390,7 +414,7 @@ class TestPage:
         with CaptureQueriesContext(connection) as queries:
             answer = viewer.get(URL, {"start_date": "2026-03-01"})
 
-        assert len(queries) <= 6
+        assert len(queries) <= 7
         assert "Models without a price" not in answer.text
 
     def test_complies_with_a_strict_content_security_policy(self, viewer):

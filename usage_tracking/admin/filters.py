@@ -17,18 +17,13 @@ from django.utils.translation import gettext_lazy as _
 from .. import conf
 from ..days import END, START, DayRange, InvalidDaysError
 from ..models import AIUsageLog, today
+from ..pages.cards import UNKNOWN_LABELS
 from ..pages.formatting import day_text
 from ..querysets import UNKNOWN_USAGE, UNPRICED
 from ..reports import from_day, to_day
 
 #: How many of the newest calls the choices of providers and models are read from.
 NEWEST = 2_000
-#: Labels of the calls of which something is unknown, by the value of the parameter `unknown`.
-UNKNOWN_LABELS = {
-    "user": _("Unattributed (no user)"),
-    "usage": _("Unknown usage (no tokens)"),
-    "cost": _("Unpriced (no cost)"),
-}
 
 
 def report_invalid_period(request: HttpRequest, error: InvalidDaysError) -> None:

@@ -75,6 +75,11 @@ class Chart:
     x_ticks: tuple[Tick, ...]
     y_ticks: tuple[Tick, ...]
 
+    @property
+    def plot_width(self) -> int:
+        """The width of the drawing without the y axis, which is a drawing of its own."""
+        return self.width - self.left
+
 
 def stacked_bars(
     columns: Sequence[str],
@@ -168,7 +173,26 @@ def color_class(code: str, codes: Collection[str], rest: str = "") -> str:
     if code == rest:
         return "ai-usage-color-rest"
     named = [name for name in codes if name != rest]
-    place = named.index(code) if code in named else zlib.crc32(code.encode())
+    return _class_at(named.index(code) if code in named else zlib.crc32(code.encode()))
+
+
+def color_classes(names: Sequence[str]) -> list[str]:
+    """Return the CSS classes of the colours of some names, a different one for each if possible.
+
+    A name has the colour of its hash, in every chart, unless another name of this chart has it too;
+    "", for an unknown name, is grey.
+    """
+    classes = {"": color_class("", (), "")}
+    taken: set[str] = set()
+    for name in sorted({*names} - {""}):
+        start = zlib.crc32(name.encode())
+        tried = [_class_at(start + step) for step in range(2 * COLORS)]
+        classes[name] = next((found for found in tried if found not in taken), tried[0])
+        taken.add(classes[name])
+    return [classes[name] for name in names]
+
+
+def _class_at(place: int) -> str:
     pale = " ai-usage-pale" if place // COLORS % 2 else ""
     return f"ai-usage-color-{place % COLORS}{pale}"
 

@@ -31,9 +31,12 @@ def usd(amount: Decimal) -> str:
     return f"${number_format(amount.quantize(step), force_grouping=True)}"
 
 
-def share(part: int, whole: int) -> str:
-    """Format a percentage to one decimal; only none is "0.0 %" and only all are "100.0 %"."""
-    if not whole:
+def share(part: Decimal | int | None, whole: Decimal | int | None) -> str:
+    """Format a percentage to one decimal; only none is "0.0 %" and only all are "100.0 %".
+
+    It is "" if a value is unknown or the whole is 0.
+    """
+    if part is None or not whole:
         return ""
     percent = Decimal(100) * part / whole
     if 0 < percent < Decimal("0.1"):
@@ -41,6 +44,32 @@ def share(part: int, whole: int) -> str:
     if Decimal("99.9") < percent < 100:
         return "> 99.9 %"
     return f"{number_format(percent.quantize(Decimal('0.1')))} %"
+
+
+def change_text(value: Decimal | int | None, before: Decimal | int | None) -> str:
+    """Format by how many percent a value has changed; "" if one is unknown or it was 0."""
+    if value is None or not before:
+        return ""
+    percent = (Decimal(100) * (value - before) / before).quantize(Decimal("0.1"))
+    sign = "+" if percent > 0 else "−" if percent < 0 else "±"  # noqa: RUF001 -- a minus sign
+    return f"{sign}{number_format(abs(percent), force_grouping=True)} %"
+
+
+def tick_text(number: Decimal) -> str:
+    """Format a round number of an axis in thousands, millions and so on."""
+    for power, unit in ((12, "T"), (9, "B"), (6, "M"), (3, "k")):
+        if number >= Decimal(10) ** power:
+            return f"{(number / Decimal(10) ** power).normalize():f}{unit}"
+    return f"{number.normalize():f}"
+
+
+def usd_tick(amount: Decimal) -> str:
+    """Format a round amount of an axis in USD."""
+    if amount >= 1_000:
+        return f"${tick_text(amount)}"
+    exponent = amount.as_tuple().exponent
+    decimals = -exponent if isinstance(exponent, int) else 0
+    return f"${amount:,.{max(2, decimals)}f}"
 
 
 def day_text(days: DayRange) -> str:

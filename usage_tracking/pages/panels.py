@@ -1,30 +1,35 @@
-"""What pages show of a report: cards, and three charts of the same days with their tables."""
+"""What pages show of a report: cards, and charts of the same columns with their tables."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import datetime as dt
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from django.utils.formats import date_format
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from .. import conf
-from ..days import DayRange
-from ..reports import DayLine, PeriodReport, Totals
-from .charts import Chart, Layer, color_class, stacked_bars
-from .formatting import average_text, cost_text, count, day_text, tokens_text
+from ..days import DayRange, day_of
+from ..reports import Column, PeriodReport, Totals
+from ..reports.stacks import ranked
+from .charts import Chart, Layer, color_class, color_classes, stacked_bars
+from .formatting import average_text, cost_text, count, day_text, tick_text, tokens_text, usd_tick
 
-#: Returns the link of a bar from its days and its section, None for several sections.
-Url: TypeAlias = Callable[[DayRange, str | None], str]
+#: A section, a provider, or a provider and its model.
+Key: TypeAlias = tuple[Any, ...]
+#: Returns the link of a bar from its days and its key, None for several keys.
+Url: TypeAlias = Callable[[DayRange, Key | None], str]
 
 #: Longer periods are drawn by week.
 _MOST_DAYS = 92
 _WEEK = 7
-#: If there are more sections, the smallest share one layer.
-_MOST_SECTIONS = 12
+#: If there are more sections, models or providers, those after the first share one layer.
+_MOST_LAYERS = 12
+_METRICS = ("calls", "tokens", "cost")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +41,13 @@ class Card:
     detail: str = ""
     #: A link to the calls that the value counts.
     url: str = ""
+    #: The value of the period before, and the change since.
+    before: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Legend:
-    """A section, or several, and the CSS class of its colour."""
+    """A section, model or provider, or several, and the CSS class of its colour."""
 
     label: str
     css_class: str
@@ -48,7 +55,7 @@ class Legend:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A day or a week in the table of a chart."""
+    """An hour, a day or a week in the table of a chart."""
 
     label: str
     url: str
@@ -72,6 +79,12 @@ class Panel:
 class Panels:
     """The charts of a report and their common legend."""
 
+    #: What the layers are, such as "Sections".
+    title: str
+    #: What the columns are and what is stacked, such as "by day, stacked by section".
+    caption: str
+    #: The heading of the first column of the tables.
+    column: str
     legend: tuple[Legend, ...]
     panels: tuple[Panel, ...]
     by_week: bool
@@ -79,22 +92,27 @@ class Panels:
 
 @dataclass(frozen=True, slots=True)
 class _Column:
-    """One day, or the days of one week."""
+    """One or more columns of the report, drawn as one."""
 
     days: DayRange
+    #: For the axis, and for tooltips and tables.
     short: str
     long: str
-    totals: Totals
-    by_section: Mapping[str, Totals]
+    parts: Mapping[Key, Totals]
 
-    def totals_of(self, codes: frozenset[str]) -> Totals:
-        return Totals.sum(self.by_section[code] for code in codes if code in self.by_section)
+    @property
+    def totals(self) -> Totals:
+        return Totals.sum(self.parts.values())
+
+    def totals_of(self, keys: Collection[Key]) -> Totals:
+        return Totals.sum(totals for key, totals in self.parts.items() if key in keys)
 
 
 @dataclass(frozen=True, slots=True)
 class _Metric:
     name: str
     title: str
+    #: The text to show if there are calls, but no value is known.
     none_known: str
     value: Callable[[Totals], int | Decimal | None]
     #: Formats the value together with the number of calls that it leaves out.
@@ -105,42 +123,70 @@ class _Metric:
     whole: bool = True
 
 
-def calls_card(totals: Totals, url: str = "") -> Card:
+def calls_card(totals: Totals, url: str = "", before: str = "") -> Card:
     """Return the number of calls, with their average response time."""
     average = average_text(totals)
     detail = _("%(time)s on average") % {"time": average} if average else ""
-    return Card(_("Calls"), count(totals.calls), detail, url)
+    return Card(_("Calls"), count(totals.calls), detail, url, before)
 
 
-def panels_of(report: PeriodReport, url: Url | None = None) -> Panels:
-    """Return charts of the calls, tokens and cost of `report` by day, stacked by section.
+def panels_of(
+    report: PeriodReport,
+    url: Url | None = None,
+    *,
+    metrics: Sequence[str] = _METRICS,
+    listed: int | None = None,
+) -> Panels:
+    """Return charts of the columns of `report`, which are hours or days, or weeks if they are many.
 
-    Periods of more than 92 days are drawn by week. If there are more than twelve sections, the
-    smallest share the last layer.
+    If there are more than twelve sections, models or providers, the last ones share a layer.
 
     Args:
         report: What to draw.
         url: Makes the link of a bar; without it bars have no links.
+        metrics: Which charts to return: "calls", "tokens" and "cost", in the order to show them.
+        listed: How many keys have a layer of their own, at most eleven of more than twelve; the
+            others share the last. None sets no other limit.
     """
-    by_week = len(report.by_day) > _MOST_DAYS
-    columns = [_column(lines) for lines in _batches(report.by_day, _WEEK if by_week else 1)]
-    sections = [line.section for line in report.by_section]
-    folded = frozenset(sections[_MOST_SECTIONS - 1 :] if len(sections) > _MOST_SECTIONS else ())
-    shown = [code for code in sections if code not in folded]
-    legend = [Legend(_label(code), _color(code)) for code in shown]
+    by_week = not report.is_hourly and len(report.columns) > _MOST_DAYS
+    columns = [_column(batch) for batch in _batches(report.columns, _WEEK if by_week else 1)]
+    keys = ranked(report.columns, report.rank)
+    most = _MOST_LAYERS - 1 if len(keys) > _MOST_LAYERS else len(keys)
+    shown = keys[: most if listed is None else min(most, listed)]
+    folded = frozenset(keys[len(shown) :])
+    legend = _legend(report.stack, shown)
     if folded:
-        label = ngettext("%(n)d more section", "%(n)d more sections", len(folded))
-        legend.append(Legend(label % {"n": len(folded)}, "ai-usage-color-more"))
-    groups: list[frozenset[str]] = [frozenset([code]) for code in shown]
+        legend.append(Legend(_folded(report.stack, len(folded)), "ai-usage-color-more"))
+    groups: list[frozenset[Key]] = [frozenset([key]) for key in shown]
     groups += [folded] if folded else []
+    layers = list(zip(legend, groups, strict=True))
+    titles = {"section": _("Sections"), "model": _("Models"), "provider": _("Providers")}
+    heading, by_column = (
+        (_("Hour"), _("by hour"))
+        if report.is_hourly
+        else (_("Week"), _("by week"))
+        if by_week
+        else (_("Day"), _("by day"))
+    )
+    stacked = {
+        "section": _("stacked by section"),
+        "model": _("stacked by model"),
+        "provider": _("stacked by provider"),
+    }
+    named = {metric.name: metric for metric in _metrics()}
     return Panels(
+        title=titles[report.stack],
+        caption=f"{by_column}, {stacked[report.stack]}",
+        column=heading,
         legend=tuple(legend),
-        panels=tuple(
-            _panel(metric, columns, list(zip(legend, groups, strict=True)), url)
-            for metric in _metrics()
-        ),
+        panels=tuple(_panel(named[name], columns, layers, url) for name in metrics),
         by_week=by_week,
     )
+
+
+def model_label(provider: str, model_name: str) -> str:
+    """Return the name of a model; "?" stands for an unknown part."""
+    return f"{provider or '?'} / {model_name or '?'}"
 
 
 def _metrics() -> tuple[_Metric, ...]:
@@ -154,7 +200,7 @@ def _metrics() -> tuple[_Metric, ...]:
                 ngettext("%(n)s call", "%(n)s calls", totals.calls) % {"n": count(totals.calls)}
             ),
             lambda totals: count(totals.calls),
-            _compact,
+            tick_text,
         ),
         _Metric(
             "tokens",
@@ -163,7 +209,7 @@ def _metrics() -> tuple[_Metric, ...]:
             lambda totals: totals.total_tokens,
             lambda totals: _with_unknown(tokens_text(totals), totals.unknown_usage),
             tokens_text,
-            _compact,
+            tick_text,
         ),
         _Metric(
             "cost",
@@ -172,7 +218,7 @@ def _metrics() -> tuple[_Metric, ...]:
             lambda totals: totals.cost,
             lambda totals: _with_unknown(cost_text(totals), totals.unpriced),
             cost_text,
-            lambda amount: f"${amount:,.{max(2, -_exponent(amount))}f}",
+            usd_tick,
             whole=False,
         ),
     )
@@ -181,16 +227,16 @@ def _metrics() -> tuple[_Metric, ...]:
 def _panel(
     metric: _Metric,
     columns: Sequence[_Column],
-    layers: Sequence[tuple[Legend, frozenset[str]]],
+    layers: Sequence[tuple[Legend, frozenset[Key]]],
     url: Url | None,
 ) -> Panel:
-    def link(column: _Column, codes: frozenset[str]) -> str:
+    def link(column: _Column, keys: frozenset[Key]) -> str:
         if url is None:
             return ""
-        return url(column.days, next(iter(codes)) if len(codes) == 1 else None)
+        return url(column.days, next(iter(keys)) if len(keys) == 1 else None)
 
     parts = [
-        (legend, codes, [column.totals_of(codes) for column in columns]) for legend, codes in layers
+        (legend, keys, [column.totals_of(keys) for column in columns]) for legend, keys in layers
     ]
     chart = stacked_bars(
         [column.short for column in columns],
@@ -203,9 +249,9 @@ def _panel(
                     f"{column.long}\n{legend.label}: {metric.text(totals)}"
                     for column, totals in zip(columns, of_columns, strict=True)
                 ),
-                tuple(link(column, codes) for column in columns) if url else (),
+                tuple(link(column, keys) for column in columns) if url else (),
             )
-            for legend, codes, of_columns in parts
+            for legend, keys, of_columns in parts
         ],
         metric.tick,
         whole=metric.whole,
@@ -222,35 +268,49 @@ def _panel(
                 column.long,
                 url(column.days, None) if url else "",
                 (
-                    *(metric.cell(of_columns[n]) for _legend, _codes, of_columns in parts),
+                    *(metric.cell(of_columns[n]) for _legend, _keys, of_columns in parts),
                     metric.cell(column.totals),
                 ),
             )
             for n, column in enumerate(columns)
-            if column.totals.calls
+            if column.parts
         ),
     )
 
 
-def _column(lines: Sequence[DayLine]) -> _Column:
-    days = DayRange(lines[0].date, lines[-1].date)
-    by_section: dict[str, Totals] = {}
-    for line in lines:
-        for part in line.by_section:
-            by_section[part.section] = by_section.get(part.section, Totals()).plus(part.figures)
-    return _Column(
-        days,
-        date_format(lines[0].date, "j M"),
-        day_text(days),
-        Totals.sum(line.figures for line in lines),
-        by_section,
-    )
+def _column(columns: Sequence[Column]) -> _Column:
+    start, last = columns[0].start, columns[-1].start
+    if isinstance(start, dt.datetime):
+        day = day_of(start)
+        local = start.astimezone(conf.day_timezone())
+        short, long = _hour_texts(local)
+        return _Column(DayRange(day, day), short, long, columns[0].parts)
+    days = DayRange(start, last)
+    parts: dict[Key, Totals] = {}
+    for column in columns:
+        for key, totals in column.parts.items():
+            parts[key] = parts.get(key, Totals()).plus(totals)
+    return _Column(days, date_format(start, "j M"), day_text(days), parts)
 
 
-def _batches(lines: Sequence[DayLine], size: int) -> list[Sequence[DayLine]]:
-    """Return `lines` in batches of `size`, of which only the oldest can be shorter."""
-    ends = range(len(lines), 0, -size)
-    return [lines[max(end - size, 0) : end] for end in ends][::-1]
+def _hour_texts(local: dt.datetime) -> tuple[str, str]:
+    """Return the time for the axis, and the day and time for tables.
+
+    The time has the name of the zone where the clocks change within three hours, because it may
+    occur twice.
+    """
+    near = dt.timedelta(hours=3)
+    utc = local.astimezone(dt.UTC)
+    offsets = {(utc + step).astimezone(local.tzinfo).utcoffset() for step in (-near, near)}
+    time = date_format(local, "H:i")
+    zone = f" {local.tzname()}" if len(offsets) > 1 else ""
+    return time, f"{date_format(local, 'DATE_FORMAT')}, {time}{zone}"
+
+
+def _batches(columns: Sequence[Column], size: int) -> list[Sequence[Column]]:
+    """Return `columns` in batches of `size`, of which only the oldest can be shorter."""
+    ends = range(len(columns), 0, -size)
+    return [columns[max(end - size, 0) : end] for end in ends][::-1]
 
 
 def _with_unknown(text: str, left_out: int) -> str:
@@ -260,22 +320,26 @@ def _with_unknown(text: str, left_out: int) -> str:
     return f"{text} ({note % {'n': count(left_out)}})"
 
 
-def _label(code: str) -> str:
-    return conf.sections().get(code, code)
+def _legend(stack: str, keys: Sequence[Key]) -> list[Legend]:
+    if stack == "section":
+        sections, rest = conf.sections(), conf.default_section()
+        return [
+            Legend(str(sections.get(code, code)), color_class(code, sections, rest))
+            for (code,) in keys
+        ]
+    classes = color_classes(["/".join(key) if any(key) else "" for key in keys])
+    if stack == "provider":
+        labels = [provider or "?" for (provider,) in keys]
+    else:
+        labels = [model_label(*key) for key in keys]
+    return [Legend(label, css_class) for label, css_class in zip(labels, classes, strict=True)]
 
 
-def _color(code: str) -> str:
-    return color_class(code, conf.sections(), conf.default_section())
-
-
-def _compact(number: Decimal) -> str:
-    """Format a round number of an axis in thousands, millions or billions."""
-    for power, unit in ((9, "B"), (6, "M"), (3, "k")):
-        if number >= Decimal(10) ** power:
-            return f"{(number / Decimal(10) ** power).normalize():f}{unit}"
-    return f"{number.normalize():f}"
-
-
-def _exponent(number: Decimal) -> int:
-    exponent = number.as_tuple().exponent
-    return exponent if isinstance(exponent, int) else 0
+def _folded(stack: str, number: int) -> str:
+    if stack == "section":
+        text = ngettext("%(n)d more section", "%(n)d more sections", number)
+    elif stack == "model":
+        text = ngettext("%(n)d more model", "%(n)d more models", number)
+    else:
+        text = ngettext("%(n)d more provider", "%(n)d more providers", number)
+    return text % {"n": number}
