@@ -211,6 +211,19 @@ class AIUsageLog(models.Model):
             self.day = today()  # until the database has evaluated the expression
 
 
+class AIUsageDashboard(AIUsageLog):
+    """The calls as the dashboard shows them, which gives it an entry in the admin's index.
+
+    It has no permissions of its own, and no rows are read or written with it.
+    """
+
+    class Meta:
+        proxy = True
+        default_permissions = ()
+        verbose_name = "AI usage dashboard"
+        verbose_name_plural = "AI usage dashboard"
+
+
 class AIUsageTracking(models.Model):
     """A daily row: the sums over one user's rows of one day. Costs are in USD."""
 

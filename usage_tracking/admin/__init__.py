@@ -22,11 +22,12 @@ from django.utils.translation import gettext_lazy
 from .. import conf
 from ..days import END, START
 from ..fields import CALL_FIELDS
-from ..models import AIUsageLog, AIUsageTracking
+from ..models import AIUsageDashboard, AIUsageLog, AIUsageTracking
 from ..pages.bills import bill_of
 from ..pages.charts import color_class
 from .base import ReadOnlyAdmin
 from .dashboard import dashboard_view
+from .dashboard_entry import AIUsageDashboardAdmin
 from .filters import (
     DailyPeriodFilter,
     LogPeriodFilter,
@@ -36,6 +37,8 @@ from .filters import (
     UnknownFilter,
     UserFilter,
 )
+
+admin.site.register(AIUsageDashboard, AIUsageDashboardAdmin)
 
 #: How far back to search for anything but an id, unless a period is chosen: no index helps.
 SEARCHED = dt.timedelta(days=30)
