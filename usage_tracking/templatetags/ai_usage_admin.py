@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from django import template
+from django.template.context import Context
 
 if TYPE_CHECKING:
     # Django imports every tag library when it checks a site, and the site may have no admin.
@@ -18,3 +19,17 @@ register = template.Library()
 def calendar_url(cl: UncountedChangeList, link: CalendarLink) -> str:
     """Return the query string of the list `cl` for the days of `link`."""
     return cl.calendar_url(link.days.parameters)
+
+
+@register.simple_tag(takes_context=True)
+def usage_url(context: Context, user: Any) -> str:
+    """Return the dashboard of the usage of `user` in the admin site of the page.
+
+    It is "" if the site has no dashboard, or the visitor may not view it.
+    """
+    request = context.get("request") or getattr(context, "request", None)
+    if request is None or user is None:
+        return ""
+    from ..admin.dashboard_entry import usage_url_of
+
+    return usage_url_of(user, request)
