@@ -30,6 +30,9 @@ for page in (
     f"{logs}?q=ada@",
     f"{logs}{log.pk}/change/",
     f"{logs}dashboard/",
+    "/admin/usage_tracking/aiusagedashboard/",
+    f"/admin/usage_tracking/aiusagedashboard/?user={ada.pk}&start_date={today()}",
+    f"/admin/usage_tracking/aiusagedashboard/?user=ada@example.com&all=users",
     days,
     f"{days}?q=ada@",
     f"{days}{day.pk}/change/",
@@ -37,6 +40,8 @@ for page in (
     answer = client.get(page)
     assert (answer.status_code, "ada@example.com" in answer.content.decode()) == (200, True), page
 assert client.get(f"{logs}?user=no-key").status_code == 302
+hours = f"{logs}dashboard/?start_date={today()}&end_date={today()}&stack=model"
+assert sum(bool(x.parts) for x in client.get(hours).context["report"].columns) == 1
 for name in ("csv", "xlsx", "json"):
     content = b"".join(client.get(f"{logs}export/{name}/").streaming_content)
     assert name == "xlsx" or b"ada@example.com" in content

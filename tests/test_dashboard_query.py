@@ -300,6 +300,8 @@ class TestLists:
         assert len(tables["users"].lines) == 1_001
         assert tables["users"].more.startswith("Showing the first 1,000 of 1,200.")
         assert tables["users"].link[0] == "Show the first 10"
+        command = "python manage.py usage_report --by user --from 2026-03-08 --to 2026-03-14"
+        assert f"For all of them, run <code>{command}</code>." in answer.text
         assert len(tables["sections"].lines) == 10
         assert answer.text.count("<tr><th") > 1_000
 

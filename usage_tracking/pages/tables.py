@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
@@ -9,13 +10,15 @@ from typing import Any
 
 from django.utils.translation import gettext as _
 
-from ..reports import TOP, PeriodReport, Totals, UnpricedModel
+from ..reports import TOP, PeriodReport, Selection, Totals, UnpricedModel
 from .cards import ListUrl
 from .formatting import average_text, cost_text, count, share, tokens_text
 from .panels import model_label
 
 #: The names of the tables with a line for each section, model, user and error.
 LISTS = ("sections", "models", "users", "errors")
+#: The dimensions of the command `usage_report` by table.
+_DIMENSIONS = {"sections": "section", "models": "provider,model", "users": "user"}
 #: How many lines a table shows if it is to show all.
 MOST_LINES = 1_000
 #: How much of an error message a link searches for, in characters.
@@ -43,6 +46,8 @@ class Table:
     lines: tuple[Line, ...]
     #: How many lines there are, if the table leaves out some.
     more: str = ""
+    #: The command that prints all lines, if they are too many for a page.
+    command: str = ""
     #: A link to the page with more lines of this table, or with fewer.
     link: tuple[str, str] | None = None
 
@@ -72,7 +77,8 @@ def tables_of(
         elif name != full and more:
             text = _("Show all") if number <= MOST_LINES else _("Show the first %(n)s")
             link = text % {"n": count(MOST_LINES)}, full_url(name)
-        return Table(name, headings[0], headings[1:], kept, more, link)
+        command = _command(report.selection, name) if name == full and more else ""
+        return Table(name, headings[0], headings[1:], kept, more, command, link)
 
     def by_cost(label: str, totals: Totals, css_class: str = "", **filters: Any) -> Line:
         return Line(label, url(**filters), _cells(totals, cost), css_class)
@@ -164,6 +170,24 @@ def unpriced_table(models: Sequence[UnpricedModel], url: ListUrl) -> Table:
             for model in models
         ),
     )
+
+
+def _command(selection: Selection, name: str) -> str:
+    """Return the command that adds up the same calls without a limit; "" for errors."""
+    if name not in _DIMENSIONS:
+        return ""
+    words = ["python", "manage.py", "usage_report", "--by", _DIMENSIONS[name]]
+    words += ["--from", str(selection.start), "--to", str(selection.end)]
+    if selection.user is not None:
+        words.append(f"--user={selection.user.get_username()}")
+    for option, value in (
+        ("section", selection.section),
+        ("provider", selection.provider),
+        ("model", selection.model_name),
+    ):
+        if value is not None:
+            words.append(f"--{option}={value}")
+    return shlex.join(words)
 
 
 def _cells(totals: Totals, cost: Decimal | None) -> tuple[str, ...]:
