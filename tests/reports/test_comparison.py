@@ -195,6 +195,15 @@ class TestForecast:
         assert found is not None
         assert found.unknown == 1
 
+    def test_it_is_the_same_whatever_the_report_reads(self):
+        self.save({0: 1, 1: 2, 7: 5, 8: 100, 13: 10, 14: 1000})
+
+        found = {self.forecast(TODAY - age * DAY) for age in (0, 5, 13, 20)}
+
+        assert len(found) == 1
+        assert self.forecast(TODAY - 900 * DAY) in found
+        assert compare(period_report(dt.date.min, TODAY), NOON).forecast in found
+
     def test_it_is_of_the_current_month_only(self):
         self.save({0: 1, 1: 2})
         for first, last, has_one in (

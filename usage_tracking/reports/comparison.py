@@ -90,7 +90,7 @@ def compare(report: PeriodReport, now: dt.datetime, *, using: str | None = None)
     if before is None and not has_forecast:
         return Comparison()
     costs: _Costs | None = None
-    if has_forecast and report.start <= _first_needed(today) and today <= report.end:
+    if before and has_forecast and report.start <= _first_needed(today) and today <= report.end:
         costs = _costs_of(report.by_day, today)
     using = using or router.db_for_read(AIUsageLog)
     sums = {
