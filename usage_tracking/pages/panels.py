@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, TypeAlias
@@ -15,7 +15,7 @@ from django.utils.translation import ngettext
 from .. import conf
 from ..days import DayRange, day_of
 from ..reports import Column, PeriodReport, Totals
-from ..reports.stacks import ranked
+from ..reports.stacks import ranked, sums_by_key
 from .charts import Chart, Layer, color_class, color_classes, stacked_bars
 from .formatting import average_text, cost_text, count, day_text, tick_text, tokens_text, usd_tick
 
@@ -98,14 +98,9 @@ class _Column:
     #: For the axis, and for tooltips and tables.
     short: str
     long: str
-    parts: Mapping[Key, Totals]
-
-    @property
-    def totals(self) -> Totals:
-        return Totals.sum(self.parts.values())
-
-    def totals_of(self, keys: Collection[Key]) -> Totals:
-        return Totals.sum(totals for key, totals in self.parts.items() if key in keys)
+    #: The totals of each layer, and of all.
+    layers: tuple[Totals, ...]
+    totals: Totals
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +144,6 @@ def panels_of(
             others share the last. None sets no other limit.
     """
     by_week = not report.is_hourly and len(report.columns) > _MOST_DAYS
-    columns = [_column(batch) for batch in _batches(report.columns, _WEEK if by_week else 1)]
     keys = ranked(report.columns, report.rank)
     most = _MOST_LAYERS - 1 if len(keys) > _MOST_LAYERS else len(keys)
     shown = keys[: most if listed is None else min(most, listed)]
@@ -159,6 +153,9 @@ def panels_of(
         legend.append(Legend(_folded(report.stack, len(folded)), "ai-usage-color-more"))
     groups: list[frozenset[Key]] = [frozenset([key]) for key in shown]
     groups += [folded] if folded else []
+    columns = [
+        _column(batch, groups) for batch in _batches(report.columns, _WEEK if by_week else 1)
+    ]
     layers = list(zip(legend, groups, strict=True))
     titles = {"section": _("Sections"), "model": _("Models"), "provider": _("Providers")}
     heading, by_column = (
@@ -236,7 +233,8 @@ def _panel(
         return url(column.days, next(iter(keys)) if len(keys) == 1 else None)
 
     parts = [
-        (legend, keys, [column.totals_of(keys) for column in columns]) for legend, keys in layers
+        (legend, keys, [column.layers[n] for column in columns])
+        for n, (legend, keys) in enumerate(layers)
     ]
     chart = stacked_bars(
         [column.short for column in columns],
@@ -273,24 +271,25 @@ def _panel(
                 ),
             )
             for n, column in enumerate(columns)
-            if column.parts
+            if column.totals.calls
         ),
     )
 
 
-def _column(columns: Sequence[Column]) -> _Column:
+def _column(columns: Sequence[Column], groups: Sequence[Collection[Key]]) -> _Column:
+    parts = columns[0].parts if len(columns) == 1 else sums_by_key(columns)
+    layers = tuple(
+        Totals.sum(totals for key, totals in parts.items() if key in keys) for keys in groups
+    )
     start, last = columns[0].start, columns[-1].start
     if isinstance(start, dt.datetime):
         day = day_of(start)
-        local = start.astimezone(conf.day_timezone())
-        short, long = _hour_texts(local)
-        return _Column(DayRange(day, day), short, long, columns[0].parts)
-    days = DayRange(start, last)
-    parts: dict[Key, Totals] = {}
-    for column in columns:
-        for key, totals in column.parts.items():
-            parts[key] = parts.get(key, Totals()).plus(totals)
-    return _Column(days, date_format(start, "j M"), day_text(days), parts)
+        short, long = _hour_texts(start.astimezone(conf.day_timezone()))
+        days = DayRange(day, day)
+    else:
+        days = DayRange(start, last)
+        short, long = date_format(start, "j M"), day_text(days)
+    return _Column(days, short, long, layers, Totals.sum(layers))
 
 
 def _hour_texts(local: dt.datetime) -> tuple[str, str]:

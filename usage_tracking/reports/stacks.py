@@ -72,10 +72,16 @@ def columns_of(
     return tuple(Column(start, parts.get(start, {})) for start in starts)
 
 
-def ranked(columns: Iterable[Column], rank: str) -> list[Key]:
-    """Return the keys of all `columns`, the first by `rank` first."""
-    sums: dict[Key, Totals] = {}
+def sums_by_key(columns: Iterable[Column]) -> dict[Key, Totals]:
+    """Return the totals of all `columns` by key."""
+    parts: dict[Key, list[Totals]] = {}
     for column in columns:
         for key, totals in column.parts.items():
-            sums[key] = sums.get(key, Totals()).plus(totals)
+            parts.setdefault(key, []).append(totals)
+    return {key: Totals.sum(of_key) for key, of_key in parts.items()}
+
+
+def ranked(columns: Iterable[Column], rank: str) -> list[Key]:
+    """Return the keys of all `columns`, the first by `rank` first."""
+    sums = sums_by_key(columns)
     return sorted(sums, key=lambda key: (RANKS[rank][1](sums[key]), key))
