@@ -12,6 +12,7 @@ from django.contrib.contenttypes.models import ContentType
 from django.core import serializers
 from django.core.management import call_command
 from django.template import Context, Template, TemplateDoesNotExist
+from django.template.loader import get_template
 from django.test import Client, RequestFactory
 from django.urls import NoReverseMatch, path, reverse
 
@@ -255,6 +256,23 @@ class TestUserPage:
         found = Template(text).render(Context({"user": ada, "request": request}))
 
         assert found == f"{ENTRY}?user={ada.pk}"
+
+    def test_link_is_a_button_where_the_theme_has_no_list(self, viewer: Client):
+        request = RequestFactory().get("/")
+        request.user = make_superuser()
+        ada = make_user()
+        context = {"original": ada, "request": request}
+        theme = {"jazzmin_ui": {"button_classes": {"secondary": "btn-quiet"}}}
+
+        texts = [
+            get_template("admin/usage_tracking/user_tools.html").render(context | more)
+            for more in ({}, theme)
+        ]
+
+        url = f"{ENTRY}?user={ada.pk}"
+        assert f'<li><a href="{url}">' in texts[0]
+        assert "<li>" not in texts[1]
+        assert f'<a class="btn w-100 btn-sm btn-quiet" href="{url}">AI usage</a>' in texts[1]
 
 
 def test_list_of_another_model_class_does_not_exist():

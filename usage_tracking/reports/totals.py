@@ -58,7 +58,8 @@ class Totals:
         # By number instead of by part, because a chart adds up tens of thousands.
         columns = zip(*(_NUMBERS_OF(part) for part in parts if part.calls), strict=True)
         known = ([value for value in column if value is not None] for column in columns)
-        return cls(*(sum(values) if values else None for values in known))
+        sums: list[Any] = [sum(values) if values else None for values in known]
+        return cls(*sums)
 
     @property
     def average_response_time_ms(self) -> float | None:
