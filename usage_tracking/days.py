@@ -16,8 +16,9 @@ from . import conf
 _DAY = dt.timedelta(days=1)
 START = "start_date"
 END = "end_date"
-#: The days that a URL may name. Readers add days to them without reaching the end of `date`.
-_FIRST = dt.date(1970, 1, 1)
+#: The first and the last day that a URL may name. Readers add days to them without reaching the end
+#: of `date`.
+EARLIEST = dt.date(1970, 1, 1)
 _LAST = dt.date(9998, 12, 31)
 
 
@@ -178,6 +179,6 @@ def _day(text: str) -> dt.date | None:
         day = parse_day(text)
     except ValueError:
         raise InvalidDaysError(text) from None
-    if not _FIRST <= day <= _LAST:
+    if not EARLIEST <= day <= _LAST:
         raise InvalidDaysError(text)
     return day

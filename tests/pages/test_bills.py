@@ -6,6 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from django.core.management import call_command
 from django.test import Client, override_settings
 from django.urls import reverse
 
@@ -62,6 +63,27 @@ class TestBill:
 
         assert {line.source for line in bill.lines} == {data.load().version}
         assert bill.discount == "10 % surcharge"
+
+    @override_settings(
+        AI_USAGE_PRICES={
+            "claude-sonnet-4-5": {"discount": "0.2"},
+            "claude-opus-4-1": {"discount": "-0.1"},
+        }
+    )
+    def test_each_model_of_the_call_has_its_discount(self):
+        iterations = [
+            {"model": "claude-opus-4-1", "input_tokens": 100},
+            {"model": "claude-haiku-4-5", "input_tokens": 20},
+        ]
+        bill = bill_of(
+            save(
+                provider="anthropic",
+                model_name="claude-sonnet-4-5",
+                usage_details={"iterations": iterations},
+            )
+        )
+
+        assert bill.discount == "claude-opus-4-1: 10 % surcharge, 20 % discount"
 
     def test_facts_of_the_answer_are_shown(self):
         with override_settings(
@@ -147,6 +169,26 @@ class TestBill:
 
         assert bill.change.startswith("By today's prices, the call would cost $0.001175. ")
         assert bill.command == "reprice_ai_usage"
+
+    @pytest.mark.parametrize(
+        "changes",
+        [
+            {"provider": "openrouter", "cost": Decimal("0.5")},
+            {"cost": Decimal("0.5"), "metadata": {"cost_source": "provider"}},
+            {"cost": Decimal("0.5"), "metadata": {"cost_source": "elsewhere"}},
+            {"success": False},
+            {"prompt_tokens": None, "completion_tokens": None},
+        ],
+        ids=str,
+    )
+    def test_command_is_not_offered_for_a_row_that_it_leaves_alone(self, changes):
+        with override_settings(AI_USAGE_PRICES={"*": {"input": 1, "output": 1}}):
+            log = save_log(**changes)
+            bill = bill_of(log)
+            call_command("reprice_ai_usage")
+
+        assert (bill.command, bill.setting) == ("", "")
+        assert AIUsageLog.objects.get(pk=log.pk).cost == log.cost
 
     @pytest.mark.parametrize(
         "garbage", ["text", [1], 7, {"web_searches": "no"}, {"x": 1}, {"iterations": [1]}], ids=str

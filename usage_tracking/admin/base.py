@@ -8,8 +8,9 @@ from typing import Any
 from django.contrib import admin
 from django.contrib.admin import ShowFacets
 from django.contrib.admin.options import IncorrectLookupParameters
+from django.contrib.admin.utils import quote
 from django.core.exceptions import PermissionDenied
-from django.db.models import QuerySet
+from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponseBase, HttpResponseRedirect
 from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
@@ -19,6 +20,8 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from ..related_users import with_users
+from ..reports import Totals
+from . import cells
 from .changelist import UncountedChangeList
 
 #: The formats that a list can be exported to, with the extra "export".
@@ -39,11 +42,42 @@ class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     export_resource = ""
 
     class Media:
-        css = {"all": ["usage_tracking/usage.css"]}
+        css = {"all": ["usage_tracking/usage.css", "usage_tracking/admin.css"]}
+
+    def totals_of(self, rows: QuerySet[Any]) -> Totals:
+        """Return the totals of `rows`, in one statement."""
+        raise NotImplementedError
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         """Return the rows with their users, which may be in another database."""
         return with_users(super().get_queryset(request))
+
+    def get_object(
+        self, request: HttpRequest, object_id: str, from_field: str | None = None
+    ) -> Any:
+        """Return the row of a page, with the request, which Django does not give to its fields."""
+        row = super().get_object(request, object_id, from_field)
+        if row is not None:
+            row.viewed_by = request
+        return row
+
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
+        """Return the fieldsets without the fields that have nothing to say about `obj`."""
+        fieldsets = super().get_fieldsets(request, obj)
+        if obj is None:
+            return fieldsets
+        silent = self.silent_fields(obj)
+        return [
+            (
+                title,
+                options | {"fields": [name for name in options["fields"] if name not in silent]},
+            )
+            for title, options in fieldsets
+        ]
+
+    def silent_fields(self, row: Any) -> set[str]:
+        """Return the fields that do not apply to `row`."""
+        return set()
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         """Return False: only the package writes rows."""
@@ -93,18 +127,45 @@ class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     def user_link(self, row: Any) -> SafeString:
         """Return the user's name as a link to the list of that user's rows."""
         if row.user_id is None:
-            return format_html('<span class="ai-usage-unknown">{}</span>', _("unattributed"))
+            return cells.unknown(_("unattributed"))
         if row.user is None:  # deleted in another database, while this row still names the user
             return format_html("{}", row.user_id)
+        name = row.user.get_username()
         return format_html(
-            '<a href="{}?user={}">{}</a>', self._list_url(), row.user_id, row.user.get_username()
+            '<a href="{}?user={}">{}</a>', self._list_url(), row.user_id, cells.one_line(name)
         )
 
+    @admin.display(description=gettext_lazy("user"))
+    def user_text(self, row: Any) -> SafeString:
+        """Return the user, with links to the user's rows and to the user's page in the admin."""
+        if row.user is None:
+            return self.user_link(row)
+        opts = row.user._meta
+        links = {f"{self._list_url()}?user={row.user_id}": _("All rows of this user")}
+        if may_view(self.admin_site, type(row.user), row.viewed_by, row.user):
+            name = f"admin:{opts.app_label}_{opts.model_name}_change"
+            url = reverse(name, args=[quote(row.user_id)], current_app=self.admin_site.name)
+            links[url] = _("Page of this user")
+        return format_html("{}{}", row.user.get_username(), cells.links(links))
+
     def _list_url(self) -> str:
-        return reverse(
-            f"admin:{self.opts.app_label}_{self.opts.model_name}_changelist",
-            current_app=self.admin_site.name,
-        )
+        return list_url(self.admin_site, self.model)
+
+
+def list_url(site: admin.AdminSite, model: type[Model]) -> str:
+    """Return the URL of the list of `model` in `site`."""
+    opts = model._meta
+    name = f"admin:{opts.app_label}_{opts.model_name}_changelist"
+    return reverse(name, current_app=site.name)
+
+
+def may_view(
+    site: admin.AdminSite, model: type[Model], request: HttpRequest, row: Any = None
+) -> bool:
+    """Return whether `site` has pages of `model` that the user of `request` may see."""
+    if not site.is_registered(model):
+        return False
+    return bool(site.get_model_admin(model).has_view_permission(request, row))
 
 
 def exports() -> tuple[str, ...]:

@@ -2,23 +2,43 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.views.main import ChangeList
 from django.core.paginator import Paginator
 from django.http import HttpRequest
+from django.utils.functional import cached_property
+from django.utils.translation import gettext as _
 
+from ..days import DayRange
+from ..models import today
+from ..pages.formatting import day_text
 from .calendar import Calendar, calendar_of
-from .filters import PeriodFilter
+from .filters import ALL_TIME, RECENT, PeriodFilter, id_in
+from .sums import Figure, figures_of
 
 #: Reaching a page costs reading all pages before it. To see older rows, choose a period.
 MAX_PAGES = 100
 
 
+@dataclass(frozen=True, slots=True)
+class Sums:
+    """The sums above a list, and what they cover."""
+
+    period: str
+    #: The filters in force, as text.
+    filters: tuple[str, ...]
+    figures: tuple[Figure, ...]
+    is_all_time: bool
+
+
 class UncountedChangeList(ChangeList):
     """A list that reads one row more than it shows, to know whether there is another page."""
 
+    model_admin: Any
     has_more: bool
     first_shown: int
     last_shown: int
@@ -50,15 +70,82 @@ class UncountedChangeList(ChangeList):
         """Whether this is the last page that can be shown although rows follow."""
         return self.has_more and self.page_num == MAX_PAGES
 
+    @cached_property
+    def period(self) -> PeriodFilter:
+        """The filter by period."""
+        return next(spec for spec in self.filter_specs if isinstance(spec, PeriodFilter))
+
+    @property
+    def period_text(self) -> str:
+        """The days that the list shows."""
+        return period_text(self.period.days)
+
     @property
     def calendar(self) -> Calendar | None:
         """The years, months or days to filter by next; None for an empty table."""
-        period = next(spec for spec in self.filter_specs if isinstance(spec, PeriodFilter))
-        days = self.root_queryset.order_by(period.field).values_list(period.field, flat=True)
+        column = self.period.column
+        days = self.root_queryset.order_by(column).values_list(column, flat=True)
         # Two statements, each at one end of the index: SQLite scans for MIN and MAX in one.
         first, last = days.first(), days.last()
-        return calendar_of(first, last, period.days) if first and last else None
+        return calendar_of(first, last, self.period.days) if first and last else None
 
-    def calendar_url(self, parameters: dict[str, str]) -> str:
-        """Return the list's query string with `parameters` as its period."""
-        return self.get_query_string(parameters, remove=PeriodFilter.parameters)
+    def url_of(self, days: DayRange) -> str:
+        """Return the list's query string with `days` as its period; without ends, all time."""
+        return self.get_query_string(self.period.parameters_of(days), PeriodFilter.parameters)
+
+    @property
+    def all_time_url(self) -> str:
+        """The query string that makes the list and its sums cover all time."""
+        return self.get_query_string(ALL_TIME.parameters, PeriodFilter.parameters)
+
+    @property
+    def recent_url(self) -> str:
+        """The query string of the past 30 days."""
+        return self.url_of(self._recent)
+
+    @property
+    def parameters_but_period(self) -> dict[str, str]:
+        """The parameters of the list to keep when another period is chosen."""
+        return {k: v for k, v in self.params.items() if k not in PeriodFilter.parameters}
+
+    @cached_property
+    def sums(self) -> Sums | None:
+        """The sums over all matching rows of the chosen period, by default the past 30 days.
+
+        None if nothing is chosen at all: the list would cost more with each call of 30 days.
+        """
+        if not (self.query or any(map(any, self.get_filters_params().values()))):
+            return None
+        is_all = self.period.is_chosen or bool(self.period.default) or self._names_one_row
+        days = self.period.days if is_all else self._recent
+        rows = self.queryset if is_all else self.period.narrowed(self.queryset, days)
+        totals = self.model_admin.totals_of(rows)
+        return Sums(
+            period=period_text(days),
+            filters=tuple(self._filters()),
+            figures=tuple(figures_of(totals)),
+            is_all_time=not days,
+        )
+
+    @property
+    def _recent(self) -> DayRange:
+        return DayRange.until(today(), RECENT)
+
+    @property
+    def _names_one_row(self) -> bool:
+        return id_in(self.query) is not None
+
+    def _filters(self) -> Iterator[str]:
+        """Yield the filters in force, other than the period."""
+        if self.query:
+            yield _("search for “%(text)s”") % {"text": self.query}
+        for spec in self.filter_specs:
+            is_used = any(self.params.get(str(name)) for name in spec.expected_parameters())
+            if is_used and spec is not self.period:
+                chosen = [str(each["display"]) for each in spec.choices(self) if each["selected"]]
+                yield f"{spec.title}: {', '.join(chosen)}"
+
+
+def period_text(days: DayRange) -> str:
+    """Format the days that a list shows."""
+    return day_text(days) if days else _("all time")

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Any
+from uuid import UUID
 
 from django.contrib import admin, messages
 from django.contrib.admin.options import IncorrectLookupParameters
+from django.contrib.admin.views.main import SEARCH_VAR
 from django.contrib.auth import get_user_model
 from django.core.exceptions import ValidationError
 from django.db.models import Q, QuerySet
@@ -15,7 +17,7 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from .. import conf
-from ..days import END, START, DayRange, InvalidDaysError
+from ..days import EARLIEST, END, START, DayRange, InvalidDaysError
 from ..models import AIUsageLog, today
 from ..pages.cards import UNKNOWN_LABELS
 from ..pages.formatting import day_text
@@ -24,6 +26,18 @@ from ..reports import from_day, to_day
 
 #: How many of the newest calls the choices of providers and models are read from.
 NEWEST = 2_000
+#: The period that means all time where no period means another, such as in a search.
+ALL_TIME = DayRange(EARLIEST)
+#: The number of days that count as recent.
+RECENT = 30
+
+
+def id_in(search_term: str) -> UUID | None:
+    """Return the id that `search_term` is, None if it is any other text."""
+    try:
+        return UUID(search_term.strip())
+    except ValueError:
+        return None
 
 
 def report_invalid_period(request: HttpRequest, error: InvalidDaysError) -> None:
@@ -33,11 +47,15 @@ def report_invalid_period(request: HttpRequest, error: InvalidDaysError) -> None
 
 
 class PeriodFilter(admin.ListFilter):
-    """A range of days, both ends included: common ones in the sidebar, any other in the URL."""
+    """A range of days, both ends included: common ones as links, any other by two date fields."""
 
     title = _("period")
+    template = "admin/usage_tracking/period_filter.html"
     parameters = [START, END]
-    field = "day"
+    #: For themes, which expect a name of each filter. Not `field`: django-grappelli reads its name.
+    parameter_name = START
+    #: The column that has the day of a row.
+    column = "day"
 
     def __init__(
         self, request: HttpRequest, params: dict[str, Any], model: Any, model_admin: Any
@@ -45,11 +63,19 @@ class PeriodFilter(admin.ListFilter):
         super().__init__(request, params, model, model_admin)
         given = {name: params.pop(name)[-1] for name in self.parameters if name in params}
         try:
-            self.days = DayRange.read(given)
+            chosen = DayRange.read(given)
         except InvalidDaysError as error:
             report_invalid_period(request, error)
             raise IncorrectLookupParameters from error
         self.used_parameters.update(given)
+        self.is_chosen = bool(chosen)
+        #: The days that the list shows if the URL names none; without ends, all of them.
+        self.default = self.default_days(request.GET.get(SEARCH_VAR, "").strip())
+        self.days = DayRange() if chosen == ALL_TIME else chosen or self.default
+
+    def default_days(self, search_term: str) -> DayRange:
+        """Return the days to show if the URL names none."""
+        return DayRange()
 
     def expected_parameters(self) -> list[str | None]:
         """Return the query parameters of the period."""
@@ -59,6 +85,10 @@ class PeriodFilter(admin.ListFilter):
         """Return True: the common periods are always shown."""
         return True
 
+    def parameters_of(self, days: DayRange) -> dict[str, str]:
+        """Return the query parameters that make the list show `days`; without ends, all of them."""
+        return (days or (ALL_TIME if self.default else days)).parameters
+
     def choices(self, changelist: Any) -> Iterator[Any]:
         """Yield the common periods, after the chosen one if it is another."""
         day = today()
@@ -66,39 +96,57 @@ class PeriodFilter(admin.ListFilter):
             DayRange(): _("Any time"),
             DayRange(day, day): _("Today"),
             DayRange.until(day, 7): _("Past 7 days"),
-            DayRange.until(day, 30): _("Past 30 days"),
+            DayRange.until(day, RECENT): _("Past 30 days"),
             DayRange.until(day, 90): _("Past 90 days"),
         }
-        for days, label in ({self.days: day_text(self.days)} | usual).items():
+        chosen = {} if self.days in usual else {self.days: day_text(self.days)}
+        for days, label in (chosen | usual).items():
             yield {
                 "selected": self.days == days,
                 "query_string": changelist.get_query_string(
-                    days.parameters, remove=self.parameters
+                    self.parameters_of(days), remove=self.parameters
                 ),
                 "display": label,
             }
 
-
-class LogPeriodFilter(PeriodFilter):
-    """The period of the list of calls."""
-
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         """Narrow `queryset` to the chosen days."""
-        if self.days.first:
-            queryset = from_day(queryset, self.days.first)
-        return to_day(queryset, self.days.last) if self.days.last else queryset
+        return self.narrowed(queryset, self.days)
+
+    def narrowed(self, queryset: QuerySet[Any], days: DayRange) -> QuerySet[Any]:
+        """Narrow `queryset` to `days`."""
+        raise NotImplementedError
+
+
+class LogPeriodFilter(PeriodFilter):
+    """The period of the list of calls. A search for text, which no index helps, is in a recent one.
+
+    It can be told to search all time: the URL then names `ALL_TIME`.
+    """
+
+    def default_days(self, search_term: str) -> DayRange:
+        """Return the past 30 days for a search, unless it is for an id."""
+        if not search_term or id_in(search_term):
+            return DayRange()
+        return DayRange.until(today(), RECENT)
+
+    def narrowed(self, queryset: QuerySet[Any], days: DayRange) -> QuerySet[Any]:
+        """Narrow `queryset` to `days`, by an index."""
+        if days.first:
+            queryset = from_day(queryset, days.first)
+        return to_day(queryset, days.last) if days.last else queryset
 
 
 class DailyPeriodFilter(PeriodFilter):
     """The period of the list of daily rows."""
 
-    field = "date"
+    column = "date"
 
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        """Narrow `queryset` to the chosen days."""
-        if self.days.first:
-            queryset = queryset.filter(date__gte=self.days.first)
-        return queryset.filter(date__lte=self.days.last) if self.days.last else queryset
+    def narrowed(self, queryset: QuerySet[Any], days: DayRange) -> QuerySet[Any]:
+        """Narrow `queryset` to `days`."""
+        if days.first:
+            queryset = queryset.filter(date__gte=days.first)
+        return queryset.filter(date__lte=days.last) if days.last else queryset
 
 
 class NameFilter(admin.SimpleListFilter):

@@ -326,7 +326,7 @@ def _write(priced: list[_Priced], using: str) -> None:
 
 
 def _priced(log: AIUsageLog) -> _Priced:
-    kept = _reason_to_keep(log)
+    kept = reason_to_keep(log)
     if not kept:
         quoted = quote(event_of(log))
         if quoted.cost is None and log.cost is not None and not _is_wrong(log, quoted):
@@ -339,7 +339,7 @@ def _priced(log: AIUsageLog) -> _Priced:
     return _Priced(log, quoted.cost, metadata)
 
 
-def _reason_to_keep(log: AIUsageLog) -> str:
+def reason_to_keep(log: AIUsageLog) -> str:
     """Return why the cost of a row must not be calculated, "" if it may be."""
     source = _metadata(log).get("cost_source")
     if source == PROVIDER:
@@ -352,6 +352,12 @@ def _reason_to_keep(log: AIUsageLog) -> str:
     else:
         is_ours = log.provider.lower() not in REPORTS_COST
     return "" if is_ours else UNCERTAIN
+
+
+def is_selected(log: AIUsageLog) -> bool:
+    """Return whether a run without options reads `log`, as `Selection.rows` does."""
+    is_counted = log.usage_details is not None or log.total_tokens is not None
+    return log.success and is_counted
 
 
 def _is_wrong(log: AIUsageLog, quoted: Quote) -> bool:

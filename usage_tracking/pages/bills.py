@@ -12,6 +12,7 @@ from django.utils.translation import gettext as _
 
 from ..delivery.row_values import event_of
 from ..events import UsageEvent
+from ..maintenance import reprice
 from ..models import AIUsageLog
 from ..pricing import PROVIDER, Line, Quote, data, facts_of, own, quote
 from ..reports import REPRICE, setting_for
@@ -40,7 +41,7 @@ class Bill:
     cost: str
     #: Where the cost is from, if it has no lines.
     source: str
-    #: The discount or surcharge of AI_USAGE_PRICES.
+    #: The discounts and surcharges of AI_USAGE_PRICES, with the model if it is not the call's.
     discount: str
     #: The facts of the answer that the price depends on.
     facts: str
@@ -50,7 +51,7 @@ class Bill:
     setting: str
     #: What has changed since the row was written.
     change: str
-    #: The command that brings such rows up to date.
+    #: The command that brings such rows up to date, "" if it would leave this one alone.
     command: str
 
 
@@ -59,16 +60,17 @@ def bill_of(log: AIUsageLog) -> Bill:
     event = event_of(log)
     found = quote(event, lines=True)
     is_unpriced = log.cost is None and found.cost is None
+    command = _command(log, found)
     return Bill(
         lines=tuple(_line(line, _source(line, event)) for line in found.lines),
-        cost="" if log.cost is None else _usd(log.cost),
+        cost="" if log.cost is None else exact_usd(log.cost),
         source=_("reported by the provider") if found.source == PROVIDER else "",
-        discount=_discount(found.factor),
+        discount=_discounts(found, event),
         facts=", ".join(f"{name}: {value}" for name, value in sorted(facts_of(event).items())),
         reason=(found.reason or _("nothing was counted")) if is_unpriced else "",
-        setting=_setting(event, found) if is_unpriced else "",
+        setting=_setting(event, found) if is_unpriced and command else "",
         change=_change(log, found),
-        command=_command(log, found),
+        command=command,
     )
 
 
@@ -77,8 +79,8 @@ def _line(line: Line, source: str) -> BillLine:
     return BillLine(
         unit=line.unit.replace("_", " "),
         number=count(number) if isinstance(number, int) else _plain(number),
-        price=f"{_usd(line.price)} {_per(line.per)}",
-        cost=_usd(line.cost),
+        price=f"{exact_usd(line.price)} {_per(line.per)}",
+        cost=exact_usd(line.cost),
         source=source,
         model=line.model,
     )
@@ -96,16 +98,29 @@ def _per(number: int) -> str:
 
 
 def _source(line: Line, event: UsageEvent) -> str:
-    name = line.model or event.model_name
-    site = own.find(event.provider, name, event.created_at, facts_of(event))
+    site = _own_prices(line.model, event)
     if site is not None and (site.base is not None or line.unit in site.more):
         return "AI_USAGE_PRICES"
     return data.load().version
 
 
+def _own_prices(model: str, event: UsageEvent) -> own.OwnPrices | None:
+    """Return what AI_USAGE_PRICES says about `model` in the call; "" is the call's own model."""
+    name = model or event.model_name
+    return own.find(event.provider, name, event.created_at, facts_of(event))
+
+
+def _discounts(found: Quote, event: UsageEvent) -> str:
+    texts = []
+    for model in dict.fromkeys(line.model for line in found.lines):
+        site = _own_prices(model, event)
+        if site is not None and site.factor != 1:
+            text = _discount(site.factor)
+            texts.append(f"{model}: {text}" if model else text)
+    return ", ".join(texts)
+
+
 def _discount(factor: Decimal) -> str:
-    if factor == 1:
-        return ""
     percent = {"n": _plain(abs(1 - factor) * 100)}
     return _("%(n)s %% discount") % percent if factor < 1 else _("%(n)s %% surcharge") % percent
 
@@ -117,7 +132,7 @@ def _change(log: AIUsageLog, found: Quote) -> str:
         return _("Today's prices give no cost: %(reason)s.") % {
             "reason": found.reason or _("nothing was counted")
         }
-    today = {"cost": _usd(found.cost)}
+    today = {"cost": exact_usd(found.cost)}
     says = log.metadata if isinstance(log.metadata, dict) else {}
     if log.cost is not None and "cost_source" not in says:
         text = _(
@@ -130,6 +145,8 @@ def _change(log: AIUsageLog, found: Quote) -> str:
 
 def _command(log: AIUsageLog, found: Quote) -> str:
     """Return the command that prices such rows, "" if it would leave this one alone."""
+    if not reprice.is_selected(log) or reprice.reason_to_keep(log):
+        return ""
     if log.cost is None:
         return REPRICE
     return REPRICE.partition(" ")[0] if found.cost not in (None, log.cost) else ""
@@ -146,11 +163,12 @@ def _setting(event: UsageEvent, found: Quote) -> str:
     )
 
 
-def _usd(amount: Decimal) -> str:
+def exact_usd(amount: Decimal) -> str:
     """Format an amount to all of its digits."""
     return f"${_plain(amount)}"
 
 
 def _plain(number: Decimal) -> str:
     text = f"{number:f}"
-    return str(number_format(text.rstrip("0").rstrip(".") if "." in text else text))
+    digits = text.rstrip("0").rstrip(".") if "." in text else text
+    return str(number_format(digits, force_grouping=True))

@@ -18,7 +18,7 @@ register = template.Library()
 @register.simple_tag
 def calendar_url(cl: UncountedChangeList, link: CalendarLink) -> str:
     """Return the query string of the list `cl` for the days of `link`."""
-    return cl.calendar_url(link.days.parameters)
+    return cl.url_of(link.days)
 
 
 @register.simple_tag(takes_context=True)
