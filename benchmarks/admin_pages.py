@@ -23,6 +23,8 @@ USERS, DAYS = 1_000, 90
 ROUNDS = 5
 LOGS = "/admin/usage_tracking/aiusagelog/"
 ROWS = "/admin/usage_tracking/aiusagetracking/"
+#: The period that stands for all time.
+EVER = "start_date=1970-01-01"
 
 
 def pages() -> dict[str, str]:
@@ -38,7 +40,9 @@ def pages() -> dict[str, str]:
     return {
         "list": LOGS,
         "list, page 100": f"{LOGS}?p=100",
+        "list, month": f"{LOGS}?{month}",
         "list, failures": f"{LOGS}?success__exact=0",
+        "list, failures, all time": f"{LOGS}?success__exact=0&{EVER}",
         "list, section, month": f"{LOGS}?section=chat&{month}",
         "list, a day 80 days ago": f"{LOGS}?start_date={old}&end_date={old}",
         "list, a user": f"{LOGS}?user=7",
@@ -48,7 +52,10 @@ def pages() -> dict[str, str]:
         "search, user": f"{LOGS}?q=user77",
         "search, error": f"{LOGS}?q=rate+limit",
         "search, nothing found": f"{LOGS}?q=no-such-text",
+        "search, nothing found, all time": f"{LOGS}?q=no-such-text&{EVER}",
+        "page of a call": f"{LOGS}{pk}/change/",
         "daily rows": ROWS,
+        "daily rows, month": f"{ROWS}?{month}",
         "daily rows, user": f"{ROWS}?q=user77",
         "dashboard, 7 days": f"{LOGS}dashboard/?start_date={day - dt.timedelta(days=6)}",
         "dashboard, 30 days": f"{LOGS}dashboard/",

@@ -116,7 +116,7 @@ def test_list_and_row_in_the_dark(browse: Browse, season: None):
         tab.open(LOGS + MONTH)
         tab.picture("logs-dark", full=False)
         tab.page.click("#result_list th a")
-        tab.page.wait_for_selector(".field-metadata")
+        tab.page.wait_for_selector(".field-metadata_text")
         tab.picture("log-dark")
 
 

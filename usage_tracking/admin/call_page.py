@@ -96,7 +96,7 @@ class CallPage(ReadOnlyAdmin):
         """Return the error message in full."""
         if not log.error_message:
             return cells.unknown(_("No error message was recorded."))
-        return format_html('<div class="ai-usage-reason">{}</div>', log.error_message)
+        return format_html('<div class="ai-usage-reason" dir="auto">{}</div>', log.error_message)
 
     @admin.display(description=gettext_lazy("status"))
     def success_text(self, log: AIUsageLog) -> SafeString:

@@ -35,13 +35,13 @@ def unknown(text: str) -> SafeString:
 def one_line(text: str, css_class: str = "ai-usage-clip") -> SafeString:
     """Return `text` on one line, which the style sheet cuts off, with all of it as a tooltip."""
     line = " ".join(text[:_LINE].split())
-    return format_html('<span class="{}" title="{}">{}</span>', css_class, text, line)
+    return format_html('<span class="{}" dir="auto" title="{}">{}</span>', css_class, text, line)
 
 
 def model(name: str, provider: str) -> SafeString:
     """Return a model after its provider, on one line."""
     return format_html(
-        '<span class="ai-usage-clip" title="{} {}">'
+        '<span class="ai-usage-clip" dir="auto" title="{} {}">'
         '<span class="ai-usage-provider">{}</span> {}</span>',
         *(provider, name or _("unknown model")),
         *(provider, name or unknown(_("unknown model"))),
@@ -112,7 +112,7 @@ def moment(value: dt.datetime) -> SafeString:
     """Return a time to the minute, in the current time zone, with all of it as a tooltip."""
     local = _local(value)
     return format_html(
-        '<time datetime="{}" title="{}">{} {}</time>',
+        '<time dir="ltr" datetime="{}" title="{}">{} {}</time>',
         local.isoformat(),
         exact_moment(value),
         date_format(local, "SHORT_DATE_FORMAT"),
@@ -128,7 +128,7 @@ def exact_moment(value: dt.datetime) -> str:
 def as_json(value: Any) -> SafeString:
     """Return any JSON value, indented."""
     text = json.dumps(value, indent=2, ensure_ascii=False, default=str)
-    return format_html('<pre class="ai-usage-setting" tabindex="0">{}</pre>', text)
+    return format_html('<pre class="ai-usage-setting" dir="ltr" tabindex="0">{}</pre>', text)
 
 
 def links(labels: Mapping[str, str]) -> SafeString:
@@ -141,7 +141,7 @@ def facts(values: Mapping[str, Any]) -> SafeString:
     rows = ((name, _json_line(value)) for name, value in values.items())
     return format_html(
         '<dl class="ai-usage-facts">{}</dl>',
-        format_html_join("", "<dt>{}</dt><dd>{}</dd>", rows),
+        format_html_join("", '<dt>{}</dt><dd dir="auto">{}</dd>', rows),
     )
 
 

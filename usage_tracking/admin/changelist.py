@@ -9,6 +9,7 @@ from typing import Any
 from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.views.main import ChangeList
 from django.core.paginator import Paginator
+from django.db.models import Subquery
 from django.http import HttpRequest
 from django.utils.functional import cached_property
 from django.utils.translation import gettext as _
@@ -84,10 +85,11 @@ class UncountedChangeList(ChangeList):
     def calendar(self) -> Calendar | None:
         """The years, months or days to filter by next; None for an empty table."""
         column = self.period.column
-        days = self.root_queryset.order_by(column).values_list(column, flat=True)
-        # Two statements, each at one end of the index: SQLite scans for MIN and MAX in one.
-        first, last = days.first(), days.last()
-        return calendar_of(first, last, self.period.days) if first and last else None
+        rows = self.root_queryset.order_by(column)
+        last = Subquery(rows.reverse().values(column)[:1])
+        # Each end is read from the index. SQLite would scan it for MIN and MAX in one statement.
+        ends = rows.annotate(last_day=last).values_list(column, "last_day").first()
+        return calendar_of(*ends, self.period.days) if ends else None
 
     def url_of(self, days: DayRange) -> str:
         """Return the list's query string with `days` as its period; without ends, all time."""
