@@ -16,6 +16,8 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from freezegun import freeze_time
 
+# Imports psycopg, whose C code accepts no frozen date.
+from tests import urls  # noqa: F401
 from tests.support.builders import NOON, make_superuser, make_user, save_log
 from tests.support.ledger import assert_in_step
 from usage_tracking.admin import changelist

@@ -16,6 +16,8 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from freezegun import freeze_time
 
+# Imports psycopg, whose C code accepts no frozen date.
+from tests import urls  # noqa: F401
 from tests.support.builders import NOON, make_user, save_log
 from usage_tracking.admin.base import ReadOnlyAdmin
 from usage_tracking.models import AIUsageLog
