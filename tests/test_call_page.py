@@ -46,9 +46,9 @@ def fieldsets(page: str) -> dict[str, dict[str, str]]:
     """Return label → value of each fieldset, by its title."""
     found = {}
     for fieldset in re.findall(r"<fieldset.*?</fieldset>", page, re.DOTALL):
-        title = re.search(r"fieldset-heading\">(.*?)</h2>", fieldset)
+        title = re.search(r"<h2[^>]*>(.*?)</h2>", fieldset)
         rows = re.findall(
-            r'<label>(.*?):</label>\s*<div class="readonly">(.*?)</div>\s*</div>\s*</div>\s*</div>',
+            r'>([^<>]*):</\w+>\s*<div class="readonly">(.*?)</div>\s*</div>\s*</div>\s*</div>',
             fieldset,
             re.DOTALL,
         )

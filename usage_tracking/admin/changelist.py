@@ -89,7 +89,10 @@ class UncountedChangeList(ChangeList):
         last = Subquery(rows.reverse().values(column)[:1])
         # Each end is read from the index. SQLite would scan it for MIN and MAX in one statement.
         ends = rows.annotate(last_day=last).values_list(column, "last_day").first()
-        return calendar_of(*ends, self.period.days) if ends else None
+        if ends is None:
+            return None
+        first, last = ends
+        return calendar_of(first, last, self.period.days)
 
     def url_of(self, days: DayRange) -> str:
         """Return the list's query string with `days` as its period; without ends, all time."""
