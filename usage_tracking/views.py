@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-from typing import Any
 
 from django.contrib.auth.decorators import login_required
 from django.http import Http404, HttpRequest, HttpResponse
@@ -12,80 +11,78 @@ from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
-from .days import START, DayRange, InvalidDaysError
+from .days import START, DayRange, InvalidDaysError, day_of
 from .models import today
-from .pages.formatting import cost_text, count, month_text, share, tokens_text
-from .pages.panels import Card, calls_card, panels_of
-from .reports import period_report
-
-_DAY = dt.timedelta(days=1)
+from .pages.own import Month, first_month, months_between, own_month
 
 
 @require_safe
 @login_required
 @never_cache
-def my_usage(request: HttpRequest) -> HttpResponse:
+def my_usage(
+    request: HttpRequest, *, show_cost: bool = True, heading: int = 2, limit: int | None = None
+) -> HttpResponse:
     """Show the month that `?month=YYYY-MM` names, by default the current one.
+
+    Set the options in the URL configuration, such as `path("", my_usage, {"show_cost": False})`.
+    The page takes three statements.
+
+    Args:
+        request: The request of the user whose calls to show.
+        show_cost: Whether the page shows costs.
+        heading: The level of the heading of the summary, from 1 to 6.
+        limit: How many sections to list; the others share one line. None lists all.
 
     Raises:
         Http404: `month` is not a month, or is in the future.
+        ValueError: An option is invalid.
     """
-    current = today().replace(day=1)
-    text = request.GET.get("month")
-    month = _month(text) if text else current
-    if month > current:
-        raise Http404(_("The month is in the future."))
-    before, after = month - _DAY, _following(month)
+    month, current = month_of(request.GET.get("month")), this_month()
+    context = own_month(request.user, month, show_cost=show_cost, heading=heading, limit=limit)
+    # Earlier months are not linked, because they are empty.
+    first = min(first_month(request.user) or current, current)
+    months = months_between(first, current)
+    if month < first:
+        months = (Month(month), *months)
     return render(
         request,
         "usage_tracking/my_usage.html",
         {
-            **own_month(request.user, month),
-            "month_before": f"{before:%Y-%m}",
-            "month_after": f"{after:%Y-%m}" if after <= current else "",
+            **context,
+            "months": months[::-1],
+            "month_shown": f"{month:%Y-%m}",
+            "month_before": max((m.value for m in months if m.first < month), default=""),
+            "month_after": min((m.value for m in months if m.first > month), default=""),
         },
     )
 
 
-def own_month(user: Any, month: dt.date) -> dict[str, Any]:
-    """Return the context of `usage_tracking/summary.html`, in two statements.
+def this_month() -> dt.date:
+    """Return the first day of the current month, in AI_USAGE_DAY_TIMEZONE."""
+    return today().replace(day=1)
+
+
+def month_of(value: str | dt.date | None) -> dt.date:
+    """Return the first day of a month.
 
     Args:
-        user: Whose calls to show.
-        month: The first day of the month.
+        value: A text such as "2026-03", which may be from a query string; a day or a time in the
+            month; "" or None for the current month.
+
+    Raises:
+        Http404: `value` is not a month, or is in the future.
     """
-    # The current month ends today: future days are not days without calls.
-    last = min(_following(month) - _DAY, max(today(), month))
-    report = period_report(month, last, user=user)
-    totals = report.totals
-    failed = _("%(share)s of the calls") % {"share": share(totals.failures, totals.calls)}
-    return {
-        "month": month_text(month),
-        "report": report,
-        "cards": [
-            calls_card(totals),
-            Card(_("Tokens"), tokens_text(totals)),
-            Card(_("Cost"), cost_text(totals)),
-            Card(_("Failures"), count(totals.failures), failed if totals.failures else ""),
-        ],
-        "drawn": panels_of(report),
-        "lines": [
-            (
-                line.display_name,
-                count(line.figures.calls),
-                tokens_text(line.figures),
-                cost_text(line.figures),
-            )
-            for line in report.by_section
-        ],
-    }
+    if not value:
+        return this_month()
+    if isinstance(value, dt.datetime):
+        value = day_of(value)
+    month = value.replace(day=1) if isinstance(value, dt.date) else _read_month(value)
+    if month > this_month():
+        raise Http404(_("The month is in the future."))
+    return month
 
 
-def _following(month: dt.date) -> dt.date:
-    return (month + 31 * _DAY).replace(day=1)
-
-
-def _month(text: str) -> dt.date:
+def _read_month(text: str) -> dt.date:
     try:
         month = DayRange.read({START: f"{text}-01"}).first
     except InvalidDaysError:

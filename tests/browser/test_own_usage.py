@@ -1,34 +1,152 @@
-"""A user's own usage in a browser."""
+"""A user's own usage in a browser: the page, and the summary in a page of the site."""
 
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
+from django.http import HttpRequest, HttpResponse
+from django.template import RequestContext, Template
+from django.test import Client
+from django.urls import include, path
 from django.utils import timezone
+from pytest_django import Settings
 
-from tests.browser.conftest import PHONE, Browse
+from tests.browser.conftest import DESKTOP, PHONE, Browse, Tab
+from tests.support.builders import make_user, save_log
 from tests.support.samples import save_season
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
+#: A page of a site, which leaves its colours to the browser.
+HOST = """<!doctype html><html lang="en"><head><title>Account</title>
+<meta name="viewport" content="width=device-width, initial-scale=1">%s</head>
+<body><main><h1>Account</h1><h2>Plan</h2>
+{%% load ai_usage %%}{%% ai_usage_summary heading=3 %%}
+{%% ai_usage_summary month="%s" show_cost=False heading=3 limit=2 %%}
+</main></body></html>"""
+BOTH = '<meta name="color-scheme" content="light dark">'
+SIZES = {"phone": PHONE, "desktop": DESKTOP}
+#: Controls that a finger has to hit; links in text are as high as their line.
+CONTROLS = ".ai-usage-months :is(a, select, button)"
 
-@pytest.mark.parametrize(("scheme", "size"), [("light", (1100, 900)), ("dark", PHONE)])
-def test_own_page(browse: Browse, scheme: str, size: tuple[int, int]):
-    now = timezone.now()
-    save_season(now + dt.timedelta(days=10), days=20, calls=60)
+
+@pytest.fixture
+def urls(settings: Settings) -> None:
+    month = f"{timezone.now() - dt.timedelta(days=31):%Y-%m}"
+
+    def host(head: str) -> Callable[[HttpRequest], HttpResponse]:
+        page = Template(HOST % (head, month))
+        return lambda request: HttpResponse(page.render(RequestContext(request)))
+
+    site = ModuleType("site_with_own_usage")
+    site.urlpatterns = [
+        path("usage/", include("usage_tracking.urls")),
+        path("free/", include("usage_tracking.urls"), {"show_cost": False, "limit": 3}),
+        path("account/", host(BOTH)),
+        path("light-account/", host("")),
+    ]
+    settings.ROOT_URLCONF = site
+
+
+def session_of(user: User) -> str:
+    """Log in, before the browser starts, whose event loop allows no queries."""
+    client = Client()
+    client.force_login(user)
+    return client.cookies["sessionid"].value
+
+
+def use(tab: Tab, session: str) -> None:
+    tab.page.context.add_cookies([{"name": "sessionid", "value": session, "url": tab.site}])
+
+
+def violations(page: Any) -> list[tuple[str, str, str]]:
+    """Return what axe-core finds on the page: the rule, how bad it is, and where."""
+    from axe_playwright_python.sync_playwright import Axe
+
+    found = Axe().run(page).response["violations"]
+    return [(rule["id"], rule["impact"], node["html"]) for rule in found for node in rule["nodes"]]
+
+
+def is_too_wide(page: Any) -> bool:
+    return bool(
+        page.evaluate("document.documentElement.scrollWidth > document.documentElement.clientWidth")
+    )
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_pages_are_accessible_and_fit(
+    browse: Browse, urls: None, subtests: pytest.Subtests, scheme: str, size: str
+):
+    save_season(timezone.now() + dt.timedelta(days=10), days=60, calls=40)
     ada = User.objects.get(username="ada")
-    ada.set_password("ada")
-    ada.is_staff = True  # the tests' site has no other login page
-    ada.save()
-    with browse(scheme=scheme, size=size) as tab:
-        tab.log_in("ada", "ada")
-        tab.open("/usage/")
+    save_log(user=ada, section="x" * 50, created_at=timezone.now())  # no space to break it at
+    pages = ["usage", "usage/?month=2026-01", "free", "account", "light-account"]
+    session, new = session_of(ada), session_of(make_user("eve"))
+    with browse(scheme=scheme, size=SIZES[size]) as tab:
+        use(tab, session)
+        for name in pages:
+            with subtests.test(name):
+                tab.open(f"/{name}/" if "?" not in name else f"/{name}")
+                tab.picture(f"{name.partition('/')[0]}{'-empty' * ('?' in name)}-{size}-{scheme}")
 
-        text = tab.page.text_content(".ai-usage")
-        assert "Customer Chat" in text
-        assert "grace" not in text
-        assert tab.page.locator("svg[role=img]").count() == 3
-        assert tab.page.locator("svg a").count() == 0
-        tab.picture(f"own-{scheme}")
+                assert violations(tab.page) == []
+                assert not is_too_wide(tab.page)
+                heights = tab.page.locator(CONTROLS).evaluate_all(
+                    "all => all.map(each => each.getBoundingClientRect().height)"
+                )
+                assert [height for height in heights if height < 44] == []
+        with subtests.test("new user"):
+            use(tab, new)
+            tab.open("/usage/")
+            tab.picture(f"new-{size}-{scheme}")
+
+            assert "You made no AI calls" in tab.page.inner_text("main")
+            assert violations(tab.page) == []
+            assert tab.page.locator(".ai-usage-months").count() == 0
+
+
+def test_months_are_chosen_on_a_phone(browse: Browse, urls: None):
+    now = timezone.now()
+    ada = make_user("ada")
+    months = [(now.replace(day=15) - dt.timedelta(days=30 * age)) for age in range(4)]
+    for age, moment in enumerate(months):
+        for _ in range(age + 1):
+            save_log(user=ada, created_at=min(moment, now))
+    save_log(user=make_user("grace"), section="secret", created_at=now - dt.timedelta(days=300))
+    session = session_of(ada)
+    with browse(size=PHONE) as tab:
+        use(tab, session)
+        tab.open("/usage/")
+        calls = tab.page.locator(".ai-usage-card strong").first
+
+        tab.page.select_option("select", f"{months[3]:%Y-%m}")
+        tab.page.click("text=Show")
+        assert calls.inner_text() == "4"
+        assert tab.page.locator("[rel=prev]").count() == 0  # the first month of this user
+        tab.page.click("[rel=next]")
+        assert calls.inner_text() == "3"
+        tab.page.click("[rel=prev]")
+        assert calls.inner_text() == "4"
+        assert tab.page.locator("option").count() == 4
+        assert "secret" not in tab.page.inner_text("main")
+
+
+def test_table_is_scrolled_with_the_keyboard(browse: Browse, urls: None):
+    ada = make_user("ada")
+    save_log(user=ada, section="x" * 50, created_at=timezone.now())
+    session = session_of(ada)
+    with browse(size=(320, 600)) as tab:
+        use(tab, session)
+        tab.open("/usage/")
+        box = tab.page.get_by_role("region", name="Sections in")
+
+        assert not is_too_wide(tab.page)
+        box.focus()
+        tab.page.keyboard.press("ArrowRight")
+        tab.page.wait_for_function("() => document.activeElement.scrollLeft > 0", timeout=10_000)
