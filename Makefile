@@ -179,6 +179,10 @@ scan: $(STAMP) ## find untracked AI calls in the demo; one is left untracked on 
 audit: $(STAMP) ## find known vulnerabilities in pinned packages (PyPI advisories)
 	$(BIN)/nox --session audit $(ARGS)
 
+.PHONY: dist
+dist: $(STAMP) ## build the package into dist/ and check it as PyPI does
+	$(BIN)/nox --session dist
+
 .PHONY: format
 format: $(STAMP) ## fix and format the code with ruff
 	$(BIN)/ruff check --fix

@@ -1,4 +1,4 @@
-"""Sessions that need a separate environment: SDKs, the support matrix, the audit.
+"""Sessions that need a separate environment: SDKs, the support matrix, the audit, the build.
 
     make test-sdks                                     all SDKs; compares docs/sdks.md
     make test-sdks ARGS="--session httpx -- -k groq"   some SDKs
@@ -6,6 +6,7 @@
     make test-matrix ARGS="--tags psycopg2"            one database, which is a tag
     make test-matrix ARGS="--session floor"            the oldest supported releases
     make audit                                         known vulnerabilities in pinned packages
+    make dist                                          build the package, and check it as PyPI does
 
 Each SDK session pins its own releases, so that a release cannot break the tests of another session.
 SDKs that cannot be installed together have separate sessions: openai 2 and 3, and google-genai with
@@ -15,6 +16,7 @@ and without aiohttp, which its async client uses whenever it is installed.
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -177,6 +179,19 @@ def audit(session: nox.Session) -> None:
             "--progress-spinner=off",
             f"--requirement={path}",
         )
+
+
+@nox.session
+def dist(session: nox.Session) -> None:
+    """Build the distributions into dist/, check them as PyPI does, and install the source."""
+    session.install("build[uv]==1.6.1", "twine==7.0.0")
+    shutil.rmtree("dist", ignore_errors=True)
+    session.run("python", "-m", "build", "--installer=uv")
+    (source,) = Path("dist").glob("*.tar.gz")
+    session.run("twine", "check", "--strict", *map(str, Path("dist").iterdir()))
+    session.install(str(source))
+    # Isolated, so that this is not the package of the working directory.
+    session.run("python", "-I", "-c", "import usage_tracking; print(usage_tracking.ai_usage)")
 
 
 @nox.session(venv_backend="none")

@@ -1,12 +1,29 @@
-"""What a newcomer sees: the end of `migrate`, and the log line of the first call."""
+"""What a newcomer sees: the end of `migrate`, and the first call by the README."""
 
 from __future__ import annotations
 
+import json
+import os
+import re
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+import sysconfig
+import venv
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from urllib.error import URLError
+from urllib.request import urlopen
 
 import pytest
 
+from project.stub import StubProvider
 from tests.smallest import make_smallest_site, python
+from tests.support.children import ROOT
+from tests.support.waiting import run, wait_until
 
 pytestmark = [pytest.mark.process, pytest.mark.one_database]
 
@@ -90,3 +107,122 @@ for alias in ("default", "usage", "usage"):
     )
 
     assert printed == "default 0\nusage 1\nusage 0\n"
+
+
+class Shell:
+    """A newcomer's shell: an active virtual environment and a directory."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        environment = directory / "venv"
+        venv.create(environment, with_pip=False, symlinks=True)
+        # The packages of the tests stand for those of PyPI; Django and the SDK are among them.
+        name = f"python{sys.version_info.major}.{sys.version_info.minor}"
+        packages = environment / "lib" / name / "site-packages"
+        (packages / "tests.pth").write_text(sysconfig.get_path("purelib"))
+        scripts = f"{environment / 'bin'}{os.pathsep}{sysconfig.get_path('scripts')}"
+        left_out = ("PYTHON", "DJANGO_", "PYTEST", "DATABASE_URL", "AI_USAGE_")
+        self.env = {
+            **{name: value for name, value in os.environ.items() if not name.startswith(left_out)},
+            "PATH": f"{scripts}{os.pathsep}{os.environ['PATH']}",
+            "PYTHONUNBUFFERED": "1",
+            "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+        }
+
+    def run(self, line: str) -> str:
+        ended = run(["sh", "-ec", line], cwd=self.directory, env=self.env)
+        assert ended.returncode == 0, f"{line}\n{ended.stdout}\n--- stderr\n{ended.stderr}"
+        return ended.stdout
+
+    @contextmanager
+    def started(self, line: str) -> Iterator[Path]:
+        """Run `line` in the background during the block; yields the file with its output."""
+        log = self.directory / "console.log"
+        with log.open("w") as file:
+            process = subprocess.Popen(
+                ["sh", "-ec", f"exec {line}"],
+                cwd=self.directory,
+                env=self.env,
+                stdout=file,
+                stderr=file,
+                start_new_session=True,
+            )
+        try:
+            yield log
+        finally:
+            # With its children: `runserver` restarts itself as a child.
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+README = (ROOT / "README.md").read_text()
+INSTALL = README.partition("\n## Install in a site\n")[2].partition("\n## ")[0]
+
+
+@pytest.mark.costly
+@pytest.mark.server
+def test_new_project_records_its_first_call_by_the_readme(tmp_path: Path):
+    """Follow the README word for word, in a virtual environment.
+
+    Packages come from this tree and from the tests' environment instead of PyPI, and the answer
+    from a stub, by the variable that the SDK documents. The port is a free one.
+    """
+    blocks = re.findall(r"^```(console|python)\n(.*?)^```", INSTALL, re.DOTALL | re.MULTILINE)
+    assert [kind for kind, _ in blocks] == ["console", "python", "python", "console"]
+    (pip_install, start), (migrate, runserver) = (blocks[n][1].splitlines() for n in (0, 3))
+    places = re.findall(r"the end of `(mysite/\w+\.py)`", INSTALL)
+    assert places == ["mysite/settings.py", "mysite/urls.py"]
+    (address,) = re.findall(r"<(http://127\.0\.0\.1:8000/\w+/)>", INSTALL)
+    shell = Shell(tmp_path)
+
+    shell.run(pip_install.replace("django-usage-tracking", shlex.quote(str(ROOT))))
+    shell.run(start)
+    shell.directory = tmp_path / "mysite"
+    for place, (_, code) in zip(places, blocks[1:3], strict=True):
+        with (shell.directory / place).open("a") as file:
+            file.write(code)
+    with StubProvider() as stub:
+        shell.env |= {"OPENAI_API_KEY": "any", "OPENAI_BASE_URL": stub.openai_url}
+        assert shell.run(migrate).endswith(NEXT)
+        port = free_port()
+        with shell.started(f"{runserver} {port}") as log:
+            answered = visit(address.replace("8000", str(port)), log)
+            assert json.loads(answered)["tokens"] > 0
+            assert "Section: chat" in wait_for_line("[TRACK_COMPLETE]", log)
+        assert len(stub.journal) == 1
+
+    page = shell.run("python manage.py usage_today")
+    assert re.search(r"^Calls +1 +0 ", page, re.MULTILINE), page
+    assert "Customer Chat" in page
+    assert "gpt-4o-mini" in page
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+        return port
+
+
+def visit(url: str, log: Path) -> bytes:
+    answers: list[bytes] = []
+
+    def is_answered() -> bool:
+        try:
+            with urlopen(url, timeout=180) as answer:
+                answers.append(answer.read())
+        except URLError as error:
+            if isinstance(error.reason, ConnectionRefusedError):
+                return False
+            raise
+        return True
+
+    wait_until(is_answered, awaited=f"an answer of {url}", seen=log.read_text)
+    return answers[0]
+
+
+def wait_for_line(text: str, log: Path) -> str:
+    def lines() -> list[str]:
+        return [line for line in log.read_text().splitlines() if text in line]
+
+    wait_until(lines, awaited=f"a line with {text}", seen=log.read_text)
+    return lines()[0]

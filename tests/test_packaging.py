@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import email
+import email.message
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -20,6 +23,7 @@ from packaging.utils import canonicalize_name
 import noxfile
 
 ROOT = Path(__file__).parent.parent
+CI = (ROOT / ".ci" / "run").read_text()
 
 
 def read_project() -> dict[str, Any]:
@@ -157,12 +161,90 @@ def test_wheel_contains_the_package_and_nothing_else(wheel: Path):
         if path.is_file() and "__pycache__" not in path.parts
     }
 
-    assert {"usage_tracking/py.typed", "usage_tracking/migrations/0001_ai_usage.py"} <= names
+    assert {
+        "usage_tracking/py.typed",
+        "usage_tracking/migrations/0001_ai_usage.py",
+        "usage_tracking/static/usage_tracking/usage.css",
+        "usage_tracking/templates/usage_tracking/my_usage.html",
+    } <= names
+    assert any(name.endswith(".json") for name in names)
     assert modules <= names
     assert {name.partition("/")[0] for name in names if ".dist-info/" not in name} == {
         "usage_tracking"
     }
     assert any(name.endswith(".dist-info/licenses/LICENSE") for name in names)
+
+
+def metadata_of(wheel: Path) -> email.message.Message:
+    with zipfile.ZipFile(wheel) as archive:
+        (name,) = (name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
+        return email.message_from_bytes(archive.read(name))
+
+
+def description(wheel: Path) -> str:
+    payload = metadata_of(wheel).get_payload(decode=True)
+    assert isinstance(payload, bytes)
+    return payload.decode()
+
+
+def targets(text: str) -> list[str]:
+    return re.findall(r"\]\((\S+?)\)", text)
+
+
+@pytest.mark.costly
+def test_page_on_pypi_has_no_relative_link(wheel: Path):
+    text, readme = description(wheel), (ROOT / "README.md").read_text()
+
+    assert [target for target in targets(text) if not target.startswith("https://")] == []
+    # Code is as it stands.
+    assert re.findall("```.*?```", text, re.DOTALL) == re.findall("```.*?```", readme, re.DOTALL)
+    hooks = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["metadata"][
+        "hooks"
+    ]
+    if not hooks["custom"]["home"]:
+        assert "![" not in text
+        named = set(re.findall(r"\(`([\w./-]+\.md)`\)", text))
+        assert {target.partition("#")[0] for target in targets(readme) if ".md" in target} == named
+        assert [name for name in named if not (ROOT / name).exists()] == []
+        assert metadata_of(wheel).get_all("Project-URL") is None
+
+
+@pytest.mark.process
+@pytest.mark.costly
+def test_page_on_pypi_links_files_of_its_home(tmp_path: Path):
+    for name in ("README.md", "LICENSE", "hatch_build.py"):
+        shutil.copy(ROOT / name, tmp_path)
+    shutil.copytree(ROOT / "usage_tracking", tmp_path / "usage_tracking")
+    project = (ROOT / "pyproject.toml").read_text()
+    home = "https://example.org/acme/usage_tracking"
+    changed = re.sub(r'^home = ".*"$', f'home = "{home}/"', project, flags=re.MULTILINE)
+    (tmp_path / "pyproject.toml").write_text(changed)
+    built = pip("wheel", str(tmp_path), "--no-deps", "--wheel-dir", str(tmp_path / "dist"))
+    assert built.returncode == 0, built.stdout + built.stderr
+    (wheel,) = (tmp_path / "dist").glob("*.whl")
+
+    text = description(wheel)
+    links = targets(text)
+
+    assert [link for link in links if not link.startswith("https://")] == []
+    assert f"![The dashboard in the admin]({home}/raw/HEAD/docs/dashboard-light.png)" in text
+    of_home = [link.removeprefix(home) for link in links if link.startswith(home)]
+    files = [re.sub("^/(?:blob|raw)/HEAD/|#.*", "", link) for link in of_home]
+    assert len(files) == len(targets((ROOT / "README.md").read_text()))
+    assert [name for name in files if not (ROOT / name).is_file()] == []
+    assert dict(url.split(", ") for url in metadata_of(wheel).get_all("Project-URL", [])) == {
+        "Homepage": home,
+        "Documentation": f"{home}/tree/HEAD/docs",
+        "Source": home,
+        "Issues": f"{home}/issues",
+        "Changelog": f"{home}/blob/HEAD/CHANGELOG.md",
+    }
+
+
+def test_build_is_checked_in_ci():
+    assert "@nox.session\ndef dist(" in (ROOT / "noxfile.py").read_text()
+    (parts,) = re.findall(r"^printf '%s\\n' (.*?)\| xargs", CI, re.DOTALL | re.MULTILINE)
+    assert "dist" in parts.replace("\\\n", " ").split()
 
 
 @pytest.mark.process

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 import shlex
+from inspect import signature
 from pathlib import Path
 from types import ModuleType
 
@@ -23,6 +24,8 @@ from usage_tracking import conf
 from usage_tracking.capture import TRANSPORTS
 from usage_tracking.formats import READERS
 from usage_tracking.models import AIUsageLog, AIUsageTracking
+from usage_tracking.templatetags.ai_usage import ai_usage_summary
+from usage_tracking.views import my_usage
 
 __all__ = ["one_certificate", "provider", "stub"]
 
@@ -30,6 +33,7 @@ ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text()
 SETTINGS = (ROOT / "docs" / "settings.md").read_text()
+INSTALLATION = (ROOT / "docs" / "installation.md").read_text()
 CAPTURE = (ROOT / "docs" / "capture.md").read_text()
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 LINKING = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
@@ -62,13 +66,12 @@ def test_example_runs_as_it_stands(
     stub: StubProvider,
 ) -> None:
     """The real SDK calls the stub over HTTP; both URLs are set outside of the pasted code."""
-    (code,) = python_blocks(section("Name the section"))
-    assert '`path("ask/", ask)`' in section("Name the section")
+    _settings, code = python_blocks(section("Install in a site"))
     monkeypatch.setenv("OPENAI_API_KEY", "any")
     monkeypatch.setenv("OPENAI_BASE_URL", stub.openai_url)
     site = ModuleType("site_of_the_readme")
+    vars(site).update(path=path, urlpatterns=[])  # as in the file of a new project
     exec(compile(code, "README.md", "exec"), vars(site))
-    site.urlpatterns = [path("ask/", site.ask)]  # type: ignore[attr-defined]
     settings.ROOT_URLCONF = site
     ada = User.objects.create_user("ada")
     client.force_login(ada)
@@ -85,6 +88,30 @@ def test_example_runs_as_it_stands(
     assert (row.user, row.section, row.success) == (ada, "chat", True)
     assert row.cost is not None
     assert (day.user, day.total_requests) == (ada, 1)
+
+
+def test_sample_logging_of_the_docs_is_the_one_that_a_new_project_runs_with() -> None:
+    """tests/test_first_look.py runs the settings of the README."""
+    settings, _code = python_blocks(section("Install in a site"))
+    (sample,) = python_blocks(section("See each call in the log", INSTALLATION))
+
+    assert logging_of(sample) == logging_of(settings)
+
+
+def logging_of(code: str) -> object:
+    (found,) = [
+        node.value
+        for node in ast.walk(ast.parse(code))
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "LOGGING"
+    ]
+    return ast.literal_eval(found)
+
+
+def test_options_of_the_own_page_and_summary_are_those_of_the_code() -> None:
+    listed = first_cells(section("Show users their own usage", INSTALLATION))
+
+    assert set(listed) == set(signature(ai_usage_summary).parameters) - {"context"}
+    assert {*listed} - {"month"} == set(signature(my_usage).parameters) - {"request"}
 
 
 def test_settings_table_lists_every_setting_and_no_other() -> None:
