@@ -6,11 +6,10 @@ import json
 import os
 import re
 import shlex
+import shutil
 import signal
 import socket
 import subprocess
-import sys
-import sysconfig
 import venv
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -110,24 +109,31 @@ for alias in ("default", "usage", "usage"):
 
 
 class Shell:
-    """A newcomer's shell: an active virtual environment and a directory."""
+    """A newcomer's shell: an active virtual environment and a directory.
+
+    The environment has a pip of its own, and those of other environments are not on the path.
+    """
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         environment = directory / "venv"
-        venv.create(environment, with_pip=False, symlinks=True)
-        # The packages of the tests stand for those of PyPI; Django and the SDK are among them.
-        name = f"python{sys.version_info.major}.{sys.version_info.minor}"
-        packages = environment / "lib" / name / "site-packages"
-        (packages / "tests.pth").write_text(sysconfig.get_path("purelib"))
-        scripts = f"{environment / 'bin'}{os.pathsep}{sysconfig.get_path('scripts')}"
-        left_out = ("PYTHON", "DJANGO_", "PYTEST", "DATABASE_URL", "AI_USAGE_")
+        venv.create(environment, with_pip=True)
+        constraints = directory / "constraints.txt"
+        # A constraint has no extras.
+        constraints.write_text(
+            re.sub(r"\[.*?\]", "", (ROOT / "requirements.txt").read_text(), flags=re.MULTILINE)
+        )
+        left_out = ("PYTHON", "DJANGO_", "PYTEST", "DATABASE_URL", "AI_USAGE_", "VIRTUAL_ENV")
         self.env = {
             **{name: value for name, value in os.environ.items() if not name.startswith(left_out)},
-            "PATH": f"{scripts}{os.pathsep}{os.environ['PATH']}",
+            "PATH": os.pathsep.join((str(environment / "bin"), os.defpath)),
             "PYTHONUNBUFFERED": "1",
+            "PIP_CONSTRAINT": str(constraints),
             "PIP_DISABLE_PIP_VERSION_CHECK": "1",
         }
+        for command in ("pip", "python"):
+            found = shutil.which(command, path=self.env["PATH"])
+            assert found == str(environment / "bin" / command)
 
     def run(self, line: str) -> str:
         ended = run(["sh", "-ec", line], cwd=self.directory, env=self.env)
@@ -164,8 +170,8 @@ INSTALL = README.partition("\n## Install in a site\n")[2].partition("\n## ")[0]
 def test_new_project_records_its_first_call_by_the_readme(tmp_path: Path):
     """Follow the README word for word, in a virtual environment.
 
-    Packages come from this tree and from the tests' environment instead of PyPI, and the answer
-    from a stub, by the variable that the SDK documents. The port is a free one.
+    The package comes from this tree instead of PyPI, and the answer from a stub, by the variable
+    that the SDK documents. The releases are those of requirements.txt, and the port is a free one.
     """
     blocks = re.findall(r"^```(console|python)\n(.*?)^```", INSTALL, re.DOTALL | re.MULTILINE)
     assert [kind for kind, _ in blocks] == ["console", "python", "python", "console"]
