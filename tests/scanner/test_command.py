@@ -97,6 +97,33 @@ def test_views_of_the_section_map_are_covered():
     assert uncovered == ["shortcut"]
 
 
+@pytest.mark.django_db
+def test_quiet_scan_prints_only_what_fails(tmp_path):
+    write_tree(tmp_path, {"shop/views.py": ASK})
+    failed, passed = (
+        find(tmp_path, "--fail-on", name, verbosity=0) for name in ("captured", "invisible")
+    )
+
+    assert failed.code == 1
+    assert failed.out.count("\n") == 1
+    assert "views.py:5  captured  openai chat" in failed.out
+    assert (passed.code, passed.out, passed.err) == (0, "", "")
+
+
+@pytest.mark.django_db
+def test_baseline_that_is_out_of_date(tmp_path):
+    write_tree(tmp_path, {"shop/views.py": ASK})
+    file = str(tmp_path / "old.json")
+    assert find(tmp_path, "--write-baseline", file).code == 0
+    write_tree(tmp_path, {"shop/views.py": "x = 1\n"})
+
+    ended = find(tmp_path, "--baseline", file)
+    assert ended.code == 0
+    assert "1 entry of the baseline out of date; remove it with --write-baseline:\n" in ended.out
+    ended = find(tmp_path, "--baseline", file, "--strict-baseline")
+    assert (ended.code, ended.err) == (1, "1 entry of the baseline out of date.\n")
+
+
 def test_unknown_database(tmp_path, django_db_blocker):
     write_tree(tmp_path, {"shop/views.py": "x = 1\n"})
 

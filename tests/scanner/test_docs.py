@@ -6,6 +6,8 @@ import re
 import shlex
 import tomllib
 
+import pytest
+
 from tests.scanner.trees import scan_tree, write_tree
 from tests.support.children import ROOT
 from usage_tracking.scanner import __main__ as scanner
@@ -33,6 +35,47 @@ def test_commands_run(tmp_path, monkeypatch, subtests):
     for arguments in COMMANDS:
         with subtests.test(arguments):
             assert scanner.main([*shlex.split(arguments), "--no-cache"]) == 0
+
+
+SAMPLE = {
+    "shop/ai.py": """
+        from openai import OpenAI
+
+        client = OpenAI()
+
+
+        def ask(text):
+            return client.responses.create(model="gpt-5", input=text)
+    """,
+    "shop/views.py": """
+        from django.http import JsonResponse
+        from usage_tracking import ai_usage
+
+        from shop.ai import ask, client
+
+
+        def describe(request):
+            text = ask(request.GET["title"])
+            vector = client.embeddings.create(model="text-embedding-3-small", input="x")
+            return JsonResponse({"text": text.output_text, "vector": vector.data[0].embedding})
+
+
+        def search(request):
+            with ai_usage(section="search"):
+                client.embeddings.create(model="text-embedding-3-small", input="x")
+            return JsonResponse({})
+    """,
+}
+
+
+@pytest.mark.parametrize(("arguments", "language"), [((), ""), (("-v", "0"), "")])
+def test_samples_are_real_output(tmp_path, monkeypatch, capfd, arguments, language):
+    write_tree(tmp_path, SAMPLE)
+    monkeypatch.chdir(tmp_path)
+    scanner.main(["shop", "--no-cache", *arguments])
+    out = re.sub(r"\d+\.\d s$", "0.1 s", capfd.readouterr().out, flags=re.MULTILINE)
+
+    assert f"```{language}\n{out}```\n" in DOCS
 
 
 def test_there_are_commands():

@@ -48,24 +48,23 @@ def test_text(capsys):
 
     assert (code, err) == (1, "")
     assert re.sub(r"\d+\.\d s", "0.1 s", out) == (
-        "shop\n"
+        "view view  shop/views.py:6  one block here covers 1 call site\n"
+        '  fix: decorate view with @ai_usage(section="…")\n'
         "  shop/views.py:7  captured  openai chat  OpenAI().responses.create  in view"
         "  certain: OpenAI().responses ← OpenAI() at line 7\n"
-        "      captured, but at least one path to it names no section\n"
-        "      reached from view view (shop/views.py:6)\n"
-        '      fix: wrap it in `with ai_usage(section="…"):` or decorate view with'
-        ' @ai_section("…")\n'
+        "  shop/views.py:10  invisible  google chat  genai.GenerativeModel(…).generate_content"
+        "  in view  certain: genai.GenerativeModel(…) ← genai.GenerativeModel() at line 10\n"
+        "      grpc is not hooked\n"
+        '      fix: with ai_usage(section="…") as usage: … ; usage.record(response)\n'
+        "\n"
+        "shop\n"
         "  shop/views.py:9  covered  openai embeddings  OpenAI().embeddings.create  in view"
         "  certain: OpenAI().embeddings ← OpenAI() at line 9\n"
-        "  shop/views.py:10  invisible  google chat  GenerativeModel(…).generate_content  in view"
-        "  certain: GenerativeModel(…) ← GenerativeModel() at line 10\n"
-        "      grpc is not hooked\n"
-        "      reached from view view (shop/views.py:6)\n"
-        '      fix: with ai_usage(section="…") as usage: … ; usage.record(response)\n'
         "  shop/views.py:14  covered  openai chat  OpenAI().responses.create  in tracked"
         "  certain: OpenAI().responses ← OpenAI() at line 14\n"
         "      warning: tracked on the success path only: a failed call leaves no record\n"
-        "      reached from view tracked (shop/views.py:13)\n"
+        "      path: shop/views.py:13  tracked\n"
+        "            shop/views.py:14  → OpenAI().responses.create\n"
         "\n"
         "1 file could not be read completely:\n"
         "  shop/old.py:1 is not valid Python for this version: Missing parentheses in call to"
@@ -73,9 +72,7 @@ def test_text(capsys):
         "\n"
         "4 AI call sites: 2 covered, 1 captured, 1 invisible; 50.0 % covered"
         " — 2 files, 18 lines, 0.1 s\n"
-    ).replace("GenerativeModel(…)", "genai.GenerativeModel(…)").replace(
-        "← GenerativeModel()", "← genai.GenerativeModel()"
-    ).replace("OpenAI().responses.create", "OpenAI().responses.create")
+    )
 
 
 def test_quiet_text_lists_only_uncovered_sites(capsys):
@@ -85,6 +82,24 @@ def test_quiet_text_lists_only_uncovered_sites(capsys):
         "shop/views.py:7",
         "shop/views.py:10",
     ]
+
+
+def test_quiet_text_lists_exactly_the_sites_that_fail(capsys, tree):
+    lines = {
+        name: [
+            line.split("  ")[0] for line in run(capsys, "-v0", "--fail-on", name)[1].splitlines()
+        ]
+        for name in ("never", "invisible", "captured", "any")
+    }
+
+    assert lines == {
+        "never": [],
+        "invisible": ["shop/views.py:10"],
+        "captured": ["shop/views.py:7", "shop/views.py:10"],
+        "any": ["shop/views.py:7", "shop/views.py:10", "shop/views.py:14"],
+    }
+    assert run(capsys, "-v", "0", "--output", "report.txt", "--fail-on", "never")[0] == 0
+    assert (tree / "report.txt").read_text() == ""
 
 
 def test_json(capsys):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from argparse import ArgumentParser
 from collections.abc import Sequence
-from functools import partial
 
 from ..system import stdio
 from . import cli, terminal
@@ -40,13 +39,12 @@ def _main(arguments: Sequence[str] | None) -> int:
     parser.add_argument("--no-color", action="store_true")
     parser.add_argument("--force-color", action="store_true")
     given = vars(parser.parse_args(arguments))
-    pretty = None
-    if terminal.wants_colour(
+    pretty = terminal.printer(
+        sys.stdout,
+        is_terminal=sys.stdout.isatty(),
         no_color=given["no_color"],
         force_color=given["force_color"],
-        is_terminal=sys.stdout.isatty(),
-    ):
-        pretty = partial(terminal.print_lines, out=sys.stdout)
+    )
     try:
         report = cli.run(cli.options_of(given, tuple(given["paths"])), given)
         cli.show(
@@ -59,7 +57,7 @@ def _main(arguments: Sequence[str] | None) -> int:
     except cli.UsageError as error:
         sys.stderr.write(f"{error}\n")
         return 2
-    return int(bool(report.failing(given["fail_on"])))
+    return int(bool(cli.failure(report, given)))
 
 
 if __name__ == "__main__":

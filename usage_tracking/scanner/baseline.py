@@ -1,50 +1,160 @@
-"""Baselines: findings that a team accepts for now."""
+"""Baselines: findings that a team accepts for now.
+
+An entry is identified by its file, function and call, so lines may move. Its path is relative to
+the directory of the baseline, so the working directory does not matter.
+"""
 
 from __future__ import annotations
 
 import json
+import os
 from collections import Counter
-from dataclasses import replace
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
-from .report import COVERED, IGNORED, Report
+from .discovery import would_find
+from .evidence import NAME_ONLY
+from .report import COVERED, IGNORED, Finding, Report, StaleEntry
+from .scan import Options
+
+#: 1: paths relative to the working directory; 2: to the directory of the baseline.
+_VERSION = 2
 
 
 class BaselineError(ValueError):
     """A baseline cannot be read; the message names it."""
 
 
-def write(report: Report, file: Path) -> int:
-    """Write the findings that are not covered to `file`; return their number."""
-    counts = Counter(
-        finding.fingerprint
-        for finding in report.findings
-        if finding.status not in {COVERED, IGNORED}
-    )
-    content = {"version": 1, "findings": dict(sorted(counts.items()))}
-    file.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n")
-    return counts.total()
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """Equal calls in one function."""
+
+    path: str
+    function: str
+    call: str
+
+    def __str__(self) -> str:
+        return f"{self.path}::{self.function}::{self.call}"
+
+    @classmethod
+    def parse(cls, text: str) -> _Entry:
+        path, _, rest = text.partition("::")
+        function, _, call = rest.partition("::")
+        return cls(path, function, call)
 
 
-def apply(report: Report, file: Path) -> Report:
-    """Return the report with the findings of the baseline marked as old.
-
-    A finding is identified by its file, function and call, so lines may move. A second call like
-    it in the same function is new.
+class Baseline:
+    """The entries of a baseline file; empty if the file is to be written.
 
     Raises:
         BaselineError: The file cannot be read or is not a baseline.
     """
+
+    def __init__(self, file: Path, options: Options, *, is_new: bool = False) -> None:
+        self._file = file
+        self._options = options
+        self._root = os.path.realpath(file.parent)
+        has_content = file.exists() and (file.stat().st_size > 0 or not is_new)
+        content = {"findings": {}} if is_new and not has_content else _read(file)
+        try:
+            counts = {str(name): int(count) for name, count in content["findings"].items()}
+            is_first_version = int(content.get("version", 1)) < _VERSION
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise _not_a_baseline(file) from error
+        self._counts: Counter[_Entry] = Counter()
+        for name, count in counts.items():
+            entry = _Entry.parse(name)
+            if is_first_version and (
+                os.path.exists(entry.path) or not os.path.exists(file.parent / entry.path)
+            ):
+                entry = replace(entry, path=self._path(entry.path))
+            self._counts[entry] += count
+
+    def apply(self, report: Report) -> Report:
+        """Return the report with the findings of the baseline marked as old.
+
+        A second call like an accepted one, in the same function, is new.
+        """
+        left = self._counts.copy()
+        findings = []
+        for finding in report.findings:
+            entry = self._entry(finding)
+            is_old = finding.status not in {COVERED, IGNORED} and left[entry] > 0
+            left[entry] -= is_old
+            findings.append(replace(finding, is_old=is_old))
+        return replace(report, findings=tuple(findings), stale=tuple(self._stale(report, +left)))
+
+    def write(self, report: Report) -> None:
+        """Write the findings that are not covered, and the entries that were not scanned.
+
+        Raises:
+            OSError: The file cannot be written.
+        """
+        unread = self._unread(report)
+        counts = Counter({e: n for e, n in self._counts.items() if not self._is_known(e, unread)})
+        counts.update(
+            self._entry(finding)
+            for finding in report.findings
+            if finding.status not in {COVERED, IGNORED}
+        )
+        names = {str(entry): count for entry, count in counts.items()}
+        content = {"version": _VERSION, "findings": dict(sorted(names.items()))}
+        text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+        self._file.write_text(text, encoding="utf-8", errors="surrogateescape")
+        self._counts = counts
+
+    def _stale(self, report: Report, left: Counter[_Entry]) -> Iterator[StaleEntry]:
+        if self._options.min_confidence != NAME_ONLY:
+            return  # the entry may stand for a finding that is hidden
+        unread = self._unread(report)
+        done = {self._entry(each) for each in report.findings if each.status in {COVERED, IGNORED}}
+        for entry, count in sorted(left.items(), key=lambda each: str(each[0])):
+            if self._is_known(entry, unread):
+                if entry in done:
+                    reason = "it is covered or ignored now"
+                elif os.path.exists(os.path.join(self._root, entry.path)):
+                    reason = "the function has no such call"
+                else:
+                    reason = "the file does not exist"
+                yield StaleEntry(entry.path, entry.function, entry.call, count, reason)
+
+    def _unread(self, report: Report) -> set[str]:
+        """Return the files of which only a part could be read."""
+        return {self._path(problem.path) for problem in report.problems}
+
+    def _is_known(self, entry: _Entry, unread: set[str]) -> bool:
+        """Return whether the scan read the file of an entry, or would have if it existed."""
+        options = self._options
+        return entry.path not in unread and would_find(
+            os.path.join(self._root, entry.path),
+            options.paths,
+            include=options.include,
+            exclude=options.exclude,
+        )
+
+    def _entry(self, finding: Finding) -> _Entry:
+        return _Entry(self._path(finding.path), finding.function, finding.call)
+
+    def _path(self, path: str) -> str:
+        """Return a path relative to the directory of the baseline."""
+        directory, name = os.path.split(os.path.abspath(path))
+        real = os.path.join(os.path.realpath(directory), name)
+        try:
+            return os.path.relpath(real, self._root).replace(os.sep, "/")
+        except ValueError:  # on another drive
+            return real.replace(os.sep, "/")
+
+
+def _read(file: Path) -> Any:
     try:
-        content = json.loads(file.read_text())
-        left = Counter({str(name): int(count) for name, count in content["findings"].items()})
+        return json.loads(file.read_text(encoding="utf-8", errors="surrogateescape"))
     except OSError as error:
         raise BaselineError(f"{file}: {error.strerror}") from error
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise BaselineError(f"{file} is not a baseline; write one with --write-baseline") from error
-    findings = []
-    for finding in report.findings:
-        is_old = finding.status not in {COVERED, IGNORED} and left[finding.fingerprint] > 0
-        left[finding.fingerprint] -= is_old
-        findings.append(replace(finding, is_old=is_old))
-    return replace(report, findings=tuple(findings))
+    except ValueError as error:
+        raise _not_a_baseline(file) from error
+
+
+def _not_a_baseline(file: Path) -> BaselineError:
+    return BaselineError(f"{file} is not a baseline; write one with --write-baseline")

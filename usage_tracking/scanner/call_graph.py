@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from .facts import FUNCTION, Mention
 from .inference import Inference
 from .program import Program, Ref, last_name
-from .report import EntryPoint
+from .report import EntryPoint, Step
 from .values import is_reference_to
 
 #: At most this many callers one behind the other are followed.
@@ -44,6 +45,31 @@ class Caller:
     mention: Mention
 
 
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """A call of `callee`, or its definition inside another function."""
+
+    callee: Ref
+    path: str
+    line: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Reach:
+    """What reaches a function: for each caller its call on the shortest way down."""
+
+    #: None for the function itself.
+    calls: dict[Ref, _Call | None]
+    entry_points: dict[Ref, EntryPoint]
+
+    def way(self, start: Ref) -> Iterator[Ref]:
+        """Yield the functions from one of the callers down."""
+        at: _Call | None = _Call(start, "", 0)
+        while at is not None:
+            yield at.callee
+            at = self.calls[at.callee]
+
+
 class CallGraph:
     """The callers and entry points of the functions of a program."""
 
@@ -51,6 +77,7 @@ class CallGraph:
         self._program = program
         self._inference = inference
         self._callers: dict[Ref, list[Caller]] = {}
+        self._reached: dict[Ref, _Reach] = {}
 
     def function(self, ref: Ref) -> Ref | None:
         """Return the named function that a scope is in; None at module level."""
@@ -82,23 +109,63 @@ class CallGraph:
 
     def entry_points(self, ref: Ref) -> tuple[EntryPoint, ...]:
         """Return the entry points that reach the code of a scope."""
-        found: dict[tuple[str, int], EntryPoint] = {}
-        seen: set[Ref] = set()
-        waiting: list[tuple[Ref | None, int]] = [(self.function(ref), 0)]
-        while waiting and len(found) < _MOST_ENTRY_POINTS:
-            function, depth = waiting.pop(0)
-            if function is None or function in seen or depth > MOST_STEPS:
-                continue
-            seen.add(function)
+        return tuple(self._reach(self.function(ref)).entry_points.values())
+
+    def path(self, ref: Ref, through: Ref | None = None) -> tuple[Step, ...]:
+        """Return the way to the code of a scope: the nearest entry point, and calls from there.
+
+        With `through`, a function on the way, the way passes it. If no entry point is known, it
+        begins there. Empty if neither is known.
+        """
+        reach = self._reach(self.function(ref))
+        starts = [*reach.entry_points]
+        if through in reach.calls:
+            starts.append(through)
+        ways = [list(reach.way(start)) for start in starts]
+        fitting = [way for way in ways if through is None or through in way]
+        way = next(iter(fitting or ways), [])
+        if not way:
+            return ()
+        entry, scope = reach.entry_points.get(way[0]), self._program.scope(way[0])
+        steps = [Step(entry.name if entry else scope.qualname, way[0][0], scope.line)]
+        for caller in way[:-1]:
+            if call := reach.calls[caller]:
+                name = self._program.scope(call.callee).qualname
+                steps.append(Step(name, call.path, call.line))
+        return tuple(steps)
+
+    def _reach(self, start: Ref | None) -> _Reach:
+        if start is None:
+            return _Reach({}, {})
+        if start not in self._reached:
+            self._reached[start] = self._search(start)
+        return self._reached[start]
+
+    def _search(self, start: Ref) -> _Reach:
+        """Search upwards from a function, nearest callers first, until the entry points."""
+        found = _Reach({start: None}, {})
+        waiting = deque([(start, 0)])
+        while waiting and len(found.entry_points) < _MOST_ENTRY_POINTS:
+            function, depth = waiting.popleft()
             if entry := self.entry_point(function):
-                found[entry.path, entry.line] = entry
+                found.entry_points[function] = entry
                 continue
-            outer = self._program.parent(function)
-            if outer and (holder := self.function(outer)):
-                waiting.append((holder, depth + 1))
-            for caller in self.callers(function):
-                waiting.append((self.function(caller.ref), depth + 1))
-        return tuple(found.values())
+            if depth == MOST_STEPS:
+                continue
+            for caller, line in self._around(function):
+                if caller not in found.calls:
+                    found.calls[caller] = _Call(function, caller[0], line)
+                    waiting.append((caller, depth + 1))
+        return found
+
+    def _around(self, function: Ref) -> Iterator[tuple[Ref, int]]:
+        """Yield the function around another, and those that call it, each with a line."""
+        outer = self._program.parent(function)
+        if outer and (holder := self.function(outer)):
+            yield holder, self._program.scope(function).line
+        for caller in self.callers(function):
+            if (calling := self.function(caller.ref)) is not None:
+                yield calling, caller.mention.line
 
     def entry_point(self, function: Ref) -> EntryPoint | None:
         """Return a function as an entry point, None if it is not one."""

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from . import baseline
+from .baseline import Baseline, BaselineError
 from .cache import default_directory
 from .catalog import HOOKED, CatalogError
 from .discovery import SKIPPED
@@ -17,7 +17,8 @@ from .evidence import CONFIDENCES, NAME_ONLY
 from .output import as_github, as_json, as_sarif
 from .report import FAILING, Report
 from .scan import CannotScanError, Options, scan
-from .text import Piece, lines
+from .terminal import Piece
+from .text import lines
 
 _OUTPUTS = ("text", "json", "github", "sarif")
 
@@ -50,7 +51,13 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--write-baseline",
         type=Path,
         metavar="FILE",
-        help="write the current findings to FILE, as a baseline",
+        help="write the current findings to FILE, as a baseline; entries of files that are not "
+        "scanned stay",
+    )
+    parser.add_argument(
+        "--strict-baseline",
+        action="store_true",
+        help="exit with 1 also if entries of the baseline are out of date",
     )
     parser.add_argument(
         "--include", action="append", default=[], choices=SKIPPED, help="also scan these"
@@ -112,19 +119,30 @@ def run(options: Options, given: dict[str, Any]) -> Report:
     """
     if given["jobs"] is not None and given["jobs"] < 1:
         raise UsageError("--jobs must be 1 or more.")
+    if given["strict_baseline"] and not given["baseline"]:
+        raise UsageError("--strict-baseline needs --baseline FILE.")
     try:
+        file, is_new = given["write_baseline"] or given["baseline"], bool(given["write_baseline"])
+        accepted = Baseline(file, options, is_new=is_new) if file else None
         with _stages(shown=given["verbosity"] > 0 and sys.stderr.isatty()) as show_stage:
             report = scan(options, show_stage)
-        if given["write_baseline"]:
-            baseline.write(report, given["write_baseline"])
-        for file in (given["baseline"], given["write_baseline"]):
-            if file:
-                report = baseline.apply(report, file)
-    except (CannotScanError, CatalogError, baseline.BaselineError) as error:
+        if accepted and is_new:
+            accepted.write(report)
+    except (CannotScanError, CatalogError, BaselineError) as error:
         raise UsageError(f"{error}.") from error
     except OSError as error:
         raise UsageError(f"{error.filename}: {error.strerror}.") from error
-    return report
+    return accepted.apply(report) if accepted else report
+
+
+def failure(report: Report, given: dict[str, Any]) -> str:
+    """Return what makes the command exit with 1, "" if nothing does."""
+    reasons = []
+    if number := len(report.failing(given["fail_on"])):
+        reasons.append(f"{number} AI call site{'' if number == 1 else 's'} to fix.")
+    if given["strict_baseline"] and (number := len(report.stale or ())):
+        reasons.append(f"{number} entr{'y' if number == 1 else 'ies'} of the baseline out of date.")
+    return " ".join(reasons)
 
 
 @contextmanager
@@ -158,26 +176,32 @@ def show(
     """
     text = given["format"] == "text"
     if given["output"]:
-        content = "\n".join(_content(report, given["format"], verbosity)) + "\n"
+        content = "".join(f"{line}\n" for line in _content(report, given, verbosity))
         try:
             given["output"].write_text(content)
         except OSError as error:
             raise UsageError(f"{error.filename}: {error.strerror}.") from error
     elif text and pretty is not None:
-        pretty(list(lines(report, verbosity=verbosity)))
+        pretty(list(_lines(report, given, verbosity)))
     else:
-        for line in _content(report, given["format"], verbosity):
+        for line in _content(report, given, verbosity):
             write(line)
 
 
-def _content(report: Report, wanted: str, verbosity: int) -> list[str]:
+def _content(report: Report, given: dict[str, Any], verbosity: int) -> list[str]:
+    wanted = given["format"]
     if wanted == "json":
         return [as_json(report)]
     if wanted == "github":
         return list(as_github(report))
     if wanted == "sarif":
         return [as_sarif(report, _version())]
-    return ["".join(text for text, _ in line) for line in lines(report, verbosity=verbosity)]
+    return ["".join(text for text, _ in line) for line in _lines(report, given, verbosity)]
+
+
+def _lines(report: Report, given: dict[str, Any], verbosity: int) -> Iterator[list[Piece]]:
+    is_strict = given["strict_baseline"]
+    return lines(report, verbosity=verbosity, fail_on=given["fail_on"], is_strict=is_strict)
 
 
 def _version() -> str:

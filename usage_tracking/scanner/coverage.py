@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from .call_graph import CallGraph
 from .facts import FUNCTION, Nesting
 from .inference import Inference
+from .placement import Placement
 from .program import Program, Ref, last_name
-from .report import CAPTURED, COVERED, INVISIBLE, EntryPoint
+from .report import CAPTURED, COVERED, INVISIBLE, Block, EntryPoint, Step
 from .sections import Sections
 from .sites import Site
 from .trackers import Trackers, excludes
@@ -23,6 +24,10 @@ class Verdict:
     fix: str = ""
     warnings: tuple[str, ...] = ()
     entry_points: tuple[EntryPoint, ...] = ()
+    #: Where a block covers it; None if it is covered.
+    block: Block | None = None
+    #: From an entry point down to the site's function.
+    path: tuple[Step, ...] = ()
 
 
 class Coverage:
@@ -46,6 +51,7 @@ class Coverage:
         self._names = trackers
         self._graph = CallGraph(program, inference)
         self._sections = Sections(program, inference, self._graph, trackers, mapped)
+        self._placement = Placement(program, self._graph, self._sections)
 
     def judge(self, sites: list[Site]) -> list[Verdict]:
         """Return a verdict for each site."""
@@ -75,28 +81,34 @@ class Coverage:
             f"followed by {name} at line {tracker.line}",
             warnings=tuple(warnings),
             entry_points=self._graph.entry_points(site.ref),
+            path=self._graph.path(site.ref),
         )
 
     def _by_section(self, site: Site) -> Verdict:
-        entries = self._graph.entry_points(site.ref)
         section = self._sections.reason(site.ref, site.mention)
-        if site.transport not in self._hooked:
-            transport = site.transport or "its transport"
+        entries = self._graph.entry_points(site.ref)
+        is_hooked = site.transport in self._hooked
+        if is_hooked and section:
+            return Verdict(COVERED, section, entry_points=entries, path=self._graph.path(site.ref))
+        function = self._placement.function(site)
+        block = self._placement.block(function, site.ref[0])
+        if is_hooked:
+            status, reason = CAPTURED, "captured, but at least one path to it names no section"
+            name = self._program.scope(function).qualname if function else ""
+            fix = (
+                f'decorate {name} with @ai_usage(section="…")'
+                if function
+                else 'wrap it in `with ai_usage(section="…"):`'
+            )
+        else:
+            status, reason = INVISIBLE, f"{site.transport or 'its transport'} is not hooked"
             fix = (
                 "record it: `usage.record(response)`"
                 if section
                 else 'with ai_usage(section="…") as usage: … ; usage.record(response)'
             )
-            return Verdict(INVISIBLE, f"{transport} is not hooked", fix, entry_points=entries)
-        if section:
-            return Verdict(COVERED, section, entry_points=entries)
-        decorated = f"{entries[0].name} with " if entries else "its view or task with "
-        return Verdict(
-            CAPTURED,
-            "captured, but at least one path to it names no section",
-            f'wrap it in `with ai_usage(section="…"):` or decorate {decorated}@ai_section("…")',
-            entry_points=entries,
-        )
+        path = self._graph.path(site.ref, function)
+        return Verdict(status, reason, fix, entry_points=entries, block=block, path=path)
 
     def _rivals(self, sites: list[Site], trackers: Trackers) -> dict[int, int]:
         """Return for each site how many others of its function the same tracker records.

@@ -15,6 +15,7 @@ _NEVER = {
 }
 _TESTS = {"tests", "test", "testing", "__tests__"}
 _TEST_FILES = ("test_*.py", "*_test.py", "*_tests.py", "tests.py", "conftest.py")
+_SUFFIXES = (".py", ".pyw", ".ipynb")
 _ENVIRONMENTS = {"site-packages", "dist-packages"}
 
 #: What is skipped unless `include` names it.
@@ -35,7 +36,7 @@ class FoundFile:
 def find(
     paths: Iterable[str], *, include: Sequence[str] = (), exclude: Sequence[str] = ()
 ) -> Iterator[FoundFile]:
-    """Yield the Python files under `paths`, each once, in a stable order.
+    """Yield the Python files and notebooks under `paths`, each once, in a stable order.
 
     `include` names parts of `SKIPPED` to scan, `exclude` holds patterns of paths. A path to a file
     is scanned under any name. Links to directories are not followed, so there are no loops.
@@ -53,6 +54,37 @@ def find(
             yield FoundFile(os.path.normpath(file), status.st_size, status.st_mtime_ns)
 
 
+def would_find(
+    file: str, paths: Iterable[str], *, include: Sequence[str] = (), exclude: Sequence[str] = ()
+) -> bool:
+    """Return whether `find` yields `file` if it exists."""
+    real = os.path.realpath(file)
+    for path in map(os.path.realpath, paths):
+        if real == path:
+            return True
+        inside = os.path.relpath(real, path)
+        if os.path.isdir(path) and inside.partition(os.sep)[0] != os.pardir:
+            at, name = os.path.split(inside)
+            if _is_wanted(name, include) and not _excluded(inside, exclude):
+                while at and not _skips(path, at, frozenset(include), exclude):
+                    at = os.path.dirname(at)
+                if not at:
+                    return True
+    return False
+
+
+def _skips(root: str, inside: str, include: frozenset[str], exclude: Sequence[str]) -> bool:
+    directory, name = os.path.split(os.path.join(root, inside))
+    return _skips_directory(directory, name, include) or _excluded(inside, exclude)
+
+
+def _is_wanted(name: str, include: Iterable[str]) -> bool:
+    """Return whether a file is scanned, by its name."""
+    return name.endswith(_SUFFIXES) and (
+        "tests" in include or not any(fnmatch.fnmatchcase(name, test) for test in _TEST_FILES)
+    )
+
+
 def _under(path: str, include: frozenset[str], exclude: Sequence[str]) -> Iterator[str]:
     if os.path.isfile(path):
         yield path
@@ -60,17 +92,10 @@ def _under(path: str, include: frozenset[str], exclude: Sequence[str]) -> Iterat
     for directory, names, files in os.walk(path):
         inside = os.path.relpath(directory, path)
         names[:] = sorted(
-            name
-            for name in names
-            if not _skips_directory(directory, name, include)
-            and not _excluded(os.path.join(inside, name), exclude)
+            name for name in names if not _skips(path, os.path.join(inside, name), include, exclude)
         )
         for name in sorted(files):
-            if not name.endswith((".py", ".pyw")):
-                continue
-            if "tests" not in include and any(
-                fnmatch.fnmatchcase(name, test) for test in _TEST_FILES
-            ):
+            if not _is_wanted(name, include):
                 continue
             file = os.path.join(directory, name)
             if not _excluded(os.path.join(inside, name), exclude) and os.path.isfile(file):

@@ -160,7 +160,13 @@ class ExpressionReader(ScopeBuilder):
 
     def _yield(self, node: ast.Yield) -> Expression:
         self.nesting()  # what a context manager of the project keeps open
+        self.scope.is_generator = True
         self.scope.returns.append(self.expression(node.value))
+        return None
+
+    def _yield_from(self, node: ast.YieldFrom) -> Expression:
+        self.scope.is_generator = True
+        self.expression(node.value)
         return None
 
     def assign(self, target: ast.expr, value: Expression, position: int) -> None:
@@ -247,6 +253,7 @@ _READERS: dict[type[ast.AST], Callable[[ExpressionReader, Any], Expression]] = {
     ast.Subscript: ExpressionReader._subscript,
     ast.Tuple: ExpressionReader._items,
     ast.Yield: ExpressionReader._yield,
+    ast.YieldFrom: ExpressionReader._yield_from,
 }
 
 

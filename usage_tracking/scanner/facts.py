@@ -98,6 +98,7 @@ class CodeScope:
     mentions: list[Mention] = field(default_factory=list)
     nestings: list[Nesting] = field(default_factory=list)
     global_names: set[str] = field(default_factory=set)
+    is_generator: bool = False
 
 
 @dataclass(slots=True)
@@ -137,3 +138,7 @@ class SourceFile:
     #: (line, shape, text): calls found in text that is not valid Python for this interpreter.
     text_calls: list[tuple[int, str, str]] = field(default_factory=list)
     problem: Problem | None = None
+    #: Of a notebook: (first line, number of the cell).
+    cells: list[tuple[int, int]] = field(default_factory=list)
+    #: Of a notebook: the lines of its file.
+    lines_on_disk: int = 0

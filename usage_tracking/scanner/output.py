@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import quote
 
 from .report import CAPTURED, COVERED, IGNORED, INVISIBLE, Finding, Report
-from .text import count_line, escaped
+from .text import count_line, escaped, stale_line, where
 
 _LEVELS = {INVISIBLE: "error", CAPTURED: "warning", COVERED: "note", IGNORED: "note"}
 _RULES = {
@@ -30,6 +30,7 @@ _RULES = {
         "The call is tracked, but not if it fails, or several calls share its tracker.",
     ),
 }
+_STALE = "Baseline out of date"
 
 
 def as_json(report: Report) -> str:
@@ -69,6 +70,8 @@ def as_github(report: Report) -> Iterator[str]:
             f"::notice file={_property(problem.path)},line={problem.line or 1}::"
             f"{_data(f'{problem.path} {problem.reason}')}"
         )
+    for entry in report.stale or ():
+        yield f"::warning title={_STALE}::{_data(stale_line(entry))}"
     yield count_line(report)
 
 
@@ -109,6 +112,10 @@ def as_sarif(report: Report, version: str) -> str:
                         "locations": [_location(problem.path, problem.line or 1, None)],
                     }
                     for problem in report.problems
+                ]
+                + [
+                    {"level": "warning", "message": {"text": f"{_STALE}: {stale_line(entry)}"}}
+                    for entry in report.stale or ()
                 ],
             }
         ],
@@ -130,7 +137,8 @@ def _reported(report: Report, *, old: bool = False) -> Iterator[Finding]:
 
 
 def _message(finding: Finding) -> str:
-    parts = [f"{finding.provider} {finding.kind} call {finding.call}: {finding.coverage}."]
+    cell = f" in {finding.cell}" if finding.cell else ""
+    parts = [f"{finding.provider} {finding.kind} call {finding.call}{cell}: {finding.coverage}."]
     parts += [f"Warning: {warning}." for warning in finding.warnings]
     if finding.fix:
         parts.append(f"Fix: {finding.fix}.")
@@ -152,6 +160,7 @@ def _result(finding: Finding, rule: int) -> dict[str, Any]:
             "confidence": finding.confidence,
             "reason": finding.reason,
             "function": finding.function,
+            **({"block": where(finding.block)} if finding.block else {}),
         },
         "baselineState": "unchanged" if finding.is_old else "new",
     }
@@ -163,7 +172,15 @@ def _result(finding: Finding, rule: int) -> dict[str, Any]:
         }
         for number, entry in enumerate(finding.entry_points)
     ]
-    return result | ({"relatedLocations": related} if related else {})
+    if related:
+        result["relatedLocations"] = related
+    if len(finding.call_path) > 1:
+        steps = [
+            {"location": {"message": {"text": step.name}, **_location(step.path, step.line, None)}}
+            for step in finding.call_path
+        ]
+        result["codeFlows"] = [{"threadFlows": [{"locations": steps}]}]
+    return result
 
 
 def _location(path: str, line: int, end_line: int | None) -> dict[str, Any]:

@@ -13,6 +13,7 @@ import tokenize
 import warnings
 from collections.abc import Iterable
 
+from . import notebooks
 from .catalog import Catalog
 from .facts import Problem, SourceFile
 from .lowering import lower, read_imports
@@ -20,6 +21,7 @@ from .lowering import lower, read_imports
 #: A larger file, in bytes, is probably generated; it is searched as text.
 LARGEST = 2_000_000
 _MOST_REPAIRS = 60
+NOTEBOOK = ".ipynb"
 
 _IGNORE = re.compile(r"#\s*ai-usage:\s*ignore\b[ :,-]*(.*)")
 
@@ -49,14 +51,16 @@ def parse(
     """
     text, problem = read_text(data)
     source = SourceFile(path, lines=text.count("\n") + 1)
-    lower_text = text.lower()
-    source.mentions_ai = any(mark in lower_text for mark in marks)
     if problem:
         source.problem = Problem(path, problem)
-    if len(data) > LARGEST:
+    if path.endswith(NOTEBOOK):
+        text = _code_of_notebook(source, text, len(data), catalog)
+    elif len(data) > LARGEST:
         source.problem = Problem(path, f"has {len(data)} bytes; searched as text")
         source.text_calls = search_text(text.splitlines(), catalog.unmistakable)
         return source
+    lower_text = text.lower()
+    source.mentions_ai = any(mark in lower_text for mark in marks)
     if "ai-usage" in text:
         source.ignores = _ignores(text)
     tree, dropped, reason = _tree(text)
@@ -65,7 +69,7 @@ def parse(
     if dropped:
         lines = text.splitlines()
         kept = [line if number in dropped else "" for number, line in enumerate(lines, 1)]
-        source.text_calls = search_text(kept, catalog.unmistakable)
+        source.text_calls += search_text(kept, catalog.unmistakable)
     if tree is None:
         return source
     try:
@@ -85,6 +89,23 @@ def parse(
     except RecursionError:
         search_instead(source, text, catalog)
     return source
+
+
+def _code_of_notebook(source: SourceFile, text: str, size: int, catalog: Catalog) -> str:
+    """Return the code of a notebook, whose cells that cannot be parsed are searched as text."""
+    try:
+        if size > notebooks.LARGEST:
+            raise notebooks.NotebookError(f"has {size} bytes; not read")
+        notebook = notebooks.read(text)
+    except notebooks.NotebookError as error:
+        source.problem, source.lines = Problem(source.path, str(error)), 0
+        return ""
+    source.cells, source.lines_on_disk = notebook.cells, notebook.lines_on_disk
+    source.lines = notebook.code_lines
+    if notebook.problem:
+        source.problem = Problem(source.path, notebook.problem, notebook.problem_line)
+        source.text_calls = search_text(notebook.unparsed.split("\n"), catalog.unmistakable)
+    return notebook.text
 
 
 def search_instead(source: SourceFile, text: str, catalog: Catalog) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -29,6 +29,45 @@ class EntryPoint:
     name: str
     path: str
     line: int
+    #: In a notebook, "cell 3:5": the fifth line of the third cell.
+    cell: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A line on the way to a site: the entry point, a call on the way, or the site itself."""
+
+    name: str
+    path: str
+    line: int
+    cell: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """The function, or the code of a module, where one `ai_usage` block covers a site.
+
+    Sites with the same block need only one.
+    """
+
+    #: "view", "task", "command", "method", "function" or "module"
+    kind: str
+    name: str
+    path: str
+    #: Where the function is defined.
+    line: int
+    cell: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class StaleEntry:
+    """An entry of the baseline that no longer stands for a finding."""
+
+    path: str
+    function: str
+    call: str
+    count: int
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +75,7 @@ class Finding:
     """One call site."""
 
     path: str
+    #: In a notebook, the line of its file.
     line: int
     end_line: int
     status: str
@@ -55,6 +95,17 @@ class Finding:
     entry_points: tuple[EntryPoint, ...] = ()
     #: It is in the baseline.
     is_old: bool = False
+    #: In a notebook, "cell 3:5".
+    cell: str = ""
+    #: Where a block covers it; None if it is covered, or if its lines could not be parsed.
+    block: Block | None = None
+    #: From an entry point to the site; only the site if no caller is known.
+    call_path: tuple[Step, ...] = ()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether something is left to do: it is neither covered, ignored nor in the baseline."""
+        return self.status in {CAPTURED, INVISIBLE} and not self.is_old
 
     @property
     def fingerprint(self) -> str:
@@ -76,6 +127,8 @@ class Report:
     analysed: int = 0
     #: Sections of the site without rows; None if they were not looked up.
     silent_sections: tuple[str, ...] | None = None
+    #: Entries of the baseline to remove; None without a baseline.
+    stale: tuple[StaleEntry, ...] | None = None
 
     def count(self, status: str) -> int:
         """Return the number of sites with a status."""
@@ -119,6 +172,11 @@ class Report:
                 if self.silent_sections is None
                 else {"silent_sections": list(self.silent_sections)}
             ),
+            **(
+                {}
+                if self.stale is None
+                else {"stale_baseline": [asdict(entry) for entry in self.stale]}
+            ),
         }
 
 
@@ -128,9 +186,17 @@ def _finding(finding: Finding) -> dict[str, Any]:
     return data
 
 
-def by_app(findings: Sequence[Finding]) -> dict[str, list[Finding]]:
+def by_app(findings: Iterable[Finding]) -> dict[str, list[Finding]]:
     """Return app → its findings, in the order of their files."""
     found: dict[str, list[Finding]] = {}
     for finding in findings:
         found.setdefault(finding.app, []).append(finding)
     return found
+
+
+def by_block(findings: Iterable[Finding]) -> dict[Block | None, list[Finding]]:
+    """Return block → the findings that it covers; the blocks that cover most come first."""
+    found: dict[Block | None, list[Finding]] = {}
+    for finding in findings:
+        found.setdefault(finding.block, []).append(finding)
+    return dict(sorted(found.items(), key=lambda each: (each[0] is None, -len(each[1]))))

@@ -17,15 +17,16 @@ from pathlib import Path
 
 from . import cache as caches
 from . import catalog as catalogs
-from .coverage import Coverage, Verdict
+from .coverage import Coverage
 from .discovery import FoundFile, find
-from .evidence import CONFIDENCES, LIKELY, NAME_ONLY
+from .evidence import CONFIDENCES, NAME_ONLY
 from .facts import Problem, SourceFile
+from .findings import findings_of, relative
 from .inference import Inference
 from .parsing import parse, search_instead
 from .program import Program
-from .report import CAPTURED, IGNORED, Finding, Report
-from .sites import Site, Sites
+from .report import Report
+from .sites import Sites
 
 #: Below this many bytes, a second process costs more time than it saves.
 _WORTH_A_POOL = 1_500_000
@@ -129,11 +130,7 @@ def _scan(
     coverage = Coverage(
         program, inference, options.hooked, frozenset(options.trackers), options.mapped
     )
-    verdicts = coverage.judge(sites)
-    findings = [
-        _finding(site, verdict, program) for site, verdict in zip(sites, verdicts, strict=True)
-    ]
-    findings += _text_findings(program, catalog)
+    findings = list(findings_of(program, catalog, sites, coverage.judge(sites)))
     problems = [source.problem for source in sources.values() if source.problem]
     problems += [
         Problem(path, f"was analysed only in part because of an error in the scanner ({fault})")
@@ -142,7 +139,7 @@ def _scan(
     inference.close()
     return Report(
         findings=tuple(sorted(findings, key=lambda each: (each.path, each.line, each.call))),
-        problems=tuple(_shown(problem) for problem in problems),
+        problems=tuple(replace(each, path=relative(each.path)) for each in problems),
         files=len(sources),
         lines=sum(source.lines for source in sources.values()),
         analysed=sum(bool(source.scopes) for source in sources.values()),
@@ -251,85 +248,6 @@ def _parse_chunk(
             facts = pickle.dumps(source, protocol=5)
         results.append((each, facts))
     return results
-
-
-# Findings
-
-
-def _finding(site: Site, verdict: Verdict, program: Program) -> Finding:
-    source = program.files[site.ref[0]]
-    scope = program.scope(site.ref)
-    path = _relative(site.ref[0])
-    status, coverage = verdict.status, verdict.reason
-    for line in range(site.line, site.end_line + 1):
-        if line in source.ignores:
-            status, coverage = IGNORED, source.ignores[line] or "ignored"
-    return Finding(
-        path=path,
-        line=site.line,
-        end_line=site.end_line,
-        status=status,
-        provider=site.provider,
-        kind=site.kind,
-        call=site.call,
-        function=scope.qualname or "<module>",
-        confidence=site.confidence,
-        reason=_without_root(site.reason),
-        coverage=coverage,
-        fix="" if status == IGNORED else verdict.fix,
-        transport=site.transport,
-        app=_app(path),
-        warnings=verdict.warnings,
-        entry_points=tuple(
-            replace(entry, path=_relative(entry.path)) for entry in verdict.entry_points
-        ),
-    )
-
-
-def _text_findings(program: Program, catalog: catalogs.Catalog) -> list[Finding]:
-    """Return the calls in lines that could not be parsed."""
-    findings = []
-    for path, source in program.files.items():
-        for line, shape, call in source.text_calls:
-            kind = catalog.unmistakable[shape]
-            findings.append(
-                Finding(
-                    path=_relative(path),
-                    line=line,
-                    end_line=line,
-                    status=IGNORED if line in source.ignores else CAPTURED,
-                    provider=kind.provider,
-                    kind=kind.kind,
-                    call=call,
-                    function="<text>",
-                    confidence=LIKELY,
-                    reason="found as text: these lines could not be parsed",
-                    coverage="coverage is unknown for lines that cannot be parsed",
-                    fix="check it by hand",
-                    transport=kind.transport,
-                    app=_app(_relative(path)),
-                )
-            )
-    return findings
-
-
-def _shown(problem: Problem) -> Problem:
-    return Problem(_relative(problem.path), problem.reason, problem.line)
-
-
-def _relative(path: str) -> str:
-    """Return a path below the working directory relative to it."""
-    relative = os.path.relpath(path)
-    return path if relative.startswith("..") else relative.replace(os.sep, "/")
-
-
-def _without_root(reason: str) -> str:
-    return reason.replace(os.getcwd() + os.sep, "")
-
-
-def _app(path: str) -> str:
-    """Return the directory of a file: the Django app that it belongs to."""
-    return os.path.dirname(path).replace(os.sep, "/") or "."
 
 
 # The cache

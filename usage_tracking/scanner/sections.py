@@ -36,23 +36,39 @@ class Sections:
         self._graph = graph
         self._trackers = trackers
         self._mapped = mapped
+        #: A function that is judged as if it were decorated.
+        self._assumed: Ref | None = None
+
+    def would_cover(self, function: Ref, ref: Ref, mention: Mention) -> bool:
+        """Return whether a call in the scope `ref` were in a section with `function` decorated."""
+        self._assumed = function
+        try:
+            return bool(self.reason(ref, mention))
+        finally:
+            self._assumed = None
 
     def reason(self, ref: Ref, mention: Mention) -> str:
         """Return why a call in the scope `ref` is in a section, "" if it is not."""
         return self._of_call(ref, mention, frozenset(), 0)
 
     def _of_call(self, ref: Ref, mention: Mention, seen: frozenset[Ref], depth: int) -> str:
+        return self.reason_here(ref, mention) or self._of_callers(ref, seen, depth)
+
+    def reason_here(self, ref: Ref, mention: Mention) -> str:
+        """Return the reason that the code around a call gives, without its callers."""
         nesting = self._program.scope(ref).nestings[mention.nesting]
         for manager in nesting.managers:
             if name := self.name(manager, ref):
                 return f"inside `with {name}`"
-        return self._of_definition(ref) or self._of_callers(ref, seen, depth)
+        return self._of_definition(ref)
 
     def _of_definition(self, ref: Ref) -> str:
         """Return the reason that a function and the classes and functions around it give."""
         at: Ref | None = ref
         while at is not None:
             scope = self._program.scope(at)
+            if at == self._assumed:
+                return f"{scope.qualname} is assumed to be decorated"
             for decorator in scope.decorators:
                 if name := self.name(decorator, at):
                     return f"{scope.qualname} is decorated with {name}"

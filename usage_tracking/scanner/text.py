@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
-from .report import CAPTURED, COVERED, IGNORED, INVISIBLE, Finding, Report, by_app
-
-#: (text, style); a style is words such as "bold red", or empty: see `terminal`.
-Piece = tuple[str, str]
+from .report import (
+    CAPTURED,
+    COVERED,
+    IGNORED,
+    INVISIBLE,
+    Block,
+    EntryPoint,
+    Finding,
+    Report,
+    StaleEntry,
+    Step,
+    by_app,
+    by_block,
+)
+from .terminal import Piece
 
 STYLES = {COVERED: "green", CAPTURED: "yellow", INVISIBLE: "bold red", IGNORED: "dim"}
 _MOST_PROBLEMS = 20
+_MOST_ENTRY_POINTS = 5
 
 
 def escaped(text: str) -> str:
@@ -23,30 +35,46 @@ def escaped(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
-def lines(report: Report, *, verbosity: int = 1) -> Iterator[list[Piece]]:
+def lines(
+    report: Report, *, verbosity: int = 1, fail_on: str = "captured", is_strict: bool = False
+) -> Iterator[list[Piece]]:
     """Yield the lines of a report.
 
-    Verbosity 0: one line for each site that is not covered; 1: all sites, with reasons; 2: also
-    all problems.
+    Verbosity 0: one line for each site that `fail_on` rejects, and if `is_strict`, for each entry
+    of the baseline that is out of date; 1: all sites, with reasons; 2: also all problems.
     """
-    for line in _lines(report, verbosity):
+    shown = (
+        _lines(report, verbosity) if verbosity else _failures(report, fail_on, is_strict=is_strict)
+    )
+    for line in shown:
         yield [(escaped(text), style) for text, style in line]
 
 
+def where(item: Finding | Step | EntryPoint | Block) -> str:
+    """Return the path and line, or in a notebook the cell and its line."""
+    return f"{item.path}:{item.cell or item.line}"
+
+
+def _failures(report: Report, fail_on: str, *, is_strict: bool) -> Iterator[list[Piece]]:
+    for finding in report.failing(fail_on):
+        yield _headline(finding, "")
+    for entry in (report.stale or ()) if is_strict else ():
+        yield [(stale_line(entry), "yellow")]
+
+
 def _lines(report: Report, verbosity: int) -> Iterator[list[Piece]]:
-    if verbosity == 0:
-        for finding in report.findings:
-            if finding.status in {CAPTURED, INVISIBLE} and not finding.is_old:
-                yield _headline(finding, "")
-        return
-    for app, findings in by_app(report.findings).items():
+    for block, findings in by_block(each for each in report.findings if each.is_open).items():
+        yield from _group(block, findings)
+        yield []
+    for app, findings in by_app(each for each in report.findings if not each.is_open).items():
         yield [(app, "bold")]
         for finding in findings:
             yield _headline(finding, "  ")
-            if (finding.status in {CAPTURED, INVISIBLE} and not finding.is_old) or finding.warnings:
+            if finding.warnings:
                 yield from _details(finding)
         yield []
     yield from _problems(report, verbosity)
+    yield from _stale(report)
     if report.silent_sections:
         yield [
             ("Sections without rows: ", ""),
@@ -73,10 +101,35 @@ def count_line(report: Report) -> str:
     )
 
 
+def _group(block: Block | None, findings: list[Finding]) -> Iterator[list[Piece]]:
+    """Yield the sites that one block covers, below the place of the block."""
+    missing = [finding for finding in findings if finding.status == CAPTURED]
+    if block is None:
+        yield [("In lines that could not be parsed  ", "bold"), (_sites(findings), "")]
+    elif block.kind == "module":
+        yield [(f"{block.path}  ", "bold"), (f"{_sites(findings)} outside of functions", "")]
+    else:
+        effect = (
+            f"one block here covers {_sites(missing)}"
+            if missing
+            else f"{_sites(findings)} to record by hand"
+        )
+        yield [(f"{block.kind} {block.name}  {where(block)}  ", "bold"), (effect, "")]
+        if missing:
+            yield [("  fix: ", "bold"), (missing[0].fix, "")]
+    for finding in findings:
+        yield _headline(finding, "  ")
+        yield from _details(finding)
+
+
+def _sites(findings: Sequence[Finding]) -> str:
+    return f"{len(findings)} call site{'' if len(findings) == 1 else 's'}"
+
+
 def _headline(finding: Finding, indent: str) -> list[Piece]:
     mark = " (baseline)" if finding.is_old else ""
     return [
-        (f"{indent}{finding.path}:{finding.line}  ", ""),
+        (f"{indent}{where(finding)}  ", ""),
         (finding.status + mark, STYLES[finding.status]),
         (f"  {finding.provider} {finding.kind}  ", ""),
         (finding.call, "bold" if finding.status != COVERED else ""),
@@ -85,19 +138,44 @@ def _headline(finding: Finding, indent: str) -> list[Piece]:
 
 
 def _details(finding: Finding) -> Iterator[list[Piece]]:
-    if finding.status != COVERED:
-        yield [(f"      {finding.coverage}", "")]
     for warning in finding.warnings:
         yield [(f"      warning: {warning}", "yellow")]
-    if finding.entry_points:
-        reached = ", ".join(
-            f"{entry.kind} {entry.name} ({entry.path}:{entry.line})"
-            for entry in finding.entry_points[:5]
-        )
-        more = len(finding.entry_points) - 5
-        yield [(f"      reached from {reached}" + (f" and {more} more" if more > 0 else ""), "")]
-    if finding.fix:
+    block, path = finding.block, finding.call_path
+    if len(path) > 2 or (len(path) == 2 and not (block and where(block) == where(path[0]))):
+        places = list(map(where, path))
+        width = max(map(len, places))
+        for number, (step, place) in enumerate(zip(path, places, strict=True)):
+            lead, arrow = ("            ", "→ ") if number else ("      path: ", "")
+            yield [(f"{lead}{place:<{width}}  {arrow}{step.name}", "")]
+    if others := [each for each in finding.entry_points if where(each) != where(path[0])]:
+        shown = [f"{entry.kind} {_step(entry)}" for entry in others[:_MOST_ENTRY_POINTS]]
+        more = len(others) - len(shown)
+        yield [(f"      also from {', '.join(shown)}" + f" and {more} more" * bool(more), "")]
+    # What a block fixes is said once, at the block.
+    if finding.fix and (finding.status == INVISIBLE or block is None or block.kind == "module"):
+        yield [(f"      {finding.coverage}", "")]
         yield [("      fix: ", "bold"), (finding.fix, "")]
+
+
+def _step(step: Step | EntryPoint) -> str:
+    return f"{step.name} ({where(step)})"
+
+
+def stale_line(entry: StaleEntry) -> str:
+    """Return an entry of the baseline and why it is out of date."""
+    times = f" ({entry.count} times)" if entry.count > 1 else ""
+    return f"{entry.path}  {entry.call}  in {entry.function}{times}: {entry.reason}"
+
+
+def _stale(report: Report) -> Iterator[list[Piece]]:
+    if not report.stale:
+        return
+    number = len(report.stale)
+    entries = "1 entry" if number == 1 else f"{number} entries"
+    it = "it" if number == 1 else "them"
+    yield [(f"{entries} of the baseline out of date; remove {it} with --write-baseline:", "yellow")]
+    yield from ([(f"  {stale_line(entry)}", "")] for entry in report.stale)
+    yield []
 
 
 def _problems(report: Report, verbosity: int) -> Iterable[list[Piece]]:

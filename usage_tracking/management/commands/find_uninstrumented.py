@@ -5,7 +5,6 @@ from __future__ import annotations
 from argparse import ArgumentParser
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -54,14 +53,13 @@ class Command(UsageCommand):
             hooked=_hooked(),
             mapped=frozenset(_mapped(conf.section_map())),
         )
-        pretty = None
-        if terminal.wants_colour(
+        out: Any = self.stdout
+        pretty = terminal.printer(
+            out,
+            is_terminal=self.stdout.isatty(),
             no_color=options["no_color"],
             force_color=options["force_color"],
-            is_terminal=self.stdout.isatty(),
-        ):
-            out: Any = self.stdout
-            pretty = partial(terminal.print_lines, out=out)
+        )
         try:
             report = cli.run(wanted, options)
             report = replace(report, silent_sections=self._silent_sections(using, options))
@@ -69,11 +67,8 @@ class Command(UsageCommand):
             cli.show(report, options, self.stdout.write, verbosity=verbosity, pretty=pretty)
         except cli.UsageError as error:
             raise CommandError(str(error), returncode=CANNOT_RUN) from error
-        if failing := report.failing(options["fail_on"]):
-            number = len(failing)
-            raise CommandError(
-                f"{number} AI call site{'' if number == 1 else 's'} to fix.", returncode=1
-            )
+        if reason := cli.failure(report, options):
+            raise CommandError(reason, returncode=1)
 
     def _silent_sections(self, using: str, options: dict[str, Any]) -> tuple[str, ...] | None:
         """Return the sections of the settings without rows; None if rows cannot be read."""
