@@ -98,6 +98,26 @@ def test_views_of_the_section_map_are_covered():
 
 
 @pytest.mark.django_db
+def test_patch_names_the_sections_of_the_settings(tmp_path):
+    write_tree(tmp_path, {"shop/views.py": ASK.replace("view", "product_chat")})
+    with override_settings(AI_USAGE_SECTIONS={"chat": "Chat", "search": "Search"}):
+        ended = find(tmp_path, "--diff")
+
+    assert ended.code == 1
+    assert ended.out.startswith("--- a/shop/views.py\n+++ b/shop/views.py\n@@ -1,5 +1,7 @@\n")
+    assert '\n+@ai_usage(section="chat")\n def product_chat(request):\n' in ended.out
+    assert ended.err.startswith("The patch covers 1 call site. To apply it, run `patch -p1`")
+    assert "AI_USAGE_SECTIONS" not in ended.err
+
+
+@pytest.mark.django_db
+def test_no_patch_prints_nothing(tmp_path):
+    write_tree(tmp_path, {"shop/views.py": "x = 1\n"})
+
+    assert find(tmp_path, "--diff")[:3] == (0, "", "")
+
+
+@pytest.mark.django_db
 def test_quiet_scan_prints_only_what_fails(tmp_path):
     write_tree(tmp_path, {"shop/views.py": ASK})
     failed, passed = (

@@ -68,7 +68,9 @@ SAMPLE = {
 }
 
 
-@pytest.mark.parametrize(("arguments", "language"), [((), ""), (("-v", "0"), "")])
+@pytest.mark.parametrize(
+    ("arguments", "language"), [((), ""), (("-v", "0"), ""), (("--diff",), "diff")]
+)
 def test_samples_are_real_output(tmp_path, monkeypatch, capfd, arguments, language):
     write_tree(tmp_path, SAMPLE)
     monkeypatch.chdir(tmp_path)

@@ -225,6 +225,19 @@ def test_notebook_with_large_outputs_is_read(tmp_path):
     assert len(report_of(tmp_path).findings) == 1
 
 
+def test_patch_is_not_offered_and_says_so(tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path, cell(CLIENT + ASK))
+    scanner.main([".", "--no-cache", "--diff"])
+    out, err = capfd.readouterr()
+
+    assert out == ""
+    assert err == (
+        "Not in the patch (1):\n"
+        "  a.ipynb:cell 1:3  client.responses.create: patches of notebooks are not offered\n"
+    )
+
+
 def test_sarif_of_a_notebook_is_valid(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     write(tmp_path, cell(f"{CLIENT}def ask():\n    {ASK}"), cell("def page(request):\n    ask()\n"))

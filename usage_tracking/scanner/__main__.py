@@ -46,14 +46,24 @@ def _main(arguments: Sequence[str] | None) -> int:
         force_color=given["force_color"],
     )
     try:
-        report = cli.run(cli.options_of(given, tuple(given["paths"])), given)
-        cli.show(
-            report,
-            given,
-            lambda line: sys.stdout.write(line + "\n"),
-            verbosity=given["verbosity"],
-            pretty=pretty,
-        )
+        options = cli.options_of(given, tuple(given["paths"]))
+        report = cli.run(options, given)
+        if given["diff"]:
+            cli.show_patch(
+                report,
+                given,
+                options.paths,
+                sys.stdout,
+                lambda line: sys.stderr.write(line + "\n"),
+            )
+        else:
+            cli.show(
+                report,
+                given,
+                lambda line: sys.stdout.write(line + "\n"),
+                verbosity=given["verbosity"],
+                pretty=pretty,
+            )
     except cli.UsageError as error:
         sys.stderr.write(f"{error}\n")
         return 2

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from argparse import ArgumentParser
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,10 +15,11 @@ from .catalog import HOOKED, CatalogError
 from .discovery import SKIPPED
 from .evidence import CONFIDENCES, NAME_ONLY
 from .output import as_github, as_json, as_sarif
+from .patches import Patch, propose
 from .report import FAILING, Report
 from .scan import CannotScanError, Options, scan
 from .terminal import Piece
-from .text import lines
+from .text import escaped, lines, where
 
 _OUTPUTS = ("text", "json", "github", "sarif")
 
@@ -58,6 +59,11 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--strict-baseline",
         action="store_true",
         help="exit with 1 also if entries of the baseline are out of date",
+    )
+    parser.add_argument(
+        "--diff",
+        action="store_true",
+        help="print a patch that names sections, instead of the report; no file is changed",
     )
     parser.add_argument(
         "--include", action="append", default=[], choices=SKIPPED, help="also scan these"
@@ -119,6 +125,8 @@ def run(options: Options, given: dict[str, Any]) -> Report:
     """
     if given["jobs"] is not None and given["jobs"] < 1:
         raise UsageError("--jobs must be 1 or more.")
+    if given["diff"] and given["format"] != "text":
+        raise UsageError(f"--diff prints a patch; remove --format {given['format']}.")
     if given["strict_baseline"] and not given["baseline"]:
         raise UsageError("--strict-baseline needs --baseline FILE.")
     try:
@@ -143,6 +151,52 @@ def failure(report: Report, given: dict[str, Any]) -> str:
     if given["strict_baseline"] and (number := len(report.stale or ())):
         reasons.append(f"{number} entr{'y' if number == 1 else 'ies'} of the baseline out of date.")
     return " ".join(reasons)
+
+
+def show_patch(
+    report: Report,
+    given: dict[str, Any],
+    paths: tuple[str, ...],
+    out: Any,
+    note: Callable[[str], object],
+    *,
+    sections: Collection[str] = (),
+) -> None:
+    """Print the patch for a report on `out`, or write it to `--output`; `note` prints comments.
+
+    Raises:
+        UsageError: A file cannot be read, or the output file cannot be written.
+    """
+    try:
+        patch = propose(report, paths, sections)
+        if given["output"]:
+            given["output"].write_bytes(patch.diff)
+        elif hasattr(out, "buffer"):  # files may have other encodings and line ends
+            out.flush()
+            out.buffer.write(patch.diff)
+            out.buffer.flush()
+        elif patch.diff:
+            out.write(patch.diff.decode("utf-8", "surrogateescape"))
+    except OSError as error:
+        raise UsageError(f"{error.filename}: {error.strerror}.") from error
+    if given["verbosity"]:
+        for line in _comments(patch, sections):
+            note(escaped(line))
+
+
+def _comments(patch: Patch, sections: Collection[str]) -> Iterator[str]:
+    if patch.covered:
+        number = len(patch.covered)
+        yield (
+            f"The patch covers {number} call site{'' if number == 1 else 's'}. "
+            f"To apply it, run `patch -p1` or `git apply` in {patch.root}."
+        )
+    if missing := [section for section in patch.sections if section not in sections]:
+        yield f"Check these names, and add them to AI_USAGE_SECTIONS: {', '.join(missing)}."
+    if patch.left:
+        yield f"Not in the patch ({len(patch.left)}):"
+    for finding, reason in patch.left:
+        yield f"  {where(finding)}  {finding.call}: {reason}"
 
 
 @contextmanager

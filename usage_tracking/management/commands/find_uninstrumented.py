@@ -62,9 +62,19 @@ class Command(UsageCommand):
         )
         try:
             report = cli.run(wanted, options)
-            report = replace(report, silent_sections=self._silent_sections(using, options))
-            verbosity = options["verbosity"]
-            cli.show(report, options, self.stdout.write, verbosity=verbosity, pretty=pretty)
+            if options["diff"]:
+                cli.show_patch(
+                    report,
+                    options,
+                    wanted.paths,
+                    out,
+                    lambda line: self.stderr.write(line, self.style.NOTICE),
+                    sections=conf.sections(),
+                )
+            else:
+                report = replace(report, silent_sections=self._silent_sections(using, options))
+                verbosity = options["verbosity"]
+                cli.show(report, options, self.stdout.write, verbosity=verbosity, pretty=pretty)
         except cli.UsageError as error:
             raise CommandError(str(error), returncode=CANNOT_RUN) from error
         if reason := cli.failure(report, options):
