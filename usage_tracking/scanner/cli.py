@@ -187,9 +187,10 @@ def show_patch(
 def _comments(patch: Patch, sections: Collection[str]) -> Iterator[str]:
     if patch.covered:
         number = len(patch.covered)
+        root = "this directory" if patch.root == "." else patch.root
         yield (
             f"The patch covers {number} call site{'' if number == 1 else 's'}. "
-            f"To apply it, run `patch -p1` or `git apply` in {patch.root}."
+            f"To apply it, run `patch -p1` or `git apply` in {root}."
         )
     if missing := [section for section in patch.sections if section not in sections]:
         yield f"Check these names, and add them to AI_USAGE_SECTIONS: {', '.join(missing)}."

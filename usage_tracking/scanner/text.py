@@ -115,8 +115,8 @@ def _group(block: Block | None, findings: list[Finding]) -> Iterator[list[Piece]
             else f"{_sites(findings)} to record by hand"
         )
         yield [(f"{block.kind} {block.name}  {where(block)}  ", "bold"), (effect, "")]
-        if missing:
-            yield [("  fix: ", "bold"), (missing[0].fix, "")]
+    if block and missing:
+        yield [("  fix: ", "bold"), (missing[0].fix, "")]
     for finding in findings:
         yield _headline(finding, "  ")
         yield from _details(finding)
@@ -152,7 +152,7 @@ def _details(finding: Finding) -> Iterator[list[Piece]]:
         more = len(others) - len(shown)
         yield [(f"      also from {', '.join(shown)}" + f" and {more} more" * bool(more), "")]
     # What a block fixes is said once, at the block.
-    if finding.fix and (finding.status == INVISIBLE or block is None or block.kind == "module"):
+    if finding.fix and (finding.status == INVISIBLE or block is None):
         yield [(f"      {finding.coverage}", "")]
         yield [("      fix: ", "bold"), (finding.fix, "")]
 
