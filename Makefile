@@ -220,6 +220,10 @@ bench-pages: $(STAMP) ## API pages on a log of a million calls: SQL statements a
 bench-admin: $(STAMP) ## admin pages, on logs of 100,000 and a million calls
 	DATABASE_URL= $(BIN)/python -m tests.databases $(BIN)/python -m benchmarks.admin_pages $(ARGS)
 
+.PHONY: bench-exports
+bench-exports: $(STAMP) ## exports of a million calls through gunicorn, and one whose database connection ends
+	DATABASE_URL= $(BIN)/python -m tests.databases $(BIN)/python -m benchmarks.exports $(ARGS)
+
 .PHONY: bench-scanner
 bench-scanner: $(STAMP) ## scan of all Python code in the virtual environment and its interpreter
 	$(BIN)/python -m benchmarks.scanner $(ARGS)

@@ -1,12 +1,14 @@
-"""Exports of the admin's lists: they stream, apply the filters, and contain no formulas."""
+"""Exports of the admin's lists: whole or refused, with the filters, and without formulas."""
 
 from __future__ import annotations
 
 import csv
 import datetime as dt
+import gzip
 import importlib.util
 import io
 import json
+import shlex
 import tracemalloc
 from collections.abc import Iterator
 from decimal import Decimal
@@ -16,17 +18,21 @@ import pytest
 from asgiref.sync import sync_to_async
 from django.contrib.admin.utils import flatten_fieldsets
 from django.contrib.auth.models import Permission, User
-from django.db import connection, connections
+from django.db import OperationalError, connection, connections
 from django.http.response import HttpResponseBase
 from django.test import AsyncClient, Client
 from django.test.utils import CaptureQueriesContext
+from import_export.fields import Field
 from openpyxl import load_workbook
 
 from tests.support.builders import NOON, make_log, make_user, save_log
 from usage_tracking.admin import AIUsageLogAdmin
 from usage_tracking.api.serializers import LogSerializer
 from usage_tracking.contrib import import_export
-from usage_tracking.models import AIUsageLog
+from usage_tracking.exports import rows as exports_rows
+from usage_tracking.exports import xlsx
+from usage_tracking.exports.names import command, file_name
+from usage_tracking.models import AIUsageLog, AIUsageTracking
 
 pytestmark = pytest.mark.django_db
 
@@ -136,7 +142,7 @@ class TestFiles:
                 assert rows_of(answer, file_format) == []
 
     def test_all_rows_come_once_and_newest_first(self, viewer, monkeypatch, subtests):
-        monkeypatch.setattr(import_export, "_CHUNK", 3)
+        monkeypatch.setattr(exports_rows, "SIZE", 3)
         logs = [save_log(created_at=NOON + dt.timedelta(days=n // 4)) for n in range(10)]
         logs.sort(key=lambda log: (log.created_at, log.pk), reverse=True)
 
@@ -150,7 +156,7 @@ class TestFiles:
         for file_format, answer in exports(viewer):
             with subtests.test(file_format):
                 assert answer["Content-Disposition"] == (
-                    f'attachment; filename="ai_usage_log.{file_format}"'
+                    f'attachment; filename="ai_usage_log_all.{file_format}"'
                 )
                 assert "no-store" in answer["Cache-Control"]
                 body(answer)
@@ -216,7 +222,7 @@ class TestHostileTexts:
         assert row["error_message"].startswith("bell \ufffd and escape")
 
     def test_sheet_that_is_full_is_followed_by_another(self, viewer, monkeypatch):
-        monkeypatch.setattr(import_export, "_SHEET_ROWS", 3)
+        monkeypatch.setattr(xlsx, "SHEET_ROWS", 3)
         for _ in range(5):
             save_log()
 
@@ -252,38 +258,57 @@ def test_api_and_admin_show_every_column_as_well():
     assert {name.removesuffix("_text") for name in fields} >= COLUMNS
 
 
-class TestStreaming:
-    def test_a_row_is_written_when_it_has_been_read(self, viewer, monkeypatch):
-        monkeypatch.setattr(import_export, "_CHUNK", 10)
-        monkeypatch.setattr(import_export, "_BLOCK", 100)
+class TestTransfer:
+    def test_length_is_announced(self, viewer, subtests):
+        save_log()
+
+        for file_format, answer in exports(viewer):
+            with subtests.test(file_format):
+                assert answer["Content-Length"] == str(len(body(answer)))
+
+    def test_no_statement_runs_while_a_client_downloads(self, viewer, monkeypatch):
+        monkeypatch.setattr(exports_rows, "SIZE", 10)
         AIUsageLog.objects.bulk_create([make_log() for _ in range(100)])
         answer = viewer.get(f"{LOGS}export/csv/")
-        content = iter(answer.streaming_content)
 
         with CaptureQueriesContext(connection) as queries:
-            next(content)  # the byte order mark
-            next(content)  # the titles
-            next(content)
+            content = body(answer)
 
-        assert len(queries) == 1
-        answer.close()
+        assert (len(queries), content.count(b"gpt-4o")) == (0, 100)
+
+    def test_statements_are_one_for_each_chunk(self, viewer, monkeypatch):
+        monkeypatch.setattr(exports_rows, "SIZE", 10)
+        AIUsageLog.objects.bulk_create([make_log(user=make_user(f"u{n}")) for n in range(95)])
+
+        with CaptureQueriesContext(connection) as queries:
+            body(viewer.get(f"{LOGS}export/csv/"))
+
+        read = [query["sql"] for query in queries if "usage_details" in query["sql"]]
+        # One more for the list of the same page.
+        assert len(read) == 11
+        # The session, the user, two for permissions, and the models for the list's filter.
+        assert len(queries) == 11 + 5
 
     @pytest.mark.costly
-    def test_memory_does_not_grow_with_the_rows(self, viewer, monkeypatch):
-        monkeypatch.setattr(import_export, "_CHUNK", 100)
+    def test_memory_does_not_grow_with_the_rows(self, viewer, monkeypatch, subtests):
+        monkeypatch.setattr(exports_rows, "SIZE", 100)
 
-        def peak(rows: int) -> int:
-            AIUsageLog.objects.bulk_create([make_log() for _ in range(rows)])
+        def peak(number: int, file_format: str) -> int:
+            AIUsageLog.objects.bulk_create([make_log() for _ in range(number)])
             tracemalloc.start()
-            for _block in viewer.get(f"{LOGS}export/csv/").streaming_content:
+            for _block in viewer.get(f"{LOGS}export/{file_format}/").streaming_content:
                 pass
             _, peak = tracemalloc.get_traced_memory()
             tracemalloc.stop()
             return peak
 
-        peak(500)  # the first request also imports modules and fills caches
-        few = peak(500)
-        assert peak(4_000) < 2 * few
+        monkeypatch.setattr(import_export, "_IN_MEMORY", 1)
+        for file_format in FORMATS:
+            with subtests.test(file_format):
+                AIUsageLog.objects.all().delete()
+                peak(500, file_format)  # the first request also imports modules
+                few = peak(500, file_format)
+                assert peak(2_000, file_format) < 1.5 * few
 
     @pytest.mark.django_db(transaction=True)
     async def test_streams_on_an_event_loop(self, monkeypatch):
@@ -299,8 +324,135 @@ class TestStreaming:
         blocks = [block async for block in answer]
         assert len(blocks) > 5
         assert b"".join(blocks).count(b"gpt-4o") == 10
+        assert answer["Content-Length"] == str(len(b"".join(blocks)))
+        answer.close()
         # Closes the connection of the thread that made the queries.
         await sync_to_async(connections.close_all)()
+
+    def test_is_compressed_for_who_asks(self, viewer, settings, subtests):
+        settings.MIDDLEWARE = ["django.middleware.gzip.GZipMiddleware", *settings.MIDDLEWARE]
+        save_log()
+
+        for file_format in FORMATS:
+            with subtests.test(file_format):
+                path = f"{LOGS}export/{file_format}/"
+                plain = body(viewer.get(path))
+                answer = viewer.get(path, headers={"Accept-Encoding": "gzip"})
+
+                assert answer["Content-Encoding"] == "gzip"
+                assert "Content-Length" not in answer
+                # The time of the entries is in a workbook.
+                assert len(gzip.decompress(body(answer))) == len(plain)
+
+
+class TestFailures:
+    def test_error_in_between_is_an_error_page(self, viewer, monkeypatch, subtests):
+        monkeypatch.setattr(exports_rows, "SIZE", 3)
+        AIUsageLog.objects.bulk_create([make_log() for _ in range(10)])
+        viewer.raise_request_exception = False
+
+        def fail_later(execute: Any, sql: str, *rest: Any) -> Any:
+            if "created_at" in sql and "<=" in sql:
+                raise OperationalError("server closed the connection unexpectedly")
+            return execute(sql, *rest)
+
+        for file_format in FORMATS:
+            with subtests.test(file_format), connection.execute_wrapper(fail_later):
+                answer = viewer.get(f"{LOGS}export/{file_format}/")
+
+                assert answer.status_code == 500
+                assert "attachment" not in answer.headers.get("Content-Disposition", "")
+
+    @pytest.fixture
+    def no_time(self, monkeypatch) -> None:
+        monkeypatch.setattr(import_export.UsageResource, "max_seconds", -1.0)
+
+    def test_export_that_takes_too_long_names_the_command(self, viewer, no_time):
+        ada = make_user("ada")
+        save_log(user=ada)
+
+        answer = viewer.get(
+            f"{LOGS}export/xlsx/?start_date=2026-03-01&end_date=2026-03-31&user={ada.pk}&q=a"
+        )
+
+        assert answer.status_code == 422
+        name = f"ai_usage_log_2026-03-01_2026-03-31_user-{ada.pk}_filtered.csv"
+        line = (
+            "python manage.py usage_report --by=call --from=2026-03-01 --to=2026-03-31 "
+            f"--user={ada.pk} --format=csv --output={name}"
+        )
+        assert line in answer.text
+        assert "The command has no option for: q." in answer.text
+
+    def test_command_of_daily_rows(self, viewer, no_time):
+        save_log(user=make_user("ada"))
+
+        answer = viewer.get(f"{DAYS}export/json/")
+
+        assert (
+            "usage_report --by=day,user --from=1970-01-01 --format=json "
+            "--output=ai_usage_tracking_all.json" in answer.text
+        )
+
+    def test_command_cannot_be_extended_by_a_filter(self, subtests):
+        for text in ("a b", "a'; rm -rf ~; '", "$(id)", "`id`", "--output=/etc/passwd"):
+            with subtests.test(text):
+                line = command(AIUsageLog, {"section": text}, "csv").line
+
+                assert f"--section={text}" in shlex.split(line)
+                assert len(shlex.split(line)) == 8
+
+
+class TestNames:
+    @pytest.mark.parametrize(
+        ("parameters", "expected"),
+        [
+            ({}, "all"),
+            ({"start_date": "2026-10-01", "end_date": "2026-10-31"}, "2026-10-01_2026-10-31"),
+            ({"start_date": "2026-10-01"}, "from_2026-10-01"),
+            ({"end_date": "2026-10-31"}, "until_2026-10-31"),
+            ({"section": "chat", "user": "7", "p": "3"}, "all_section-chat_user-7"),
+            ({"section": "../../etc/passwd"}, "all_section-etc-passwd"),
+            ({"section": 'a"\r\nX-Injected: 1'}, "all_section-a-X-Injected-1"),
+            ({"section": "é"}, "all_section-other"),
+            ({"section": "a" * 300}, f"all_section-{'a' * 50}"),
+            ({"q": "text"}, "all_filtered"),
+            ({"success__exact": "0", "section": ""}, "all_filtered"),
+        ],
+    )
+    def test_name_says_what_is_in_the_file(self, parameters, expected):
+        assert file_name(AIUsageLog, parameters, "csv") == f"ai_usage_log_{expected}.csv"
+        assert file_name(AIUsageTracking, parameters, "json") == (
+            f"ai_usage_tracking_{expected}.json"
+        )
+
+
+class TestOwnResource:
+    def use(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        class TeamResource(import_export.LogResource):
+            team = Field(column_name="team", widget=import_export.AsItIs())
+
+            def dehydrate_team(self, log: AIUsageLog) -> Any:
+                return log.metadata.get("team")
+
+        monkeypatch.setattr(import_export, "TeamResource", TeamResource, raising=False)
+        path = "usage_tracking.contrib.import_export.TeamResource"
+        monkeypatch.setattr(AIUsageLogAdmin, "export_resource", path)
+
+    def test_added_column_stands_beside_the_same_rows(self, viewer, subtests, monkeypatch):
+        monkeypatch.setattr(exports_rows, "SIZE", 2)
+        for n in range(5):
+            metadata = {"team": f"t{n}", "text": 'é "quoted"\n'}
+            save_log(user=make_user(f"u{n}"), metadata=metadata, cost=Decimal(n))
+        plain = {name: rows_of(answer, name) for name, answer in exports(viewer)}
+        self.use(monkeypatch)
+
+        for file_format, answer in exports(viewer):
+            with subtests.test(file_format):
+                found = rows_of(answer, file_format)
+
+                assert {row.pop("team") for row in found} == {f"t{n}" for n in range(5)}
+                assert found == plain[file_format]
 
 
 class TestRequests:
@@ -326,21 +478,15 @@ class TestRequests:
             assert f'href="{LOGS}export/{name}/?section=chat"' in answer.text
 
 
-class TestWithoutThePackages:
-    @pytest.fixture(params=["import_export", "openpyxl"])
-    def missing(self, request, monkeypatch) -> str:
-        find_spec = importlib.util.find_spec
-        monkeypatch.setattr(
-            importlib.util,
-            "find_spec",
-            lambda name, *args: None if name == request.param else find_spec(name, *args),
-        )
-        name: str = request.param
-        return name
+def test_without_the_package_the_list_has_no_such_links(viewer, monkeypatch):
+    find_spec = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util,
+        "find_spec",
+        lambda name, *args: None if name == "import_export" else find_spec(name, *args),
+    )
 
-    def test_list_has_no_such_links(self, viewer, missing):
-        answer = viewer.get(LOGS)
+    answer = viewer.get(LOGS)
 
-        assert answer.status_code == 200
-        assert ("Export CSV" in answer.text) == (missing == "openpyxl")
-        assert "Export XLSX" not in answer.text
+    assert answer.status_code == 200
+    assert "Export " not in answer.text

@@ -12,6 +12,7 @@ from django.contrib.admin.utils import quote
 from django.core.exceptions import PermissionDenied
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponseBase, HttpResponseRedirect
+from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
 from django.utils.module_loading import import_string
@@ -19,6 +20,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from ..exports.names import command
 from ..related_users import with_users
 from ..reports import Totals
 from . import cells
@@ -110,10 +112,10 @@ class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         return super().changelist_view(request, (extra_context or {}) | links)
 
     def export_view(self, request: HttpRequest, file_format: str) -> HttpResponseBase:
-        """Stream the rows that match the list's filters and search, as a file."""
+        """Send the rows that match the list's filters and search, as a file."""
         if not self.has_view_permission(request):
             raise PermissionDenied
-        from ..contrib.import_export import export_response
+        from ..contrib.import_export import TooLongError, export_response
 
         try:
             rows = self.get_changelist_instance(request).queryset
@@ -121,7 +123,18 @@ class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
             # The list shows the error message.
             return HttpResponseRedirect(f"{self._list_url()}?{request.GET.urlencode()}")
         resource = import_string(self.export_resource)()
-        return export_response(request, rows, resource, file_format)
+        try:
+            return export_response(request, rows, resource, file_format)
+        except TooLongError:
+            context = self.admin_site.each_context(request) | {
+                "title": _("The export is too large for a download"),
+                "opts": self.opts,
+                "list_url": f"{self._list_url()}?{request.GET.urlencode()}",
+                "seconds": f"{resource.max_seconds:g}",
+                "command": command(self.model, request.GET, file_format),
+            }
+            template = "admin/usage_tracking/export_refused.html"
+            return TemplateResponse(request, template, context, status=422)
 
     @admin.display(description=gettext_lazy("user"))
     def user_link(self, row: Any) -> SafeString:
@@ -170,11 +183,4 @@ def may_view(
 
 def exports() -> tuple[str, ...]:
     """Return the formats that the installed packages can write."""
-    needed = {"xlsx": "openpyxl"}
-    if importlib.util.find_spec("import_export") is None:
-        return ()
-    return tuple(
-        name
-        for name in EXPORT_FORMATS
-        if name not in needed or importlib.util.find_spec(needed[name])
-    )
+    return EXPORT_FORMATS if importlib.util.find_spec("import_export") else ()

@@ -1,41 +1,43 @@
-"""Streaming exports of the admin's lists; a `Resource` defines the columns.
+"""Exports of the admin's lists; a `Resource` defines the columns.
 
-django-import-export's own export builds the whole file in memory. Here each row is written as soon
-as it is read, so memory does not grow with the rows. No cursor and no transaction stays open while
-a slow client downloads.
+django-import-export's own export builds the file in memory. Here a file is written row by row to
+disk, and sent when it is complete. An error in between is an error page, and a transfer that breaks
+is shorter than the response says. So a file that looks whole is whole.
+
+The server may give a request little time: gunicorn's default worker ends after 30 s, with whatever
+it does. An export stops before that, and names the command that has no such limit.
 """
 
 from __future__ import annotations
 
-import csv
-import datetime as dt
-import json
-import tempfile
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
-from decimal import Decimal
-from itertools import chain
-from typing import Any
+import time
+from collections.abc import AsyncIterator, Iterable, Iterator
+from tempfile import SpooledTemporaryFile
+from typing import IO, Any
 
 from asgiref.sync import sync_to_async
 from django.core.handlers.asgi import ASGIRequest
-from django.core.serializers.json import DjangoJSONEncoder
-from django.db.models import Q, QuerySet
-from django.http import Http404, HttpRequest, HttpResponseBase
+from django.db.models import QuerySet
+from django.http import FileResponse, Http404, HttpRequest, HttpResponseBase
 from django.http.response import StreamingHttpResponse
+from django.utils.http import content_disposition_header
 from import_export.fields import Field
 from import_export.resources import ModelResource
 from import_export.widgets import Widget
 
-from ..fields import CALL_FIELDS
+from ..exports.files import write_file
+from ..exports.names import file_name
+from ..exports.rows import COLUMNS, Chunk, Rows, moment_of, newest_first, stored_rows
 from ..models import AIUsageLog, AIUsageTracking
 
-_CHUNK = 2_000
 _BLOCK = 64 * 1024
-#: The characters that begin a formula in a spreadsheet, with their full-width forms.
-#: https://owasp.org/www-community/attacks/CSV_Injection
-_FORMULA = tuple("=+-@\t\r\n＝＋－＠")  # noqa: RUF001
-_SHEET_ROWS = 1_048_576
-_CELL = 32_767
+#: Bytes of a file that needs no disk.
+_IN_MEMORY = 1 << 20
+_CONTENT_TYPES = {
+    "csv": "text/csv; charset=utf-8",
+    "json": "application/json",
+    "xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+}
 
 
 class AsItIs(Widget):  # type: ignore[misc]
@@ -51,6 +53,9 @@ class AsItIs(Widget):  # type: ignore[misc]
 
 class UsageResource(ModelResource):  # type: ignore[misc]
     """The columns of the model, and the user's name beside the user's key."""
+
+    #: Seconds to write a file. gunicorn's workers have 30, also for the transfer.
+    max_seconds = 20.0
 
     user = Field(attribute="user_id", column_name="user", widget=AsItIs())
     username = Field(column_name="username", widget=AsItIs())
@@ -70,15 +75,7 @@ class LogResource(UsageResource):
 
     class Meta:
         model = AIUsageLog
-        export_order = (
-            "id",
-            "created_at",
-            "day",
-            "user",
-            "username",
-            "section",
-            *CALL_FIELDS,
-        )
+        export_order = COLUMNS[AIUsageLog]
 
 
 class DailyResource(UsageResource):
@@ -87,184 +84,91 @@ class DailyResource(UsageResource):
     class Meta:
         model = AIUsageTracking
         exclude = ("id", "logs_pruned")
-        export_order = (
-            "date",
-            "user",
-            "username",
-            "total_requests",
-            "successful_requests",
-            "failed_requests",
-            "total_prompt_tokens",
-            "total_completion_tokens",
-            "total_tokens",
-            "total_cost",
-            "total_response_time_ms",
-            "average_response_time_ms",
-            "created_at",
-            "updated_at",
-        )
+        export_order = COLUMNS[AIUsageTracking]
+
+
+class TooLongError(Exception):
+    """An export takes longer than a request may."""
 
 
 def export_response(
     request: HttpRequest, rows: QuerySet[Any], resource: ModelResource, file_format: str
 ) -> HttpResponseBase:
-    """Stream `rows` as a file, newest first.
+    """Return a file of `rows`, newest first.
 
     Args:
-        request: Under ASGI the response streams asynchronously.
+        request: Its query names the file. Under ASGI the response is asynchronous.
         rows: Calls or daily rows. Their order is ignored.
         resource: Defines the columns.
         file_format: "csv", "json" or "xlsx".
 
     Raises:
         Http404: The format is another.
+        TooLongError: The file takes longer than `resource.max_seconds`.
     """
-    if file_format not in _FORMATS:
+    if file_format not in _CONTENT_TYPES:
         raise Http404
-    write, content_type = _FORMATS[file_format]
-    cells = (resource.export_resource(row) for row in _newest_first(rows))
-    body: Any = write(resource.get_export_headers(), cells)
-    if isinstance(request, ASGIRequest):
-        body = _on_event_loop(body)  # Django would read a synchronous iterator to its end first
-    name = f"{rows.model._meta.db_table}.{file_format}"
-    return StreamingHttpResponse(
-        body,
-        headers={
-            "Content-Type": content_type,
-            "Content-Disposition": f'attachment; filename="{name}"',
-            # Tells nginx not to buffer the response.
-            "X-Accel-Buffering": "no",
-        },
+    deadline = time.monotonic() + resource.max_seconds
+    source = _rows(rows, resource)
+    limited = Rows(source.titles, _until(deadline, source.chunks), source.json)
+    file = SpooledTemporaryFile(_IN_MEMORY)  # noqa: SIM115 -- the response closes it
+    try:
+        write_file(limited, file, file_format)
+    except BaseException:
+        file.close()
+        raise
+    name = file_name(rows.model, request.GET, file_format)
+    return _response(request, file, name, _CONTENT_TYPES[file_format])
+
+
+def _rows(rows: QuerySet[Any], resource: ModelResource) -> Rows:
+    """Return the columns of `resource`; without instances of the model if a site changed none."""
+    if type(resource) in (LogResource, DailyResource):
+        return stored_rows(rows)
+    moment = moment_of(rows.model)
+    lists = newest_first(rows, lambda row: (getattr(row, moment), row.pk))
+    return Rows(
+        tuple(resource.get_export_headers()),
+        (
+            list(zip(*(resource.export_resource(row) for row in some), strict=True))
+            for some in lists
+        ),
     )
 
 
-def write_csv(headers: Sequence[str], rows: Iterable[Sequence[Any]]) -> Iterator[bytes]:
-    """Write UTF-8 with a byte order mark, which Excel needs to detect UTF-8."""
-    writer = csv.writer(_Echo())
-    yield "\ufeff".encode()
-    lines = (writer.writerow(map(_spreadsheet, row)) for row in chain([headers], rows))
-    yield from _blocks(lines)
+def _until(deadline: float, chunks: Iterable[Chunk]) -> Iterator[Chunk]:
+    for chunk in chunks:
+        if time.monotonic() > deadline:
+            raise TooLongError
+        yield chunk
 
 
-def write_json(headers: Sequence[str], rows: Iterable[Sequence[Any]]) -> Iterator[bytes]:
-    """Write a list of objects; costs are strings, unknown values are null."""
-    encode = json.JSONEncoder(ensure_ascii=False, default=DjangoJSONEncoder().default).encode
+def _response(
+    request: HttpRequest, file: IO[bytes], name: str, content_type: str
+) -> HttpResponseBase:
+    length = file.seek(0, 2)
+    file.seek(0)
+    if not isinstance(request, ASGIRequest):
+        response: Any = FileResponse(file, content_type=content_type)
+        response.block_size = _BLOCK
+    else:
+        # Django would read a synchronous iterator to its end first.
+        response = StreamingHttpResponse(_Blocks(file), content_type=content_type)
+    # A client, or a proxy before it, can tell that a shorter body is not complete.
+    response.headers["Content-Length"] = str(length)
+    response.headers["Content-Disposition"] = content_disposition_header(
+        as_attachment=True, filename=name
+    )
+    return response
 
-    def pieces() -> Iterator[str]:
-        mark = "[\n"
-        for row in rows:
-            yield mark + encode(dict(zip(headers, map(_json, row), strict=True)))
-            mark = ",\n"
-        yield "[]\n" if mark == "[\n" else "\n]\n"
 
-    return _blocks(pieces())
+class _Blocks:
+    """The blocks of a file, read outside the event loop. The response closes it."""
 
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self.close = file.close
 
-def write_xlsx(headers: Sequence[str], rows: Iterable[Sequence[Any]]) -> Iterator[bytes]:
-    """Write a workbook to a temporary file first, because a zip's directory is at its end.
-
-    Texts are cut to 32,767 characters. A sheet has at most 1,048,576 rows, with its
-    header; then another begins.
-    """
-    from openpyxl import Workbook
-    from openpyxl.cell.cell import ILLEGAL_CHARACTERS_RE
-
-    def cell(value: Any) -> Any:
-        if isinstance(value, Decimal):
-            return value
-        value = _spreadsheet(value)
-        if isinstance(value, str):
-            return ILLEGAL_CHARACTERS_RE.sub("\ufffd", value)[:_CELL]
-        return value
-
-    with tempfile.TemporaryFile() as file:
-        book = Workbook(write_only=True)
-        sheet = book.create_sheet()
-        sheet.append(headers)
-        for number, row in enumerate(rows, 1):
-            sheet.append([cell(value) for value in row])
-            if number % (_SHEET_ROWS - 1) == 0:
-                sheet = book.create_sheet()
-                sheet.append(headers)
-        book.save(file)
-        file.seek(0)
-        while block := file.read(_BLOCK):
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        while block := await sync_to_async(self._file.read)(_BLOCK):
             yield block
-
-
-_FORMATS: dict[str, tuple[Callable[[Sequence[str], Iterable[Any]], Iterator[bytes]], str]] = {
-    "csv": (write_csv, "text/csv; charset=utf-8"),
-    "json": (write_json, "application/json"),
-    "xlsx": (
-        write_xlsx,
-        "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
-    ),
-}
-
-
-class _Echo:
-    """A file whose `write` returns the text, so that `csv.writer.writerow` returns it too."""
-
-    def write(self, text: str) -> str:
-        return text
-
-
-def _spreadsheet(value: Any) -> Any:
-    """Return a cell in which a text is never a formula."""
-    if value is None:
-        return ""
-    if isinstance(value, bool | int | float):
-        return value
-    if isinstance(value, Decimal):
-        return format(value.normalize(), "f")
-    if isinstance(value, dt.datetime | dt.date):
-        return value.isoformat()
-    text = value if isinstance(value, str) else _text(value)
-    # Spreadsheets skip leading spaces.
-    return f"'{text}" if text.startswith(_FORMULA) or text.lstrip().startswith(_FORMULA) else text
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, dict | list):
-        return json.dumps(value, ensure_ascii=False, default=DjangoJSONEncoder().default)
-    return str(value)
-
-
-def _json(value: Any) -> Any:
-    return format(value.normalize(), "f") if isinstance(value, Decimal) else value
-
-
-def _blocks(pieces: Iterable[str]) -> Iterator[bytes]:
-    """Join `pieces` to blocks of 64 KiB: each block costs a system call."""
-    block: list[str] = []
-    size = 0
-    for piece in pieces:
-        block.append(piece)
-        size += len(piece)
-        if size >= _BLOCK:
-            yield "".join(block).encode()
-            block, size = [], 0
-    yield "".join(block).encode()
-
-
-def _newest_first(rows: QuerySet[Any]) -> Iterator[Any]:
-    """Yield the rows in chunks; each statement continues after the last row of the one before."""
-    moment = "created_at" if rows.model is AIUsageLog else "date"
-    rows = rows.order_by(f"-{moment}", "-pk")
-    chunk = list(rows[:_CHUNK])
-    while chunk:
-        yield from chunk
-        if len(chunk) < _CHUNK:
-            return
-        last = getattr(chunk[-1], moment)
-        # The plain bound lets the database use an index; the other one is exact.
-        after = Q(**{f"{moment}__lte": last}) & (
-            Q(**{f"{moment}__lt": last}) | Q(pk__lt=chunk[-1].pk)
-        )
-        chunk = list(rows.filter(after)[:_CHUNK])
-
-
-async def _on_event_loop(blocks: Iterator[bytes]) -> AsyncIterator[bytes]:
-    following: Any = sync_to_async(next)
-    while (block := await following(blocks, None)) is not None:
-        yield block
