@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import http.client
-import os
 import socket
 import subprocess
 import sys
@@ -39,8 +38,7 @@ def main() -> None:
     with site("benchmarks.admin_settings"):
         from django.db import connection
 
-        if not os.environ.get("KEEP"):
-            fill(rows, users=USERS, days=DAYS)
+        fill(rows, users=USERS, days=DAYS)
         cookie = viewer().cookies["sessionid"].value
         print(f"{connection.vendor}: {rows:,} calls, gunicorn sync, time-out 30 s")
         for file_format in FORMATS:
@@ -135,7 +133,7 @@ def peak_memory(master: int) -> str:
 
 
 def end_connections() -> None:
-    """End the database connections of the server when it reads a second chunk of rows."""
+    """End the database connections of the server while it reads the rows of an export."""
     from django.db import connection
 
     terminated = 0
@@ -144,7 +142,7 @@ def end_connections() -> None:
             cursor.execute(
                 "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity "
                 "WHERE datname = current_database() AND pid <> pg_backend_pid() "
-                'AND query LIKE \'%%"ai_usage_log"."created_at" <= %%\''
+                "AND query LIKE '%(\"ai_usage_log\".\"metadata\")::text%'"
             )
             (terminated,) = cursor.fetchone()
     connection.close()
