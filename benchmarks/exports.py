@@ -142,7 +142,7 @@ def end_connections() -> None:
             cursor.execute(
                 "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity "
                 "WHERE datname = current_database() AND pid <> pg_backend_pid() "
-                "AND query LIKE '%(\"ai_usage_log\".\"metadata\")::text%'"
+                'AND query LIKE \'%("ai_usage_log"."metadata")::text%\''
             )
             (terminated,) = cursor.fetchone()
     connection.close()
