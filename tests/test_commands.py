@@ -38,6 +38,7 @@ LINES = {
     "prune_ai_usage --keep-days 30 --dry-run": 0,
     "rebuild_ai_usage --dry-run": 1,
     "reprice_ai_usage --dry-run": 0,
+    "usage_report --by call --format csv": 0,
     "usage_today": 0,
     "usage_today --watch 86400": 0,
 }

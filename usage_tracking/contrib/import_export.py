@@ -149,8 +149,7 @@ def _response(
     length = file.seek(0, 2)
     file.seek(0)
     if not isinstance(request, ASGIRequest):
-        response: Any = FileResponse(file, content_type=content_type)
-        response.block_size = _BLOCK
+        response: StreamingHttpResponse = FileResponse(file, content_type=content_type)
     else:
         # Django would read a synchronous iterator to its end first.
         response = StreamingHttpResponse(_Blocks(file), content_type=content_type)

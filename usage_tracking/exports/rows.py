@@ -78,7 +78,7 @@ def stored_rows(rows: QuerySet[Any]) -> Rows:
         return reader(row[moment]) if reader else row[moment], row[pk]
 
     def columns(chunk: list[tuple[Any, ...]]) -> Chunk:
-        found = [
+        found: list[Sequence[Any]] = [
             list(map(reader, column)) if reader else column
             for reader, column in zip(readers, zip(*chunk, strict=True), strict=True)
         ]

@@ -12,6 +12,7 @@ import zipfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from decimal import Decimal
+from itertools import chain
 from math import isfinite
 from typing import IO, Any
 from xml.sax.saxutils import escape
@@ -70,9 +71,9 @@ def _sheets(chunks: Iterable[Chunk]) -> Iterator[Iterator[Chunk]]:
             yield chunk
 
     yield sheet()
-    while rest or (following := next(source, None)):
+    while rest or (following := next(source, None)) is not None:
         if not rest:
-            rest.append(following)
+            source = chain([following], source)
         yield sheet()
 
 

@@ -9,7 +9,7 @@ from difflib import get_close_matches
 from io import TextIOWrapper
 from itertools import takewhile
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO, cast
 
 from django.core.management.base import CommandError, OutputWrapper
 
@@ -80,13 +80,13 @@ class Command(UsageCommand):
         file_format, output = _format(options, by), options["output"]
         days = period_of(options, default="this-month")
         using = database_alias(options, for_reading=True)
-        outcome = f"{output} was not written." if output else "The output is incomplete."
+        outcome = "The output is incomplete." if output is None else f"{output} was not written."
         with explained("The report", outcome):
             selection = _selection(options, days, using)
             if file_format == _TABLE:
                 heading = _heading(options, days, by) if options["verbosity"] else ""
                 lines = breakdown_lines(selection, by, using=using)
-                if not output:
+                if output is None:
                     self._write_tables(lines, by, self.stdout, options, heading)
                     return
                 with whole_file(output) as file:
@@ -99,13 +99,13 @@ class Command(UsageCommand):
                 if by == (CALL,)
                 else lines_as_rows(breakdown_lines(selection, by, using=using), by)
             )
-            if output:
+            if output is not None:
                 with whole_file(output) as file:
                     write_file(rows, file, file_format)
                 return
             self.stdout.ending = ""
             read = takewhile(self._is_read, rows.chunks)
-            WRITERS[file_format](replace(rows, chunks=read), self.stdout)
+            WRITERS[file_format](replace(rows, chunks=read), cast("TextIO", self.stdout))
 
     def _write_tables(
         self,
