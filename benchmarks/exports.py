@@ -3,7 +3,7 @@
     DATABASE_URL=postgresql://... python -m benchmarks.exports [--rows N]
 
 Fills the tables with N calls of 90 days and 1,000 users, and downloads each format from a server of
-its own. Peak memory is that of the worker, which Linux tells. The last line is an export during
+its own. Linux tells the peak memory and the CPU of the worker. The last line is an export during
 which the database ends the connection. Use a database without data to keep: the tables are emptied
 first.
 """
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import http.client
+import os
 import socket
 import subprocess
 import sys
@@ -49,7 +50,7 @@ def main() -> None:
 
 @dataclass(frozen=True)
 class Download:
-    """What a client saw of an export, and the peak memory of the worker."""
+    """What a client saw of an export, and what it cost the worker."""
 
     status: int
     rows: int
@@ -58,14 +59,14 @@ class Download:
     size: int
     #: Bytes that were announced, and did not come.
     missing: int
-    peak: str
+    cost: str
 
     def __str__(self) -> str:
         rate = f"{self.rows / self.seconds:10,.0f} rows/s" if self.status == 200 else ""
         return (
             f" status {self.status}{rate} {self.seconds:6.1f} s (first byte after "
             f"{self.first_byte:.1f} s) {self.size:13,} bytes, {self.missing:,} missing, "
-            f"peak memory {self.peak}"
+            f"{self.cost}"
         )
 
 
@@ -95,9 +96,9 @@ def download(
         while block := response.read1(BLOCK):
             size += len(block)
         seconds = time.perf_counter() - started
-        peak = peak_memory(master)
+        cost = cost_of_worker(master)
         helper.join()
-    return Download(response.status, rows, seconds, first_byte, size, announced - size, peak)
+    return Download(response.status, rows, seconds, first_byte, size, announced - size, cost)
 
 
 @contextmanager
@@ -119,17 +120,23 @@ def server() -> Iterator[tuple[tuple[str, int], int]]:
             process.wait()
 
 
-def peak_memory(master: int) -> str:
-    """Return the peak memory of the only worker, if the system tells."""
+def cost_of_worker(master: int) -> str:
+    """Return the peak memory and the CPU of the only worker, if the system tells.
+
+    Unlike the time, the CPU says little about what else the machine does.
+    """
     listed = subprocess.run(
         ["ps", "-o", "pid=", "--ppid", str(master)], capture_output=True, text=True, check=False
     )
     try:
-        status = Path(f"/proc/{int(listed.stdout)}/status").read_text()
+        process = Path(f"/proc/{int(listed.stdout)}")
+        status = (process / "status").read_text()
+        ticks = sum(map(int, (process / "stat").read_text().split()[13:15]))
     except (OSError, ValueError):
-        return "unknown"
+        return "peak memory and CPU unknown"
     (line,) = (line for line in status.splitlines() if line.startswith("VmHWM:"))
-    return f"{int(line.split()[1]) / 1024:.0f} MiB"
+    memory = int(line.split()[1]) / 1024
+    return f"peak memory {memory:.0f} MiB, CPU {ticks / os.sysconf('SC_CLK_TCK'):.1f} s"
 
 
 def end_connections() -> None:

@@ -55,7 +55,7 @@ class UsageResource(ModelResource):  # type: ignore[misc]
     """The columns of the model, and the user's name beside the user's key."""
 
     #: Seconds to write a file. gunicorn's workers have 30, also for the transfer.
-    max_seconds = 20.0
+    max_seconds = 24.0
 
     user = Field(attribute="user_id", column_name="user", widget=AsItIs())
     username = Field(column_name="username", widget=AsItIs())

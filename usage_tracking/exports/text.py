@@ -8,7 +8,6 @@ import json
 from collections.abc import Callable, Iterator, Sequence, Set
 from decimal import Decimal
 from typing import Any, TextIO
-from uuid import UUID
 
 from django.core.serializers.json import DjangoJSONEncoder
 
@@ -17,8 +16,8 @@ from .rows import Rows
 #: The characters that begin a formula in a spreadsheet, with their full-width forms.
 #: https://owasp.org/www-community/attacks/CSV_Injection
 _FORMULA = tuple("=+-@\t\r\n＝＋－＠")  # noqa: RUF001
-#: Types whose equal values look the same in a file.
-_COMPARABLE = frozenset({str, int, bool, Decimal, UUID, dt.date, dt.datetime})
+#: Types whose equal values look the same in a file, and which are quick to compare.
+_COMPARABLE = frozenset({str, int, bool, dt.date})
 #: Excel needs it to detect UTF-8.
 BYTE_ORDER_MARK = "\ufeff"
 _default = DjangoJSONEncoder().default

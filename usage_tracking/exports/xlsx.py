@@ -58,22 +58,21 @@ def write_xlsx(rows: Rows, file: IO[bytes]) -> None:
 
 def _sheets(chunks: Iterable[Chunk]) -> Iterator[Iterator[Chunk]]:
     """Yield the chunks of each sheet, which are to be read before the next sheet."""
-    rest: list[Chunk] = []
-    source = iter(chunks)
+    source: Iterator[Chunk] = iter(chunks)
 
     def sheet() -> Iterator[Chunk]:
+        nonlocal source
         room = SHEET_ROWS - 1
-        while room and (chunk := rest.pop() if rest else next(source, None)):
+        while room and (chunk := next(source, None)) is not None:
             if len(chunk[0]) > room:
-                rest.append([column[room:] for column in chunk])
+                source = chain([[column[room:] for column in chunk]], source)
                 chunk = [column[:room] for column in chunk]
             room -= len(chunk[0])
             yield chunk
 
     yield sheet()
-    while rest or (following := next(source, None)) is not None:
-        if not rest:
-            source = chain([following], source)
+    for following in source:
+        source = chain([following], source)
         yield sheet()
 
 
