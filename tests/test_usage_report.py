@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import stat
 from decimal import Decimal
 from typing import Any
@@ -289,10 +290,9 @@ class TestArguments:
         ],
     )
     def test_invalid_dimension_is_named(self, text, message):
-        with pytest.raises(CommandError, match=r".*") as raised:
-            call_command("usage_report", f"--by={text}")
-
-        assert message in str(raised.value)
+        for arguments, options in (([f"--by={text}"], {}), ([], {"by": text})):
+            with pytest.raises(CommandError, match=re.escape(message)):
+                call_command("usage_report", *arguments, **options)
 
     def test_call_command_takes_text(self, calls):
         out = io.StringIO()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from difflib import get_close_matches
 from io import TextIOWrapper
@@ -16,10 +17,9 @@ from django.core.management.base import CommandError, OutputWrapper
 from ... import checks, conf
 from ...days import DayRange
 from ...exports.files import WRITERS, write_file
-from ...exports.rows import stored_rows
+from ...exports.rows import Rows, stored_rows
 from ...reports import (
     DIMENSIONS,
-    BreakdownLine,
     NotFound,
     Selection,
     breakdown_lines,
@@ -31,7 +31,7 @@ from ..base import CANNOT_RUN, UsageCommand
 from ..periods import add_period, period_of
 from ..report_files import whole_file
 from ..report_lines import lines_as_rows, tables
-from ..tables import shown, write_tables
+from ..tables import Table, shown, write_tables
 
 #: The `--by` of single calls.
 CALL = "call"
@@ -76,8 +76,8 @@ class Command(UsageCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Write the report to the output or to a file."""
-        by = _dimensions(options["by"]) if isinstance(options["by"], str) else options["by"]
-        file_format, output = _format(options, by), options["output"]
+        by, output = _by(options), options["output"]
+        file_format = _format(options, by)
         days = period_of(options, default="this-month")
         using = database_alias(options, for_reading=True)
         outcome = "The output is incomplete." if output is None else f"{output} was not written."
@@ -86,48 +86,35 @@ class Command(UsageCommand):
             if file_format == _TABLE:
                 heading = _heading(options, days, by) if options["verbosity"] else ""
                 lines = breakdown_lines(selection, by, using=using)
-                if output is None:
-                    self._write_tables(lines, by, self.stdout, options, heading)
-                    return
-                with whole_file(output) as file:
-                    text = TextIOWrapper(file, encoding="utf-8")
-                    self._write_tables(lines, by, OutputWrapper(text), options, heading)
-                    text.detach()
-                return
-            rows = (
-                stored_rows(selection.logs(using))
-                if by == (CALL,)
-                else lines_as_rows(breakdown_lines(selection, by, using=using), by)
-            )
-            if output is not None:
-                with whole_file(output) as file:
-                    write_file(rows, file, file_format)
-                return
+                self._write_tables(tables(lines, by), options, heading)
+            else:
+                self._write_rows(_rows(selection, by, using), file_format, output)
+
+    def _write_rows(self, rows: Rows, file_format: str, output: str | None) -> None:
+        if output is None:
             self.stdout.ending = ""
             read = takewhile(self._is_read, rows.chunks)
             WRITERS[file_format](replace(rows, chunks=read), cast("TextIO", self.stdout))
+        else:
+            with whole_file(output) as file:
+                write_file(rows, file, file_format)
 
-    def _write_tables(
-        self,
-        lines: Iterable[BreakdownLine],
-        by: Sequence[str],
-        out: Any,
-        options: dict[str, Any],
-        heading: str,
-    ) -> None:
-        is_empty = True
-        for table in takewhile(self._is_read, tables(lines, by)):
-            if is_empty or not heading:
-                is_empty = False
-            else:
-                out.write("")
-            write_tables([table], out, options, heading=heading)
-            heading = ""
-        if is_empty and options["verbosity"]:
-            self.stderr.write(
-                "No AI call was recorded in this period, or none matches the options.",
-                self.style.NOTICE,
-            )
+    def _write_tables(self, parts: Iterable[Table], options: dict[str, Any], heading: str) -> None:
+        with ExitStack() as stack:
+            out = self.stdout
+            if options["output"] is not None:
+                file = stack.enter_context(whole_file(options["output"]))
+                text = TextIOWrapper(file, encoding="utf-8")
+                stack.callback(text.detach)
+                out = OutputWrapper(text)
+            number = 0
+            for number, table in enumerate(takewhile(self._is_read, parts), 1):
+                if number > 1:
+                    out.write("")
+                write_tables([table], out, options, heading=heading if number == 1 else "")
+        if not number and options["verbosity"]:
+            hint = "No AI call was recorded in this period, or none matches the options."
+            self.stderr.write(hint, self.style.NOTICE)
 
     def _is_read(self, _: object) -> bool:
         self.stdout.flush()
@@ -148,6 +135,21 @@ def _dimensions(text: str) -> tuple[str, ...]:
     if CALL in names and len(names) > 1:
         raise ArgumentTypeError(f"{CALL!r} cannot be combined, as in {text!r}")
     return names
+
+
+def _by(options: dict[str, Any]) -> tuple[str, ...]:
+    """Return the dimensions of `--by`, which `call_command` does not parse."""
+    by: str | tuple[str, ...] = options["by"]
+    try:
+        return _dimensions(by) if isinstance(by, str) else by
+    except ArgumentTypeError as error:
+        raise CommandError(str(error), returncode=CANNOT_RUN) from error
+
+
+def _rows(selection: Selection, by: Sequence[str], using: str) -> Rows:
+    if by == (CALL,):
+        return stored_rows(selection.logs(using))
+    return lines_as_rows(breakdown_lines(selection, by, using=using), by)
 
 
 def _format(options: dict[str, Any], by: Sequence[str]) -> str:
