@@ -18,6 +18,7 @@ from .rows import Rows
 _FORMULA = tuple("=+-@\t\r\n＝＋－＠")  # noqa: RUF001
 #: Types whose equal values look the same in a file, and which are quick to compare.
 _COMPARABLE = frozenset({str, int, bool, dt.date})
+_NUMBERS = (int, float)  # with bool
 #: Excel needs it to detect UTF-8.
 BYTE_ORDER_MARK = "\ufeff"
 _default = DjangoJSONEncoder().default
@@ -99,15 +100,13 @@ def spreadsheet(value: Any) -> Any:
         # Spreadsheets skip leading spaces.
         is_formula = value.startswith(_FORMULA) or value.lstrip().startswith(_FORMULA)
         return f"'{value}" if is_formula else value
-    if value is None:
-        return ""
-    if isinstance(value, bool | int | float):
-        return value
+    if isinstance(value, dt.date):  # includes datetime
+        return value.isoformat()
     if isinstance(value, Decimal):
         return decimal_text(value)
-    if isinstance(value, dt.datetime | dt.date):
-        return value.isoformat()
-    return spreadsheet(_text(value))
+    if value is None:
+        return ""
+    return value if isinstance(value, _NUMBERS) else spreadsheet(_text(value))
 
 
 def decimal_text(value: Decimal) -> str:
@@ -123,10 +122,10 @@ def _text(value: Any) -> str:
 
 def _json(value: Any) -> str:
     # `_encode` takes ten times as long for anything but a text.
-    if isinstance(value, Decimal):
-        value = decimal_text(value)
-    elif isinstance(value, dt.datetime | dt.date):
+    if isinstance(value, dt.date):  # includes datetime
         value = _default(value)
+    elif isinstance(value, Decimal):
+        value = decimal_text(value)
     elif isinstance(value, int) and not isinstance(value, bool):
         return str(int(value))
     elif value is None:

@@ -27,6 +27,7 @@ CELL = 32_767
 _ILLEGAL = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 #: How Excel escapes a character; so a text that looks like it is escaped itself.
 _LOOKS_ESCAPED = re.compile("_(?=x[0-9A-Fa-f]{4}_)")
+_FRACTIONS = (float, Decimal)
 
 _XML = '<?xml version="1.0" encoding="UTF-8" standalone="yes"?>\n'
 _MAIN = "http://schemas.openxmlformats.org/spreadsheetml/2006/main"
@@ -70,10 +71,12 @@ def _sheets(chunks: Iterable[Chunk]) -> Iterator[Iterator[Chunk]]:
             room -= len(chunk[0])
             yield chunk
 
-    yield sheet()
-    for following in source:
-        source = chain([following], source)
+    while True:
         yield sheet()
+        following = next(source, None)
+        if following is None:
+            return
+        source = chain([following], source)
 
 
 def _lines(rows: Rows, number: int) -> Iterator[bytes]:
@@ -99,11 +102,12 @@ def _cell(value: Any) -> str:
     """Return the XML of a cell after its place; "" for an unknown value."""
     if value is None:
         return ""
-    if isinstance(value, bool):
-        return f' t="b"><v>{value:d}</v></c>'
-    if isinstance(value, int) or (isinstance(value, float | Decimal) and isfinite(value)):
-        text = decimal_text(value) if isinstance(value, Decimal) else repr(value)
-        return f"><v>{text}</v></c>"
+    if not isinstance(value, str):
+        if isinstance(value, bool):
+            return f' t="b"><v>{value:d}</v></c>'
+        if isinstance(value, int) or (isinstance(value, _FRACTIONS) and isfinite(value)):
+            text = decimal_text(value) if isinstance(value, Decimal) else repr(value)
+            return f"><v>{text}</v></c>"
     text = _LOOKS_ESCAPED.sub("_x005F_", _ILLEGAL.sub("\ufffd", str(spreadsheet(value)))[:CELL])
     # A parser turns "\r" into "\n".
     text = escape(text, {"\r": "_x000D_"})
