@@ -18,8 +18,9 @@ LOG_STATS = f"{API}usage/logs/stats/"
 GLOBAL_LOG_STATS = f"{API}usage/logs/global/"
 STATS = f"{API}usage/stats/"
 GLOBAL_STATS = f"{API}usage/global/"
+REPORT = f"{API}usage/report/"
 #: The pages of the user's own calls, and of all calls.
-OWN = (LOGS, LOG_STATS, STATS)
+OWN = (LOGS, LOG_STATS, STATS, REPORT)
 GLOBAL = (GLOBAL_LOG_STATS, GLOBAL_STATS)
 
 
@@ -46,6 +47,14 @@ def auditor(db: None) -> User:
     return user
 
 
+@pytest.fixture
+def worker(db: None) -> User:
+    """A client that may record calls of all users."""
+    user = make_user("worker")
+    user.user_permissions.add(Permission.objects.get(codename="add_aiusagelog"))
+    return user
+
+
 def client_of(user: Any) -> APIClient:
     client = APIClient()
     if user is not None:
@@ -59,3 +68,8 @@ def get(by: Any, /, path: str, **parameters: Any) -> Any:
 
 def post(by: Any, /, **body: Any) -> Any:
     return client_of(by).post(LOGS, body, format="json")
+
+
+def raw(by: Any, path: str, query: str, **headers: str) -> Any:
+    """Request a query string as it is written."""
+    return client_of(by).get(f"{path}?{query}", **headers)

@@ -15,6 +15,8 @@ from django.core.management import call_command
 from django.test import override_settings
 
 from tests.support.children import ROOT
+from usage_tracking.api import answers
+from usage_tracking.reports import DIMENSIONS
 
 pytest.importorskip("drf_spectacular")  # the session `floor` of noxfile.py does not install it
 
@@ -34,6 +36,8 @@ def test_every_endpoint_is_in_it(schema: Any):
         for path, operations in schema["paths"].items()
         for method, operation in operations.items()
     } == {
+        ("/api/v1/ai/", "get", "usage_root"),
+        ("/api/v1/ai/usage/report/", "get", "usage_report"),
         ("/api/v1/ai/usage/logs/", "get", "usage_logs_list"),
         ("/api/v1/ai/usage/logs/", "post", "usage_logs_create"),
         ("/api/v1/ai/usage/logs/{id}/", "get", "usage_logs_retrieve"),
@@ -57,14 +61,19 @@ def test_parameters_have_their_limits(schema: Any):
         operation = schema["paths"][f"/api/v1/ai/usage/{path}/"]["get"]
         return {p["name"]: p["schema"] for p in operation["parameters"] if p["in"] == "query"}
 
-    assert set(parameters("logs")) == {
-        "section",
-        "model",
+    vocabulary = {"start", "end", "user", "section", "model", "provider", "limit", "cursor"}
+    assert set(parameters("report")) == vocabulary | {"group_by", "format"}
+    assert parameters("report")["group_by"]["items"]["enum"] == list(DIMENSIONS)
+    assert {each["format"] for each in parameters("report")["start"]["oneOf"]} == {
+        "date",
+        "date-time",
+    }
+    assert set(parameters("logs")) == vocabulary | {
         "success",
         "start_date",
         "end_date",
-        "limit",
         "offset",
+        "format",
     }
     assert (parameters("logs")["limit"]["minimum"], parameters("logs")["limit"]["maximum"]) == (
         1,
@@ -76,6 +85,18 @@ def test_parameters_have_their_limits(schema: Any):
         assert set(parameters(path)) == {"days"}
     days = parameters("stats")["days"]
     assert (days["minimum"], days["maximum"], days["default"]) == (1, 366, 30)
+
+
+def test_lines_of_the_report_are_those_of_the_schema(schema: Any):
+    line = schema["components"]["schemas"]["ReportLine"]
+
+    names = answers.columns(["user", "model", "section", "provider", "day", "hour"])
+    assert list(line["properties"]) == names
+    assert set(line["required"]) == set(answers.FIGURES)
+    assert (
+        line["properties"]["cost"] | {"type": "string", "nullable": True}
+        == (line["properties"]["cost"])
+    )
 
 
 def test_sections_are_those_of_the_setting(tmp_path: Path):
@@ -110,7 +131,7 @@ def test_schemathesis_finds_no_failure(database_url: str, tmp_path: Path):
     assert ended.returncode == 0, output
     assert "No issues found" in ended.stdout, output
     # Every operation, in each phase that needs no examples in the schema.
-    assert re.search(r"Operations: +7 selected / 7 total", ended.stdout), output
+    assert re.search(r"Operations: +9 selected / 9 total", ended.stdout), output
     for phase in ("Coverage", "Fuzzing", "Stateful"):
         assert f"✅ {phase}" in ended.stdout.partition("Test Phases:")[2], output
-    assert len(re.findall(r"✅ 7 passed", ended.stdout)) == 2, output
+    assert len(re.findall(r"✅ 9 passed", ended.stdout)) == 2, output

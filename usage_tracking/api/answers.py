@@ -3,11 +3,59 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Sequence
 from typing import Any
 
 from .. import daily
 from ..models import AIUsageLog
-from ..reports import DailyRowsReport, PeriodReport, SectionLine, Totals
+from ..reports import BreakdownLine, DailyRowsReport, PeriodReport, SectionLine, Totals
+
+#: The figures of each line of the report.
+FIGURES = (
+    "calls",
+    "failures",
+    "prompt_tokens",
+    "completion_tokens",
+    "total_tokens",
+    "cached_tokens",
+    "cache_write_tokens",
+    "reasoning_tokens",
+    "audio_tokens",
+    "image_tokens",
+    "tool_calls",
+    "cost",
+    "unpriced",
+    "unknown_usage",
+)
+
+
+def of_line(line: BreakdownLine) -> dict[str, Any]:
+    """Return the data of `ReportLineSerializer`, without a serializer: pages have many lines."""
+    row: dict[str, Any] = {}
+    for name, value in line.values.items():
+        row[name] = text_of(value)
+        if name == "user":
+            row |= {"username": line.username, "email": line.email}
+    row |= {name: getattr(line.totals, name) for name in FIGURES}
+    if row["cost"] is not None:
+        row["cost"] = format(row["cost"], "f")
+    return row
+
+
+def columns(by: Sequence[str]) -> list[str]:
+    """Return the names in a line of the report, in their order."""
+    names = [part for name in by for part in (_USER if name == "user" else (name,))]
+    return [*names, *FIGURES]
+
+
+def text_of(value: Any) -> Any:
+    """Return a day or an instant in UTC as text, and any other value as it is."""
+    if isinstance(value, dt.date):
+        return value.isoformat().replace("+00:00", "Z")
+    return value
+
+
+_USER = ("user", "username", "email")
 
 
 def of_logs(report: PeriodReport, recent: list[AIUsageLog]) -> dict[str, Any]:

@@ -2,18 +2,83 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import re
+from decimal import Decimal
 from typing import Any
 
+from django.contrib.auth import get_user_model
+from django.core.exceptions import ValidationError
 from django.core.validators import RegexValidator
 from rest_framework import serializers
 
 from .. import conf
+from ..events import utc_now
 from .schema import extend_schema_field
 
 NO_SUCH_SECTION = "Unknown section."
+UNKNOWN_USER = "Unknown user: give a primary key."
+ONLY_OWN = (
+    "You may see only your own calls. Those of others need the permission "
+    "usage_tracking.view_aiusagelog."
+)
 #: Texts without NUL, which REST framework and Django's forms reject.
 NO_NUL = r"^[^\u0000]*$"
+
+
+#: A day or an instant. `+` in a query string is a space: no other space can be before an offset.
+BOUND = (
+    r"^[0-9]{4}-[0-9]{2}-[0-9]{2}"
+    r"([Tt][0-9]{2}:[0-9]{2}(:[0-9]{2}([.][0-9]{1,9})?)?([Zz]|[-+ ][0-9]{2}:[0-9]{2}))?$"
+)
+_FORM = (
+    "Give a day, such as 2026-10-01, or a time with its offset, such as 2026-10-01T00:00:00Z or "
+    "2026-10-01T00:00:00%2B02:00."
+)
+_COST = r"^[0-9]{1,6}([.][0-9]{1,10})?$"
+_EARLIEST = dt.datetime(2000, 1, 1, tzinfo=dt.UTC)
+_CLOCK_SKEW = dt.timedelta(minutes=5)
+_YEARS = range(1970, 9999)
+_OUT_OF_RANGE = f"The year must be from {_YEARS[0]} to {_YEARS[-1]}."
+
+
+def read_bound(text: str) -> dt.date | dt.datetime:
+    """Return the day, or the instant in UTC, that `text` names.
+
+    Raises:
+        ValueError: It is neither; the message says what to give.
+    """
+    if not (found := re.fullmatch(BOUND, text)):
+        raise ValueError(_FORM)
+    try:
+        if not found[1]:
+            day: dt.date = dt.date.fromisoformat(text)
+        else:
+            # Python reads six digits of a second, and this needs no more.
+            exact = re.sub(r"([.][0-9]{6})[0-9]+", r"\1", text.upper().replace(" ", "+"))
+            day = dt.datetime.fromisoformat(exact)
+    except ValueError:
+        raise ValueError(_FORM) from None
+    if day.year not in _YEARS:
+        raise ValueError(_OUT_OF_RANGE)
+    return day.astimezone(dt.UTC) if isinstance(day, dt.datetime) else day
+
+
+def user_key(text: str) -> Any:
+    """Return the primary key of a user that `text` names.
+
+    Raises:
+        ValidationError: It is not a primary key.
+    """
+    field: Any = get_user_model()._meta.pk
+    try:
+        key = field.to_python(text)
+        field.run_validators(key)  # such as the range of numbers in the database
+        if isinstance(key, int) and str(key) != text:  # Python reads `1_0` and Arabic digits
+            raise ValueError(text)
+    except (ValidationError, ValueError, OverflowError):
+        raise serializers.ValidationError(UNKNOWN_USER, "unknown_user") from None
+    return key
 
 
 class WholeNumberField(serializers.IntegerField):
@@ -68,6 +133,89 @@ class SectionField(serializers.ChoiceField):
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(choices=list(conf.sections().items()), **kwargs)
+
+
+@extend_schema_field(
+    {"oneOf": [{"type": "string", "format": "date"}, {"type": "string", "format": "date-time"}]}
+)
+class BoundField(serializers.CharField):
+    """A day, or an instant with an offset from UTC."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        """Return a date, or an aware datetime in UTC."""
+        try:
+            return read_bound(super().to_internal_value(data))
+        except ValueError as error:
+            raise serializers.ValidationError(str(error), "invalid") from None
+
+
+@extend_schema_field({"type": "string", "format": "date-time"})
+class MomentField(BoundField):
+    """When a call was made: an instant, not in the future."""
+
+    default_error_messages = {
+        "a_day": "Give a time with its offset, such as 2026-10-01T00:00:00Z.",
+        "future": "Must not be more than 5 minutes in the future.",
+        "past": "Must not be before the year 2000.",
+    }
+
+    def to_internal_value(self, data: Any) -> Any:
+        """Return an aware datetime in UTC."""
+        moment = super().to_internal_value(data) if isinstance(data, str) else None
+        if not isinstance(moment, dt.datetime):
+            self.fail("a_day")
+        if moment > utc_now() + _CLOCK_SKEW:
+            self.fail("future")
+        if moment < _EARLIEST:
+            self.fail("past")
+        return moment
+
+
+@extend_schema_field(
+    {
+        "oneOf": [{"type": "string", "pattern": _COST}, {"type": "number", "minimum": 0}],
+        "description": "USD, best as a string: a float is not exact.",
+    }
+)
+class CostField(serializers.DecimalField):
+    """USD, as a JSON string or number."""
+
+    default_error_messages = {
+        "not_a_cost": 'Give USD from 0 to 999999.9999999999, with at most 10 decimals: "0.42".'
+    }
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(max_digits=16, decimal_places=10, min_value=Decimal(0), **kwargs)
+
+    def to_internal_value(self, data: Any) -> Decimal:
+        """Return the cost; reject booleans and texts such as `1e3`."""
+        is_number = isinstance(data, int | float) and not isinstance(data, bool)
+        if not is_number and not (isinstance(data, str) and re.fullmatch(_COST, data)):
+            self.fail("not_a_cost")
+        try:
+            return super().to_internal_value(data)
+        except serializers.ValidationError:  # too many digits
+            self.fail("not_a_cost")
+
+
+@extend_schema_field(
+    {
+        "oneOf": [{"type": "integer"}, {"type": "string", "minLength": 1, "maxLength": 255}],
+        "nullable": True,
+    }
+)
+class UserField(serializers.Field[Any, Any, Any, Any]):
+    """The primary key of a user."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        """Return the key; whether the user exists is checked for all calls at once."""
+        if isinstance(data, bool) or not isinstance(data, int | str):
+            raise serializers.ValidationError(UNKNOWN_USER, "unknown_user")
+        return user_key(str(data))
+
+    def to_representation(self, value: Any) -> Any:
+        """Return the key."""
+        return value
 
 
 @extend_schema_field(dict)

@@ -12,14 +12,29 @@ from django_filters import rest_framework as filters
 from rest_framework import serializers
 
 from .. import conf
+from ..days import stored
 from ..models import AIUsageLog
-from ..reports import from_day, to_day
-from .fields import NO_NUL, NO_SUCH_SECTION, SectionField
+from ..reports import Bound, from_day, to_day
+from .fields import NO_NUL, NO_SUCH_SECTION, BoundField, SectionField, read_bound
+from .parameters import USER_HELP
 from .schema import extend_schema_field
 
 
 class LogFilterBackend(filters.DjangoFilterBackend):
     """The backend of django-filter, also for sites that do not install its app."""
+
+    def get_filterset_kwargs(self, request: Any, queryset: Any, view: Any) -> dict[str, Any]:
+        """Filter by the parameters of the request, or those of its cursor."""
+        kwargs: dict[str, Any] = super().get_filterset_kwargs(request, queryset, view)
+        return kwargs | {"data": getattr(view, "filters", request.query_params)}
+
+    def get_filterset(self, request: Any, queryset: Any, view: Any) -> Any:
+        """Leave out of the form of the browsable API what the client may not ask for."""
+        filterset = super().get_filterset(request, queryset, view)
+        renderer = getattr(request, "accepted_renderer", None)
+        if renderer is not None and renderer.media_type == "text/html" and not view.views_all:
+            del filterset.filters["user"]
+        return filterset
 
     def to_html(self, *args: Any) -> str:
         """Return the form of the browsable API; its template is in django-filter's app."""
@@ -60,6 +75,23 @@ class _TrueOrFalseFilter(filters.Filter):
     field_class = _TrueOrFalse
 
 
+class _Bound(forms.Field):
+    def to_python(self, value: Any) -> Bound | None:
+        if value in self.empty_values:
+            return None
+        try:
+            return read_bound(str(value))
+        except ValueError as error:
+            # Both Django and django-filter format the message.
+            message = str(error).replace("%", "%%")
+            raise forms.ValidationError(message, "invalid", {"value": value}) from None
+
+
+@extend_schema_field(BoundField)
+class _BoundFilter(filters.Filter):
+    field_class = _Bound
+
+
 class LogFilters(filters.FilterSet):
     """The query parameters of the list of calls. Days include both ends."""
 
@@ -69,14 +101,25 @@ class LogFilters(filters.FilterSet):
     model = extend_schema_field(
         {"type": "string", "minLength": 1, "maxLength": 100, "pattern": NO_NUL}
     )(filters.CharFilter("model_name", max_length=100, help_text="Exact name of the model."))
+    provider = extend_schema_field(
+        {"type": "string", "minLength": 1, "maxLength": 50, "pattern": NO_NUL}
+    )(filters.CharFilter(max_length=50, help_text="Exact name of the provider."))
     success = _TrueOrFalseFilter(help_text="`true` for successful calls, `false` for failed ones.")
+    start = _BoundFilter(
+        method="since",
+        help_text="First day, in AI_USAGE_DAY_TIMEZONE; or first moment, with its offset from UTC.",
+    )
+    end = _BoundFilter(
+        method="until", help_text="Last day, inclusive; or the moment before which to stop."
+    )
+    user = filters.CharFilter(max_length=255, method="of_user", help_text=USER_HELP)
     start_date = filters.DateFilter(
         input_formats=["%Y-%m-%d"],
         method="since",
-        help_text="First day, in AI_USAGE_DAY_TIMEZONE.",
+        help_text="The same as `start`, for days.",
     )
     end_date = filters.DateFilter(
-        input_formats=["%Y-%m-%d"], method="until", help_text="Last day, inclusive."
+        input_formats=["%Y-%m-%d"], method="until", help_text="The same as `end`, for days."
     )
 
     def of_section(self, logs: QuerySet[AIUsageLog], name: str, code: str) -> QuerySet[AIUsageLog]:
@@ -87,10 +130,18 @@ class LogFilters(filters.FilterSet):
             raise serializers.ValidationError({name: [NO_SUCH_SECTION]})
         return found
 
-    def since(self, logs: QuerySet[AIUsageLog], _: str, day: dt.date) -> QuerySet[AIUsageLog]:
-        """Narrow `logs` to `day` and later."""
-        return from_day(logs, day)
+    def of_user(self, logs: QuerySet[AIUsageLog], _: str, __: str) -> QuerySet[AIUsageLog]:
+        """Return `logs`, which the view has narrowed by the user, as the permission requires."""
+        return logs
 
-    def until(self, logs: QuerySet[AIUsageLog], _: str, day: dt.date) -> QuerySet[AIUsageLog]:
-        """Narrow `logs` to `day` and earlier."""
-        return to_day(logs, day)
+    def since(self, logs: QuerySet[AIUsageLog], _: str, start: Bound) -> QuerySet[AIUsageLog]:
+        """Narrow `logs` to those since a day or a moment."""
+        if isinstance(start, dt.datetime):
+            return logs.filter(created_at__gte=stored(start))
+        return from_day(logs, start)
+
+    def until(self, logs: QuerySet[AIUsageLog], _: str, end: Bound) -> QuerySet[AIUsageLog]:
+        """Narrow `logs` to those until the end of a day, or before a moment."""
+        if isinstance(end, dt.datetime):
+            return logs.filter(created_at__lt=stored(end))
+        return to_day(logs, end)

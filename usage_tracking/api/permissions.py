@@ -23,8 +23,8 @@ class IsUser(BasePermission):
         return bool(user and user.is_authenticated and call_user_of(user))
 
 
-class MayViewAllUsage(IsUser):
-    """Allows users with the permission `usage_tracking.view_aiusagelog`."""
+class _HasPermission(IsUser):
+    permission = ""
 
     def has_permission(self, request: Request, view: Any) -> bool:
         """Return whether the user has the permission."""
@@ -33,4 +33,16 @@ class MayViewAllUsage(IsUser):
             return False
         # A user model without permissions grants none.
         has_perm = getattr(user, "has_perm", None)
-        return bool(has_perm and has_perm("usage_tracking.view_aiusagelog"))
+        return bool(has_perm and has_perm(self.permission))
+
+
+class MayViewAllUsage(_HasPermission):
+    """Allows users with the permission `usage_tracking.view_aiusagelog`."""
+
+    permission = "usage_tracking.view_aiusagelog"
+
+
+class IsTrusted(_HasPermission):
+    """Allows users with the permission `usage_tracking.add_aiusagelog`: workers of the site."""
+
+    permission = "usage_tracking.add_aiusagelog"

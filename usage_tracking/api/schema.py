@@ -9,12 +9,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-__all__ = ["OpenApiParameter", "OpenApiResponse", "extend_schema", "extend_schema_field"]
+__all__ = [
+    "OpenApiParameter",
+    "OpenApiResponse",
+    "PolymorphicProxySerializer",
+    "extend_schema",
+    "extend_schema_field",
+]
 
 try:
     from drf_spectacular.utils import (
         OpenApiParameter,
         OpenApiResponse,
+        PolymorphicProxySerializer,
         extend_schema,
         extend_schema_field,
     )
@@ -24,5 +31,5 @@ except ImportError:
         def _ignore(*_: Any, **__: Any) -> Any:
             return lambda decorated: decorated
 
-        OpenApiParameter = OpenApiResponse = _ignore
+        OpenApiParameter = OpenApiResponse = PolymorphicProxySerializer = _ignore
         extend_schema = extend_schema_field = _ignore

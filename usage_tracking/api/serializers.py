@@ -5,6 +5,7 @@ from __future__ import annotations
 from math import isfinite
 from typing import Any
 
+from django.contrib.auth import get_user_model
 from rest_framework import serializers
 
 from ..events import MAX_DURATION
@@ -12,14 +13,20 @@ from ..fields import CALL_FIELDS
 from ..models import AIUsageLog
 from ..usage import MAX_COUNT
 from .fields import (
+    CostField,
+    MomentField,
     ObjectField,
     SectionField,
     TextField,
     TrueOrFalseField,
+    UserField,
     WholeNumberField,
     cost_field,
 )
 from .schema import extend_schema_field
+
+#: The most calls of one request.
+MAX_CALLS = 1_000
 
 
 class _StoredJSONField(serializers.JSONField):
@@ -96,6 +103,97 @@ class RecordSerializer(serializers.Serializer[AIUsageLog]):
     model_name = TextField(default="", allow_blank=True, max_length=100)
     error_message = TextField(default=None, allow_blank=True, allow_null=True)
     metadata = ObjectField(default=None, allow_null=True)
+
+
+class TrustedRecordSerializer(RecordSerializer):
+    """A call of any user to record. Tokens that you leave out are unknown, not 0.
+
+    The fields beside those of your own calls need the permission usage_tracking.add_aiusagelog.
+    """
+
+    user = UserField(
+        required=False,
+        allow_null=True,
+        help_text="Primary key of a user; null for none. By default yourself.",
+    )
+    provider = TextField(default="", allow_blank=True, max_length=50)
+    model = TextField(
+        required=False, allow_blank=True, max_length=100, help_text="The same as `model_name`."
+    )
+    operation = TextField(default="", allow_blank=True, max_length=30)
+    prompt_tokens = WholeNumberField(
+        default=None, allow_null=True, min_value=0, max_value=MAX_COUNT
+    )
+    completion_tokens = WholeNumberField(
+        default=None, allow_null=True, min_value=0, max_value=MAX_COUNT
+    )
+    cached_tokens = WholeNumberField(
+        default=None,
+        allow_null=True,
+        min_value=0,
+        max_value=MAX_COUNT,
+        help_text="Part of the prompt tokens.",
+    )
+    cache_write_tokens = WholeNumberField(
+        default=None,
+        allow_null=True,
+        min_value=0,
+        max_value=MAX_COUNT,
+        help_text="Part of the prompt tokens.",
+    )
+    reasoning_tokens = WholeNumberField(
+        default=None,
+        allow_null=True,
+        min_value=0,
+        max_value=MAX_COUNT,
+        help_text="Part of the completion tokens.",
+    )
+    cost = CostField(
+        default=None, allow_null=True, help_text="USD. By default computed from the prices."
+    )
+    created_at = MomentField(required=False, help_text="When the call began, by default now.")
+    idempotency_key = TextField(
+        required=False,
+        max_length=255,
+        help_text="Your name for the call: if you send it again, no second row is written.",
+    )
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        """Check that parts are not larger than their whole, and that there is one model."""
+        errors = {}
+        model = attrs.pop("model", "")
+        if model and attrs["model_name"] not in ("", model):
+            errors["model"] = ["Give either model or model_name."]
+        attrs["model_name"] = attrs["model_name"] or model
+        for whole, parts in _PARTS.items():
+            given = [name for name in parts if attrs[name]]
+            if sum(attrs[name] for name in given) > (attrs[whole] or 0):
+                errors |= {name: [f"Must be a part of {whole}."] for name in given}
+        if errors:
+            raise serializers.ValidationError(errors)
+        return attrs
+
+
+_PARTS = {
+    "prompt_tokens": ("cached_tokens", "cache_write_tokens"),
+    "completion_tokens": ("reasoning_tokens",),
+}
+
+
+class RecordManySerializer(serializers.Serializer[dict[str, Any]]):
+    """Calls to record, all or none. A list of calls without the object around it works too."""
+
+    calls = serializers.ListField(
+        child=TrustedRecordSerializer(), min_length=1, max_length=MAX_CALLS
+    )
+
+
+class RecordedManySerializer(serializers.Serializer[dict[str, Any]]):
+    """The rows of the calls, in their order."""
+
+    created = serializers.IntegerField(help_text="How many rows are new.")
+    repeated = serializers.IntegerField(help_text="How many rows earlier requests had written.")
+    results = LogSerializer(many=True)
 
 
 class _Totals(serializers.Serializer[dict[str, Any]]):
@@ -199,6 +297,65 @@ class GlobalDailyStatsSerializer(DailyStatsSerializer):
     unattributed_requests = serializers.IntegerField(help_text="Calls without a user.")
     active_users = serializers.IntegerField(help_text="Number of users with calls.")
     top_users = _TopUser(many=True)
+
+
+class ReportLineSerializer(serializers.Serializer[dict[str, Any]]):
+    """The calls that one line adds up. It has only the dimensions of `group_by`."""
+
+    #: The queryset only tells the type of the key.
+    user = serializers.PrimaryKeyRelatedField(
+        queryset=get_user_model()._base_manager.all(),
+        required=False,
+        allow_null=True,
+        help_text="Null for calls without a user.",
+    )
+    username = serializers.CharField(required=False, allow_null=True)
+    email = serializers.CharField(required=False, allow_null=True)
+    model = serializers.CharField(required=False, help_text='"" if unknown.')
+    section = serializers.CharField(required=False)
+    provider = serializers.CharField(required=False, help_text='"" if unknown.')
+    day = serializers.DateField(required=False, help_text="In AI_USAGE_DAY_TIMEZONE.")
+    hour = serializers.DateTimeField(required=False, help_text="When the hour starts, in UTC.")
+    calls = serializers.IntegerField()
+    failures = serializers.IntegerField()
+    prompt_tokens = serializers.IntegerField(allow_null=True)
+    completion_tokens = serializers.IntegerField(allow_null=True)
+    total_tokens = serializers.IntegerField(allow_null=True)
+    cached_tokens = serializers.IntegerField(allow_null=True)
+    cache_write_tokens = serializers.IntegerField(allow_null=True)
+    reasoning_tokens = serializers.IntegerField(allow_null=True)
+    audio_tokens = serializers.IntegerField(allow_null=True)
+    image_tokens = serializers.IntegerField(allow_null=True)
+    tool_calls = serializers.IntegerField(allow_null=True)
+    cost = cost_field(allow_null=True, help_text="USD, over the calls with a known cost.")
+    unpriced = serializers.IntegerField(
+        help_text="Successful calls with known usage, but without a known cost."
+    )
+    unknown_usage = serializers.IntegerField(
+        help_text="Successful calls of which nothing was counted."
+    )
+
+
+class ReportSerializer(serializers.Serializer[dict[str, Any]]):
+    """A page of the report."""
+
+    start = serializers.CharField(help_text="The first day or moment.")
+    end = serializers.CharField(help_text="The last day, or the moment before which it stops.")
+    timezone = serializers.CharField(help_text="AI_USAGE_DAY_TIMEZONE.")
+    group_by = serializers.ListField(child=serializers.CharField())
+    results = ReportLineSerializer(many=True)
+    next = serializers.URLField(allow_null=True, help_text="The next page; null on the last.")
+
+
+class RootSerializer(serializers.Serializer[dict[str, str]]):
+    """The URLs of the endpoints."""
+
+    report = serializers.URLField()
+    logs = serializers.URLField()
+    log_stats = serializers.URLField()
+    global_log_stats = serializers.URLField()
+    stats = serializers.URLField()
+    global_stats = serializers.URLField()
 
 
 class ErrorSerializer(serializers.Serializer[dict[str, str]]):

@@ -9,6 +9,8 @@ from . import views
 app_name = "ai_usage_api"
 
 urlpatterns = [
+    path("", views.RootView.as_view(), name="root"),
+    path("usage/report/", views.ReportView.as_view(), name="report"),
     path("usage/logs/", views.LogListView.as_view(), name="logs"),
     path("usage/logs/stats/", views.LogStatsView.as_view(), name="log-stats"),
     path("usage/logs/global/", views.GlobalLogStatsView.as_view(), name="global-log-stats"),
