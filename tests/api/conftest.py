@@ -70,6 +70,6 @@ def post(by: Any, /, **body: Any) -> Any:
     return client_of(by).post(LOGS, body, format="json")
 
 
-def raw(by: Any, path: str, query: str, **headers: str) -> Any:
+def raw(by: Any, path: str, query: str, **headers: Any) -> Any:
     """Request a query string as it is written."""
     return client_of(by).get(f"{path}?{query}", **headers)

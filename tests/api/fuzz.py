@@ -16,6 +16,12 @@ from tempfile import TemporaryDirectory
 import django
 
 EXAMPLES = 10
+#: Schemas cannot say that a start is before its end, that a user exists, or that a cursor is ours.
+CONFIG = """
+[[operations]]
+include-operation-id-regex = "^usage_(report|logs_list|logs_create)$"
+checks.positive_data_acceptance.expected-statuses = ["2xx", 400, 422]
+"""
 
 
 def main() -> int:
@@ -38,6 +44,7 @@ def main() -> int:
     WSGIRequestHandler.disable_nagle_algorithm = True
     # schemathesis writes its findings to the current directory.
     with Site(0) as site, TemporaryDirectory() as directory:
+        Path(directory, "schemathesis.toml").write_text(CONFIG)
         return subprocess.run(
             [
                 Path(sys.executable).with_name("schemathesis").absolute(),

@@ -247,6 +247,127 @@ class TestList:
             get(ada, LOGS)
 
 
+class TestNewNames:
+    """`start`, `end`, `provider` and `user`, beside the old names."""
+
+    def test_filters_narrow(self, ada: User):
+        old = save_log(user=ada, provider="anthropic", created_at=NOON - DAY)
+        new = save_log(user=ada)
+
+        assert ids(get(ada, LOGS, start="2026-03-14")) == [str(new.pk)]
+        assert ids(get(ada, LOGS, end="2026-03-13")) == [str(old.pk)]
+        assert ids(get(ada, LOGS, start="2026-03-13T12:00:01Z")) == [str(new.pk)]
+        assert ids(get(ada, LOGS, end="2026-03-14T12:00:00Z")) == [str(old.pk)]
+        assert ids(get(ada, LOGS, provider="anthropic")) == [str(old.pk)]
+
+    @pytest.mark.parametrize(
+        ("parameters", "wrong"),
+        [
+            ({"start": "yesterday"}, "start"),
+            ({"start": "2026-03-14T12:00:00"}, "start"),
+            ({"end": "2026-02-30"}, "end"),
+            ({"end": "2026-02-28T25:00Z"}, "end"),
+            ({"end": "2026-03-14\x00"}, "end"),
+            ({"start": "2026-03-02", "end": "2026-03-01"}, "end"),
+            ({"start": "2026-03-02", "start_date": "2026-03-02"}, "start"),
+            ({"end": "2026-03-02", "end_date": "2026-03-01"}, "end"),
+            ({"provider": "x" * 51}, "provider"),
+            ({"provider": ""}, "provider"),
+        ],
+    )
+    def test_wrong_parameter_is_named(self, ada: User, parameters: dict[str, str], wrong: str):
+        response = get(ada, LOGS, **parameters)
+
+        assert (response.status_code, list(response.json())) == (400, [wrong])
+
+    def test_permission_shows_the_calls_of_others(self, ada: User, bob: User, auditor: User):
+        logs = {user: str(save_log(user=user).pk) for user in (ada, bob, None)}
+
+        assert ids(get(auditor, LOGS)) == []
+        assert ids(get(auditor, LOGS, user=bob.pk)) == [logs[bob]]
+        assert set(ids(get(auditor, LOGS, user="all"))) == set(logs.values())
+        assert get(auditor, LOGS, user="0").json() == {
+            "user": ["Unknown user: give a primary key."]
+        }
+
+    def test_parameter_is_unknown_without_the_permission(self, ada: User, bob: User):
+        for user in (ada.pk, bob.pk, "all"):
+            assert get(ada, LOGS, user=user).json() == {"user": ["Unknown parameter."]}
+
+
+class TestCursor:
+    @pytest.fixture
+    def many(self, ada: User) -> list[str]:
+        """Calls, newest first; several were made at the same time."""
+        logs = [save_log(user=ada, created_at=NOON + (n // 3) * DAY) for n in range(10)]
+        return [str(log.pk) for log in sorted(logs, key=lambda x: (x.created_at, x.pk))][::-1]
+
+    def pages(self, by: User, **parameters: Any) -> list[list[str]]:
+        response = get(by, LOGS, cursor="*", **parameters)
+        found = [ids(response)]
+        while link := response.json()["next"]:
+            response = client_of(by).get(link)
+            found.append(ids(response))
+        return found
+
+    def test_pages_together_are_the_whole(self, ada: User, many: list[str]):
+        for limit in (1, 2, 3, 10, 11):
+            found = self.pages(ada, limit=limit)
+
+            assert [pk for page in found for pk in page] == many
+            assert {len(page) for page in found[:-1]} <= {limit}
+
+    def test_page_has_no_count(self, ada: User, many: list[str], django_assert_num_queries):
+        with django_assert_num_queries(1):
+            answer = get(ada, LOGS, cursor="*", limit=2).json()
+
+        assert list(answer) == ["next", "results"]
+
+    def test_new_calls_repeat_none(self, ada: User, many: list[str]):
+        first = get(ada, LOGS, cursor="*", limit=5).json()
+        for number in range(4):
+            save_log(user=ada, created_at=NOON + number * DAY)
+
+        second = ids(client_of(ada).get(first["next"]))
+
+        seen = [row["id"] for row in first["results"]] + second
+        assert len(set(seen)) == len(seen) == 10
+
+    def test_filters_are_kept(self, ada: User, many: list[str]):
+        save_log(user=ada, section="other")
+        first = get(ada, LOGS, cursor="*", limit=6, section="chat").json()
+        (cursor,) = parse_qs(urlsplit(first["next"]).query)["cursor"]
+
+        assert len(ids(get(ada, LOGS, cursor=cursor, limit=6))) == 4
+        response = get(ada, LOGS, cursor=cursor, section="other")
+        assert (response.status_code, list(response.json())) == (400, ["section"])
+
+    @pytest.mark.parametrize("cursor", ["x", "a:b", "**", "\x00", "x" * 3000])
+    def test_hostile_cursors_are_refused(self, ada: User, cursor: str):
+        response = get(ada, LOGS, cursor=cursor)
+
+        assert (response.status_code, list(response.json())) == (400, ["cursor"])
+
+    def test_offset_is_refused_beside_it(self, ada: User):
+        assert list(get(ada, LOGS, cursor="*", offset=1).json()) == ["cursor"]
+
+    def test_cursor_of_all_calls_needs_the_permission_again(self, auditor: User, many: list[str]):
+        link = get(auditor, LOGS, cursor="*", user="all", limit=1).json()["next"]
+        assert len(ids(client_of(auditor).get(link))) == 1
+        (cursor,) = parse_qs(urlsplit(link).query)["cursor"]
+        auditor.user_permissions.clear()
+        auditor = User.objects.get(pk=auditor.pk)
+
+        assert get(auditor, LOGS, cursor=cursor).status_code == 403
+
+    def test_csv_links_the_next_page(self, ada: User, many: list[str]):
+        response = get(ada, LOGS, cursor="*", limit=7, format="csv")
+        link = response["Link"].partition(">")[0].removeprefix("<")
+
+        assert len(response.content.splitlines()) == 8
+        assert len(client_of(ada).get(link).content.splitlines()) == 4
+
+
 class TestOne:
     def test_own_row_is_shown(self, ada: User):
         log = save_log(user=ada)

@@ -194,7 +194,7 @@ class TestLines:
         for user in users:
             save_log(user=user)
         client = client_of(User.objects.create_superuser("root"))
-        wanted = MARCH | {"user": "all", "group_by": "user,model,day", "limit": 2}
+        wanted: Any = MARCH | {"user": "all", "group_by": "user,model,day", "limit": 2}
 
         with CaptureQueriesContext(
             connection,
@@ -238,15 +238,18 @@ class TestPeriod:
         rows = response.json()["results"]
         assert sum(row.get("calls", 1) for row in rows) == calls
 
-    @override_settings(AI_USAGE_DAY_TIMEZONE="America/New_York")
-    def test_days_are_those_of_the_setting(self, ada: User):
-        save_log(user=ada, created_at=dt.datetime(2026, 3, 14, 3, 59, tzinfo=dt.UTC))
 
-        answer = report(ada, start="2026-03-13", end="2026-03-13")
+@override_settings(AI_USAGE_DAY_TIMEZONE="America/New_York")
+def test_days_are_those_of_the_setting(ada: User):
+    # In New York the 13th lasts until 04:00 UTC of the 14th.
+    save_log(user=ada, created_at=dt.datetime(2026, 3, 14, 3, 59, tzinfo=dt.UTC))
+    save_log(user=ada, created_at=dt.datetime(2026, 3, 14, 4, 0, tzinfo=dt.UTC))
 
-        assert answer["timezone"] == "America/New_York"
-        # The others were saved under the day of another zone... each row keeps its day.
-        assert sum(line["calls"] for line in answer["results"]) >= 1
+    answer = report(ada, start="2026-03-13", end="2026-03-13", group_by="day,hour")
+
+    assert answer["timezone"] == "America/New_York"
+    (line,) = answer["results"]
+    assert (line["day"], line["hour"]) == ("2026-03-13", "2026-03-14T03:00:00Z")
 
 
 @pytest.mark.parametrize(("query", "wrong"), WRONG)

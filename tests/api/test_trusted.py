@@ -72,7 +72,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
 ]
 
 
-def send(by: Any, body: Any, **headers: str) -> Any:
+def send(by: Any, body: Any, **headers: Any) -> Any:
     with freeze_time(NOON):
         return client_of(by).post(LOGS, body, format="json", **headers)
 
@@ -362,7 +362,8 @@ class TestMany:
         assert (response.status_code, list(response.json()["calls"])) == (400, ["1"])
 
     def test_a_thousand_are_the_most(self, worker: User):
-        for calls in ([], "x", None, {}, [{}] * 1001):
+        wrong: list[Any] = [[], "x", None, {}, [{}] * 1001]
+        for calls in wrong:
             response = send(worker, {"calls": calls})
             assert (response.status_code, list(response.json())) == (400, ["calls"])
 

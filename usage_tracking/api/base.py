@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any
@@ -21,6 +21,7 @@ from rest_framework import serializers
 from rest_framework.exceptions import PermissionDenied
 from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
+from rest_framework.settings import api_settings
 from rest_framework.views import APIView
 
 from .. import conf
@@ -44,9 +45,14 @@ REFUSED = {
 }
 
 
-def as_json(responses: Mapping[int, Any]) -> dict[Any, Any]:
-    """Return responses of the schema that are JSON, at an endpoint that also returns CSV."""
-    return {(status, "application/json"): response for status, response in responses.items()}
+_NO_FORMAT = {404: OpenApiResponse(ErrorSerializer, "There is no such format.")}
+
+
+def or_csv(responses: Mapping[int, Any]) -> dict[Any, Any]:
+    """Return the responses in the schema of an endpoint that returns JSON or CSV."""
+    responses = {**responses, **_NO_FORMAT}
+    in_json = {(status, "application/json"): response for status, response in responses.items()}
+    return {**in_json, (200, "text/csv"): str}
 
 
 class UsageView(APIView):
@@ -130,6 +136,25 @@ class UsageView(APIView):
         parameters = kind(data=self.request.query_params)
         parameters.is_valid(raise_exception=True)
         return parameters.validated_data
+
+
+class CSVView(UsageView):
+    """An endpoint whose rows can be read as CSV too."""
+
+    renderer_classes: Any = (*api_settings.DEFAULT_RENDERER_CLASSES, CSVRenderer)
+    #: The columns of CSV.
+    csv_columns: Sequence[str] = ()
+
+    def get_renderers(self) -> list[Any]:
+        """Leave out CSV after a POST: it is for lists."""
+        renderers: list[Any] = super().get_renderers()
+        return [one for one in renderers if one.format != CSVRenderer.format or self.reads]
+
+    @property
+    def reads(self) -> bool:
+        """Whether the request only reads; a generator of schemas has no request."""
+        request: Any = getattr(self, "request", None)
+        return not (request and request.method == "POST")
 
 
 def _conditional(request: HttpRequest, response: Any) -> HttpResponseBase | None:

@@ -16,7 +16,7 @@ from ..days import stored
 from ..models import AIUsageLog
 from ..reports import Bound, from_day, to_day
 from .fields import NO_NUL, NO_SUCH_SECTION, BoundField, SectionField, read_bound
-from .parameters import USER_HELP
+from .parameters import USER_HELP, check_order
 from .schema import extend_schema_field
 
 
@@ -121,6 +121,12 @@ class LogFilters(filters.FilterSet):
     end_date = filters.DateFilter(
         input_formats=["%Y-%m-%d"], method="until", help_text="The same as `end`, for days."
     )
+
+    def filter_queryset(self, queryset: QuerySet[AIUsageLog]) -> QuerySet[AIUsageLog]:
+        """Narrow the calls by all parameters."""
+        check_order(self.form.cleaned_data["start"], self.form.cleaned_data["end"])
+        narrowed: QuerySet[AIUsageLog] = super().filter_queryset(queryset)
+        return narrowed
 
     def of_section(self, logs: QuerySet[AIUsageLog], name: str, code: str) -> QuerySet[AIUsageLog]:
         """Narrow `logs` to a section of the setting, or to one that only calls have."""

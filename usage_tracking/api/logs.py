@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
@@ -12,10 +11,8 @@ from django.http import Http404
 from django.utils.functional import cached_property
 from rest_framework import generics, serializers, status
 from rest_framework.exceptions import APIException, PermissionDenied
-from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.settings import api_settings
 from rest_framework.throttling import BaseThrottle
 
 from .. import conf
@@ -23,13 +20,12 @@ from ..models import AIUsageLog
 from ..related_users import with_users
 from ..tracker import track_in_transaction
 from . import cursors, recording
-from .base import REFUSED, TAGS, UsageView, as_json, require_user
+from .base import REFUSED, TAGS, CSVView, UsageView, or_csv, require_user
 from .filters import LogFilterBackend, LogFilters
 from .pagination import CURSOR, KIND, LogPagination
 from .parameters import ALL_USERS, check_names
 from .parsers import BoundedJSONParser, TooLarge
 from .permissions import IsTrusted
-from .renderers import CSVRenderer
 from .schema import (
     OpenApiParameter,
     OpenApiResponse,
@@ -92,17 +88,13 @@ class OwnLogs(UsageView, generics.GenericAPIView):  # type: ignore[type-arg]
         return logs.order_by("-created_at", "-pk")
 
 
-class LogListView(OwnLogs, generics.ListAPIView):  # type: ignore[type-arg]
+class LogListView(CSVView, OwnLogs, generics.ListAPIView):  # type: ignore[type-arg]
     """List calls, newest first, or record some: yours, or with a permission those of others."""
 
     filter_backends = (LogFilterBackend,)
     filterset_class = LogFilters
     pagination_class = LogPagination
     parser_classes = (BoundedJSONParser,)
-    renderer_classes: Sequence[type[BaseRenderer]] = (
-        *api_settings.DEFAULT_RENDERER_CLASSES,
-        CSVRenderer,
-    )
     csv_columns = LogSerializer.Meta.fields
 
     def get_throttles(self) -> list[BaseThrottle]:
@@ -112,8 +104,7 @@ class LogListView(OwnLogs, generics.ListAPIView):  # type: ignore[type-arg]
 
     def get_serializer_class(self) -> type[serializers.BaseSerializer[Any]]:
         """Return that of the method, which OPTIONS and the browsable API describe."""
-        # A generator of schemas has no request.
-        if not self.request or self.request.method != "POST":
+        if self.reads:
             return LogSerializer
         return TrustedRecordSerializer if self.is_trusted else RecordSerializer
 
@@ -153,10 +144,7 @@ class LogListView(OwnLogs, generics.ListAPIView):  # type: ignore[type-arg]
         operation_id="usage_logs_list",
         summary="List calls",
         tags=TAGS,
-        responses={
-            **as_json({200: LogSerializer(many=True), **REFUSED}),
-            (200, "text/csv"): str,
-        },
+        responses=or_csv({200: LogSerializer(many=True), **REFUSED}),
     )
     def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         """List calls, newest first: yours, unless you name a user and have the permission."""
@@ -189,7 +177,7 @@ class LogListView(OwnLogs, generics.ListAPIView):  # type: ignore[type-arg]
             many=False,
         ),
         filters=False,
-        responses=as_json({200: _ROWS, 201: _ROWS, **_NOT_RECORDED}),
+        responses={200: _ROWS, 201: _ROWS, **_NOT_RECORDED},
     )
     def post(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         """Record a call of yours; or, with the permission, calls of any user, all or none.

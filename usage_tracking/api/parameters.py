@@ -5,6 +5,7 @@ Every invalid parameter is an error: an ignored filter would return wrong totals
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Container, Iterable
 from typing import Any
 
@@ -12,7 +13,7 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.settings import api_settings
 
-from ..reports import DIMENSIONS
+from ..reports import DIMENSIONS, Bound
 from .fields import BoundField, SectionField, WholeNumberField
 from .schema import extend_schema_field
 
@@ -45,6 +46,19 @@ def check_names(request: Request, known: Iterable[str], *, lists: Container[str]
             errors[name] = ["This parameter may not be empty."]
     if errors:
         raise serializers.ValidationError(errors)
+
+
+def check_order(start: Bound | None, end: Bound | None) -> None:
+    """Check that a period does not end before it starts; a day and an instant cannot be compared.
+
+    Raises:
+        ValidationError: It does.
+    """
+    if not start or not end or isinstance(start, dt.datetime) != isinstance(end, dt.datetime):
+        return
+    if end < start:
+        reason = f"The end, {end.isoformat()}, is before the start, {start.isoformat()}."
+        raise serializers.ValidationError({"end": [reason]})
 
 
 @extend_schema_field(SectionField)

@@ -28,13 +28,13 @@ class CSVRenderer(BaseRenderer):
         accepted_media_type: str | None = None,
         renderer_context: Mapping[str, Any] | None = None,
     ) -> bytes:
-        """Return the lines of `data["results"]`, or that of the only row `data`."""
+        """Return the lines of `data["results"]`."""
         if data is None or renderer_context is None:
             return b""
         columns = renderer_context["view"].csv_columns
         file = io.StringIO()
         lines = csv.writer(file)
         lines.writerow(columns)
-        for row in data.get("results", [data]):
+        for row in data["results"]:
             lines.writerow([cell(row.get(name)) for name in columns])
         return file.getvalue().encode()

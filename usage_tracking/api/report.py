@@ -7,21 +7,17 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from django.contrib.auth import get_user_model
-from rest_framework import serializers
-from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.settings import api_settings
 
 from .. import conf
 from ..days import day_of
 from ..models import today
 from ..reports import DIMENSIONS, Selection, breakdown
 from . import answers, cursors
-from .base import REFUSED, TAGS, UsageView, as_json, require_section, require_user
+from .base import REFUSED, TAGS, CSVView, or_csv, require_section, require_user
 from .pagination import next_link
-from .parameters import ReportParameters, check_names
-from .renderers import CSVRenderer
+from .parameters import ReportParameters, check_names, check_order
 from .schema import OpenApiParameter, extend_schema
 from .serializers import ReportSerializer
 
@@ -36,31 +32,23 @@ _GROUP_BY = OpenApiParameter(
         "minItems": 1,
         "uniqueItems": True,
     },
-    description=ReportParameters().fields["group_by"].help_text,
+    description=str(ReportParameters().fields["group_by"].help_text),
     explode=False,
     style="form",
 )
 
 
-class ReportView(UsageView):
+class ReportView(CSVView):
     """Add up calls by user, model, section, provider, day or hour: yours, or all users'."""
 
     may_be_kept = True
-    renderer_classes: Sequence[type[BaseRenderer]] = (
-        *api_settings.DEFAULT_RENDERER_CLASSES,
-        CSVRenderer,
-    )
-    csv_columns: Sequence[str] = ()
 
     @extend_schema(
         operation_id="usage_report",
         summary="Add up calls by user, model, section, provider, day or hour",
         tags=TAGS,
         parameters=[ReportParameters, _GROUP_BY],
-        responses={
-            **as_json({200: ReportSerializer, **REFUSED}),
-            (200, "text/csv"): str,
-        },
+        responses=or_csv({200: ReportSerializer, **REFUSED}),
     )
     def get(self, request: Request) -> Response:
         """Add up calls, in the order of their keys: first by time, then in that of `group_by`."""
@@ -77,17 +65,14 @@ class ReportView(UsageView):
         by = asked.get("group_by", ["day"])
         texts["group_by"] = _text(by)
         user = self.whose(asked.get("user"))
-        try:
-            selection = Selection(
-                **period,
-                user=user,
-                section=asked.get("section"),
-                provider=asked.get("provider"),
-                model_name=asked.get("model"),
-            )
-        except ValueError:
-            reason = f"The end, {texts['end']}, is before the start, {texts['start']}."
-            raise serializers.ValidationError({"end": [reason]}) from None
+        check_order(period["start"], period["end"])
+        selection = Selection(
+            **period,
+            user=user,
+            section=asked.get("section"),
+            provider=asked.get("provider"),
+            model_name=asked.get("model"),
+        )
         after = None if key is None else _key(by, key)
         found = breakdown(selection, by, after=after, limit=limit)
         if not found.lines and after is None:
