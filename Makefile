@@ -216,6 +216,10 @@ bench-reprice: $(STAMP) ## reprice_ai_usage on a log of 100,000 calls, beside wr
 bench-pages: $(STAMP) ## API pages on a log of a million calls: SQL statements and blocks
 	DATABASE_URL= $(BIN)/python -m tests.databases $(BIN)/python -m benchmarks.pages $(ARGS)
 
+.PHONY: bench-billing
+bench-billing: $(STAMP) ## a billing job over HTTP, on a month of a million calls
+	DATABASE_URL= $(BIN)/python -m tests.databases $(BIN)/python -m benchmarks.billing $(ARGS)
+
 .PHONY: bench-admin
 bench-admin: $(STAMP) ## admin pages, on logs of 100,000 and a million calls
 	DATABASE_URL= $(BIN)/python -m tests.databases $(BIN)/python -m benchmarks.admin_pages $(ARGS)

@@ -6,15 +6,19 @@ import json
 import os
 import re
 import subprocess
+from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
 from django.utils import timezone
+from rest_framework.authentication import TokenAuthentication
 from rest_framework.authtoken.models import Token
 
-from tests.support.builders import save_log
+from tests.support.builders import NOON, save_log
 from tests.support.children import ROOT
+from usage_tracking.api.base import UsageView
 from usage_tracking.models import AIUsageLog
 from usage_tracking.pricing import data
 
@@ -31,8 +35,14 @@ def curls(text: str) -> list[str]:
 SAMPLES = [json.loads(block) for block in re.findall(r"^```json\n(.*?)^```", TEXT, re.M | re.S)]
 
 
+REPORT, LOG_LIST, RECORDED, STATS, ALL = SAMPLES
+PROGRAMS = re.findall(r"^```python\n(.*?)^```", TEXT, re.M | re.S)
+
+
 @pytest.fixture
-def run(live_server: Any) -> Any:
+def run(live_server: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
+    # Most sites have REST framework's own tokens and nothing else.
+    monkeypatch.setattr(UsageView, "authentication_classes", (TokenAuthentication,))
     user = User.objects.create_superuser("ada", "ada@example.com")
     save_log(user=user, created_at=timezone.now())
     environment = {
@@ -43,7 +53,7 @@ def run(live_server: Any) -> Any:
 
     def run(command: str) -> Any:
         ended = subprocess.run(
-            ["sh", "-ec", command],
+            ["sh", "-ec", command.replace("/tmp/", f"{tmp_path}/")],
             env=environment,
             capture_output=True,
             text=True,
@@ -51,7 +61,7 @@ def run(live_server: Any) -> Any:
             check=False,
         )
         assert (ended.returncode, ended.stderr) == (0, ""), ended.stdout
-        return json.loads(ended.stdout)
+        return ended.stdout if "text/csv" in command else json.loads(ended.stdout)
 
     return run
 
@@ -63,7 +73,7 @@ def test_every_line_runs(run: Any, subtests: pytest.Subtests):
 
 
 def test_recorded_call_is_there(run: Any):
-    (command,) = [line for line in curls(TEXT) if " -d " in line]
+    command = next(line for line in curls(TEXT) if " -d '{" in line)
 
     row = run(command)
 
@@ -73,19 +83,60 @@ def test_recorded_call_is_there(run: Any):
     }
 
 
+def test_calls_of_a_worker_are_there_once(run: Any):
+    one, many = (line for line in curls(TEXT) if "idempotency_key" in line)
+
+    rows = [run(one), run(one)]
+    answers = [run(many), run(many)]
+
+    assert rows[0] == rows[1]
+    assert (rows[0]["user"], rows[0]["cost"], rows[0]["day"]) == (
+        None,
+        "0.0012500000",
+        "2026-10-14",
+    )
+    assert [(answer["created"], answer["repeated"]) for answer in answers] == [(2, 0), (0, 2)]
+    assert set(answers[0]) == set(RECORDED)
+
+
 def test_answers_have_the_keys_of_the_samples(run: Any):
-    logs, stats, all_ = SAMPLES
-    assert keys(run(curls(TEXT)[0])) == keys(logs)
+    assert keys(run(next(line for line in curls(TEXT) if '/logs/"' in line))) == keys(LOG_LIST)
     (command,) = [line for line in curls(TEXT) if "stats/?days=30" in line]
     answer = run(command)
-    assert keys(answer | {"recent_logs": []}) == keys(stats)
+    assert keys(answer | {"recent_logs": []}) == keys(STATS)
     (command,) = [line for line in curls(TEXT) if "logs/global" in line]
-    assert set(run(command)) == set(stats) | set(all_) | {"unattributed_requests", "total_users"}
-    assert keys(run(command)["top_users"]) == keys(all_["top_users"])
+    assert set(run(command)) == set(STATS) | set(ALL) | {"unattributed_requests", "total_users"}
+    assert keys(run(command)["top_users"]) == keys(ALL["top_users"])
+
+
+def test_report_has_the_keys_and_the_columns_of_the_samples(run: Any):
+    save_log(user=User.objects.get(), created_at=NOON.replace(month=10))
+    bill = next(line for line in curls(TEXT) if "group_by=day,user,model" in line)
+    (table,) = [line for line in curls(TEXT) if "text/csv" in line]
+    (sample,) = re.findall(r"^```csv\n(.*?)\n", TEXT, re.M)
+
+    assert keys(run(bill)) == keys(REPORT)
+    assert run(table).splitlines()[0] == sample
+
+
+def test_billing_program_prints_the_sums(run: Any, live_server: Any):
+    user = User.objects.get()
+    for cost in (Decimal("1.25"), Decimal("0.5"), None):
+        save_log(user=user, created_at=NOON.replace(month=10), cost=cost)
+    (program,) = [block for block in PROGRAMS if "owed" in block]
+    names: dict[str, Any] = {
+        "site": live_server.url,
+        "token": Token.objects.get().key,
+        "print": lambda *_: None,
+    }
+
+    exec(program, names)
+
+    assert (names["owed"], names["unpriced"]) == ({"ada": Decimal("1.75")}, 1)
 
 
 def test_there_is_something_to_run():
-    assert (len(curls(TEXT)), len(SAMPLES)) == (7, 3)
+    assert (len(curls(TEXT)), len(SAMPLES)) == (13, 5)
     assert curls(MONITORING)
 
 

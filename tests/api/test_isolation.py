@@ -148,7 +148,7 @@ class TestAnonymous:
         old = Token.objects.create(user=bob).key
         bob.delete()
         own = Token.objects.create(user=ada).key
-        tokens = ("", "Bearer", "Bearer x", f"Token {own}", f"Bearer {old}")
+        tokens = ("", "Bearer", "Bearer x", f"Basic {own}", f"Bearer {old}", f"Token {old}")
 
         found = {
             token: APIClient(HTTP_AUTHORIZATION=token).get(LOGS).status_code for token in tokens
@@ -156,8 +156,9 @@ class TestAnonymous:
 
         assert found == dict.fromkeys(tokens, 401)
 
-    def test_valid_token_is_accepted(self, ada: User):
-        client = APIClient(HTTP_AUTHORIZATION=f"Bearer {Token.objects.create(user=ada).key}")
+    @pytest.mark.parametrize("keyword", ["Bearer", "Token"])
+    def test_valid_token_is_accepted(self, ada: User, keyword: str):
+        client = APIClient(HTTP_AUTHORIZATION=f"{keyword} {Token.objects.create(user=ada).key}")
 
         assert client.get(LOGS).status_code == 200
 
