@@ -350,6 +350,8 @@ class TestCursor:
 
     def test_offset_is_refused_beside_it(self, ada: User):
         assert list(get(ada, LOGS, cursor="*", offset=1).json()) == ["cursor"]
+        assert list(get(ada, LOGS, cursor="*", offset="x").json()) == ["offset"]
+        assert get(ada, LOGS, cursor="*", offset=0).status_code == 200
 
     def test_cursor_of_all_calls_needs_the_permission_again(self, auditor: User, many: list[str]):
         link = get(auditor, LOGS, cursor="*", user="all", limit=1).json()["next"]

@@ -47,6 +47,15 @@ def test_custom_user_with_another_key_and_no_permissions(tmp_path: Path, empty_d
         for path in ("logs/", "logs/stats/", "logs/global/", "stats/", "global/"):
             answer = client.get(f"/usage/{path}")
             print(answer.status_code, answer.json().get("total_requests"))
+        (line,) = client.get("/usage/report/", {"group_by": "user"}).json()["results"]
+        print(line["user"] == str(ada.pk), line["username"], line["calls"])
+        table = client.get("/usage/report/", {"group_by": "user", "format": "csv"})
+        print(table.content.decode().splitlines()[1].startswith(f"{ada.pk},ada@example.com,"))
+        for user in (ada.pk, bob.pk, "all"):
+            print(client.get("/usage/report/", {"user": user}).status_code)
+        keyed = {"section": "chat", "user": str(bob.pk), "idempotency_key": "a"}
+        print(client.post("/usage/logs/", keyed, format="json").status_code)
+        print(client.get("/").json()["report"])
         client.force_authenticate(bob)
         print(client.get("/usage/logs/").json()["count"])
         print(APIClient().get("/usage/logs/").status_code)
@@ -69,6 +78,13 @@ def test_custom_user_with_another_key_and_no_permissions(tmp_path: Path, empty_d
         "403 None",
         "200 1",
         "403 None",
+        "True ada@example.com 1",
+        "True",
+        "200",
+        "403",
+        "403",
+        "403",
+        "http://testserver/usage/report/",
         "0",
         "403",
         "True ada@example.com ada@example.com",
@@ -124,12 +140,65 @@ def test_naive_local_time(tmp_path: Path, database_url: str):
             print(answer["total_requests"], answer["date_range"]["end"] == str(today()))
         found = client.get("/api/v1/ai/usage/logs/", {"start_date": today(), "end_date": today()})
         print(found.json()["count"])
+
+        client.force_authenticate(User.objects.create_superuser("root"))
+        path = "/api/v1/ai/usage/logs/"
+        call = {"section": "chat", "created_at": "2026-03-14T20:00:00Z", "idempotency_key": "a"}
+        for _ in range(2):
+            answer = client.post(path, call, format="json")
+            print(answer.status_code, answer.json()["day"])
+        client.post(path, call | {"idempotency_key": "b"}, format="json")
+        hours = {"start": "2026-03-14T20:00:00Z", "end": "2026-03-14T21:00:00Z"}
+        report = client.get("/api/v1/ai/usage/report/", hours | {"group_by": "day,hour"}).json()
+        print([(line["day"], line["hour"], line["calls"]) for line in report["results"]])
+        page = client.get(path, hours | {"cursor": "*", "limit": 1}).json()
+        more = client.get(page["next"]).json()
+        print(len({row["id"] for row in page["results"] + more["results"]}), more["next"])
         """,
         settings='USE_TZ = False\nTIME_ZONE = "Asia/Tokyo"',
         DATABASE_URL=database_url,
     )
 
-    assert printed.splitlines() == ["True", "1 True", "1 True", "1"]
+    assert printed.splitlines() == [
+        *("True", "1 True", "1 True", "1"),
+        "201 2026-03-15",
+        "200 2026-03-15",
+        "[('2026-03-15', '2026-03-14T20:00:00Z', 2)]",
+        "2 None",
+    ]
+
+
+VERSIONED = """
+REST_FRAMEWORK = REST_FRAMEWORK | {
+    "DEFAULT_VERSIONING_CLASS": "rest_framework.versioning.URLPathVersioning",
+}
+ROOT_URLCONF = "site_urls"
+"""
+
+
+def test_version_in_the_path(tmp_path: Path, database_url: str):
+    (tmp_path / "site_urls.py").write_text(
+        "from django.urls import include, path\n"
+        "urls = include('usage_tracking.api.urls', namespace='usage')\n"
+        "urlpatterns = [path('shop/<version>/ai/', urls)]\n"
+    )
+    printed = run_python(
+        tmp_path,
+        """
+        from django.contrib.auth.models import User
+        from rest_framework.test import APIClient
+
+        client = APIClient()
+        client.force_authenticate(User.objects.create_superuser("ada"))
+        links = client.get("/shop/v2/ai/").json()
+        print(links["report"])
+        print({client.get(link).status_code for link in links.values()})
+        """,
+        settings=VERSIONED,
+        DATABASE_URL=database_url,
+    )
+
+    assert printed.splitlines() == ["http://testserver/shop/v2/ai/usage/report/", "{200}"]
 
 
 WITHOUT_DRF_SPECTACULAR = """

@@ -50,7 +50,7 @@ class LogPagination(LimitOffsetPagination):
         """Return the calls of a page. The order of `queryset` is newest first."""
         if CURSOR not in request.query_params:
             return super().paginate_queryset(queryset, request, view)
-        if self.offset_query_param in request.query_params:
+        if self.get_offset(request):  # some clients send the default of every parameter
             raise serializers.ValidationError({CURSOR: ["Give either a cursor or an offset."]})
         self.by_cursor, self.request = True, request
         self.limit = self.get_limit(request)

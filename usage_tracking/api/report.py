@@ -50,7 +50,7 @@ class ReportView(CSVView):
         parameters=[ReportParameters, _GROUP_BY],
         responses=or_csv({200: ReportSerializer, **REFUSED}),
     )
-    def get(self, request: Request) -> Response:
+    def get(self, request: Request, **kwargs: Any) -> Response:
         """Add up calls, in the order of their keys: first by time, then in that of `group_by`."""
         asked = self.asked()
         limit, cursor = asked.pop("limit"), asked.pop("cursor", cursors.FIRST)

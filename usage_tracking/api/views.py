@@ -76,7 +76,7 @@ class LogStatsView(UsageView):
         parameters=[StatsParameters],
         responses={200: StatsSerializer, **REFUSED},
     )
-    def get(self, request: Request) -> Response:
+    def get(self, request: Request, **kwargs: Any) -> Response:
         """Add up your calls, from the log."""
         return self.answer(StatsSerializer, answers.of_logs, self.user)
 
@@ -105,7 +105,7 @@ class GlobalLogStatsView(LogStatsView):
         parameters=[StatsParameters],
         responses={200: GlobalStatsSerializer, **REFUSED},
     )
-    def get(self, request: Request) -> Response:
+    def get(self, request: Request, **kwargs: Any) -> Response:
         """Add up the calls of all users and those without a user, from the log."""
         return self.answer(GlobalStatsSerializer, answers.of_all_logs, None)
 
@@ -120,7 +120,7 @@ class DailyStatsView(UsageView):
         parameters=[DaysParameters],
         responses={200: DailyStatsSerializer, **REFUSED},
     )
-    def get(self, request: Request) -> Response:
+    def get(self, request: Request, **kwargs: Any) -> Response:
         """Add up your daily rows, which also count calls whose logs were pruned."""
         days = _days(self.parameters(DaysParameters))
         report = daily_rows_report(*days, user=self.user)
@@ -139,7 +139,7 @@ class GlobalDailyStatsView(UsageView):
         parameters=[DaysParameters],
         responses={200: GlobalDailyStatsSerializer, **REFUSED},
     )
-    def get(self, request: Request) -> Response:
+    def get(self, request: Request, **kwargs: Any) -> Response:
         """Add up all daily rows and the calls without a user."""
         report = daily_rows_report(*_days(self.parameters(DaysParameters)))
         return Response(GlobalDailyStatsSerializer(answers.of_all_days(report)).data)
