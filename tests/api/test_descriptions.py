@@ -53,7 +53,10 @@ def test_methods_are_those_that_work(auditor: User, path: str):
 
     assert allowed == {"GET", "HEAD", "OPTIONS"} | ({"POST"} if path == LOGS else set())
     for method in {"POST", "PUT", "PATCH", "DELETE"} - allowed:
-        assert client_of(auditor).generic(method, path).status_code == 405
+        for query in ("", "?format=json"):
+            assert client_of(auditor).generic(method, path + query).status_code == 405
+    if path == REPORT:
+        assert client_of(auditor).post(f"{path}?format=csv").status_code == 405
 
 
 @pytest.mark.parametrize("path", [*OWN, *GLOBAL, API])

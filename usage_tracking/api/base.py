@@ -146,15 +146,15 @@ class CSVView(UsageView):
     csv_columns: Sequence[str] = ()
 
     def get_renderers(self) -> list[Any]:
-        """Leave out CSV after a POST: it is for lists."""
+        """Leave out CSV where a POST writes: it is for lists."""
         renderers: list[Any] = super().get_renderers()
-        return [one for one in renderers if one.format != CSVRenderer.format or self.reads]
+        return [one for one in renderers if one.format != CSVRenderer.format or not self.writes]
 
     @property
-    def reads(self) -> bool:
-        """Whether the request only reads; a generator of schemas has no request."""
+    def writes(self) -> bool:
+        """Whether the request is a POST that may write; a generator of schemas has no request."""
         request: Any = getattr(self, "request", None)
-        return not (request and request.method == "POST")
+        return bool(request) and request.method == "POST" and "POST" in self.allowed_methods
 
 
 def _conditional(request: HttpRequest, response: Any) -> HttpResponseBase | None:

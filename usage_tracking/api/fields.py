@@ -204,7 +204,7 @@ class CostField(serializers.DecimalField):
         "nullable": True,
     }
 )
-class UserField(serializers.Field[Any, Any, Any, Any]):
+class UserField(serializers.Field):  # type: ignore[type-arg]  # as in `views`
     """The primary key of a user."""
 
     def to_internal_value(self, data: Any) -> Any:

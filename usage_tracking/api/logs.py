@@ -104,7 +104,7 @@ class LogListView(CSVView, OwnLogs, generics.ListAPIView):  # type: ignore[type-
 
     def get_serializer_class(self) -> type[serializers.BaseSerializer[Any]]:
         """Return that of the method, which OPTIONS and the browsable API describe."""
-        if self.reads:
+        if not self.writes:
             return LogSerializer
         return TrustedRecordSerializer if self.is_trusted else RecordSerializer
 
