@@ -12,6 +12,7 @@ import subprocess
 import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from urllib.request import urlopen
 
 import django
 
@@ -44,6 +45,8 @@ def main() -> int:
     WSGIRequestHandler.disable_nagle_algorithm = True
     # schemathesis writes its findings to the current directory.
     with Site(0) as site, TemporaryDirectory() as directory:
+        # schemathesis waits 10 s for the schema; the first request imports its generator.
+        urlopen(f"{site.url}/api/schema/").close()
         Path(directory, "schemathesis.toml").write_text(CONFIG)
         return subprocess.run(
             [

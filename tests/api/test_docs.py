@@ -53,7 +53,8 @@ def run(live_server: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> An
 
     def run(command: str) -> Any:
         ended = subprocess.run(
-            ["sh", "-ec", command.replace("/tmp/", f"{tmp_path}/")],
+            ["sh", "-ec", command],
+            cwd=tmp_path,
             env=environment,
             capture_output=True,
             text=True,

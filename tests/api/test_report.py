@@ -503,6 +503,14 @@ class TestCSV:
             assert response["Content-Type"] == "application/json"
             assert list(response.json()) == [name]
 
+    @pytest.mark.parametrize("path", [REPORT, LOGS])
+    def test_options_are_json(self, ada: User, path: str):
+        for response in (
+            client_of(ada).options(path, HTTP_ACCEPT="text/csv"),
+            client_of(ada).options(f"{path}?format=csv"),
+        ):
+            assert (response.status_code, response["Content-Type"]) == (200, "application/json")
+
     def test_other_formats_are_refused(self, ada: User):
         assert client_of(ada).get(REPORT, HTTP_ACCEPT="application/pdf").status_code == 406
         assert get(ada, REPORT, format="xlsx").status_code == 404

@@ -103,15 +103,13 @@ class UsageView(APIView):
         except serializers.ValidationError as error:
             raise serializers.ValidationError({"user": error.detail}) from None
 
-    def handle_exception(self, exc: Exception) -> Any:
-        """Return errors as JSON where the client asked for CSV, which has no place for them."""
-        if isinstance(getattr(self.request, "accepted_renderer", None), CSVRenderer):
-            self.request.accepted_renderer = JSONRenderer()
-            self.request.accepted_media_type = JSONRenderer.media_type
-        return super().handle_exception(exc)
-
     def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Any:
         """Keep the response out of shared caches, and give it an ETag."""
+        is_csv = isinstance(getattr(request, "accepted_renderer", None), CSVRenderer)
+        if is_csv and "results" not in (getattr(response, "data", None) or {}):
+            # CSV has no place for an error or for what OPTIONS describes.
+            request.accepted_renderer = JSONRenderer()
+            request.accepted_media_type = JSONRenderer.media_type
         response = super().finalize_response(request, response, *args, **kwargs)
         renderer = getattr(response, "accepted_renderer", None)
         # HTML has the name of the client and a CSRF token.
