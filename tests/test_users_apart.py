@@ -528,6 +528,22 @@ class TestReading:
         assert daily_rows["top_users"][0]["user__username"] == "ada"
         assert (made.status_code, made.json()["user_username"]) == (201, "root")
 
+    def test_api_for_workers_and_billing(self, root, client):
+        client.force_login(root)
+        ada, path = find_user("ada"), "/api/v1/ai/usage/"
+        call = {"section": "chat", "user": ada.pk, "idempotency_key": "a"}
+        answers = [
+            client.post(f"{path}logs/", sent, content_type="application/json")
+            for sent in (call, call, call | {"user": 987654321, "idempotency_key": "b"})
+        ]
+        lines = client.get(f"{path}report/?user=all&group_by=user").json()["results"]
+        logs = client.get(f"{path}logs/?user={ada.pk}&cursor=*").json()["results"]
+
+        assert [answer.status_code for answer in answers] == [201, 200, 400]
+        calls = {line["username"]: line["calls"] for line in lines}
+        assert set(calls) == {"ada", "root", None}
+        assert calls["ada"] == len(logs) == 3
+
     def test_reports(self, root):
         ada, day = find_user("ada"), timezone.now().date()
 

@@ -10,20 +10,23 @@ from freezegun import freeze_time
 from rest_framework.authtoken.models import Token
 from rest_framework.test import APIClient
 
-from tests.api.conftest import API, GLOBAL, LOGS, OWN, REPORT, client_of, get, post
+from tests.api.conftest import API, GLOBAL, LOGS, OWN, REPORT, client_of, post
 from tests.support.builders import NOON, save_log
 
 pytestmark = pytest.mark.django_db
 
 
-@pytest.fixture(autouse=True)
-def _at_noon() -> Any:
-    with freeze_time(NOON):
-        yield
+def get(by: Any, path: str, **parameters: Any) -> Any:
+    return at_noon(client_of(by).get, path, parameters)
 
 
 def again(by: Any, path: str, tag: str, **more: Any) -> Any:
-    return client_of(by).get(path, HTTP_IF_NONE_MATCH=tag, **more)
+    return at_noon(client_of(by).get, path, HTTP_IF_NONE_MATCH=tag, **more)
+
+
+def at_noon(request: Any, *arguments: Any, **keywords: Any) -> Any:
+    with freeze_time(NOON):
+        return request(*arguments, **keywords)
 
 
 @pytest.mark.parametrize("path", [*OWN, *GLOBAL, API])
@@ -72,7 +75,7 @@ def test_tag_opens_nothing(ada: User, bob: User):
 
     assert again(None, REPORT, tag).status_code == 401
     assert again(bob, REPORT, tag).status_code == 200
-    assert client_of(ada).get(REPORT, {"user": "all"}, HTTP_IF_NONE_MATCH="*").status_code == 403
+    assert again(ada, f"{REPORT}?user=all", "*").status_code == 403
 
 
 def test_errors_records_and_pages_have_none(ada: User):
@@ -85,7 +88,7 @@ def test_errors_records_and_pages_have_none(ada: User):
 
 
 def test_head_has_the_tag_of_get(ada: User):
-    assert client_of(ada).head(REPORT)["ETag"] == get(ada, REPORT)["ETag"]
+    assert at_noon(client_of(ada).head, REPORT)["ETag"] == get(ada, REPORT)["ETag"]
 
 
 def test_with_djangos_own_middleware(ada: User, settings):
