@@ -92,12 +92,16 @@ class LogSerializer(serializers.ModelSerializer[AIUsageLog]):
         return (getattr(user, user.get_email_field_name(), None) or None) if user else None
 
 
+def _count(**options: Any) -> WholeNumberField:
+    return WholeNumberField(min_value=0, max_value=MAX_COUNT, **options)
+
+
 class RecordSerializer(serializers.Serializer[AIUsageLog]):
     """A call of yours to record. Error messages and metadata are redacted and truncated."""
 
     section = SectionField()
-    prompt_tokens = WholeNumberField(default=0, min_value=0, max_value=MAX_COUNT)
-    completion_tokens = WholeNumberField(default=0, min_value=0, max_value=MAX_COUNT)
+    prompt_tokens = _count(default=0)
+    completion_tokens = _count(default=0)
     response_time_ms = WholeNumberField(default=0, min_value=0, max_value=MAX_DURATION)
     success = TrueOrFalseField(default=True)
     model_name = TextField(default="", allow_blank=True, max_length=100)
@@ -121,32 +125,14 @@ class TrustedRecordSerializer(RecordSerializer):
         required=False, allow_blank=True, max_length=100, help_text="The same as `model_name`."
     )
     operation = TextField(default="", allow_blank=True, max_length=30)
-    prompt_tokens = WholeNumberField(
-        default=None, allow_null=True, min_value=0, max_value=MAX_COUNT
+    prompt_tokens = _count(default=None, allow_null=True)
+    completion_tokens = _count(default=None, allow_null=True)
+    cached_tokens = _count(
+        default=None, allow_null=True, help_text="Part of the prompt tokens, like the next one."
     )
-    completion_tokens = WholeNumberField(
-        default=None, allow_null=True, min_value=0, max_value=MAX_COUNT
-    )
-    cached_tokens = WholeNumberField(
-        default=None,
-        allow_null=True,
-        min_value=0,
-        max_value=MAX_COUNT,
-        help_text="Part of the prompt tokens.",
-    )
-    cache_write_tokens = WholeNumberField(
-        default=None,
-        allow_null=True,
-        min_value=0,
-        max_value=MAX_COUNT,
-        help_text="Part of the prompt tokens.",
-    )
-    reasoning_tokens = WholeNumberField(
-        default=None,
-        allow_null=True,
-        min_value=0,
-        max_value=MAX_COUNT,
-        help_text="Part of the completion tokens.",
+    cache_write_tokens = _count(default=None, allow_null=True)
+    reasoning_tokens = _count(
+        default=None, allow_null=True, help_text="Part of the completion tokens."
     )
     cost = CostField(
         default=None, allow_null=True, help_text="USD. By default computed from the prices."
