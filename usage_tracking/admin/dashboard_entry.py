@@ -15,6 +15,7 @@ from ..models import AIUsageDashboard, AIUsageLog
 from .dashboard import dashboard_view
 
 
+@admin.register(AIUsageDashboard)
 class AIUsageDashboardAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     """The dashboard as an entry of the admin's index and sidebar.
 
