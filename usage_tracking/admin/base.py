@@ -183,4 +183,11 @@ def may_view(
 
 def exports() -> tuple[str, ...]:
     """Return the formats that the installed packages can write."""
-    return EXPORT_FORMATS if importlib.util.find_spec("import_export") else ()
+    needed = {"xlsx": "xlsxwriter"}
+    if importlib.util.find_spec("import_export") is None:
+        return ()
+    return tuple(
+        name
+        for name in EXPORT_FORMATS
+        if name not in needed or importlib.util.find_spec(needed[name])
+    )

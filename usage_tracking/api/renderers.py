@@ -9,7 +9,7 @@ from typing import Any
 
 from rest_framework.renderers import BaseRenderer
 
-from ..pages.cells import cell
+from ..exports.cells import cell
 
 
 class CSVRenderer(BaseRenderer):

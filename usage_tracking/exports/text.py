@@ -11,14 +11,11 @@ from typing import Any, TextIO
 
 from django.core.serializers.json import DjangoJSONEncoder
 
+from .cells import cell, decimal_text
 from .rows import Rows
 
-#: The characters that begin a formula in a spreadsheet, with their full-width forms.
-#: https://owasp.org/www-community/attacks/CSV_Injection
-_FORMULA = tuple("=+-@\t\r\n＝＋－＠")  # noqa: RUF001
 #: Types whose equal values look the same in a file, and which are quick to compare.
 _COMPARABLE = frozenset({str, int, bool, dt.date})
-_NUMBERS = (int, float)  # with bool
 #: Excel needs it to detect UTF-8.
 BYTE_ORDER_MARK = "\ufeff"
 _default = DjangoJSONEncoder().default
@@ -28,10 +25,8 @@ _encode = json.JSONEncoder(ensure_ascii=False, default=_default).encode
 def write_csv(rows: Rows, out: TextIO) -> None:
     """Write lines of cells that no spreadsheet reads as formulas. Unknown values are empty."""
     writer = csv.writer(out)
-    writer.writerow(map(spreadsheet, rows.titles))
-    for columns in converted(
-        rows, spreadsheet, lambda text: spreadsheet(known_json(text)), {int, type(None)}
-    ):
+    writer.writerow(map(cell, rows.titles))
+    for columns in converted(rows, cell, lambda text: cell(known_json(text)), {int, type(None)}):
         writer.writerows(zip(*columns, strict=True))
 
 
@@ -90,34 +85,6 @@ def _each(
         return [function(value) for value in column]
     known = {value: function(value) for value in set(column)}
     return [known[value] for value in column]
-
-
-def spreadsheet(value: Any) -> Any:
-    """Return a cell in which a text is never a formula."""
-    if isinstance(value, str):
-        if value[:1].isalnum():
-            return value
-        # Spreadsheets skip leading spaces.
-        is_formula = value.startswith(_FORMULA) or value.lstrip().startswith(_FORMULA)
-        return f"'{value}" if is_formula else value
-    if isinstance(value, dt.date):  # includes datetime
-        return value.isoformat()
-    if isinstance(value, Decimal):
-        return decimal_text(value)
-    if value is None:
-        return ""
-    return value if isinstance(value, _NUMBERS) else spreadsheet(_text(value))
-
-
-def decimal_text(value: Decimal) -> str:
-    """Return all digits, without an exponent and without zeros at the end."""
-    return format(value.normalize(), "f")
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, dict | list):
-        return json.dumps(value, ensure_ascii=False, default=_default)
-    return str(value)
 
 
 def _json(value: Any) -> str:

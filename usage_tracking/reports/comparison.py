@@ -113,33 +113,13 @@ def period_before(days: DayRange, now: dt.datetime) -> PeriodBefore | None:
     Whole months are compared with as many months before them.
     """
     today = day_of(now)
-    first, last = days.first, days.last
-    if first is None or last is None or first > today:
+    if days.first is None or days.last is None or days.first > today:
         return None
-    try:
-        start = _months_before(first, last) or first - ((last - first).days + 1) * _DAY
-        end = first - _DAY
-    except (OverflowError, ValueError):  # at the beginning of the calendar
-        return None
-    if last < today:
-        return PeriodBefore(DayRange(start, end))
-    cut = start + (today - first)
-    if cut > end:  # after the end of a shorter month
-        return PeriodBefore(DayRange(start, end))
-    local = now.astimezone(conf.day_timezone())
-    same_time = local.time().replace(fold=0)
-    return PeriodBefore(
-        DayRange(start, cut), dt.datetime.combine(cut, same_time, conf.day_timezone())
-    )
-
-
-def _months_before(first: dt.date, last: dt.date) -> dt.date | None:
-    """Return the start of as many months before; None if the days are not whole months."""
-    if first.day != 1 or (last + _DAY).day != 1:
-        return None
-    months = (last.year - first.year) * 12 + last.month - first.month + 1
-    number = first.year * 12 + first.month - 1 - months
-    return dt.date(number // 12, number % 12 + 1, 1)
+    before = days.before()
+    if days.last < today:
+        return PeriodBefore(before)
+    until = days.same_time_before(now.astimezone(conf.day_timezone()))
+    return PeriodBefore(DayRange(before.first, until.date()), until)
 
 
 def _overlap(one: DayRange, other: DayRange) -> bool:
