@@ -25,13 +25,18 @@ def printer(
 ) -> Callable[[Iterable[list[Piece]]], None] | None:
     """Return what prints lines on `out`; None if they are to be printed as they are.
 
-    Lines are wrapped on a terminal only. `NO_COLOR` wins over `--force-color`.
+    Lines are wrapped on a terminal only.
     """
-    has_colour = (force_color or is_terminal) and not (no_color or os.environ.get("NO_COLOR"))
+    has_colour = wants_colour(is_terminal=is_terminal, no_color=no_color, force_color=force_color)
     if not has_colour and not is_terminal:
         return None
     width = max(_NARROWEST, shutil.get_terminal_size().columns) if is_terminal else None
     return partial(print_lines, out=out, width=width, has_colour=has_colour)
+
+
+def wants_colour(*, is_terminal: bool, no_color: bool, force_color: bool) -> bool:
+    """Return whether to print colours: `NO_COLOR` wins over `--force-color`."""
+    return (force_color or is_terminal) and not (no_color or os.environ.get("NO_COLOR"))
 
 
 def print_lines(
