@@ -159,7 +159,7 @@ class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
             name = f"admin:{opts.app_label}_{opts.model_name}_change"
             url = reverse(name, args=[quote(row.user_id)], current_app=self.admin_site.name)
             links[url] = _("Page of this user")
-        return format_html("{}{}", row.user.get_username(), cells.links(links))
+        return format_html("<bdi>{}</bdi>{}", row.user.get_username(), cells.links(links))
 
     def _list_url(self) -> str:
         return list_url(self.admin_site, self.model)

@@ -152,9 +152,9 @@ class AIUsageTrackingAdmin(ReadOnlyAdmin):
         """Return the sum of the response times in seconds."""
         return cells.seconds(row.total_response_time_ms)
 
-    @admin.display(description=gettext_lazy("calls"))
+    @admin.display(description=gettext_lazy("in the log"))
     def pruned(self, row: AIUsageTracking) -> str:
         """Return whether the log still has all calls of the day."""
         if row.logs_pruned:
-            return _("Calls of this day were pruned. The log no longer has all of them.")
-        return _("The log has the calls of this day.")
+            return _("Calls of this day were pruned.")
+        return _("No calls of this day were pruned.")
