@@ -120,6 +120,10 @@ test-browser: $(STAMP) ## pages in a real browser: needs Chromium, and reports i
 screenshots: ## take the screenshots of docs/, with the browser tests
 	SCREENSHOTS=$(CURDIR)/docs $(MAKE) test-browser ARGS="-k both_themes"
 
+.PHONY: pictures
+pictures: $(STAMP) ## pictures of each admin page with 180,000 calls, and their faults (ARGS="--theme unfold")
+	$(BIN)/python -m tools.pictures $(or $(PICTURES),pictures) $(ARGS)
+
 .PHONY: test-matrix
 test-matrix: $(STAMP) ## each Python with each Django on each database, and the oldest releases: minutes each (ARGS="--list")
 	$(BIN)/nox --session tests floor $(ARGS)

@@ -1,18 +1,18 @@
-"""A real browser: the driver in Playwright's wheel, and the system's Chromium."""
+"""Tabs of a real browser on a site with a strict content security policy."""
 
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pytest_django.live_server_helper import LiveServer
+
+from tests.support.browser import browser, lacking
 
 #: Allows only files of the site itself: no inline scripts and no inline styles.
 STRICT_CSP = "default-src 'self'; frame-ancestors 'none'"
@@ -24,22 +24,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if here in item.path.parents:
             item.add_marker(pytest.mark.browser)
-            if reason := _lacking():
+            if reason := lacking():
                 item.add_marker(pytest.mark.skip(reason=reason))
-
-
-def _lacking() -> str:
-    if find_spec("playwright") is None:
-        return "playwright is not installed: pip install -r requirements.txt"
-    if chromium() is None:
-        return "no Chromium here: apt-get install chromium, or name one in CHROMIUM"
-    return ""
-
-
-def chromium() -> str | None:
-    """Return the browser that CHROMIUM names, by default the system's."""
-    given = os.environ.get("CHROMIUM")
-    return given or next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
 
 
 @dataclass
@@ -77,17 +63,11 @@ def browse(live_server: LiveServer) -> Browse:
     Run the test's own queries before and after it: Playwright's event loop runs in this thread, and
     Django allows no queries there.
     """
-    from playwright.sync_api import sync_playwright
 
     @contextmanager
     def browse(*, scheme: str = "light", size: tuple[int, int] = DESKTOP) -> Iterator[Tab]:
-        # As root, in a container, Chromium cannot use its sandbox. It opens only our own pages.
-        root = hasattr(os, "geteuid") and os.geteuid() == 0
-        with sync_playwright() as playwright:
-            browser = playwright.chromium.launch(
-                executable_path=chromium(), args=["--no-sandbox"] if root else []
-            )
-            context = browser.new_context(
+        with browser() as chromium:
+            context = chromium.new_context(
                 viewport={"width": size[0], "height": size[1]},
                 color_scheme="dark" if scheme == "dark" else "light",
                 accept_downloads=True,
@@ -103,10 +83,7 @@ def browse(live_server: LiveServer) -> Browse:
                 ),
             )
             tab.page.route("**/*", _with_policy)
-            try:
-                yield tab
-            finally:
-                browser.close()
+            yield tab
         assert tab.troubles == []
 
     return browse

@@ -1,0 +1,1 @@
+"""A site whose admin has one of the themes that the package supports, in a process of its own."""
