@@ -25,12 +25,13 @@ from ..related_users import with_users
 from ..reports import Totals
 from . import cells
 from .changelist import UncountedChangeList
+from .themes import ModelAdmin, stylesheets
 
 #: The formats that a list can be exported to, with the extra "export".
 EXPORT_FORMATS = ("csv", "xlsx", "json")
 
 
-class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+class ReadOnlyAdmin(ModelAdmin):
     """A list that stays fast at any length, and pages without anything to save."""
 
     change_list_template = "admin/usage_tracking/change_list.html"
@@ -44,7 +45,7 @@ class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     export_resource = ""
 
     class Media:
-        css = {"all": ["usage_tracking/usage.css", "usage_tracking/admin.css"]}
+        css = {"all": ["usage_tracking/usage.css", "usage_tracking/admin.css", *stylesheets()]}
 
     def totals_of(self, rows: QuerySet[Any]) -> Totals:
         """Return the totals of `rows`, in one statement."""

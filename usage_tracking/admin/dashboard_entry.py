@@ -13,17 +13,18 @@ from django.utils.http import urlencode
 
 from ..models import AIUsageDashboard, AIUsageLog
 from .dashboard import dashboard_view
+from .themes import ModelAdmin, stylesheets
 
 
 @admin.register(AIUsageDashboard)
-class AIUsageDashboardAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+class AIUsageDashboardAdmin(ModelAdmin):
     """The dashboard as an entry of the admin's index and sidebar.
 
     It is shown to those who may view the calls in the same admin site.
     """
 
     class Media:
-        css = {"all": ["usage_tracking/usage.css"]}
+        css = {"all": ["usage_tracking/usage.css", *stylesheets()]}
 
     def get_urls(self) -> list[URLPattern]:
         """Return the URL of the dashboard; there is nothing to add or to change."""

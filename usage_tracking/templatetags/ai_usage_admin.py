@@ -33,3 +33,11 @@ def usage_url(context: Context, user: Any) -> str:
     from ..admin.dashboard_entry import usage_url_of
 
     return usage_url_of(user, request)
+
+
+@register.simple_tag
+def admin_theme() -> str:
+    """Return the app of the admin's theme, or an empty text for Django's own."""
+    from ..admin.themes import theme
+
+    return theme()
