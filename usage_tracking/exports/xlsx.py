@@ -18,7 +18,7 @@ CELL = 32_767
 _ILLEGAL = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 #: How Excel escapes a character; so a text that looks like it is escaped itself.
 _LOOKS_ESCAPED = re.compile("_(?=x[0-9A-Fa-f]{4}_)")
-_PLAIN = frozenset({int, bool, type(None)})
+_PLAIN: frozenset[type[Any]] = frozenset({int, bool, type(None)})
 _OPTIONS = {
     "constant_memory": True,
     "strings_to_formulas": False,
