@@ -59,6 +59,8 @@ WRONG = [
     ("end=", "end"),
     ("start=2026-03-02&end=2026-03-01", "end"),
     ("start=2026-03-02T00:00Z&end=2026-03-01T00:00Z", "end"),
+    ("start=2026-03-02&end=2026-03-01T23:59Z", "end"),
+    ("start=2026-03-02T00:00Z&end=2026-03-01", "end"),
     ("start=2026-03-01&start=2026-03-02", "start"),
     ("start_date=2026-03-01", "start_date"),
     ("group_by=", "group_by"),

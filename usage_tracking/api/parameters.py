@@ -13,6 +13,7 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.settings import api_settings
 
+from ..days import day_of
 from ..reports import DIMENSIONS, Bound
 from .fields import BoundField, SectionField, WholeNumberField
 from .schema import extend_schema_field
@@ -49,16 +50,23 @@ def check_names(request: Request, known: Iterable[str], *, lists: Container[str]
 
 
 def check_order(start: Bound | None, end: Bound | None) -> None:
-    """Check that a period does not end before it starts; a day and an instant cannot be compared.
+    """Check that a period does not end before it starts.
 
     Raises:
         ValidationError: It does.
     """
-    if not start or not end or isinstance(start, dt.datetime) != isinstance(end, dt.datetime):
+    if not start or not end:
         return
-    if end < start:
+    first, last = start, end
+    if isinstance(start, dt.datetime) != isinstance(end, dt.datetime):
+        first, last = _day(start), _day(end)  # a day and an instant cannot be compared
+    if last < first:
         reason = f"The end, {end.isoformat()}, is before the start, {start.isoformat()}."
         raise serializers.ValidationError({"end": [reason]})
+
+
+def _day(bound: Bound) -> dt.date:
+    return day_of(bound) if isinstance(bound, dt.datetime) else bound
 
 
 @extend_schema_field(SectionField)
