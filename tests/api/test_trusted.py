@@ -258,6 +258,24 @@ class TestIdempotency:
 
         assert (second.status_code, second.json()) == (200, first)
 
+    @pytest.mark.parametrize("value", [1e30, -1.5e300, 0.1, 1e-7, 2**70, "\x00", [{}, None]])
+    def test_retry_is_known_whatever_the_metadata_has(self, worker: User, value: Any):
+        call = CALL | {"metadata": {"value": value}, "idempotency_key": "a"}
+
+        assert [send(worker, call).status_code for _ in range(2)] == [201, 200]
+
+    def test_large_numbers_of_metadata_are_compared_exactly(self, worker: User):
+        calls = [
+            CALL | {"metadata": {"order": 2**60 + n}, "idempotency_key": "a"} for n in range(2)
+        ]
+
+        assert [send(worker, call).status_code for call in calls] == [201, 422]
+
+    def test_keys_that_differ_in_spaces_are_different(self, worker: User):
+        calls = [CALL | {"idempotency_key": key} for key in ("a", "a ", " a", " ")]
+
+        assert send(worker, calls).json()["created"] == 4
+
     def test_retry_after_the_user_was_deleted_is_known(self, worker: User, ada: User):
         call = CALL | {"user": ada.pk, "idempotency_key": "a"}
         send(worker, call)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from functools import partial
 from typing import Any
 from uuid import UUID, uuid5
@@ -217,4 +219,6 @@ def _differences(call: Call, event: UsageEvent, log: AIUsageLog) -> list[str]:
 def _own(metadata: Any) -> Any:
     if not isinstance(metadata, dict):
         return metadata
-    return {name: value for name, value in metadata.items() if name not in PRICE_FACTS}
+    own = {name: value for name, value in metadata.items() if name not in PRICE_FACTS}
+    # PostgreSQL returns 1e30 as a whole number, which is not equal to the float.
+    return json.loads(json.dumps(own), parse_float=Decimal)

@@ -141,6 +141,7 @@ class TrustedRecordSerializer(RecordSerializer):
     idempotency_key = TextField(
         required=False,
         max_length=255,
+        trim_whitespace=False,
         help_text="Your name for the call: if you send it again, no second row is written.",
     )
 
