@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 import threading
 from decimal import Decimal
 from typing import Any
@@ -10,11 +11,14 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import Permission, User
 from django.db import connection, connections
+from django.db.models import CharField
 from freezegun import freeze_time
+from rest_framework.serializers import ValidationError
 
 from tests.api.conftest import LOGS, client_of, get
 from tests.support.builders import NOON, make_user
 from usage_tracking import daily
+from usage_tracking.api.fields import user_key
 from usage_tracking.models import AIUsageLog, AIUsageTracking
 
 pytestmark = pytest.mark.django_db
@@ -51,6 +55,8 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"cost": "1e3"}, "cost"),
     ({"cost": "NaN"}, "cost"),
     ({"cost": "free"}, "cost"),
+    ({"cost": ""}, "cost"),
+    ({"cost": " "}, "cost"),
     ({"cost": True}, "cost"),
     ({"cost": {}}, "cost"),
     ({"created_at": "2026-03-13"}, "created_at"),
@@ -146,6 +152,25 @@ class TestOne:
         assert (response.status_code, list(response.json())) == (400, [wrong]), response.content
         assert not AIUsageLog.objects.exists()
         assert not AIUsageTracking.objects.exists()
+
+    @pytest.mark.parametrize("moment", ["2026-03-13", "2026-03-13T12:00:00", "13.3.2026", 7])
+    def test_hint_about_the_time_can_be_pasted(self, worker: User, moment: Any):
+        (hint,) = send(worker, CALL | {"created_at": moment}).json()["created_at"]
+
+        (pasted,) = re.findall(r"such as (\S+)\.", hint)
+        assert "a day" not in hint
+        with freeze_time("2026-12-01"):
+            call = CALL | {"created_at": pasted}
+            assert client_of(worker).post(LOGS, call, format="json").status_code == 201
+
+    @pytest.mark.parametrize("key", ["a\x00", "\ud800", "x" * 21])
+    def test_key_that_no_database_stores_is_wrong(self, key: str, monkeypatch: pytest.MonkeyPatch):
+        """On sites whose users have texts as keys."""
+        monkeypatch.setattr(User._meta, "pk", CharField(max_length=20))
+
+        assert user_key("ada") == "ada"
+        with pytest.raises(ValidationError):
+            user_key(key)
 
     def test_clock_may_be_a_little_ahead(self, worker: User):
         call = CALL | {"created_at": "2026-03-14T12:04:59Z"}

@@ -42,14 +42,15 @@ _YEARS = range(1970, 9999)
 _OUT_OF_RANGE = f"The year must be from {_YEARS[0]} to {_YEARS[-1]}."
 
 
-def read_bound(text: str) -> dt.date | dt.datetime:
+def read_bound(text: str, form: str = _FORM) -> dt.date | dt.datetime:
     """Return the day, or the instant in UTC, that `text` names.
 
     Raises:
-        ValueError: It is neither; the message says what to give.
+        ValueError: It is neither; the message is `form`, which says what to give. Or it is in a
+            year that no database has to store.
     """
     if not (found := re.fullmatch(BOUND, text)):
-        raise ValueError(_FORM)
+        raise ValueError(form)
     try:
         if not found[1]:
             day: dt.date = dt.date.fromisoformat(text)
@@ -58,7 +59,7 @@ def read_bound(text: str) -> dt.date | dt.datetime:
             exact = re.sub(r"([.][0-9]{6})[0-9]+", r"\1", text.upper().replace(" ", "+"))
             day = dt.datetime.fromisoformat(exact)
     except ValueError:
-        raise ValueError(_FORM) from None
+        raise ValueError(form) from None
     if day.year not in _YEARS:
         raise ValueError(_OUT_OF_RANGE)
     return day.astimezone(dt.UTC) if isinstance(day, dt.datetime) else day
@@ -72,11 +73,12 @@ def user_key(text: str) -> Any:
     """
     field: Any = get_user_model()._meta.pk
     try:
-        key = field.to_python(text)
+        # A key may be a text, and databases store neither NUL nor half a character.
+        key = field.to_python(serializers.CharField(trim_whitespace=False).run_validation(text))
         field.run_validators(key)  # such as the range of numbers in the database
         if isinstance(key, int) and str(key) != text:  # Python reads `1_0` and Arabic digits
             raise ValueError(text)
-    except (ValidationError, ValueError, OverflowError):
+    except (ValidationError, serializers.ValidationError, ValueError, OverflowError):
         raise serializers.ValidationError(UNKNOWN_USER, "unknown_user") from None
     return key
 
@@ -150,20 +152,26 @@ class BoundField(serializers.CharField):
 
 
 @extend_schema_field({"type": "string", "format": "date-time"})
-class MomentField(BoundField):
+class MomentField(serializers.CharField):
     """When a call was made: an instant, not in the future."""
 
     default_error_messages = {
-        "a_day": "Give a time with its offset, such as 2026-10-01T00:00:00Z.",
+        "form": "Give a time with its offset, such as 2026-10-01T00:00:00+02:00.",
         "future": "Must not be more than 5 minutes in the future.",
         "past": "Must not be before the year 2000.",
     }
 
     def to_internal_value(self, data: Any) -> Any:
         """Return an aware datetime in UTC."""
-        moment = super().to_internal_value(data) if isinstance(data, str) else None
+        if not isinstance(data, str):
+            self.fail("form")
+        form = str(self.error_messages["form"])
+        try:
+            moment = read_bound(super().to_internal_value(data), form)
+        except ValueError as error:
+            raise serializers.ValidationError(str(error), "invalid") from None
         if not isinstance(moment, dt.datetime):
-            self.fail("a_day")
+            self.fail("form")
         if moment > utc_now() + _CLOCK_SKEW:
             self.fail("future")
         if moment < _EARLIEST:
@@ -186,6 +194,12 @@ class CostField(serializers.DecimalField):
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(max_digits=16, decimal_places=10, min_value=Decimal(0), **kwargs)
+
+    def validate_empty_values(self, data: Any) -> tuple[bool, Any]:
+        """Reject an empty text, which REST framework takes for null: null asks for our price."""
+        if isinstance(data, str):
+            return False, data
+        return super().validate_empty_values(data)
 
     def to_internal_value(self, data: Any) -> Decimal:
         """Return the cost; reject booleans and texts such as `1e3`."""
