@@ -9,7 +9,7 @@ from rest_framework.throttling import UserRateThrottle
 
 
 class RecordThrottle(UserRateThrottle):
-    """600 calls a minute for each user.
+    """600 requests a minute for each user, of which each may have many calls.
 
     Set another rate under "ai_usage_record" in DEFAULT_THROTTLE_RATES; None removes the limit.
     """
