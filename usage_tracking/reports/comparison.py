@@ -108,17 +108,21 @@ def compare(report: PeriodReport, now: dt.datetime, *, using: str | None = None)
 
 
 def period_before(days: DayRange, now: dt.datetime) -> PeriodBefore | None:
-    """Return the period to compare `days` with at the time `now`; None if `days` are in the future.
+    """Return the period to compare `days` with at the time `now`.
+
+    It is None if `days` are in the future, or nothing is before them in the calendar.
 
     Whole months are compared with as many months before them.
     """
     today = day_of(now)
-    if days.first is None or days.last is None or days.first > today:
+    if days.first is None or days.last is None or not dt.date.min < days.first <= today:
         return None
     before = days.before()
     if days.last < today:
         return PeriodBefore(before)
     until = days.same_time_before(now.astimezone(conf.day_timezone()))
+    if until.time() == dt.time.max:  # the month before is shorter, and counts as a whole
+        return PeriodBefore(before)
     return PeriodBefore(DayRange(before.first, until.date()), until)
 
 
