@@ -295,8 +295,8 @@ class TestLinks:
             assert "2026-03-12" <= query["start_date"][0] <= query["end_date"][0] <= "2026-03-14"
 
     def test_dashboard_is_linked_from_the_list_the_index_and_the_sidebar(self, viewer):
-        assert f'href="{URL}"' in viewer.get(reverse(f"{ADMIN}_aiusagelog_changelist")).text
         link = f'href="{ENTRY}"'
+        assert f"{link}>Dashboard</a>" in viewer.get(reverse(f"{ADMIN}_aiusagelog_changelist")).text
         assert link in viewer.get(reverse("admin:app_list", args=["usage_tracking"])).text
         assert link in viewer.get(reverse("admin:index")).text
         assert link in viewer.get(URL).text.partition('id="content"')[0]

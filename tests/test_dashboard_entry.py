@@ -19,8 +19,8 @@ from django.urls import NoReverseMatch, path, reverse
 from tests.support.builders import make_superuser, make_user, save_log
 from tests.support.commands import run_command
 from usage_tracking import daily
-from usage_tracking.admin import AIUsageDashboardAdmin, AIUsageLogAdmin
-from usage_tracking.models import AIUsageDashboard, AIUsageLog
+from usage_tracking.admin import AIUsageDashboardAdmin, AIUsageLogAdmin, AIUsageTrackingAdmin
+from usage_tracking.models import AIUsageDashboard, AIUsageLog, AIUsageTracking
 
 pytestmark = pytest.mark.django_db
 
@@ -130,6 +130,7 @@ class Secretive(AIUsageLogAdmin):
 secretive = admin.AdminSite(name="secretive")
 secretive.register(AIUsageLog, Secretive)
 secretive.register(AIUsageDashboard, AIUsageDashboardAdmin)
+secretive.register(AIUsageTracking, AIUsageTrackingAdmin)
 secretive.register(User, UserAdmin)
 #: As before the dashboard had an entry of its own.
 older = admin.AdminSite(name="older")
@@ -158,6 +159,13 @@ class TestOtherSites:
         assert answer.status_code == 200
         assert "/secretive/usage_tracking/aiusagelog/?" in answer.text
         assert 'href="/admin/' not in answer.text
+
+    def test_list_of_daily_rows_links_to_it_where_the_visitor_may_view_it(self, client: Client):
+        for name, linked in (("root", False), ("boss", True)):
+            client.force_login(make_superuser(name))
+            page = client.get("/secretive/usage_tracking/aiusagetracking/").text
+
+            assert ('aiusagedashboard/">Dashboard</a>' in page) is linked
 
     def test_site_without_the_list_has_a_dashboard_without_links(self, admin_client: Client):
         save_log()

@@ -9,9 +9,9 @@ from django.contrib.admin.sites import all_sites
 from django.http import HttpRequest
 from django.template.response import TemplateResponse
 from django.urls import NoReverseMatch, URLPattern, path, reverse
-from django.utils.http import urlencode
 
 from ..models import AIUsageDashboard, AIUsageLog
+from .base import may_view
 from .dashboard import dashboard_view
 from .themes import ModelAdmin, stylesheets
 
@@ -59,22 +59,14 @@ class AIUsageDashboardAdmin(ModelAdmin):
         return False
 
 
-def usage_url_of(user: Any, request: HttpRequest) -> str:
-    """Return the dashboard of the usage of `user` in the admin site that serves `request`.
+def dashboard_url_of(request: HttpRequest) -> str:
+    """Return the dashboard of the admin site that serves `request`.
 
     It is "" if the site has no dashboard, or none for the visitor.
     """
     name = getattr(request, "current_app", "admin")
     site = next((site for site in all_sites if site.name == name), None)
-    url = dashboard_url(site, request) if site else ""
-    return f"{url}?{urlencode({'user': user.pk})}" if url else ""
-
-
-def dashboard_url(site: admin.AdminSite, request: HttpRequest) -> str:
-    """Return the URL of the dashboard of `site`; "" if it has none, or none for the user."""
-    if not site.is_registered(AIUsageLog) or not (
-        site.get_model_admin(AIUsageLog).has_view_permission(request)
-    ):
+    if site is None or not may_view(site, AIUsageLog, request):
         return ""
     own = site.is_registered(AIUsageDashboard)
     name = "usage_tracking_aiusagedashboard_changelist" if own else "usage_tracking_dashboard"

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from django import template
 from django.template.context import Context
+from django.utils.http import urlencode
 
 if TYPE_CHECKING:
     # Django imports every tag library when it checks a site, and the site may have no admin.
@@ -22,17 +23,27 @@ def calendar_url(cl: UncountedChangeList, link: CalendarLink) -> str:
 
 
 @register.simple_tag(takes_context=True)
+def dashboard_url(context: Context) -> str:
+    """Return the dashboard of the admin site of the page.
+
+    It is "" if the site has no dashboard, or the visitor may not view it.
+    """
+    request = context.get("request") or getattr(context, "request", None)
+    if request is None:
+        return ""
+    from ..admin.dashboard_entry import dashboard_url_of
+
+    return dashboard_url_of(request)
+
+
+@register.simple_tag(takes_context=True)
 def usage_url(context: Context, user: Any) -> str:
     """Return the dashboard of the usage of `user` in the admin site of the page.
 
     It is "" if the site has no dashboard, or the visitor may not view it.
     """
-    request = context.get("request") or getattr(context, "request", None)
-    if request is None or user is None:
-        return ""
-    from ..admin.dashboard_entry import usage_url_of
-
-    return usage_url_of(user, request)
+    url = dashboard_url(context)
+    return f"{url}?{urlencode({'user': user.pk})}" if url and user is not None else ""
 
 
 @register.simple_tag
