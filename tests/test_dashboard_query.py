@@ -114,6 +114,15 @@ class TestFilters:
         assert "report" not in answer.context
         assert "<b>”" not in answer.text
 
+    def test_names_are_not_suggested_to_those_who_may_not_view_users(
+        self, client: Client, ada: User
+    ):
+        staff = make_user("staff", is_staff=True)
+        staff.user_permissions.add(Permission.objects.get(codename="view_aiusagelog"))
+        client.force_login(staff)
+
+        assert messages(client.get(URL, {"user": "adda"})) == ["There is no user “adda”."]
+
     def test_every_link_keeps_the_filters(self, viewer: Client):
         save_season(NOON, days=3, calls=40)
         ada = User.objects.get(username="ada")

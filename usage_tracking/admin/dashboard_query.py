@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from django.contrib import messages
-from django.contrib.auth import get_user_model
+from django.contrib.auth import get_permission_codename, get_user_model
 from django.core.exceptions import ValidationError
 from django.db import router
 from django.http import HttpRequest
@@ -150,10 +150,16 @@ def _user(request: HttpRequest, text: str) -> Any:
         return find_user(text)
     except NotFound as error:
         message = _("There is no user “%(text)s”.") % {"text": text}
-        if error.near:
+        if error.near and _may_view_users(request):
             message += " " + _("Did you mean %(names)s?") % {"names": ", ".join(error.near)}
         messages.error(request, message)
         return None
+
+
+def _may_view_users(request: HttpRequest) -> bool:
+    opts = get_user_model()._meta
+    names = (get_permission_codename(action, opts) for action in ("view", "change"))
+    return any(request.user.has_perm(f"{opts.app_label}.{name}") for name in names)
 
 
 def _is_unknown(name: str, text: str) -> bool:
