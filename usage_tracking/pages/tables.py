@@ -145,10 +145,12 @@ def tables_of(
             lines=[
                 Line(
                     x.error_message or _("(no message)"),
-                    url(success__exact=0, q=x.error_message[:_SEARCHED].strip()),
+                    # No search finds the calls without a message.
+                    url(success__exact=0, q=text) if text else "",
                     (count(x.figures.calls), share(x.figures.calls, failures)),
                 )
                 for x in report.by_error
+                for text in [x.error_message[:_SEARCHED].strip()]
             ],
             number=report.errors,
         ),
