@@ -6,9 +6,11 @@ import datetime as dt
 import re
 from collections.abc import Callable
 from decimal import Decimal
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from django.contrib.admin import site
 from django.contrib.auth.models import Permission, User
 from django.db import connection
 from django.test import Client
@@ -20,7 +22,7 @@ from freezegun import freeze_time
 from tests import urls  # noqa: F401
 from tests.support.builders import NOON, make_superuser, make_user, save_log
 from tests.support.ledger import assert_in_step
-from usage_tracking.admin import changelist
+from usage_tracking.admin import AIUsageLogAdmin, changelist
 from usage_tracking.admin.base import ReadOnlyAdmin
 from usage_tracking.models import AIUsageLog, AIUsageTracking
 
@@ -273,6 +275,13 @@ class TestLists:
         assert [log.user for log in answer.context["cl"].result_list] == [ada]
         assert "By user" in answer.text
 
+    def test_key_in_the_link_may_be_any_text(self):
+        row = SimpleNamespace(user_id="ada+ai@example.com", user=make_user("ada"))
+
+        link = AIUsageLogAdmin(AIUsageLog, site).user_link(row)
+
+        assert '?user=ada%2Bai%40example.com"' in link
+
     def test_no_page_lists_the_users(self, log_in, rows):
         make_user("somebody-else")
 
@@ -306,6 +315,9 @@ class TestLists:
             "user=%00",
             "section=%00",
             "provider=%00",
+            "model_name__contains=a%00",
+            "operation=%00",
+            "unknown=nothing",
             "p=0",
             "p=101",
         )

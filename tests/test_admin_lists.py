@@ -209,6 +209,15 @@ class TestSums:
         assert "Sums of all matching rows, all time · success: Yes" in words(everything.text)
         assert "Sum all time" not in everything.text
 
+    def test_unknown_provider_or_model_is_a_filter_like_any_other(self, show: Show):
+        save_log(provider="", cost=Decimal(1))
+        save_log(cost=Decimal(2))
+
+        answer = show(provider="")
+
+        assert sums(answer)["Cost"] == "$1.0000"
+        assert answer.context["cl"].sums.filters == ("provider: (none)",)
+
     def test_unfiltered_list_adds_up_nothing(self, show: Show):
         save_log(user=make_user("ada"))
         for page in (LOGS, DAYS):

@@ -15,6 +15,7 @@ from django.http import HttpRequest, HttpResponseBase, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
+from django.utils.http import urlencode
 from django.utils.module_loading import import_string
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
@@ -145,9 +146,7 @@ class ReadOnlyAdmin(ModelAdmin):
         if row.user is None:  # deleted in another database, while this row still names the user
             return format_html("{}", row.user_id)
         name = row.user.get_username()
-        return format_html(
-            '<a href="{}?user={}">{}</a>', self._list_url(), row.user_id, cells.one_line(name)
-        )
+        return format_html('<a href="{}">{}</a>', self._rows_url(row.user_id), cells.one_line(name))
 
     @admin.display(description=gettext_lazy("user"))
     def user_text(self, row: Any) -> SafeString:
@@ -155,12 +154,15 @@ class ReadOnlyAdmin(ModelAdmin):
         if row.user is None:
             return self.user_link(row)
         opts = row.user._meta
-        links = {f"{self._list_url()}?user={row.user_id}": _("All rows of this user")}
+        links = {self._rows_url(row.user_id): _("All rows of this user")}
         if may_view(self.admin_site, type(row.user), row.viewed_by, row.user):
             name = f"admin:{opts.app_label}_{opts.model_name}_change"
             url = reverse(name, args=[quote(row.user_id)], current_app=self.admin_site.name)
             links[url] = _("Page of this user")
         return format_html("<bdi>{}</bdi>{}", row.user.get_username(), cells.links(links))
+
+    def _rows_url(self, user_id: Any) -> str:
+        return f"{self._list_url()}?{urlencode({'user': user_id})}"
 
     def _list_url(self) -> str:
         return list_url(self.admin_site, self.model)

@@ -44,6 +44,12 @@ class UncountedChangeList(ChangeList):
     first_shown: int
     last_shown: int
 
+    def get_filters(self, request: HttpRequest) -> Any:
+        """Return the filters, unless a parameter has a NUL, which PostgreSQL rejects in a query."""
+        if any("\x00" in text for texts in self.get_filters_params().values() for text in texts):
+            raise IncorrectLookupParameters
+        return super().get_filters(request)
+
     def get_results(self, request: HttpRequest) -> None:
         """Read the rows of the page, and set what Django's templates need, without a COUNT."""
         size = self.list_per_page
@@ -119,7 +125,7 @@ class UncountedChangeList(ChangeList):
 
         None if nothing is chosen at all: the list would cost more with each call of 30 days.
         """
-        if not (self.query or any(map(any, self.get_filters_params().values()))):
+        if not (self.query or self._filters_rows):
             return None
         is_all = self.period.is_chosen or bool(self.period.default) or self._names_one_row
         days = self.period.days if is_all else self._recent
@@ -140,12 +146,18 @@ class UncountedChangeList(ChangeList):
     def _names_one_row(self) -> bool:
         return id_in(self.query) is not None
 
+    @property
+    def _filters_rows(self) -> bool:
+        # An empty field of the period means any time; "" as a provider means the unknown one.
+        parameters = self.get_filters_params().items()
+        return any(any(given) or name not in PeriodFilter.parameters for name, given in parameters)
+
     def _filters(self) -> Iterator[str]:
         """Yield the filters in force, other than the period."""
         if self.query:
             yield _("search for “%(text)s”") % {"text": self.query}
         for spec in self.filter_specs:
-            is_used = any(self.params.get(str(name)) for name in spec.expected_parameters())
+            is_used = any(name in self.params for name in spec.expected_parameters())
             if is_used and spec is not self.period:
                 chosen = [str(each["display"]) for each in spec.choices(self) if each["selected"]]
                 yield f"{spec.title}: {', '.join(chosen)}"
