@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import csv
 import datetime as dt
+import errno
 import gzip
 import importlib.util
 import io
 import json
 import shlex
+import tempfile
 import tracemalloc
 from collections.abc import Iterator
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -24,6 +27,7 @@ from django.test import AsyncClient, Client
 from django.test.utils import CaptureQueriesContext
 from import_export.fields import Field
 from openpyxl import load_workbook
+from xlsxwriter import Workbook
 
 from tests.support.builders import NOON, make_log, make_user, save_log
 from usage_tracking.admin import AIUsageLogAdmin
@@ -67,6 +71,17 @@ def rows_of(answer: HttpResponseBase, file_format: str) -> list[dict[str, Any]]:
         return rows
     header, *rows = load_workbook(io.BytesIO(content)).active.iter_rows(values_only=True)
     return [dict(zip(header, row, strict=True)) for row in rows]
+
+
+def once(function: Any) -> Any:
+    """Return a `write` that calls `function` the first time."""
+    calls = []
+
+    def write(file: Any, data: Any) -> Any:
+        calls.append(data)
+        return function(file, data) if len(calls) == 1 else len(data)
+
+    return write
 
 
 FORMATS = ("csv", "json", "xlsx")
@@ -231,6 +246,20 @@ class TestHostileTexts:
         assert [sheet.max_row for sheet in book] == [3, 3, 2]
         assert {sheet["A1"].value for sheet in book} == {"id"}
 
+    def test_text_that_looks_escaped_is_escaped_once(self, viewer):
+        save_log(model_name="_x0041_")
+
+        (row,) = rows_of(viewer.get(f"{LOGS}export/xlsx/"), "xlsx")
+
+        assert row["model_name"] == "_x005F_x0041_"  # openpyxl does not read escapes
+
+    def test_number_that_excel_would_round_is_a_text(self, viewer):
+        save_log(prompt_tokens=10**15 - 1, completion_tokens=1)
+
+        (row,) = rows_of(viewer.get(f"{LOGS}export/xlsx/"), "xlsx")
+
+        assert (row["prompt_tokens"], row["total_tokens"]) == (10**15 - 1, str(10**15))
+
     def test_numbers_stay_numbers(self, viewer):
         save_log(cost=Decimal("0.5"))
 
@@ -362,6 +391,67 @@ class TestFailures:
 
                 assert answer.status_code == 500
                 assert "attachment" not in answer.headers.get("Content-Disposition", "")
+
+    def test_no_temporary_file_stays(self, viewer, monkeypatch, tmp_path, subtests):
+        monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+        monkeypatch.setattr(import_export, "_IN_MEMORY", 1)
+        save_log()
+        viewer.raise_request_exception = False
+
+        def fail(*_: Any) -> Any:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        def is_late(file: Any, data: Any) -> Any:
+            raise import_export.TooLongError
+
+        for name, write in (("full disk", fail), ("late", is_late)):
+            for file_format in FORMATS:
+                with subtests.test(name, file_format=file_format), monkeypatch.context() as patch:
+                    patch.setattr(import_export._TimedFile, "write", once(write))
+                    answer = viewer.get(f"{LOGS}export/{file_format}/")
+
+                    assert answer.status_code == (500 if write is fail else 422)
+                    assert list(tmp_path.iterdir()) == []
+
+    def test_workbook_is_not_completed_after_an_error(self, viewer, no_time, tmp_path, monkeypatch):
+        monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+        monkeypatch.setattr(Workbook, "close", lambda book: pytest.fail("completed"))
+        save_log()
+
+        assert viewer.get(f"{LOGS}export/xlsx/").status_code == 422
+        assert list(tmp_path.iterdir()) == []
+
+    def test_time_to_compress_a_workbook_counts(self, viewer, monkeypatch):
+        save_log()
+        real = import_export.write_file
+
+        def write_late(rows: Any, file: Any, file_format: str) -> None:
+            list_of = list(rows.chunks)
+            file._deadline = -1.0
+            real(replace(rows, chunks=list_of), file, file_format)
+
+        monkeypatch.setattr(import_export, "write_file", write_late)
+
+        assert viewer.get(f"{LOGS}export/xlsx/").status_code == 422
+
+    @pytest.mark.django_db(transaction=True)
+    def test_no_transaction_lasts_as_long_as_the_export(self, viewer, monkeypatch, subtests):
+        monkeypatch.setitem(connection.settings_dict, "ATOMIC_REQUESTS", True)
+        save_log()
+        found = []
+
+        def look(execute: Any, sql: str, *rest: Any) -> Any:
+            if "usage_details" in sql:
+                found.append(connection.in_atomic_block)
+            return execute(sql, *rest)
+
+        with connection.execute_wrapper(look):
+            viewer.get(LOGS)
+            assert any(found)
+            found.clear()
+            body(viewer.get(f"{LOGS}export/csv/"))
+        assert found
+        assert not any(found)
 
     @pytest.fixture
     def no_time(self, monkeypatch) -> None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator, Iterable, Iterator
+from math import inf
 from tempfile import SpooledTemporaryFile
 from typing import IO, Any
 
@@ -111,7 +112,7 @@ def export_response(
     deadline = time.monotonic() + resource.max_seconds
     source = _rows(rows, resource)
     limited = Rows(source.titles, _until(deadline, source.chunks), source.json)
-    file = SpooledTemporaryFile(_IN_MEMORY)  # noqa: SIM115 -- the response closes it
+    file = _TimedFile(deadline)  # the response closes it
     try:
         write_file(limited, file, file_format)
     except BaseException:
@@ -134,6 +135,22 @@ def _rows(rows: QuerySet[Any], resource: ModelResource) -> Rows:
             for some in lists
         ),
     )
+
+
+class _TimedFile(SpooledTemporaryFile[bytes]):
+    """A temporary file that cannot be written after `deadline`."""
+
+    def __init__(self, deadline: float) -> None:
+        super().__init__(_IN_MEMORY)
+        self._deadline = deadline
+
+    def write(self, data: Any) -> int:
+        """Write `data`; raise `TooLongError` once after the deadline."""
+        # The rows of a workbook are read before it is compressed, which takes long too.
+        if time.monotonic() > self._deadline:
+            self._deadline = inf  # for what a writer still writes when it is deleted
+            raise TooLongError
+        return super().write(data)
 
 
 def _until(deadline: float, chunks: Iterable[Chunk]) -> Iterator[Chunk]:
