@@ -10,6 +10,7 @@ from django.contrib.admin import ShowFacets
 from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.utils import quote
 from django.core.exceptions import PermissionDenied
+from django.db import connections, transaction
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponseBase, HttpResponseRedirect
 from django.template.response import TemplateResponse
@@ -106,6 +107,10 @@ class ReadOnlyAdmin(ModelAdmin):
             return urls
         name = f"{self.opts.app_label}_{self.opts.model_name}_export"
         view = self.admin_site.admin_view(self.export_view)
+        for alias in connections:
+            # A transaction of ATOMIC_REQUESTS would last as long as the export, and on SQLite it
+            # can keep all other connections from writing.
+            view = transaction.non_atomic_requests(alias)(view)
         return [path("export/<str:file_format>/", view, name=name), *urls]
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> Any:
