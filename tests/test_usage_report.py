@@ -268,6 +268,13 @@ class TestOutput:
         assert stat.S_IMODE(file.stat().st_mode) == 0o640
         assert file.read_text()
 
+    def test_text_is_not_called_a_workbook(self, calls, tmp_path):
+        ended = report("--output", str(tmp_path / "a.XLSX"))
+
+        assert ended.code == 2
+        assert "not workbooks" in ended.err
+        assert not list(tmp_path.iterdir())
+
     @pytest.mark.parametrize("name", ["", "/dev/stdout", "/dev/null", "{}", "{}/none/a.csv"])
     def test_what_is_not_a_file_is_an_error(self, calls, tmp_path, name):
         name = name.format(tmp_path)

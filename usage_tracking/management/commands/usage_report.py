@@ -154,6 +154,12 @@ def _rows(selection: Selection, by: Sequence[str], using: str) -> Rows:
 
 def _format(options: dict[str, Any], by: Sequence[str]) -> str:
     suffix = Path(options["output"] or "").suffix.removeprefix(".").lower()
+    if suffix == "xlsx" and options["format"] is None:
+        raise CommandError(
+            f"usage_report writes {', '.join(WRITERS)}, not workbooks. Excel opens CSV: use an "
+            f"--output that ends with .csv, not {options['output']!r}.",
+            returncode=CANNOT_RUN,
+        )
     chosen: str = options["format"] or (suffix if suffix in WRITERS else _TABLE)
     if by == (CALL,) and chosen == _TABLE:
         raise CommandError(
