@@ -5,8 +5,11 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import re
+import signal
 import stat
+import threading
 from decimal import Decimal
 from typing import Any
 
@@ -22,6 +25,7 @@ from tests.support.commands import Ended, run_command
 from usage_tracking import reports
 from usage_tracking.exports import rows
 from usage_tracking.management import report_lines
+from usage_tracking.management.report_files import whole_file
 from usage_tracking.models import AIUsageLog
 from usage_tracking.reports import Totals, breakdowns
 
@@ -243,6 +247,32 @@ class TestOutput:
         assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {
             "calls.csv": "before"
         }
+
+    def test_sigterm_leaves_the_file_that_was_there(self, tmp_path):
+        file = tmp_path / "calls.csv"
+        file.write_text("before")
+        with pytest.raises(SystemExit) as ended, whole_file(str(file)) as new:
+            new.write(b"after")
+            assert signal.getsignal(signal.SIGTERM) != signal.SIG_DFL
+            os.kill(os.getpid(), signal.SIGTERM)
+            threading.Event().wait(60)  # the signal ends it
+
+        assert ended.value.code == 128 + signal.SIGTERM
+        assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+        assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {
+            "calls.csv": "before"
+        }
+
+    def test_database_without_tables_is_named(self, monkeypatch):
+        monkeypatch.setattr(AIUsageLog._meta, "db_table", "ai_usage_none")
+
+        ended = report("--by", "call", "--format", "csv")
+
+        assert (ended.code, ended.err) == (
+            2,
+            "Database 'default' has no table ai_usage_none: run `manage.py migrate --database "
+            "default`\n",
+        )
 
     def test_error_says_that_the_output_is_incomplete(self, calls):
         def fail(*_: Any) -> Any:

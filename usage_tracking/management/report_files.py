@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
 import stat
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -36,7 +38,8 @@ def whole_file(name: str) -> Iterator[IO[bytes]]:
         directory, prefix = path.parent, f".{path.name[:100]}."
         with NamedTemporaryFile(dir=directory, prefix=prefix, delete=False) as file:
             try:
-                yield file
+                with _unwound_by_sigterm():
+                    yield file
                 file.flush()
                 os.fsync(file.fileno())
                 os.chmod(file.name, _mode(path))
@@ -48,6 +51,24 @@ def whole_file(name: str) -> Iterator[IO[bytes]]:
         raise CommandError(
             f"{name} cannot be written: {error.strerror}.", returncode=CANNOT_RUN
         ) from error
+
+
+@contextmanager
+def _unwound_by_sigterm() -> Iterator[None]:
+    """Let SIGTERM end the block like an exception, unless the process handles the signal."""
+    is_main = threading.current_thread() is threading.main_thread()
+    if not is_main or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+        yield
+        return
+
+    def end(number: int, _: object) -> None:
+        raise SystemExit(128 + number)
+
+    signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def _mode(path: Path) -> int:
