@@ -81,7 +81,7 @@ class Command(UsageCommand):
         days = period_of(options, default="this-month")
         using = database_alias(options, for_reading=True)
         outcome = "The output is incomplete." if output is None else f"{output} was not written."
-        with explained("The report", outcome):
+        with explained("The report", outcome, using=using):
             selection = _selection(options, days, using)
             if file_format == _TABLE:
                 heading = _heading(options, days, by) if options["verbosity"] else ""
