@@ -251,11 +251,16 @@ class TestOutput:
     def test_sigterm_leaves_the_file_that_was_there(self, tmp_path):
         file = tmp_path / "calls.csv"
         file.write_text("before")
-        with pytest.raises(SystemExit) as ended, whole_file(str(file)) as new:
-            new.write(b"after")
-            assert signal.getsignal(signal.SIGTERM) != signal.SIG_DFL
-            os.kill(os.getpid(), signal.SIGTERM)
-            threading.Event().wait(60)  # the signal ends it
+
+        def write() -> None:
+            with whole_file(str(file)) as new:
+                new.write(b"after")
+                assert signal.getsignal(signal.SIGTERM) != signal.SIG_DFL
+                os.kill(os.getpid(), signal.SIGTERM)
+                threading.Event().wait(60)  # the signal ends it
+
+        with pytest.raises(SystemExit) as ended:
+            write()
 
         assert ended.value.code == 128 + signal.SIGTERM
         assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
