@@ -48,6 +48,8 @@ COVERED = [
     "@ai_section('chat')\ndef other(request):\n    return ask()\n",
     # a lambda runs where it is defined
     f"def view(request):\n    with ai_usage('chat'):\n        retry(lambda: {ASK})\n",
+    # the body of a class too
+    f"with ai_usage('chat'):\n    class Chat: answer = {ASK}\n",
     # a context manager of the project's own
     "from contextlib import contextmanager\n@contextmanager\ndef counted():\n"
     "    with ai_usage('chat'):\n        yield\n"
@@ -80,6 +82,10 @@ UNCOVERED = [
     # a section elsewhere in the module does not count
     f"from usage_tracking import ai_section\ndef view(request):\n    {ASK}\n",
     f"{ASK}\n",
+    # a lambda of a module runs later
+    f"with ai_usage('chat'):\n    ask = lambda: {ASK}\n",
+    f"class Chat:\n    with ai_usage('chat'):\n        ask = lambda self: {ASK}\n",
+    f"with ai_usage('chat'):\n    class Chat:\n        def ask(self):\n            {ASK}\n",
 ]
 
 

@@ -169,6 +169,7 @@ WRAPPED = [
     f"text = {ASK}, '''a\nb\n    c'''  # end\n",
     f"class A:\n    answer = {ASK}\n\n    def f(self, x={ASK}):\n        pass\n",
     f"for part in {ASK}:\n    print(part)\n    {ASK}\n",
+    f"class Chat: answer = {ASK}\n",
     f"try:\n    {ASK}\nexcept ValueError:\n    {ASK}\nfinally:\n    pass\n",
 ]
 
@@ -255,8 +256,34 @@ REFUSED = {
     "it is a generator below @tool, which may read it": (
         f"{IMPORT}@tool\ndef chat():\n    yield {ASK}\n"
     ),
+    "captured, but it runs later than the code around it; "
+    'put it into a function decorated with @ai_usage(section="…")': (
+        f"{IMPORT}urls = [path('ask/', lambda request: {ASK})]\n"
+    ),
     "the file has carriage returns that end no line": f"x = 'a\\\rb'\n{IMPORT}{FUNCTION}",
 }
+
+
+KEPT = [
+    f"ask = lambda text: {ASK}",
+    f"class Chat:\n    ask = lambda self: {ASK}",
+    f"tools = {{'ask': lambda text: {ASK}}}",
+    "ask = partial(client.chat.completions.create, model='m')",
+]
+
+
+@pytest.mark.parametrize("code", KEPT)
+def test_no_block_is_proposed_around_what_runs_later(tmp_path, monkeypatch, capfd, code):
+    write_tree(tmp_path, {"a.py": f"{IMPORT}{code}\n"})
+    monkeypatch.chdir(tmp_path)
+    _, patch = patch_of(tmp_path)
+    scanner.main([".", "--no-cache"])
+    out = capfd.readouterr().out
+
+    assert (patch.diff, patch.covered) == (b"", ())
+    assert out.startswith("No block can be proposed  1 call site\n")
+    assert 'fix: put it into a function decorated with @ai_usage(section="…")\n' in out
+    assert "wrap it" not in out
 
 
 @pytest.mark.parametrize("reason", REFUSED)

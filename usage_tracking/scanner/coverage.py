@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from .call_graph import CallGraph
-from .facts import FUNCTION, Nesting
+from .facts import FUNCTION, LAMBDA, Nesting
 from .inference import Inference
 from .placement import Placement
 from .program import Program, Ref, last_name
@@ -24,7 +24,7 @@ class Verdict:
     fix: str = ""
     warnings: tuple[str, ...] = ()
     entry_points: tuple[EntryPoint, ...] = ()
-    #: Where a block covers it; None if it is covered.
+    #: Where a block covers it; None if it is covered, or if no block can.
     block: Block | None = None
     #: From an entry point down to the site's function.
     path: tuple[Step, ...] = ()
@@ -91,8 +91,12 @@ class Coverage:
         if is_hooked and section:
             return Verdict(COVERED, section, entry_points=entries, path=self._graph.path(site.ref))
         function = self._placement.function(site)
-        block = self._placement.block(function, site.ref[0])
-        if is_hooked:
+        is_later = function is None and self._runs_later(site)
+        block = None if is_later else self._placement.block(function, site.ref[0])
+        if is_hooked and is_later:
+            status, reason = CAPTURED, "captured, but it runs later than the code around it"
+            fix = 'put it into a function decorated with @ai_usage(section="…")'
+        elif is_hooked:
             status, reason = CAPTURED, "captured, but at least one path to it names no section"
             name = self._program.scope(function).qualname if function else ""
             fix = (
@@ -109,6 +113,11 @@ class Coverage:
             )
         path = self._graph.path(site.ref, function)
         return Verdict(status, reason, fix, entry_points=entries, block=block, path=path)
+
+    def _runs_later(self, site: Site) -> bool:
+        """Return whether code only holds a call for later: in a lambda, or passed on uncalled."""
+        is_passed = site.mention.expression[0] != "call"
+        return is_passed or self._program.scope(site.ref).kind == LAMBDA
 
     def _rivals(self, sites: list[Site], trackers: Trackers) -> dict[int, int]:
         """Return for each site how many others of its function the same tracker records.

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from .building import ScopeBuilder, end_of, start_of
-from .facts import LAMBDA, CodeScope, Expression, Mention, Parameter
+from .facts import CLASS, LAMBDA, MODULE, CodeScope, Expression, Mention, Parameter
 
 
 class ExpressionReader(ScopeBuilder):
@@ -64,8 +64,10 @@ class ExpressionReader(ScopeBuilder):
     def _lambda(self, node: ast.Lambda) -> Expression:
         scope = self.new_scope(LAMBDA, "<lambda>", node)
         self.parameters(node.args, scope)
-        # A lambda is normally called at once: the `with` statements around it count.
-        with self.inside(scope, self.managers):
+        # In a function, or as an argument, a lambda is normally called at once: the `with`
+        # statements around it count. Else it outlives them: `ask = lambda: …` in a module.
+        is_kept = not self.is_argument and self.scope.kind in {MODULE, CLASS}
+        with self.inside(scope, () if is_kept else self.managers):
             scope.returns.append(self.expression(node.body))
         return ("scope", scope.number)
 

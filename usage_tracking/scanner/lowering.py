@@ -65,7 +65,7 @@ class _StatementReader(ExpressionReader):
         bases = [self.expression(item) for item in node.bases]
         scope = self.new_scope(CLASS, node.name, node)
         scope.decorators, scope.bases = decorators, bases
-        with self.inside(scope):
+        with self.inside(scope, self.managers):
             self.statements(node.body)
         self.bind(node.name, ("scope", scope.number), position_of(node.lineno, 0))
 

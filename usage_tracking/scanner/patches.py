@@ -100,10 +100,10 @@ def _obstacle(finding: Finding) -> str:
     """Return why a block cannot be proposed for a site, "" if it can."""
     if finding.status == INVISIBLE:
         return f"{finding.coverage}; call usage.record(response) behind it"
-    if finding.block is None:
-        return "its lines could not be parsed"
-    if finding.block.path.endswith(NOTEBOOK):
+    if (finding.block or finding).path.endswith(NOTEBOOK):
         return "patches of notebooks are not offered"
+    if finding.block is None:
+        return f"{finding.coverage}; {finding.fix}"
     return ""
 
 

@@ -97,7 +97,7 @@ class Finding:
     is_old: bool = False
     #: In a notebook, "cell 3:5".
     cell: str = ""
-    #: Where a block covers it; None if it is covered, or if its lines could not be parsed.
+    #: Where a block covers it; None if it is covered, or if no block can be proposed.
     block: Block | None = None
     #: From an entry point to the site; only the site if no caller is known.
     call_path: tuple[Step, ...] = ()

@@ -105,7 +105,7 @@ def _group(block: Block | None, findings: list[Finding]) -> Iterator[list[Piece]
     """Yield the sites that one block covers, below the place of the block."""
     missing = [finding for finding in findings if finding.status == CAPTURED]
     if block is None:
-        yield [("In lines that could not be parsed  ", "bold"), (_sites(findings), "")]
+        yield [("No block can be proposed  ", "bold"), (_sites(findings), "")]
     elif block.kind == "module":
         yield [(f"{block.path}  ", "bold"), (f"{_sites(findings)} outside of functions", "")]
     else:
