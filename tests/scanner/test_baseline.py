@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 
 import pytest
 
@@ -246,3 +247,40 @@ def test_strict_needs_a_baseline(capsys):
         2,
         "--strict-baseline needs --baseline FILE.\n",
     )
+
+
+@pytest.mark.parametrize(
+    "findings",
+    ["[]", "null", '{"a": 1}', '{"a::b::c": -1}', '{"a::b::c": "1"}', '{"a::b::c": 1e999}']
+    + ['{"a\\u0000::b::c": 1}', '{"a::b::c": true}', "[" * 100_000],
+)
+def test_damaged_baseline_is_named(capsys, tree, findings):
+    (tree / "site" / "old.json").write_text(f'{{"version": 2, "findings": {findings}}}')
+
+    for option in ("--baseline", "--write-baseline"):
+        code, _, err = run(capsys, ".", option, "old.json")
+        assert (code, err) == (
+            2,
+            "old.json is not a baseline; write one with --write-baseline.\n",
+        )
+
+
+@pytest.mark.parametrize("version", ["3", '"2"', "1e999", "0"])
+def test_baseline_of_another_version_is_not_read_as_empty(capsys, tree, version):
+    (tree / "site" / "old.json").write_text(f'{{"version": {version}, "findings": {{}}}}')
+    code, _, err = run(capsys, ".", "--baseline", "old.json")
+
+    assert code == 2
+    assert err.startswith("old.json has version ")
+    assert err.endswith("; this release reads up to 2.\n")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+@pytest.mark.parametrize(
+    "options",
+    [["--output"], ["--format", "sarif", "--output"], ["--diff", "--output"], ["--write-baseline"]],
+)
+def test_full_disk_names_the_file(capsys, tree, options):
+    code, _, err = run(capsys, ".", *options, "/dev/full")
+
+    assert (code, err) == (2, "/dev/full: No space left on device.\n")

@@ -57,16 +57,11 @@ class Baseline:
         self._options = options
         self._root = os.path.realpath(file.parent)
         has_content = file.exists() and (file.stat().st_size > 0 or not is_new)
-        content = {"findings": {}} if is_new and not has_content else _read(file)
-        try:
-            counts = {str(name): int(count) for name, count in content["findings"].items()}
-            is_first_version = int(content.get("version", 1)) < _VERSION
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise _not_a_baseline(file) from error
+        version, counts = _read(file) if has_content or not is_new else (_VERSION, {})
         self._counts: Counter[_Entry] = Counter()
         for name, count in counts.items():
             entry = _Entry.parse(name)
-            if is_first_version and (
+            if version < _VERSION and (
                 os.path.exists(entry.path) or not os.path.exists(file.parent / entry.path)
             ):
                 entry = replace(entry, path=self._path(entry.path))
@@ -147,14 +142,23 @@ class Baseline:
             return real.replace(os.sep, "/")
 
 
-def _read(file: Path) -> Any:
+def _read(file: Path) -> tuple[int, dict[str, int]]:
+    """Return the version of a baseline, and how often it has each entry."""
     try:
-        return json.loads(file.read_text(encoding="utf-8", errors="surrogateescape"))
+        content = json.loads(file.read_text(encoding="utf-8", errors="surrogateescape"))
     except OSError as error:
         raise BaselineError(f"{file}: {error.strerror}") from error
-    except ValueError as error:
-        raise _not_a_baseline(file) from error
+    except (ValueError, RecursionError):
+        content = None
+    match content:
+        case {"findings": dict(counts)} if all(map(_is_entry, counts, counts.values())):
+            version = content.get("version", 1)
+        case _:
+            raise BaselineError(f"{file} is not a baseline; write one with --write-baseline")
+    if version not in range(1, _VERSION + 1):
+        raise BaselineError(f"{file} has version {version!r}; this release reads up to {_VERSION}")
+    return version, counts
 
 
-def _not_a_baseline(file: Path) -> BaselineError:
-    return BaselineError(f"{file} is not a baseline; write one with --write-baseline")
+def _is_entry(name: str, count: Any) -> bool:
+    return name.count("::") >= 2 and "\0" not in name and type(count) is int and count > 0

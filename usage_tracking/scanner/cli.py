@@ -139,7 +139,7 @@ def run(options: Options, given: dict[str, Any]) -> Report:
     except (CannotScanError, CatalogError, BaselineError) as error:
         raise UsageError(f"{error}.") from error
     except OSError as error:
-        raise UsageError(f"{error.filename}: {error.strerror}.") from error
+        raise _cannot_access(error, file) from error
     return accepted.apply(report) if accepted else report
 
 
@@ -178,7 +178,7 @@ def show_patch(
         elif patch.diff:
             out.write(patch.diff.decode("utf-8", "surrogateescape"))
     except OSError as error:
-        raise UsageError(f"{error.filename}: {error.strerror}.") from error
+        raise _cannot_access(error, given["output"]) from error
     if given["verbosity"]:
         for line in _comments(patch, sections):
             note(escaped(line))
@@ -235,12 +235,17 @@ def show(
         try:
             given["output"].write_text(content)
         except OSError as error:
-            raise UsageError(f"{error.filename}: {error.strerror}.") from error
+            raise _cannot_access(error, given["output"]) from error
     elif text and pretty is not None:
         pretty(list(_lines(report, given, verbosity)))
     else:
         for line in _content(report, given, verbosity):
             write(line)
+
+
+def _cannot_access(error: OSError, file: Path | None) -> UsageError:
+    # An error of `write`, such as a full disk, does not name the file.
+    return UsageError(f"{error.filename or file}: {error.strerror}.")
 
 
 def _content(report: Report, given: dict[str, Any], verbosity: int) -> list[str]:

@@ -122,7 +122,9 @@ class SourceText:
         parts: list[bytes] = []
         for index, line in enumerate(self._lines):
             parts += self._before.get(index, ())
-            parts.append(self._deeper.get(index, b"") + line)
+            # A form feed begins the indentation anew.
+            feeds = len(line) - len(line.lstrip(b"\f"))
+            parts.append(line[:feeds] + self._deeper.get(index, b"") + line[feeds:])
         data = self._bom + b"".join(parts)
         try:
             ast.parse(data)
