@@ -91,6 +91,35 @@ def test_python_behind_a_magic_is_read(tmp_path):
     assert [found.cell for found in report_of(tmp_path).findings] == ["cell 2:2", "cell 3:2"]
 
 
+@pytest.mark.parametrize(
+    "magic",
+    [
+        *(
+            "%time ",
+            "%timeit -n 1 -r 3 ",
+            "%timeit -n1 -q ",
+            "%prun -l 10 -s cumulative ",
+            "    %time ",
+        ),
+        *("answer = %time ", "answer, other = %timeit -o -n 1 "),
+    ],
+)
+def test_python_behind_a_magic_with_options_is_read(tmp_path, magic):
+    start = "if client:\n" if magic.startswith(" ") else "pass\n"
+    write(tmp_path, cell(CLIENT), cell(start + magic + ASK))
+    report = report_of(tmp_path)
+
+    assert report.problems == ()
+    assert [found.cell for found in report.findings] == ["cell 2:2"]
+
+
+@pytest.mark.parametrize("language", ["Python", "python3", "pyspark"])
+def test_names_of_python(tmp_path, language):
+    write(tmp_path, cell(CLIENT + ASK), metadata={"language_info": {"name": language}})
+
+    assert len(report_of(tmp_path).findings) == 1
+
+
 @pytest.mark.parametrize("magic", ["bash", "html", "writefile x.py", "R", "sql", "javascript"])
 def test_cells_of_other_languages_are_not_read(tmp_path, magic):
     write(tmp_path, cell(CLIENT), cell(f"%%{magic}\n{ASK}"), cell(ASK, "raw"))

@@ -22,18 +22,23 @@ from typing import Any, cast
 LARGEST = 50_000_000
 _MOST_MAGICS = 500
 
+#: What kernels call Python.
+_PYTHON_LANGUAGES = {"python", "python3", "ipython", "pyspark"}
 #: Cell magics whose cell is Python.
 _PYTHON_CELLS = {
     *("time", "timeit", "capture", "prun", "python", "python3", "pypy", "debug", "memit"),
     *("mprun", "lprun", "snakeviz", "skip", "heat", "scalene", "ipytest", "run_pytest"),
 }
 _CELL_MAGIC = re.compile(r"\s*%%(\w*)")
+#: What the value of a magic is assigned to, and the options between a magic and its statement.
+_TARGETS = r"(?:[\w.,\[\]'\" ]+=\s*)?"
+_OPTIONS = r"(?:-(?:[A-Za-z]\s*\d+|[sTD]\s*\S+|[A-Za-z-]+)\s+)*"
 #: (a line that only IPython understands, what stands for it)
 _MAGICS = (
-    (re.compile(r"^(\s*)%(?:time|timeit|prun|memit)\s+(?!-)(.+)$"), r"\1\2"),
+    (re.compile(rf"^(\s*{_TARGETS})%(?:time|timeit|prun|memit)\s+{_OPTIONS}(?!-)(.+)$"), r"\1\2"),
     (re.compile(r"^(\s*)[%!?].*$"), r"\1pass"),
     (re.compile(r"^(\s*)(?![#'\"]).*?\?{1,2}\s*$"), r"\1pass"),
-    (re.compile(r"^(\s*[\w.,\[\]'\" ]+=\s*)[%!].*$"), r"\1None"),
+    (re.compile(rf"^(\s*{_TARGETS})[%!].*$"), r"\1None"),
 )
 _LINE_END = re.compile(r"\r\n|\r|\n")
 
@@ -127,7 +132,7 @@ def _cells(data: Any) -> Iterator[tuple[int, list[_Located]]]:
     for number, cell in enumerate(chain.from_iterable(lists), 1):
         if not isinstance(cell, dict) or cell.get("cell_type") != "code":
             continue
-        if str(cell.get("language", language)).lower() not in {"python", "ipython"}:
+        if str(cell.get("language", language)).lower() not in _PYTHON_LANGUAGES:
             continue
         source = cell.get("source", cell.get("input"))
         pieces = source if isinstance(source, list) else [source]
