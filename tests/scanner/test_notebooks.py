@@ -94,14 +94,8 @@ def test_python_behind_a_magic_is_read(tmp_path):
 @pytest.mark.parametrize(
     "magic",
     [
-        *(
-            "%time ",
-            "%timeit -n 1 -r 3 ",
-            "%timeit -n1 -q ",
-            "%prun -l 10 -s cumulative ",
-            "    %time ",
-        ),
-        *("answer = %time ", "answer, other = %timeit -o -n 1 "),
+        *("%time ", "    %time ", "%timeit -n 1 -r 3 ", "%timeit -n1 -q "),
+        *("%prun -l 10 -s cumulative ", "answer = %time ", "answer, other = %timeit -o -n 1 "),
     ],
 )
 def test_python_behind_a_magic_with_options_is_read(tmp_path, magic):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -170,6 +171,9 @@ WRAPPED = [
     f"class A:\n    answer = {ASK}\n\n    def f(self, x={ASK}):\n        pass\n",
     f"for part in {ASK}:\n    print(part)\n    {ASK}\n",
     f"class Chat: answer = {ASK}\n",
+    # a form feed begins the indentation anew
+    f"\fanswer = {ASK}\n",
+    f"if x:\n\f    answer = {ASK}\n",
     f"try:\n    {ASK}\nexcept ValueError:\n    {ASK}\nfinally:\n    pass\n",
 ]
 
@@ -180,6 +184,26 @@ def test_statements_are_wrapped(tmp_path, code):
 
     assert "with ai_usage(section=" in after
     assert "@ai_usage" not in after
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "latin-1", "utf-8-sig"])
+def test_sections_are_written_in_the_encoding_of_the_file(tmp_path, encoding):
+    coding = encoding.removesuffix("-sig")
+    code = f"# coding: {coding}\n{IMPORT}def übersetzen(request):\n    return {ASK}\n"
+    after = applied(tmp_path, code.encode(encoding)).decode(encoding)
+
+    assert '@ai_usage(section="übersetzen")\n' in after
+
+
+def test_section_that_the_encoding_of_the_file_lacks_is_escaped(tmp_path):
+    code = f"# coding: ascii\n{IMPORT}{FUNCTION.replace('chat', 'main')}"
+    write_tree(tmp_path, {"聊天.py": code})
+    _, patch = patch_of(tmp_path)
+    apply(tmp_path, patch)
+
+    assert patch.sections == ("聊天",)
+    after = (tmp_path / "聊天.py").read_bytes()
+    assert ast.literal_eval(re.search(rb"section=(.*)\)", after)[1].decode("ascii")) == "聊天"
 
 
 def test_call_in_the_first_line(tmp_path):
@@ -203,6 +227,12 @@ FORMATS = {
     + ASK.encode()
     + b"\n",
     "latin-1": b"# coding: latin-1\n" + (IMPORT + FUNCTION).encode() + b"x = '\xe9'\n",
+    "name with an umlaut": (IMPORT + FUNCTION.replace("chat", "übersetzen")).encode(),
+    "latin-1, name with an umlaut": b"# coding: latin-1\n"
+    + (IMPORT + FUNCTION.replace("chat", "übersetzen")).encode("latin-1"),
+    "imported under a name with an umlaut": (
+        f"from usage_tracking import ai_usage as größen_usage\n{IMPORT}{FUNCTION}".encode()
+    ),
     "no newline at the end": (IMPORT + FUNCTION).encode().rstrip(b"\n"),
     "form feed": (IMPORT + "\f\n" + FUNCTION).encode(),
     "tabs": (IMPORT + FUNCTION).replace("    ", "\t").encode(),

@@ -81,6 +81,8 @@ class SourceText:
         self._before: dict[int, list[bytes]] = defaultdict(list)
         self._deeper: dict[int, bytes] = {}
         self._name, self._import_line = self._imported_name()
+        name, _ = tokenize.detect_encoding(io.BytesIO(data).readline)
+        self._encoding = name.removesuffix("-sig")  # the BOM is kept apart
 
     def edit(self, edit: Edit) -> None:
         """Cover a place.
@@ -90,7 +92,7 @@ class SourceText:
         """
         if self._import_line > (edit.function or min(first for first, _ in edit.calls)):
             raise CannotEditError(f"ai_usage is imported below it, at line {self._import_line}")
-        opens = f"{self._name}(section={json.dumps(edit.section)})".encode("ascii")
+        opens = self._opens(edit.section)
         if edit.function is None:
             # All before any: a place is changed as a whole, or not at all.
             for first, last in self._ranges(edit.calls):
@@ -171,6 +173,15 @@ class SourceText:
         is_standard = (module or "").partition(".")[0] in {"__future__", *sys.stdlib_module_names}
         lines = [b"", line] if is_standard else [line]
         self._insert(end + 1, *lines, indent=b"", at_front=True)
+
+    def _opens(self, section: str) -> bytes:
+        """Return the call of `ai_usage`, with the escapes that the encoding of the file needs."""
+        literal = json.dumps(section, ensure_ascii=False)
+        try:
+            literal.encode(self._encoding)
+        except UnicodeEncodeError:
+            literal = ascii(section)
+        return f"{self._name}(section={literal})".encode(self._encoding)
 
     # Statements
 
