@@ -6,6 +6,7 @@ import functools
 import inspect
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from decimal import Decimal
 from functools import partial
 from math import isfinite
@@ -218,6 +219,13 @@ class ai_usage:
 
     def __call__(self, function: F) -> F:
         """Return a wrapper that runs each call of `function` in a block."""
+        wrapper = self._wrapper(function)
+        # Celery checks the arguments of `delay` by the signature, and does not follow __wrapped__.
+        with suppress(TypeError, ValueError):
+            cast(Any, wrapper).__signature__ = inspect.signature(function)
+        return wrapper
+
+    def _wrapper(self, function: F) -> F:
         if inspect.isasyncgenfunction(function):
             return cast(F, astepped(function, self._open, _steps, self._aend))
         if inspect.isgeneratorfunction(function):

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import celery
 import pytest
 from django.contrib.auth.models import User
 
@@ -43,3 +44,17 @@ def test_message_names_its_sender(user: User, tmp_path: Path) -> None:
         "metadata": {"order": 7},
         "user": [str(user.pk), "worker"],
     }
+
+
+def test_decorated_task_checks_the_arguments_that_it_is_sent_with() -> None:
+    app = celery.Celery("own", set_as_current=False)
+
+    @ai_usage(section="chat")
+    def answer(question: str, order: int) -> None: ...
+
+    @ai_usage(section="chat")
+    def bound(self: Any, question: str, order: int) -> None: ...
+
+    for task in (app.task(answer), app.task(bound, bind=True)):
+        with pytest.raises(TypeError, match="missing 1 required positional argument: 'order'"):
+            task.delay("why")
