@@ -21,10 +21,17 @@ NAME = f"django-usage-tracking {release.version()}"
 
 
 @pytest.mark.process
-def test_it_works_without_a_site(tmp_path: Path):
+@pytest.mark.parametrize(
+    ("options", "second"),
+    [
+        ([], "Record every AI call your Django site makes: "),
+        (["-OO"], "\nRun a command in your site"),
+    ],
+)
+def test_it_works_without_a_site(tmp_path: Path, options: list[str], second: str):
     env = {name: value for name, value in os.environ.items() if name != "DJANGO_SETTINGS_MODULE"}
     ended = subprocess.run(
-        [sys.executable, "-m", "usage_tracking"],
+        [sys.executable, *options, "-m", "usage_tracking"],
         cwd=tmp_path,
         env=env | {"PYTHONPATH": str(ROOT)},
         capture_output=True,
@@ -33,7 +40,7 @@ def test_it_works_without_a_site(tmp_path: Path):
     )
 
     assert (ended.returncode, ended.stderr) == (0, "")
-    assert ended.stdout.startswith(f"{NAME}\nRecord every AI call your Django site makes: ")
+    assert ended.stdout.startswith(f"{NAME}\n{second}")
 
 
 def test_every_command_is_listed_with_what_it_does(capsys):

@@ -46,7 +46,7 @@ def _main(arguments: Sequence[str] | None) -> int:
         parser.error(f"unrecognized arguments: {' '.join(others)}")
     lines = [
         name,
-        *_filled(str(summary)),
+        *(_filled(summary) if summary else ()),  # `python -OO` has no docstrings
         "",
         *_filled("Run a command in your site, or list its options with --help:"),
         "python manage.py COMMAND",
