@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -10,12 +11,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import User
+from django.test import Client
 from pytest_django.live_server_helper import LiveServer
 
 from tests.support.browser import browser, lacking
 
 #: Allows only files of the site itself: no inline scripts and no inline styles.
 STRICT_CSP = "default-src 'self'; frame-ancestors 'none'"
+#: Not the static files: they need no policy.
+PAGES = re.compile(r"^(?!.*/static/)")
 DESKTOP, PHONE = (1280, 900), (390, 844)
 
 
@@ -40,12 +45,12 @@ class Tab:
         answer = self.page.goto(self.site + path)
         assert answer.status == 200, f"{path}: {answer.status}"
 
-    def log_in(self, username: str, password: str) -> None:
-        self.open("/admin/login/?next=/admin/")
-        self.page.fill("#id_username", username)
-        self.page.fill("#id_password", password)
-        self.page.click("[type=submit]")
-        self.page.wait_for_selector("#user-tools")
+    def log_in(self, username: str) -> None:
+        """Log in without the form, which takes as long as a test's own page."""
+        client = Client()
+        client.force_login(User.objects.get(username=username))
+        session = client.cookies["sessionid"].value
+        self.page.context.add_cookies([{"name": "sessionid", "value": session, "url": self.site}])
 
     def picture(self, name: str, *, full: bool = True) -> None:
         """Take a screenshot, if the environment variable SCREENSHOTS names a directory."""
@@ -56,22 +61,27 @@ class Tab:
 Browse = Callable[..., Any]
 
 
-@pytest.fixture
-def browse(live_server: LiveServer) -> Browse:
-    """Open a tab in which every response of the site has the strict policy.
+@pytest.fixture(scope="package")
+def chromium() -> Iterator[Any]:
+    """Run one browser for all tests, because its start takes longer than most of them."""
+    with pytest.MonkeyPatch.context() as patch, browser() as running:
+        # Playwright's event loop runs in this thread, where Django would allow no queries.
+        patch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
+        yield running
 
-    Run the test's own queries before and after it: Playwright's event loop runs in this thread, and
-    Django allows no queries there.
-    """
+
+@pytest.fixture
+def browse(live_server: LiveServer, chromium: Any) -> Browse:
+    """Open a tab in which every page of the site has the strict policy."""
 
     @contextmanager
     def browse(*, scheme: str = "light", size: tuple[int, int] = DESKTOP) -> Iterator[Tab]:
-        with browser() as chromium:
-            context = chromium.new_context(
-                viewport={"width": size[0], "height": size[1]},
-                color_scheme="dark" if scheme == "dark" else "light",
-                accept_downloads=True,
-            )
+        context = chromium.new_context(
+            viewport={"width": size[0], "height": size[1]},
+            color_scheme="dark" if scheme == "dark" else "light",
+            accept_downloads=True,
+        )
+        try:
             tab = Tab(context.new_page(), live_server.url)
             tab.page.on("pageerror", lambda error: tab.troubles.append(str(error)))
             tab.page.on(
@@ -82,8 +92,10 @@ def browse(live_server: LiveServer) -> Browse:
                     else None
                 ),
             )
-            tab.page.route("**/*", _with_policy)
+            tab.page.route(PAGES, _with_policy)
             yield tab
+        finally:
+            context.close()
         assert tab.troubles == []
 
     return browse

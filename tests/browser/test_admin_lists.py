@@ -40,7 +40,7 @@ TOO_WIDE = """() => [document.documentElement, document.querySelector('.results'
 @pytest.fixture
 def hostile() -> AIUsageLog:
     """Rows whose texts have any length, and whose numbers are as long as they get."""
-    make_superuser("root", password="root")
+    make_superuser("root")
     user = make_user("maximiliana." + "x" * 130)
     save_log(user=user, cost=Decimal("12345.5"), response_time_ms=3_600_000)
     save_log(
@@ -67,7 +67,7 @@ def test_all_columns_are_in_the_window(
     browse: Browse, hostile: AIUsageLog, size: tuple[int, int], language: str
 ):
     with override_settings(LANGUAGE_CODE=language), browse(size=size) as tab:
-        tab.log_in("root", "root")
+        tab.log_in("root")
         for page, columns in COLUMNS.items():
             tab.open(page)
 
@@ -79,7 +79,7 @@ def test_all_columns_are_in_the_window(
 
 def test_a_row_is_one_line_and_a_failure_two(browse: Browse, hostile: AIUsageLog):
     with browse() as tab:
-        tab.log_in("root", "root")
+        tab.log_in("root")
         tab.open(LOGS)
         failed = tab.page.locator("#result_list tr", has=tab.page.locator(".ai-usage-error"))
 
@@ -94,7 +94,7 @@ def test_a_row_is_one_line_and_a_failure_two(browse: Browse, hostile: AIUsageLog
 def test_pages_of_rows_fit_a_phone(browse: Browse, hostile: AIUsageLog):
     day = AIUsageTracking.objects.get()
     with browse(size=PHONE) as tab:
-        tab.log_in("root", "root")
+        tab.log_in("root")
         for path in (f"{LOGS}{hostile.pk}/change/", f"{DAYS}{day.pk}/change/"):
             tab.open(path)
             assert not tab.page.evaluate(TOO_WIDE)
@@ -103,7 +103,7 @@ def test_pages_of_rows_fit_a_phone(browse: Browse, hostile: AIUsageLog):
 def test_two_dates_choose_any_period(browse: Browse, hostile: AIUsageLog):
     old = save_log(created_at=NOON.replace(month=1), success=False, model_name="old")
     with browse() as tab:
-        tab.log_in("root", "root")
+        tab.log_in("root")
         tab.open(f"{LOGS}?success__exact=0")
         tab.page.fill("[name=start_date]", "2026-01-10")
         tab.page.fill("[name=end_date]", "2026-01-20")
@@ -123,7 +123,7 @@ def test_two_dates_choose_any_period(browse: Browse, hostile: AIUsageLog):
 def test_print_shows_the_rows_and_sums_dark_on_white(browse: Browse, hostile: AIUsageLog):
     # The width of A4 between its margins.
     with browse(scheme="dark", size=(718, 1000)) as tab:
-        tab.log_in("root", "root")
+        tab.log_in("root")
         for page, columns in COLUMNS.items():
             tab.page.emulate_media(media="screen")
             tab.open(f"{page}?start_date=2026-03-01&end_date=2026-03-31")

@@ -19,9 +19,9 @@ MONTH = "?start_date=2026-02-13&end_date=2026-03-14"
 
 def test_y_axis_stays_in_sight_on_a_phone(browse: Browse):
     save_season(LAST, days=30, calls=10)
-    make_superuser("root", password="root")
+    make_superuser("root")
     with browse(size=PHONE) as tab:
-        tab.log_in("root", "root")
+        tab.log_in("root")
         tab.open(f"/admin/usage_tracking/aiusagedashboard/{MONTH}")
 
         found = tab.page.evaluate(
@@ -59,9 +59,9 @@ def test_numbers_of_twelve_digits_are_not_broken(browse: Browse, size: tuple[int
         cost=Decimal("987654321.12"),
         usage_details={"cache_write_tokens": 123_456_789_012, "web_searches": 10**11},
     )
-    make_superuser("root", password="root")
+    make_superuser("root")
     with browse(size=size) as tab:
-        tab.log_in("root", "root")
+        tab.log_in("root")
         tab.open(
             "/admin/usage_tracking/aiusagedashboard/?start_date=2026-03-14&end_date=2026-03-14"
         )
@@ -95,9 +95,10 @@ def test_from_the_index_to_the_calls_of_a_user(browse: Browse):
     ada = make_user()
     save_log(user=ada, created_at=LAST)
     save_log(created_at=LAST)
-    make_superuser("root", password="root")
+    make_superuser("root")
     with browse() as tab:
-        tab.log_in("root", "root")
+        tab.log_in("root")
+        tab.open("/admin/")
         tab.page.click("#content >> text=Users")
         tab.page.click("text=ada")
         tab.page.click(".object-tools >> text=AI usage")

@@ -5,18 +5,17 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Callable
 from types import ModuleType
-from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
 from django.http import HttpRequest, HttpResponse
 from django.template import RequestContext, Template
-from django.test import Client
 from django.urls import include, path
 from django.utils import timezone
 from pytest_django import Settings
 
-from tests.browser.conftest import DESKTOP, PHONE, Browse, Tab
+from tests.browser.conftest import DESKTOP, PHONE, Browse
+from tests.support.browser import is_too_wide, violations
 from tests.support.builders import make_user, save_log
 from tests.support.samples import save_season
 
@@ -53,31 +52,6 @@ def urls(settings: Settings) -> None:
     settings.ROOT_URLCONF = site
 
 
-def session_of(user: User) -> str:
-    """Log in, before the browser starts, whose event loop allows no queries."""
-    client = Client()
-    client.force_login(user)
-    return client.cookies["sessionid"].value
-
-
-def use(tab: Tab, session: str) -> None:
-    tab.page.context.add_cookies([{"name": "sessionid", "value": session, "url": tab.site}])
-
-
-def violations(page: Any) -> list[tuple[str, str, str]]:
-    """Return what axe-core finds on the page: the rule, how bad it is, and where."""
-    from axe_playwright_python.sync_playwright import Axe
-
-    found = Axe().run(page).response["violations"]
-    return [(rule["id"], rule["impact"], node["html"]) for rule in found for node in rule["nodes"]]
-
-
-def is_too_wide(page: Any) -> bool:
-    return bool(
-        page.evaluate("document.documentElement.scrollWidth > document.documentElement.clientWidth")
-    )
-
-
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_pages_are_accessible_and_fit(
@@ -87,9 +61,9 @@ def test_pages_are_accessible_and_fit(
     ada = User.objects.get(username="ada")
     save_log(user=ada, section="x" * 50, created_at=timezone.now())  # no space to break it at
     pages = ["usage", "usage/?month=2026-01", "free", "account", "light-account"]
-    session, new = session_of(ada), session_of(make_user("eve"))
+    make_user("eve")
     with browse(scheme=scheme, size=SIZES[size]) as tab:
-        use(tab, session)
+        tab.log_in("ada")
         for name in pages:
             with subtests.test(name):
                 tab.open(f"/{name}/" if "?" not in name else f"/{name}")
@@ -102,7 +76,7 @@ def test_pages_are_accessible_and_fit(
                 )
                 assert [height for height in heights if height < 44] == []
         with subtests.test("new user"):
-            use(tab, new)
+            tab.log_in("eve")
             tab.open("/usage/")
             tab.picture(f"new-{size}-{scheme}")
 
@@ -119,9 +93,8 @@ def test_months_are_chosen_on_a_phone(browse: Browse, urls: None):
         for _ in range(age + 1):
             save_log(user=ada, created_at=min(moment, now))
     save_log(user=make_user("grace"), section="secret", created_at=now - dt.timedelta(days=300))
-    session = session_of(ada)
     with browse(size=PHONE) as tab:
-        use(tab, session)
+        tab.log_in("ada")
         tab.open("/usage/")
         calls = tab.page.locator(".ai-usage-card strong").first
 
@@ -138,11 +111,9 @@ def test_months_are_chosen_on_a_phone(browse: Browse, urls: None):
 
 
 def test_table_is_scrolled_with_the_keyboard(browse: Browse, urls: None):
-    ada = make_user("ada")
-    save_log(user=ada, section="x" * 50, created_at=timezone.now())
-    session = session_of(ada)
+    save_log(user=make_user("ada"), section="x" * 50, created_at=timezone.now())
     with browse(size=(320, 600)) as tab:
-        use(tab, session)
+        tab.log_in("ada")
         tab.open("/usage/")
         box = tab.page.get_by_role("region", name="Sections in")
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.browser.conftest import DESKTOP, PHONE
-from tests.support.browser import browser, is_too_wide, violations
+from tests.support.browser import is_too_wide, violations
 from tests.support.waiting import PATIENCE
 from tests.themes.serving import opened, serving
 from tests.themes.site import DAILY, LOGS, THEMES
@@ -32,12 +32,6 @@ SWITCHES = {
 }
 
 Open = Callable[..., AbstractContextManager[Any]]
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Any]:
-    with browser() as running:
-        yield running
 
 
 @pytest.fixture(scope="module")
