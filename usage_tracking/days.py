@@ -16,10 +16,10 @@ from . import conf
 _DAY = dt.timedelta(days=1)
 START = "start_date"
 END = "end_date"
-#: The first and the last day that a URL may name. Readers add days to them without reaching the end
-#: of `date`.
-EARLIEST = dt.date(1970, 1, 1)
-_LAST = dt.date(9998, 12, 31)
+#: The years of the days that a URL or a period may name. Readers add days to them without reaching
+#: the end of `date`.
+YEARS = range(1970, 9999)
+EARLIEST = dt.date(YEARS[0], 1, 1)
 
 
 def day_of(moment: dt.datetime) -> dt.date:
@@ -179,6 +179,6 @@ def _day(text: str) -> dt.date | None:
         day = parse_day(text)
     except ValueError:
         raise InvalidDaysError(text) from None
-    if not EARLIEST <= day <= _LAST:
+    if day.year not in YEARS:
         raise InvalidDaysError(text)
     return day

@@ -13,6 +13,7 @@ from django.core.validators import RegexValidator
 from rest_framework import serializers
 
 from .. import conf
+from ..days import YEARS
 from ..events import utc_now
 from .schema import extend_schema_field
 
@@ -38,8 +39,7 @@ _FORM = (
 _COST = r"^[0-9]{1,6}([.][0-9]{1,10})?$"
 _EARLIEST = dt.datetime(2000, 1, 1, tzinfo=dt.UTC)
 _CLOCK_SKEW = dt.timedelta(minutes=5)
-_YEARS = range(1970, 9999)
-_OUT_OF_RANGE = f"The year must be from {_YEARS[0]} to {_YEARS[-1]}."
+_OUT_OF_RANGE = f"The year must be from {YEARS[0]} to {YEARS[-1]}."
 
 
 def read_bound(text: str, form: str = _FORM) -> dt.date | dt.datetime:
@@ -60,7 +60,7 @@ def read_bound(text: str, form: str = _FORM) -> dt.date | dt.datetime:
             day = dt.datetime.fromisoformat(exact)
     except ValueError:
         raise ValueError(form) from None
-    if day.year not in _YEARS:
+    if day.year not in YEARS:
         raise ValueError(_OUT_OF_RANGE)
     return day.astimezone(dt.UTC) if isinstance(day, dt.datetime) else day
 

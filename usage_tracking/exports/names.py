@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..days import END, START, DayRange
+from ..days import EARLIEST, END, START, DayRange
 from ..models import AIUsageLog
 
 #: The options of `usage_report`, by the parameters of the lists.
@@ -59,7 +59,7 @@ def command(model: type[Any], parameters: Mapping[str, str], file_format: str) -
     chosen = _chosen(parameters)
     options = [f"{_OPTIONS[name]}={parameters[name]}" for name in _OPTIONS if name in chosen]
     if START not in chosen:
-        options.insert(0, "--from=1970-01-01")  # else the command begins with the month
+        options.insert(0, f"--from={EARLIEST}")  # else the command begins with the month
     line = [
         *("python", "manage.py", "usage_report"),
         f"--by={'call' if model is AIUsageLog else 'day,user'}",

@@ -13,7 +13,7 @@ from typing import Any
 from django.core.management.base import CommandError
 from django.utils import timezone
 
-from ..days import DayRange, day_of
+from ..days import YEARS, DayRange, day_of
 from .arguments import add_days, first_and_last_day
 from .base import CANNOT_RUN
 
@@ -37,8 +37,6 @@ _DATED: dict[int, Callable[[dt.date], DayRange]] = {
     7: DayRange.of_month,
     10: lambda day: DayRange(day, day),
 }
-#: Reports add days to these without reaching the end of `date`.
-_YEARS = range(1970, 9999)
 _EXAMPLES = f"{', '.join(_WORDS)}, 30d (days up to today), 2026, 2026-10, 2026-10-05"
 
 
@@ -98,7 +96,7 @@ def named(text: str, today: dt.date) -> DayRange:
     if _DATE.fullmatch(text):
         with suppress(ValueError):
             first = dt.date.fromisoformat(text + "0000-01-01"[len(text) :])
-            if first.year in _YEARS:
+            if first.year in YEARS:
                 return _DATED[len(text)](first)
     word = text.lower()
     near = [name for name in _WORDS if word and name.startswith(word)]

@@ -1,8 +1,9 @@
-"""The cards of the dashboard: the sums of a period, beside those of the period before."""
+"""Cards: the sums of a period, on the dashboard beside those of the period before."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import TypeAlias
 
@@ -11,6 +12,7 @@ from django.utils.translation import gettext_lazy, ngettext
 
 from ..reports import Comparison, Forecast, PeriodReport, Totals
 from .formatting import (
+    average_text,
     change_text,
     cost_text,
     count,
@@ -19,8 +21,8 @@ from .formatting import (
     share,
     tokens_text,
     usd,
+    usd_text,
 )
-from .panels import Card, calls_card
 
 #: Returns the list of calls, filtered also by the given parameters; "" if there is no list.
 ListUrl: TypeAlias = Callable[..., str]
@@ -31,6 +33,26 @@ UNKNOWN_LABELS = {
     "usage": gettext_lazy("Unknown usage (no tokens)"),
     "cost": gettext_lazy("Unpriced (no cost)"),
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """One value with its label."""
+
+    label: str
+    value: str
+    detail: str = ""
+    #: A link to the calls that the value counts.
+    url: str = ""
+    #: The value of the period before, and the change since.
+    before: str = ""
+
+
+def calls_card(totals: Totals, url: str = "", before: str = "") -> Card:
+    """Return the number of calls, with their average response time."""
+    average = average_text(totals)
+    detail = _("%(time)s on average") % {"time": average} if average else ""
+    return Card(_("Calls"), count(totals.calls), detail, url, before)
 
 
 def main_cards(report: PeriodReport, compared: Comparison, url: ListUrl) -> list[Card]:
@@ -51,9 +73,9 @@ def main_cards(report: PeriodReport, compared: Comparison, url: ListUrl) -> list
         Card(
             _("Cost"),
             cost_text(totals),
-            _excluding(totals),
+            _excluding(totals.unpriced + totals.unknown_usage),
             url(),
-            before(totals.cost, sums.cost, _usd_text(sums.cost)) if sums else "",
+            before(totals.cost, sums.cost, usd_text(sums.cost)) if sums else "",
         ),
         *([_forecast(compared.forecast)] if compared.forecast else []),
         calls_card(totals, url(), counted(totals.calls, sums.calls) if sums else ""),
@@ -130,25 +152,16 @@ def _forecast(forecast: Forecast) -> Card:
         forecast.days,
     ) % {"so_far": usd(forecast.so_far), "per_day": usd(forecast.per_day), "n": forecast.days}
     if forecast.unknown:
-        text = ngettext(
-            "without %(n)s call of unknown cost",
-            "without %(n)s calls of unknown cost",
-            forecast.unknown,
-        )
-        detail += "; " + text % {"n": count(forecast.unknown)}
+        detail += "; " + _excluding(forecast.unknown)
     label = _("Forecast for %(month)s") % {"month": month_text(forecast.month)}
     return Card(label, usd(forecast.cost), detail)
 
 
-def _excluding(totals: Totals) -> str:
-    unknown = totals.unpriced + totals.unknown_usage
+def _excluding(unknown: int) -> str:
+    """Return that a cost leaves out calls of unknown cost; "" without such calls."""
     if not unknown:
         return ""
     text = ngettext(
         "without %(n)s call of unknown cost", "without %(n)s calls of unknown cost", unknown
     )
     return text % {"n": count(unknown)}
-
-
-def _usd_text(amount: Decimal | None) -> str:
-    return _("unknown") if amount is None else usd(amount)

@@ -92,9 +92,14 @@ def tokens_text(totals: Totals) -> str:
     return number_text(totals.total_tokens)
 
 
+def usd_text(amount: Decimal | None) -> str:
+    """Format an amount in USD, or that it is unknown."""
+    return _("unknown") if amount is None else usd(amount)
+
+
 def cost_text(totals: Totals) -> str:
     """Format the cost in USD, or that it is unknown."""
-    return _("unknown") if totals.cost is None else usd(totals.cost)
+    return usd_text(totals.cost)
 
 
 def average_text(totals: Totals) -> str:

@@ -10,17 +10,15 @@ from typing import Any
 
 from django.db import router
 from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
 
-from ..days import DayRange
+from ..days import EARLIEST, DayRange
 from ..models import AIUsageLog, today
 from ..reports import PeriodReport, SectionLine, Totals, period_report
+from .cards import Card, calls_card
 from .formatting import cost_text, count, month_text, share, tokens_text
-from .panels import Card, calls_card, panels_of
+from .panels import more_text, panels_of
 
 _LEVELS = range(1, 7)
-#: URLs name no earlier day.
-_EARLIEST = dt.date(1970, 1, 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +101,7 @@ def first_month(user: Any) -> dt.date | None:
     """Return the first day of the month of the first call of `user`, in one statement."""
     logs = AIUsageLog.objects.using(router.db_for_read(AIUsageLog)).filter(user=user)
     day = logs.order_by("created_at").values_list("day", flat=True).first()
-    return day and max(day, _EARLIEST).replace(day=1)
+    return day and max(day, EARLIEST).replace(day=1)
 
 
 def months_between(first: dt.date, last: dt.date) -> Sequence[Month]:
@@ -127,8 +125,8 @@ def _by_section(report: PeriodReport, limit: int | None) -> list[tuple[str, Tota
     lines = [(line.display_name, line.figures) for line in report.by_section[:limit]]
     others: Sequence[SectionLine] = report.by_section[len(lines) :]
     if others:
-        label = ngettext("%(n)d more section", "%(n)d more sections", len(others))
-        lines.append((label % {"n": len(others)}, Totals.sum(line.figures for line in others)))
+        totals = Totals.sum(line.figures for line in others)
+        lines.append((more_text("section", len(others)), totals))
     return lines
 
 

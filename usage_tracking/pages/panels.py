@@ -1,4 +1,4 @@
-"""What pages show of a report: cards, and charts of the same columns with their tables."""
+"""The charts of a report, each with the same values as a table."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ..days import DayRange, day_of
 from ..reports import Column, PeriodReport, Totals
 from ..reports.stacks import ranked, sums_by_key
 from .charts import Chart, Layer, color_class, color_classes, stacked_bars
-from .formatting import average_text, cost_text, count, day_text, tick_text, tokens_text, usd_tick
+from .formatting import cost_text, count, day_text, tick_text, tokens_text, usd_tick
 
 #: A section, a provider, or a provider and its model.
 Key: TypeAlias = tuple[Any, ...]
@@ -30,19 +30,6 @@ _WEEK = 7
 #: If there are more sections, models or providers, those after the first share one layer.
 _MOST_LAYERS = 12
 _METRICS = ("calls", "tokens", "cost")
-
-
-@dataclass(frozen=True, slots=True)
-class Card:
-    """One value with its label."""
-
-    label: str
-    value: str
-    detail: str = ""
-    #: A link to the calls that the value counts.
-    url: str = ""
-    #: The value of the period before, and the change since.
-    before: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,13 +105,6 @@ class _Metric:
     whole: bool = True
 
 
-def calls_card(totals: Totals, url: str = "", before: str = "") -> Card:
-    """Return the number of calls, with their average response time."""
-    average = average_text(totals)
-    detail = _("%(time)s on average") % {"time": average} if average else ""
-    return Card(_("Calls"), count(totals.calls), detail, url, before)
-
-
 def panels_of(
     report: PeriodReport,
     url: Url | None = None,
@@ -150,7 +130,7 @@ def panels_of(
     folded = frozenset(keys[len(shown) :])
     legend = _legend(report.stack, shown)
     if folded:
-        legend.append(Legend(_folded(report.stack, len(folded)), "ai-usage-color-more"))
+        legend.append(Legend(more_text(report.stack, len(folded)), "ai-usage-color-more"))
     groups: list[frozenset[Key]] = [frozenset([key]) for key in shown]
     groups += [folded] if folded else []
     columns = [
@@ -334,7 +314,8 @@ def _legend(stack: str, keys: Sequence[Key]) -> list[Legend]:
     return [Legend(label, css_class) for label, css_class in zip(labels, classes, strict=True)]
 
 
-def _folded(stack: str, number: int) -> str:
+def more_text(stack: str, number: int) -> str:
+    """Return a label for the `number` keys of a stack that share a layer or a line."""
     if stack == "section":
         text = ngettext("%(n)d more section", "%(n)d more sections", number)
     elif stack == "model":
