@@ -110,9 +110,8 @@ def compare(report: PeriodReport, now: dt.datetime, *, using: str | None = None)
 def period_before(days: DayRange, now: dt.datetime) -> PeriodBefore | None:
     """Return the period to compare `days` with at the time `now`.
 
-    It is None if `days` are in the future, or nothing is before them in the calendar.
-
-    Whole months are compared with as many months before them.
+    Whole months are compared with as many months before them. Nothing is before days in the future
+    or at the beginning of the calendar.
     """
     today = day_of(now)
     if days.first is None or days.last is None or not dt.date.min < days.first <= today:
@@ -121,9 +120,8 @@ def period_before(days: DayRange, now: dt.datetime) -> PeriodBefore | None:
     if days.last < today:
         return PeriodBefore(before)
     until = days.same_time_before(now.astimezone(conf.day_timezone()))
-    if until.time() == dt.time.max:  # the month before is shorter, and counts as a whole
-        return PeriodBefore(before)
-    return PeriodBefore(DayRange(before.first, until.date()), until)
+    whole = until.time() == dt.time.max  # the end of a shorter month
+    return PeriodBefore(DayRange(before.first, until.date()), None if whole else until)
 
 
 def _overlap(one: DayRange, other: DayRange) -> bool:
