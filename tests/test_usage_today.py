@@ -24,7 +24,7 @@ from tests.support.children import ROOT, hear_control_c, make_site, run_python
 from tests.support.commands import run_command
 from tests.support.waiting import awaiting_output, finish, run
 from usage_tracking import outbox, reports
-from usage_tracking.management import day_tables
+from usage_tracking.management import formatting
 
 MANAGE = (
     "import sys; from django.core.management import execute_from_command_line as run; "
@@ -326,14 +326,14 @@ class TestCells:
         ],
     )
     def test_money(self, amount: Decimal | None, shown: str):
-        assert day_tables.money(amount) == shown
+        assert formatting.money(amount) == shown
 
     @pytest.mark.parametrize(
         ("now", "before", "shown"),
         [(3, 2, "+50.0%"), (1, 2, "-50.0%"), (2, 2, "+0.0%"), (2, 0, "-"), (None, 2, "-")],
     )
     def test_change(self, now: int | None, before: int, shown: str):
-        assert day_tables.change(now, before) == shown
+        assert formatting.change(now, before) == shown
 
 
 @pytest.mark.django_db

@@ -9,8 +9,8 @@ from django.core.management.base import OutputWrapper
 from rich.cells import cell_len
 
 from usage_tracking.contrib.rich import print_tables
-from usage_tracking.management.cells import cut, pad, width_of
 from usage_tracking.management.tables import Table, plain, shown, terminal_width, write_tables
+from usage_tracking.management.text_width import cut, pad, width_of
 
 FAMILY = "\U0001f468\u200d\U0001f469\u200d\U0001f467"
 TABLE = Table(

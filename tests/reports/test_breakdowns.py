@@ -192,3 +192,8 @@ def test_a_period_that_ends_before_it_starts_is_an_error():
         Selection(dt.date(2026, 3, 2), dt.date(2026, 3, 1))
     with pytest.raises(ValueError, match="before it starts"):
         Selection(NOON, NOON - HOUR)
+    with pytest.raises(ValueError, match="before it starts"):
+        Selection(NOON, NOON.date() - dt.timedelta(days=1))
+    with pytest.raises(ValueError, match="before it starts"):
+        Selection(NOON.date() + dt.timedelta(days=1), NOON)
+    assert Selection(NOON, NOON.date()).end == NOON.date()

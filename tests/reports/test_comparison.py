@@ -14,7 +14,7 @@ from django.test import override_settings
 from tests.support.builders import NOON, make_log, make_user, save_log
 from usage_tracking.days import DayRange
 from usage_tracking.models import AIUsageLog
-from usage_tracking.reports import Forecast, Sums, compare, period_report
+from usage_tracking.reports import Forecast, SumsBefore, compare, period_report
 from usage_tracking.reports.comparison import period_before
 
 TODAY = NOON.date()
@@ -101,7 +101,7 @@ class TestCompare:
 
         found = compare(period_report(TODAY - 6 * DAY, TODAY), NOON)
 
-        assert found.sums == Sums(3, 1, 460, Decimal("8.00000000"), 1)
+        assert found.sums == SumsBefore(3, 1, 460, Decimal("8.00000000"), 1)
 
     def test_filters_of_the_report_count(self):
         ada = make_user()
@@ -120,14 +120,14 @@ class TestCompare:
 
         found = compare(period_report(TODAY - 6 * DAY, TODAY, **other), NOON)
 
-        assert found.sums == Sums(1, 0, 230, Decimal("1.00000000"), 1)
+        assert found.sums == SumsBefore(1, 0, 230, Decimal("1.00000000"), 1)
 
     def test_unknown_sums_are_none_and_none_are_zero(self):
         report = period_report(TODAY - 6 * DAY, TODAY)
-        assert compare(report, NOON).sums == Sums(0, 0, 0, Decimal(0), 0)
+        assert compare(report, NOON).sums == SumsBefore(0, 0, 0, Decimal(0), 0)
 
         self.save(8, prompt_tokens=None, completion_tokens=None)
-        assert compare(report, NOON).sums == Sums(1, 0, None, None, 0)
+        assert compare(report, NOON).sums == SumsBefore(1, 0, None, None, 0)
 
     def test_it_takes_one_statement(self, django_assert_num_queries):
         self.save(0, 7)

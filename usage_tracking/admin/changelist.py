@@ -26,7 +26,7 @@ MAX_PAGES = 100
 
 
 @dataclass(frozen=True, slots=True)
-class Sums:
+class ListSums:
     """The sums above a list, and what they cover."""
 
     period: str
@@ -120,7 +120,7 @@ class UncountedChangeList(ChangeList):
         return {k: v for k, v in self.params.items() if k not in PeriodFilter.parameters}
 
     @cached_property
-    def sums(self) -> Sums | None:
+    def sums(self) -> ListSums | None:
         """The sums over all matching rows of the chosen period, by default the past 30 days.
 
         None if nothing is chosen at all: the list would cost more with each call of 30 days.
@@ -131,7 +131,7 @@ class UncountedChangeList(ChangeList):
         days = self.period.days if is_all else self._recent
         rows = self.queryset if is_all else self.period.narrowed(self.queryset, days)
         totals = self.model_admin.totals_of(rows)
-        return Sums(
+        return ListSums(
             period=period_text(days),
             filters=tuple(self._filters()),
             figures=tuple(figures_of(totals)),

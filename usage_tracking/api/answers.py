@@ -8,7 +8,14 @@ from typing import Any
 
 from .. import daily
 from ..models import AIUsageLog
-from ..reports import BreakdownLine, DailyRowsReport, PeriodReport, SectionLine, Totals
+from ..reports import (
+    BreakdownLine,
+    DailyRowsReport,
+    PeriodReport,
+    SectionLine,
+    Totals,
+    columns_of,
+)
 
 #: The figures of each line of the report.
 FIGURES = (
@@ -31,11 +38,7 @@ FIGURES = (
 
 def of_line(line: BreakdownLine) -> dict[str, Any]:
     """Return the data of `ReportLineSerializer`, without a serializer: pages have many lines."""
-    row: dict[str, Any] = {}
-    for name, value in line.values.items():
-        row[name] = text_of(value)
-        if name == "user":
-            row |= {"username": line.username, "email": line.email}
+    row = {name: text_of(value) for name, value in line.named.items()}
     row |= {name: getattr(line.totals, name) for name in FIGURES}
     if row["cost"] is not None:
         row["cost"] = format(row["cost"], "f")
@@ -44,8 +47,7 @@ def of_line(line: BreakdownLine) -> dict[str, Any]:
 
 def columns(by: Sequence[str]) -> list[str]:
     """Return the names in a line of the report, in their order."""
-    names = [part for name in by for part in (_USER if name == "user" else (name,))]
-    return [*names, *FIGURES]
+    return [*columns_of(by), *FIGURES]
 
 
 def text_of(value: Any) -> Any:
@@ -53,9 +55,6 @@ def text_of(value: Any) -> Any:
     if isinstance(value, dt.date):
         return value.isoformat().replace("+00:00", "Z")
     return value
-
-
-_USER = ("user", "username", "email")
 
 
 def of_logs(report: PeriodReport, recent: list[AIUsageLog]) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from typing import Any
 
 from django import forms
@@ -12,11 +11,10 @@ from django_filters import rest_framework as filters
 from rest_framework import serializers
 
 from .. import conf
-from ..days import stored
 from ..models import AIUsageLog
-from ..reports import Bound, from_day, to_day
+from ..reports import Bound, since, until
 from .fields import NO_NUL, NO_SUCH_SECTION, BoundField, SectionField, read_bound
-from .parameters import USER_HELP, check_order
+from .parameters import START_HELP, USER_HELP, check_order
 from .schema import extend_schema_field
 
 
@@ -107,7 +105,7 @@ class LogFilters(filters.FilterSet):
     success = _TrueOrFalseFilter(help_text="`true` for successful calls, `false` for failed ones.")
     start = _BoundFilter(
         method="since",
-        help_text="First day, in AI_USAGE_DAY_TIMEZONE; or first moment, with its offset from UTC.",
+        help_text=START_HELP,
     )
     end = _BoundFilter(
         method="until", help_text="Last day, inclusive; or the moment before which to stop."
@@ -142,12 +140,8 @@ class LogFilters(filters.FilterSet):
 
     def since(self, logs: QuerySet[AIUsageLog], _: str, start: Bound) -> QuerySet[AIUsageLog]:
         """Narrow `logs` to those since a day or a moment."""
-        if isinstance(start, dt.datetime):
-            return logs.filter(created_at__gte=stored(start))
-        return from_day(logs, start)
+        return since(logs, start)
 
     def until(self, logs: QuerySet[AIUsageLog], _: str, end: Bound) -> QuerySet[AIUsageLog]:
         """Narrow `logs` to those until the end of a day, or before a moment."""
-        if isinstance(end, dt.datetime):
-            return logs.filter(created_at__lt=stored(end))
-        return to_day(logs, end)
+        return until(logs, end)

@@ -5,7 +5,6 @@ Every invalid parameter is an error: an ignored filter would return wrong totals
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Container, Iterable
 from typing import Any
 
@@ -13,14 +12,14 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.settings import api_settings
 
-from ..days import day_of
-from ..reports import DIMENSIONS, Bound
+from ..reports import DIMENSIONS, Bound, Selection
 from .fields import BoundField, SectionField, WholeNumberField
 from .schema import extend_schema_field
 
 MAX_DAYS = 366
 #: The value of `user` that asks for the calls of all users.
 ALL_USERS = "all"
+START_HELP = "First day, in AI_USAGE_DAY_TIMEZONE; or first moment, with its offset from UTC."
 USER_HELP = (
     "Primary key of a user, or `all`: all users and calls without a user. By default your own "
     "calls. Those of others need the permission usage_tracking.view_aiusagelog."
@@ -55,18 +54,13 @@ def check_order(start: Bound | None, end: Bound | None) -> None:
     Raises:
         ValidationError: It does.
     """
-    if not start or not end:
+    if start is None or end is None:
         return
-    first, last = start, end
-    if isinstance(start, dt.datetime) != isinstance(end, dt.datetime):
-        first, last = _day(start), _day(end)  # a day and an instant cannot be compared
-    if last < first:
+    try:
+        Selection(start, end)
+    except ValueError:
         reason = f"The end, {end.isoformat()}, is before the start, {start.isoformat()}."
-        raise serializers.ValidationError({"end": [reason]})
-
-
-def _day(bound: Bound) -> dt.date:
-    return day_of(bound) if isinstance(bound, dt.datetime) else bound
+        raise serializers.ValidationError({"end": [reason]}) from None
 
 
 @extend_schema_field(SectionField)
@@ -117,7 +111,7 @@ class ReportParameters(serializers.Serializer[None]):
 
     start = BoundField(
         required=False,
-        help_text="First day, in AI_USAGE_DAY_TIMEZONE; or first moment, with its offset from UTC.",
+        help_text=START_HELP,
     )
     end = BoundField(
         required=False,

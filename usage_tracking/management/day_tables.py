@@ -4,23 +4,11 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterator
-from decimal import Decimal
 
 from ..days import DayRange
-from ..reports import REPRICE, DayReport, Figures, Period, UnpricedModel
+from ..reports import REPRICE, DayReport, Period, Totals, UnpricedModel
+from .formatting import COLUMNS, NONE, UNKNOWN, average, cells, change, count, money
 from .tables import Table, shown
-
-_UNKNOWN = "unknown"
-_NONE = "-"
-_COLUMNS = (
-    "CALLS",
-    "FAILED",
-    "TOKENS",
-    "COST USD",
-    "AVG MS",
-    "NO TOKENS",
-    "NO PRICE",
-)
 
 
 def headline(report: DayReport) -> str:
@@ -120,7 +108,7 @@ def _totals(report: DayReport) -> Table:
     )
 
 
-def _missing_data(figures: Figures) -> Table:
+def _missing_data(figures: Totals) -> Table:
     rows = (
         ("Unattributed (no user)", figures.unattributed, None),
         ("Unknown usage (no tokens)", figures.unknown_usage, figures.failed_unknown_usage),
@@ -132,8 +120,8 @@ def _missing_data(figures: Figures) -> Table:
             (
                 name,
                 count(calls),
-                f"{calls / figures.calls:.1%}" if figures.calls else _NONE,
-                _NONE if failed is None else count(failed),
+                f"{calls / figures.calls:.1%}" if figures.calls else NONE,
+                NONE if failed is None else count(failed),
             )
             for name, calls, failed in rows
         ),
@@ -147,8 +135,8 @@ def _unpriced(models: tuple[UnpricedModel, ...]) -> Iterator[Table]:
             (
                 _model(line.model_name, line.provider),
                 count(line.calls),
-                ", ".join(line.units) or _UNKNOWN,
-                shown(line.reason) or _UNKNOWN,
+                ", ".join(line.units) or UNKNOWN,
+                shown(line.reason) or UNKNOWN,
             )
             for line in models
         ),
@@ -161,22 +149,10 @@ def _unpriced(models: tuple[UnpricedModel, ...]) -> Iterator[Table]:
         )
 
 
-def _breakdown(title: str, lines: Iterator[tuple[str, Figures]]) -> Table:
+def _breakdown(title: str, lines: Iterator[tuple[str, Totals]]) -> Table:
     return Table(
-        (title, *_COLUMNS),
-        tuple(
-            (
-                name,
-                count(figures.calls),
-                count(figures.failures),
-                count(figures.total_tokens),
-                money(figures.cost),
-                average(figures),
-                count(figures.unknown_usage),
-                count(figures.unpriced),
-            )
-            for name, figures in lines
-        ),
+        (title, *COLUMNS),
+        tuple((name, *cells(totals)) for name, totals in lines),
     )
 
 
@@ -203,30 +179,4 @@ def _section(code: str, label: str) -> str:
 
 
 def _model(name: str, provider: str) -> str:
-    return shown(f"{name or _UNKNOWN} ({provider})" if provider else name or _UNKNOWN)
-
-
-def count(number: int | None) -> str:
-    """Format a number of calls or tokens."""
-    return _UNKNOWN if number is None else f"{number:,}"
-
-
-def money(amount: Decimal | None) -> str:
-    """Format USD."""
-    if amount is None:
-        return _UNKNOWN
-    # An embedding can cost less than a millionth of a dollar, which must not look like 0.
-    return "<0.000001" if 0 < amount < Decimal("0.000001") else f"{amount:,.6f}"
-
-
-def average(figures: Figures) -> str:
-    """Format the average response time in ms."""
-    average_ms = figures.average_response_time_ms
-    return _NONE if average_ms is None else f"{average_ms:,.0f}"
-
-
-def change(now: float | Decimal | None, before: float | Decimal | None) -> str:
-    """Format the change from `before` to `now` in percent; "-" if unknown."""
-    if now is None or not before:
-        return _NONE
-    return f"{float(now) / float(before) - 1:+.1%}"
+    return shown(f"{name or UNKNOWN} ({provider})" if provider else name or UNKNOWN)

@@ -7,14 +7,11 @@ from itertools import islice
 from typing import Any
 
 from ..exports.rows import Chunk, Rows
-from ..reports import BreakdownLine, Totals
+from ..reports import BreakdownLine, Totals, columns_of
 from ..reports.totals import costliest_first
-from .day_tables import average, count, money
+from .formatting import COLUMNS, UNKNOWN, cells
 from .tables import Table, shown
 
-_COLUMNS = ("CALLS", "FAILED", "TOKENS", "COST USD", "AVG MS", "NO TOKENS", "NO PRICE")
-#: The columns of files that stand for the user, whose key alone says little.
-_USER = ("user", "username", "email")
 #: How many lines a table has at most before its titles are repeated.
 _PAGE = 1_000
 _CHUNK = 1_000
@@ -30,21 +27,20 @@ def tables(lines: Iterable[BreakdownLine], by: Sequence[str]) -> Iterator[Table]
     following = list(islice(source, _PAGE))
     if not following and not {"day", "hour"} & set(by):
         page.sort(key=lambda line: costliest_first(line.totals))
-    titles = (*(name.upper() for name in by), *_COLUMNS)
+    titles = (*(name.upper() for name in by), *COLUMNS)
     texts = tuple(range(len(by)))
     while page:
-        rows = [(*_names(line), *_cells(line.totals)) for line in page]
+        rows = [(*_names(line), *cells(line.totals)) for line in page]
         total = total.plus(Totals.sum(line.totals for line in page))
         if not following:
-            rows.append(("Total", *[""] * (len(by) - 1), *_cells(total)))
+            rows.append(("Total", *[""] * (len(by) - 1), *cells(total)))
         yield Table(titles, tuple(rows), texts)
         page, following = following, list(islice(source, _PAGE))
 
 
 def lines_as_rows(lines: Iterable[BreakdownLine], by: Sequence[str]) -> Rows:
     """Return the columns of a file: the dimensions, then the totals of `usage_today --json`."""
-    names = [name for one in by for name in (_USER if one == "user" else (one,))]
-    return Rows((*names, *Totals().as_dict()), _chunks(lines))
+    return Rows((*columns_of(by), *Totals().as_dict()), _chunks(lines))
 
 
 def _chunks(lines: Iterable[BreakdownLine]) -> Iterator[Chunk]:
@@ -54,10 +50,7 @@ def _chunks(lines: Iterable[BreakdownLine]) -> Iterator[Chunk]:
 
 
 def _values(line: BreakdownLine) -> tuple[Any, ...]:
-    values: list[Any] = []
-    for name, value in line.values.items():
-        values += (value, line.username, line.email) if name == "user" else (value,)
-    return (*values, *line.totals.as_dict().values())
+    return (*line.named.values(), *line.totals.as_dict().values())
 
 
 def _names(line: BreakdownLine) -> Iterator[str]:
@@ -67,16 +60,4 @@ def _names(line: BreakdownLine) -> Iterator[str]:
         elif name == "hour":
             yield f"{value:%Y-%m-%d %H:%M}Z"
         else:
-            yield shown(value) or "unknown"
-
-
-def _cells(totals: Totals) -> tuple[str, ...]:
-    return (
-        count(totals.calls),
-        count(totals.failures),
-        count(totals.total_tokens),
-        money(totals.cost),
-        average(totals),
-        count(totals.unknown_usage),
-        count(totals.unpriced),
-    )
+            yield shown(value) or UNKNOWN

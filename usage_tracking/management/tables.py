@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from ..log import one_line
 from ..scanner.terminal import wants_colour
-from .cells import cut, pad, width_of
+from .text_width import cut, pad, width_of
 
 #: The columns between two cells.
 GAP = 2

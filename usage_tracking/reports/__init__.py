@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from .breakdowns import DIMENSIONS, Breakdown, BreakdownLine, breakdown, breakdown_lines
-from .comparison import Comparison, Forecast, PeriodBefore, Sums, compare
+from .breakdowns import (
+    DIMENSIONS,
+    Breakdown,
+    BreakdownLine,
+    breakdown,
+    breakdown_lines,
+    columns_of,
+)
+from .comparison import Comparison, Forecast, PeriodBefore, SumsBefore, compare
 from .daily_rows import DailyDayLine, DailyRowsReport, DailyUserLine, daily_rows_report
 from .day import Backlog, DayReport, Period, backlog, day_report
 from .lines import TOP, ErrorLine, ModelLine, SectionLine, UserLine
 from .names import Name, NotFound, find_section, find_user
 from .period import DayLine, PeriodReport, latest_logs, period_report, unpriced_of
-from .selection import Bound, Selection, from_day, to_day
+from .selection import Bound, Selection, from_day, since, to_day, until
 from .stacks import STACKS, Column
 from .totals import COST_STEP, Figures, Totals
 from .unpriced import REPRICE, UnpricedModel, setting_for, unpriced_models
@@ -42,13 +49,14 @@ __all__ = [
     "PeriodReport",
     "SectionLine",
     "Selection",
-    "Sums",
+    "SumsBefore",
     "Totals",
     "UnpricedModel",
     "UserLine",
     "backlog",
     "breakdown",
     "breakdown_lines",
+    "columns_of",
     "compare",
     "daily_rows_report",
     "day_report",
@@ -58,7 +66,9 @@ __all__ = [
     "latest_logs",
     "period_report",
     "setting_for",
+    "since",
     "to_day",
     "unpriced_models",
     "unpriced_of",
+    "until",
 ]

@@ -34,6 +34,8 @@ _COLUMNS = {
 }
 DIMENSIONS = tuple(_COLUMNS)
 _TIMES = ("day", "hour")
+#: What stands for a user, whose key alone says little.
+_USER = ("user", "username", "email")
 #: How many lines `breakdown_lines` reads at a time.
 _PAGE = 5_000
 
@@ -55,6 +57,12 @@ class BreakdownLine:
     def key(self) -> Key:
         """The values, which `breakdown` takes as `after`."""
         return tuple(self.values.values())
+
+    @property
+    def named(self) -> dict[str, Any]:
+        """The values under the names of `columns_of`."""
+        values = self.values | {"username": self.username, "email": self.email}
+        return {name: values[name] for name in columns_of(tuple(self.values))}
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +127,11 @@ def breakdown(
         username, email = users.get(values.get("user"), (None, None))
         lines.append(BreakdownLine({name: values[name] for name in by}, username, email, totals))
     return Breakdown(tuple(by), tuple(lines), more)
+
+
+def columns_of(by: Sequence[str]) -> tuple[str, ...]:
+    """Return the names of the values of a line, in their order: a user has three."""
+    return tuple(name for one in by for name in (_USER if one == "user" else (one,)))
 
 
 def breakdown_lines(

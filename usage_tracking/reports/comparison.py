@@ -15,6 +15,7 @@ from django.db.models.functions import Coalesce
 from .. import conf
 from ..days import DayRange, day_of, stored
 from ..models import AIUsageLog
+from .hours import ends_of_day
 from .period import DayLine, PeriodReport
 from .selection import Selection
 from .totals import COST_STEP, Totals
@@ -51,7 +52,7 @@ class Forecast:
 
 
 @dataclass(frozen=True, slots=True)
-class Sums:
+class SumsBefore:
     """The sums of the period before: calls, tokens, USD, and users who made calls."""
 
     calls: int
@@ -67,7 +68,7 @@ class Comparison:
     """What a report is compared with; None for what there is not."""
 
     before: PeriodBefore | None = None
-    sums: Sums | None = None
+    sums: SumsBefore | None = None
     forecast: Forecast | None = None
 
 
@@ -83,10 +84,9 @@ def compare(report: PeriodReport, now: dt.datetime, *, using: str | None = None)
         now: The current time, aware.
         using: The database alias; by default the one that the routers name for reading.
     """
-    today = day_of(now)
-    before = period_before(DayRange(report.start, report.end), now)
-    month = DayRange.of_month(today)
-    has_forecast = _overlap(DayRange(report.start, report.end), month)
+    today, days = day_of(now), DayRange(report.start, report.end)
+    before = period_before(days, now)
+    has_forecast = _overlap(days, DayRange.of_month(today))
     if before is None and not has_forecast:
         return Comparison()
     costs: _Costs | None = None
@@ -219,11 +219,11 @@ def _within(before: PeriodBefore) -> Q:
     return Q(day__gte=first) & (Q(day__lt=last) | Q(day=last, created_at__lte=stored(before.until)))
 
 
-def _sums(found: dict[str, Any]) -> Sums:
+def _sums(found: dict[str, Any]) -> SumsBefore:
     if not found["calls"]:
-        return Sums(0, 0, 0, Decimal(0), 0)
+        return SumsBefore(0, 0, 0, Decimal(0), 0)
     tokens, usd = found["tokens"], found["usd"]
-    return Sums(
+    return SumsBefore(
         calls=found["calls"],
         failures=found["failures"],
         tokens=None if tokens is None else int(tokens),
@@ -253,9 +253,5 @@ def _forecast(costs: _Costs, first_day: dt.date | None, now: dt.datetime) -> For
 
 def _left_of_day(now: dt.datetime) -> Decimal:
     """Return the part of the day after `now`; a day may have 23 or 25 hours."""
-    zone, today = conf.day_timezone(), day_of(now)
-    start, end = (
-        dt.datetime.combine(day, dt.time(), zone).astimezone(dt.UTC)
-        for day in (today, today + _DAY)
-    )
+    start, end = ends_of_day(day_of(now))
     return Decimal((end - now) / (end - start))

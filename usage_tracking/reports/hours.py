@@ -38,11 +38,17 @@ def as_instant(moment: dt.datetime) -> dt.datetime:
     return aware(moment).astimezone(dt.UTC)
 
 
-def hours_of_day(day: dt.date) -> list[dt.datetime]:
-    """Return the starts of the hours of `day` in UTC: 23 to 25 where the clocks change."""
+def ends_of_day(day: dt.date) -> tuple[dt.datetime, dt.datetime]:
+    """Return the instants in UTC at which `day` begins and ends."""
     zone = conf.day_timezone()
     start, end = (
         dt.datetime.combine(date, dt.time(), zone).astimezone(dt.UTC)
         for date in (day, day + dt.timedelta(days=1))
     )
+    return start, end
+
+
+def hours_of_day(day: dt.date) -> list[dt.datetime]:
+    """Return the starts of the hours of `day` in UTC: 23 to 25 where the clocks change."""
+    start, end = ends_of_day(day)
     return [start + n * HOUR for n in range(-((start - end) // HOUR))]

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 from django.db.models import QuerySet
 
-from ..days import midnight, stored
+from ..days import day_of, midnight, stored
 from ..models import AIUsageLog
 
 #: A day of AI_USAGE_DAY_TIMEZONE, or an instant. A naive one is local time of `TIME_ZONE`.
@@ -35,13 +35,7 @@ class Selection:
 
     def __post_init__(self) -> None:
         start, end = self.start, self.end
-        if (
-            start is None
-            or end is None
-            or isinstance(start, dt.datetime) != isinstance(end, dt.datetime)
-        ):
-            return
-        if _sortable(end) < _sortable(start):
+        if start is not None and end is not None and _is_before(end, start):
             raise ValueError(f"the period ends on {end}, before it starts on {start}")
 
     def logs(self, using: str) -> QuerySet[AIUsageLog]:
@@ -53,9 +47,9 @@ class Selection:
         if self.user is not None:
             # The index of a user's calls is by `created_at`.
             logs = logs.filter(user=self.user)
-            return _until(_since(logs, self.start), self.end)
+            return until(since(logs, self.start), self.end)
         if isinstance(self.start, dt.datetime) or isinstance(self.end, dt.datetime):
-            return _until(_since(logs, self.start), self.end)
+            return until(since(logs, self.start), self.end)
         if self.start is not None:
             logs = logs.filter(day__gte=self.start)
         return logs if self.end is None else logs.filter(day__lte=self.end)
@@ -77,17 +71,27 @@ def to_day(logs: QuerySet[AIUsageLog], day: dt.date) -> QuerySet[AIUsageLog]:
     return logs.filter(day__lte=day, created_at__lte=midnight(later))
 
 
-def _since(logs: QuerySet[AIUsageLog], start: Bound | None) -> QuerySet[AIUsageLog]:
+def since(logs: QuerySet[AIUsageLog], start: Bound | None) -> QuerySet[AIUsageLog]:
+    """Narrow `logs` to those since a day or an instant; None leaves all."""
     if isinstance(start, dt.datetime):
         return logs.filter(created_at__gte=stored(start))
     return logs if start is None else from_day(logs, start)
 
 
-def _until(logs: QuerySet[AIUsageLog], end: Bound | None) -> QuerySet[AIUsageLog]:
+def until(logs: QuerySet[AIUsageLog], end: Bound | None) -> QuerySet[AIUsageLog]:
+    """Narrow `logs` to those until the end of a day, or before an instant; None leaves all."""
     if isinstance(end, dt.datetime):
         return logs.filter(created_at__lt=stored(end))
     return logs if end is None else to_day(logs, end)
 
 
-def _sortable(bound: Bound) -> Any:
-    return stored(bound) if isinstance(bound, dt.datetime) else bound
+def _is_before(one: Bound, other: Bound) -> bool:
+    instants = [bound for bound in (one, other) if isinstance(bound, dt.datetime)]
+    if len(instants) == 2:
+        return stored(instants[0]) < stored(instants[1])
+    # A day and an instant compare by their days.
+    return _day(one) < _day(other)
+
+
+def _day(bound: Bound) -> dt.date:
+    return day_of(bound) if isinstance(bound, dt.datetime) else bound

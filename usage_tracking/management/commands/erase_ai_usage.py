@@ -20,7 +20,7 @@ from ..arguments import (
     find_user,
 )
 from ..base import CANNOT_RUN, UsageCommand
-from ..day_tables import money
+from ..formatting import money
 from ..tables import shown
 
 

@@ -15,7 +15,7 @@ from ..arguments import (
     explained,
 )
 from ..base import UsageCommand
-from ..day_tables import count, money
+from ..formatting import count, money
 from ..periods import add_period, period_of
 from ..tables import Table, shown, write_tables
 
