@@ -90,23 +90,6 @@ def test_example_runs_as_it_stands(
     assert (day.user, day.total_requests) == (ada, 1)
 
 
-def test_sample_logging_of_the_docs_is_the_one_that_a_new_project_runs_with() -> None:
-    """tests/test_first_look.py runs the settings of the README."""
-    settings, _code = python_blocks(section("Install in a site"))
-    (sample,) = python_blocks(section("See each call in the log", INSTALLATION))
-
-    assert logging_of(sample) == logging_of(settings)
-
-
-def logging_of(code: str) -> object:
-    (found,) = [
-        node.value
-        for node in ast.walk(ast.parse(code))
-        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "LOGGING"
-    ]
-    return ast.literal_eval(found)
-
-
 def test_options_of_the_own_page_and_summary_are_those_of_the_code() -> None:
     listed = first_cells(section("Show users their own usage", INSTALLATION))
 

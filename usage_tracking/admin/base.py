@@ -22,15 +22,13 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from ..exports.files import CONTENT_TYPES
 from ..exports.names import command
 from ..related_users import with_users
 from ..reports import Totals
 from . import cells
 from .changelist import UncountedChangeList
 from .themes import ModelAdmin, stylesheets
-
-#: The formats that a list can be exported to, with the extra "export".
-EXPORT_FORMATS = ("csv", "xlsx", "json")
 
 
 class ReadOnlyAdmin(ModelAdmin):
@@ -196,6 +194,6 @@ def exports() -> tuple[str, ...]:
         return ()
     return tuple(
         name
-        for name in EXPORT_FORMATS
+        for name in CONTENT_TYPES
         if name not in needed or importlib.util.find_spec(needed[name])
     )

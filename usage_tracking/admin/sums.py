@@ -11,7 +11,7 @@ from django.db.models import Count, Q, QuerySet, Sum
 from django.utils.translation import gettext as _
 
 from ..models import AIUsageLog, AIUsageTracking
-from ..pages.formatting import average_text, cost_text, count, number_text, share
+from ..pages.formatting import average_text, cost_text, count, number_text, share, tokens_text
 from ..querysets import UNPRICED
 from ..reports import Totals
 
@@ -58,18 +58,11 @@ def figures_of(totals: Totals) -> Iterator[Figure]:
     """Yield the sums to show of `totals`."""
     yield Figure(_("Calls"), count(totals.calls))
     yield Figure(_("Failed"), count(totals.failures), share(totals.failures, totals.calls))
-    parts = {
+    parts = _("%(prompt)s prompt + %(completion)s completion") % {
         "prompt": number_text(totals.prompt_tokens),
         "completion": number_text(totals.completion_tokens),
     }
-    detail = (
-        ""
-        if totals.total_tokens is None
-        else _("%(prompt)s prompt + %(completion)s completion") % parts
-    )
-    yield Figure(
-        _("Tokens"), number_text(totals.total_tokens), detail if totals.total_tokens else ""
-    )
+    yield Figure(_("Tokens"), tokens_text(totals), parts if totals.total_tokens else "")
     unpriced = _("without %(n)s unpriced") % {"n": count(totals.unpriced)}
     yield Figure(_("Cost"), cost_text(totals), unpriced if totals.unpriced else "")
     if average := average_text(totals):

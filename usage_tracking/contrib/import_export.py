@@ -26,7 +26,7 @@ from import_export.fields import Field
 from import_export.resources import ModelResource
 from import_export.widgets import Widget
 
-from ..exports.files import write_file
+from ..exports.files import CONTENT_TYPES, write_file
 from ..exports.names import file_name
 from ..exports.rows import COLUMNS, Chunk, Rows, moment_of, newest_first, stored_rows
 from ..models import AIUsageLog, AIUsageTracking
@@ -34,11 +34,6 @@ from ..models import AIUsageLog, AIUsageTracking
 _BLOCK = 64 * 1024
 #: Bytes of a file that needs no disk.
 _IN_MEMORY = 1 << 20
-_CONTENT_TYPES = {
-    "csv": "text/csv; charset=utf-8",
-    "json": "application/json",
-    "xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
-}
 
 
 class AsItIs(Widget):  # type: ignore[misc]
@@ -101,13 +96,13 @@ def export_response(
         request: Its query names the file. Under ASGI the response is asynchronous.
         rows: Calls or daily rows. Their order is ignored.
         resource: Defines the columns.
-        file_format: "csv", "json" or "xlsx".
+        file_format: One of CONTENT_TYPES.
 
     Raises:
         Http404: The format is another.
         TooLongError: The file takes longer than `resource.max_seconds`.
     """
-    if file_format not in _CONTENT_TYPES:
+    if file_format not in CONTENT_TYPES:
         raise Http404
     deadline = time.monotonic() + resource.max_seconds
     source = _rows(rows, resource)
@@ -119,7 +114,7 @@ def export_response(
         file.close()
         raise
     name = file_name(rows.model, request.GET, file_format)
-    return _response(request, file, name, _CONTENT_TYPES[file_format])
+    return _response(request, file, name, CONTENT_TYPES[file_format])
 
 
 def _rows(rows: QuerySet[Any], resource: ModelResource) -> Rows:

@@ -10,6 +10,12 @@ from .rows import Rows
 from .text import BYTE_ORDER_MARK, write_csv, write_json, write_jsonl
 from .xlsx import write_xlsx
 
+#: The formats of the admin's exports.
+CONTENT_TYPES = {
+    "csv": "text/csv; charset=utf-8",
+    "xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+    "json": "application/json",
+}
 #: The formats that are text.
 WRITERS: dict[str, Callable[[Rows, TextIO], None]] = {
     "csv": write_csv,

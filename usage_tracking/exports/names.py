@@ -45,14 +45,14 @@ def file_name(model: type[Any], parameters: Mapping[str, str], file_format: str)
 
 
 @dataclass(frozen=True, slots=True)
-class Command:
+class CommandLine:
     """A command line, and the parameters of the list that it has no option for."""
 
     line: str
     left_out: tuple[str, ...]
 
 
-def command(model: type[Any], parameters: Mapping[str, str], file_format: str) -> Command:
+def command(model: type[Any], parameters: Mapping[str, str], file_format: str) -> CommandLine:
     """Return the command that writes the rows of a list; the arguments are those of `file_name`."""
     # A workbook cannot have more rows than the list was refused for.
     file_format = "csv" if file_format == "xlsx" else file_format
@@ -67,7 +67,7 @@ def command(model: type[Any], parameters: Mapping[str, str], file_format: str) -
         f"--format={file_format}",
         f"--output={file_name(model, parameters, file_format)}",
     ]
-    return Command(shlex.join(line), tuple(sorted(chosen - _OPTIONS.keys())))
+    return CommandLine(shlex.join(line), tuple(sorted(chosen - _OPTIONS.keys())))
 
 
 def _chosen(parameters: Mapping[str, str]) -> set[str]:

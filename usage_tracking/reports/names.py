@@ -46,7 +46,7 @@ def find_user(text: str, *, using: str | None = None) -> Any:
     Raises:
         NotFound: There is no such user, or `text` is the name of one and the key of another.
     """
-    text = _without_nul(text)
+    text = without_nul(text)
     model = get_user_model()
     name = model.USERNAME_FIELD
     # Not the default manager: it may hide users who have logs.
@@ -75,7 +75,7 @@ def find_section(code: str, *, using: str | None = None) -> str:
     Raises:
         NotFound: Neither has it. The message suggests similar codes.
     """
-    code = _without_nul(code)
+    code = without_nul(code)
     declared = conf.sections()
     using = using or router.db_for_read(AIUsageLog)
     if code in declared or AIUsageLog.objects.using(using).filter(section=code).exists():
@@ -108,8 +108,8 @@ def names_of(pks: Iterable[Any], *, using: str) -> dict[Any, Name]:
     }
 
 
-def _without_nul(text: str) -> str:
-    # No name contains a NUL, and PostgreSQL rejects it in a query.
+def without_nul(text: str) -> str:
+    """Return `text` without NUL: no name contains it, and PostgreSQL rejects it in a query."""
     return text.replace("\x00", "")
 
 

@@ -10,6 +10,7 @@ from django.db.models import QuerySet
 
 from ..days import day_of, midnight, stored
 from ..models import AIUsageLog
+from .names import without_nul
 
 #: A day of AI_USAGE_DAY_TIMEZONE, or an instant. A naive one is local time of `TIME_ZONE`.
 Bound: TypeAlias = dt.date | dt.datetime
@@ -43,7 +44,7 @@ class Selection:
         logs = AIUsageLog.objects.using(using).order_by()
         for name in ("section", "provider", "model_name"):
             if (value := getattr(self, name)) is not None:
-                logs = logs.filter(**{name: value})
+                logs = logs.filter(**{name: without_nul(value)})
         if self.user is not None:
             # The index of a user's calls is by `created_at`.
             logs = logs.filter(user=self.user)

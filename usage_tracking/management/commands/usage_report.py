@@ -182,14 +182,9 @@ def _selection(options: dict[str, Any], days: DayRange, using: str) -> Selection
         days.last,
         user=None if options["user"] is None else find_user(options, using=using),
         section=section,
-        provider=_without_nul(options["provider"]),
-        model_name=_without_nul(options["model"]),
+        provider=options["provider"],
+        model_name=options["model"],
     )
-
-
-def _without_nul(text: str | None) -> str | None:
-    # No name contains a NUL, and PostgreSQL rejects it in a query.
-    return None if text is None else text.replace("\x00", "")
 
 
 def _heading(options: dict[str, Any], days: DayRange, by: Sequence[str]) -> str:
