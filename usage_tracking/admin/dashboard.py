@@ -86,7 +86,7 @@ def _shown(query: Query, links: Links, now: dt.datetime) -> dict[str, Any]:
 
 
 def _full_page(query: Query, name: str) -> str:
-    """Return the page on which the table `name` shows all lines, "" for none of them."""
+    """Return the URL of the page on which the table `name` shows all lines; "" is no table."""
     if name:
         return f"{query.page(all=name)}#ai-usage-{name}"
     return f"{query.page()}#ai-usage-{query.full}"

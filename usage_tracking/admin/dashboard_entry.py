@@ -60,7 +60,7 @@ class AIUsageDashboardAdmin(ModelAdmin):
 
 
 def dashboard_url_of(request: HttpRequest) -> str:
-    """Return the dashboard of the admin site that serves `request`.
+    """Return the URL of the dashboard of the admin site that serves `request`.
 
     It is "" if the site has no dashboard, or none for the visitor.
     """

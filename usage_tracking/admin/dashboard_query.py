@@ -62,7 +62,7 @@ class Query:
         return self.names | user | stack
 
     def page(self, days: DayRange | None = None, **parameters: Any) -> str:
-        """Return the dashboard of `days`, by default those shown, with the same filters."""
+        """Return the query string of the dashboard of `days`, by default those shown."""
         chosen = (days or self.days).parameters | self.parameters | parameters
         return f"?{urlencode(chosen)}"
 
@@ -85,7 +85,7 @@ class Links:
         return cls(query, url)
 
     def to(self, days: DayRange | None = None, **parameters: Any) -> str:
-        """Return the list filtered by `days`, by default all days shown, and `parameters`."""
+        """Return the URL of the list of `days`, by default all days shown, with `parameters`."""
         if not self.list_url:
             return ""
         user = {"user": self.query.user.pk} if self.query.user is not None else {}
@@ -93,7 +93,7 @@ class Links:
         return f"{self.list_url}?{urlencode(chosen)}"
 
     def of_bar(self, days: DayRange, key: tuple[Any, ...] | None) -> str:
-        """Return the list of the calls that a bar of a chart stands for."""
+        """Return the URL of the list of the calls that a bar of a chart stands for."""
         names = STACKS[self.query.stack]
         return self.to(days, **(dict(zip(names, key, strict=True)) if key else {}))
 

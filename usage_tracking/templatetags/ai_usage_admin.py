@@ -38,7 +38,7 @@ def dashboard_url(context: Context) -> str:
 
 @register.simple_tag(takes_context=True)
 def usage_url(context: Context, user: Any) -> str:
-    """Return the dashboard of the usage of `user` in the admin site of the page.
+    """Return the URL of the dashboard of `user` in the admin site of the page.
 
     It is "" if the site has no dashboard, or the visitor may not view it.
     """

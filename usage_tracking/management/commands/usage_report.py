@@ -129,7 +129,7 @@ def _dimensions(text: str) -> tuple[str, ...]:
         if name not in known:
             near = get_close_matches(name.lower(), known, n=1)
             hint = f"Did you mean {near[0]!r}?" if near else f"Use {', '.join(known)}."
-            raise ArgumentTypeError(f"{name!r} is not something to add up by. {hint}")
+            raise ArgumentTypeError(f"{name!r} is not a valid choice. {hint}")
         if names.count(name) > 1:
             raise ArgumentTypeError(f"{name!r} is given more than once in {text!r}")
     if CALL in names and len(names) > 1:
