@@ -266,7 +266,8 @@ class UserFilter(admin.SimpleListFilter):
         # Rows may name a user who was deleted in another database. Unlike the foreign key, the key
         # itself may be compared with any number.
         key = ExpressionWrapper(F("user_id"), output_field=get_user_model()._meta.pk)
-        return queryset.alias(user_key=key).filter(user_key=self.pk)
+        found: QuerySet[Any] = queryset.alias(user_key=key).filter(user_key=self.pk)
+        return found
 
 
 def _newest(request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
