@@ -269,9 +269,16 @@ class TestOutput:
         }
 
     def test_database_without_tables_is_named(self, monkeypatch):
+        def fail(execute: Any, sql: str, *rest: Any) -> Any:
+            # Before the statement, because PostgreSQL ends the test's transaction at an error.
+            if "ai_usage_none" in sql:
+                raise OperationalError("no such table")
+            return execute(sql, *rest)
+
         monkeypatch.setattr(AIUsageLog._meta, "db_table", "ai_usage_none")
 
-        ended = report("--by", "call", "--format", "csv")
+        with connection.execute_wrapper(fail):
+            ended = report("--by", "call", "--format", "csv")
 
         assert (ended.code, ended.err) == (
             2,

@@ -34,7 +34,7 @@ _OPTIONS = {
 def write_xlsx(rows: Rows, file: IO[bytes]) -> None:
     """Write sheets of at most `SHEET_ROWS` rows, each with the titles.
 
-    It needs XlsxWriter, and room for temporary files several times as large as `file`. Numbers of
+    It needs XlsxWriter, and room for temporary files several times as large as `file`. Integers of
     up to 15 digits are numbers, and times are texts in the form of ISO 8601. Texts are cut to
     Excel's 32,767 characters. No text is a formula.
     """
