@@ -202,8 +202,8 @@ def test_section_that_the_encoding_of_the_file_lacks_is_escaped(tmp_path):
     apply(tmp_path, patch)
 
     assert patch.sections == ("聊天",)
-    after = (tmp_path / "聊天.py").read_bytes()
-    assert ast.literal_eval(re.search(rb"section=(.*)\)", after)[1].decode("ascii")) == "聊天"
+    (section,) = re.findall(rb"section=(.*)\)", (tmp_path / "聊天.py").read_bytes())
+    assert ast.literal_eval(section.decode("ascii")) == "聊天"
 
 
 def test_call_in_the_first_line(tmp_path):
