@@ -283,7 +283,7 @@ class TestOutput:
         assert (ended.code, ended.err) == (
             2,
             "Database 'default' has no table ai_usage_none: run `manage.py migrate --database "
-            "default`\n",
+            "default`. The output is incomplete.\n",
         )
 
     def test_error_says_that_the_output_is_incomplete(self, calls):

@@ -148,6 +148,8 @@ Test 5: Verifying data was saved... ✅
   ✅ Today's AIUsageTracking found
 {kept}
 Test 6: Checking API endpoints... ✅
+  ✅ /api/v1/ai/ answers (401)
+  ✅ /api/v1/ai/usage/report/ answers (401)
   ✅ /api/v1/ai/usage/logs/ answers (401)
   ✅ /api/v1/ai/usage/logs/stats/ answers (401)
   ✅ /api/v1/ai/usage/logs/global/ answers (401)

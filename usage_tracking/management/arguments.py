@@ -184,7 +184,7 @@ def explained(action: str, outcome: str, *, using: str | None = None) -> Iterato
         if was_stopped(error):
             raise CommandError(f"Stopped. {outcome}", returncode=INTERRUPTED) from None
         if using is not None and (missing := missing_table(using)):
-            raise CommandError(missing, returncode=CANNOT_RUN) from error
+            raise CommandError(f"{missing}. {outcome}", returncode=CANNOT_RUN) from error
         text = str(error).strip().partition("\n")[0]
         raise CommandError(f"{action} failed: {text}. {outcome}", returncode=CANNOT_RUN) from error
     except KeyboardInterrupt:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 _PROJECT = Path(__file__).parents[2] / "pyproject.toml"
@@ -9,6 +10,7 @@ _PROJECT = Path(__file__).parents[2] / "pyproject.toml"
 DISTRIBUTION = "django-usage-tracking"
 
 
+@cache
 def version() -> str:
     """Return the version of the package, installed or in its repository; else "unknown"."""
     # Imported here because only commands need it, and it takes milliseconds.
