@@ -47,13 +47,12 @@ def fieldsets(page: str) -> dict[str, dict[str, str]]:
     found = {}
     for fieldset in re.findall(r"<fieldset.*?</fieldset>", page, re.DOTALL):
         title = re.search(r"<h2[^>]*>(.*?)</h2>", fieldset)
-        rows = re.findall(
-            r'>([^<>]*):</\w+>\s*<div class="readonly">(.*?)</div>\s*</div>\s*</div>\s*</div>',
-            fieldset,
-            re.DOTALL,
-        )
         assert title
-        found[title[1]] = {label: words(value) for label, value in rows}
+        found[title[1]] = {}
+        for row in fieldset.split('<div class="form-row')[1:]:
+            label, _, value = row.partition('<div class="readonly">')
+            (name,) = re.findall(r">([^<>]*):</\w+>", label)
+            found[title[1]][name] = words(value.partition('<div class="help"')[0])
     return found
 
 
