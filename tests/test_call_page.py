@@ -44,7 +44,7 @@ def open_page(client: Client) -> Open:
 
 def fieldsets(page: str) -> dict[str, dict[str, str]]:
     """Return label → value of each fieldset, by its title."""
-    found = {}
+    found: dict[str, dict[str, str]] = {}
     for fieldset in re.findall(r"<fieldset.*?</fieldset>", page, re.DOTALL):
         title = re.search(r"<h2[^>]*>(.*?)</h2>", fieldset)
         assert title
