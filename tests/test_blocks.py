@@ -1093,3 +1093,17 @@ def test_second_exit_of_a_block_does_nothing():
     block.__exit__(None, None, None)
 
     assert scope.current() is None
+
+
+def test_function_whose_signature_cannot_be_read_is_decorated_and_runs():
+    class Lookup:
+        """Its signature fails, as one with the annotations of another module may."""
+
+        @property
+        def __signature__(self) -> Any:
+            raise NameError("name 'Later' is not defined")
+
+        def __call__(self, name: str) -> str:
+            return f"found {name}"
+
+    assert ai_usage(section="chat")(Lookup())("ada") == "found ada"

@@ -221,7 +221,8 @@ class ai_usage:
         """Return a wrapper that runs each call of `function` in a block."""
         wrapper = self._wrapper(function)
         # Celery checks the arguments of `delay` by the signature, and does not follow __wrapped__.
-        with suppress(TypeError, ValueError):
+        # Any error may come from the host's code: Python 3.14 evaluates annotations here.
+        with suppress(Exception):
             cast(Any, wrapper).__signature__ = inspect.signature(function)
         return wrapper
 
