@@ -544,6 +544,23 @@ class TestOwnResource:
                 assert {row.pop("team") for row in found} == {f"t{n}" for n in range(5)}
                 assert found == plain[file_format]
 
+    def test_more_time_alone_makes_no_export_slower(self, viewer, monkeypatch):
+        class PatientResource(import_export.LogResource):
+            max_seconds = 60.0
+
+        def refuse(*_: Any) -> Any:
+            raise AssertionError("all rows are loaded as instances")
+
+        save_log(user=make_user("ada"))
+        path = f"{import_export.__name__}.PatientResource"
+        monkeypatch.setattr(import_export, "PatientResource", PatientResource, raising=False)
+        monkeypatch.setattr(AIUsageLogAdmin, "export_resource", path)
+        monkeypatch.setattr(import_export.LogResource, "export_resource", refuse)
+
+        (row,) = rows_of(viewer.get(f"{LOGS}export/csv/"), "csv")
+
+        assert row["username"] == "ada"
+
 
 class TestRequests:
     def test_unknown_format_is_not_found(self, viewer, subtests):

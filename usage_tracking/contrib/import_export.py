@@ -32,6 +32,17 @@ from ..exports.rows import COLUMNS, Chunk, Rows, moment_of, newest_first, stored
 from ..models import AIUsageLog, AIUsageTracking
 
 _BLOCK = 64 * 1024
+#: What a subclass of a Resource may define without a change of the columns, and what Python and
+#: the base class define in each.
+_COLUMNLESS = {
+    "max_seconds",
+    "fields",
+    "_meta",
+    "__doc__",
+    "__module__",
+    "__firstlineno__",
+    "__static_attributes__",
+}
 #: Bytes of a file that needs no disk.
 _IN_MEMORY = 1 << 20
 
@@ -119,7 +130,7 @@ def export_response(
 
 def _rows(rows: QuerySet[Any], resource: ModelResource) -> Rows:
     """Return the columns of `resource`; without instances of the model if a site changed none."""
-    if type(resource) in (LogResource, DailyResource):
+    if not _changes_columns(type(resource)):
         return stored_rows(rows)
     moment = moment_of(rows.model)
     lists = newest_first(rows, lambda row: (getattr(row, moment), row.pk))
@@ -130,6 +141,15 @@ def _rows(rows: QuerySet[Any], resource: ModelResource) -> Rows:
             for some in lists
         ),
     )
+
+
+def _changes_columns(kind: type[ModelResource]) -> bool:
+    """Return whether `kind` defines more than how long an export may take."""
+    classes = kind.__mro__
+    base = next((cls for cls in classes if cls in (LogResource, DailyResource)), None)
+    if base is None or kind.fields != base.fields:
+        return True
+    return any(not vars(cls).keys() <= _COLUMNLESS for cls in classes[: classes.index(base)])
 
 
 class _TimedFile(SpooledTemporaryFile[bytes]):
