@@ -26,6 +26,7 @@ __all__ = [
     "PRICE_FACTS",
     "REPORTED",
     "UNKNOWN",
+    "UNSEEN",
     "Usage",
     "UsageEvent",
     "clean_context",
@@ -115,6 +116,9 @@ class UsageEvent:
     unit: str = ""
     #: Number of amendments; if an id occurs twice, the higher revision wins.
     revision: int = 0
+    #: Begins a job whose end comes as another event, possibly from another process. If the row is
+    #: already completed, only what this event knows changes: user, section, metadata.
+    begins: bool = False
     #: Completes a call that another event started, possibly in another process. If the row exists,
     #: only the `ENDING` fields change.
     completes: bool = False
@@ -215,18 +219,22 @@ class UsageEvent:
 
     def completed(self, end: Self) -> Self:
         """Return the event completed by `end`."""
-        return replace(
-            self,
-            metadata=end.completing(self.metadata),
-            revision=max(self.revision, end.revision),
-            **{name: getattr(end, name) for name in ENDING},
-        )
+        return replace(self, revision=max(self.revision, end.revision), **end.ending(self.metadata))
+
+    def ending(self, metadata: dict[str, Any]) -> dict[str, Any]:
+        """Return the fields of a call with this `metadata` that this event changes as its end."""
+        changes = {name: getattr(self, name) for name in ENDING}
+        if not self.model_name:
+            del changes["model_name"]  # the answer to a poll may not name it
+        return changes | {"metadata": self.completing(metadata), "begins": False}
 
     def completing(self, metadata: dict[str, Any]) -> dict[str, Any]:
         """Return the `metadata` of a call after this event has completed it."""
-        return {k: v for k, v in metadata.items() if k not in _END_FACTS} | {
-            k: v for k, v in self.metadata.items() if k in _END_FACTS
-        }
+        return _without(metadata, _END_FACTS) | _only(self.metadata, _END_FACTS)
+
+    def beginning(self, metadata: dict[str, Any]) -> dict[str, Any]:
+        """Return the `metadata` of a completed call whose beginning is this event."""
+        return _without(self.metadata, _END_FACTS) | _only(metadata, _END_FACTS)
 
     def to_json(self) -> str:
         """Return one line of JSON without a line break; default values are left out."""
@@ -339,7 +347,18 @@ ENDING = (
     "success",
     "error_message",
 )
-_END_FACTS = frozenset({"clamped", "partial", "service_tier", "unknown", *PRICE_FACTS})
+_END_FACTS = frozenset({"batch", "clamped", "partial", "service_tier", "unknown", *PRICE_FACTS})
+#: Key of the metadata of a row whose call was completed, but whose beginning was not seen yet.
+UNSEEN = "beginning"
+
+
+def _only(metadata: dict[str, Any], names: frozenset[str]) -> dict[str, Any]:
+    return {name: value for name, value in metadata.items() if name in names}
+
+
+def _without(metadata: dict[str, Any], names: frozenset[str]) -> dict[str, Any]:
+    return {name: value for name, value in metadata.items() if name not in names}
+
 
 _LIMITS = {
     "user_id": 255,

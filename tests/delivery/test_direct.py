@@ -401,7 +401,7 @@ class TestJoining:
     def test_earlier_event_does_not_overwrite_the_row(self, box, tmp_path, crash: bool):
         ada, bob = make_user("ada"), make_user("bob")
         with ai_usage("other", user=bob):
-            captured = capture(prompt_tokens=None, completion_tokens=None)
+            captured = capture(prompt_tokens=None, completion_tokens=None, model_name="")
             end = make_event(id=captured.id, prompt_tokens=150, model_name="", completes=True)
             recorder.complete(end, attribution(), "")
             log, day = track_ai_usage(ada, "chat", 150, 80, model_name="mine")

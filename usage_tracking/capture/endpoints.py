@@ -28,7 +28,7 @@ class Target(NamedTuple):
     #: `host[:port]` of a host that is neither in `providers` nor in AI_USAGE_GATEWAYS, or where
     #: sites run services of their own: there only an answer of the right shape counts. Else "".
     unknown_host: str
-    #: The request polls for a response that another request began.
+    #: The request asks about a job that another request began.
     polls: bool = False
     #: Where the call is served, if the host or the path says so and that may have a price of its
     #: own: "eu", or a region of Google.
@@ -131,8 +131,11 @@ def recognise(method: str, host: str, port: int | None, path: str) -> Target | N
             operation = next(
                 (name for words, name in _WORDS if any(word in model for word in words)), "chat"
             )
-    elif _polls(method, path):
-        wire_format, operation, model = "openai.responses", "chat", ""
+    elif (polled := _POLL.search(path)) is not None:
+        asked_by, wire_format, operation = _POLLS[polled.lastindex or 0]
+        if method != asked_by:
+            return None
+        model = _model(path)
     else:
         return None
     provider = provider_of(host, port, path)
@@ -183,13 +186,13 @@ def _geography(provider: str, host: str, path: str) -> str:
     return match[1] if match else ""
 
 
-# The path that polls for a background response, or cancels it.
-_POLL = re.compile(r"/responses/[^/]+(/cancel)?/?$")
-
-
-def _polls(method: str, path: str) -> bool:
-    match = _POLL.search(path)
-    return match is not None and method == ("POST" if match[1] else "GET")
+# Path that asks about a job, or cancels it → method, wire format and operation.
+_POLL_PATHS = {
+    r"/responses/[^/]+": ("GET", "openai.responses", "chat"),
+    r"/responses/[^/]+/cancel": ("POST", "openai.responses", "chat"),
+}
+_POLL = re.compile(f"(?:{'|'.join(f'({path})' for path in _POLL_PATHS)})/?$")
+_POLLS = dict(enumerate(_POLL_PATHS.values(), start=1))
 
 
 @lru_cache(maxsize=1)

@@ -18,6 +18,7 @@ from ..attribution.resolve import attribution
 from ..attribution.scope import Attempt
 from ..errors import contained
 from ..events import UNKNOWN, UsageEvent, named_uuid7, utc_now, uuid7
+from ..formats.reader import Job, Reader
 from ..system.site_tests import running_test
 from .body import Body
 from .endpoints import Target, recognise
@@ -33,6 +34,9 @@ trial_events: ContextVar[list[UsageEvent] | None] = ContextVar(
 )
 #: Whether the call is the self-test's and is recorded, although its host is unknown.
 is_recorded_trial: ContextVar[bool] = ContextVar("ai_usage_is_recorded_trial", default=False)
+
+#: The time in the id of a job's row if not all answers say when it began.
+_NO_TIME = datetime.fromtimestamp(0, UTC)
 
 #: Headers that are the same in all attempts of one call: of Stainless's SDKs and of botocore.
 _KEYS = ("idempotency-key", "amz-sdk-invocation-id")
@@ -65,7 +69,7 @@ def begin(
     wanted = conf.capture()
     if wanted is False or (wanted is not True and transport not in wanted):
         return None
-    exchange = Exchange(endpoint, body)
+    exchange = Exchange(endpoint, path, body)
     exchange.question = question(endpoint, host, port, body)
     return exchange
 
@@ -94,7 +98,7 @@ class Exchange:
     # Bound to the body's method: another call for each piece of a stream would be felt.
     chunk: Callable[[bytes], None]
 
-    def __init__(self, endpoint: Target, body: bytes | Mapping[str, Any] | None) -> None:
+    def __init__(self, endpoint: Target, path: str, body: bytes | Mapping[str, Any] | None) -> None:
         # The only reading of the wall clock; durations come from the monotonic one.
         self._created_at = utc_now()
         self._started = time.perf_counter()
@@ -102,6 +106,7 @@ class Exchange:
         self._abandoned_at = 0.0
         self._pid = os.getpid()
         self._endpoint = endpoint
+        self._path = path
         self._request_body = body
         self._trial_events = trial_events.get()
         self._attribution = attribution()
@@ -174,15 +179,23 @@ class Exchange:
         if not self._is_recorded():
             return
         requested = requested_model(self._endpoint, request_body)
-        result = outcome(self._endpoint, requested, self._body, error=error, is_ended=is_ended)
-        event, attributed = self._event(result, elapsed), self._attribution
-        if self._trial_events is not None:
-            self._trial_events.append(event)
-        elif self._endpoint.polls:
-            recorder.complete(event, attributed, result.response_id)
-        else:
-            attempt = self._attempt(request_body, requested)
-            recorder.record(event, attributed, result.response_id, attempt)
+        whole = self._body.answer.reader
+        whole.asked(self._path, request_body)
+        for reader in whole.parts:
+            # A poll counts once the job that it asks for has ended, if there is one.
+            if self._endpoint.polls and (reader.job is None or not reader.job.ended):
+                continue
+            result = outcome(
+                self._endpoint, requested, self._body, reader, error=error, is_ended=is_ended
+            )
+            event = self._event(result, reader, elapsed)
+            if self._trial_events is not None:
+                self._trial_events.append(event)
+            elif self._endpoint.polls:
+                recorder.complete(event, self._attribution, result.response_id)
+            else:
+                attempt = self._attempt(request_body, requested)
+                recorder.record(event, self._attribution, result.response_id, attempt)
 
     def _is_recorded(self) -> bool:
         reader, endpoint = self._body.answer.reader, self._endpoint
@@ -190,14 +203,12 @@ class Exchange:
             return False  # a fork inherited an open stream; its parent records it
         if self._attribution.unit.test is not running_test():
             return False  # left behind by a test of the site that has ended
-        if endpoint.unknown_host and not reader.recognised:
-            return False  # a path alone is never enough
-        # A poll counts once the response that it asks for has ended, if there is one.
-        return not endpoint.polls or (reader.background_since is not None and reader.ended)
+        # A path alone is never enough.
+        return not endpoint.unknown_host or reader.recognised
 
-    def _event(self, result: Outcome, elapsed: float) -> UsageEvent:
-        endpoint, attributed = self._endpoint, self._attribution
-        event_id, created_at = self._identity(result.response_id)
+    def _event(self, result: Outcome, reader: Reader, elapsed: float) -> UsageEvent:
+        endpoint, attributed, job = self._endpoint, self._attribution, reader.job
+        event_id, created_at = self._identity(job, dated=reader.dates_jobs)
         user = attributed.user
         return UsageEvent.create(
             id=event_id,
@@ -216,21 +227,24 @@ class Exchange:
             metadata=attributed.metadata,
             facts=result.facts,
             unit=attributed.unit.id if attributed.unit.open else "",
+            begins=not endpoint.polls and job is not None and not job.ended,
             completes=endpoint.polls,
             revision=int(endpoint.polls),
             database=attributed.place.database,
             schema=attributed.place.schema,
         )
 
-    def _identity(self, response_id: str) -> tuple[UUID, datetime]:
+    def _identity(self, job: Job | None, *, dated: bool) -> tuple[UUID, datetime]:
         """Return the id of the event and when the call began."""
-        since = self._body.answer.reader.background_since
-        if since is None or not response_id:
+        if job is None or not job.id:
             return uuid7(self._created_at), self._created_at
         # Another process may poll for the answer: both must derive the same id.
-        begun = datetime.fromtimestamp(since, UTC)
-        event_id = named_uuid7(begun, f"{self._endpoint.provider} {response_id}")
-        return event_id, begun if self._endpoint.polls else self._created_at
+        endpoint = self._endpoint
+        known_as = endpoint.unknown_host or endpoint.provider
+        name = " ".join(filter(None, (known_as, job.id, job.part)))
+        event_id = named_uuid7(job.began if dated and job.began else _NO_TIME, name)
+        is_dated = endpoint.polls and job.began is not None
+        return event_id, job.began if is_dated and job.began else self._created_at
 
     @contained
     def _attempt(

@@ -59,6 +59,7 @@ def outcome(
     endpoint: Target,
     requested_model: str,
     body: Body,
+    reader: Reader,
     *,
     error: BaseException | None,
     is_ended: bool,
@@ -69,12 +70,12 @@ def outcome(
         endpoint: The endpoint of the call.
         requested_model: The model that the request named.
         body: The finished body of the response.
+        reader: The reader of the body, or of one of its parts.
         error: What the transport raised, if it did.
         is_ended: Whether the body came to its regular end.
     """
-    reader = body.answer.reader
     response_id = clean_name(reader.response_id)
-    usage, facts = _usage(endpoint, body, error=error, is_ended=is_ended)
+    usage, facts = _usage(endpoint, body, reader, error=error, is_ended=is_ended)
     if response_id:
         facts["response_id"] = clean_text(response_id, _MAX_NAME)
     model = _model(endpoint, requested_model, reader)
@@ -92,7 +93,7 @@ def outcome(
         model,
         requested_model,
         response_id,
-        _message(body, error),
+        _message(body.answer.status, reader.error, error),
         facts,
         {name: clean_text(value, _MAX_NAME) for name, value in context.items()},
     )
@@ -127,8 +128,7 @@ def _price_context(endpoint: Target, model: str, reader: Reader) -> dict[str, st
     return context
 
 
-def _message(body: Body, error: BaseException | None) -> str:
-    status, said = body.answer.status, body.answer.reader.error
+def _message(status: int, said: str, error: BaseException | None) -> str:
     if error is not None:
         return f"{type(error).__name__}: {error}".removesuffix(": ")
     if status >= 400:
@@ -137,11 +137,15 @@ def _message(body: Body, error: BaseException | None) -> str:
 
 
 def _usage(
-    endpoint: Target, body: Body, *, error: BaseException | None, is_ended: bool
+    endpoint: Target,
+    body: Body,
+    reader: Reader,
+    *,
+    error: BaseException | None,
+    is_ended: bool,
 ) -> tuple[Usage, dict[str, Any]]:
     """Return the usage that counts, and the facts about one that does not."""
-    reader = body.answer.reader
-    found, facts = _with_header(body), dict(reader.facts)
+    found, facts = _with_header(body, reader), dict(reader.facts)
     is_final = is_ended and reader.final_at_end and not reader.error
     if found is not None and body.answer.status < 400 and (reader.complete or is_final):
         return found, facts
@@ -152,16 +156,15 @@ def _usage(
             "completion_tokens": found.completion_tokens,
         }
     if error is None and body.answer.status < 400 and not reader.error:
-        facts["unknown"] = _why_unknown(endpoint, body, is_ended=is_ended)
+        facts["unknown"] = _why_unknown(endpoint, body, reader, is_ended=is_ended)
     return Usage(), facts
 
 
-def _with_header(body: Body) -> Usage | None:
+def _with_header(body: Body, reader: Reader) -> Usage | None:
     """Return the usage with the gateway's cost from the headers, if the answer names none.
 
     The headers of a stream are sent before its cost is known.
     """
-    reader = body.answer.reader
     usage = reader.usage
     if body.answer.is_stream or (usage is not None and usage.cost is not None):
         return usage
@@ -173,12 +176,12 @@ def _with_header(body: Body) -> Usage | None:
     return usage if reader.header_cost is None else replace(usage, cost=reader.header_cost)
 
 
-def _why_unknown(endpoint: Target, body: Body, *, is_ended: bool) -> str:
+def _why_unknown(endpoint: Target, body: Body, reader: Reader, *, is_ended: bool) -> str:
     answer = body.answer
     if answer.problem:
         return answer.problem
-    if not answer.reader.ended:
-        return "made in the background; its end was not seen yet"
+    if reader.job is not None and not reader.job.ended:
+        return reader.in_progress
     if not is_ended:
         return "stream abandoned" if body.length else "body never read"
     if answer.is_stream and endpoint.format == "openai.chat":

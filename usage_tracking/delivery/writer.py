@@ -8,43 +8,27 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from decimal import Decimal
-from typing import Any, NamedTuple
+from typing import Any
 from uuid import UUID
 
 from django.contrib.auth import get_user_model
 from django.core.exceptions import ValidationError
 from django.db import connections, transaction
-from django.db.models import QuerySet
 
 from .. import daily, places, related_users, sql
 from ..days import day_of
 from ..errors import contained
-from ..events import ENDING, MAX_USERNAME, UsageEvent, utc_now
-from ..models import AIUsageLog, AIUsageTracking
-from ..pricing import Quote, quote
+from ..events import UNSEEN, UsageEvent, utc_now
+from ..models import AIUsageLog
+from ..pricing import quote
 from ..related_users import LOCK_TIMEOUT
-from . import row_values
+from . import locks, row_values
+from .amendments import amend_or_defer
+from .rows import Row, known_username, username_field
 
 #: Time for which an event is deferred if its user is not in the database yet; afterwards its row is
 #: written without a user.
 PATIENCE = dt.timedelta(minutes=10)
-
-
-class Row(NamedTuple):
-    """An event, and the values of its row that the event does not have."""
-
-    event: UsageEvent
-    user_id: Any
-    quote: Quote
-    day: dt.date
-    #: Whether to write the row without its user if the user does not exist.
-    give_up: bool
-
-    @property
-    def cost(self) -> Decimal | None:
-        """The cost of the call in USD, None if it is unknown."""
-        return self.quote.cost
 
 
 @dataclass(slots=True)
@@ -70,7 +54,7 @@ def store(events: Iterable[UsageEvent], *, using: str, patience: dt.timedelta = 
     Raises:
         DatabaseError: Any error of the database; nothing is written then.
     """
-    rows = _prepare(events, patience)
+    rows = _without_pruned(_prepare(events, patience), using)
     stored = Stored()
     if apart := places.users_are_apart():
         rows, stored.deferred = _of_known_users(rows, using)
@@ -84,7 +68,7 @@ def store(events: Iterable[UsageEvent], *, using: str, patience: dt.timedelta = 
         amended: dict[daily.Key, daily.Sums] = {}
         if len(inserted) < len(rows):
             rest = [row for row in rows if row.event.id not in inserted]
-            deferred, amended = _amend_or_defer(rest, using, locking=locking)
+            deferred, amended = amend_or_defer(rest, using, locking=locking)
             stored.deferred += deferred
         inserts = daily.merge(
             (
@@ -111,7 +95,10 @@ def _prepare(events: Iterable[UsageEvent], patience: dt.timedelta) -> list[Row]:
         if seen is None or event.revision > seen.revision:
             latest[event.id] = event
     for key, end in ends.items():
-        newest[key] = newest[key].completed(end) if key in newest else end
+        if key in newest:
+            newest[key] = newest[key].completed(end)
+        else:
+            newest[key] = replace(end, metadata=end.metadata | {UNSEEN: "not seen"})
     to_python = get_user_model()._meta.pk.to_python
     rows = []
     for event in sorted(newest.values(), key=lambda event: event.id):
@@ -124,6 +111,18 @@ def _prepare(events: Iterable[UsageEvent], patience: dt.timedelta) -> list[Row]:
     return rows
 
 
+def _without_pruned(rows: list[Row], using: str) -> list[Row]:
+    """Return the rows without the ends of calls whose rows were pruned."""
+    ends = [row for row in rows if row.event.completes]
+    if not ends or (pruned := daily.horizon(using)) is None:
+        return rows
+    old = {row.event.id for row in ends if row.day <= pruned}
+    if old:
+        there = AIUsageLog.objects.using(using).filter(pk__in=old)
+        old -= set(there.values_list("pk", flat=True))
+    return [row for row in rows if row.event.id not in old]
+
+
 def _of_known_users(rows: list[Row], using: str) -> tuple[list[Row], list[UsageEvent]]:
     """Split the rows by whether their user exists in another database, by key and username.
 
@@ -132,7 +131,7 @@ def _of_known_users(rows: list[Row], using: str) -> tuple[list[Row], list[UsageE
     names = related_users.usernames({row.user_id for row in rows} - {None}, using=using)
     known, deferred = [], []
     for row in rows:
-        username = _known_username(row.event)
+        username = known_username(row.event)
         is_there = row.user_id in names and username in (None, names[row.user_id])
         if row.user_id is None or is_there:
             known.append(row)
@@ -184,43 +183,6 @@ ON CONFLICT (id) DO NOTHING
 RETURNING id, user_id
 """
 
-#: CTEs; `free` has each (user_id, day) of `events` that no other transaction has locked.
-#:
-#: They lock the user and the daily row until our COMMIT, so that neither can be deleted before it.
-#:
-#: Why nothing deadlocks: KEY SHARE lets other transactions update both rows. SKIP LOCKED never
-#: waits: it passes over rows that are being deleted or are locked by `select_for_update()`. After
-#: that we wait only for other writers of the same daily row, who take those rows in one order. A
-#: transaction of the site that has changed a daily row and then locks the user waits for us while
-#: we wait for it; LOCK_TIMEOUT, below PostgreSQL's deadlock_timeout, makes us give way. A deletion
-#: waits for us at the daily row or at the user, and holds nothing there that we wait for. It takes
-#: the locks that Django takes, in Django's order: the daily rows, and the user only after the rows
-#: of the log were updated (see `receivers.user_deleted`).
-_FREE = """
-e AS (SELECT * FROM {events}),
-keys AS (SELECT DISTINCT user_id, day FROM e),
-users AS ({free_users}),
-days AS (
-    SELECT d.user_id, d.date FROM {daily} AS d
-    WHERE (d.user_id, d.date) IN (SELECT user_id, day FROM keys)
-    FOR KEY SHARE OF d SKIP LOCKED
-),
-free AS (
-    SELECT k.user_id, k.day FROM keys AS k
-    JOIN users AS u ON u.id = k.user_id
-    LEFT JOIN days AS l ON l.user_id = k.user_id AND l.date = k.day
-    LEFT JOIN {daily} AS d ON d.user_id = k.user_id AND d.date = k.day
-    WHERE l.user_id IS NOT NULL OR d.user_id IS NULL
-)
-"""
-
-#: Users in the database of the usage tables, and users in another one, which are not locked.
-_FREE_USERS = """
-SELECT {user_pk} AS id FROM {users} AS u
-WHERE {user_pk} IN (SELECT user_id FROM keys) FOR KEY SHARE OF u SKIP LOCKED
-"""
-_USERS_APART = "SELECT DISTINCT user_id AS id FROM keys"
-
 
 def _insert(rows: Sequence[Row], using: str, *, locking: bool) -> dict[UUID, Any]:
     """Insert rows in one statement; return the user id, or None, of each that was inserted.
@@ -266,7 +228,7 @@ def _looked_up_users(connection: Any) -> dict[str, str]:
     same_name = ""
     if connection.vendor == "sqlite":
         # SQLite gives the key of a rolled-back signup to the next user, so a known name must match.
-        username = _username_field()
+        username = username_field()
         named: Any = username.model._meta  # of a user model with a parent it is the parent's
         same_name = (
             f"AND (e.username IS NULL OR (SELECT n.{quote(username.column)} "
@@ -291,38 +253,11 @@ def _locking_insert(events: str, names: dict[str, str], connection: Any) -> str:
             f"WHERE {user_pk} = e.user_id) IS NULL"
         )
     return _LOCKING_INSERT.format(
-        free=_free(events, connection), is_given_up=is_given_up, lock_timeout=LOCK_TIMEOUT, **names
+        free=locks.free(events, connection),
+        is_given_up=is_given_up,
+        lock_timeout=LOCK_TIMEOUT,
+        **names,
     )
-
-
-def _free(events: str, connection: Any) -> str:
-    """Return the CTEs of `_FREE` for the relation `events`."""
-    quote = connection.ops.quote_name
-    user: Any = get_user_model()._meta
-    if places.users_are_apart():
-        free_users = _USERS_APART
-    else:
-        free_users = _FREE_USERS.format(
-            user_pk=f"u.{quote(user.pk.column)}", users=quote(user.db_table)
-        )
-    return _FREE.format(
-        events=events, free_users=free_users, daily=quote(AIUsageTracking._meta.db_table)
-    )
-
-
-def _lock(keys: Iterable[daily.Key], using: str) -> set[daily.Key]:
-    """Lock users and their daily rows as `_insert` does; return the keys that were free."""
-    connection: Any = connections[using]
-    user: Any = get_user_model()._meta.pk
-    columns = {"user_id": str(user.rel_db_type(connection)), "day": "date"}
-    wanted = (
-        {"user_id": sql.key(user, user_id, connection), "day": day.isoformat()}
-        for user_id, day in keys
-    )
-    free = _free(sql.relation(columns, connection, "e"), connection)
-    with connection.cursor() as cursor:
-        cursor.execute(f"WITH {free} SELECT user_id, day FROM free", [sql.parameter(wanted)])
-        return {(user.to_python(user_id), day) for user_id, day in cursor.fetchall()}
 
 
 _COLUMNS = {
@@ -353,96 +288,9 @@ def _record(row: Row, connection: Any) -> dict[str, Any]:
         **row_values.of_event(event, row.quote, row.day),
         "id": event.id.hex,
         "user_id": sql.key(get_user_model()._meta.pk, row.user_id, connection),
-        "username": sql.key(_username_field(), _known_username(event), connection),
+        "username": sql.key(username_field(), known_username(event), connection),
         "give_up": row.give_up,
         "cost": None if row.cost is None else format(row.cost, "f"),
         "day": row.day.isoformat(),
         "created_at": sql.moment(row_values.began_at(event), connection),
     }
-
-
-#: The fields that the end of a call changes, and those that an amendment changes.
-_ENDING = (*(name for name in ENDING if name in _COLUMNS), "metadata")
-_AMENDED = (*_ENDING, "section", "provider", "response_time_ms")
-
-
-def _amend_or_defer(
-    rows: list[Row], using: str, *, locking: bool
-) -> tuple[list[UsageEvent], dict[daily.Key, daily.Sums]]:
-    """Amend existing rows, and defer the events of the others, which were not inserted.
-
-    An amendment is deferred too while its user does not exist, and while another transaction has
-    locked the row, or a user or a daily row that it would change. Return the deferred events, and
-    the sums to add to the daily rows.
-    """
-    # Not the manager's queryset, whose `update` also changes the daily rows.
-    logs: QuerySet[AIUsageLog] = QuerySet(AIUsageLog, using=using)
-    locked = logs.filter(pk__in=[row.event.id for row in rows]).select_for_update(
-        skip_locked=True, no_key=True
-    )
-    there = {
-        log_id: rest for log_id, *rest in locked.values_list("pk", "metadata", "user_id", "day")
-    }
-    deferred = []
-    amendments: dict[UUID, dict[str, Any]] = {}
-    for row in rows:
-        event = row.event
-        if event.id not in there:
-            deferred.append(event)
-        elif event.revision:
-            metadata, *owners, day = there[event.id]
-            names = _ENDING
-            changes: dict[str, Any] = {}
-            if event.completes:
-                known = metadata if isinstance(metadata, dict) else {}  # or changed by SQL
-                event = replace(event, metadata=event.completing(known))
-            else:
-                names = _AMENDED
-                if row.user_id is not None:
-                    if _exists(row, using):
-                        changes["user_id"] = row.user_id
-                        owners.append(row.user_id)
-                    elif not row.give_up:
-                        deferred.append(event)
-                        continue
-            keys = {(owner, day) for owner in owners if owner is not None}
-            if locking and keys and _lock(keys, using) != keys:
-                deferred.append(row.event)
-                continue
-            values = row_values.of_event(event, row.quote, row.day)
-            amendments[event.id] = changes | {name: values[name] for name in names}
-    amended = logs.filter(pk__in=amendments)
-    before = daily.of_logs(amended)
-    for log_id, changes in amendments.items():
-        logs.filter(pk=log_id).update(**changes)
-    return deferred, daily.difference(before, daily.of_logs(amended))
-
-
-def _exists(row: Row, using: str) -> bool:
-    if places.users_are_apart():
-        return True  # see `_of_known_users`
-    user = get_user_model()
-    found = user._base_manager.using(using).filter(pk=row.user_id)
-    username = _known_username(row.event)
-    if connections[using].vendor == "sqlite" and username is not None:
-        found = found.filter(**{user.USERNAME_FIELD: username})
-    return found.exists()
-
-
-def _known_username(event: UsageEvent) -> Any:
-    """Return the value of the username field that the event names.
-
-    It is None if the value is unknown: the user is stateless or has an empty name, the name was
-    truncated, or the field cannot convert it.
-    """
-    if not event.username or len(event.username) >= MAX_USERNAME:
-        return None
-    try:
-        return _username_field().to_python(event.username)
-    except (ValidationError, ValueError):
-        return None
-
-
-def _username_field() -> Any:
-    user = get_user_model()
-    return user._meta.get_field(user.USERNAME_FIELD)

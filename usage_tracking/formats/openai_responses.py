@@ -23,6 +23,7 @@ from typing import Any
 from ..usage import Usage
 from .openai_images import image_units
 from .reader import (
+    Job,
     Reader,
     cost,
     count,
@@ -30,6 +31,7 @@ from .reader import (
     input_units,
     items,
     mapping,
+    moment,
     output_units,
     text,
     total,
@@ -44,7 +46,7 @@ class ResponsesReader(Reader):
     """Reads OpenAI Responses."""
 
     operation = "chat"
-
+    dates_jobs = True
     beside_usage = _CALLS
 
     _ENDED = frozenset({"completed", "incomplete", "failed", "cancelled"})
@@ -79,9 +81,9 @@ class ResponsesReader(Reader):
         self.model = text(data.get("model")) or self.model
         self.response_id = text(data.get("id")) or self.response_id
         self.service_tier = text(data.get("service_tier")) or self.service_tier
-        if data.get("background") is True:
-            self.background_since = count(data.get("created_at"))
-        self.ended = text(data.get("status")) in self._ENDED
+        if data.get("background") is True and (began := moment(data.get("created_at"))):
+            ended = text(data.get("status")) in self._ENDED
+            self.job = Job(self.response_id, ended, began)
         self.error = error_text(data) or self.error
         if data.get("status") == "failed" and not self.error:
             self.error = "failed"

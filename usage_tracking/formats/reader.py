@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..units import STANDARD
 from ..usage import Usage
@@ -16,6 +17,19 @@ MAX_TEXT = 4000
 #: After so many events that no format recognises, only those are parsed that name usage or an
 #: error.
 MAX_UNRECOGNISED = 1000
+
+
+class Job(NamedTuple):
+    """Work that one request begins and later ones ask about: a background response, a batch."""
+
+    #: The id under which the provider knows it.
+    id: str
+    #: It has reached its final state, and the answer says what it used.
+    ended: bool
+    #: When it began, if the answer says so.
+    began: datetime | None = None
+    #: What distinguishes its row from others of the same job, such as the model in a batch.
+    part: str = ""
 
 
 class Reader:
@@ -32,6 +46,11 @@ class Reader:
     beside_usage: tuple[bytes, ...] = ()
     #: Whether the usage of a stream that ended is final, although the stream did not say so.
     final_at_end = True
+    #: Whether each answer about a job says when it began, so that the id of its row may depend on
+    #: that and sorts by it.
+    dates_jobs = False
+    #: Why the usage of a job that has not ended is unknown.
+    in_progress = "made in the background; its end was not seen yet"
 
     def __init__(self) -> None:
         self.usage: Usage | None = None
@@ -45,10 +64,8 @@ class Reader:
         #: The answer has the shape of this format.
         self.recognised = False
         self._unrecognised = 0
-        #: When a background response began, in Unix time; None for any other.
-        self.background_since: int | None = None
-        #: A background response has reached its final state.
-        self.ended = True
+        #: The job that the answer is about, None if it is about none.
+        self.job: Job | None = None
         #: All usage of the answer has been read.
         self.complete = False
         #: The cost in USD that a gateway adds to the headers of an answer.
@@ -72,6 +89,14 @@ class Reader:
             for name, value in found.items()
             if value and value.lower() not in STANDARD
         }
+
+    @property
+    def parts(self) -> Sequence[Reader]:
+        """The readers whose calls are rows: several if the answer is about several calls."""
+        return (self,)
+
+    def asked(self, path: str, body: bytes | Mapping[str, Any] | None) -> None:
+        """Take the request, for formats whose answers do not say all; `path` has no query."""
 
     def head(self, headers: Mapping[str, str]) -> None:
         """Take the headers of the response, before its body; their names ignore case."""
@@ -138,6 +163,19 @@ def count(value: object) -> int | None:
     if isinstance(value, float) and not value.is_integer():
         return None
     return int(value) if value >= 0 else None
+
+
+def moment(value: object) -> datetime | None:
+    """Return a moment as providers write it, in Unix time or RFC 3339; None for other values."""
+    try:
+        if isinstance(value, str):
+            found = datetime.fromisoformat(value)
+            return found if found.tzinfo else found.replace(tzinfo=UTC)
+        if isinstance(value, (int, float)) and not isinstance(value, bool) and value > 0:
+            return datetime.fromtimestamp(value, UTC)
+    except (ValueError, OverflowError, OSError):
+        return None
+    return None
 
 
 def mapping(value: object) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from .. import conf
 from ..attribution.resolve import attribution
 from ..attribution.scope import Attempt, Attribution, Call
 from ..attribution.users import CallUser
-from ..events import ENDING, UsageEvent
+from ..events import UsageEvent
 from ..log import logger, one_line, shown_user
 from ..places import Place
 from ..redaction import clean_metadata, clean_name
@@ -62,8 +62,7 @@ def complete(end: UsageEvent, attributed: Attribution, response_id: str) -> None
     """Complete a call that another event started, possibly in another request or process."""
     for call in attributed.unit.calls:
         if call.event.id == end.id:
-            changes = {name: getattr(end, name) for name in ENDING}
-            amend(call, metadata=end.completing(call.event.metadata), **changes)
+            amend(call, **end.ending(call.event.metadata))
             return
     record(end, attributed, response_id)
 
