@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any
 from uuid import UUID
 
 from django.contrib.auth import get_user_model
@@ -17,19 +18,11 @@ from ..pricing import quote
 from . import locks, row_values
 from .rows import Row, known_username
 
-#: The fields that the end of a call changes, its beginning, and any other amendment.
+#: The fields that the end of a call changes, a later revision of its beginning, and any other
+#: revision of its event.
 _ENDING = (*(name for name in ENDING if hasattr(AIUsageLog, name)), "metadata")
 _BEGINNING = ("section", "provider", "response_time_ms", "metadata")
 _AMENDED = (*_ENDING, *_BEGINNING[:-1])
-
-
-class _Known(NamedTuple):
-    """What the row of a call has already."""
-
-    metadata: Any
-    user_id: Any
-    day: Any
-    model_name: str
 
 
 def amend_or_defer(
@@ -46,7 +39,7 @@ def amend_or_defer(
     locked = logs.filter(pk__in=[row.event.id for row in rows]).select_for_update(
         skip_locked=True, no_key=True
     )
-    there = {log_id: _Known(*rest) for log_id, *rest in locked.values_list("pk", *_Known._fields)}
+    there = {log.pk: log for log in locked}
     deferred = []
     amendments: dict[UUID, dict[str, Any]] = {}
     for row in rows:
@@ -74,30 +67,31 @@ def amend_or_defer(
     return deferred, daily.difference(before, daily.of_logs(amended))
 
 
-def _changes(row: Row, known: _Known) -> dict[str, Any]:
+def _changes(row: Row, known: AIUsageLog) -> dict[str, Any]:
     """Return the new values of an existing row, without its user; {} if nothing changes."""
-    event, price = row.event, row.quote
+    event = row.event
     metadata = known.metadata if isinstance(known.metadata, dict) else {}  # or changed by SQL
-    names = _AMENDED
     if event.completes:
-        names = _ENDING
         event = replace(event, metadata=event.completing(metadata))
-        if not event.model_name and known.model_name:
-            # The answer to a poll may not name it.
+        if not event.model_name and known.model_name:  # a poll may not name it
             event = replace(event, model_name=known.model_name)
-            price = quote(event)
-    elif event.begins and not event.is_known:
-        if not event.revision and UNSEEN not in metadata:
-            return {}  # the same event again
-        names = _BEGINNING
-        if UNSEEN in metadata:
-            # What the row says of its beginning is that of the poll which made it.
-            names = (*names, "created_at", "day", "user_id")
-    elif not event.revision:
-        return {}
-    values = row_values.of_event(event, price, row.day)
-    if names[:4] == _BEGINNING:
-        values |= {"metadata": event.beginning(metadata), "user_id": None}
+            row = row._replace(quote=quote(event))
+        return _values(row, event, _ENDING)
+    if UNSEEN in metadata:
+        # A poll made the row. What it says of the beginning is not true.
+        event = event.completed(row_values.event_of(known))
+        row = row._replace(quote=quote(event))
+        return _values(row, event, (*_AMENDED, "created_at", "day")) | {"user_id": None}
+    if not event.revision:
+        return {}  # the same event again
+    if event.begins and event.success and not event.is_known:
+        event = replace(event, metadata=event.beginning(metadata))
+        return {name: getattr(event, name) for name in _BEGINNING}
+    return _values(row, event, _AMENDED)
+
+
+def _values(row: Row, event: UsageEvent, names: Iterable[str]) -> dict[str, Any]:
+    values = row_values.of_event(event, row.quote, row.day)
     return {name: values[name] for name in names}
 
 
