@@ -1,7 +1,8 @@
 """aiohttp, which aiobotocore and google-genai's async client use.
 
 All methods of a session end in `ClientSession._request`, below the retries of SDKs and above
-redirects. The body is read from `ClientResponse.content`, through any of its methods.
+redirects. Test tools (vcrpy, aioresponses) replace it: then the calls of the methods above it are
+captured. The body is read from `ClientResponse.content`, through any of its methods.
 https://docs.aiohttp.org/en/stable/client_reference.html · https://docs.aiohttp.org/en/stable/streams.html
 """
 
@@ -9,38 +10,58 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from functools import partial
 from types import ModuleType
 from typing import Any
 
 import wrapt
 
 from ..errors import contained
-from ..system.patching import is_patched, patch, unpatch
+from ..system.patching import is_covered, is_patched, patch, unpatch
 from .exchange import Exchange, begin
 from .sending import awrap
 
+#: Methods of a session that an AI call may use → what they pass to `_request` before the URL.
+_METHODS: dict[str, tuple[str, ...]] = {"request": (), "get": ("GET",), "post": ("POST",)}
 _ENDS = ("close", "release")
 
 
 def hook(module: ModuleType, _transport: str) -> None:
     """Hook aiohttp."""
-    patch(module.ClientSession, "_request", lambda original: awrap(original, _begin, _listen))
+    session = module.ClientSession
+    patch(session, "_request", lambda original: awrap(original, _begin, _listen))
+    for name, before in _METHODS.items():
+        patch(session, name, partial(_above, session, before))
     for name in _ENDS:
         patch(module.ClientResponse, name, _ending)
 
 
 def unhook(module: ModuleType) -> None:
     """Remove the hooks."""
-    unpatch(module.ClientSession, "_request")
+    for name in ("_request", *_METHODS):
+        unpatch(module.ClientSession, name)
     for name in _ENDS:
         unpatch(module.ClientResponse, name)
 
 
 def is_hooked(module: ModuleType) -> bool:
     """Return whether every hook is in place."""
-    return is_patched(module.ClientSession, "_request") and all(
+    return all(is_patched(module.ClientSession, name) for name in ("_request", *_METHODS)) and all(
         is_patched(module.ClientResponse, name) for name in _ENDS
     )
+
+
+def _above(session_class: type, before: tuple[str, ...], original: Any) -> Any:
+    """Return a method of a session that captures its calls if the hook below it is covered."""
+
+    def method(session: Any, *args: Any, **options: Any) -> Any:
+        answer = original(session, *args, **options)
+        if not is_covered(session_class, "_request"):
+            return answer
+        send = awrap(lambda *_, **__: answer, _begin, _listen)
+        return type(answer)(send(session, *before, *args, **options))
+
+    return method
 
 
 @contained

@@ -6,6 +6,8 @@ https://requests.readthedocs.io/en/latest/api/#requests.Session.send
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
+from inspect import unwrap
 from types import ModuleType
 from typing import Any
 from urllib.parse import urlsplit
@@ -23,6 +25,14 @@ from .urllib3 import tee
 def hook(module: ModuleType, _transport: str) -> None:
     """Hook requests."""
     patch(module.Session, "send", lambda original: wrap(original, _begin, _listen))
+    wrapt.register_post_import_hook(partial(_hook_mocker, module.Session), "requests_mock.mocker")
+
+
+@contained
+def _hook_mocker(session_class: Any, module: Any) -> None:
+    """Let requests-mock call the hook: it calls the `send` that it found when it was imported."""
+    if unwrap(session_class.send) is unwrap(module._original_send):
+        module._original_send = session_class.send
 
 
 def unhook(module: ModuleType) -> None:
@@ -68,17 +78,12 @@ def _ask_in(question: Question, request: Any) -> None:
 @contained
 def _listen(exchange: Exchange, response: Any) -> None:
     exchange.answered(response.status_code, response.headers)
-    from urllib3 import HTTPResponse  # already imported by requests
-
     if response._content_consumed:
         exchange.whole(response.content or b"")
         if (hiding := exchange.hiding()) and response.content:
             response._content = hiding.feed(response.content) + hiding.end()
         return
-    if isinstance(response.raw, HTTPResponse):
-        tee(response.raw, exchange)
-    else:
-        response.raw = _File(response.raw, exchange)
+    response.raw = tee(response.raw, exchange)
     if exchange.hiding() is not None:
         response.raw = _Shown(response.raw, Hiding())
 
@@ -106,22 +111,3 @@ class _Shown(wrapt.ObjectProxy):  # type: ignore[type-arg]
             if (shown := self._self_hiding.feed(data)) or amt is None:
                 return shown + (self._self_hiding.end() if amt is None else b"")
         return self._self_hiding.end()
-
-
-class _File(wrapt.ObjectProxy):  # type: ignore[type-arg]
-    """A file of an adapter of the site that is not a urllib3 response; only `read` is captured."""
-
-    def __init__(self, raw: Any, exchange: Exchange) -> None:
-        super().__init__(raw)
-        self._self_exchange = exchange
-
-    def read(self, *args: Any, **options: Any) -> bytes:
-        data: bytes = self.__wrapped__.read(*args, **options)
-        self._self_exchange.chunk(data)
-        if not data or not args or args[0] in {None, -1}:
-            self._self_exchange.end()
-        return data
-
-    def close(self) -> None:
-        self.__wrapped__.close()
-        self._self_exchange.end(abandoned=True)

@@ -11,19 +11,29 @@ from typing import Any, TypeVar
 
 from ..errors import contained
 from .exchange import Exchange
+from .file import File
 
 T = TypeVar("T")
 
 
-def tee(raw: Any, exchange: Exchange) -> None:
+def tee(raw: Any, exchange: Exchange) -> Any:
     """Pass on what is read from urllib3's response, through any of its methods.
 
     The response gets a subclass as its class. To the site it stays the same object, and because no
     other object holds it, it is freed with its connection when it always was.
+
+    Returns:
+        What to read from instead of `raw`: the same object, except for a file that is not urllib3's
+        response, such as that of a test tool.
     """
+    from urllib3 import HTTPResponse  # already imported by requests and botocore
+
+    if not isinstance(raw, HTTPResponse):
+        return File(raw, exchange)
     raw._ai_usage_exchange = exchange
     kind: Any = type(raw)
     raw.__class__ = _teeing(kind)
+    return raw
 
 
 @cache
@@ -35,7 +45,6 @@ def _teeing(kind: Any) -> type:  # noqa: C901 -- one class, whose base is known 
         # While urllib3 reads, it releases the connection itself, at the end and also before it
         # raises an error: then the read decides how the call ended.
         _ai_usage_reads = False
-        _ai_usage_released = False
 
         def read(
             self,
@@ -104,7 +113,6 @@ def _teeing(kind: Any) -> type:  # noqa: C901 -- one class, whose base is known 
                 self._ai_usage_reads = False
 
         def _ai_usage_release(self, method: Callable[[], None]) -> None:
-            self._ai_usage_released = True
             try:
                 method()
             finally:
@@ -123,7 +131,7 @@ def _teeing(kind: Any) -> type:  # noqa: C901 -- one class, whose base is known 
             buffered = len(getattr(self, "_decoded_buffer", b""))
             decoder = getattr(self, "_decoder", None)
             rest = buffered or getattr(decoder, "has_unconsumed_tail", False)
-            return self._ai_usage_released and not rest
+            return self.closed and not rest
 
     Tee.__name__, Tee.__qualname__, Tee.__module__ = (
         kind.__name__,

@@ -36,10 +36,14 @@ class _Patch:
         setattr(self._replacement, _PATCH, self)
         setattr(owner, name, self._replacement)
 
+    @property
+    def is_on_top(self) -> bool:
+        return vars(self._owner).get(self._name) is self._replacement
+
     def remove(self) -> bool:
         """Restore the original; if another patch is on top, only pass calls on and return False."""
         self.is_on = False
-        if vars(self._owner).get(self._name) is not self._replacement:
+        if not self.is_on_top:
             return False
         if self._own is None:
             delattr(self._owner, self._name)
@@ -77,6 +81,12 @@ def is_patched(owner: type, name: str) -> bool:
     """Return whether calls of `owner.name` visibly go through our patch."""
     found = _found(owner, name)
     return found is not None and found.is_on
+
+
+def is_covered(owner: type, name: str) -> bool:
+    """Return whether another tool has put its own method in place of ours, which it may not call."""
+    patches = _patches.get((owner, name))
+    return patches is not None and not patches[-1].is_on_top
 
 
 def _found(owner: type, name: str) -> _Patch | None:
