@@ -18,11 +18,14 @@ from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.test import Client
 from django.urls import path
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
 from pytest_django import Settings
 
 from project.stub import StubProvider
 from tests.support import providers
-from tests.support.comparison import attributed, only_row, rows
+from tests.support.comparison import attributed, forget, only_row, rows
 from tests.views import aask, ask
 from usage_tracking import AIUsageTracker, ai_usage, recorder, track_ai_usage
 from usage_tracking.attribution import scope
@@ -41,11 +44,25 @@ def counts(answer: Any) -> tuple[int, int]:
     return answer.usage.prompt_tokens, answer.usage.completion_tokens
 
 
-def mock(answer: dict[str, Any], url: str = "https://api.openai.com/v1/chat/completions") -> None:
+#: Requested model → the model that answers; some names contain others.
+MODELS = {
+    "gpt-4": "gpt-4-0613",
+    "gpt-4o": "gpt-4o-2024-08-06",
+    "gpt-4o-mini": "gpt-4o-mini-2024-07-18",
+    "shop-chat": "o3-2025-04-16",
+    "shop-chat-small": "o3-mini-2025-01-31",
+}
+
+
+def mock(
+    answer: dict[str, Any],
+    url: str = "https://api.openai.com/v1/chat/completions",
+    asked: dict[str, Any] | None = None,
+) -> None:
     """Make a call whose answer the test defines."""
     transport = httpx2.MockTransport(lambda request: httpx2.Response(200, json=answer))
     with httpx2.Client(transport=transport) as client:
-        client.post(url, json={"model": "m"})
+        client.post(url, json=asked or {"model": "m"})
 
 
 def known(prompt: int, completion: int, **more: Any) -> dict[str, Any]:
@@ -254,6 +271,87 @@ class TestJoined:
         unit(work)
 
         assert len(rows()) == 2
+
+    @in_a_block
+    @pytest.mark.parametrize("model", ["my-deployment", "gpt-4o-2024-08-06", "openai/gpt-4o"])
+    def test_model_may_be_named_as_it_was_requested_or_as_it_answered(
+        self, unit: Callable[..., None], user: User, model: str
+    ) -> None:
+        azure = "https://shop.openai.azure.com/openai/deployments/my-deployment/chat/completions"
+
+        def work() -> None:
+            mock(known(5, 6, model="gpt-4o-2024-08-06"), azure, asked={"messages": []})
+            track_ai_usage(user, "chat", model_name=model)
+
+        unit(work)
+
+        row = only_row()
+        assert (row.section, row.total_tokens) == ("chat", 11)
+        assert row.model_name == "gpt-4o-2024-08-06"
+
+    @in_a_block
+    @pytest.mark.parametrize(
+        ("answered", "reported"),
+        [
+            ("gpt-4o", "openai/gpt-4o"),
+            ("openai/gpt-4o", "gpt-4o"),
+            ("gpt-4o-2024-08-06", "openai/gpt-4o"),
+            ("gpt-35-turbo", "gpt-3.5-turbo"),
+            ("anthropic/claude-sonnet-4.5", "claude-sonnet-4-5"),
+            ("claude-sonnet-4-5-20250929", "us.anthropic.claude-sonnet-4-5-20250929-v1:0"),
+            ("gemini-2.5-flash", "models/gemini-2.5-flash"),
+            ("gemini-2.5-flash", "publishers/google/models/gemini-2.5-flash"),
+            ("GPT-4o", "gpt-4o"),
+        ],
+    )
+    def test_names_of_one_model_differ_between_apis(
+        self, unit: Callable[..., None], user: User, answered: str, reported: str
+    ) -> None:
+        def work() -> None:
+            with ai_usage(section="chat") as usage:
+                mock(known(5, 6, model=answered))
+                usage.record(model_name=reported, provider="another name of it", metadata={"n": 1})
+
+        unit(work)
+
+        assert only_row().metadata["n"] == 1
+
+    @in_a_block
+    def test_record_joins_the_call_of_its_provider(self, unit: Callable[..., None]) -> None:
+        def work() -> None:
+            with ai_usage(section="chat") as usage:
+                mock(known(5, 6))
+                mock(known(5, 6), "https://openrouter.ai/api/v1/chat/completions")
+                usage.record(model_name="gpt-4o", provider="OpenAI", metadata={"n": 1})
+                usage.record(model_name="gpt-4o", provider="openrouter", metadata={"n": 2})
+
+        unit(work)
+
+        assert {row.provider: row.metadata["n"] for row in rows()} == {"openai": 1, "openrouter": 2}
+
+    @hypothesis_settings(
+        max_examples=40,
+        deadline=None,
+        suppress_health_check=[HealthCheck.function_scoped_fixture],
+    )
+    @given(data=st.data())
+    def test_calls_with_different_models_are_each_joined_by_their_own_record(
+        self, data: st.DataObject
+    ) -> None:
+        """Whether the site names the model as requested or as answered, and in any order."""
+        forget()
+        models = data.draw(st.lists(st.sampled_from(sorted(MODELS)), unique=True, min_size=1))
+        has_tokens = data.draw(st.booleans())
+        tokens = {"prompt_tokens": 5, "completion_tokens": 6} if has_tokens else {}
+        with ai_usage(section="chat") as usage:
+            for model in models:
+                mock(known(5, 6, model=MODELS[model]), asked={"model": model})
+            for model in data.draw(st.permutations(models)):
+                name = data.draw(st.sampled_from([model, MODELS[model], model.upper()]))
+                usage.record(model_name=name, metadata={"about": MODELS[model]}, **tokens)
+
+        assert sorted(row.model_name for row in rows()) == sorted(MODELS[m] for m in models)
+        assert all(row.metadata["about"] == row.model_name for row in rows())
 
     @in_a_block
     def test_older_call_is_joined_if_only_its_counts_agree(

@@ -73,6 +73,7 @@ SHELLS = {
         "_without_request.<locals>.<dictcomp>",
     },
     "capture/aiohttp.py": {
+        "_above.<locals>.method",
         "_ending.<locals>.end",
         *(
             f"_Content.{name}"

@@ -34,6 +34,7 @@ from tests.formats.test_readers import ANSWERS, hostile
 from tests.support.cases import check_each
 from tests.support.wire import recorded
 from tools import published_prices
+from usage_tracking import formats
 from usage_tracking.capture.endpoints import recognise
 from usage_tracking.formats import READERS, read_response
 from usage_tracking.formats.reader import Reader
@@ -61,6 +62,54 @@ def test_dict_of_any_format_is_read(name: str) -> None:
     assert reader.response_id == answer.response_id
     assert (reader.error, reader.facts) == (answer.error, answer.facts)
     assert reader.operation == READERS[answer.format].operation or answer.format in SPOKEN_ELSEWHERE
+
+
+@pytest.mark.parametrize("name", ANSWERS)
+def test_answer_is_read_as_on_the_wire(name: str) -> None:
+    answer = ANSWERS[name]
+    wire = READERS[answer.format]()
+    wire.body(answer.body)
+    reader = read_response(answer.body)
+
+    assert (reader.usage, reader.price_context) == (wire.usage, wire.price_context)
+    assert (reader.model, reader.response_id) == (wire.model, wire.response_id)
+    # Without its HTTP status, a message alone is not an error.
+    assert reader.error == (wire.error if "error" in answer.body or wire.usage else reader.error)
+
+
+BATCH = {
+    "id": "batch_1",
+    "object": "batch",
+    "endpoint": "/v1/chat/completions",
+    "status": "completed",
+    "model": "gpt-5-2025-08-07",
+    "usage": {
+        "input_tokens": 1525,
+        "input_tokens_details": {"cached_tokens": 20},
+        "output_tokens": 77,
+        "output_tokens_details": {"reasoning_tokens": 4},
+        "total_tokens": 1602,
+    },
+}
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_readers_that_agree_on_the_tokens_do_not_contradict_each_other(
+    order: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The formats of Responses and of messages have the same names for tokens."""
+    monkeypatch.setattr(formats, "READERS", dict([*READERS.items()][::order]))
+
+    for answer in (BATCH, {"usage": BATCH["usage"]}):
+        assert read_response(answer).usage == Usage(
+            prompt_tokens=1525, completion_tokens=77, cached_tokens=20, reasoning_tokens=4
+        )
+
+
+def test_readers_that_disagree_on_the_tokens_read_nothing() -> None:
+    ambiguous = {"usage": {"input_tokens": 9, "output_tokens": 1, "cache_read_input_tokens": 5}}
+
+    assert read_response(ambiguous).usage is None
 
 
 @pytest.mark.parametrize(

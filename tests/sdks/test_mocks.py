@@ -253,9 +253,7 @@ def test_requests_mock(streamed: bool) -> None:
     def ask() -> tuple[list[bytes], int]:
         body, kind = answer(streamed)
         with requests_mock.Mocker() as mock:
-            mock.post(
-                f"{MOCKED}/chat/completions", content=body, headers={"content-type": kind}
-            )
+            mock.post(f"{MOCKED}/chat/completions", content=body, headers={"content-type": kind})
             return [with_requests(MOCKED, streamed)], mock.call_count
 
     check(ask)
@@ -265,9 +263,7 @@ def test_requests_mock_of_one_session(streamed: bool) -> None:
     def ask() -> tuple[list[bytes], int]:
         body, kind = answer(streamed)
         with requests.Session() as session, requests_mock.Mocker(session=session) as mock:
-            mock.post(
-                f"{MOCKED}/chat/completions", content=body, headers={"content-type": kind}
-            )
+            mock.post(f"{MOCKED}/chat/completions", content=body, headers={"content-type": kind})
             return [in_session(session, MOCKED, streamed)], mock.call_count
 
     check(ask)

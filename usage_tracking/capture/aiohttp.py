@@ -56,12 +56,24 @@ def _above(session_class: type, before: tuple[str, ...], original: Any) -> Any:
 
     def method(session: Any, *args: Any, **options: Any) -> Any:
         answer = original(session, *args, **options)
-        if not is_covered(session_class, "_request"):
-            return answer
-        send = awrap(lambda *_, **__: answer, _begin, _listen)
-        return type(answer)(send(session, *before, *args, **options))
+        captured = _captured(answer, session_class, session, *before, *args, **options)
+        return answer if captured is None else captured
 
     return method
+
+
+@contained
+def _captured(
+    answer: Any, session_class: type, session: Any, *args: Any, **options: Any
+) -> Any | None:
+    """Return `answer`, which is awaited for a response, with its call captured if nothing else is.
+
+    The result is None if the hook of `_request` captures the call.
+    """
+    if not is_covered(session_class, "_request"):
+        return None
+    send = awrap(lambda *_, **__: answer, _begin, _listen)
+    return type(answer)(send(session, *args, **options))
 
 
 @contained

@@ -54,6 +54,10 @@ class File(wrapt.ObjectProxy):  # type: ignore[type-arg]
         return partial(self._self_data, self.__wrapped__.readline)
 
     @property
+    def readlines(self) -> Callable[..., list[bytes]]:
+        return partial(self._self_lines, self.__wrapped__.readlines)
+
+    @property
     def readinto(self) -> Callable[[Any], int]:
         return partial(self._self_into, self.__wrapped__.readinto)
 
@@ -70,6 +74,13 @@ class File(wrapt.ObjectProxy):  # type: ignore[type-arg]
         size = method(buffer)
         self._self_took(bytes(memoryview(buffer).cast("B")[: size or 0]))
         return size
+
+    def _self_lines(self, method: Callable[..., list[bytes]], *args: Any) -> list[bytes]:
+        lines = method(*args)
+        self._self_took(b"".join(lines))
+        if not args:
+            self._self_exchange.end()
+        return lines
 
     def _self_pieces(
         self, method: Callable[..., Any], *args: Any, **options: Any

@@ -131,7 +131,7 @@ def _teeing(kind: Any) -> type:  # noqa: C901 -- one class, whose base is known 
             buffered = len(getattr(self, "_decoded_buffer", b""))
             decoder = getattr(self, "_decoder", None)
             rest = buffered or getattr(decoder, "has_unconsumed_tail", False)
-            return self.closed and not rest
+            return self.closed and not (rest or self.length_remaining)
 
     Tee.__name__, Tee.__qualname__, Tee.__module__ = (
         kind.__name__,

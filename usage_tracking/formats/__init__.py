@@ -66,7 +66,7 @@ def read_response(response: Any) -> Reader:
 
     Returns:
         The reader of the answer. It is an empty one if the answer has no known shape, or several
-        shapes that disagree.
+        shapes that disagree on the tokens.
 
     Raises:
         Exception: What the object's own code raises, if nothing of it can be read.
@@ -87,10 +87,33 @@ def read_response(response: Any) -> Reader:
         found = [r for r in readers if isinstance(r, _PLAIN) and r.usage and r.usage.known]
     # Bedrock invoke wraps the formats of others: it is the last choice.
     found.sort(key=lambda reader: (reader.usage is None, isinstance(reader, InvokeReader)))
-    usages = [reader.usage for reader in found if reader.usage is not None]
-    if not found or any(usage != usages[0] for usage in usages):
-        return Reader()
-    return found[0]
+    return _chosen(found) or _failed(data, readers) or Reader()
+
+
+def _chosen(readers: list[Reader]) -> Reader | None:
+    """Return the reader that read most, the first of several; None if the readers disagree.
+
+    Readers that agree on the tokens do not contradict each other: one knows more of the format.
+    """
+    usages = [reader.usage for reader in readers if reader.usage is not None]
+    totals = {(usage.prompt_tokens, usage.completion_tokens) for usage in usages}
+    return max(readers, key=_size, default=None) if len(totals) <= 1 else None
+
+
+def _size(reader: Reader) -> int:
+    """Return how much a reader read of the usage."""
+    usage = reader.usage
+    if usage is None:
+        return 0
+    counts = (usage.cached_tokens, usage.cache_write_tokens, usage.reasoning_tokens, usage.cost)
+    return 1 + sum(count is not None for count in counts) + len(usage.details)
+
+
+def _failed(data: dict[str, Any], readers: list[Reader]) -> Reader | None:
+    """Return a reader of an answer that is only an error; None if it is not one."""
+    if not data.get("error"):
+        return None  # a `message` or `detail` alone may be anything
+    return next((reader for reader in readers if reader.error), None)
 
 
 def _has_content(reader: Reader) -> bool:

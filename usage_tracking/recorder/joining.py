@@ -13,18 +13,30 @@ from ..units import FIELDS
 
 #: Seconds for which a manual record can join a call made outside every open unit.
 JOINABLE = 60.0
+#: How similar the names of two models are. One of two that are SIMILAR contains the other: "gpt-4o"
+#: and "gpt-4o-2024-08-06".
+OTHER, NAMELESS, SIMILAR, SAME = range(4)
 
 
 def find(attributed: Attribution, reported: UsageEvent, response_id: str) -> Call | None:
-    """Return the newest captured call that `reported` describes, None if there is none."""
+    """Return the captured call that `reported` describes, None if there is none.
+
+    Of several calls it is the one whose model, then whose provider, has the most similar name; of
+    equal ones the newest.
+    """
     unit, block = attributed.unit, attributed.scope
     oldest = 0.0 if unit.open else time.monotonic() - JOINABLE
+    best, found = (-1, False), None
     for call in reversed(unit.calls):
         if call.joined or call.at < oldest or _place(call.event) != _place(reported):
             continue
         if _is_about(reported, call, response_id, in_block=_is_inside(call.scope, block)):
-            return call
-    return None
+            if response_id and response_id == call.response_id:
+                return call
+            likeness = (_likeness(reported.model_name, call), _is_of_provider(reported, call))
+            if likeness > best:
+                best, found = likeness, call
+    return found
 
 
 def changes(captured: UsageEvent, reported: UsageEvent, user: CallUser | None) -> dict[str, Any]:
@@ -146,9 +158,37 @@ def _is_about(reported: UsageEvent, call: Call, response_id: str, *, in_block: b
         )
     if not in_block or (has_tokens and reported.success and not captured.success):
         return False  # the call of another block, or the failed attempt before the reported one
-    return _may_be(reported.provider, _known(captured.provider)) and _may_be(
-        reported.model_name, captured.model_name
-    )
+    likeness = _likeness(reported.model_name, call)
+    # Sites have their own names for providers; those of models say more.
+    return likeness >= SIMILAR or (likeness == NAMELESS and _is_of_provider(reported, call))
+
+
+def _is_of_provider(reported: UsageEvent, call: Call) -> bool:
+    return _may_be(reported.provider.lower(), _known(call.event.provider))
+
+
+def _likeness(reported: str, call: Call) -> int:
+    """Return how similar the name of a reported model is to the names of a call's model.
+
+    A call has several: Azure, Databricks and aliases answer with another name than was requested.
+    """
+    metadata = call.event.metadata
+    names = [call.event.model_name, metadata.get("requested_model"), metadata.get("response_model")]
+    known = [_plain(name) for name in names if isinstance(name, str) and name]
+    name = _plain(reported)
+    if not name or not known:
+        return NAMELESS
+    if name in known:
+        return SAME
+    return SIMILAR if any(_may_be(name, other) for other in known) else OTHER
+
+
+def _plain(name: str) -> str:
+    """Return the name of a model without path, case and punctuation, which differ between APIs.
+
+    So "openai/gpt-4o", "models/gpt-4o" and "GPT-4o" are the same model.
+    """
+    return "".join(filter(str.isalnum, name.rpartition("/")[2].lower()))
 
 
 def _agree(reported: int | None, captured: int | None) -> bool:
