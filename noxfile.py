@@ -52,6 +52,7 @@ MODULES = {
         "openai_aiohttp",
     ),
     "openai2": ("openai", "openai_aiohttp", "starts"),
+    "mocks": ("mocks",),
 }
 nox.options.sessions = list(MODULES)
 
@@ -126,6 +127,12 @@ def aiohttp(session: nox.Session) -> None:
 @nox.session
 def openai2(session: nox.Session) -> None:
     """Test the openai SDK before its move to httpx2."""
+    _try(session)
+
+
+@nox.session
+def mocks(session: nox.Session) -> None:
+    """Test the tools with which sites mock HTTP in their tests."""
     _try(session)
 
 

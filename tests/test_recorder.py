@@ -342,7 +342,7 @@ class TestJoined:
         forget()
         models = data.draw(st.lists(st.sampled_from(sorted(MODELS)), unique=True, min_size=1))
         has_tokens = data.draw(st.booleans())
-        tokens = {"prompt_tokens": 5, "completion_tokens": 6} if has_tokens else {}
+        tokens: dict[str, Any] = {"prompt_tokens": 5, "completion_tokens": 6} if has_tokens else {}
         with ai_usage(section="chat") as usage:
             for model in models:
                 mock(known(5, 6, model=MODELS[model]), asked={"model": model})

@@ -1,4 +1,4 @@
-"""What tools for tests do to the HTTP libraries, without these tools (see tests/sdks/test_mocks.py)."""
+"""What tools for tests do to the HTTP libraries; tests/sdks/test_mocks.py has the tools."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ class ClosingReader(io.BytesIO):
 def of_responses(content: bytes) -> Any:
     """A response of urllib3 whose connection has ended before anything was read."""
     message = http.client.HTTPMessage()
-    ended = SimpleNamespace(isclosed=lambda: True, close=lambda: None, msg=message)
+    ended: Any = SimpleNamespace(isclosed=lambda: True, close=lambda: None, msg=message)
     return urllib3.HTTPResponse(
         ClosingReader(content), status=200, preload_content=False, original_response=ended
     )
@@ -97,10 +97,9 @@ class OfVCR(http.client.HTTPResponse):
 
     def __init__(self, content: bytes) -> None:
         self._content = io.BytesIO(content)
-        self.fp, self.headers = None, http.client.HTTPMessage()
+        self.__dict__.update(fp=None, headers=http.client.HTTPMessage())
 
-    @property
-    def closed(self) -> bool:
+    def isclosed(self) -> bool:
         return False
 
     def read(self, amt: int | None = None, *, decode_content: Any = None) -> bytes:
@@ -127,7 +126,7 @@ class OfMoto(io.BytesIO):
             yield data
 
 
-BODIES = {
+BODIES: dict[str, Callable[[bytes], Any]] = {
     "responses": of_responses,
     "requests-mock": of_requests_mock,
     "vcrpy": OfVCR,

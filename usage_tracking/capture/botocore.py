@@ -25,7 +25,6 @@ from .exchange import Exchange, begin
 from .sending import wrap
 from .urllib3 import tee
 
-
 _ENDPOINT = "botocore.endpoint"
 
 #: The request that an endpoint was asked for and that nothing has sent.

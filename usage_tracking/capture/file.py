@@ -1,7 +1,7 @@
 """A body that is any file, where requests and botocore expect a response of urllib3.
 
-Adapters of sites return such bodies, and test tools: vcrpy (a response of `http.client`) and moto (a
-`BytesIO`).
+Adapters of sites return such bodies, and tools for tests: vcrpy (a response of `http.client`) and
+moto (a `BytesIO`).
 """
 
 from __future__ import annotations
@@ -16,16 +16,17 @@ from ..errors import contained
 from .exchange import Exchange
 
 
-class File(wrapt.ObjectProxy):  # type: ignore[type-arg]
-    """Passes on what is read from a file through the methods that the file has.
+def tee_file(raw: Any, exchange: Exchange) -> Any:
+    """Return a proxy of `raw` that passes on what is read through the methods that `raw` has."""
+    # Nothing decompresses such a body on its way to the site.
+    exchange.is_decoded()
+    return _File(raw, exchange)
 
-    Nothing decompresses such a body on its way to the site, so its bytes are taken as they are.
-    """
 
+class _File(wrapt.ObjectProxy):  # type: ignore[type-arg]
     def __init__(self, raw: Any, exchange: Exchange) -> None:
         super().__init__(raw)
         self._self_exchange = exchange
-        exchange.is_decoded()
 
     def __del__(self) -> None:
         self._self_exchange.abandon()

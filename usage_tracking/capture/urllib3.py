@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from ..errors import contained
 from .exchange import Exchange
-from .file import File
+from .file import tee_file
 
 T = TypeVar("T")
 
@@ -29,11 +29,11 @@ def tee(raw: Any, exchange: Exchange) -> Any:
     from urllib3 import HTTPResponse  # already imported by requests and botocore
 
     if not isinstance(raw, HTTPResponse):
-        return File(raw, exchange)
-    raw._ai_usage_exchange = exchange
-    kind: Any = type(raw)
-    raw.__class__ = _teeing(kind)
-    return raw
+        return tee_file(raw, exchange)
+    response: Any = raw
+    response._ai_usage_exchange = exchange
+    response.__class__ = _teeing(type(raw))
+    return response
 
 
 @cache

@@ -38,6 +38,7 @@ class _Patch:
 
     @property
     def is_on_top(self) -> bool:
+        """Whether no other tool has replaced the patched method."""
         return vars(self._owner).get(self._name) is self._replacement
 
     def remove(self) -> bool:
@@ -84,7 +85,7 @@ def is_patched(owner: type, name: str) -> bool:
 
 
 def is_covered(owner: type, name: str) -> bool:
-    """Return whether another tool has put its own method in place of ours, which it may not call."""
+    """Return whether another tool has replaced our patched method, which it may never call."""
     patches = _patches.get((owner, name))
     return patches is not None and not patches[-1].is_on_top
 
