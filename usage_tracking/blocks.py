@@ -21,13 +21,16 @@ from .attribution.streams import keep_scope_in_stream
 from .attribution.users import is_user, named
 from .errors import contain, contained
 from .events import UsageEvent
-from .formats import read_response
+from .formats import read_responses
 from .formats.reader import Reader
 from .pricing import price
 from .recorder import pending_users, units
 from .redaction import clean_text
 from .units import UnknownUnitError, check_names
 from .usage import Usage
+
+#: Why the usage of a recorded response is unknown.
+_UNREAD = "no usage in the recorded response"
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -81,8 +84,9 @@ class UsageHandle:
         tracking are not raised. Invalid numbers are left out and named in the row's metadata.
 
         Args:
-            response: The response object of any SDK, or a dict. Tokens, model and id are read from
-                it; the other arguments take precedence.
+            response: The response object of any SDK, framework or HTTP library, a dict, or JSON.
+                Tokens, model and id are read from it; the other arguments take precedence. The run
+                of an agent is a call for each of its requests.
             prompt_tokens: The number of input tokens.
             completion_tokens: The number of output tokens.
             model_name: The name of the model.
@@ -100,27 +104,29 @@ class UsageHandle:
         """
         try:
             check_names(units)
-            read = contained(read_response)(response) or Reader()
-            found = read.usage or Usage()
-            usage = found.updated(
-                {"input_tokens": prompt_tokens, "output_tokens": completion_tokens, **units}
-            )
-            with Steps(self._scope):  # the call belongs to this block, wherever it is reported
-                recorder.record_manually(
-                    UsageEvent.manual(
-                        usage=usage,
-                        price_context=read.price_context,
-                        model_name=model_name or read.model,
-                        provider=provider,
-                        operation=read.operation,
-                        response_time_ms=_whole(response_time_ms),
-                        success=success and not read.error,
-                        error_message=error_message or read.error or "",
-                        facts=read.facts,
-                        metadata=metadata,
-                    ),
-                    response_id=read.response_id,
-                )
+            given = {"input_tokens": prompt_tokens, "output_tokens": completion_tokens, **units}
+            answers = contained(read_responses)(response) or [Reader()]
+            if len(answers) > 1 and any(count is not None for count in given.values()):
+                answers = [Reader()]  # the site counted them together
+            for read in answers:
+                usage = (read.usage or Usage()).updated(given)
+                is_unread = response is not None and not usage.known
+                with Steps(self._scope):  # the call belongs to this block, wherever it is reported
+                    recorder.record_manually(
+                        UsageEvent.manual(
+                            usage=usage,
+                            price_context=read.price_context,
+                            model_name=model_name or read.model,
+                            provider=provider,
+                            operation=read.operation,
+                            response_time_ms=_whole(response_time_ms),
+                            success=success and not read.error,
+                            error_message=error_message or read.error or "",
+                            facts=read.facts | ({"unknown": _UNREAD} if is_unread else {}),
+                            metadata=metadata,
+                        ),
+                        response_id=read.response_id,
+                    )
         except UnknownUnitError:
             raise
         except Exception as error:  # noqa: BLE001 -- the site's call has succeeded

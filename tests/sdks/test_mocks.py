@@ -406,6 +406,25 @@ def test_handler_of_before_send(streamed: bool) -> None:
     check(ask)
 
 
+@pytest.mark.parametrize("name", ["AI_USAGE_CAPTURE", "AI_USAGE_ENABLED"])
+def test_one_setting_turns_the_rows_off(name: str, streamed: bool, settings: Settings) -> None:
+    setattr(settings, name, False)
+    body, kind = answer(streamed)
+    with captured_ai_usage() as calls, respx.mock, responses.RequestsMock() as mock:
+        route = respx.post(f"{MOCKED}/chat/completions")
+        route.respond(200, content=body, headers={"content-type": kind})
+        mock.post(f"{MOCKED}/chat/completions", body=body, content_type=kind)
+        assert with_client(httpx, MOCKED, streamed) == body
+        assert with_requests(MOCKED, streamed) == body
+        with aioresponses.aioresponses() as mocked:
+            mocked.post(f"{MOCKED}/chat/completions", body=body, content_type=kind)
+            assert with_aiohttp(MOCKED, streamed) == body
+        with moto.mock_aws():
+            assert with_boto3(None, streamed)
+
+    assert calls == []
+
+
 #: A program that makes one call with a tool, and the module of the tool.
 PROGRAMS = {
     "requests_mock": """

@@ -23,12 +23,14 @@ from .openai_embeddings import EmbeddingsReader
 from .openai_images import ImagesReader
 from .openai_realtime import RealtimeReader
 from .openai_responses import ResponsesReader
+from .pydantic_ai import ModelResponseReader
 from .reader import Reader, mapping, text
 from .replicate import ReplicateReader
 from .rerank import RerankReader
 from .vertex_predict import PredictReader
 from .vertex_raw_predict import RawPredictReader
 from .watsonx import WatsonxReader
+from .wrapped import unwrapped
 
 #: Name of a wire format → its reader.
 READERS: dict[str, type[Reader]] = {
@@ -56,9 +58,24 @@ READERS: dict[str, type[Reader]] = {
 }
 
 #: Shapes that a site may pass to `record` but that no HTTP answer has.
-_OBJECTS: tuple[type[Reader], ...] = (RealtimeReader, MessageReader)
+_OBJECTS: tuple[type[Reader], ...] = (RealtimeReader, MessageReader, ModelResponseReader)
 #: Counts without the shape of any format are accepted if these agree on them.
 _PLAIN = (ChatReader, ResponsesReader, MessagesReader, InvokeReader)
+#: How deep an answer may be within other objects.
+_DEPTH = 4
+
+
+def read_responses(response: Any, depth: int = _DEPTH) -> list[Reader]:
+    """Read the answers in an object of an SDK, a framework or an HTTP library, or in its JSON.
+
+    Returns:
+        The readers of all answers, at least one; see `read_response`. An agent's run has several.
+    """
+    reader = read_response(response)
+    if reader.recognised or reader.usage or reader.error or not depth:
+        return [reader]
+    within = [found for each in unwrapped(response) for found in read_responses(each, depth - 1)]
+    return within or [reader]
 
 
 def read_response(response: Any) -> Reader:
@@ -85,9 +102,17 @@ def read_response(response: Any) -> Reader:
         found = [reader for reader in events if reader.recognised and reader.complete]
     if not found:
         found = [r for r in readers if isinstance(r, _PLAIN) and r.usage and r.usage.known]
+    if not found and _is_usage(data):
+        return read_response({"usage": data})
     # Bedrock invoke wraps the formats of others: it is the last choice.
     found.sort(key=lambda reader: (reader.usage is None, isinstance(reader, InvokeReader)))
     return _chosen(found) or _failed(data, readers) or Reader()
+
+
+def _is_usage(data: dict[str, Any]) -> bool:
+    """Return whether `data` is the usage of one answer alone, such as `response.usage`."""
+    is_one = data.get("requests") in (None, 1)  # frameworks add up those of several
+    return is_one and "usage" not in data and not {"prompt_tokens", "input_tokens"}.isdisjoint(data)
 
 
 def _chosen(readers: list[Reader]) -> Reader | None:

@@ -113,8 +113,8 @@ def _members(thing: Any, names: Sequence[str]) -> Mapping[Any, Any] | None:
                 continue
             if isinstance(members, Mapping):
                 return members
-    if _attempt(getattr, thing, "no_answer_has_this", None) is not None:
-        return None  # a mock or a proxy, which has every attribute, at every depth
+    if is_mock(thing):
+        return None
     if dataclasses.is_dataclass(thing):
         names = [field.name for field in dataclasses.fields(thing)]
     found = dict(_attributes(thing, names))
@@ -146,6 +146,16 @@ def _attempt(way: Callable[..., Any], *arguments: Any) -> Any:
         if by_signal(error):
             raise
         return None
+
+
+def attribute(thing: Any, name: str) -> Any:
+    """Return an attribute of an object of an SDK; None if it has none or its code fails."""
+    return _attempt(getattr, thing, name)
+
+
+def is_mock(thing: Any) -> bool:
+    """Return whether `thing` is a mock or a proxy, which has every attribute, at every depth."""
+    return attribute(thing, "no_answer_has_this") is not None
 
 
 def _camel(name: str) -> str:

@@ -82,6 +82,10 @@ def _metadata(captured: UsageEvent, reported: UsageEvent) -> dict[str, Any]:
     """
     metadata = clean_metadata({**captured.metadata, **reported.metadata})
     used, other = (reported, captured) if _replaces(reported, captured) else (captured, reported)
+    if used.is_known:
+        metadata.pop("unknown", None)
+    elif "unknown" in captured.metadata:
+        metadata["unknown"] = captured.metadata["unknown"]
     counted = {FIELDS.get(unit, unit) for unit in used.units}
     if used.cost is not None:
         counted.add("cost")
