@@ -27,7 +27,7 @@ from usage_tracking import ai_usage
 from usage_tracking.formats import read_responses
 from usage_tracking.usage import Usage
 
-COUNTS = {"prompt_tokens": 5, "completion_tokens": 6, "total_tokens": 11}
+COUNTS: dict[str, Any] = {"prompt_tokens": 5, "completion_tokens": 6, "total_tokens": 11}
 ANSWER: dict[str, Any] = {
     "id": "chatcmpl-1",
     "object": "chat.completion",
