@@ -42,6 +42,7 @@ MODULES = {
         "mistral",
         "ollama",
         "openai",
+        "selftest",
         "starts",
     ),
     "aiohttp": (
@@ -50,6 +51,7 @@ MODULES = {
         "google_aiohttp",
         "litellm",
         "openai_aiohttp",
+        "selftest",
     ),
     "openai2": ("openai", "openai_aiohttp", "starts"),
     "mocks": ("mocks",),

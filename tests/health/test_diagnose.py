@@ -12,11 +12,12 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
-from importlib import import_module
+from importlib import import_module, metadata
 from importlib.metadata import version
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+from urllib.request import urlopen
 
 import pytest
 from django.contrib.auth.models import User
@@ -28,10 +29,13 @@ from tests.support.builders import accept_section, make_event, make_user, refuse
 from tests.support.children import make_site
 from tests.support.commands import Ended, run_command
 from tests.support.comparison import without_capture
+from tests.support.distributions import Distributions
 from tests.support.ledger import assert_in_step
 from tests.support.sites import make_calls, manage, tables
 from usage_tracking import errors, outbox
 from usage_tracking.capture import selftest
+from usage_tracking.capture.selftest_answers import OPENAI_CHAT
+from usage_tracking.capture.selftest_sdks import REQUEST, SDK
 from usage_tracking.delivery import delivery
 from usage_tracking.events import UNKNOWN
 from usage_tracking.health import activity, probe, site
@@ -162,9 +166,9 @@ Test 7: Checking the middleware... ✅
 Test 8: Checking the settings... ✅
   ✅ The settings are valid
 
-Test 9: Checking that every installed transport captures... ✅
+Test 9: Checking capture of the installed transports... ✅
 {transports}
-Test 10: Checking that every installed SDK is captured... -
+Test 10: Checking capture of the installed SDKs... -
   - Skipped
 
 Test 11: Checking the outbox... {mark}
@@ -289,6 +293,143 @@ class TestHealthySite:
         assert f"openai {version('openai')} (sync) is captured" in {
             found["text"] for found in sdks["findings"]
         }
+
+
+class TestSDKs:
+    """What the test of SDKs claims agrees with what it found."""
+
+    LOOK = "with usage_tracking.testing.captured_ai_usage() as calls: ...  # a call; print(calls)"
+    RECORD = "with ai_usage(section=...) as usage: usage.record(response)"
+
+    @pytest.fixture(autouse=True)
+    def distributions(
+        self, healthy: User, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> Distributions:
+        """Two SDKs that can be installed: one that is captured, and one that is not."""
+        monkeypatch.setattr(
+            selftest,
+            "SDKS",
+            (
+                SDK("seen-sdk", "json", OPENAI_CHAT, (_seen,)),
+                SDK("unseen-sdk", "json", OPENAI_CHAT, (_unseen,)),
+            ),
+        )
+        return Distributions(tmp_path, monkeypatch)
+
+    def diagnose(self, code: int = 0) -> tuple[str, list[tuple[str, str, str, str]]]:
+        """Return the printed title with its verdict, and the findings in JSON."""
+        printed = run_command("diagnose_ai_usage")
+        ended = run_command("diagnose_ai_usage", "--json")
+        assert (printed.code, ended.code) == (code, code)
+        (title,) = re.findall("^Test 10: (.*)$", printed.out, re.M)
+        (test,) = [test for test in json.loads(ended.out)["tests"] if test["number"] == 10]
+        for finding in test["findings"]:
+            assert finding["text"] in printed.out
+        return title, [tuple(finding.values()) for finding in test["findings"]]
+
+    def test_all_are_captured(self, distributions):
+        distributions.add("seen-sdk", "1.2")
+        distributions.add("langchain-openai", "1.7.4", "openai")
+
+        assert self.diagnose() == (
+            "Checking capture of the installed SDKs... ✅",
+            [
+                ("ok", "sdk", "seen-sdk 1.2 (sync) is captured", ""),
+                ("note", "sdk_sends_through", "langchain-openai 1.7.4 sends through openai", ""),
+            ],
+        )
+
+    def test_some_are_unknown(self, distributions):
+        distributions.add("seen-sdk", "1.2")
+        distributions.add("deepgram-sdk", "7.16.0")
+        distributions.add("claude-agent-sdk", "0.2.184")
+
+        assert self.diagnose() == (
+            "Checking capture of the installed SDKs... ⚠️",
+            [
+                ("ok", "sdk", "seen-sdk 1.2 (sync) is captured", ""),
+                (
+                    "warning",
+                    "sdk_not_seen",
+                    "claude-agent-sdk 0.2.184 is not captured: another process sends its calls",
+                    self.RECORD,
+                ),
+                (
+                    "warning",
+                    "sdk_unknown",
+                    "Cannot vouch for deepgram-sdk 7.16.0: no test call is known",
+                    self.LOOK,
+                ),
+            ],
+        )
+
+    def test_one_is_not_captured(self, distributions):
+        distributions.add("seen-sdk", "1.2")
+        distributions.add("unseen-sdk", "3.4")
+
+        assert self.diagnose(1) == (
+            "Checking capture of the installed SDKs... ❌",
+            [
+                ("ok", "sdk", "seen-sdk 1.2 (sync) is captured", ""),
+                (
+                    "problem",
+                    "sdk_not_captured",
+                    "unseen-sdk 3.4 (sync) is not captured: no hook saw it",
+                    self.RECORD,
+                ),
+            ],
+        )
+
+    def test_transport_is_left_out(self, distributions, settings):
+        settings.AI_USAGE_CAPTURE = ["httpx", "httpx2", "aiohttp", "botocore"]
+        distributions.add("seen-sdk", "1.2")
+
+        assert self.diagnose(1) == (
+            "Checking capture of the installed SDKs... ❌",
+            [
+                (
+                    "problem",
+                    "sdk_not_captured",
+                    "seen-sdk 1.2 (sync) is not captured: no hook saw it: "
+                    "AI_USAGE_CAPTURE leaves out requests",
+                    "AI_USAGE_CAPTURE = True",
+                ),
+            ],
+        )
+
+    def test_capture_is_off(self, distributions, settings):
+        settings.AI_USAGE_CAPTURE = False
+        distributions.add("seen-sdk", "1.2")
+        distributions.add("deepgram-sdk", "7.16.0")
+
+        title, found = self.diagnose(1)
+
+        assert title == "Checking capture of the installed SDKs... -"
+        assert found == [("note", "not_tried", "Not tested: capture is off", "")]
+
+    def test_none_is_installed(self):
+        assert self.diagnose() == (
+            "Checking capture of the installed SDKs... -",
+            [("note", "no_sdk", "No known AI SDK is installed", "")],
+        )
+
+    def test_what_an_sdk_prints_is_not_in_the_report(self, distributions, monkeypatch, capsys):
+        distributions.add("loud-sdk", "1.2")
+        distributions.write_module("loud_sdk", "print('Give Feedback / Get Help')")
+        sdk = SDK("loud-sdk", "loud_sdk", OPENAI_CHAT, (_seen,))
+        monkeypatch.setattr(selftest, "SDKS", (sdk,))
+
+        assert self.diagnose()[0] == "Checking capture of the installed SDKs... ✅"
+        assert capsys.readouterr().out == ""
+
+
+def _seen(url: str) -> None:
+    import_module("requests").post(f"{url}/v1/chat/completions", json=REQUEST, timeout=9)
+
+
+def _unseen(url: str) -> None:
+    with urlopen(f"{url}/v1/chat/completions", data=json.dumps(REQUEST).encode(), timeout=9):
+        pass
 
 
 class TestUser:
@@ -466,7 +607,7 @@ class TestBrokenSite:
         hooks.unhook(requests)
         real = version
         monkeypatch.setattr(
-            selftest, "version", lambda name: "99.0" if name == "requests" else real(name)
+            metadata, "version", lambda name: "99.0" if name == "requests" else real(name)
         )
         try:
             assert problems() == [
@@ -881,7 +1022,7 @@ class TestOutput:
 
         assert lines[0] == "Test 1: Checking if models are accessible... ✅"
         assert "Test 8: Checking the settings... ❌" in lines
-        assert "Test 10: Checking that every installed SDK is captured... -" in lines
+        assert "Test 10: Checking capture of the installed SDKs... -" in lines
         assert "Test 15: Checking sections... ⚠️" in lines
 
     def test_problems_are_listed_at_the_end(self, healthy, settings):

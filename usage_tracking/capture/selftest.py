@@ -10,28 +10,41 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import ssl
 import threading
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from contextvars import copy_context
 from dataclasses import dataclass
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib import import_module
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from ..events import UsageEvent
 from . import module_of, status
 from .exchange import is_recorded_trial, trial_events
-from .selftest_sdks import MODEL, OPENAI_CHAT, REQUEST, SDKS, TOKENS, Call
+from .selftest_answers import MODEL, OPENAI_CHAT, TOKENS
+from .selftest_known import Untried, installed_version, untried_sdks
+from .selftest_sdks import REQUEST, SDK, SDKS, Call
 
-__all__ = ["MODEL", "TIMEOUT", "TOKENS", "Trial", "send", "try_sdks", "try_transports"]
+__all__ = [
+    "MODEL",
+    "TIMEOUT",
+    "TOKENS",
+    "Trial",
+    "Untried",
+    "send",
+    "try_sdks",
+    "try_transports",
+    "untried_sdks",
+]
 
 #: Seconds that one call may take.
 TIMEOUT = 10.0
+#: Seconds that the import of one SDK may take.
+IMPORT_TIMEOUT = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +63,36 @@ class Trial:
 
 def try_transports() -> list[Trial]:
     """Make a call through every installed transport, in each of its modes."""
-    return _try(_TRANSPORTS)
+    versions = {found.transport: found.version for found in status()}
+    with _provider() as url:
+        return [
+            Trial(transport, versions[transport], _mode(call), *_outcome(call, url))
+            for transport, call in _TRANSPORTS
+            if versions.get(transport)
+        ]
 
 
 def try_sdks() -> list[Trial]:
-    """Make a call through every installed SDK of `selftest_sdks.SDKS`, in each of its modes."""
-    return _try((sdk.package, call) for sdk in SDKS for call in sdk.calls)
+    """Make a call through every installed SDK of `selftest_sdks.SDKS`, in each of its modes.
+
+    An SDK that had to be imported stays imported.
+    """
+    with _provider() as url:
+        return [
+            trial
+            for sdk in SDKS
+            if (installed := installed_version(sdk.package))
+            for trial in _sdk_trials(sdk, installed, url)
+        ]
+
+
+def _sdk_trials(sdk: SDK, installed: str, url: str) -> Iterator[Trial]:
+    with _environment(sdk.environ):
+        # Once for all modes: what failed or hangs will not do better the next time.
+        failure = _failure(lambda: import_module(sdk.module), IMPORT_TIMEOUT)
+        for call in sdk.calls:
+            outcome = (False, failure) if failure else _outcome(call, url, sdk.answer.tokens)
+            yield Trial(sdk.package, installed, _mode(call), *outcome)
 
 
 def send() -> str:
@@ -72,7 +109,8 @@ def send() -> str:
             import_module(module_of(package))  # importing the module hooks it
         if any(found.transport == package and found.hooked for found in status()):
             with _provider() as url:
-                _in_thread(partial(_recorded, call, url))
+                if error := _in_thread(partial(_recorded, call, url), TIMEOUT):
+                    raise error
             return package
     return ""
 
@@ -82,20 +120,11 @@ def _recorded(call: Call, url: str) -> None:
     _run(call, url)
 
 
-def _try(calls: Iterable[tuple[str, Call]]) -> list[Trial]:
-    trials = []
-    with _provider() as url:
-        for package, call in calls:
-            try:
-                installed = version(package)
-            except PackageNotFoundError:
-                continue
-            mode = "async" if asyncio.iscoroutinefunction(call) else "sync"
-            trials.append(Trial(package, installed, mode, *_outcome(call, url)))
-    return trials
+def _mode(call: Call) -> str:
+    return "async" if asyncio.iscoroutinefunction(call) else "sync"
 
 
-def _outcome(call: Call, url: str) -> tuple[bool, str]:
+def _outcome(call: Call, url: str, tokens: tuple[int, int | None] = TOKENS) -> tuple[bool, str]:
     """Make the call; return whether it was captured, and the problem if it was not."""
     seen: list[UsageEvent] = []
 
@@ -103,16 +132,21 @@ def _outcome(call: Call, url: str) -> tuple[bool, str]:
         trial_events.set(seen)
         _run(call, url)
 
-    failure = ""
-    try:
-        _in_thread(run)
-    except Exception as error:  # noqa: BLE001 -- an SDK may raise anything; the trial reports it
-        failure = f"{type(error).__name__}: {error}".removesuffix(": ")[:300]
-    if any((event.prompt_tokens, event.completion_tokens) == TOKENS for event in seen):
+    failure = _failure(run, TIMEOUT)
+    if any((event.prompt_tokens, event.completion_tokens) == tokens for event in seen):
         return True, ""
     if failure:
-        return False, f"the call could not be made: {failure}"
+        return False, failure
     return False, "its tokens were not read" if seen else "no hook saw it"
+
+
+def _failure(run: Callable[[], object], timeout: float) -> str:
+    """Run code of a library; return why the call could not be made, "" if it could."""
+    error = _in_thread(run, timeout)
+    if error is None:
+        return ""
+    text = f"{type(error).__name__}: {error}".removesuffix(": ")
+    return f"the call could not be made: {text[:300]}"
 
 
 def _run(call: Call, url: str) -> None:
@@ -122,11 +156,44 @@ def _run(call: Call, url: str) -> None:
         call(url)
 
 
-def _in_thread(run: Callable[[], None]) -> None:
-    # A thread, because an event loop may be running here. A copy of the context, so that the
-    # context variables that `run` sets do not leak.
-    with ThreadPoolExecutor(1) as pool:
-        pool.submit(copy_context().run, run).result(TIMEOUT)
+def _in_thread(run: Callable[[], object], timeout: float) -> BaseException | None:
+    """Run in another thread; return the error that ended it, a TimeoutError if it did not end.
+
+    An event loop may be running in this thread. A library that exits does not end the process, and
+    one that hangs does not keep it alive.
+    """
+    errors: list[BaseException | None] = []
+
+    def target() -> None:
+        try:
+            run()
+        except BaseException as error:  # noqa: BLE001 -- a library may raise SystemExit
+            errors.append(error)
+        else:
+            errors.append(None)
+
+    # A copy of the context, so that the context variables that `run` sets do not leak.
+    thread = threading.Thread(target=copy_context().run, args=(target,), daemon=True)
+    thread.start()
+    thread.join(timeout)
+    return errors[0] if errors else TimeoutError(f"no end after {timeout:g} seconds")
+
+
+@contextmanager
+def _environment(variables: Mapping[str, str]) -> Iterator[None]:
+    """Set environment variables, and undo these and every other change at the end.
+
+    Calls to the local server bypass the proxy of the site.
+    """
+    before = dict(os.environ)
+    no_proxy = before.get("no_proxy") or before.get("NO_PROXY")
+    os.environ.update(variables, no_proxy=f"{no_proxy},127.0.0.1" if no_proxy else "127.0.0.1")
+    try:
+        yield
+    finally:
+        for name in os.environ.keys() - before.keys():
+            os.environ.pop(name, None)
+        os.environ.update(before)
 
 
 @contextmanager
@@ -145,16 +212,24 @@ def _provider() -> Iterator[str]:
         server.server_close()
 
 
-_ANSWERS = dict((OPENAI_CHAT, *(sdk.answer for sdk in SDKS)))
+_ANSWERS = {answer.path: answer.body for answer in (OPENAI_CHAT, *(sdk.answer for sdk in SDKS))}
 
 
 class _Handler(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        """Answer what an SDK asks before the call: nothing is configured."""
+        self._send(200, {})
+
     def do_POST(self) -> None:
+        """Answer the call."""
         self.rfile.read(int(self.headers.get("content-length", 0)))
         path = self.path.partition("?")[0]
         answer = next((body for end, body in _ANSWERS.items() if path.endswith(end)), None)
-        content = json.dumps(answer or {"error": f"no API at {path}"}).encode()
-        self.send_response(200 if answer else 404)
+        self._send(200 if answer else 404, answer or {"error": f"no API at {path}"})
+
+    def _send(self, status: int, body: dict[str, Any]) -> None:
+        content = json.dumps(body).encode()
+        self.send_response(status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()

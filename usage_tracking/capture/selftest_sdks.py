@@ -1,35 +1,42 @@
 """The SDKs that the self-test calls: how to make one call, and what the server answers.
 
+They are the SDKs that send requests with code of their own. A framework that sends through one of
+them is in `selftest_known`.
+
 To add an SDK, write its functions and add one entry to `SDKS`. SDKs are imported by name when they
 are called, so this module imports none of them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from importlib import import_module
+from types import MappingProxyType
 from typing import Any, NamedTuple
+
+from .selftest_answers import (
+    ANTHROPIC_MESSAGES,
+    BEDROCK_CONVERSE,
+    COHERE_CHAT,
+    GEMINI,
+    MODEL,
+    OLLAMA_CHAT,
+    OPENAI_CHAT,
+    REPLICATE_PREDICTION,
+    SERVING_ENDPOINT,
+    VOYAGE_EMBEDDINGS,
+    WRITER_CHAT,
+    Answer,
+)
 
 #: Makes one call to the server at a URL; a coroutine function for the async mode.
 Call = Callable[[str], Any]
 
-_PROMPT, _COMPLETION = 11, 7
-#: Prompt tokens and completion tokens that every answer reports.
-TOKENS = _PROMPT, _COMPLETION
-#: The model that every call requests.
-MODEL = "self-test"
 _QUESTION = "Are you there?"
 #: The body of a call in OpenAI's chat format.
 REQUEST = {"model": MODEL, "messages": [{"role": "user", "content": _QUESTION}]}
-
-
-class Answer(NamedTuple):
-    """What the server answers in one wire format."""
-
-    #: The end of the path that this answer is for.
-    path: str
-    body: dict[str, Any]
 
 
 class SDK(NamedTuple):
@@ -37,113 +44,31 @@ class SDK(NamedTuple):
 
     #: Name of the distribution.
     package: str
+    #: The module to import before the calls, because that may take much longer than a call.
+    module: str
     answer: Answer
     #: One call for each mode that the SDK has.
     calls: tuple[Call, ...]
+    #: Environment variables during the import and the calls.
+    environ: Mapping[str, str] = MappingProxyType({})
 
 
-# Answers.
-
-_INPUT_OUTPUT = {"input_tokens": _PROMPT, "output_tokens": _COMPLETION}
-
-#: The answer that the bare transports get too.
-OPENAI_CHAT = Answer(
-    "/chat/completions",
-    {
-        "id": "self-test",
-        "object": "chat.completion",
-        "created": 0,
-        "model": MODEL,
-        "choices": [
-            {
-                "index": 0,
-                "message": {"role": "assistant", "content": "Yes."},
-                "finish_reason": "stop",
-            }
-        ],
-        "usage": {
-            "prompt_tokens": _PROMPT,
-            "completion_tokens": _COMPLETION,
-            "total_tokens": _PROMPT + _COMPLETION,
-        },
-    },
-)
-_ANTHROPIC_MESSAGES = Answer(
-    "/v1/messages",
-    {
-        "id": "self-test",
-        "type": "message",
-        "role": "assistant",
-        "model": MODEL,
-        "content": [{"type": "text", "text": "Yes."}],
-        "stop_reason": "end_turn",
-        "stop_sequence": None,
-        "usage": _INPUT_OUTPUT,
-    },
-)
-_GEMINI = Answer(
-    ":generateContent",
-    {
-        "candidates": [
-            {"content": {"role": "model", "parts": [{"text": "Yes."}]}, "finishReason": "STOP"}
-        ],
-        "usageMetadata": {
-            "promptTokenCount": _PROMPT,
-            "candidatesTokenCount": _COMPLETION,
-            "totalTokenCount": _PROMPT + _COMPLETION,
-        },
-        "modelVersion": MODEL,
-    },
-)
-_BEDROCK_CONVERSE = Answer(
-    "/converse",
-    {
-        "output": {"message": {"role": "assistant", "content": [{"text": "Yes."}]}},
-        "stopReason": "end_turn",
-        "usage": {
-            "inputTokens": _PROMPT,
-            "outputTokens": _COMPLETION,
-            "totalTokens": _PROMPT + _COMPLETION,
-        },
-        "metrics": {"latencyMs": 1},
-    },
-)
-_COHERE_CHAT = Answer(
-    "/v2/chat",
-    {
-        "id": "self-test",
-        "finish_reason": "COMPLETE",
-        "message": {"role": "assistant", "content": [{"type": "text", "text": "Yes."}]},
-        "usage": {"billed_units": _INPUT_OUTPUT, "tokens": _INPUT_OUTPUT},
-    },
-)
-_OLLAMA_CHAT = Answer(
-    "/api/chat",
-    {
-        "model": MODEL,
-        "created_at": "2026-01-01T00:00:00Z",
-        "message": {"role": "assistant", "content": "Yes."},
-        "done": True,
-        "done_reason": "stop",
-        "prompt_eval_count": _PROMPT,
-        "eval_count": _COMPLETION,
-    },
-)
-
-
-# Calls.
-
-
-def _openai(package: str, name: str, url: str) -> None:
-    client_class = getattr(import_module(package), name)
+def _openai(module: str, name: str, url: str) -> None:
+    client_class = getattr(import_module(module), name)
     with client_class(base_url=f"{url}/v1", api_key="none", max_retries=0) as client:
         client.chat.completions.create(**REQUEST)
 
 
-async def _aopenai(package: str, name: str, url: str) -> None:
-    client_class = getattr(import_module(package), name)
+async def _aopenai(module: str, name: str, url: str) -> None:
+    client_class = getattr(import_module(module), name)
     async with client_class(base_url=f"{url}/v1", api_key="none", max_retries=0) as client:
         await client.chat.completions.create(**REQUEST)
+
+
+def _like_openai(package: str, module: str, name: str) -> SDK:
+    """Return an SDK that is generated as OpenAI's is, with a client class of this name."""
+    calls = (partial(_openai, module, name), partial(_aopenai, module, f"Async{name}"))
+    return SDK(package, module, OPENAI_CHAT, calls)
 
 
 def _anthropic(url: str) -> None:
@@ -189,11 +114,13 @@ async def _amistral(url: str) -> None:
 
 
 def _cohere(url: str) -> None:
-    import_module("cohere").ClientV2(api_key="none", base_url=url).chat(**REQUEST)
+    with import_module("cohere").ClientV2(api_key="none", base_url=url) as client:
+        client.chat(**REQUEST)
 
 
 async def _acohere(url: str) -> None:
-    await import_module("cohere").AsyncClientV2(api_key="none", base_url=url).chat(**REQUEST)
+    async with import_module("cohere").AsyncClientV2(api_key="none", base_url=url) as client:
+        await client.chat(**REQUEST)
 
 
 def _ollama(url: str) -> None:
@@ -204,39 +131,211 @@ async def _aollama(url: str) -> None:
     await import_module("ollama").AsyncClient(host=url).chat(**REQUEST)
 
 
+@contextmanager
+def _huggingface_hub() -> Iterator[Any]:
+    """Yield the package, and keep it from asking the hub which program may be running it.
+
+    Its environment variable has no effect once the site has imported it.
+    """
+    constants: Any = import_module("huggingface_hub.constants")
+    before = constants.HF_HUB_DISABLE_TELEMETRY
+    constants.HF_HUB_DISABLE_TELEMETRY = True
+    try:
+        yield import_module("huggingface_hub")
+    finally:
+        constants.HF_HUB_DISABLE_TELEMETRY = before
+
+
 def _huggingface(url: str) -> None:
-    client = import_module("huggingface_hub").InferenceClient(base_url=url)
-    client.chat_completion(messages=REQUEST["messages"])
+    with _huggingface_hub() as hub:
+        hub.InferenceClient(base_url=url).chat_completion(messages=REQUEST["messages"])
+
+
+async def _ahuggingface(url: str) -> None:
+    with _huggingface_hub() as hub:
+        async with hub.AsyncInferenceClient(base_url=url) as client:
+            await client.chat_completion(messages=REQUEST["messages"])
+
+
+def _bedrock_options(url: str) -> dict[str, str]:
+    return {
+        "service_name": "bedrock-runtime",
+        "region_name": "us-east-1",
+        "endpoint_url": url,
+        "aws_access_key_id": "none",
+        "aws_secret_access_key": "none",
+    }
+
+
+_CONVERSE = {"modelId": MODEL, "messages": [{"role": "user", "content": [{"text": _QUESTION}]}]}
 
 
 def _bedrock(url: str) -> None:
-    client = import_module("boto3").client(
-        "bedrock-runtime",
-        region_name="us-east-1",
-        endpoint_url=url,
-        aws_access_key_id="none",
-        aws_secret_access_key="none",  # noqa: S106 -- not a real key
-    )
-    messages = [{"role": "user", "content": [{"text": _QUESTION}]}]
-    client.converse(modelId=MODEL, messages=messages)
+    import_module("boto3").client(**_bedrock_options(url)).converse(**_CONVERSE)
 
+
+async def _abedrock(url: str) -> None:
+    session = import_module("aiobotocore.session").get_session()
+    async with session.create_client(**_bedrock_options(url)) as client:
+        await client.converse(**_CONVERSE)
+
+
+def _azure_options(url: str) -> dict[str, Any]:
+    credential = import_module("azure.core.credentials").AzureKeyCredential("none")
+    return {"endpoint": url, "credential": credential}
+
+
+def _azure(url: str) -> None:
+    client_class = import_module("azure.ai.inference").ChatCompletionsClient
+    with client_class(**_azure_options(url)) as client:
+        client.complete(body=REQUEST)
+
+
+async def _aazure(url: str) -> None:
+    client_class = import_module("azure.ai.inference.aio").ChatCompletionsClient
+    async with client_class(**_azure_options(url)) as client:
+        await client.complete(body=REQUEST)
+
+
+def _ai21(url: str) -> None:
+    client = import_module("ai21").AI21Client(api_key="none", api_host=url)
+    client.chat.completions.create(model=MODEL, messages=[_ai21_message()])
+
+
+async def _aai21(url: str) -> None:
+    client = import_module("ai21").AsyncAI21Client(api_key="none", api_host=url)
+    await client.chat.completions.create(model=MODEL, messages=[_ai21_message()])
+
+
+def _ai21_message() -> Any:
+    return import_module("ai21.models.chat").ChatMessage(role="user", content=_QUESTION)
+
+
+def _writer(url: str) -> None:
+    with import_module("writerai").Writer(base_url=url, api_key="none", max_retries=0) as client:
+        client.chat.chat(**REQUEST)
+
+
+async def _awriter(url: str) -> None:
+    client_class = import_module("writerai").AsyncWriter
+    async with client_class(base_url=url, api_key="none", max_retries=0) as client:
+        await client.chat.chat(**REQUEST)
+
+
+def _openrouter(url: str) -> None:
+    with import_module("openrouter").OpenRouter(api_key="none", server_url=url) as client:
+        client.chat.send(**REQUEST)
+
+
+async def _aopenrouter(url: str) -> None:
+    async with import_module("openrouter").OpenRouter(api_key="none", server_url=url) as client:
+        await client.chat.send_async(**REQUEST)
+
+
+def _voyage(url: str) -> None:
+    client = import_module("voyageai").Client(api_key="none", base_url=f"{url}/v1")
+    client.embed([_QUESTION], model=MODEL)
+
+
+async def _avoyage(url: str) -> None:
+    client = import_module("voyageai").AsyncClient(api_key="none", base_url=f"{url}/v1")
+    await client.embed([_QUESTION], model=MODEL)
+
+
+_PREDICTION = {"model": (MODEL, MODEL), "input": {"prompt": _QUESTION}}
+
+
+def _replicate(url: str) -> None:
+    client = import_module("replicate").Client(api_token="none", base_url=url)  # noqa: S106
+    client.models.predictions.create(**_PREDICTION)
+
+
+async def _areplicate(url: str) -> None:
+    client = import_module("replicate").Client(api_token="none", base_url=url)  # noqa: S106
+    await client.models.predictions.async_create(**_PREDICTION)
+
+
+def _databricks(url: str) -> None:
+    client_class = import_module("databricks.sdk").WorkspaceClient
+    serving = import_module("databricks.sdk.service.serving")
+    message = serving.ChatMessage(role=serving.ChatMessageRole.USER, content=_QUESTION)
+    client = client_class(host=url, token="none", auth_type="pat")  # noqa: S106
+    client.serving_endpoints.query(name=MODEL, messages=[message])
+
+
+def _portkey(url: str) -> None:
+    client = import_module("portkey_ai").Portkey(api_key="none", base_url=f"{url}/v1")
+    client.chat.completions.create(**REQUEST)
+
+
+async def _aportkey(url: str) -> None:
+    client = import_module("portkey_ai").AsyncPortkey(api_key="none", base_url=f"{url}/v1")
+    await client.chat.completions.create(**REQUEST)
+
+
+def _zhipu(module: str, name: str, url: str) -> None:
+    # The key must have two parts.
+    client = getattr(import_module(module), name)(api_key="no.ne", base_url=f"{url}/v1")
+    client.chat.completions.create(**REQUEST)
+
+
+def _litellm_options(url: str) -> dict[str, Any]:
+    # In Anthropic's format, because LiteLLM sends OpenAI's through the openai SDK. `no-log` keeps
+    # the call from the callbacks that the site has registered with LiteLLM.
+    return REQUEST | {
+        "model": f"anthropic/{MODEL}",
+        "api_base": url,
+        "api_key": "none",
+        "max_retries": 0,
+        "no-log": True,
+    }
+
+
+def _litellm(url: str) -> None:
+    import_module("litellm").completion(**_litellm_options(url))
+
+
+async def _alitellm(url: str) -> None:
+    await import_module("litellm").acompletion(**_litellm_options(url))
+
+
+#: Otherwise LiteLLM downloads prices when it is imported, and a list of headers at a call.
+_LITELLM_ENVIRON = {
+    "LITELLM_LOCAL_MODEL_COST_MAP": "True",
+    "LITELLM_LOCAL_ANTHROPIC_BETA_HEADERS": "True",
+}
 
 SDKS = (
+    _like_openai("openai", "openai", "OpenAI"),
+    SDK("anthropic", "anthropic", ANTHROPIC_MESSAGES, (_anthropic, _aanthropic)),
+    SDK("google-genai", "google.genai", GEMINI, (_genai, _agenai)),
+    SDK("mistralai", "mistralai.client", OPENAI_CHAT, (_mistral, _amistral)),
+    SDK("cohere", "cohere", COHERE_CHAT, (_cohere, _acohere)),
+    _like_openai("groq", "groq", "Groq"),
+    SDK("ollama", "ollama", OLLAMA_CHAT, (_ollama, _aollama)),
+    SDK("huggingface_hub", "huggingface_hub", OPENAI_CHAT, (_huggingface, _ahuggingface)),
+    SDK("boto3", "boto3", BEDROCK_CONVERSE, (_bedrock,)),
+    SDK("aiobotocore", "aiobotocore.session", BEDROCK_CONVERSE, (_abedrock,)),
+    SDK("azure-ai-inference", "azure.ai.inference", OPENAI_CHAT, (_azure, _aazure)),
+    SDK("databricks-sdk", "databricks.sdk", SERVING_ENDPOINT, (_databricks,)),
+    SDK("ai21", "ai21", OPENAI_CHAT, (_ai21, _aai21)),
+    _like_openai("cerebras_cloud_sdk", "cerebras.cloud.sdk", "Cerebras"),
+    _like_openai("fireworks-ai", "fireworks", "Fireworks"),
+    SDK("openrouter", "openrouter", OPENAI_CHAT, (_openrouter, _aopenrouter)),
+    _like_openai("perplexityai", "perplexity", "Perplexity"),
+    SDK("portkey-ai", "portkey_ai", OPENAI_CHAT, (_portkey, _aportkey)),
+    SDK("replicate", "replicate", REPLICATE_PREDICTION, (_replicate, _areplicate)),
+    _like_openai("sambanova", "sambanova", "SambaNova"),
+    _like_openai("together", "together", "Together"),
+    SDK("voyageai", "voyageai", VOYAGE_EMBEDDINGS, (_voyage, _avoyage)),
+    SDK("writer-sdk", "writerai", WRITER_CHAT, (_writer, _awriter)),
+    SDK("zai-sdk", "zai", OPENAI_CHAT, (partial(_zhipu, "zai", "ZaiClient"),)),
+    SDK("zhipuai", "zhipuai", OPENAI_CHAT, (partial(_zhipu, "zhipuai", "ZhipuAI"),)),
     SDK(
-        "openai",
-        OPENAI_CHAT,
-        (partial(_openai, "openai", "OpenAI"), partial(_aopenai, "openai", "AsyncOpenAI")),
+        "litellm",
+        "litellm",
+        ANTHROPIC_MESSAGES,
+        (_litellm, _alitellm),
+        _LITELLM_ENVIRON,
     ),
-    SDK("anthropic", _ANTHROPIC_MESSAGES, (_anthropic, _aanthropic)),
-    SDK("google-genai", _GEMINI, (_genai, _agenai)),
-    SDK("mistralai", OPENAI_CHAT, (_mistral, _amistral)),
-    SDK("cohere", _COHERE_CHAT, (_cohere, _acohere)),
-    SDK(
-        "groq",
-        OPENAI_CHAT,
-        (partial(_openai, "groq", "Groq"), partial(_aopenai, "groq", "AsyncGroq")),
-    ),
-    SDK("ollama", _OLLAMA_CHAT, (_ollama, _aollama)),
-    SDK("huggingface_hub", OPENAI_CHAT, (_huggingface,)),
-    SDK("boto3", _BEDROCK_CONVERSE, (_bedrock,)),
 )

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Iterable
+from contextlib import redirect_stdout
 from dataclasses import asdict
 from math import nan
 from typing import Any
@@ -73,10 +75,12 @@ class Command(UsageCommand):
             limits=Thresholds(**{name: options[name] for name in THRESHOLDS}),
         )
         try:
-            if options["json"]:
-                shown = self._show_json(results, using)
-            else:
-                shown = self._show_text(results, options)
+            # What SDKs print when they are tried is not part of the report.
+            with open(os.devnull, "w") as nothing, redirect_stdout(nothing):
+                if options["json"]:
+                    shown = self._show_json(results, using)
+                else:
+                    shown = self._show_text(results, options)
         except KeyboardInterrupt:
             results.close()  # removes the test call
             raise CommandError("Interrupted.", returncode=INTERRUPTED) from None
