@@ -102,7 +102,9 @@ async def _agenai(url: str) -> None:
 
 
 def _mistral_client(url: str) -> Any:
-    return import_module("mistralai.client").Mistral(api_key="none", server_url=url)
+    # The class moved in 2.0.
+    found = getattr(import_module("mistralai.client"), "Mistral", None)
+    return (found or import_module("mistralai").Mistral)(api_key="none", server_url=url)
 
 
 def _mistral(url: str) -> None:
