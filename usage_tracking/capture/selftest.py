@@ -64,7 +64,7 @@ class Trial:
 def try_transports() -> list[Trial]:
     """Make a call through every installed transport, in each of its modes."""
     versions = {found.transport: found.version for found in status()}
-    with _provider() as url:
+    with _environment({}), _provider() as url:
         return [
             Trial(transport, versions[transport], _mode(call), *_outcome(call, url))
             for transport, call in _TRANSPORTS
