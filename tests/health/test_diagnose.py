@@ -33,7 +33,7 @@ from tests.support.distributions import Distributions
 from tests.support.ledger import assert_in_step
 from tests.support.sites import make_calls, manage, tables
 from usage_tracking import errors, outbox
-from usage_tracking.capture import selftest
+from usage_tracking.capture import TRANSPORTS, selftest
 from usage_tracking.capture.selftest_answers import OPENAI_CHAT
 from usage_tracking.capture.selftest_sdks import REQUEST, SDK
 from usage_tracking.delivery import delivery
@@ -381,7 +381,7 @@ class TestSDKs:
         )
 
     def test_transport_is_left_out(self, distributions, settings):
-        settings.AI_USAGE_CAPTURE = ["httpx", "httpx2", "aiohttp", "botocore"]
+        settings.AI_USAGE_CAPTURE = sorted({*TRANSPORTS} - {"requests"})
         distributions.add("seen-sdk", "1.2")
 
         assert self.diagnose(1) == (
@@ -593,7 +593,7 @@ class TestBrokenSite:
                 ]
 
     def test_transport_is_left_out(self, healthy, settings):
-        settings.AI_USAGE_CAPTURE = ["httpx", "httpx2", "aiohttp", "botocore"]
+        settings.AI_USAGE_CAPTURE = sorted({*TRANSPORTS} - {"requests"})
 
         assert findings("transport_left_out") == [
             ("warning", "requests is not in AI_USAGE_CAPTURE", "AI_USAGE_CAPTURE = True")

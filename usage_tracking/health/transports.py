@@ -28,8 +28,7 @@ def _transports() -> Iterator[Finding]:
     trials = selftest.try_transports()
     left_out = _left_out()
     for name in left_out:
-        if any(trial.package == name for trial in trials):
-            yield warning("transport_left_out", f"{name} is not in AI_USAGE_CAPTURE", _ALL)
+        yield warning("transport_left_out", f"{name} is not in AI_USAGE_CAPTURE", _ALL)
     reasons = {status.transport: status.reason for status in capture.status()}
     tried = [trial for trial in trials if trial.package not in left_out]
     yield from _findings("transport", tried, _pin, reasons)
@@ -68,10 +67,12 @@ def _untried_sdk(sdk: selftest.Untried) -> Finding:
 
 
 def _left_out() -> list[str]:
+    """Return the installed transports that the site does not want to be hooked."""
     wanted = conf.capture()
     if wanted is True:
         return []
-    return [name for name in capture.TRANSPORTS if not wanted or name not in wanted]
+    installed = (status.transport for status in capture.status() if status.version)
+    return [name for name in installed if not wanted or name not in wanted]
 
 
 def _is_off() -> bool:
