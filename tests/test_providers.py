@@ -64,6 +64,8 @@ KINDS = {
     "speech": {"speech"},
     "rerank": {"rerank"},
     "ocr": {"ocr"},
+    "decision": {"chat"},
+    "classification": {"chat"},
 }
 
 

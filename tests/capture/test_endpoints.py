@@ -9,7 +9,7 @@ import pytest
 from django.test import override_settings
 
 from tests.support.cases import check_each
-from tests.support.wire import Case, event_of, make_case
+from tests.support.wire import Case, event_of, events_of, make_case
 from usage_tracking.capture import endpoints
 from usage_tracking.capture.endpoints import Target, provider_of, recognise
 from usage_tracking.formats import READERS
@@ -156,6 +156,104 @@ def test_call_is_recognised() -> None:
         ),
     ]
     check_each(check, calls)
+
+
+AGENT = "bedrock-agent-runtime.eu-west-1.amazonaws.com"
+HUGGING_FACE = "router.huggingface.co"
+
+
+def test_call_with_an_id_or_a_model_in_its_path_is_recognised() -> None:
+    def check(host: str, path: str, expected: tuple[str, str, str, str]) -> None:
+        for tail in ("", "/"):
+            assert recognise("POST", host, None, path + tail) == Target(*expected, "")
+
+    conversation = ("mistral.conversations", "chat", "mistral", "")
+    agent = ("bedrock.agent", "invoke_agent", "aws", "")
+    llama = "@cf/meta/llama-3.1-8b-instruct"
+    flux = "@cf/black-forest-labs/flux-1-schnell"
+    e5 = "intfloat/multilingual-e5-large"
+    calls: list[tuple[str, str, tuple[str, str, str, str]]] = [
+        ("api.mistral.ai", "/v1/conversations", conversation),
+        ("api.mistral.ai", "/v1/conversations/conv_01", conversation),
+        ("api.mistral.ai", "/v1/conversations/conv_01/restart", conversation),
+        ("api.mistral.ai", "/v1/agents/completions", ("openai.chat", "chat", "mistral", "")),
+        (
+            "api.mistral.ai",
+            "/v1/fim/completions",
+            ("openai.chat", "text_completion", "mistral", ""),
+        ),
+        ("api.openai.com", "/v1/decisions", ("decisions", "decision", "openai", "")),
+        ("api.cohere.com", "/v1/classify", ("classify", "classification", "cohere", "")),
+        (AGENT, "/agents/A1/agentAliases/B1/sessions/s1/text", agent),
+        (AGENT, "/agents/s1", agent),
+        (AGENT, "/flows/F1/aliases/B1", agent),
+        (AGENT, "/retrieveAndGenerate", ("bedrock.agent", "chat", "aws", "")),
+        (AGENT, "/rerank", ("rerank", "rerank", "aws", "")),
+        (
+            "api.cloudflare.com",
+            f"/client/v4/accounts/a1/ai/run/{llama}",
+            ("cloudflare", "chat", "cloudflare", llama),
+        ),
+        (
+            "api.cloudflare.com",
+            f"/client/v4/accounts/a1/ai/run/{flux}",
+            ("cloudflare", "image_generation", "cloudflare", flux),
+        ),
+        (
+            "gateway.ai.cloudflare.com",
+            "/v1/a1/g1/workers-ai/@cf/baai/bge-m3",
+            ("cloudflare", "embeddings", "cloudflare", "@cf/baai/bge-m3"),
+        ),
+        (
+            "gateway.ai.cloudflare.com",
+            "/v1/a1/g1/workers-ai/v1/chat/completions",
+            ("openai.chat", "chat", "cloudflare", ""),
+        ),
+        (
+            HUGGING_FACE,
+            "/hf-inference/models/openai/whisper-large-v3",
+            ("huggingface", "transcription", "huggingface", "openai/whisper-large-v3"),
+        ),
+        (
+            HUGGING_FACE,
+            f"/hf-inference/models/{e5}/pipeline/feature-extraction",
+            ("huggingface", "embeddings", "huggingface", e5),
+        ),
+        (
+            HUGGING_FACE,
+            "/hf-inference/models/gpt2",
+            ("huggingface", "generate_content", "huggingface", "gpt2"),
+        ),
+        (
+            HUGGING_FACE,
+            "/hf-inference/models/google/gemma/v1/chat/completions",
+            ("openai.chat", "chat", "huggingface", ""),
+        ),
+        (
+            HUGGING_FACE,
+            "/fal-ai/fal-ai/flux/dev",
+            ("huggingface", "image_generation", "huggingface", "fal-ai/flux/dev"),
+        ),
+    ]
+    check_each(check, calls)
+
+
+def test_path_of_one_provider_is_not_a_call_to_another() -> None:
+    paths = [
+        *("/v1/conversations", "/v1/conversations/c1", "/v1/agents/a1"),
+        *("/v1/conversations/c1/items", "/v1/responses/input_tokens"),
+    ]
+    found = {path: recognise("POST", "api.openai.com", None, path) for path in paths}
+
+    assert found == dict.fromkeys(paths)
+    assert recognise("POST", "api.mistral.ai", None, "/v1/agents/a1") is None
+
+
+def test_longest_ending_decides_between_plain_ones_and_those_with_ids() -> None:
+    found = recognise("POST", "gw.example.com", None, "/agents/embeddings")
+
+    assert found is not None
+    assert found.format == "openai.embeddings"
 
 
 def test_ollama_is_known_by_its_port() -> None:
@@ -326,6 +424,76 @@ CONVERSE: dict[str, Any] = {"usage": {"inputTokens": 1000, "outputTokens": 100}}
 
 def case(url: str, answer: Any, request: Any = None) -> Case:
     return make_case(f"https://{url}", answer, request=request or {})
+
+
+class TestOtherAnswers:
+    def test_own_path_of_a_site_counts_with_the_answer_of_a_provider_only(self) -> None:
+        conversation = {
+            "object": "conversation.response",
+            "outputs": [{"type": "message.output", "id": "m1", "model": "mistral-medium"}],
+            "usage": {"prompt_tokens": 3, "completion_tokens": 4, "total_tokens": 7},
+        }
+        event = event_of(case("gw.example.com/v1/conversations/c1", conversation))
+
+        assert (event.provider, event.model_name) == ("unknown", "mistral-medium")
+        assert (event.prompt_tokens, event.completion_tokens) == (3, 4)
+        for path, answer in [
+            ("/v1/conversations", {"object": "conversation", "usage": {"prompt_tokens": 1}}),
+            ("/agents/completions", {"id": 5}),
+            ("/agents/5", {"output": "done", "sessionId": "s"}),
+            ("/decisions", {"answers": ["yes"], "usage": {"input_tokens": 1}}),
+            ("/ai/run/report", {"result": {"rows": 5}, "ok": True}),
+        ]:
+            assert events_of(case(f"crm.example.com{path}", answer)) == []
+
+    def test_decision_costs_its_input_only(self) -> None:
+        answer = {
+            "answers": [{"type": "predicate", "name": None, "probability": 0.9}],
+            "model": "gpt-6-luna",
+            "usage": {
+                "input_tokens": 1_000,
+                "input_tokens_details": {"cached_tokens": 400, "cache_write_tokens": 100},
+                "output_tokens": 50,
+                "output_tokens_details": {"reasoning_tokens": 20},
+            },
+        }
+        event = event_of(case("api.openai.com/v1/decisions", answer))
+
+        assert (event.operation, event.completion_tokens) == ("decision", 50)
+        assert f"{quote(event).cost:f}".rstrip("0") == "0.0001"
+
+    def test_cloudflare_is_priced_by_the_model_in_the_path(self) -> None:
+        model = "@cf/meta/llama-3.1-8b-instruct"
+        usage = {"prompt_tokens": 1000, "completion_tokens": 10, "total_tokens": 1010}
+        answer = {"result": {"response": "Hi", "usage": usage}, "success": True, "errors": []}
+        event = event_of(case(f"api.cloudflare.com/client/v4/accounts/a/ai/run/{model}", answer))
+
+        assert (event.provider, event.model_name) == ("cloudflare", model)
+        assert quote(event).cost is not None
+
+    def test_list_of_hugging_face_is_a_call_without_counts(self) -> None:
+        path = f"{HUGGING_FACE}/hf-inference/models/distilbert/sst-2"
+        event = event_of(case(path, [[{"label": "POSITIVE", "score": 0.9}]], {"inputs": "Fine"}))
+
+        assert (event.provider, event.model_name) == ("huggingface", "distilbert/sst-2")
+        assert event.success
+        assert not event.is_known
+        assert event.metadata["unknown"] == "no usage in the answer"
+
+    def test_knowledge_base_names_the_model_in_the_request(self) -> None:
+        request = {
+            "input": {"text": "?"},
+            "retrieveAndGenerateConfiguration": {
+                "knowledgeBaseConfiguration": {
+                    "modelArn": "arn:aws:bedrock:eu-west-1::foundation-model/amazon.nova-pro-v1:0"
+                }
+            },
+        }
+        answer = {"output": {"text": "Four."}, "sessionId": "s1", "citations": []}
+        event = event_of(case(f"{AGENT}/retrieveAndGenerate", answer, request))
+
+        assert (event.provider, event.model_name) == ("aws", "amazon.nova-pro-v1:0")
+        assert event.metadata["unknown"] == "no usage in the answer"
 
 
 class TestModel:

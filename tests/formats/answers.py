@@ -56,6 +56,20 @@ CONVERSE, INVOKE = "bedrock.converse", "bedrock.invoke"
 COHERE, COHERE_EMBED, RERANK = "cohere.chat", "cohere.embed", "rerank"
 RESPONSES, OCR = "openai.responses", "mistral.ocr"
 OLLAMA, WATSONX, REPLICATE = "ollama", "watsonx", "replicate"
+CONVERSATIONS, DECISIONS, CLASSIFY = "mistral.conversations", "decisions", "classify"
+CLOUDFLARE, HUGGING_FACE, AGENT = "cloudflare", "huggingface", "bedrock.agent"
+
+
+def step(**invocation: Any) -> dict[str, Any]:
+    """A frame with a step of the trace of a Bedrock agent."""
+    return {"trace": {"agentId": "A1", "trace": {"orchestrationTrace": invocation}}}
+
+
+def invoked(read: int, written: int) -> dict[str, Any]:
+    """The frame in which a Bedrock agent counts what one of its models did."""
+    usage = {"inputTokens": read, "outputTokens": written}
+    return step(modelInvocationOutput={"traceId": "t", "metadata": {"usage": usage}})
+
 
 METRICS = {
     "amazon-bedrock-invocationMetrics": {
@@ -85,6 +99,190 @@ WRITER = {
 PICTURE = {"b64_json": "iVBORw0KGgo="}
 
 ANSWERS = {
+    # https://docs.mistral.ai/api/endpoint/beta/conversations
+    "mistral conversation": Answer(
+        CONVERSATIONS,
+        {
+            "object": "conversation.response",
+            "conversation_id": "conv_0199",
+            "outputs": [
+                {"type": "tool.execution", "name": "web_search", "id": "tool_exec_1"},
+                {
+                    "type": "message.output",
+                    "role": "assistant",
+                    "id": "msg_0199",
+                    "model": "mistral-medium-2505",
+                    "content": [{"type": "text", "text": "Four."}],
+                },
+            ],
+            "usage": {
+                "prompt_tokens": 188,
+                "completion_tokens": 55,
+                "total_tokens": 7355,
+                "connector_tokens": 7112,
+                "connectors": {"web_search": 1, "code_interpreter": 2},
+            },
+        },
+        of(188, 55, details={"web_searches": 1, "code_executions": 2}),
+        "mistral-medium-2505",
+        "msg_0199",
+    ),
+    "mistral conversation without tools": Answer(
+        CONVERSATIONS,
+        {
+            "object": "conversation.response",
+            "conversation_id": "conv_0199",
+            "outputs": [{"type": "function.call", "id": "fc_1", "model": None}],
+            "usage": {"prompt_tokens": 18, "completion_tokens": 5, "connectors": None},
+        },
+        of(18, 5),
+    ),
+    # https://developers.openai.com/api/reference/resources/decisions
+    "openai decision": Answer(
+        DECISIONS,
+        {
+            "answers": [
+                {"type": "predicate", "name": "spam", "probability": 0.98},
+                {"type": "refusal", "name": None},
+            ],
+            "model": "gpt-6-luna",
+            "usage": {
+                "input_tokens": 300,
+                "input_tokens_details": {"cached_tokens": 100, "cache_write_tokens": 50},
+                "output_tokens": 4,
+                "output_tokens_details": {"reasoning_tokens": 0},
+                "total_tokens": 304,
+            },
+        },
+        of(300, 4, cached_tokens=100, cache_write_tokens=50, reasoning_tokens=0),
+        "gpt-6-luna",
+    ),
+    "google decision": Answer(
+        DECISIONS,
+        {
+            "answers": {"q1": {"type": "choice", "choice": "billing"}},
+            "usage": {"total_input_tokens": 70, "total_output_tokens": 2, "total_tokens": 72},
+        },
+        of(70, 2),
+    ),
+    # https://github.com/ollama/ollama-python/blob/main/ollama/_types.py
+    "ollama system one": Answer(
+        DECISIONS,
+        {
+            "model": "system-one",
+            "answers": {"mood": {"type": "choice", "choice": "calm"}},
+            "usage": {"input_tokens": 21, "output_tokens": 1},
+        },
+        of(21, 1),
+        "system-one",
+    ),
+    # https://docs.cohere.com/reference/classify
+    "cohere classify": Answer(
+        CLASSIFY,
+        {
+            "id": "ce0c4e3f",
+            "classifications": [{"id": "1", "input": "hi", "prediction": "Not spam"}],
+            "meta": {"api_version": {"version": "1"}, "billed_units": {"classifications": 2}},
+        },
+        None,
+        response_id="ce0c4e3f",
+        facts={"classifications": 2},
+    ),
+    # https://api.jina.ai/redoc
+    "jina classify": Answer(
+        CLASSIFY,
+        {
+            "data": [{"object": "classification", "index": 0, "prediction": "a", "score": 0.4}],
+            "usage": {"total_tokens": 196},
+        },
+        of(196),
+    ),
+    # https://docs.cohere.com/v1/reference/summarize
+    "cohere summarize": Answer(
+        COHERE,
+        {
+            "id": "s1",
+            "summary": "Ice cream.",
+            "meta": {
+                "api_version": {"version": "1"},
+                "billed_units": {"input_tokens": 321, "output_tokens": 21},
+            },
+        },
+        of(321, 21),
+        response_id="s1",
+    ),
+    # https://developers.cloudflare.com/workers-ai/models/
+    "cloudflare text": Answer(
+        CLOUDFLARE,
+        {
+            "result": {
+                "response": "Hello",
+                "tool_calls": [],
+                "usage": {"prompt_tokens": 12, "completion_tokens": 9, "total_tokens": 21},
+            },
+            "success": True,
+            "errors": [],
+            "messages": [],
+        },
+        of(12, 9),
+    ),
+    "cloudflare, a model with responses": Answer(
+        CLOUDFLARE,
+        {
+            "result": {
+                "id": "resp_1",
+                "object": "response",
+                "output": [],
+                "usage": {
+                    "input_tokens": 12,
+                    "output_tokens": 9,
+                    "output_tokens_details": {"reasoning_tokens": 3},
+                },
+            },
+            "success": True,
+            "errors": [],
+        },
+        of(12, 9, reasoning_tokens=3),
+        response_id="resp_1",
+    ),
+    "cloudflare picture": Answer(
+        CLOUDFLARE,
+        {"result": {"image": "/9j/4AAQ"}, "success": True, "errors": [], "messages": []},
+        None,
+    ),
+    "cloudflare error": Answer(
+        CLOUDFLARE,
+        {"errors": [{"code": 5007, "message": "No such model"}], "success": False, "result": {}},
+        None,
+        error="5007: No such model",
+    ),
+    # https://huggingface.co/docs/inference-providers/tasks/text-generation
+    "hugging face text with details": Answer(
+        HUGGING_FACE,
+        {
+            "generated_text": "Paris",
+            "details": {
+                "finish_reason": "length",
+                "generated_tokens": 20,
+                "prefill": [{"id": 0, "text": "The", "logprob": None}, {"id": 1, "text": "cap"}],
+            },
+        },
+        of(2, 20),
+    ),
+    "hugging face text": Answer(HUGGING_FACE, {"generated_text": "Paris"}, None),
+    # https://docs.aws.amazon.com/bedrock/latest/APIReference/API_agent-runtime_RetrieveAndGenerate.html
+    "bedrock retrieve and generate": Answer(
+        AGENT,
+        {
+            "citations": [],
+            "guardrailAction": "NONE",
+            "output": {"text": "Four."},
+            "sessionId": "s1",
+        },
+        None,
+    ),
+    # https://docs.aws.amazon.com/bedrock/latest/APIReference/API_agent-runtime_Rerank.html
+    "bedrock rerank": Answer(RERANK, {"results": [{"index": 1, "relevanceScore": 0.9}]}, None),
     # https://docs.x.ai/developers/cost-tracking
     "xai names the cost": Answer(
         CHAT,
@@ -1239,6 +1437,94 @@ STARTED = {
     "message": {**CLAUDE, "usage": {"input_tokens": 10, "output_tokens": 1}},
 }
 STREAMS = {
+    # https://docs.mistral.ai/api/endpoint/beta/conversations
+    "mistral conversation": Stream(
+        CONVERSATIONS,
+        [
+            {"type": "conversation.response.started", "conversation_id": "conv_0199"},
+            {
+                "type": "message.output.delta",
+                "id": "msg_0199",
+                "model": "mistral-medium-2505",
+                "content": "Fo",
+            },
+            {"type": "message.output.delta", "id": "msg_0199", "content": "ur."},
+            {
+                "type": "conversation.response.done",
+                "usage": {"prompt_tokens": 18, "completion_tokens": 5, "total_tokens": 23},
+            },
+        ],
+        of(18, 5),
+        "mistral-medium-2505",
+        "msg_0199",
+    ),
+    "mistral conversation that fails": Stream(
+        CONVERSATIONS,
+        [
+            {"type": "conversation.response.started", "conversation_id": "conv_0199"},
+            {"type": "conversation.response.error", "message": "overloaded", "code": 3505},
+        ],
+        None,
+        error="overloaded",
+        complete=False,
+    ),
+    # https://developers.cloudflare.com/workers-ai/models/
+    "cloudflare text": Stream(
+        CLOUDFLARE,
+        [
+            {"response": "Hel", "p": "abdef"},
+            {"response": "", "usage": {"prompt_tokens": 12, "completion_tokens": 9}},
+        ],
+        of(12, 9),
+    ),
+    # https://huggingface.co/docs/text-generation-inference/reference/api_reference
+    "hugging face text": Stream(
+        HUGGING_FACE,
+        [
+            {"index": 1, "token": {"id": 1, "text": "Pa"}, "generated_text": None, "details": None},
+            {
+                "index": 2,
+                "token": {"id": 2, "text": "ris"},
+                "generated_text": "Paris",
+                "details": {"finish_reason": "length", "generated_tokens": 2, "input_length": 7},
+            },
+        ],
+        of(7, 2),
+    ),
+    # https://docs.aws.amazon.com/bedrock/latest/userguide/trace-events.html
+    "bedrock agent with a trace": Stream(
+        AGENT,
+        [
+            step(modelInvocationInput={"traceId": "t", "foundationModel": "amazon.nova-pro-v1:0"}),
+            invoked(500, 20),
+            step(rationale={"text": "I know."}),
+            invoked(600, 30),
+            chunk({}),
+        ],
+        of(1100, 50),
+        "amazon.nova-pro-v1:0",
+    ),
+    "bedrock agent with two models": Stream(
+        AGENT,
+        [
+            step(modelInvocationInput={"foundationModel": "amazon.nova-lite-v1:0"}),
+            invoked(500, 20),
+            step(modelInvocationInput={"foundationModel": "amazon.nova-pro-v1:0"}),
+            invoked(600, 30),
+        ],
+        of(
+            1100,
+            50,
+            details={
+                "iterations": [
+                    {"input_tokens": 500, "output_tokens": 20, "model": "amazon.nova-lite-v1:0"},
+                    {"input_tokens": 600, "output_tokens": 30, "model": "amazon.nova-pro-v1:0"},
+                ]
+            },
+        ),
+        "amazon.nova-pro-v1:0",
+    ),
+    "bedrock agent without a trace": Stream(AGENT, [chunk({})], None, complete=False),
     "azure, filter failed in the stream": Stream(
         CHAT,
         [

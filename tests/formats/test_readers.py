@@ -977,6 +977,7 @@ KINDS = [
     *("message_start", "message_delta", "message", "response", "error", "failed", "STOP"),
     *("image_edit.completed", "transcript.text.done", "completion", "interaction"),
     *("message-start", "message-end", "stream-end", "ERROR", "ai", "realtime.response"),
+    *("conversation.response", "conversation.response.done", "message.output"),
 ]
 hostile = st.recursive(
     st.none()

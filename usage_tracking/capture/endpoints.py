@@ -43,8 +43,11 @@ class Target(NamedTuple):
 _PATHS = {
     "/chat/completions": ("openai.chat", "chat"),
     "/completions": ("openai.chat", "text_completion"),
+    "/agents/completions": ("openai.chat", "chat"),  # Mistral
     "/responses": ("openai.responses", "chat"),
     "/responses/compact": ("openai.responses", "chat"),
+    "/decisions": ("decisions", "decision"),  # OpenAI, Google
+    "/v1/systemone": ("decisions", "decision"),  # Ollama
     "/embeddings": ("openai.embeddings", "embeddings"),
     "/multimodalembeddings": ("openai.embeddings", "embeddings"),  # Voyage
     "/contextualizedembeddings": ("openai.embeddings", "embeddings"),
@@ -60,6 +63,7 @@ _PATHS = {
     ":streamGenerateContent": ("gemini.generate_content", "generate_content"),
     ":embedContent": ("gemini.embed_content", "embeddings"),
     ":batchEmbedContents": ("gemini.embed_content", "embeddings"),
+    ":generateAnswer": ("gemini.generate_content", "generate_content"),
     "/interactions": ("gemini.interactions", "generate_content"),
     ":predict": ("vertex.predict", ""),
     ":rawPredict": ("vertex.raw_predict", "chat"),
@@ -72,6 +76,8 @@ _PATHS = {
     "/v1/chat": ("cohere.chat", "chat"),
     "/v2/chat": ("cohere.chat", "chat"),
     "/v1/generate": ("cohere.chat", "text_completion"),
+    "/v1/summarize": ("cohere.chat", "text_completion"),
+    "/v1/classify": ("classify", "classification"),  # Cohere, Jina
     "/v1/embed": ("cohere.embed", "embeddings"),
     "/v2/embed": ("cohere.embed", "embeddings"),
     "/rerank": ("rerank", "rerank"),
@@ -88,22 +94,59 @@ _PATHS = {
     "/predictions": ("replicate", "generate_content"),
 }
 
+# Paths that only one provider has, or that mean something else elsewhere: OpenAI only creates a
+# conversation where Mistral answers. They count at this provider, and on unknown hosts if the
+# answer has the right shape. `{}` stands for one segment, `{*}` for one or more.
+_PATHS_OF = {
+    "mistral": {
+        "/v1/conversations": ("mistral.conversations", "chat"),
+        "/v1/conversations/{}": ("mistral.conversations", "chat"),
+        "/v1/conversations/{}/restart": ("mistral.conversations", "chat"),
+    },
+    "aws": {
+        "/agents/{}/agentAliases/{}/sessions/{}/text": ("bedrock.agent", "invoke_agent"),
+        "/agents/{}": ("bedrock.agent", "invoke_agent"),
+        "/flows/{}/aliases/{}": ("bedrock.agent", "invoke_agent"),
+        "/retrieveAndGenerate": ("bedrock.agent", "chat"),
+        "/retrieveAndGenerateStream": ("bedrock.agent", "chat"),
+        "/optimize-prompt": ("bedrock.agent", "chat"),
+    },
+    "cloudflare": {
+        "/ai/run/{*}": ("cloudflare", ""),
+        "/workers-ai/@{}/{}/{}": ("cloudflare", ""),  # through the AI Gateway
+    },
+    "huggingface": {
+        "/hf-inference/models/{}": ("huggingface", ""),
+        "/hf-inference/models/{}/{}": ("huggingface", ""),
+        # One of feature-extraction and sentence-similarity; other tasks need no name.
+        "/hf-inference/models/{}/{}/pipeline/{}": ("huggingface", "embeddings"),
+        "/fal-ai/{*}": ("huggingface", ""),
+        "/novita/v3/hf/{*}": ("huggingface", ""),
+        "/wavespeed/api/v3/{*}": ("huggingface", ""),
+    },
+}
+
 #: Words in the name of a model → operation, where the path does not decide it. The first match
 #: wins.
 _WORDS = (
-    (("embed", "gecko"), "embeddings"),
     (("rerank",), "rerank"),
-    (("imagen", "image", "canvas", "stability"), "image_generation"),
+    (("embed", "gecko", "/bge-"), "embeddings"),
+    (("imagen", "image", "canvas", "stab", "/flux"), "image_generation"),
+    (("whisper",), "transcription"),
+    (("/melotts", "/aura-"), "speech"),
 )
 
-# The model in a path of Google, Bedrock (an ARN may have slashes), Replicate, Azure, or of an
-# endpoint of Databricks or SageMaker, whose name the price is for.
+# The model in a path of Google, Bedrock (an ARN may have slashes), Replicate, Azure, Cloudflare,
+# Hugging Face, or of an endpoint of Databricks or SageMaker, whose name the price is for.
 _MODEL = re.compile(
-    r"/models/(?P<google>[^/:]+):\w+/?$"
+    r"/(?:tunedM|m)odels/(?P<google>[^/:]+):\w+/?$"
     r"|/model/(?P<bedrock>.+)/(?:converse|invoke)[a-z-]*/?$"
     r"|/models/(?P<replicate>[^/]+/[^/]+)/predictions/?$"
     r"|/deployments/(?P<azure>[^/]+)/(?:chat/|images/|audio/)?[a-z]+/?$"
     r"|/(?:serving-)?endpoints/(?P<endpoint>[^/]+)/invocations/?$"
+    r"|/(?:ai/run/|workers-ai/(?=@))(?P<cloudflare>.+?)/?$"
+    r"|/hf-inference/models/(?P<huggingface>[^/]+(?:/[^/]+)?)(?:/pipeline/[^/]+)?/?$"
+    r"|/(?:fal-ai|novita/v3/hf|wavespeed/api/v3)/(?P<routed>.+?)/?$"
 )
 
 _OLLAMA_PORT, _OLLAMA_PATHS = 11434, ("/api/chat", "/api/generate", "/api/embed", "/api/embeddings")
@@ -120,16 +163,16 @@ def recognise(method: str, host: str, port: int | None, path: str) -> Target | N
     """
     if method not in {"POST", "GET"}:
         return None
-    endings, paths = _endings()
-    match = endings.search(path) if method == "POST" else None
+    match = _match(path) if method == "POST" else None
     if match is not None:
-        wire_format, operation = paths[match[1]]
+        wire_format, operation = match.format, match.operation
         model = _model(path)
-        if (match[1] in _NEED_MODEL and not model) or model in _NO_MODELS:
+        if (match.ending in _NEED_MODEL and not model) or model in _NO_MODELS:
             return None
         if not operation:
             operation = next(
-                (name for words, name in _WORDS if any(word in model for word in words)), "chat"
+                (name for words, name in _WORDS if any(word in model for word in words)),
+                "generate_content" if wire_format == "huggingface" else "chat",
             )
     elif (polled := _POLL.search(path)) is not None:
         asked_by, wire_format, operation = _POLLS[polled.lastindex or 0]
@@ -139,6 +182,8 @@ def recognise(method: str, host: str, port: int | None, path: str) -> Target | N
     else:
         return None
     provider = provider_of(host, port, path)
+    if match is not None and match.owner not in {"", provider or match.owner}:
+        return None
     unknown_host = ""
     if provider is None or runs_site_services(host):
         unknown_host = f"{host}:{port}" if port else host
@@ -152,7 +197,7 @@ def recognise(method: str, host: str, port: int | None, path: str) -> Target | N
         unknown_host,
         polls=match is None,
         geography=geography,
-        is_deployment=match is not None and match[1] == _DEPLOYMENT,
+        is_deployment=match is not None and match.ending == _DEPLOYMENT,
     )
 
 
@@ -195,12 +240,46 @@ _POLL = re.compile(f"(?:{'|'.join(f'({path})' for path in _POLL_PATHS)})/?$")
 _POLLS = dict(enumerate(_POLL_PATHS.values(), start=1))
 
 
-@lru_cache(maxsize=1)
-def _endings() -> tuple[re.Pattern[str], dict[str, tuple[str, str]]]:
-    """Return one expression for all endings of paths, including AI_USAGE_PATHS, and the endings.
+class _Match(NamedTuple):
+    """What a path ends with."""
 
-    Every request of the site is searched: because the expression begins with one of two characters,
-    the search skips the rest of a path at once.
+    ending: str
+    format: str
+    operation: str
+    #: The only provider that has such a path, "" if several have.
+    owner: str = ""
+
+
+def _match(path: str) -> _Match | None:
+    """Return the longest ending of a path that is one of a call, None if it has none.
+
+    Every request of the site is searched: for most, the last word of the path is not one of ours.
+    """
+    endings, any_template, templates = _endings()
+    if path[-1:] == "/":
+        path = path[:-1]
+    word = path[path.rfind("/") + 1 :]
+    if (found := endings.get(_word(word) if ":" in word else word)) is not None:
+        for match in found:
+            if path.endswith(match.ending):
+                return match
+    if any_template.search(path) is None:
+        return None
+    return next(match for pattern, match in templates if pattern.search(path))
+
+
+def _word(path: str) -> str:
+    """Return what follows the last slash or colon."""
+    return path[max(path.rfind("/"), path.rfind(":")) + 1 :]
+
+
+@lru_cache(maxsize=1)
+def _endings() -> tuple[
+    dict[str, list[_Match]], re.Pattern[str], list[tuple[re.Pattern[str], _Match]]
+]:
+    """Return the endings by their last word, including AI_USAGE_PATHS; then those with ids.
+
+    The longest endings come first. One expression is for all of those with ids.
     """
     own = {
         "/" + ending.strip("/") if not ending.startswith(":") else ending: (
@@ -211,9 +290,22 @@ def _endings() -> tuple[re.Pattern[str], dict[str, tuple[str, str]]]:
         if wire_format in READERS
     }
     paths = _PATHS | own
-    # The longest first: a regular expression takes the first alternative that matches.
-    endings = sorted(paths, key=len, reverse=True)
-    return re.compile(f"([/:](?:{'|'.join(re.escape(e[1:]) for e in endings)}))/?$"), paths
+    endings: dict[str, list[_Match]] = {}
+    for ending in sorted(paths, key=len, reverse=True):
+        endings.setdefault(_word(ending), []).append(_Match(ending, *paths[ending]))
+    matches = {
+        re.escape(ending).replace(r"\{\*\}", ".+").replace(r"\{\}", "[^/]+"): _Match(
+            ending, *kind, owner
+        )
+        for owner, of_provider in _PATHS_OF.items()
+        for ending, kind in of_provider.items()
+    }
+    return (
+        endings,
+        # The slash before all alternatives is found at once.
+        re.compile(f"/(?:{'|'.join(pattern[1:] for pattern in matches)})$"),
+        [(re.compile(pattern + "$"), match) for pattern, match in matches.items()],
+    )
 
 
 def _model(path: str) -> str:

@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any, NamedTuple
 
+from ..formats.bedrock_converse import model_name
 from ..formats.reader import Reader, text
 from ..redaction import clean_name, clean_text
 from ..units import STANDARD
@@ -33,6 +34,9 @@ _ONE_PRICE = {
         r"(?!.*claude-(?!3|(?:opus|sonnet)-4(?:-[01])?(?:@|-2025|$)))"
     ),
 }
+#: Formats of Bedrock whose requests name the model by its ARN, somewhere inside.
+_IN_ARN = {"bedrock.agent", "rerank"}
+_MODEL_ARN = re.compile(rb'"modelArn"\s*:\s*"([^"]{1,2048})"')
 #: A larger request body is searched for its model, not parsed.
 _SMALL = 16 * 1024
 #: Characters of a name that the provider or the request chose.
@@ -192,6 +196,9 @@ def _why_unknown(endpoint: Target, body: Body, reader: Reader, *, is_ended: bool
 def requested_model(endpoint: Target, body: bytes | Mapping[str, Any] | None) -> str:
     """Return the model that a request names in its body, else in its path; "" if it names none."""
     model: Any = None
+    if endpoint.format in _IN_ARN and isinstance(body, bytes) and endpoint.provider == "aws":
+        match = _MODEL_ARN.search(body[:_SMALL])
+        return model_name(match[1].decode("utf-8", "replace")) if match else ""
     if endpoint.format.startswith("bedrock."):
         return endpoint.model
     if isinstance(body, Mapping):

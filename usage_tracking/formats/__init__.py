@@ -7,13 +7,19 @@ from typing import Any
 
 from .anthropic import MessagesReader
 from .anthropic_complete import CompleteReader
+from .bedrock_agent import AgentReader
 from .bedrock_converse import ConverseReader
 from .bedrock_invoke import InvokeReader
+from .classify import ClassifyReader
+from .cloudflare import CloudflareReader
 from .cohere import CohereChatReader, CohereEmbedReader
+from .decisions import DecisionsReader
 from .gemini import GenerateContentReader
 from .gemini_embeddings import EmbedContentReader
 from .gemini_interactions import InteractionsReader
+from .huggingface import HuggingFaceReader
 from .langchain import MessageReader
+from .mistral_conversations import ConversationsReader
 from .mistral_ocr import OCRReader
 from .objects import as_dict
 from .ollama import OllamaReader
@@ -48,13 +54,19 @@ READERS: dict[str, type[Reader]] = {
     "vertex.raw_predict": RawPredictReader,
     "bedrock.converse": ConverseReader,
     "bedrock.invoke": InvokeReader,
+    "bedrock.agent": AgentReader,
     "cohere.chat": CohereChatReader,
     "cohere.embed": CohereEmbedReader,
     "rerank": RerankReader,
+    "classify": ClassifyReader,
+    "decisions": DecisionsReader,
+    "mistral.conversations": ConversationsReader,
     "mistral.ocr": OCRReader,
     "ollama": OllamaReader,
     "watsonx": WatsonxReader,
     "replicate": ReplicateReader,
+    "cloudflare": CloudflareReader,
+    "huggingface": HuggingFaceReader,
 }
 
 #: Shapes that a site may pass to `record` but that no HTTP answer has.

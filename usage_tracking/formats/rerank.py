@@ -3,6 +3,7 @@
 https://docs.cohere.com/reference/rerank (billed by the search, not by tokens)
 https://docs.voyageai.com/reference/reranker-api and https://api.jina.ai/redoc (`total_tokens`)
 https://openrouter.ai/docs/api-reference/rerank (`usage.search_units` and the cost)
+https://docs.aws.amazon.com/bedrock/latest/APIReference/API_agent-runtime_Rerank.html (no counts)
 """
 
 from __future__ import annotations
@@ -25,7 +26,9 @@ class RerankReader(Reader):
         ranked = data["results"] if "results" in data else data.get("data")
         top = items(ranked)[:1]
         self.recognised = any(
-            "relevance_score" in one or {"score", "index"} <= one.keys() for one in top
+            not {"relevance_score", "relevanceScore"}.isdisjoint(one)
+            or {"score", "index"} <= one.keys()
+            for one in top
         ) or (ranked == [] and not {"api_version", "billed_units"}.isdisjoint(meta))
         self.model = text(data.get("model"))
         self.response_id = text(data.get("id"))

@@ -1,0 +1,46 @@
+"""Cloudflare Workers AI, by the path of a model.
+
+https://developers.cloudflare.com/api/resources/ai/methods/run/ (`result` is the answer of the
+model)
+https://developers.cloudflare.com/workers-ai/platform/pricing/ (models of text are billed by tokens;
+others by pictures, steps or minutes, which no answer counts)
+The last event of a stream has the usage: https://developers.cloudflare.com/workers-ai/models/
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .openai_chat import chat_usage
+from .openai_responses import ResponsesReader
+from .reader import Reader, error_text, mapping, text
+
+
+class CloudflareReader(Reader):
+    """Reads answers of Cloudflare's models."""
+
+    operation = "generate_content"
+
+    def event(self, data: dict[str, Any]) -> None:
+        """Take one parsed stream event."""
+        if isinstance(data.get("response"), str) or isinstance(data.get("choices"), list):
+            self.recognised = True
+        self.error = error_text(data) or self.error
+        self._read(data)
+
+    def body(self, data: dict[str, Any]) -> None:
+        """Take a whole answer."""
+        self.recognised = "result" in data and isinstance(data.get("success"), bool)
+        self.error = error_text(data)
+        self._read(mapping(data.get("result")))
+
+    def _read(self, result: dict[str, Any]) -> None:
+        self.response_id = text(result.get("id")) or self.response_id
+        usage = mapping(result.get("usage"))
+        if "prompt_tokens" in usage:
+            self.use(chat_usage(usage))
+        elif "input_tokens" in usage:  # a model that answers like OpenAI Responses
+            responses = ResponsesReader()
+            responses.body(result)
+            if responses.usage is not None:
+                self.use(responses.usage)
