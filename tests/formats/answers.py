@@ -197,6 +197,18 @@ ANSWERS = {
         },
         of(196),
     ),
+    # https://docs.cohere.com/reference/parse
+    "cohere parse": Answer(
+        COHERE,
+        {
+            "id": "p1",
+            "pages": [{"index": 0, "blocks": []}],
+            "meta": {"api_version": {"version": "2"}, "billed_units": {"pages": 3}},
+            "finish_reason": "COMPLETE",
+        },
+        of(details={"input_document_pages": 3}),
+        response_id="p1",
+    ),
     # https://docs.cohere.com/v1/reference/summarize
     "cohere summarize": Answer(
         COHERE,

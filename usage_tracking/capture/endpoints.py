@@ -77,6 +77,7 @@ _PATHS = {
     "/v2/chat": ("cohere.chat", "chat"),
     "/v1/generate": ("cohere.chat", "text_completion"),
     "/v1/summarize": ("cohere.chat", "text_completion"),
+    "/v2/parse": ("cohere.chat", "ocr"),
     "/v1/classify": ("classify", "classification"),  # Cohere, Jina
     "/v1/embed": ("cohere.embed", "embeddings"),
     "/v2/embed": ("cohere.embed", "embeddings"),
@@ -110,6 +111,7 @@ _PATHS_OF = {
         "/retrieveAndGenerate": ("bedrock.agent", "chat"),
         "/retrieveAndGenerateStream": ("bedrock.agent", "chat"),
         "/optimize-prompt": ("bedrock.agent", "chat"),
+        "/generateQuery": ("bedrock.agent", "chat"),
     },
     "cloudflare": {
         "/ai/run/{*}": ("cloudflare", ""),
@@ -149,7 +151,8 @@ _MODEL = re.compile(
     r"|/(?:fal-ai|novita/v3/hf|wavespeed/api/v3)/(?P<routed>.+?)/?$"
 )
 
-_OLLAMA_PORT, _OLLAMA_PATHS = 11434, ("/api/chat", "/api/generate", "/api/embed", "/api/embeddings")
+_OLLAMA_PORT = 11434
+_OLLAMA_PATHS = ("/api/chat", "/api/generate", "/api/embed", "/api/embeddings", "/v1/systemone")
 
 
 def recognise(method: str, host: str, port: int | None, path: str) -> Target | None:

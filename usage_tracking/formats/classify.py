@@ -10,7 +10,7 @@ from typing import Any
 
 from ..usage import Usage
 from .cohere import billed
-from .reader import Reader, cost, count, error_text, first, items, mapping, text
+from .reader import Reader, cost, error_text, first, items, mapping, text
 
 
 class ClassifyReader(Reader):
@@ -29,8 +29,6 @@ class ClassifyReader(Reader):
         if not self.recognised:
             return
         counted, self.facts = billed(meta)
-        if (number := count(mapping(meta.get("billed_units")).get("classifications"))) is not None:
-            self.facts["classifications"] = number
         tokens = first(usage.get("prompt_tokens"), usage.get("total_tokens"))
         if tokens is not None:
             faults: dict[str, str] = {}

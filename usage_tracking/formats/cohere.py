@@ -3,6 +3,7 @@
 https://docs.cohere.com/reference/chat (v2: `usage`), https://docs.cohere.com/v1/reference/chat
 (v1: `meta`), https://docs.cohere.com/reference/embed
 https://docs.cohere.com/reference/chat-stream (v2: `message-end`; v1: `stream-end`)
+https://docs.cohere.com/reference/parse (billed by the page)
 
 Both report `billed_units` and `tokens`; the latter include the template that Cohere puts around a
 prompt. As in genai-prices, the billed units count, because the price applies to them.
@@ -96,7 +97,7 @@ class CohereEmbedReader(CohereReader):
 
 
 def billed(meta: dict[str, Any]) -> tuple[Usage, dict[str, Any]]:
-    """Return the usage of a `meta` or a `usage`, and the number of images and searches as facts."""
+    """Return the usage of a `meta` or a `usage`; the number of images and the like as facts."""
     units, tokens = mapping(meta.get("billed_units")), mapping(meta.get("tokens"))
     images = units.get("image_tokens")
     counts: dict[str, Any] = {
@@ -111,6 +112,7 @@ def billed(meta: dict[str, Any]) -> tuple[Usage, dict[str, Any]]:
             "output_tokens": tokens.get("output_tokens"),
         }
     counts["input_image_tokens"] = images
+    counts["input_document_pages"] = units.get("pages")
     cached: Any = meta.get("cached_tokens")
     prompt = counts["input_tokens"]
     billed_prompt = 0 if fault_of("input_tokens", prompt) else prompt
@@ -119,7 +121,7 @@ def billed(meta: dict[str, Any]) -> tuple[Usage, dict[str, Any]]:
         counts["cache_read_tokens"] = cached
     facts = {
         name: number
-        for name in ("search_units", "images")
+        for name in ("search_units", "images", "classifications")
         if (number := count(units.get(name))) is not None
     }
     return Usage.of(counts), facts

@@ -41,7 +41,9 @@ class InteractionsReader(Reader):
     def body(self, data: dict[str, Any]) -> None:
         """Take a whole answer."""
         usage = mapping(data.get("usage"))
-        if data.get("object") == "interaction" or "total_input_tokens" in usage:
+        if data.get("object") == "interaction" or (
+            "total_input_tokens" in usage and "answers" not in data  # a decision has them
+        ):
             self.recognised = True
         self.model = text(data.get("model")) or self.model
         self.response_id = text(data.get("id")) or self.response_id

@@ -27,7 +27,7 @@ class RerankReader(Reader):
         top = items(ranked)[:1]
         self.recognised = any(
             not {"relevance_score", "relevanceScore"}.isdisjoint(one)
-            or {"score", "index"} <= one.keys()
+            or ({"score", "index"} <= one.keys() and "prediction" not in one)
             for one in top
         ) or (ranked == [] and not {"api_version", "billed_units"}.isdisjoint(meta))
         self.model = text(data.get("model"))
