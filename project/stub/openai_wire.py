@@ -237,6 +237,47 @@ class Embeddings(PlainEndpoint, OpenAIEndpoint):
         return super().unsupported(orders)
 
 
+class Decisions(PlainEndpoint, OpenAIEndpoint):
+    """Typed answers to questions about one input.
+
+    https://developers.openai.com/api/reference/resources/decisions
+    """
+
+    operation = "decision"
+    pattern = re.compile(r"/openai/v1/decisions")
+
+    def read(self, body: Json, match: re.Match[str], query: dict[str, list[str]]) -> Question:
+        model = required(body, "model", str)
+        prompt, spoken = conversation(None, required(body, "input", (str, list)))
+        required(body, "questions", list)
+        return Question(model, prompt, stream=False, body=body, spoken=spoken)
+
+    def response_id(self) -> str:
+        return ""  # decisions have no id
+
+    def plain(self, ask: Ask) -> Part:
+        orders = ask.orders
+        answers = [
+            {"type": "predicate", "name": question.get("name"), "probability": 0.5}
+            for question in ask.body["questions"]
+        ]
+        usage = {
+            "input_tokens": ask.prompt_tokens,
+            "input_tokens_details": {
+                "cached_tokens": orders.cached,
+                "cache_write_tokens": orders.cache_write,
+            },
+            "output_tokens": ask.completion_tokens,
+            "output_tokens_details": {"reasoning_tokens": orders.reasoning},
+            "total_tokens": ask.prompt_tokens + ask.completion_tokens,
+        }
+        reports = counts(
+            ask, cached=orders.cached, cache_write=orders.cache_write, reasoning=orders.reasoning
+        )
+        answer = {"answers": answers, "model": ask.model}
+        return Part(compact(answer if orders.nousage else {**answer, "usage": usage}), reports)
+
+
 def reports_usage(ask: Ask) -> bool:
     """Return whether a last chunk reports the usage: only if the request asks for it."""
     options = ask.body.get("stream_options")

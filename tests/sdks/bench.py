@@ -130,6 +130,7 @@ class Bench:
 _VOLATILE = {
     "ResponseMetadata",
     "_request_id",
+    "conversation_id",
     "generation_id",
     "headers",
     "id",

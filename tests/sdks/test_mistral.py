@@ -37,6 +37,25 @@ def embeddings(stub: StubProvider, prompt: str) -> Any:
         return client.embeddings.create(model="mistral-embed", inputs=[prompt, "tea"]).model_dump()
 
 
+def conversation(stub: StubProvider, prompt: str) -> Any:
+    with client_of(stub) as client:
+        asked = {"model": "mistral-small-latest", "inputs": prompt}
+        return client.beta.conversations.start(**asked).model_dump()
+
+
+def conversation_continued(stub: StubProvider, prompt: str) -> Any:
+    with client_of(stub) as client:
+        answer = client.beta.conversations.append(conversation_id="conv_1", inputs=prompt)
+        return answer.model_dump()
+
+
+def conversation_streamed(stub: StubProvider, prompt: str) -> Any:
+    with client_of(stub) as client:
+        asked = {"model": "mistral-small-latest", "inputs": prompt}
+        with client.beta.conversations.start_stream(**asked) as stream:
+            return [event.model_dump() for event in stream]
+
+
 async def achat(stub: StubProvider, prompt: str) -> Any:
     async with client_of(stub) as client:
         return (await client.chat.complete_async(**question(prompt))).model_dump()
@@ -48,6 +67,20 @@ async def achat_streamed(stub: StubProvider, prompt: str) -> Any:
         return [event.data.model_dump() async for event in stream]
 
 
+async def aconversation(stub: StubProvider, prompt: str) -> Any:
+    async with client_of(stub) as client:
+        asked = {"model": "mistral-small-latest", "inputs": prompt}
+        return (await client.beta.conversations.start_async(**asked)).model_dump()
+
+
+async def aconversation_streamed(stub: StubProvider, prompt: str) -> Any:
+    async with client_of(stub) as client:
+        stream = await client.beta.conversations.append_stream_async(
+            conversation_id="conv_1", inputs=prompt
+        )
+        return [event.model_dump() async for event in stream]
+
+
 async def aembeddings(stub: StubProvider, prompt: str) -> Any:
     async with client_of(stub) as client:
         answer = await client.embeddings.create_async(model="mistral-embed", inputs=prompt)
@@ -56,9 +89,23 @@ async def aembeddings(stub: StubProvider, prompt: str) -> Any:
 
 WAYS = ways(
     "mistralai",
-    [chat, embeddings, achat, aembeddings],
-    streamed=[chat_streamed, achat_streamed],
+    [
+        chat,
+        conversation,
+        conversation_continued,
+        embeddings,
+        achat,
+        aconversation,
+        aembeddings,
+    ],
+    streamed=[
+        chat_streamed,
+        conversation_streamed,
+        achat_streamed,
+        aconversation_streamed,
+    ],
 )
+CONTINUED = {"conversation_continued", "aconversation_streamed"}
 
 
 @pytest.mark.parametrize("order", ORDERS)
@@ -67,6 +114,7 @@ def test_call_is_recorded_as_served(bench: Bench, way: Way, order: str) -> None:
     bench.check(way, order)
 
 
-@pytest.mark.parametrize("way", WAYS)
+# The request that continues a conversation names no model, so that a refusal has none.
+@pytest.mark.parametrize("way", [way for way in WAYS if way.id not in CONTINUED])
 def test_refused_call_is_recorded_as_served(bench: Bench, way: Way) -> None:
     bench.check_refusal(way)

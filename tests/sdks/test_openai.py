@@ -56,6 +56,12 @@ def embeddings(stub: StubProvider, prompt: str) -> Any:
         return client.embeddings.create(model=EMBEDDER, input=[prompt, "tea"]).model_dump()
 
 
+def decisions(stub: StubProvider, prompt: str) -> Any:
+    with openai.OpenAI(**options(stub)) as client:
+        asked: Any = {"questions": [{"type": "predicate", "instructions": "Is it spam?"}]}
+        return client.decisions.create(model="gpt-6-luna", input=prompt, **asked).model_dump()
+
+
 def completions(stub: StubProvider, prompt: str) -> Any:
     with openai.OpenAI(**options(stub)) as client:
         answer = client.completions.create(model="gpt-3.5-turbo-instruct", prompt=prompt)
@@ -138,6 +144,7 @@ WAYS = ways(
         responses,
         embeddings,
         completions,
+        *([decisions] if hasattr(openai.OpenAI, "decisions") else []),
         images,
         transcriptions,
         achat,
