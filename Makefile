@@ -142,7 +142,8 @@ docs-prices: $(STAMP) ## write the table of docs/prices.md from the published pr
 	$(BIN)/python -m tools.published_prices
 
 .PHONY: docs-sdks
-docs-sdks: $(STAMP) ## write the table of docs/sdks.md from the results of the last test-sdks
+docs-sdks: $(STAMP) ## write the tables of docs/sdks.md: the lists of methods, the last test-sdks
+	$(BIN)/python -m tests.sdks.method_list
 	$(BIN)/python -m tests.sdks.matrix
 
 .PHONY: lock-sdks

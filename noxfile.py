@@ -39,6 +39,7 @@ MODULES = {
         "groq",
         "huggingface",
         "langchain",
+        "methods",
         "mistral",
         "ollama",
         "openai",
@@ -50,10 +51,11 @@ MODULES = {
         "anthropic_aiohttp",
         "google_aiohttp",
         "litellm",
+        "methods",
         "openai_aiohttp",
         "selftest",
     ),
-    "openai2": ("openai", "openai_aiohttp", "starts"),
+    "openai2": ("methods", "openai", "openai_aiohttp", "starts"),
     "mocks": ("mocks",),
 }
 nox.options.sessions = list(MODULES)
