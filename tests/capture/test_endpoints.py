@@ -220,6 +220,19 @@ def test_call_with_an_id_or_a_model_in_its_path_is_recognised() -> None:
             ("huggingface", "embeddings", "huggingface", e5),
         ),
         (
+            "api.fireworks.ai",
+            "/inference/v1/workflows/accounts/fireworks/models/flux-1-dev-fp8/text_to_image",
+            (
+                *("openai.images", "image_generation", "fireworks"),
+                "accounts/fireworks/models/flux-1-dev-fp8",
+            ),
+        ),
+        (
+            "api.writer.com",
+            "/v1/applications/app-1",
+            ("openai.chat", "text_completion", "writer", ""),
+        ),
+        (
             HUGGING_FACE,
             "/hf-inference/models/gpt2",
             ("huggingface", "generate_content", "huggingface", "gpt2"),
@@ -340,6 +353,11 @@ def test_host_names_the_provider() -> None:
             "adb-1.azuredatabricks.net",
             "/serving-endpoints/databricks-gemma-3-12b/invocations",
             ("databricks", "databricks-gemma-3-12b"),
+        ),
+        (
+            "adb-1.azuredatabricks.net",
+            "/serving-endpoints/my-llama/served-models/v2/invocations",
+            ("databricks", "my-llama"),
         ),
         (
             "runtime.sagemaker.eu-west-1.amazonaws.com",

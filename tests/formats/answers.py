@@ -176,6 +176,26 @@ ANSWERS = {
         of(21, 1),
         "system-one",
     ),
+    "fireworks system one": Answer(
+        DECISIONS,
+        {
+            "model": "s1",
+            "answers": {"spam": {"noul": 0.9}},
+            "usage": {"input_tokens": 21, "output_tokens": 0, "cached_input_tokens": 16},
+        },
+        of(21, 0, cached_tokens=16),
+        "s1",
+    ),
+    "openrouter decision": Answer(
+        DECISIONS,
+        {
+            "model": "openai/gpt-6-luna",
+            "answers": [{"type": "predicate", "probability": 0.9}],
+            "usage": {"input_tokens": 21, "output_tokens": 1, "cost": 0.0000021},
+        },
+        of(21, 1, cost=Decimal("0.0000021")),
+        "openai/gpt-6-luna",
+    ),
     # https://docs.cohere.com/reference/classify
     "cohere classify": Answer(
         CLASSIFY,

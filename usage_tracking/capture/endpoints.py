@@ -47,7 +47,7 @@ _PATHS = {
     "/responses": ("openai.responses", "chat"),
     "/responses/compact": ("openai.responses", "chat"),
     "/decisions": ("decisions", "decision"),  # OpenAI, Google
-    "/v1/systemone": ("decisions", "decision"),  # Ollama
+    "/v1/systemone": ("decisions", "decision"),  # Ollama and others
     "/embeddings": ("openai.embeddings", "embeddings"),
     "/multimodalembeddings": ("openai.embeddings", "embeddings"),  # Voyage
     "/contextualizedembeddings": ("openai.embeddings", "embeddings"),
@@ -117,6 +117,14 @@ _PATHS_OF = {
         "/ai/run/{*}": ("cloudflare", ""),
         "/workers-ai/@{}/{}/{}": ("cloudflare", ""),  # through the AI Gateway
     },
+    "fireworks": {
+        "/workflows/{*}/text_to_image": ("openai.images", "image_generation"),
+        "/image_generation/{*}": ("openai.images", "image_generation"),
+    },
+    "writer": {
+        "/v1/applications/{}": ("openai.chat", "text_completion"),
+        "/v1/graphs/question": ("openai.chat", "chat"),
+    },
     "huggingface": {
         "/hf-inference/models/{}": ("huggingface", ""),
         "/hf-inference/models/{}/{}": ("huggingface", ""),
@@ -145,7 +153,8 @@ _MODEL = re.compile(
     r"|/model/(?P<bedrock>.+)/(?:converse|invoke)[a-z-]*/?$"
     r"|/models/(?P<replicate>[^/]+/[^/]+)/predictions/?$"
     r"|/deployments/(?P<azure>[^/]+)/(?:chat/|images/|audio/)?[a-z]+/?$"
-    r"|/(?:serving-)?endpoints/(?P<endpoint>[^/]+)/invocations/?$"
+    r"|/(?:serving-)?endpoints/(?P<endpoint>[^/]+)(?:/served-models/[^/]+)?/invocations/?$"
+    r"|/(?:workflows|image_generation)/(?P<fireworks>.+?)(?:/text_to_image)?/?$"
     r"|/(?:ai/run/|workers-ai/(?=@))(?P<cloudflare>.+?)/?$"
     r"|/hf-inference/models/(?P<huggingface>[^/]+(?:/[^/]+)?)(?:/pipeline/[^/]+)?/?$"
     r"|/(?:fal-ai|novita/v3/hf|wavespeed/api/v3)/(?P<routed>.+?)/?$"

@@ -3,7 +3,8 @@
 https://developers.openai.com/api/docs/guides/decisions (the input is billed at one price, cached or
 not, and the output is free)
 Google's answer counts tokens as an interaction does: https://ai.google.dev/api/interactions-api
-Ollama's System One names them like OpenAI: https://github.com/ollama/ollama-python
+System One, which Ollama and others serve, names its answers and its tokens like OpenAI:
+https://github.com/ollama/ollama-python/blob/main/ollama/_types.py
 """
 
 from __future__ import annotations
@@ -44,14 +45,25 @@ class DecisionsReader(InteractionsReader):
         counts = {
             "input_tokens": usage.get("input_tokens"),
             "output_tokens": usage.get("output_tokens"),
-            **input_units(mapping(usage.get("input_tokens_details"))),
+            **input_units(_details(usage)),
             **output_units(mapping(usage.get("output_tokens_details"))),
         }
         self.use(Usage.of(counts, cost=cost(usage, faults), faults=faults))
+
+
+def _details(usage: dict[str, Any]) -> dict[str, Any]:
+    """Return what is known about the input tokens; of System One, the usage itself names it."""
+    cached = usage.get("cached_tokens", usage.get("cached_input_tokens"))  # the latter: Fireworks
+    own = {"cached_tokens": cached, "cache_write_tokens": usage.get("cache_write_tokens")}
+    return own | mapping(usage.get("input_tokens_details"))
+
+
+#: Members of answers; not all providers name the type.
+_ANSWERS = frozenset({"type", "noul", "choice", "score", "box"})
 
 
 def _has_answers(answers: object) -> bool:
     """Return whether these are typed answers, in a list or by the name of their question."""
     if isinstance(answers, dict):
         answers = list(answers.values())
-    return any("type" in answer for answer in items(answers))
+    return any(not _ANSWERS.isdisjoint(answer) for answer in items(answers))
