@@ -267,7 +267,7 @@ def _match(path: str) -> _Match | None:
 
     Every request of the site is searched: for most, the last word of the path is not one of ours.
     """
-    endings, any_template, templates = _endings()
+    endings, anchor, templates = _endings()
     if path[-1:] == "/":
         path = path[:-1]
     word = path[path.rfind("/") + 1 :]
@@ -275,9 +275,11 @@ def _match(path: str) -> _Match | None:
         for match in found:
             if path.endswith(match.ending):
                 return match
-    if any_template.search(path) is None:
-        return None
-    return next(match for pattern, match in templates if pattern.search(path))
+    for word in anchor.findall(path):
+        for pattern, match in templates[word]:
+            if pattern.search(path):
+                return match
+    return None
 
 
 def _word(path: str) -> str:
@@ -287,11 +289,11 @@ def _word(path: str) -> str:
 
 @lru_cache(maxsize=1)
 def _endings() -> tuple[
-    dict[str, list[_Match]], re.Pattern[str], list[tuple[re.Pattern[str], _Match]]
+    dict[str, list[_Match]], re.Pattern[str], dict[str, list[tuple[re.Pattern[str], _Match]]]
 ]:
-    """Return the endings by their last word, including AI_USAGE_PATHS; then those with ids.
+    """Return the endings by their last word, including AI_USAGE_PATHS, the longest first.
 
-    The longest endings come first. One expression is for all of those with ids.
+    Then an expression for the words that the paths of one provider begin with, and these paths.
     """
     own = {
         "/" + ending.strip("/") if not ending.startswith(":") else ending: (
@@ -305,19 +307,19 @@ def _endings() -> tuple[
     endings: dict[str, list[_Match]] = {}
     for ending in sorted(paths, key=len, reverse=True):
         endings.setdefault(_word(ending), []).append(_Match(ending, *paths[ending]))
-    matches = {
-        re.escape(ending).replace(r"\{\*\}", ".+").replace(r"\{\}", "[^/]+"): _Match(
-            ending, *kind, owner
-        )
-        for owner, of_provider in _PATHS_OF.items()
-        for ending, kind in of_provider.items()
-    }
-    return (
-        endings,
-        # The slash before all alternatives is found at once.
-        re.compile(f"/(?:{'|'.join(pattern[1:] for pattern in matches)})$"),
-        [(re.compile(pattern + "$"), match) for pattern, match in matches.items()],
-    )
+    templates: dict[str, list[tuple[re.Pattern[str], _Match]]] = {}
+    for owner, of_provider in _PATHS_OF.items():
+        for ending, kind in of_provider.items():
+            # A version begins the paths of others too.
+            word = ending.removeprefix("/v1").split("/")[1]
+            match = _Match(ending, *kind, owner)
+            templates.setdefault(word, []).append((_compiled(ending), match))
+    return endings, re.compile(f"/({'|'.join(sorted(templates))})(?![^/])"), templates
+
+
+def _compiled(template: str) -> re.Pattern[str]:
+    pattern = re.escape(template).replace(r"\{\*\}", ".+").replace(r"\{\}", "[^/]+")
+    return re.compile(pattern + "$")
 
 
 def _model(path: str) -> str:
