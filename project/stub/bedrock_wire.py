@@ -19,7 +19,15 @@ from project.stub.bedrock_models import Family
 from project.stub.eventstream import event_frame, exception_frame
 from project.stub.exchange import Ask, Counts, Part, Question
 from project.stub.orders import Orders
-from project.stub.wire import Endpoint, Json, compact, conversation, counts, required
+from project.stub.wire import (
+    BadRequestError,
+    Endpoint,
+    Json,
+    compact,
+    conversation,
+    counts,
+    required,
+)
 
 _ERROR_TYPES = {
     400: "ValidationException",
@@ -121,6 +129,42 @@ class Converse(_Bedrock):
         if orders.cached or orders.cache_write:
             return counts(ask, cached=orders.cached, cache_write=orders.cache_write)
         return counts(ask)
+
+
+class InvokeAgent(_Bedrock):
+    """An agent, which streams always and counts its tokens in a trace.
+
+    https://docs.aws.amazon.com/bedrock/latest/APIReference/API_agent-runtime_InvokeAgent.html
+    """
+
+    operation = "invoke_agent"
+    pattern = re.compile(r"/bedrock/agents/[^/]+/agentAliases/[^/]+/sessions/[^/]+/text")
+    #: Of the agent: no request names it.
+    model = "amazon.nova-lite-v1:0"
+
+    def read(self, body: Json, match: re.Match[str], query: dict[str, list[str]]) -> Question:
+        prompt = required(body, "inputText", str)
+        return Question(self.model, prompt, stream=True, body=body, spoken=prompt)
+
+    def plain(self, ask: Ask) -> Part:
+        raise BadRequestError("An agent only streams.")
+
+    def stream(self, ask: Ask) -> Iterator[Part]:
+        traced = ask.body.get("enableTrace") is True and not ask.orders.nousage
+        if traced:
+            asked = {"traceId": "t1", "foundationModel": self.model, "text": ask.question.prompt}
+            yield Part(_trace(modelInvocationInput=asked))
+        for piece in assistant.pieces(ask.text):
+            yield Part(event_frame("chunk", {"bytes": base64.b64encode(piece.encode()).decode()}))
+        if traced:
+            usage = {"inputTokens": ask.prompt_tokens, "outputTokens": ask.completion_tokens}
+            answered = {"traceId": "t1", "metadata": {"usage": usage}}
+            yield Part(_trace(modelInvocationOutput=answered), counts(ask))
+
+
+def _trace(**step: Json) -> bytes:
+    trace = {"agentId": "A1", "sessionId": "s1", "trace": {"orchestrationTrace": step}}
+    return event_frame("trace", trace)
 
 
 class Invoke(_Bedrock):

@@ -66,6 +66,7 @@ def make_endpoints() -> tuple[Endpoint, ...]:
         ollama_wire.Generate(),
         ollama_wire.Embed(),
         bedrock_wire.Converse(),
+        bedrock_wire.InvokeAgent(),
         bedrock_wire.InvokeEmbeddings(),
         bedrock_wire.Invoke(),
     )
