@@ -35,6 +35,9 @@ class Orders:
     reasoning: int = 0  # completion tokens used for reasoning
     grow: int = 0  # Anthropic: prompt tokens that only the end of the stream reports
     fragments: bool = False  # send tiny pieces that split lines and characters
+    type: str = ""  # the Content-Type of the answer; "none" omits it
+    ends: str = ""  # how the lines of a stream end: cr or crlf
+    bom: bool = False  # begin with a byte order mark
     leak: str = ""  # an error whose message contains this API key
     usage: tuple[int, int] | None = None  # use these totals: usage=PROMPT/COMPLETION
     words: int = 0  # length of the answer
@@ -104,13 +107,19 @@ def _pair(value: str) -> tuple[int, int]:
     return _count(prompt), _count(completion)
 
 
+def _newline(value: str) -> str:
+    if value not in {"cr", "crlf"}:
+        raise ValueError(value)
+    return value
+
+
 def _text(value: str) -> str:
     if not value:
         raise ValueError(value)
     return value
 
 
-_FLAGS = frozenset({"gzip", "garbage", "nousage", "error_in_stream", "fragments"})
+_FLAGS = frozenset({"gzip", "garbage", "nousage", "error_in_stream", "fragments", "bom"})
 _VALUES: dict[str, Callable[[str], Any]] = {
     "status": _count,
     "times": _count,
@@ -121,6 +130,8 @@ _VALUES: dict[str, Callable[[str], Any]] = {
     "cache_write": _count,
     "reasoning": _count,
     "grow": _count,
+    "type": _text,
+    "ends": _newline,
     "leak": _text,
     "usage": _pair,
     "words": _count,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -44,12 +45,14 @@ def reply_to(endpoint: Endpoint, question: Question, orders: Orders) -> Reply:
     reply = Reply(
         status=200,
         content_type=endpoint.content_type(question),
-        parts=_parts(endpoint, ask),
+        parts=_as_gateways_send(_parts(endpoint, ask), orders),
         streamed=question.stream,
         model=ask.model,
         response_id=ask.response_id,
         headers=endpoint.answer_headers(ask),
     )
+    if orders.type:
+        reply = replace(reply, content_type="" if orders.type == "none" else orders.type)
     if orders.garbage or (orders.error_in_stream and not question.stream):
         return replace(reply, model="", response_id="")
     return reply
@@ -91,6 +94,16 @@ def _parts(endpoint: Endpoint, ask: Ask) -> Iterator[Part]:
         yield from endpoint.stream_error(ask, message)
     else:
         yield Part(compact(endpoint.error(500, message)), failed=True)
+
+
+def _as_gateways_send(parts: Iterator[Part], orders: Orders) -> Iterator[Part]:
+    """Yield the parts with the byte order mark and the ends of lines that directives demand."""
+    start = codecs.BOM_UTF8 if orders.bom else b""
+    newline = {"": b"\n", "cr": b"\r", "crlf": b"\r\n"}[orders.ends]
+    for part in parts:
+        data = part.data.replace(b"\n", newline) if orders.ends else part.data
+        yield replace(part, data=start + data)
+        start = b""
 
 
 def _well_behaved(orders: Orders) -> Orders:

@@ -301,7 +301,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _send_head(self, reply: Reply, orders: Orders, framing: dict[str, str]) -> None:
         self.send_response(reply.status)
-        self.send_header("Content-Type", reply.content_type)
+        if reply.content_type:
+            self.send_header("Content-Type", reply.content_type)
         if reply.streamed:
             self.send_header("Cache-Control", "no-cache")
         if orders.gzip:

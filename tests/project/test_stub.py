@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import codecs
 import gzip
 import json
 import socket
@@ -602,6 +603,7 @@ class TestTrouble:
             ("status", "an invalid value"),
             ("delay=100", "an invalid value"),
             ("leak=", "an invalid value"),
+            ("ends=lf", "an invalid value"),
             ("gzip=1", "must have no value"),
             ("usage=1", "an invalid value"),
             ("usage=1/1 cached=2", "are fewer than"),
@@ -627,6 +629,21 @@ class TestTrouble:
 
 
 class TestWire:
+    def test_stream_in_the_form_of_a_gateway(self, stub):
+        forms = [
+            ("type=text/plain ends=cr", "text/plain", b"data: [DONE]\r\r"),
+            ("type=none ends=crlf bom", None, b"data: [DONE]\r\n\r\n"),
+        ]
+        for form, content_type, end in forms:
+            stub.clear()
+            body = {"model": "m", "messages": messages(f"Hello [stub {form}]"), "stream": True}
+            answer = httpx.post(f"{stub.openai_url}/chat/completions", json=body, timeout=PATIENCE)
+
+            assert answer.headers.get("content-type") == content_type
+            assert answer.content.endswith(end)
+            assert answer.content.startswith(codecs.BOM_UTF8) == ("bom" in form)
+            assert only(stub).body == answer.content
+
     @pytest.mark.parametrize("how", ["", "gzip", "fragments", "gzip fragments"])
     def test_journal_has_the_bytes_of_the_body(self, stub, how):
         for stream in (False, True):
