@@ -6,29 +6,27 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ..errors import contain
 from ..formats import READERS
+from ..formats.excerpts import TAIL, Excerpt, LongEvent, read_values
 from ..formats.reader import Reader, error_text
-from ..formats.streams import JSONArray, Splitter, is_binary, splitter_for
+from ..formats.sniffing import Incoming, essence_of, is_file, kind_of
+from ..formats.streams import MAX_EVENT
+from ..redaction import clean_text
 from .encodings import Decode, UndecodableError, decoder
 from .endpoints import Target
 
-#: Bytes of a body that are kept. Of a larger one only the tail is kept, where providers put the
-#: usage.
-MAX_BODY = 8 * 1024 * 1024
-_TAIL = 64 * 1024
-#: Bytes at the beginning of a larger one that are kept too: some providers put the usage there.
-_HEAD = 4 * 1024
+#: Bytes of a body that are kept. Of a larger one only an excerpt is kept.
+MAX_BODY = MAX_EVENT
 #: Bytes of a body that are split at a time.
 _PIECE = 1024 * 1024
-
-#: The member of a request or an answer that names its model, in bytes that are not parsed.
-MODEL = re.compile(rb'(?<!\\)"model"\s*:\s*"([^"\\]{1,200})"')
-_TIER = re.compile(rb'(?<!\\)"service_tier"\s*:\s*"([^"\\]{1,50})"')
+#: An event that is not JSON, or that is damaged.
+UNREADABLE_EVENT = "unreadable event in the stream"
+#: After so many of them, no more events are read.
+_MAX_UNREADABLE = 100
 
 
 class Body:
@@ -57,7 +55,6 @@ class Body:
         """Take the head of the response; `headers` ignores the case of names."""
         content_type = headers.get("content-type", "").lower()
         self.answer.head(status, content_type, headers)
-        self._is_ignored = is_binary(content_type)
         self._content_encoding = headers.get("content-encoding", "")
         if self._content_encoding and not self._is_decoded:
             try:
@@ -84,7 +81,7 @@ class Body:
         try:  # not @contained, which would double the cost of each piece of a stream
             self._pieces.append(data)
             self._waiting += len(data)
-            if self._waiting > _TAIL:
+            if self._waiting > TAIL:
                 self._digest()
         except Exception as error:  # noqa: BLE001 -- see errors.contained
             contain(error, "Body.chunk")
@@ -102,7 +99,7 @@ class Body:
         self.length += len(data)
         self._pieces.clear()
         self._waiting = 0
-        if self._is_ignored or self.answer.problem:
+        if self._is_ignored or self.is_undecodable:
             return
         try:
             for piece in _cut(data) if self._decode is None else self._decode(data):
@@ -121,8 +118,8 @@ class Answer:
     """Reads a decoded body, whole or as a stream of events, with the reader of its wire format."""
 
     __slots__ = (
-        *("_endpoint", "_has_more_to_bill", "_head", "_is_cut", "_kept", "_splitter"),
-        *("is_done", "problem", "reader", "status"),
+        *("_content_type", "_endpoint", "_incoming", "_unreadable"),
+        *("has_long_events", "is_done", "problem", "reader", "status"),
     )
 
     def __init__(self, endpoint: Target) -> None:
@@ -133,61 +130,64 @@ class Answer:
         self.problem = ""
         #: The stream sent `[DONE]`, its last event.
         self.is_done = False
+        #: An event was too long to be kept, and its end has no usage.
+        self.has_long_events = False
         self._endpoint = endpoint
-        self._splitter: Splitter | None = None
-        self._kept = bytearray()
-        self._head = b""
-        self._is_cut = False
-        #: What was dropped names something that is billed beside the usage.
-        self._has_more_to_bill = False
+        self._content_type = ""
+        self._incoming = _NOTHING
+        #: The number of unreadable events.
+        self._unreadable = 0
 
     @property
     def is_stream(self) -> bool:
         """Whether the body is a stream of events."""
-        return self._splitter is not None
+        return self._incoming.is_stream
+
+    @property
+    def may_be_stream(self) -> bool:
+        """Whether the body may turn out to be a stream of events."""
+        return self.status < 400 and self._incoming.may_be_stream
 
     def head(self, status: int, content_type: str, headers: Mapping[str, str]) -> None:
         """Take the head of the response."""
         self.status = status
-        self._splitter = splitter_for(content_type)
+        self._content_type = content_type
+        self._incoming = Incoming(
+            content_type,
+            has_arrays=self._endpoint.format.startswith("gemini"),
+            marks=self.reader.beside_usage,
+        )
         if status < 400:
             self.reader.head(headers)
 
     def take(self, data: bytes) -> None:
         """Take the next decoded piece of the body."""
-        if self._splitter is None and not self._kept and self._is_array(data):
-            self._splitter = JSONArray()
-        if self._splitter is not None:
-            for event in self._splitter.feed(data, self._wants):
-                self._feed(event)
+        if self._unreadable > _MAX_UNREADABLE:
             return
-        self._kept += data
-        if len(self._kept) > MAX_BODY:
-            self._drop()
+        for event in self._incoming.feed(data, self._wants):
+            self._feed(event)
 
     def finish(self, *, is_whole: bool) -> None:
         """Read what is left at the end of the body."""
-        if self._splitter is not None:
-            self._finish_stream(self._splitter, is_whole=is_whole)
-        elif self._kept:
-            self._read_body(bytes(self._kept))
+        incoming, reader = self._incoming, self.reader
+        problem = self.problem
+        for event in incoming.end():
+            if is_whole or not isinstance(event, LongEvent):
+                self._feed(event)
+        if not is_whole:  # the rest may be a whole event or a part of one
+            self.problem = problem
+        if incoming.is_stream:
+            try:
+                reader.end()
+            except (ValueError, RecursionError):
+                self.problem = UNREADABLE_EVENT
+        if incoming.value.content and reader.usage is None and not reader.error:
+            self._read_body(incoming.value, is_whole=is_whole)
 
     def discard(self, problem: str) -> None:
         """Forget the body because of `problem`."""
         self.problem = problem
-        self._kept.clear()
-
-    def _drop(self) -> None:
-        """Keep only the beginning and the end of what has come."""
-        kept = self._kept
-        self._head = self._head or bytes(kept[:_HEAD])
-        if not self._has_more_to_bill:
-            self._has_more_to_bill = any(mark in kept for mark in self.reader.beside_usage)
-        del kept[:-_TAIL]
-        self._is_cut = True
-
-    def _is_array(self, data: bytes) -> bool:
-        return self._endpoint.format.startswith("gemini") and data.lstrip()[:1] == b"["
+        self._incoming = _NOTHING
 
     def _wants(self, events: bytes) -> bool:
         return b"[DONE]" in events or self.reader.wants(events)
@@ -195,41 +195,67 @@ class Answer:
     def _feed(self, event: bytes) -> None:
         if event == b"[DONE]":
             self.is_done = True
+        elif isinstance(event, LongEvent):
+            self._feed_long(event)
+        elif event:
+            try:
+                self.reader.feed(event)
+            except (ValueError, RecursionError):
+                self._feed_lines(event)
+
+    def _feed_lines(self, event: bytes) -> None:
+        """Read the lines of an event that is not JSON: some servers send no blank lines."""
+        lines = event.split(b"\n")
+        if len(lines) == 1 or self._unreadable > _MAX_UNREADABLE:
+            self.problem = UNREADABLE_EVENT
+            self._unreadable += 1
             return
-        try:
-            self.reader.feed(event)
-        except (ValueError, RecursionError):
-            self.problem = "unreadable event in the stream"
+        for line in lines:
+            self._feed(line)
 
-    def _finish_stream(self, splitter: Splitter, *, is_whole: bool) -> None:
-        if is_whole:  # otherwise the rest is an incomplete event
-            for event in splitter.end():
-                self._feed(event)
-        try:
-            self.reader.end()
-        except (ValueError, RecursionError):
-            self.problem = "unreadable event in the stream"
+    def _feed_long(self, event: LongEvent) -> None:
+        values = event.values(self.reader.usage_key)
+        if values is None:
+            self.has_long_events = True
+        else:
+            self.reader.long_event(values)
+        if event.has_marks:
+            self.reader.price_facts["answer"] = "too_long"
 
-    def _read_body(self, content: bytes) -> None:
+    def _read_body(self, value: Excerpt, *, is_whole: bool) -> None:
+        content = bytes(value.content)
         data: Any = None
-        if self._is_cut or (len(content) > _TAIL and self._endpoint.operation == "embeddings"):
-            tail, key = content[-_TAIL:], self.reader.usage_key
-            data = _read_usage(tail, tail.rfind(key), key)
-            if data is None and self._endpoint.operation == "embeddings":
+        is_embedding = self._endpoint.operation == "embeddings"
+        if value.is_cut or (len(content) > TAIL and is_embedding):
+            tail, key = content[-TAIL:], self.reader.usage_key
+            data = read_values(tail, tail.rfind(key), key, value.head)
+            if data is None and is_embedding:
                 # Jina: https://api.jina.ai/redoc (nothing but numbers comes after it)
-                data = _read_usage(self._head, self._head.find(key), key)
+                data = read_values(value.head, value.head.find(key), key)
         if data is None:
             try:
                 data = json.loads(content)
             except (ValueError, RecursionError):
-                self.problem = "unreadable answer"
+                if is_whole and not is_file(self._content_type):
+                    self.problem = _unreadable(self._content_type)
                 return
         if self.status >= 400 or not isinstance(data, dict):
             self.reader.error = error_text(data)
         else:
             self.reader.body(data)
-            if self._has_more_to_bill:
+            if value.is_cut and value.has_marks:
                 self.reader.price_facts["answer"] = "too_long"
+
+
+#: Stands for a body that did not come.
+_NOTHING = Incoming("audio/none")
+
+
+def _unreadable(content_type: str) -> str:
+    essence = essence_of(content_type)
+    if not essence or essence.endswith("json") or kind_of(content_type) is not None:
+        return "unreadable answer"
+    return clean_text(f"unreadable answer of type {essence}", 100)
 
 
 def _cut(data: bytes) -> Iterator[bytes]:
@@ -239,37 +265,3 @@ def _cut(data: bytes) -> Iterator[bytes]:
         return
     for at in range(0, len(data), _PIECE):
         yield data[at : at + _PIECE]
-
-
-def _read_usage(part: bytes, at: int, key: bytes) -> dict[str, Any] | None:
-    """Read the usage in the part of a huge answer that was kept; the model and the tier too.
-
-    Parsing a megabyte of embeddings would cost the request milliseconds.
-
-    Args:
-        part: The part.
-        at: Where the usage is named in it.
-        key: The name of the usage, with its quotation marks.
-
-    Returns:
-        An answer with these members; None if the usage is not there in a shape to be trusted.
-    """
-    if at <= 0 or part[at - 1 : at] == b"\\":
-        return None
-    try:
-        start = part.index(b"{", at)
-        usage, _ = json.JSONDecoder().raw_decode(part[start:].decode("utf-8", "replace"))
-    except ValueError:
-        return None
-    if part[at + len(key) : start].strip() != b":" or not all(
-        isinstance(value, (int, float, dict, list, str, type(None))) for value in usage.values()
-    ):
-        return None
-    # The other members by which readers recognise their format were in the part that was dropped.
-    shape: dict[str, Any] = {"choices": [], "data": []}
-    shape |= {"object": "response", "type": "message", "role": "assistant"}
-    data = {key.strip(b'"').decode(): usage, **shape}
-    for name, pattern in (("model", MODEL), ("service_tier", _TIER)):
-        if found := pattern.findall(part):
-            data[name] = found[-1].decode("utf-8", "replace")
-    return data

@@ -128,7 +128,7 @@ class Exchange:
 
         Call it after `answered`.
         """
-        is_stream = self._body.answer.is_stream
+        is_stream = self._body.answer.may_be_stream
         if self.question is None or not is_stream or not self.question.is_answered():
             return None
         # Each decoder takes every piece once, so this one is not the body's.
@@ -186,7 +186,13 @@ class Exchange:
             if self._endpoint.polls and (reader.job is None or not reader.job.ended):
                 continue
             result = outcome(
-                self._endpoint, requested, self._body, reader, error=error, is_ended=is_ended
+                self._endpoint,
+                requested,
+                self._body,
+                reader,
+                error=error,
+                is_ended=is_ended,
+                request=self._sent(request_body),
             )
             event = self._event(result, reader, elapsed)
             if self._trial_events is not None:
@@ -196,6 +202,11 @@ class Exchange:
             else:
                 attempt = self._attempt(request_body, requested)
                 recorder.record(event, self._attribution, result.response_id, attempt)
+
+    def _sent(self, body: bytes | Mapping[str, Any] | None) -> bytes | Mapping[str, Any] | None:
+        """Return the body of the request as it was sent: with the question, if it was accepted."""
+        question = self.question
+        return question.body if question is not None and question.is_answered() else body
 
     def _is_recorded(self) -> bool:
         reader, endpoint = self._body.answer.reader, self._endpoint

@@ -19,7 +19,7 @@ from .endpoints import Target
 #: Status codes with which servers reject an unknown field.
 REJECTIONS = frozenset({400, 422})
 
-_END = re.compile(rb"\n\r?\n")
+_END = re.compile(rb"\n\r?\n|\r\r")
 #: Bytes of the longest event that may be the extra one, which holds only counts.
 _LONGEST = 64 * 1024
 _NO_CHOICES = re.compile(rb'"choices"\s{0,9}:\s{0,9}\[\s{0,9}\]')
@@ -124,7 +124,7 @@ class Hiding:
                 return data
             start = seen = match.end()
             shown = pending[len(self._rest) : start]
-        found = ((pending.rfind(mark, seen), len(mark)) for mark in (b"\n\n", b"\n\r\n"))
+        found = ((pending.rfind(mark, seen), len(mark)) for mark in (b"\n\n", b"\n\r\n", b"\r\r"))
         end = max((at + length for at, length in found if at >= 0), default=start)
         shown += _without_extra(pending[start:end])
         rest = pending[end:]

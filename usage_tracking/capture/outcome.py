@@ -10,11 +10,12 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from ..formats.bedrock_converse import model_name
+from ..formats.excerpts import MODEL
 from ..formats.reader import Reader, text
 from ..redaction import clean_name, clean_text
 from ..units import STANDARD
 from ..usage import Usage
-from .body import MODEL, Body
+from .body import Body
 from .endpoints import Target
 
 #: Names in a path of Bedrock that say nothing about the model. The throughput that is bought in
@@ -39,8 +40,13 @@ _IN_ARN = {"bedrock.agent", "rerank"}
 _MODEL_ARN = re.compile(rb'"modelArn"\s*:\s*"([^"]{1,2048})"')
 #: A larger request body is searched for its model, not parsed.
 _SMALL = 16 * 1024
+#: In JSON, a quotation mark in the text of a prompt has a backslash before it.
+_INCLUDE_USAGE = re.compile(rb'(?<!\\)"include_usage"\s*:\s*true')
 #: Characters of a name that the provider or the request chose.
 _MAX_NAME = 100
+
+#: The body of a request if it is in memory, or the mapping it was made of.
+Request = bytes | Mapping[str, Any] | None
 
 
 class Outcome(NamedTuple):
@@ -67,6 +73,7 @@ def outcome(
     *,
     error: BaseException | None,
     is_ended: bool,
+    request: Request = None,
 ) -> Outcome:
     """Return the outcome of a call from what its answer said.
 
@@ -77,9 +84,12 @@ def outcome(
         reader: The reader of the body, or of one of its parts.
         error: What the transport raised, if it did.
         is_ended: Whether the body came to its regular end.
+        request: The body of the request as it was sent.
     """
     response_id = clean_name(reader.response_id)
-    usage, facts = _usage(endpoint, body, reader, error=error, is_ended=is_ended)
+    usage, facts = _usage(body, reader, is_ended=is_ended)
+    if usage is None and error is None and body.answer.status < 400 and not reader.error:
+        facts["unknown"] = _why_unknown(endpoint, body, reader, request, is_ended=is_ended)
     if response_id:
         facts["response_id"] = clean_text(response_id, _MAX_NAME)
     model = _model(endpoint, requested_model, reader)
@@ -93,7 +103,7 @@ def outcome(
         facts["host"] = clean_text(endpoint.unknown_host, _MAX_NAME)
     context = _price_context(endpoint, model, reader)
     return Outcome(
-        usage,
+        usage or Usage(),
         model,
         requested_model,
         response_id,
@@ -141,13 +151,8 @@ def _message(status: int, said: str, error: BaseException | None) -> str:
 
 
 def _usage(
-    endpoint: Target,
-    body: Body,
-    reader: Reader,
-    *,
-    error: BaseException | None,
-    is_ended: bool,
-) -> tuple[Usage, dict[str, Any]]:
+    body: Body, reader: Reader, *, is_ended: bool
+) -> tuple[Usage | None, dict[str, Any]]:
     """Return the usage that counts, and the facts about one that does not."""
     found, facts = _with_header(body, reader), dict(reader.facts)
     is_final = is_ended and reader.final_at_end and not reader.error
@@ -159,9 +164,7 @@ def _usage(
             "prompt_tokens": found.prompt_tokens,
             "completion_tokens": found.completion_tokens,
         }
-    if error is None and body.answer.status < 400 and not reader.error:
-        facts["unknown"] = _why_unknown(endpoint, body, reader, is_ended=is_ended)
-    return Usage(), facts
+    return None, facts
 
 
 def _with_header(body: Body, reader: Reader) -> Usage | None:
@@ -180,7 +183,9 @@ def _with_header(body: Body, reader: Reader) -> Usage | None:
     return usage if reader.header_cost is None else replace(usage, cost=reader.header_cost)
 
 
-def _why_unknown(endpoint: Target, body: Body, reader: Reader, *, is_ended: bool) -> str:
+def _why_unknown(
+    endpoint: Target, body: Body, reader: Reader, request: Request, *, is_ended: bool
+) -> str:
     answer = body.answer
     if answer.problem:
         return answer.problem
@@ -188,12 +193,37 @@ def _why_unknown(endpoint: Target, body: Body, reader: Reader, *, is_ended: bool
         return reader.in_progress
     if not is_ended:
         return "stream abandoned" if body.length else "body never read"
+    if answer.has_long_events:
+        return "no usage at the end of an event that is too long"
+    if reader.usage is not None:
+        return "stream ended before its final counts"
     if answer.is_stream and endpoint.format == "openai.chat":
-        return "no usage in the stream (stream_options.include_usage not sent)"
+        return f"no usage in the stream{_why_not_sent(request, is_done=answer.is_done)}"
     return "no usage in the answer"
 
 
-def requested_model(endpoint: Target, body: bytes | Mapping[str, Any] | None) -> str:
+def _why_not_sent(request: Request, *, is_done: bool) -> str:
+    """Return why an OpenAI chat stream has no usage, "" if that is not known."""
+    asked = asks_for_usage(request)
+    if asked is None:
+        return ""
+    if not asked:
+        return " (stream_options.include_usage not sent)"
+    said = ", although stream_options.include_usage was sent"
+    return said if is_done else f"{said}; it ended without [DONE]"
+
+
+def asks_for_usage(request: Request) -> bool | None:
+    """Return whether a request asks for the usage of its stream; None if it is not in memory."""
+    if request is None:
+        return None
+    if isinstance(request, Mapping):
+        options = request.get("stream_options")
+        return isinstance(options, Mapping) and options.get("include_usage") is True
+    return _INCLUDE_USAGE.search(request) is not None
+
+
+def requested_model(endpoint: Target, body: Request) -> str:
     """Return the model that a request names in its body, else in its path; "" if it names none."""
     model: Any = None
     if endpoint.format in _IN_ARN and isinstance(body, bytes) and endpoint.provider == "aws":

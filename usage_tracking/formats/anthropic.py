@@ -47,6 +47,8 @@ class MessagesReader(Reader):
             self._message(mapping(data.get("message")))
         elif kind == "message_delta":
             self._merge(data.get("usage"))
+            # From now on the counts are cumulative: those at the end of the stream are all.
+            self.final_at_end = self.usage is not None
             if mapping(data.get("delta")).get("stop_reason"):
                 self.complete = self.usage is not None
         else:

@@ -73,6 +73,11 @@ class GenerateContentReader(Reader):
         if self._asks_shape or b'"error"' in data or _is_grounded(data):
             super().feed(data)
 
+    def long_event(self, data: dict[str, Any]) -> None:
+        """Take what could be read of an event that was too long."""
+        self._last = b""
+        self.body(data)
+
     def end(self) -> None:
         """Finish a stream."""
         if self._last and isinstance(data := json.loads(self._last), dict):

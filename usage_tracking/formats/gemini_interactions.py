@@ -38,6 +38,10 @@ class InteractionsReader(Reader):
         if isinstance(interaction := data.get("interaction"), dict):
             self.body(interaction)
 
+    def long_event(self, data: dict[str, Any]) -> None:
+        """Take what could be read of an event that was too long."""
+        self.body(data)
+
     def body(self, data: dict[str, Any]) -> None:
         """Take a whole answer."""
         usage = mapping(data.get("usage"))
@@ -54,7 +58,7 @@ class InteractionsReader(Reader):
             self.error = "failed"
         faults: dict[str, str] = {}
         counts = self._counts(usage, faults)
-        self.use(Usage.of(counts, faults=faults))
+        self.use(Usage.of(counts, faults=faults), complete=data.get("status") != "in_progress")
 
     def _counts(self, usage: dict[str, Any], faults: dict[str, str]) -> dict[str, Any]:
         tool = usage.get("total_tool_use_tokens")

@@ -61,6 +61,8 @@ class ChatReader(Reader):
     def __init__(self) -> None:
         super().__init__()
         self._nameless = 0
+        #: The choices that have begun, in a stream that counts what it has sent so far.
+        self._open: set[int] = set()
 
     def wants(self, data: bytes) -> bool:
         """Return whether the events may have something to read."""
@@ -72,9 +74,26 @@ class ChatReader(Reader):
 
     def event(self, data: dict[str, Any]) -> None:
         """Take one parsed stream event."""
-        self._read(data, is_last=not _is_unfinished(data))
+        if _usage_of(data):
+            self._follow(items(data.get("choices")), data.get("usage"))
+        self._read(data, is_last=not self._open)
         if not self.model:
             self._nameless += 1
+
+    def long_event(self, data: dict[str, Any]) -> None:
+        """Take what could be read of an event that was too long."""
+        self._read(data, is_last=False)
+
+    def _follow(self, choices: list[dict[str, Any]], usage: object) -> None:
+        """Take the choices of a chunk with usage: which ones have begun, and which have ended."""
+        # A chunk before the first word counts the prompt alone.
+        is_empty = not count(mapping(usage).get("completion_tokens"))
+        for choice in choices:
+            index = count(choice.get("index")) or 0
+            if choice.get("finish_reason"):
+                self._open.discard(index)
+            elif is_empty or _has_words(choice):
+                self._open.add(index)
 
     def body(self, data: dict[str, Any]) -> None:
         """Take a whole answer."""
@@ -87,12 +106,7 @@ class ChatReader(Reader):
         self.response_id = text(data.get("id")) or self.response_id
         self.service_tier = text(data.get("service_tier")) or self.service_tier
         self.error = _error(data) or self.error
-        usage = (
-            data.get("usage")
-            or mapping(data.get("x_groq")).get("usage")
-            # Moonshot: https://platform.moonshot.ai/docs/api/chat
-            or next((choice.get("usage") for choice in items(data.get("choices"))), None)
-        )
+        usage = _usage_of(data)
         if _has_run_tools(data):
             self.price_facts["tool"] = "built_in"
         if isinstance(usage, dict):
@@ -104,19 +118,19 @@ class ChatReader(Reader):
             )
 
 
-def _is_unfinished(chunk: dict[str, Any]) -> bool:
-    """Return whether more of the answer follows a chunk, so that its counts are running ones."""
-    # A chunk before the first word counts the prompt alone.
-    empty = not count(mapping(chunk.get("usage")).get("completion_tokens"))
-    return any(
-        not choice.get("finish_reason")
-        and (
-            empty
-            or choice.get("text")
-            or any(value for name, value in mapping(choice.get("delta")).items() if name != "role")
-        )
-        for choice in items(chunk.get("choices"))
+def _usage_of(data: dict[str, Any]) -> Any:
+    return (
+        data.get("usage")
+        or mapping(data.get("x_groq")).get("usage")
+        # Moonshot: https://platform.moonshot.ai/docs/api/chat
+        or next((choice.get("usage") for choice in items(data.get("choices"))), None)
     )
+
+
+def _has_words(choice: dict[str, Any]) -> bool:
+    """Return whether a choice of a chunk has anything of the answer."""
+    delta = mapping(choice.get("delta"))
+    return bool(choice.get("text")) or any(value for name, value in delta.items() if name != "role")
 
 
 def _has_run_tools(data: dict[str, Any]) -> bool:
@@ -130,6 +144,8 @@ def _error(data: dict[str, Any]) -> str:
     for place in _places_of_errors(data):
         if (place.get("error") or place.get("errors")) and (message := error_text(place)):
             return message
+    if data.get("object") == "error":  # vLLM, Mistral
+        return error_text(data)
     # MiniMax: https://platform.minimax.io/docs/api-reference/errorcode
     status = mapping(data.get("base_resp"))
     return (

@@ -50,6 +50,7 @@ class ResponsesReader(Reader):
     beside_usage = _CALLS
 
     _ENDED = frozenset({"completed", "incomplete", "failed", "cancelled"})
+    _RUNNING = frozenset({"queued", "in_progress"})
 
     def __init__(self) -> None:
         super().__init__()
@@ -73,6 +74,10 @@ class ResponsesReader(Reader):
             self.error = text(data.get("message")) or error_text(data) or "error"
         elif "error" in data:
             self.error = error_text(data) or self.error
+
+    def long_event(self, data: dict[str, Any]) -> None:
+        """Take what could be read of an event that was too long."""
+        self.body({**data, "status": text(data.get("type")).rpartition(".")[2]})
 
     def body(self, data: dict[str, Any]) -> None:
         """Take a whole answer."""
@@ -119,7 +124,9 @@ class ResponsesReader(Reader):
             for tool in items(data.get("tools"))
         ):
             self.price_facts["search_type"] = "preview"
-        self.use(Usage.of(counts, iterations=iterations, cost=cost(usage, faults), faults=faults))
+        found = Usage.of(counts, iterations=iterations, cost=cost(usage, faults), faults=faults)
+        # Some gateways count what they have sent so far in each event.
+        self.use(found, complete=text(data.get("status")) not in self._RUNNING)
 
 
 def _is(item: dict[str, Any], kind: str) -> bool:

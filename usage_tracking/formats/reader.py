@@ -127,7 +127,7 @@ class Reader:
 
     def wants(self, data: bytes) -> bool:
         """Return whether one event, or any of several, may have something to read."""
-        return self._asks_shape or b'"error"' in data or self._has_usage(data)
+        return self._asks_shape or b'"error' in data or self._has_usage(data)
 
     @property
     def _asks_shape(self) -> bool:
@@ -143,6 +143,10 @@ class Reader:
     def event(self, data: dict[str, Any]) -> None:
         """Take one parsed stream event."""
         self.body(data)
+
+    def long_event(self, data: dict[str, Any]) -> None:
+        """Take what could be read of an event that was too long: its usage, model and type."""
+        self.event(data)
 
     def body(self, data: dict[str, Any]) -> None:
         """Take a whole answer."""

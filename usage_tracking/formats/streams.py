@@ -6,16 +6,19 @@ import json
 import re
 import struct
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
-#: Bytes of one event. A longer event (such as a whole image) is skipped, so that memory stays
-#: bounded.
+from .excerpts import TAIL, Excerpt, LongEvent
+
+#: Bytes of one event. Of a longer event (such as a whole image), only an excerpt is kept, so that
+#: memory stays bounded.
 MAX_EVENT = 8 * 1024 * 1024
 #: Bytes of events that are offered to `wanted` together.
 _STRETCH = 4096
-_BLANK_LINE = re.compile(rb"\n\r?\n")
-_BLANK_LINES = re.compile(rb"\n(?:\r?\n)(?:\r?\n)++")
+#: The end of an event in most of the ways in which lines end.
+_BLANK_LINE = re.compile(rb"\n\r?\n|\r\r")
+_BLANK_LINES = re.compile(rb"\n\n\n++")
 #: Lines of one event; each takes more memory than it has bytes.
 MAX_LINES = 100_000
 
@@ -29,7 +32,7 @@ class Splitter(Protocol):
     """Takes the bytes of a stream in pieces of any size and yields its events."""
 
     def feed(self, chunk: bytes, wanted: Callable[[bytes], bool] = everything) -> Iterator[bytes]:
-        """Yield the wanted events that end in `chunk`."""
+        """Yield the wanted events that end in `chunk`; a `LongEvent` for each too long to keep."""
         ...
 
     def end(self) -> Iterator[bytes]:
@@ -37,34 +40,30 @@ class Splitter(Protocol):
         ...
 
 
-def splitter_for(content_type: str) -> Splitter | None:
-    """Return a splitter for a body of this `Content-Type`, None if it is not a stream."""
-    kind = _SPLITTERS.get(_essence(content_type))
-    return None if kind is None else kind()
+def _excerpt(marks: Sequence[bytes]) -> Excerpt:
+    return Excerpt(marks, min(4 * TAIL, MAX_EVENT))
 
 
-def is_binary(content_type: str) -> bool:
-    """Return whether a `Content-Type` is audio, images, video or a file, which report no usage."""
-    essence = _essence(content_type)
-    return essence.startswith(("audio/", "image/", "video/")) or essence.endswith("/octet-stream")
-
-
-def _essence(content_type: str) -> str:
-    return content_type.partition(";")[0].strip().lower()
+def _is_wanted(event: bytes, wanted: Callable[[bytes], bool]) -> bool:
+    return isinstance(event, LongEvent) or wanted(event)
 
 
 class ServerSentEvents:
     """Yields the `data` of each event of a `text/event-stream`.
 
     https://html.spec.whatwg.org/multipage/server-sent-events.html#event-stream-interpretation
+    (a line ends with LF, CR or both)
     """
 
-    def __init__(self) -> None:
+    def __init__(self, marks: Sequence[bytes] = ()) -> None:
+        self._marks = marks
         self._rest = bytearray()
         self._data: list[bytes] = []
         self._length = 0
-        #: An event that is too long is being skipped, up to the next blank line.
-        self._skipping = False
+        #: The lines of an event that is too long.
+        self._long: Excerpt | None = None
+        #: The last byte was a CR, which a LF may follow.
+        self._after_cr = False
 
     def feed(self, chunk: bytes, wanted: Callable[[bytes], bool] = everything) -> Iterator[bytes]:
         """Yield the events that end in `chunk`.
@@ -73,7 +72,7 @@ class ServerSentEvents:
         an answer hold its text, which is not read.
         """
         start = 0
-        while not (self._rest or self._data or self._skipping) and (
+        while not (self._rest or self._data or self._long) and (
             blank := _BLANK_LINE.search(chunk, start + _STRETCH)
         ):
             run = chunk[start : blank.end()]
@@ -82,9 +81,28 @@ class ServerSentEvents:
             start = blank.end()
         yield from self._feed(chunk[start:])
 
+    def _with_lf(self, chunk: bytes) -> bytes:
+        """Return `chunk` with each end of a line as LF."""
+        if self._after_cr and chunk:
+            chunk = chunk.removeprefix(b"\n")
+            self._after_cr = False
+        if b"\r" in chunk:
+            self._after_cr = chunk.endswith(b"\r")
+            chunk = chunk.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        return chunk
+
     def _feed(self, chunk: bytes) -> Iterator[bytes]:
+        if self._after_cr or b"\r" in chunk:
+            chunk = self._with_lf(chunk)
+        if self._long is not None:
+            end = self._end_of_long(self._long, chunk)
+            self._long.add(chunk if end < 0 else chunk[:end])
+            if end < 0:
+                return
+            yield self._take_long(self._long)
+            chunk = chunk[end:]
         if b"\n" in chunk:
-            if b"\n\n\n" in chunk or b"\n\r\n\r\n" in chunk:
+            if b"\n\n\n" in chunk:
                 chunk = _BLANK_LINES.sub(b"\n\n", chunk)  # several mean the same as one
             if self._rest:
                 chunk = bytes(self._rest + chunk)
@@ -92,36 +110,50 @@ class ServerSentEvents:
             *lines, chunk = chunk.split(b"\n")
             for line in lines:
                 if line.startswith(b"data:"):
-                    self._add(line)
-                elif not line or line == b"\r":
-                    if self._data and not self._skipping:
-                        yield self._take()
-                    self._forget()
-                    self._skipping = False
-        if self._length + len(self._rest) + len(chunk) > MAX_EVENT:
+                    self._length += len(line)
+                    self._data.append(line[5:].strip())
+                elif not line and self._data:
+                    yield self._take()
+        self._rest += chunk
+        if self._length + len(self._rest) > MAX_EVENT or len(self._data) > MAX_LINES:
+            self._long = _excerpt(self._marks)
+            for line in self._data:
+                self._long.add(b"data:" + line + b"\n")
+            self._long.add(self._rest)
             self._forget()
-            self._skipping = True
-        elif not self._skipping or not self._rest:
-            self._rest += chunk
 
     def end(self) -> Iterator[bytes]:
         """Yield the event that has no blank line after it."""
+        if self._long is not None:
+            yield self._take_long(self._long)
         if self._rest.startswith(b"data:"):
-            self._add(bytes(self._rest))
-        if self._data and not self._skipping:
+            self._data.append(bytes(self._rest[5:]).strip())
+        if self._data:
             yield self._take()
 
-    def _add(self, line: bytes) -> None:
-        self._length += len(line)
-        if self._length > MAX_EVENT or len(self._data) > MAX_LINES:
-            self._forget()
-            self._skipping = True
-        elif not self._skipping:
-            self._data.append(line[5:].strip())
+    @staticmethod
+    def _end_of_long(long: Excerpt, chunk: bytes) -> int:
+        """Return where the event that is too long ends in `chunk`, -1 if it does not."""
+        if long.content.endswith(b"\n") and chunk.startswith(b"\n"):
+            return 0
+        return chunk.find(b"\n\n")
 
     def _take(self) -> bytes:
         data = self._data
-        return data[0] if len(data) == 1 else b"\n".join(data)
+        event = data[0] if len(data) == 1 else b"\n".join(data)
+        self._forget()
+        return event
+
+    def _take_long(self, long: Excerpt) -> bytes:
+        self._long = None
+        # No JSON has a newline in a string: what follows one is the name of a field.
+        first, *lines = long.content.split(b"\n")
+        is_data = (long.head or long.content).startswith(b"data:")
+        long.content = first if is_data else bytearray()
+        for line in lines:
+            if line.startswith(b"data:"):
+                long.content += b"\n" + line[5:]
+        return long.event()
 
     def _forget(self) -> None:
         self._data, self._length = [], 0
@@ -138,13 +170,15 @@ class JSONArray:
     _one = re.compile(rb'\{[^"{}]*+\}')
     _run = re.compile(rb'(?:[^"{}]++|\{[^"{}]*+\})*+')
 
-    def __init__(self) -> None:
+    def __init__(self, marks: Sequence[bytes] = ()) -> None:
+        self._marks = marks
         self._buffer = bytearray()
         self._at = 0
         self._start = -1
         self._depth = 0
         self._in_string = False
-        self._skipping = False
+        #: What has come of an object that is too long.
+        self._long: Excerpt | None = None
 
     def feed(self, chunk: bytes, wanted: Callable[[bytes], bool] = everything) -> Iterator[bytes]:
         """Yield the objects that end in `chunk`."""
@@ -174,19 +208,26 @@ class JSONArray:
                 self._depth += 1
             elif self._depth:
                 self._depth -= 1
-                if self._depth == 0 and (event := self._take()) and wanted(event):
+                if self._depth == 0 and _is_wanted(event := self._take(), wanted):
                     yield event
-        if self._start < 0 or len(buffer) > MAX_EVENT:
-            # Keep counting braces, drop what is between them.
-            self._skipping = self._start >= 0
-            self._start = min(self._start, 0)
-            del buffer[: self._at]
-            self._at = 0
+        if self._start < 0 or self._long is not None or len(buffer) > MAX_EVENT:
+            self._drop()
+
+    def _drop(self) -> None:
+        """Keep counting braces, and an excerpt of what is between them."""
+        if self._start >= 0:
+            self._long = self._long or _excerpt(self._marks)
+            self._long.add(self._buffer[self._start : self._at])
+            self._start = 0
+        del self._buffer[: self._at]
+        self._at = 0
 
     def _take(self) -> bytes:
-        """Return the object that has ended here; b"" if it is being skipped."""
-        event = b"" if self._skipping else bytes(self._buffer[self._start : self._at])
-        self._skipping = False
+        """Return the object that has ended here."""
+        event = bytes(self._buffer[self._start : self._at])
+        if self._long is not None:
+            self._long.add(event)
+            event, self._long = self._long.event(), None
         del self._buffer[: self._at]
         self._at, self._start = 0, -1
         return event
@@ -213,32 +254,32 @@ class Lines:
     https://github.com/ndjson/ndjson-spec
     """
 
-    def __init__(self) -> None:
-        self._rest = bytearray()
-        #: A line that is too long is being skipped.
-        self._skipping = False
+    def __init__(self, marks: Sequence[bytes] = (), first: Excerpt | None = None) -> None:
+        """Begin with what has come of the `first` line, if anything has."""
+        self._marks = marks
+        self._rest = first or Excerpt(marks, MAX_EVENT)
 
     def feed(self, chunk: bytes, wanted: Callable[[bytes], bool] = everything) -> Iterator[bytes]:
         """Yield the lines that end in `chunk`."""
+        if b"\r" in chunk:
+            chunk = chunk.replace(b"\r", b"\n")  # no JSON has one in a string
         *lines, chunk = chunk.split(b"\n")
         for line in lines:
-            if self._rest:
-                line = bytes(self._rest + line)
-                self._rest.clear()
-            line = line.strip()
-            skipped, self._skipping = self._skipping, False
-            if line and not skipped and wanted(line):
-                yield line
-        if len(self._rest) + len(chunk) > MAX_EVENT:
-            self._rest.clear()
-            self._skipping = True
-        elif not self._skipping:
-            self._rest += chunk
+            event = self._take(line) if self._rest.content else line.strip()
+            if event and _is_wanted(event, wanted):
+                yield event
+        self._rest.add(chunk)
 
     def end(self) -> Iterator[bytes]:
         """Yield the last line if no newline follows it."""
-        if line := bytes(self._rest).strip():
+        if line := self._take(b""):
             yield line
+
+    def _take(self, end: bytes) -> bytes:
+        """Return the line that `end` completes."""
+        rest, self._rest = self._rest, Excerpt(self._marks, MAX_EVENT)
+        rest.add(end)
+        return rest.event() if rest.is_cut else bytes(rest.content).strip()
 
 
 class EventStream:
@@ -250,10 +291,10 @@ class EventStream:
     https://smithy.io/2.0/aws/amazon-eventstream.html
     """
 
-    _prelude = struct.Struct(">III")
+    prelude = struct.Struct(">III")
     _crc = struct.Struct(">I")
 
-    def __init__(self) -> None:
+    def __init__(self, _marks: Sequence[bytes] = ()) -> None:
         self._buffer = bytearray()
         #: Bytes of a frame that is too long that are still to be skipped.
         self._to_skip = 0
@@ -269,10 +310,10 @@ class EventStream:
         if self._lost:
             return
         self._buffer += chunk
-        prelude = self._prelude.size
-        while len(self._buffer) >= prelude:
-            total, headers, crc = self._prelude.unpack_from(self._buffer)
-            if zlib.crc32(self._buffer[:8]) != crc or headers + prelude + 4 > total:
+        size = self.prelude.size
+        while len(self._buffer) >= size:
+            total, headers, crc = self.prelude.unpack_from(self._buffer)
+            if zlib.crc32(self._buffer[:8]) != crc or headers + size + 4 > total:
                 # The start of the next frame is unknown.
                 self._lost = True
                 self._buffer.clear()
@@ -281,6 +322,7 @@ class EventStream:
             if total > MAX_EVENT:
                 self._to_skip = max(total - len(self._buffer), 0)
                 del self._buffer[:total]
+                yield LongEvent()  # its payload is in base64, or a member of no interest
                 continue
             if len(self._buffer) < total:
                 return
@@ -295,7 +337,7 @@ class EventStream:
         return iter(())
 
     def _event(self, frame: bytes, headers: int) -> bytes:
-        start = self._prelude.size
+        start = self.prelude.size
         payload = frame[start + headers : -4]
         if zlib.crc32(frame[:-4]) != self._crc.unpack(frame[-4:])[0]:
             return _UNREADABLE
@@ -345,19 +387,3 @@ def _frame_headers(data: bytes) -> dict[str, str]:
             raise ValueError("unknown type of header")
         at += length
     return headers
-
-
-_SPLITTERS: dict[str, type[Splitter]] = {
-    "text/event-stream": ServerSentEvents,
-    "application/vnd.amazon.eventstream": EventStream,
-    **dict.fromkeys(
-        (
-            "application/x-ndjson",  # Ollama
-            "application/ndjson",
-            "application/stream+json",  # Cohere v1
-            "application/jsonl",
-            "application/x-jsonlines",
-        ),
-        Lines,
-    ),
-}

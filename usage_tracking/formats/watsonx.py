@@ -26,8 +26,19 @@ class WatsonxReader(Reader):
         """Return whether the events may have something to read."""
         return super().wants(data) or b'"errors"' in data
 
+    def event(self, data: dict[str, Any]) -> None:
+        """Take one parsed stream event."""
+        reasons = self._read(data) - {""}
+        if reasons and "not_finished" not in reasons:
+            self.complete = self.usage is not None
+
     def body(self, data: dict[str, Any]) -> None:
         """Take a whole answer."""
+        self._read(data)
+        self.complete = self.usage is not None
+
+    def _read(self, data: dict[str, Any]) -> set[str]:
+        """Take the counts of an answer or an event; return the reasons why its results ended."""
         results = items(data.get("results"))
         if text(data.get("model_id")) and results:
             self.recognised = True
@@ -52,8 +63,7 @@ class WatsonxReader(Reader):
             ),
         }
         self.use(Usage.of(counts, faults=before.faults), complete=self.complete)
-        if results and "not_finished" not in reasons:
-            self.complete = self.usage is not None
+        return reasons
 
 
 def _larger(before: int | None, now: object) -> object:
