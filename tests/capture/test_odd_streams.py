@@ -85,6 +85,7 @@ def calls(
     encoding: str = "",
     leaves: bool = False,
     error: BaseException | None = None,
+    method: str = "POST",
 ) -> list[UsageEvent]:
     """Return what is recorded of a call whose answer comes in these pieces."""
     events: list[UsageEvent] = []
@@ -93,7 +94,7 @@ def calls(
     port = 11434 if host == "localhost" else None
     asked = json.dumps(ASKED).encode() if request is None else request
     try:
-        exchange = begin("httpx", "POST", host, port, path, asked)
+        exchange = begin("httpx", method, host, port, path, asked)
     finally:
         trial_events.reset(token)
     assert exchange is not None
@@ -421,6 +422,20 @@ class TestLongEvents:
         assert tokens(event) == (7, 3)
         assert event.price_context == {"service_tier": "flex", "answer": "too_long"}
 
+    def test_poll_for_a_response_made_in_the_background(self) -> None:
+        done = self.response(created_at=1_700_000_000, background=True)["response"]
+        first = {"id": done["id"], "object": "response"}
+        first |= {"created_at": done["created_at"], "background": True}
+
+        (event,) = calls(
+            (OPENAI, "/v1/responses/resp_1"),
+            pieces_of(json.dumps(first | done).encode()),
+            JSON,
+            method="GET",
+        )
+
+        assert (tokens(event), event.completes) == ((7, 3), True)
+
     def gemini(self, number: int = 1290, /, **members: Any) -> dict[str, Any]:
         part = {"inlineData": {"mimeType": "image/png", "data": BIG}}
         return {
@@ -613,7 +628,10 @@ class TestRunningTotals:
             left = call(MESSAGES, [sse(*events)], SSE, leaves=True)
             assert (left.usage_source, left.metadata["unknown"]) == ("unknown", "stream abandoned")
         # What the start names is a placeholder; the counts after it are cumulative.
-        ended = call(MESSAGES, [sse(start)], SSE)
+        bare = {"type": "message_delta", "delta": {"stop_reason": "end_turn"}}
+        for events in ([start], [start, bare]):
+            ended = call(MESSAGES, [sse(*events)], SSE)
+            assert ended.metadata["partial"] == {"prompt_tokens": 9, "completion_tokens": 1}
         assert ended.metadata["unknown"] == "stream ended before its final counts"
         assert tokens(call(MESSAGES, [sse(start, delta)], SSE)) == (9, 2)
         assert tokens(call(MESSAGES, [sse(start, end)], SSE, leaves=True)) == (9, 3)
@@ -672,6 +690,8 @@ class TestReasons:
         not_sent = "no usage in the stream (stream_options.include_usage not sent)"
         sent = "no usage in the stream, although stream_options.include_usage was sent"
         wire = sse(WORD, done=True)
+        image = {"choices": [{"delta": {"images": [BIG]}}]}
+        long = "no usage at the end of an event that is too long"
         quoted = json.dumps({"messages": [{"content": '"include_usage": true'}]}).encode()
 
         assert self.why(CHAT, [wire], SSE) == sent
@@ -681,6 +701,8 @@ class TestReasons:
         assert self.why(CHAT, [wire], SSE, request=NOT_ASKED) == not_sent
         assert self.why(CHAT, [wire], SSE, request={"stream": True}) == not_sent
         assert self.why(CHAT, [wire], SSE, request=quoted) == not_sent
+        assert self.why(CHAT, pieces_of(sse(image)), SSE, request=NOT_ASKED) == not_sent
+        assert self.why(CHAT, pieces_of(sse(image)), SSE) == long
         off = {**ASKED, "stream_options": {"include_usage": False}}
         assert self.why(CHAT, [wire], SSE, request=off) == not_sent
 

@@ -193,24 +193,18 @@ def _why_unknown(
         return reader.in_progress
     if not is_ended:
         return "stream abandoned" if body.length else "body never read"
+    is_chat = answer.is_stream and endpoint.format == "openai.chat"
+    asked = asks_for_usage(request) if is_chat else None
+    if asked is False:
+        return "no usage in the stream (stream_options.include_usage not sent)"
     if answer.has_long_events:
         return "no usage at the end of an event that is too long"
     if reader.usage is not None:
         return "stream ended before its final counts"
-    if answer.is_stream and endpoint.format == "openai.chat":
-        return f"no usage in the stream{_why_not_sent(request, is_done=answer.is_done)}"
-    return "no usage in the answer"
-
-
-def _why_not_sent(request: Request, *, is_done: bool) -> str:
-    """Return why an OpenAI chat stream has no usage, "" if that is not known."""
-    asked = asks_for_usage(request)
-    if asked is None:
-        return ""
-    if not asked:
-        return " (stream_options.include_usage not sent)"
-    said = ", although stream_options.include_usage was sent"
-    return said if is_done else f"{said}; it ended without [DONE]"
+    if asked:
+        sent = "no usage in the stream, although stream_options.include_usage was sent"
+        return sent if answer.is_done else f"{sent}; it ended without [DONE]"
+    return "no usage in the stream" if is_chat else "no usage in the answer"
 
 
 def asks_for_usage(request: Request) -> bool | None:

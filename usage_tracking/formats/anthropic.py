@@ -47,10 +47,11 @@ class MessagesReader(Reader):
             self._message(mapping(data.get("message")))
         elif kind == "message_delta":
             self._merge(data.get("usage"))
-            # From now on the counts are cumulative: those at the end of the stream are all.
-            self.final_at_end = self.usage is not None
+            if mapping(data.get("usage")).get("output_tokens") is not None:
+                # No placeholder any more: the counts at the end of the stream are all.
+                self.final_at_end = True
             if mapping(data.get("delta")).get("stop_reason"):
-                self.complete = self.usage is not None
+                self.complete = self.usage is not None and self.final_at_end
         else:
             self.error = error_text(data) or self.error
 

@@ -25,6 +25,9 @@ _NAMES = {
 }
 #: The id of an answer, which is one of its first members.
 _ID = re.compile(rb'(?<!\\)"id"\s*:\s*"([^"\\]{1,200})"')
+#: When an answer began that was made in the background, which polls for it must know.
+_BACKGROUND = re.compile(rb'(?<!\\)"background"\s*:\s*true')
+_SINCE = re.compile(rb'(?<!\\)"created_at"\s*:\s*([0-9]{1,12})')
 #: Bytes of the beginning in which an id is that of the answer.
 _BEFORE_ITEMS = 200
 #: The type of an event, which is its first or its last member but one.
@@ -120,6 +123,8 @@ def read_values(part: bytes, at: int, key: bytes, head: bytes = b"") -> dict[str
             data[name] = found[0].decode("utf-8", "replace")
     if match := _ID.search(head, 0, _BEFORE_ITEMS):
         data["id"] = match[1].decode("utf-8", "replace")
+    if _BACKGROUND.search(head) and (since := _SINCE.search(head)):
+        data |= {"background": True, "created_at": int(since[1])}
     return data
 
 
