@@ -278,7 +278,7 @@ def before_request(rounds: int) -> Before:
         "whole": lambda: httpx._begin("httpx2", httpx2.Request, None, request),
         "recognise": lambda: endpoints.recognise(*target),
         "attribution": resolve.attribution,
-        "exchange": lambda: exchange.Exchange(endpoint, b""),
+        "exchange": lambda: exchange.Exchange(endpoint, target[-1], b""),
     }
     unit = scope.Unit(django_request)
     with scope.Steps(scope.Scope(unit)), ai_usage(section="chat"):

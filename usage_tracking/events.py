@@ -347,7 +347,13 @@ ENDING = (
     "success",
     "error_message",
 )
-_END_FACTS = frozenset({"batch", "clamped", "partial", "service_tier", "unknown", *PRICE_FACTS})
+_END_FACTS = frozenset(
+    {
+        *("batch", "clamped", "partial", "service_tier", "unknown"),
+        *("predict_seconds", "video_seconds", "video_size", "videos"),
+        *PRICE_FACTS,
+    }
+)
 #: Key of the metadata of a row whose call was completed, but whose beginning was not seen yet.
 UNSEEN = "beginning"
 

@@ -41,7 +41,9 @@ _ERROR_TYPES = {
 }
 
 
-class _Bedrock(Endpoint):
+class BedrockEndpoint(Endpoint):
+    """Headers and errors of Bedrock."""
+
     provider = "aws"
     operation = "chat"
     stream_type: ClassVar[str] = "application/vnd.amazon.eventstream"
@@ -74,7 +76,7 @@ class _Bedrock(Endpoint):
         return super().unsupported(orders)
 
 
-class Converse(_Bedrock):
+class Converse(BedrockEndpoint):
     """One format for all models. Only the path names the model."""
 
     pattern = re.compile(r"/bedrock/model/(?P<model>[^/]+)/converse(?P<stream>-stream)?")
@@ -131,7 +133,7 @@ class Converse(_Bedrock):
         return counts(ask)
 
 
-class InvokeAgent(_Bedrock):
+class InvokeAgent(BedrockEndpoint):
     """An agent, which streams always and counts its tokens in a trace.
 
     https://docs.aws.amazon.com/bedrock/latest/APIReference/API_agent-runtime_InvokeAgent.html
@@ -167,7 +169,7 @@ def _trace(**step: Json) -> bytes:
     return event_frame("trace", trace)
 
 
-class Invoke(_Bedrock):
+class Invoke(BedrockEndpoint):
     """Bodies depend on the model family. Headers contain the counts."""
 
     pattern = re.compile(

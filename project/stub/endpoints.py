@@ -7,14 +7,15 @@ from project.stub import (
     cohere_wire,
     google_wire,
     mistral_wire,
+    jobs,
     ollama_wire,
     openai_like,
     openai_media,
     openai_wire,
 )
 from project.stub.anthropic_wire import Messages
+from project.stub.background import Background
 from project.stub.openai_responses import (
-    Background,
     CancelResponse,
     Responses,
     RetrieveResponse,
@@ -33,13 +34,17 @@ PROVIDERS = {
     "cohere": "cohere",
     "ollama": "ollama",
     "bedrock": "aws",
+    "perplexity": "perplexity",
+    "x-ai": "x-ai",
+    "replicate": "replicate",
 }
 
 
 def make_endpoints() -> tuple[Endpoint, ...]:
-    """Return new endpoints. Each server has its own background responses."""
+    """Return new endpoints. Each server has its own jobs."""
     background = Background()
     return (
+        *(endpoint(background) for endpoint in jobs.ENDPOINTS),
         openai_wire.ChatCompletions(),
         Responses(background),
         RetrieveResponse(background),

@@ -40,7 +40,9 @@ _STATUSES = {
 _AS_SSE = "_alt_sse"  # body key under which `read` stores the query parameter
 
 
-class _Google(Endpoint):
+class GoogleEndpoint(Endpoint):
+    """Headers and errors of Google."""
+
     provider = "google"
 
     def headers(self) -> dict[str, str]:
@@ -59,7 +61,7 @@ class _Google(Endpoint):
         return super().unsupported(orders)
 
 
-class GenerateContent(_Google):
+class GenerateContent(GoogleEndpoint):
     """GenerateContent, plain and streamed."""
 
     operation = "generate_content"
@@ -133,7 +135,7 @@ class GenerateContent(_Google):
         return {**answer, "modelVersion": ask.model, "responseId": ask.response_id}
 
 
-class EmbedContent(PlainEndpoint, _Google):
+class EmbedContent(PlainEndpoint, GoogleEndpoint):
     """Embed one content, or a batch as the SDK sends it."""
 
     operation = "embeddings"

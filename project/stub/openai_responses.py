@@ -6,16 +6,15 @@ Shapes: https://platform.openai.com/docs/api-reference/responses and …/guides/
 from __future__ import annotations
 
 import re
-import threading
 from collections.abc import Iterator
 from dataclasses import replace
 
 from project.stub import assistant
+from project.stub.background import Background
 from project.stub.exchange import Ask, Counts, Part, Question
 from project.stub.openai_wire import OpenAIEndpoint
 from project.stub.wire import (
     Json,
-    MissingError,
     PlainEndpoint,
     compact,
     conversation,
@@ -24,46 +23,6 @@ from project.stub.wire import (
     required,
     sse,
 )
-
-
-class Background:
-    """Background responses and their states."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._asks: dict[str, Ask] = {}
-        self._states: dict[str, str] = {}
-        self._polls: dict[str, int] = {}
-
-    def promise(self, ask: Ask) -> None:
-        """Queue a response."""
-        with self._lock:
-            self._asks[ask.response_id] = ask
-            self._states[ask.response_id] = "queued"
-            self._polls[ask.response_id] = ask.orders.queued
-
-    def find(self, response_id: str) -> Ask:
-        """Return the question of a response. Raises MissingError if there is none."""
-        with self._lock:
-            if response_id not in self._asks:
-                raise MissingError(f"Response with id '{response_id}' not found.")
-            return self._asks[response_id]
-
-    def poll(self, response_id: str) -> str:
-        """Return the state, which becomes "completed" after `queued` polls."""
-        with self._lock:
-            if self._states[response_id] == "queued":
-                if self._polls[response_id] == 0:
-                    self._states[response_id] = "completed"
-                self._polls[response_id] -= 1
-            return self._states[response_id]
-
-    def cancel(self, response_id: str) -> str:
-        """Cancel a queued response, and return the state."""
-        with self._lock:
-            if self._states[response_id] == "queued":
-                self._states[response_id] = "cancelled"
-            return self._states[response_id]
 
 
 class Responses(OpenAIEndpoint):

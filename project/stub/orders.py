@@ -41,7 +41,8 @@ class Orders:
     leak: str = ""  # an error whose message contains this API key
     usage: tuple[int, int] | None = None  # use these totals: usage=PROMPT/COMPLETION
     words: int = 0  # length of the answer
-    queued: int = 1  # OpenAI: polls before a background response is completed
+    queued: int = 1  # polls before a job has ended
+    fails: bool = False  # a job that fails
 
 
 def find_orders(text: str) -> Orders:
@@ -119,7 +120,9 @@ def _text(value: str) -> str:
     return value
 
 
-_FLAGS = frozenset({"gzip", "garbage", "nousage", "error_in_stream", "fragments", "bom"})
+_FLAGS = frozenset(
+    {"gzip", "garbage", "nousage", "error_in_stream", "fails", "fragments", "bom"}
+)
 _VALUES: dict[str, Callable[[str], Any]] = {
     "status": _count,
     "times": _count,

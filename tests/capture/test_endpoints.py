@@ -299,7 +299,6 @@ def test_other_path_is_not_a_call() -> None:
         f"{PUBLISHERS}/anthropic/models/count-tokens:rawPredict",
         "/v1/projects/p/locations/l/endpoints/123:predict",
         "/model/amazon.nova-lite-v1%3A0/count-tokens",
-        "/v1beta/interactions/i1/cancel",
         "/v1/xchat",
         "/my-embeddings",
         "/chat/completions/more",
@@ -628,3 +627,106 @@ class TestGeography:
         answer = {**CLAUDE, "model": "claude-opus-5", "usage": usage}
 
         assert event_of(case(url, answer)).price_context == {"inference_geo": "us"}
+
+
+FOUNDRY = "me.services.ai.azure.com"
+GEMINI_API = "generativelanguage.googleapis.com"
+VEO = f"{PUBLISHERS}/google/models/veo-3.1"
+INVOCATION = "/async-invoke/arn%3Aaws%3Abedrock%3Aus-east-1%3A1%3Aasync-invoke%2Fabc123"
+
+
+def test_beginning_of_a_job_is_recognised() -> None:
+    def check(host: str, path: str, wire_format: str, provider: str, model: str = "") -> None:
+        target = recognise("POST", host, None, path)
+
+        assert target is not None
+        assert (target.format, target.provider, target.model) == (wire_format, provider, model)
+        assert not target.polls
+
+    check_each(
+        check,
+        [
+            (GEMINI_API, "/v1beta/interactions", "gemini.interactions", "google"),
+            ("api.perplexity.ai", "/async/chat/completions", "perplexity.async", "perplexity"),
+            ("api.perplexity.ai", "/v1/async/sonar", "perplexity.async", "perplexity"),
+            ("api.x.ai", "/v1/chat/completions", "openai.chat", "x-ai"),
+            ("api.openai.com", "/v1/threads/runs", "openai.runs", "openai"),
+            ("api.openai.com", "/v1/threads/thread_1/runs", "openai.runs", "openai"),
+            ("me.openai.azure.com", "/openai/threads/thread_1/runs", "openai.runs", "azure"),
+            (FOUNDRY, "/api/projects/p/threads/thread_1/runs", "openai.runs", "azure"),
+            ("api.openai.com", "/v1/videos", "videos", "openai"),
+            ("api.openai.com", "/v1/videos/video_1/remix", "videos", "openai"),
+            ("api.openai.com", "/v1/videos/edits", "videos", "openai"),
+            ("api.x.ai", "/v1/videos/generations", "videos", "x-ai"),
+            ("api.together.xyz", "/v2/videos", "videos", "together"),
+            ("openrouter.ai", "/api/v1/videos", "videos", "openrouter"),
+            ("me.openai.azure.com", "/openai/v1/video/generations/jobs", "videos", "azure"),
+            (
+                GEMINI_API,
+                "/v1beta/models/veo:predictLongRunning",
+                "google.operations",
+                "google",
+                "veo",
+            ),
+            (VERTEX, f"{VEO}:predictLongRunning", "google.operations", "google", "veo-3.1"),
+            (BEDROCK, "/async-invoke", "bedrock.async_invoke", "aws"),
+            ("api.replicate.com", "/v1/predictions", "replicate", "replicate"),
+        ],
+    )
+
+
+def test_poll_for_a_job_is_recognised() -> None:
+    def check(host: str, path: str, wire_format: str, provider: str, method: str = "GET") -> None:
+        for tail in ("", "/"):
+            target = recognise(method, host, None, path + tail)
+
+            assert target is not None
+            assert (target.format, target.provider) == (wire_format, provider)
+            assert target.polls
+            assert target.operation
+
+    interaction, run = "/v1beta/interactions/v1_Chd", "/v1/threads/thread_1/runs/run_1"
+    check_each(
+        check,
+        [
+            ("api.openai.com", "/v1/responses/resp_1", "openai.responses", "openai"),
+            (GEMINI_API, interaction, "gemini.interactions", "google"),
+            (GEMINI_API, f"{interaction}/cancel", "gemini.interactions", "google", "POST"),
+            ("api.perplexity.ai", "/async/chat/completions/7", "perplexity.async", "perplexity"),
+            ("api.perplexity.ai", "/v1/async/sonar/7", "perplexity.async", "perplexity"),
+            ("api.x.ai", "/v1/chat/deferred-completion/7", "openai.chat", "x-ai"),
+            ("api.openai.com", run, "openai.runs", "openai"),
+            ("api.openai.com", f"{run}/cancel", "openai.runs", "openai", "POST"),
+            ("api.openai.com", f"{run}/submit_tool_outputs", "openai.runs", "openai", "POST"),
+            (FOUNDRY, "/api/projects/p/threads/t/runs/r", "openai.runs", "azure"),
+            ("api.openai.com", "/v1/videos/video_1", "videos", "openai"),
+            ("me.openai.azure.com", "/openai/v1/video/generations/jobs/7", "videos", "azure"),
+            (GEMINI_API, "/v1beta/models/veo/operations/7", "google.operations", "google"),
+            (VERTEX, f"{VEO}:fetchPredictOperation", "google.operations", "google", "POST"),
+            (BEDROCK, INVOCATION, "bedrock.async_invoke", "aws"),
+            ("api.replicate.com", "/v1/predictions/7", "replicate", "replicate"),
+            ("api.replicate.com", "/v1/predictions/7/cancel", "replicate", "replicate", "POST"),
+        ],
+    )
+
+
+def test_path_beside_a_job_is_no_call() -> None:
+    paths = {
+        "GET": [
+            *("/v1/videos", "/v1/videos/video_1/content", "/v1/videos/characters/char_1"),
+            *("/v1/threads/t", "/v1/threads/t/messages", "/v1/threads/t/runs"),
+            *("/v1/threads/t/runs/r/steps", "/v1/threads/t/runs/r/steps/s"),
+            *("/v1/predictions", "/v1/trainings/7", "/v1beta/interactions", "/v1beta/models/veo"),
+            *("/async/chat/completions", "/v1/async/sonar", "/async-invoke", "/v1/responses"),
+            *("/openai/v1/video/generations/jobs", "/openai/v1/video/generations/7/content/video"),
+            "/v1/chat/completions/chatcmpl-1",
+            "/v1/projects/p/locations/l/models/1/operations/7",
+        ],
+        "POST": [
+            *("/v1/threads", "/v1/threads/t", "/v1/threads/t/messages", "/v1/threads/t/runs/r"),
+            *("/v1/evals/e/runs", "/v1/videos/characters", "/v1/videos/video_1", "/remix"),
+            *("/v1beta/interactions/v1_1", "/v1/predictions/7", "/v1beta/models/veo/operations/7"),
+        ],
+    }
+    for method, among in paths.items():
+        assert [p for p in among if recognise(method, "api.openai.com", None, p)] == []

@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from tests.formats import answers
+from tests.formats import answers, later_answers
 from tests.formats.answers import Answer, Stream, chunk, of
 from tests.support.cases import check_each
 from usage_tracking.formats import READERS
@@ -677,8 +677,8 @@ STREAMS |= {
 }
 
 
-ANSWERS |= answers.ANSWERS
-STREAMS |= answers.STREAMS
+ANSWERS |= answers.ANSWERS | later_answers.ANSWERS
+STREAMS |= answers.STREAMS | later_answers.STREAMS
 
 
 def read(answer: Answer) -> Reader:

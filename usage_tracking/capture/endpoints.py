@@ -42,6 +42,8 @@ class Target(NamedTuple):
 # paths may be a site's own: there only an answer of the right shape is recorded.
 _PATHS = {
     "/chat/completions": ("openai.chat", "chat"),
+    "/async/chat/completions": ("perplexity.async", "chat"),
+    "/async/sonar": ("perplexity.async", "chat"),
     "/completions": ("openai.chat", "text_completion"),
     "/agents/completions": ("openai.chat", "chat"),  # Mistral
     "/responses": ("openai.responses", "chat"),
@@ -54,6 +56,12 @@ _PATHS = {
     "/images/generations": ("openai.images", "image_generation"),
     "/images/edits": ("openai.images", "image_generation"),
     "/images/variations": ("openai.images", "image_generation"),
+    "/videos": ("videos", "video_generation"),
+    "/videos/generations": ("videos", "video_generation"),
+    "/videos/edits": ("videos", "video_generation"),
+    "/videos/extensions": ("videos", "video_generation"),
+    "/video/generations/jobs": ("videos", "video_generation"),  # Azure
+    "/threads/runs": ("openai.runs", "invoke_agent"),
     "/audio/transcriptions": ("openai.audio", "transcription"),
     "/audio/translations": ("openai.audio", "transcription"),
     "/audio/speech": ("openai.audio", "speech"),
@@ -66,12 +74,14 @@ _PATHS = {
     ":generateAnswer": ("gemini.generate_content", "generate_content"),
     "/interactions": ("gemini.interactions", "generate_content"),
     ":predict": ("vertex.predict", ""),
+    ":predictLongRunning": ("google.operations", "video_generation"),
     ":rawPredict": ("vertex.raw_predict", "chat"),
     ":streamRawPredict": ("vertex.raw_predict", "chat"),
     "/converse": ("bedrock.converse", "chat"),
     "/converse-stream": ("bedrock.converse", "chat"),
     "/invoke": ("bedrock.invoke", ""),
     "/invoke-with-response-stream": ("bedrock.invoke", ""),
+    "/async-invoke": ("bedrock.async_invoke", "generate_content"),
     "/invocations": ("openai.chat", "chat"),  # Databricks, SageMaker
     "/v1/chat": ("cohere.chat", "chat"),
     "/v2/chat": ("cohere.chat", "chat"),
@@ -176,6 +186,7 @@ def recognise(method: str, host: str, port: int | None, path: str) -> Target | N
     """
     if method not in {"POST", "GET"}:
         return None
+    polls = False
     match = _match(path) if method == "POST" else None
     if match is not None:
         wire_format, operation = match.format, match.operation
@@ -187,8 +198,8 @@ def recognise(method: str, host: str, port: int | None, path: str) -> Target | N
                 (name for words, name in _WORDS if any(word in model for word in words)),
                 "generate_content" if wire_format == "huggingface" else "chat",
             )
-    elif (polled := _POLL.search(path)) is not None:
-        asked_by, wire_format, operation = _POLLS[polled.lastindex or 0]
+    elif (job := _JOB.search(path)) is not None:
+        asked_by, wire_format, operation, polls = _JOBS[job.lastindex or 0]
         if method != asked_by:
             return None
         model = _model(path)
@@ -208,7 +219,7 @@ def recognise(method: str, host: str, port: int | None, path: str) -> Target | N
         provider,
         model,
         unknown_host,
-        polls=match is None,
+        polls=polls,
         geography=geography,
         is_deployment=match is not None and match.ending == _DEPLOYMENT,
     )
@@ -217,7 +228,7 @@ def recognise(method: str, host: str, port: int | None, path: str) -> Target | N
 _DEPLOYMENT = "/invocations"
 #: Endings that count only after the name of a model.
 _NEED_MODEL = {
-    *(":predict", ":rawPredict", ":streamRawPredict"),
+    *(":predict", ":predictLongRunning", ":rawPredict", ":streamRawPredict"),
     *("/converse", "/converse-stream", "/invoke", "/invoke-with-response-stream"),
     _DEPLOYMENT,
 }
@@ -248,9 +259,41 @@ def _geography(provider: str, host: str, path: str) -> str:
 _POLL_PATHS = {
     r"/responses/[^/]+": ("GET", "openai.responses", "chat"),
     r"/responses/[^/]+/cancel": ("POST", "openai.responses", "chat"),
+    r"/interactions/[^/]+": ("GET", "gemini.interactions", "generate_content"),
+    r"/interactions/[^/]+/cancel": ("POST", "gemini.interactions", "generate_content"),
+    r"/async/(?:chat/completions|sonar)/[^/]+": ("GET", "perplexity.async", "chat"),
+    r"/chat/deferred-completion/[^/]+": ("GET", "openai.chat", "chat"),  # xAI
+    r"/threads/[^/]+/runs/[^/]+": ("GET", "openai.runs", "invoke_agent"),
+    r"/threads/[^/]+/runs/[^/]+/cancel": ("POST", "openai.runs", "invoke_agent"),
+    r"/threads/[^/]+/runs/[^/]+/submit_tool_outputs": ("POST", "openai.runs", "invoke_agent"),
+    r"/videos/[^/]+": ("GET", "videos", "video_generation"),
+    r"/video/generations/jobs/[^/]+": ("GET", "videos", "video_generation"),
+    r"/v1(?:beta|alpha)?/models/[^/]+/operations/[^/]+": (
+        "GET",
+        "google.operations",
+        "video_generation",
+    ),
+    r"/models/[^/]+:fetchPredictOperation": ("POST", "google.operations", "video_generation"),
+    r"/async-invoke/.+": ("GET", "bedrock.async_invoke", "generate_content"),
+    r"/predictions/[^/]+": ("GET", "replicate", "generate_content"),
+    r"/predictions/[^/]+/cancel": ("POST", "replicate", "generate_content"),
 }
-_POLL = re.compile(f"(?:{'|'.join(f'({path})' for path in _POLL_PATHS)})/?$")
-_POLLS = dict(enumerate(_POLL_PATHS.values(), start=1))
+# Path that begins a job, with the id of something else → wire format and operation.
+_BEGIN_PATHS = {
+    r"/threads/[^/]+/runs": ("openai.runs", "invoke_agent"),
+    r"/videos/[^/]+/remix": ("videos", "video_generation"),
+}
+_JOB = re.compile(f"(?:{'|'.join(f'({path})' for path in (*_POLL_PATHS, *_BEGIN_PATHS))})/?$")
+#: Group of `_JOB` → method, wire format, operation, and whether the request polls.
+_JOBS = dict(
+    enumerate(
+        (
+            *((*polled, True) for polled in _POLL_PATHS.values()),
+            *(("POST", *begun, False) for begun in _BEGIN_PATHS.values()),
+        ),
+        start=1,
+    )
+)
 
 
 class _Match(NamedTuple):

@@ -8,6 +8,7 @@ from typing import Any
 from .anthropic import MessagesReader
 from .anthropic_complete import CompleteReader
 from .bedrock_agent import AgentReader
+from .bedrock_async import AsyncInvokeReader
 from .bedrock_converse import ConverseReader
 from .bedrock_invoke import InvokeReader
 from .classify import ClassifyReader
@@ -18,6 +19,7 @@ from .gemini import GenerateContentReader
 from .gemini_embeddings import EmbedContentReader
 from .gemini_interactions import InteractionsReader
 from .huggingface import HuggingFaceReader
+from .google_operations import OperationsReader
 from .langchain import MessageReader
 from .mistral_conversations import ConversationsReader
 from .mistral_ocr import OCRReader
@@ -30,11 +32,14 @@ from .openai_images import ImagesReader
 from .openai_realtime import RealtimeReader
 from .openai_responses import ResponsesReader
 from .pydantic_ai import ModelResponseReader
+from .openai_runs import RunsReader
+from .perplexity_async import AsyncChatReader
 from .reader import Reader, mapping, text
 from .replicate import ReplicateReader
 from .rerank import RerankReader
 from .vertex_predict import PredictReader
 from .vertex_raw_predict import RawPredictReader
+from .videos import VideosReader
 from .watsonx import WatsonxReader
 from .wrapped import unwrapped
 
@@ -45,6 +50,7 @@ READERS: dict[str, type[Reader]] = {
     "openai.embeddings": EmbeddingsReader,
     "openai.images": ImagesReader,
     "openai.audio": AudioReader,
+    "openai.runs": RunsReader,
     "anthropic.messages": MessagesReader,
     "anthropic.complete": CompleteReader,
     "gemini.generate_content": GenerateContentReader,
@@ -52,9 +58,11 @@ READERS: dict[str, type[Reader]] = {
     "gemini.interactions": InteractionsReader,
     "vertex.predict": PredictReader,
     "vertex.raw_predict": RawPredictReader,
+    "google.operations": OperationsReader,
     "bedrock.converse": ConverseReader,
     "bedrock.invoke": InvokeReader,
     "bedrock.agent": AgentReader,
+    "bedrock.async_invoke": AsyncInvokeReader,
     "cohere.chat": CohereChatReader,
     "cohere.embed": CohereEmbedReader,
     "rerank": RerankReader,
@@ -67,6 +75,8 @@ READERS: dict[str, type[Reader]] = {
     "replicate": ReplicateReader,
     "cloudflare": CloudflareReader,
     "huggingface": HuggingFaceReader,
+    "perplexity.async": AsyncChatReader,
+    "videos": VideosReader,
 }
 
 #: Shapes that a site may pass to `record` but that no HTTP answer has.

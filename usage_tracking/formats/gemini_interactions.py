@@ -2,6 +2,8 @@
 
 https://ai.google.dev/api/interactions-api (`usage`: the output excludes thoughts, the input
 excludes what tools read; the last event of a stream carries the interaction)
+https://ai.google.dev/gemini-api/docs/deep-research (an interaction in the background is polled; no
+answer says whether it is one, so that each is known under its own id)
 https://ai.google.dev/gemini-api/docs/priority-inference (a header names the tier that was served)
 """
 
@@ -12,7 +14,9 @@ from typing import Any
 
 from ..usage import Usage
 from .gemini import TIER_HEADER, add_modalities, modalities, searches
-from .reader import Reader, count, error_text, items, mapping, text, total
+from .reader import Job, Reader, count, error_text, items, mapping, moment, text, total
+
+_GOING_ON = frozenset({"queued", "in_progress"})
 
 
 class InteractionsReader(Reader):
@@ -29,6 +33,10 @@ class InteractionsReader(Reader):
         super().head(headers)
         self.service_tier = self._served_tier = text(headers.get(TIER_HEADER))
 
+    def wants(self, data: bytes) -> bool:
+        """Return whether the events may have something to read."""
+        return super().wants(data) or b'"interaction.' in data
+
     def event(self, data: dict[str, Any]) -> None:
         """Take one parsed stream event."""
         kind = text(data.get("event_type"))
@@ -37,6 +45,8 @@ class InteractionsReader(Reader):
         self.error = error_text(data) or self.error
         if isinstance(interaction := data.get("interaction"), dict):
             self.body(interaction)
+        elif kind == "interaction.status_update":
+            self.body({**data, "id": data.get("interaction_id")})
 
     def long_event(self, data: dict[str, Any]) -> None:
         """Take what could be read of an event that was too long."""
@@ -45,20 +55,27 @@ class InteractionsReader(Reader):
     def body(self, data: dict[str, Any]) -> None:
         """Take a whole answer."""
         usage = mapping(data.get("usage"))
-        if data.get("object") == "interaction" or (
-            "total_input_tokens" in usage and "answers" not in data  # a decision has them
+        if (
+            data.get("object") == "interaction"
+            or ("total_input_tokens" in usage and "answers" not in data)  # a decision has them
+            or (text(data.get("status")) and isinstance(data.get("steps"), list))
         ):
             self.recognised = True
-        self.model = text(data.get("model")) or self.model
+        self.model = text(data.get("model")) or text(data.get("agent")) or self.model
         self.response_id = text(data.get("id")) or self.response_id
         if not self._served_tier:
             self.service_tier = text(data.get("service_tier")) or self.service_tier
         self.error = error_text(data) or self.error
-        if data.get("status") == "failed" and not self.error:
+        status = text(data.get("status"))
+        if status == "failed" and not self.error:
             self.error = "failed"
+        if status and self.response_id:
+            began = moment(data.get("created")) or (self.job.began if self.job else None)
+            self.job = Job(self.response_id, status not in _GOING_ON, began)
         faults: dict[str, str] = {}
         counts = self._counts(usage, faults)
-        self.use(Usage.of(counts, faults=faults), complete=data.get("status") != "in_progress")
+        self.final_at_end = status not in _GOING_ON
+        self.use(Usage.of(counts, faults=faults), complete=self.final_at_end)
 
     def _counts(self, usage: dict[str, Any], faults: dict[str, str]) -> dict[str, Any]:
         tool = usage.get("total_tool_use_tokens")

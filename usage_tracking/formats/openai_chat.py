@@ -19,18 +19,22 @@ Groq bills the tools that it runs, each with a price of its own:
 https://console.groq.com/docs/tool-use/built-in-tools
 Gemini leaves its thoughts out of the completion, and includes them in the total:
 https://ai.google.dev/gemini-api/docs/openai
+xAI answers a deferred request with its id, and a poll for it with the chat completion, once:
+https://docs.x.ai/developers/advanced-api-usage/deferred-chat-completions
 Vertex names the traffic type in `extra_properties.google`:
 https://docs.cloud.google.com/vertex-ai/generative-ai/docs/migrate/openai/overview
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ..usage import Usage
 from .gemini import tier
 from .reader import (
+    Job,
     Reader,
     added,
     cost,
@@ -49,6 +53,8 @@ from .reader import (
 _MAX_NAMELESS = 20
 #: The bytes that name the tools that Groq has run.
 _TOOLS = b'"executed_tools"'
+#: The path that asks for the answer to a deferred request.
+_DEFERRED = re.compile(r"/deferred-completion/([^/]+)/?$")
 
 
 class ChatReader(Reader):
@@ -63,6 +69,11 @@ class ChatReader(Reader):
         self._nameless = 0
         #: The choices that have begun, in a stream that counts what it has sent so far.
         self._open: set[int] = set()
+
+    def asked(self, path: str, body: bytes | Mapping[str, Any] | None) -> None:
+        """Take the request, whose path names the deferred request that it asks for."""
+        if self.recognised and (deferred := _DEFERRED.search(path)):
+            self.job = Job(deferred[1], ended=True)
 
     def wants(self, data: bytes) -> bool:
         """Return whether the events may have something to read."""
@@ -97,6 +108,10 @@ class ChatReader(Reader):
 
     def body(self, data: dict[str, Any]) -> None:
         """Take a whole answer."""
+        if data.keys() == {"request_id"} and (request_id := text(data["request_id"])):
+            self.recognised = True
+            self.response_id = request_id
+            self.job = Job(request_id, ended=False)
         self._read(data, is_last=True)
 
     def _read(self, data: dict[str, Any], *, is_last: bool) -> None:

@@ -1,7 +1,8 @@
-"""Replicate predictions that finish while the request waits.
+"""Replicate predictions.
 
-https://replicate.com/docs/topics/predictions (language models report tokens in `metrics`,
-others only seconds; clients poll an unfinished prediction by GET, which is not captured)
+https://replicate.com/docs/reference/http#predictions.get (language models report tokens in
+`metrics`, others only seconds; clients poll a prediction that has not finished while the request
+waited)
 """
 
 from __future__ import annotations
@@ -9,13 +10,16 @@ from __future__ import annotations
 from typing import Any
 
 from ..usage import Usage
-from .reader import Reader, error_text, mapping, seconds, text
+from .reader import Job, Reader, error_text, mapping, moment, seconds, text
+
+_FAILED = frozenset({"failed", "canceled", "aborted"})
 
 
 class ReplicateReader(Reader):
     """Reads Replicate predictions."""
 
     operation = "generate_content"
+    dates_jobs = True
 
     def body(self, data: dict[str, Any]) -> None:
         """Take a whole answer."""
@@ -24,8 +28,11 @@ class ReplicateReader(Reader):
         self.model = text(data.get("model"))
         self.response_id = text(data.get("id"))
         self.error = error_text(data)
-        if status in {"failed", "canceled", "aborted"} and not self.error:
+        if status in _FAILED and not self.error:
             self.error = status
+        if self.recognised:
+            ended = status == "succeeded" or status in _FAILED
+            self.job = Job(self.response_id, ended, moment(data.get("created_at")))
         counts = {
             "input_tokens": metrics.get("input_token_count"),
             "output_tokens": metrics.get("output_token_count"),
