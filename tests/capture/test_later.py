@@ -26,6 +26,7 @@ from tests.support.comparison import attributed, only_row, rows
 from tests.support.jobs import AGENT, FAILING, KINDS, Kind, gemini, get, gpt, post
 from tests.support.ledger import assert_in_step
 from usage_tracking import ai_usage
+from usage_tracking.capture import body
 from usage_tracking.maintenance.prune import prune
 from usage_tracking.models import AIUsageLog, AIUsageTracking
 
@@ -388,6 +389,22 @@ def test_prediction_that_was_waited_for_is_counted_once(url: str, stub: StubProv
     assert (row.section, row.usage_source) == ("chat", "reported")
     assert row.prompt_tokens == stub.journal[0].prompt_tokens
     assert_in_step()
+
+
+def test_video_in_an_answer_too_long_to_be_kept_is_complete(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Vertex answers with the video itself unless it is told where to put it."""
+    monkeypatch.setattr(body, "MAX_BODY", 100)
+    monkeypatch.setattr(body, "_TAIL", 50)
+    kind = KINDS["veo on vertex"]
+    with ai_usage(section="chat"):
+        job = kind.begin(url, "queued=0")
+    kind.poll(url, job)
+
+    row = only_row()
+    assert (row.section, row.model_name) == ("chat", kind.model)
+    assert row.metadata["unknown"] == "no usage in the answer"
 
 
 def test_remixed_video_is_a_call_of_its_own(url: str) -> None:

@@ -236,7 +236,8 @@ class Answer:
             try:
                 data = json.loads(content)
             except (ValueError, RecursionError):
-                if is_whole and not is_file(self._content_type):
+                has_read = value.is_cut and self.status < 400 and self.reader.cut(value.head)
+                if not has_read and is_whole and not is_file(self._content_type):
                     self.problem = _unreadable(self._content_type)
                 return
         if self.status >= 400 or not isinstance(data, dict):

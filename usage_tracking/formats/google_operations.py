@@ -17,11 +17,21 @@ from .reader import Job, Reader, error_text, items, mapping, text
 #: The name of the operation of a publisher's model. Other operations belong to models of one's own.
 _NAME = re.compile(r"(?:^|/publishers/[^/]+/)models/([^/]+)/operations/[^/]+$")
 
+_IN_BYTES = re.compile(rb'^\s*\{\s*"name"\s*:\s*"([^"\\]{1,1000})"')
+_DONE = re.compile(rb'"done"\s*:\s*true')
+
 
 class OperationsReader(Reader):
     """Reads operations that make videos."""
 
     operation = "video_generation"
+
+    def cut(self, head: bytes) -> bool:
+        """Take the beginning of an answer that holds a video: its name, and that it is done."""
+        name = _IN_BYTES.search(head)
+        if name is not None and _DONE.search(head):
+            self.body({"name": name[1].decode("utf-8", "replace"), "done": True})
+        return self.job is not None
 
     def body(self, data: dict[str, Any]) -> None:
         """Take a whole answer."""

@@ -98,6 +98,13 @@ class Reader:
     def asked(self, path: str, body: bytes | Mapping[str, Any] | None) -> None:
         """Take the request, for formats whose answers do not say all; `path` has no query."""
 
+    def cut(self, head: bytes) -> bool:
+        """Take the beginning of an answer that is too long to be kept; return whether it says all.
+
+        Formats that report usage do so at the end, and need no beginning.
+        """
+        return False
+
     def head(self, headers: Mapping[str, str]) -> None:
         """Take the headers of the response, before its body; their names ignore case."""
         # LiteLLM's proxy: https://docs.litellm.ai/docs/proxy/cost_tracking
