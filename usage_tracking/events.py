@@ -350,7 +350,7 @@ ENDING = (
 _END_FACTS = frozenset(
     {
         *("batch", "clamped", "partial", "service_tier", "unknown"),
-        *("predict_seconds", "video_seconds", "video_size", "videos"),
+        *("credits", "predict_seconds", "video_seconds", "video_size", "videos"),
         *PRICE_FACTS,
     }
 )

@@ -37,6 +37,8 @@ PROVIDERS = {
     "perplexity": "perplexity",
     "x-ai": "x-ai",
     "replicate": "replicate",
+    "runway": "runway",
+    "luma": "luma",
 }
 
 

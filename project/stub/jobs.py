@@ -591,6 +591,77 @@ class CancelPrediction(Cancel, _Prediction):
     pattern = re.compile(r"/replicate/v1/predictions/(?P<id>[^/]+)/cancel")
 
 
+class _Task(JobEndpoint, OpenAIEndpoint):
+    provider = "runway"
+    operation = "video_generation"
+    asks_in = "promptText"
+
+    def response_id(self) -> str:
+        return make_id("", 32)
+
+    def begun(self, ask: Ask) -> Json:
+        return {"id": ask.response_id, "estimatedCost": {"credits": 25}}
+
+    def job(self, ask: Ask, status: str) -> Json:
+        states = {"queued": "RUNNING", "completed": "SUCCEEDED", "failed": "FAILED"}
+        task: Json = {"id": ask.response_id, "status": states[status], "createdAt": _time(ask)}
+        if status == "completed":
+            return task | {"output": ["https://v.example/1.mp4"], "cost": {"credits": 25}}
+        if status == "failed":
+            return task | {"failure": "The input was moderated.", "cost": {"credits": 0}}
+        return task | {"progress": 0.5}
+
+    def reports(self, ask: Ask) -> Counts:
+        return Counts()
+
+
+class CreateTask(Begin, _Task):
+    """Begin a task of Runway."""
+
+    pattern = re.compile(r"/runway/v1/image_to_video")
+
+
+class GetTask(Poll, _Task):
+    """Poll a task of Runway."""
+
+    pattern = re.compile(r"/runway/v1/tasks/(?P<id>[^/]+)")
+
+
+class _Generation(JobEndpoint, OpenAIEndpoint):
+    provider = "luma"
+    operation = "video_generation"
+
+    def response_id(self) -> str:
+        return make_id("", 32)
+
+    def job(self, ask: Ask, status: str) -> Json:
+        return {
+            "id": ask.response_id,
+            "generation_type": "video",
+            "state": status,
+            "failure_reason": "Moderated." if status == "failed" else None,
+            "created_at": _time(ask),
+            "assets": {"video": "https://v.example/1.mp4"} if status == "completed" else None,
+            "model": ask.model,
+            "request": {"prompt": ask.question.prompt},
+        }
+
+    def reports(self, ask: Ask) -> Counts:
+        return Counts()
+
+
+class CreateGeneration(Begin, _Generation):
+    """Begin a generation of Luma."""
+
+    pattern = re.compile(r"/luma/dream-machine/v1/generations(?:/video)?")
+
+
+class GetGeneration(Poll, _Generation):
+    """Poll a generation of Luma."""
+
+    pattern = re.compile(r"/luma/dream-machine/v1/generations/(?P<id>[^/]+)")
+
+
 #: All endpoints of this module; a path that two of them match belongs to the first.
 ENDPOINTS: tuple[type[JobEndpoint], ...] = (
     *(CreateInteraction, GetInteraction, CancelInteraction),
@@ -601,6 +672,7 @@ ENDPOINTS: tuple[type[JobEndpoint], ...] = (
     *(CreateVeo, GetVeo, FetchVeo),
     *(StartAsyncInvoke, GetAsyncInvoke),
     *(CreatePrediction, GetPrediction, CancelPrediction),
+    *(CreateTask, GetTask, CreateGeneration, GetGeneration),
 )
 
 

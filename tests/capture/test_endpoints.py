@@ -671,6 +671,11 @@ def test_beginning_of_a_job_is_recognised() -> None:
             (VERTEX, f"{VEO}:predictLongRunning", "google.operations", "google", "veo-3.1"),
             (BEDROCK, "/async-invoke", "bedrock.async_invoke", "aws"),
             ("api.replicate.com", "/v1/predictions", "replicate", "replicate"),
+            ("api.dev.runwayml.com", "/v1/image_to_video", "media.tasks", "runway"),
+            ("api.dev.runwayml.com", "/v1/recipes/product_ad", "media.tasks", "runway"),
+            ("api.lumalabs.ai", "/dream-machine/v1/generations", "media.tasks", "luma"),
+            ("api.lumalabs.ai", "/dream-machine/v1/generations/image", "media.tasks", "luma"),
+            ("api.lumalabs.ai", "/dream-machine/v1/generations/7/upscale", "media.tasks", "luma"),
         ],
     )
 
@@ -705,6 +710,8 @@ def test_poll_for_a_job_is_recognised() -> None:
             (VERTEX, f"{VEO}:fetchPredictOperation", "google.operations", "google", "POST"),
             (BEDROCK, INVOCATION, "bedrock.async_invoke", "aws"),
             ("api.replicate.com", "/v1/predictions/7", "replicate", "replicate"),
+            ("api.dev.runwayml.com", "/v1/tasks/7", "media.tasks", "runway"),
+            ("api.lumalabs.ai", "/dream-machine/v1/generations/7", "media.tasks", "luma"),
             ("api.replicate.com", "/v1/predictions/7/cancel", "replicate", "replicate", "POST"),
         ],
     )
@@ -720,7 +727,6 @@ def test_path_beside_a_job_is_no_call() -> None:
             *("/async/chat/completions", "/v1/async/sonar", "/async-invoke", "/v1/responses"),
             *("/openai/v1/video/generations/jobs", "/openai/v1/video/generations/7/content/video"),
             "/v1/chat/completions/chatcmpl-1",
-            "/v1/projects/p/locations/l/models/1/operations/7",
         ],
         "POST": [
             *("/v1/threads", "/v1/threads/t", "/v1/threads/t/messages", "/v1/threads/t/runs/r"),

@@ -14,7 +14,7 @@ PERPLEXITY, OPERATIONS, ASYNC_INVOKE = (
     "google.operations",
     "bedrock.async_invoke",
 )
-CHAT, REPLICATE = "openai.chat", "replicate"
+CHAT, REPLICATE, MEDIA = "openai.chat", "replicate", "media.tasks"
 
 RUN = {
     "id": "run_abc123",
@@ -332,6 +332,54 @@ ANSWERS = {
         None,
         response_id=ARN,
         error="No such bucket",
+    ),
+    # https://docs.dev.runwayml.com/api
+    "runway, begun": Answer(
+        MEDIA, {"id": "17f20503", "estimatedCost": {"credits": 25}}, None, response_id="17f20503"
+    ),
+    "runway": Answer(
+        MEDIA,
+        {
+            "id": "17f20503",
+            "status": "SUCCEEDED",
+            "createdAt": "2024-06-27T19:49:32.334Z",
+            "output": ["https://v.example/1.mp4"],
+            "cost": {"credits": 25},
+        },
+        None,
+        response_id="17f20503",
+        facts={"credits": 25},
+    ),
+    "runway, failed": Answer(
+        MEDIA,
+        {
+            "id": "17f20503",
+            "status": "FAILED",
+            "createdAt": "2024-06-27T19:49:32.334Z",
+            "failure": "The input was moderated",
+            "cost": {"credits": 0},
+        },
+        None,
+        response_id="17f20503",
+        error="The input was moderated",
+        facts={"credits": 0},
+    ),
+    # https://docs.lumalabs.ai/reference
+    "luma": Answer(
+        MEDIA,
+        {
+            "id": "123e4567",
+            "generation_type": "video",
+            "state": "dreaming",
+            "failure_reason": None,
+            "created_at": "2023-06-01T12:00:00Z",
+            "assets": None,
+            "model": "ray-2",
+            "request": {"prompt": "A cat"},
+        },
+        None,
+        "ray-2",
+        "123e4567",
     ),
     # https://replicate.com/docs/reference/http#predictions.get
     "replicate, begun": Answer(

@@ -23,6 +23,7 @@ _RUN = datetime.fromtimestamp(1698107661, UTC)
 _INTERACTION = datetime(2025, 12, 9, 12, tzinfo=UTC)
 _SEARCH = datetime.fromtimestamp(1739200000, UTC)
 _VIDEO = datetime.fromtimestamp(1712697600, UTC)
+_TASK = datetime(2024, 6, 27, 19, 49, 32, 334000, UTC)
 _PREDICTION = datetime(2023, 9, 8, 16, 19, 34, 765994, UTC)
 
 JOBS = {
@@ -52,6 +53,10 @@ JOBS = {
     "async invoke, begun": Job(ARN, ended=False),
     "async invoke": Job(ARN, ended=True, began=datetime(2025, 3, 1, 12, tzinfo=UTC)),
     "async invoke that failed": Job(ARN, ended=True),
+    "runway, begun": Job("17f20503", ended=False),
+    "runway": Job("17f20503", ended=True, began=_TASK),
+    "runway, failed": Job("17f20503", ended=True, began=_TASK),
+    "luma": Job("123e4567", ended=False, began=datetime(2023, 6, 1, 12, tzinfo=UTC)),
     "replicate, begun": Job(PREDICTION["id"], ended=False, began=_PREDICTION),
 }
 STREAMED = {

@@ -149,6 +149,16 @@ def _prediction(url: str, order: str) -> str:
     return str(post(url, "/replicate/v1/models/meta/llama-3/predictions", body)["id"])
 
 
+def _task(url: str, order: str) -> str:
+    body = {"model": "gen4_turbo", "promptText": f"A cat [stub {order}]"}
+    return str(post(url, "/runway/v1/image_to_video", body)["id"])
+
+
+def _generation(url: str, order: str) -> str:
+    body = {"model": "ray-2", "prompt": f"A cat [stub {order}]"}
+    return str(post(url, "/luma/dream-machine/v1/generations/video", body)["id"])
+
+
 KINDS = {
     "gemini interaction": Kind(
         _interaction, _poll_interaction, "generate_content", AGENT, counts=True
@@ -206,6 +216,19 @@ KINDS = {
         "meta/llama-3",
         counts=True,
         facts={"predict_seconds": 0.5},
+    ),
+    "runway": Kind(
+        _task,
+        lambda url, job: get(url, f"/runway/v1/tasks/{job}"),
+        "video_generation",
+        "gen4_turbo",
+        facts={"credits": 25},
+    ),
+    "luma": Kind(
+        _generation,
+        lambda url, job: get(url, f"/luma/dream-machine/v1/generations/{job}"),
+        "video_generation",
+        "ray-2",
     ),
 }
 #: Kinds whose failed jobs the stub can tell of.

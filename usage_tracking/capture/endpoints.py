@@ -198,10 +198,8 @@ def recognise(method: str, host: str, port: int | None, path: str) -> Target | N
                 (name for words, name in _WORDS if any(word in model for word in words)),
                 "generate_content" if wire_format == "huggingface" else "chat",
             )
-    elif (job := _JOB.search(path)) is not None:
-        asked_by, wire_format, operation, polls = _JOBS[job.lastindex or 0]
-        if method != asked_by:
-            return None
+    elif (job := _job(method, path)) is not None:
+        wire_format, operation, polls = job.format, job.operation, job.polls
         model = _model(path)
     else:
         return None
@@ -255,7 +253,8 @@ def _geography(provider: str, host: str, path: str) -> str:
     return match[1] if match else ""
 
 
-# Path that asks about a job, or cancels it → method, wire format and operation.
+# Path that asks about a job, or cancels it → method, wire format and operation. Its first word is
+# one of the path itself.
 _POLL_PATHS = {
     r"/responses/[^/]+": ("GET", "openai.responses", "chat"),
     r"/responses/[^/]+/cancel": ("POST", "openai.responses", "chat"),
@@ -268,7 +267,7 @@ _POLL_PATHS = {
     r"/threads/[^/]+/runs/[^/]+/submit_tool_outputs": ("POST", "openai.runs", "invoke_agent"),
     r"/videos/[^/]+": ("GET", "videos", "video_generation"),
     r"/video/generations/jobs/[^/]+": ("GET", "videos", "video_generation"),
-    r"/v1(?:beta|alpha)?/models/[^/]+/operations/[^/]+": (
+    r"/models/[^/]+/operations/[^/]+": (
         "GET",
         "google.operations",
         "video_generation",
@@ -277,23 +276,75 @@ _POLL_PATHS = {
     r"/async-invoke/.+": ("GET", "bedrock.async_invoke", "generate_content"),
     r"/predictions/[^/]+": ("GET", "replicate", "generate_content"),
     r"/predictions/[^/]+/cancel": ("POST", "replicate", "generate_content"),
+    r"/tasks/[^/]+": ("GET", "media.tasks", "video_generation"),  # Runway
+    r"/dream-machine/v1/generations/[^/]+": ("GET", "media.tasks", "video_generation"),  # Luma
 }
 # Path that begins a job, with the id of something else → wire format and operation.
 _BEGIN_PATHS = {
     r"/threads/[^/]+/runs": ("openai.runs", "invoke_agent"),
     r"/videos/[^/]+/remix": ("videos", "video_generation"),
-}
-_JOB = re.compile(f"(?:{'|'.join(f'({path})' for path in (*_POLL_PATHS, *_BEGIN_PATHS))})/?$")
-#: Group of `_JOB` → method, wire format, operation, and whether the request polls.
-_JOBS = dict(
-    enumerate(
+    # Runway
+    **dict.fromkeys(
         (
-            *((*polled, True) for polled in _POLL_PATHS.values()),
-            *(("POST", *begun, False) for begun in _BEGIN_PATHS.values()),
+            *("/image_to_video", "/text_to_video", "/video_to_video", "/video_to_hdr"),
+            *("/video_upscale", "/character_performance", "/avatar_videos", "/generate/video"),
+            r"/recipes/[a-z_]+",
         ),
-        start=1,
-    )
-)
+        ("media.tasks", "video_generation"),
+    ),
+    **dict.fromkeys(
+        ("/text_to_image", "/image_upscale", "/generate/image"),
+        ("media.tasks", "image_generation"),
+    ),
+    **dict.fromkeys(
+        (
+            *("/text_to_speech", "/speech_to_speech", "/sound_effect", "/video_to_audio"),
+            *("/voice_dubbing", "/voice_isolation", "/generate/audio"),
+        ),
+        ("media.tasks", "speech"),
+    ),
+    # Luma
+    r"/dream-machine/v1/generations/image(?:/reframe)?": ("media.tasks", "image_generation"),
+    r"/dream-machine/v1/generations(?:/video(?:/modify|/reframe)?|/[^/]+/(?:audio|upscale))?": (
+        *("media.tasks", "video_generation"),
+    ),
+}
+
+
+class _JobPath(NamedTuple):
+    """A path of `_POLL_PATHS` or `_BEGIN_PATHS`."""
+
+    pattern: re.Pattern[str]
+    format: str
+    operation: str
+    polls: bool
+
+
+def _job_paths() -> dict[str, dict[str, list[_JobPath]]]:
+    """Return the paths of jobs by the method and the first word of the path."""
+    found: dict[str, dict[str, list[_JobPath]]] = {"GET": {}, "POST": {}}
+    asked = [(path, *asked, True) for path, asked in _POLL_PATHS.items()]
+    begun = [(path, "POST", *begun, False) for path, begun in _BEGIN_PATHS.items()]
+    for path, method, wire_format, operation, polls in (*asked, *begun):
+        job = _JobPath(re.compile(f"{path}/?$"), wire_format, operation, polls)
+        found[method].setdefault(path.split("/")[1], []).append(job)
+    return found
+
+
+_JOB_PATHS = _job_paths()
+
+
+def _job(method: str, path: str) -> _JobPath | None:
+    """Return the path of a job that `path` ends with, None if there is none.
+
+    Every request of the site is searched: most paths have none of the words.
+    """
+    jobs = _JOB_PATHS[method]
+    for word in path.split("/"):
+        for job in jobs.get(word, ()):
+            if job.pattern.search(path):
+                return job
+    return None
 
 
 class _Match(NamedTuple):

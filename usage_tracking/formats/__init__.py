@@ -22,6 +22,7 @@ from .huggingface import HuggingFaceReader
 from .google_operations import OperationsReader
 from .langchain import MessageReader
 from .mistral_conversations import ConversationsReader
+from .media_tasks import MediaTasksReader
 from .mistral_ocr import OCRReader
 from .objects import as_dict
 from .ollama import OllamaReader
@@ -77,6 +78,7 @@ READERS: dict[str, type[Reader]] = {
     "huggingface": HuggingFaceReader,
     "perplexity.async": AsyncChatReader,
     "videos": VideosReader,
+    "media.tasks": MediaTasksReader,
 }
 
 #: Shapes that a site may pass to `record` but that no HTTP answer has.
