@@ -230,11 +230,11 @@ class UsageEvent:
 
     def completing(self, metadata: dict[str, Any]) -> dict[str, Any]:
         """Return the `metadata` of a call after this event has completed it."""
-        return _without(metadata, _END_FACTS) | _only(self.metadata, _END_FACTS)
+        return _without(metadata, _END_FACTS) | _only(self.metadata, _END_FACTS | _SIZES)
 
     def beginning(self, metadata: dict[str, Any]) -> dict[str, Any]:
         """Return the `metadata` of a completed call whose beginning is this event."""
-        return _without(self.metadata, _END_FACTS) | _only(metadata, _END_FACTS)
+        return _without(self.metadata, _END_FACTS) | _only(metadata, _END_FACTS | _SIZES)
 
     def to_json(self) -> str:
         """Return one line of JSON without a line break; default values are left out."""
@@ -347,13 +347,9 @@ ENDING = (
     "success",
     "error_message",
 )
-_END_FACTS = frozenset(
-    {
-        *("batch", "clamped", "partial", "service_tier", "unknown"),
-        *("credits", "predict_seconds", "video_seconds", "video_size", "videos"),
-        *PRICE_FACTS,
-    }
-)
+_END_FACTS = frozenset({"batch", "clamped", "partial", "service_tier", "unknown", *PRICE_FACTS})
+#: Facts about the size of an answer: the end changes those that it names.
+_SIZES = frozenset({"credits", "predict_seconds", "video_seconds", "video_size", "videos"})
 #: Key of the metadata of a row whose call was completed, but whose beginning was not seen yet.
 UNSEEN = "beginning"
 

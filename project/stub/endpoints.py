@@ -39,6 +39,7 @@ PROVIDERS = {
     "replicate": "replicate",
     "runway": "runway",
     "luma": "luma",
+    "bfl": "black-forest-labs",
 }
 
 

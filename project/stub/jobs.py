@@ -627,6 +627,43 @@ class GetTask(Poll, _Task):
     pattern = re.compile(r"/runway/v1/tasks/(?P<id>[^/]+)")
 
 
+class _Flux(JobEndpoint, OpenAIEndpoint):
+    provider = "black-forest-labs"
+    operation = "image_generation"
+
+    def response_id(self) -> str:
+        return make_id("", 32)
+
+    def begun(self, ask: Ask) -> Json:
+        return {"id": ask.response_id, "polling_url": "/v1/get_result", "cost": 4.5}
+
+    def job(self, ask: Ask, status: str) -> Json:
+        states = {"queued": "Pending", "completed": "Ready", "failed": "Error"}
+        made = {"sample": "https://d.example/1.jpeg"} if status == "completed" else None
+        return {"id": ask.response_id, "status": states[status], "result": made}
+
+    def reports(self, ask: Ask) -> Counts:
+        return Counts()
+
+
+class CreateFlux(Begin, _Flux):
+    """Begin a picture of Black Forest Labs."""
+
+    pattern = re.compile(r"/bfl/v1/(?P<model>flux-[^/]+)")
+
+
+class GetFlux(Poll, _Flux):
+    """Poll a picture of Black Forest Labs."""
+
+    pattern = re.compile(r"/bfl/v1/get_result")
+
+    def read(self, body: Json, match: re.Match[str], query: dict[str, list[str]]) -> Question:
+        return super().read({"id": query["id"][0]}, match, query)
+
+    def named(self, body: Json, match: re.Match[str]) -> str:
+        return str(body["id"])
+
+
 class _Generation(JobEndpoint, OpenAIEndpoint):
     provider = "luma"
     operation = "video_generation"
@@ -672,6 +709,7 @@ ENDPOINTS: tuple[type[JobEndpoint], ...] = (
     *(CreateVeo, GetVeo, FetchVeo),
     *(StartAsyncInvoke, GetAsyncInvoke),
     *(CreatePrediction, GetPrediction, CancelPrediction),
+    *(CreateFlux, GetFlux),
     *(CreateTask, GetTask, CreateGeneration, GetGeneration),
 )
 

@@ -407,6 +407,14 @@ def test_video_in_an_answer_too_long_to_be_kept_is_complete(
     assert row.metadata["unknown"] == "no usage in the answer"
 
 
+def test_job_that_does_not_exist_is_no_call(kind: Kind, url: str) -> None:
+    job = kind.begin(url, "")
+    with pytest.raises(Exception, match=r"404|not found"):
+        kind.poll(url, job[:-4] + "none")
+
+    assert len(rows()) == 1
+
+
 def test_remixed_video_is_a_call_of_its_own(url: str) -> None:
     with gpt(url) as client:
         made = client.videos.create(prompt="A cat [stub queued=0]", model="sora-2")

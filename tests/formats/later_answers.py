@@ -381,6 +381,27 @@ ANSWERS = {
         "ray-2",
         "123e4567",
     ),
+    # https://docs.bfl.ai/api_integration/integration_guidelines
+    "flux, begun": Answer(
+        MEDIA,
+        {"id": "f1", "polling_url": "https://api.us1.bfl.ai/v1/get_result?id=f1", "cost": 4.5},
+        None,
+        response_id="f1",
+        facts={"credits": 4.5},
+    ),
+    "flux": Answer(
+        MEDIA,
+        {"id": "f1", "status": "Ready", "result": {"sample": "https://d.example/1.jpeg"}},
+        None,
+        response_id="f1",
+    ),
+    "flux, moderated": Answer(
+        MEDIA,
+        {"id": "f1", "status": "Content Moderated", "result": None},
+        None,
+        response_id="f1",
+        error="content moderated",
+    ),
     # https://replicate.com/docs/reference/http#predictions.get
     "replicate, begun": Answer(
         REPLICATE, PREDICTION, None, "replicate/hello-world", PREDICTION["id"]

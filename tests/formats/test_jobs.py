@@ -57,6 +57,9 @@ JOBS = {
     "runway": Job("17f20503", ended=True, began=_TASK),
     "runway, failed": Job("17f20503", ended=True, began=_TASK),
     "luma": Job("123e4567", ended=False, began=datetime(2023, 6, 1, 12, tzinfo=UTC)),
+    "flux, begun": Job("f1", ended=False),
+    "flux": Job("f1", ended=True),
+    "flux, moderated": Job("f1", ended=True),
     "replicate, begun": Job(PREDICTION["id"], ended=False, began=_PREDICTION),
 }
 STREAMED = {

@@ -632,4 +632,4 @@ def test_models_of_the_sdk_tests_have_a_price(provider, model):
 
 def test_gateways_name_every_place(stub):
     assert stub.gateways[f"{stub.host_port}/bedrock"] == "aws"
-    assert len(stub.gateways) == 15
+    assert len(stub.gateways) == 16

@@ -154,6 +154,10 @@ def _task(url: str, order: str) -> str:
     return str(post(url, "/runway/v1/image_to_video", body)["id"])
 
 
+def _flux(url: str, order: str) -> str:
+    return str(post(url, "/bfl/v1/flux-2-pro", {"prompt": f"A cat [stub {order}]"})["id"])
+
+
 def _generation(url: str, order: str) -> str:
     body = {"model": "ray-2", "prompt": f"A cat [stub {order}]"}
     return str(post(url, "/luma/dream-machine/v1/generations/video", body)["id"])
@@ -223,6 +227,13 @@ KINDS = {
         "video_generation",
         "gen4_turbo",
         facts={"credits": 25},
+    ),
+    "flux": Kind(
+        _flux,
+        lambda url, job: get(url, f"/bfl/v1/get_result?id={job}"),
+        "image_generation",
+        "flux-2-pro",
+        facts={"credits": 4.5},
     ),
     "luma": Kind(
         _generation,

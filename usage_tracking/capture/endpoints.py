@@ -277,6 +277,7 @@ _POLL_PATHS = {
     r"/predictions/[^/]+": ("GET", "replicate", "generate_content"),
     r"/predictions/[^/]+/cancel": ("POST", "replicate", "generate_content"),
     r"/tasks/[^/]+": ("GET", "media.tasks", "video_generation"),  # Runway
+    r"/get_result": ("GET", "media.tasks", "image_generation"),  # Black Forest Labs
     r"/dream-machine/v1/generations/[^/]+": ("GET", "media.tasks", "video_generation"),  # Luma
 }
 # Path that begins a job, with the id of something else → wire format and operation.
@@ -303,6 +304,7 @@ _BEGIN_PATHS = {
         ),
         ("media.tasks", "speech"),
     ),
+    r"/v1/flux-[^/]+": ("media.tasks", "image_generation"),  # Black Forest Labs
     # Luma
     r"/dream-machine/v1/generations/image(?:/reframe)?": ("media.tasks", "image_generation"),
     r"/dream-machine/v1/generations(?:/video(?:/modify|/reframe)?|/[^/]+/(?:audio|upscale))?": (
