@@ -49,7 +49,7 @@ SCANNED_ONLY = {
     "/embed": "captured as /v1/embed and /v2/embed; a base URL may hold the version",
     "/chat": "captured as /v1/chat and /v2/chat; a base URL may hold the version",
     "/generate": "captured as /v1/generate; a base URL may hold the version",
-    "/runs": "a run of an assistant, whose usage comes later",
+    "/runs": "captured as /threads/ID/runs and /threads/runs",
     "/batches": "a batch, whose usage comes later",
 }
 #: Operation of capture → kinds of the scanner.
@@ -60,6 +60,8 @@ KINDS = {
     "text_completion": {"completion"},
     "embeddings": {"embeddings"},
     "image_generation": {"image"},
+    "video_generation": {"video"},
+    "invoke_agent": {"agent"},
     "transcription": {"transcription"},
     "speech": {"speech"},
     "rerank": {"rerank"},
