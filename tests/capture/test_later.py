@@ -26,7 +26,6 @@ from tests.support.comparison import attributed, only_row, rows
 from tests.support.jobs import AGENT, FAILING, KINDS, Kind, gemini, get, gpt, post
 from tests.support.ledger import assert_in_step
 from usage_tracking import ai_usage
-from usage_tracking.capture import body
 from usage_tracking.maintenance.prune import prune
 from usage_tracking.models import AIUsageLog, AIUsageTracking
 
@@ -391,19 +390,27 @@ def test_prediction_that_was_waited_for_is_counted_once(url: str, stub: StubProv
     assert_in_step()
 
 
-def test_video_in_an_answer_too_long_to_be_kept_is_complete(
-    url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_video_in_an_answer_too_long_to_be_kept_is_complete() -> None:
     """Vertex answers with the video itself unless it is told where to put it."""
-    monkeypatch.setattr(body, "MAX_BODY", 100)
-    monkeypatch.setattr(body, "_TAIL", 50)
-    kind = KINDS["veo on vertex"]
-    with ai_usage(section="chat"):
-        job = kind.begin(url, "queued=0")
-    kind.poll(url, job)
+    model = "projects/p/locations/us-central1/publishers/google/models/veo-3.1"
+    begun = {"name": f"{model}/operations/7"}
+    video = {"bytesBase64Encoded": "A" * 9_000_000, "mimeType": "video/mp4"}
+    answers = {
+        "predictLongRunning": begun,
+        "fetchPredictOperation": begun | {"done": True, "response": {"videos": [video]}},
+    }
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, json=answers[request.url.path.rpartition(":")[2]])
+
+    host = "https://us-central1-aiplatform.googleapis.com/v1"
+    with httpx.Client(transport=httpx.MockTransport(answer)) as client:
+        with ai_usage(section="chat"):
+            client.post(f"{host}/{model}:predictLongRunning", json={"instances": []})
+        client.post(f"{host}/{model}:fetchPredictOperation", json={"operationName": begun["name"]})
 
     row = only_row()
-    assert (row.section, row.model_name) == ("chat", kind.model)
+    assert (row.section, row.model_name, row.success) == ("chat", "veo-3.1", True)
     assert row.metadata["unknown"] == "no usage in the answer"
 
 
