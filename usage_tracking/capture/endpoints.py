@@ -267,11 +267,7 @@ _POLL_PATHS = {
     r"/threads/[^/]+/runs/[^/]+/submit_tool_outputs": ("POST", "openai.runs", "invoke_agent"),
     r"/videos/[^/]+": ("GET", "videos", "video_generation"),
     r"/video/generations/jobs/[^/]+": ("GET", "videos", "video_generation"),
-    r"/models/[^/]+/operations/[^/]+": (
-        "GET",
-        "google.operations",
-        "video_generation",
-    ),
+    r"/models/[^/]+/operations/[^/]+": ("GET", "google.operations", "video_generation"),
     r"/models/[^/]+:fetchPredictOperation": ("POST", "google.operations", "video_generation"),
     r"/async-invoke/.+": ("GET", "bedrock.async_invoke", "generate_content"),
     r"/predictions/[^/]+": ("GET", "replicate", "generate_content"),
@@ -307,9 +303,8 @@ _BEGIN_PATHS = {
     r"/v1/flux-[^/]+": ("media.tasks", "image_generation"),  # Black Forest Labs
     # Luma
     r"/dream-machine/v1/generations/image(?:/reframe)?": ("media.tasks", "image_generation"),
-    r"/dream-machine/v1/generations(?:/video(?:/modify|/reframe)?|/[^/]+/(?:audio|upscale))?": (
-        *("media.tasks", "video_generation"),
-    ),
+    r"/dream-machine/v1/generations(?:/video(?:/\w+)?)?": ("media.tasks", "video_generation"),
+    r"/dream-machine/v1/generations/[^/]+/(?:audio|upscale)": ("media.tasks", "video_generation"),
 }
 
 
