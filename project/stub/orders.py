@@ -120,9 +120,7 @@ def _text(value: str) -> str:
     return value
 
 
-_FLAGS = frozenset(
-    {"gzip", "garbage", "nousage", "error_in_stream", "fails", "fragments", "bom"}
-)
+_FLAGS = frozenset({"gzip", "garbage", "nousage", "error_in_stream", "fails", "fragments", "bom"})
 _VALUES: dict[str, Callable[[str], Any]] = {
     "status": _count,
     "times": _count,

@@ -150,9 +150,7 @@ def _message(status: int, said: str, error: BaseException | None) -> str:
     return said
 
 
-def _usage(
-    body: Body, reader: Reader, *, is_ended: bool
-) -> tuple[Usage | None, dict[str, Any]]:
+def _usage(body: Body, reader: Reader, *, is_ended: bool) -> tuple[Usage | None, dict[str, Any]]:
     """Return the usage that counts, and the facts about one that does not."""
     found, facts = _with_header(body, reader), dict(reader.facts)
     is_final = is_ended and reader.final_at_end and not reader.error

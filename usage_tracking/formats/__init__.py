@@ -18,11 +18,11 @@ from .decisions import DecisionsReader
 from .gemini import GenerateContentReader
 from .gemini_embeddings import EmbedContentReader
 from .gemini_interactions import InteractionsReader
-from .huggingface import HuggingFaceReader
 from .google_operations import OperationsReader
+from .huggingface import HuggingFaceReader
 from .langchain import MessageReader
-from .mistral_conversations import ConversationsReader
 from .media_tasks import MediaTasksReader
+from .mistral_conversations import ConversationsReader
 from .mistral_ocr import OCRReader
 from .objects import as_dict
 from .ollama import OllamaReader
@@ -32,9 +32,9 @@ from .openai_embeddings import EmbeddingsReader
 from .openai_images import ImagesReader
 from .openai_realtime import RealtimeReader
 from .openai_responses import ResponsesReader
-from .pydantic_ai import ModelResponseReader
 from .openai_runs import RunsReader
 from .perplexity_async import AsyncChatReader
+from .pydantic_ai import ModelResponseReader
 from .reader import Reader, mapping, text
 from .replicate import ReplicateReader
 from .rerank import RerankReader
