@@ -13,7 +13,7 @@ from typing import Any, Self
 from uuid import UUID
 
 from .redaction import clean_error, clean_metadata, clean_text
-from .usage import COUNTS, FIELDS_OF, ITERATIONS, MAX_COUNT, MAX_MODEL, Usage, billed_units
+from .usage import COUNTS, FIELDS_OF, ITERATIONS, MAX_COUNT, MAX_MODEL, MIXED, Usage, billed_units
 
 __all__ = [
     "ENDING",
@@ -217,8 +217,18 @@ class UsageEvent:
         """Return the event with `changes` as its next revision."""
         return replace(self, revision=self.revision + 1, **changes)
 
+    @property
+    def detail(self) -> int:
+        """How much is known of what the call used: 0 nothing, 1 the sum of its requests, 2 all."""
+        if not self.is_known:
+            return 0
+        iterations = self.usage_details.get(ITERATIONS, ())
+        return 1 if any(MIXED in each for each in iterations) else 2
+
     def completed(self, end: Self) -> Self:
-        """Return the event completed by `end`."""
+        """Return the event completed by `end`, unless that says less."""
+        if end.detail < self.detail:
+            return self
         return replace(self, revision=max(self.revision, end.revision), **end.ending(self.metadata))
 
     def ending(self, metadata: dict[str, Any]) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any, Self
@@ -21,6 +21,9 @@ COUNTS = tuple(FIELDS_OF.values())
 #: Key of `usage_details`: the parts of a call that the provider ran as requests of their own, each
 #: with its units and, if it is not the model of the call, its model.
 ITERATIONS = "iterations"
+#: Keys of such a part that is the sum of several requests, with their number: of requests of like
+#: size, which have the same price by their average size, or of requests whose sizes are not known.
+REQUESTS, MIXED = "requests", "mixed_requests"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,6 +155,31 @@ def billed_units(counted: object, details: Mapping[str, Any]) -> dict[str, Any]:
     return counts
 
 
+def parts_of(
+    counts: Mapping[str, Any], iterations: Iterable[Mapping[str, Any]] | None
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield the parts of a call that are billed by themselves: model ("" = the call's), counts.
+
+    Raises:
+        ValueError: The iterations are more than the whole.
+    """
+    if not iterations:
+        yield "", dict(counts)
+        return
+    rest = dict(counts)
+    for iteration in iterations:
+        part = dict(iteration)
+        model = str(part.pop("model", ""))
+        yield model, part
+        for unit, count in part.items():
+            if unit not in (REQUESTS, MIXED):
+                rest[unit] = rest.get(unit, 0) - count
+    if any(count < 0 for count in rest.values()):
+        raise ValueError("the iterations are more than the whole")
+    if rest := {unit: count for unit, count in rest.items() if count}:
+        yield "", rest
+
+
 def _cleaned_iterations(iterations: object, faults: dict[str, str]) -> list[dict[str, Any]]:
     if not iterations:
         return []
@@ -167,7 +195,7 @@ def _cleaned_iteration(counts: object, faults: dict[str, str]) -> dict[str, Any]
         return {}
     model = counts.get("model")
     cleaned: dict[str, Any] = units.clean({u: n for u, n in counts.items() if u != "model"}, faults)
-    cleaned = {unit: count for unit, count in cleaned.items() if count}
+    cleaned = {u: n for u, n in cleaned.items() if units.is_informative(u, cleaned)}
     if model and not isinstance(model, str):
         faults[ITERATIONS] = f"model <{type(model).__name__}>"
         model = None

@@ -156,6 +156,7 @@ class Answer:
             content_type,
             has_arrays=self._endpoint.format.startswith("gemini"),
             marks=self.reader.beside_usage,
+            splitter=self.reader.splitter() if status < 400 else None,
         )
         if status < 400:
             self.reader.head(headers)

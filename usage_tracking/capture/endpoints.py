@@ -36,6 +36,11 @@ class Target(NamedTuple):
     #: The path names a deployment, and the price may be for that and not for the model in it.
     is_deployment: bool = False
 
+    @property
+    def known_as(self) -> str:
+        """The provider, or the host if that is unknown."""
+        return self.unknown_host or self.provider
+
 
 # Path ending → wire format and operation (https://opentelemetry.io/docs/specs/semconv/registry/
 # attributes/gen-ai/ `gen_ai.operation.name`; where that has no name, the plainest one). Generic
@@ -103,6 +108,11 @@ _PATHS = {
     "/ml/v1/text/embeddings": ("watsonx", "embeddings"),
     "/ml/v1/text/rerank": ("watsonx", "rerank"),
     "/predictions": ("replicate", "generate_content"),
+    "/batches": ("openai.batch", "batch"),
+    "/messages/batches": ("anthropic.batch", "batch"),
+    ":batchGenerateContent": ("gemini.batch", "batch"),
+    ":asyncBatchEmbedContent": ("gemini.batch", "batch"),
+    "/batch/jobs": ("mistral.batch", "batch"),
 }
 
 # Paths that only one provider has, or that mean something else elsewhere: OpenAI only creates a
@@ -275,6 +285,16 @@ _POLL_PATHS = {
     r"/tasks/[^/]+": ("GET", "media.tasks", "video_generation"),  # Runway
     r"/get_result": ("GET", "media.tasks", "image_generation"),  # Black Forest Labs
     r"/dream-machine/v1/generations/[^/]+": ("GET", "media.tasks", "video_generation"),  # Luma
+    r"/messages/batches/[^/]+": ("GET", "anthropic.batch", "batch"),
+    r"/messages/batches/[^/]+/cancel": ("POST", "anthropic.batch", "batch"),
+    r"/messages/batches/[^/]+/results": ("GET", "anthropic.batch_results", "batch"),
+    r"/v\d+(?:alpha|beta)/batches/[^/:]+": ("GET", "gemini.batch", "batch"),
+    r"/files/[^/:]+:download": ("GET", "gemini.batch_results", "batch"),
+    r"/batches/[^/]+": ("GET", "openai.batch", "batch"),
+    r"/batches/[^/]+/cancel": ("POST", "openai.batch", "batch"),
+    r"/batch/jobs/[^/]+": ("GET", "mistral.batch", "batch"),
+    r"/batch/jobs/[^/]+/cancel": ("POST", "mistral.batch", "batch"),
+    r"/files/[^/]+/content": ("GET", "openai.batch_results", "batch"),
 }
 # Path that begins a job, with the id of something else → wire format and operation.
 _BEGIN_PATHS = {

@@ -20,6 +20,7 @@ from ..errors import contained
 from ..events import UNKNOWN, UsageEvent, named_uuid7, utc_now, uuid7
 from ..formats.reader import Job, Reader
 from ..system.site_tests import running_test
+from . import batch_files
 from .body import Body
 from .endpoints import Target, recognise
 from .include_usage import Hiding, Question, question
@@ -70,6 +71,8 @@ def begin(
     if wanted is False or (wanted is not True and transport not in wanted):
         return None
     exchange = Exchange(endpoint, path, body)
+    if not batch_files.is_of_interest(endpoint, path, exchange.reader):
+        return None
     exchange.question = question(endpoint, host, port, body)
     return exchange
 
@@ -113,6 +116,11 @@ class Exchange:
         self._body = Body(endpoint)
         self.chunk = self._body.chunk
         self._is_done = False
+
+    @property
+    def reader(self) -> Reader:
+        """The reader of the answer."""
+        return self._body.answer.reader
 
     @contained
     def answered(self, status: int, headers: Mapping[str, str]) -> None:
@@ -179,8 +187,11 @@ class Exchange:
         if not self._is_recorded():
             return
         requested = requested_model(self._endpoint, request_body)
-        whole = self._body.answer.reader
+        whole = self.reader
         whole.asked(self._path, request_body)
+        batch_files.remember(self._endpoint, whole)
+        if self._endpoint.polls and not is_ended:
+            return  # it may have results of a batch, all of which count or none
         for reader in whole.parts:
             # A poll counts once the job that it asks for has ended, if there is one.
             if self._endpoint.polls and (reader.job is None or not reader.job.ended):
@@ -251,8 +262,7 @@ class Exchange:
             return uuid7(self._created_at), self._created_at
         # Another process may poll for the answer: both must derive the same id.
         endpoint = self._endpoint
-        known_as = endpoint.unknown_host or endpoint.provider
-        name = " ".join(filter(None, (known_as, job.id, job.part)))
+        name = " ".join(filter(None, (endpoint.known_as, job.id, job.part)))
         event_id = named_uuid7(job.began if dated and job.began else _NO_TIME, name)
         is_dated = endpoint.polls and job.began is not None
         return event_id, job.began if is_dated and job.began else self._created_at

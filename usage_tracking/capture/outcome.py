@@ -38,6 +38,8 @@ _ONE_PRICE = {
 #: Formats of Bedrock whose requests name the model by its ARN, somewhere inside.
 _IN_ARN = {"bedrock.agent", "rerank"}
 _MODEL_ARN = re.compile(rb'"modelArn"\s*:\s*"([^"]{1,2048})"')
+#: The operation of a batch, whose body may name many models.
+BATCH = "batch"
 #: A larger request body is searched for its model, not parsed.
 _SMALL = 16 * 1024
 #: In JSON, a quotation mark in the text of a prompt has a backslash before it.
@@ -202,7 +204,7 @@ def _why_unknown(
     if asked:
         sent = "no usage in the stream, although stream_options.include_usage was sent"
         return sent if answer.is_done else f"{sent}; it ended without [DONE]"
-    return "no usage in the stream" if is_chat else "no usage in the answer"
+    return "no usage in the stream" if is_chat else reader.no_usage
 
 
 def asks_for_usage(request: Request) -> bool | None:
@@ -221,7 +223,7 @@ def requested_model(endpoint: Target, body: Request) -> str:
     if endpoint.format in _IN_ARN and isinstance(body, bytes) and endpoint.provider == "aws":
         match = _MODEL_ARN.search(body[:_SMALL])
         return model_name(match[1].decode("utf-8", "replace")) if match else ""
-    if endpoint.format.startswith("bedrock."):
+    if endpoint.format.startswith("bedrock.") or endpoint.operation == BATCH:
         return endpoint.model
     if isinstance(body, Mapping):
         model = body.get("model")

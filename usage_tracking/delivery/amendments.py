@@ -72,6 +72,8 @@ def _changes(row: Row, known: AIUsageLog) -> dict[str, Any]:
     event = row.event
     metadata = known.metadata if isinstance(known.metadata, dict) else {}  # or changed by SQL
     if event.completes:
+        if event.detail < row_values.event_of(known).detail:
+            return {}
         event = replace(event, metadata=event.completing(metadata))
         if not event.model_name and known.model_name:  # a poll may not name it
             event = replace(event, model_name=known.model_name)

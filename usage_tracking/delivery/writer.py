@@ -92,7 +92,7 @@ def _prepare(events: Iterable[UsageEvent], patience: dt.timedelta) -> list[Row]:
     for event in events:
         latest = ends if event.completes else newest
         seen = latest.get(event.id)
-        if seen is None or event.revision > seen.revision:
+        if seen is None or _rank(event) > _rank(seen):
             latest[event.id] = event
     for key, end in ends.items():
         if key in newest:
@@ -109,6 +109,10 @@ def _prepare(events: Iterable[UsageEvent], patience: dt.timedelta) -> list[Row]:
         give_up = utc_now() - event.created_at > patience
         rows.append(Row(event, user_id, quote(event), day_of(event.created_at), give_up))
     return rows
+
+
+def _rank(event: UsageEvent) -> tuple[int, int]:
+    return event.detail if event.completes else 0, event.revision
 
 
 def _without_pruned(rows: list[Row], using: str) -> list[Row]:

@@ -6,6 +6,7 @@ from contextlib import suppress
 from typing import Any
 
 from .anthropic import MessagesReader
+from .anthropic_batches import MessageBatchReader, MessageResultsReader
 from .anthropic_complete import CompleteReader
 from .bedrock_agent import AgentReader
 from .bedrock_async import AsyncInvokeReader
@@ -16,6 +17,7 @@ from .cloudflare import CloudflareReader
 from .cohere import CohereChatReader, CohereEmbedReader
 from .decisions import DecisionsReader
 from .gemini import GenerateContentReader
+from .gemini_batches import GeminiBatchReader, GeminiResultsReader
 from .gemini_embeddings import EmbedContentReader
 from .gemini_interactions import InteractionsReader
 from .google_operations import OperationsReader
@@ -23,10 +25,12 @@ from .huggingface import HuggingFaceReader
 from .langchain import MessageReader
 from .media_tasks import MediaTasksReader
 from .mistral_conversations import ConversationsReader
+from .mistral_batches import MistralBatchReader
 from .mistral_ocr import OCRReader
 from .objects import as_dict
 from .ollama import OllamaReader
 from .openai_audio import AudioReader
+from .openai_batches import OpenAIBatchReader, OpenAIResultsReader
 from .openai_chat import ChatReader
 from .openai_embeddings import EmbeddingsReader
 from .openai_images import ImagesReader
@@ -79,6 +83,13 @@ READERS: dict[str, type[Reader]] = {
     "perplexity.async": AsyncChatReader,
     "videos": VideosReader,
     "media.tasks": MediaTasksReader,
+    "openai.batch": OpenAIBatchReader,
+    "openai.batch_results": OpenAIResultsReader,
+    "anthropic.batch": MessageBatchReader,
+    "anthropic.batch_results": MessageResultsReader,
+    "gemini.batch": GeminiBatchReader,
+    "gemini.batch_results": GeminiResultsReader,
+    "mistral.batch": MistralBatchReader,
 }
 
 #: Shapes that a site may pass to `record` but that no HTTP answer has.

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from ..units import STANDARD
 from ..usage import Usage
+from .streams import Splitter
 
 #: Characters of a name or a message that are read. A provider may send megabytes, and no more is
 #: kept of the longest text, an error.
@@ -51,6 +52,8 @@ class Reader:
     dates_jobs = False
     #: Why the usage of a job that has not ended is unknown.
     in_progress = "made in the background; its end was not seen yet"
+    #: Why the usage of an answer that ended is unknown.
+    no_usage = "no usage in the answer"
 
     def __init__(self) -> None:
         self.usage: Usage | None = None
@@ -94,6 +97,10 @@ class Reader:
     def parts(self) -> Sequence[Reader]:
         """The readers whose calls are rows: several if the answer is about several calls."""
         return (self,)
+
+    def splitter(self) -> Splitter | None:
+        """Return what splits the answer into events; None if its Content-Type decides that."""
+        return None
 
     def asked(self, path: str, body: bytes | Mapping[str, Any] | None) -> None:
         """Take the request, for formats whose answers do not say all; `path` has no query."""

@@ -121,7 +121,12 @@ class Incoming:
     """
 
     def __init__(
-        self, content_type: str, *, has_arrays: bool = False, marks: Sequence[bytes] = ()
+        self,
+        content_type: str,
+        *,
+        has_arrays: bool = False,
+        marks: Sequence[bytes] = (),
+        splitter: Splitter | None = None,
     ) -> None:
         """Expect a body.
 
@@ -129,6 +134,7 @@ class Incoming:
             content_type: What the response says that the body is.
             has_arrays: Whether the provider sends a stream as one JSON array.
             marks: What to look for in what is dropped, see `Reader.beside_usage`.
+            splitter: What splits the body, whatever the response says that it is.
         """
         self.value = Excerpt(marks, MAX_EVENT)
         self._named = kind_of(content_type)
@@ -138,7 +144,9 @@ class Incoming:
         #: What the body is; None until its first bytes have shown it.
         self._kind = Kind.BINARY if self._named is Kind.BINARY else None
         self._start = b""
-        self._splitter: Splitter | None = None
+        self._splitter = splitter
+        if splitter is not None:
+            self._kind = Kind.LINES
         #: The value has a line, which ended; None if its lines do not matter.
         self._is_line_over: bool | None = False
 

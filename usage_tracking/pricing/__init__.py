@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Context, Decimal, DivisionByZero, InvalidOperation, Overflow, localcontext
 from typing import Any
 
 from ..errors import contain
 from ..events import MAX_COST, UsageEvent
-from ..usage import ITERATIONS
+from ..usage import ITERATIONS, MIXED, REQUESTS, parts_of
 from . import data, own, table, tariffs
-from .tariffs import Line
+from .tariffs import Line, Sizes, exact
 
 __all__ = [
     "Line",
@@ -131,7 +130,8 @@ def _calculated(event: UsageEvent, *, wants_lines: bool) -> Quote:
     facts = facts_of(event)
     cost, factor, is_own = Decimal(0), _ONE, False
     lines: list[Line] = []
-    for model, counts in _parts(event):
+    for model, counts in parts_of(event.units, event.usage_details.get(ITERATIONS)):
+        sizes = _sizes(counts)
         name = model or event.model_name
         tariff = table.find(event.provider, name)
         if tariff is None and not model:
@@ -142,14 +142,14 @@ def _calculated(event: UsageEvent, *, wants_lines: bool) -> Quote:
         if tariff is None:
             reason = unknown_model(event.provider, name)
             return Quote(reason=reason, is_model_unknown=not model)
-        part = tariff.cost(counts, event.created_at, facts)
+        part = tariff.cost(counts, event.created_at, facts, sizes)
         if site is not None:
             part *= site.factor
             is_own = is_own or site.has_prices or site.factor != 1
             factor = factor if model else site.factor
         cost += part
         if wants_lines:
-            billed = tariff.bill(counts, event.created_at, facts)
+            billed = tariff.bill(counts, event.created_at, facts, sizes)
             lines += [line._replace(model=model) for line in billed]
     if cost >= MAX_COST:
         return Quote(reason=f"{cost:.2f} USD is too much for one call")
@@ -170,21 +170,11 @@ def unknown_model(provider: str, name: str) -> str:
     return f"no price for the model {name} of {provider or 'an unknown provider'}"
 
 
-def _parts(event: UsageEvent) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Yield the parts of a call that are billed by themselves: model ("" = the call's), counts."""
-    counts = event.units
-    iterations = event.usage_details.get(ITERATIONS)
-    if not iterations:
-        yield "", counts
-        return
-    rest = dict(counts)
-    for iteration in iterations:
-        part = dict(iteration)
-        model = str(part.pop("model", ""))
-        yield model, part
-        for unit, count in part.items():
-            rest[unit] = rest.get(unit, 0) - count
-    if any(count < 0 for count in rest.values()):
-        raise tariffs.ContradictionError("the iterations are more than the whole")
-    if rest := {unit: count for unit, count in rest.items() if count}:
-        yield "", rest
+def _sizes(counts: dict[str, Any]) -> Sizes | None:
+    """Remove the number of requests from the counts of a part; return their sizes, if several."""
+    number, mixed = counts.pop(REQUESTS, 0), counts.pop(MIXED, 0)
+    if not number and not mixed:
+        return None
+    whole = exact(counts.get("input_tokens", 0))
+    average = whole / Decimal(number or mixed)
+    return Sizes(number, average, average) if number else Sizes(mixed, average, whole)

@@ -41,6 +41,22 @@ class UnpricedError(ValueError):
         self.units = units
 
 
+class UnsizedError(ValueError):
+    """The price depends on the size of each request, and only the sum of several is known."""
+
+    def __init__(self) -> None:
+        super().__init__("the price depends on the size of each request, and only a sum is known")
+
+
+class Sizes(NamedTuple):
+    """The sizes of several requests that are billed together, in input tokens."""
+
+    requests: int
+    #: The largest request has at least `least` and at most `most`.
+    least: int | Decimal
+    most: int | Decimal
+
+
 class Tiers(NamedTuple):
     """A price that depends on the size of the input; the whole call is billed at one price."""
 
@@ -51,6 +67,16 @@ class Tiers(NamedTuple):
     def at(self, size: int | Decimal) -> Decimal | None:
         """Return the price for `size` input tokens, None if it is not known."""
         return next((price for start, price in self.steps if size > start), self.base)
+
+    def among(self, sizes: Sizes) -> Decimal | None:
+        """Return the price for requests of these sizes, None if it is not known.
+
+        Raises:
+            UnsizedError: They may have several prices.
+        """
+        if sizes.least != sizes.most and sizes.most > self.steps[-1][0]:
+            raise UnsizedError
+        return self.at(sizes.most)
 
 
 #: Unit → its price; None if it has a price of its own, which is not known.
@@ -116,13 +142,16 @@ class Step(NamedTuple):
     #: USD for one of the unit, if the price is the same for every size and a decimal number.
     each: Decimal | None
 
-    def line(self, number: int | Decimal, size: int | Decimal) -> Line:
+    def line(self, number: int | Decimal, size: int | Decimal | Sizes) -> Line:
         """Return the line for `number` of the unit, in a call with `size` input tokens.
 
         Raises:
             UnpricedError: The price is not known.
+            UnsizedError: It depends on what is not known of `size`.
         """
-        price = self.price.at(size) if isinstance(self.price, Tiers) else self.price
+        price = self.price
+        if isinstance(price, Tiers):
+            price = price.among(size) if isinstance(size, Sizes) else price.at(size)
         if price is None:
             raise UnpricedError((self.unit,))
         return Line(self.unit, number, price, self.per)
@@ -177,42 +206,49 @@ class Tariff:
             raise UnknownFactError(sorted((name, facts[name]) for name in unknown))
         return prices
 
-    def bill(self, counts: Counts, at_time: dt.datetime, facts: Facts) -> list[Line]:
+    def bill(
+        self, counts: Counts, at_time: dt.datetime, facts: Facts, sizes: Sizes | None = None
+    ) -> list[Line]:
         """Return the lines of the bill of a call at `at_time`, an aware datetime.
 
         Args:
             counts: The units that were counted; zeros may be left out.
             at_time: When the call was made.
             facts: The facts of the call that are not the standard.
+            sizes: The sizes of the requests if `counts` is a sum of several.
 
         Raises:
             ContradictionError: The counts contradict each other.
             UnknownFactError: The tariff does not say what a call with these facts costs.
             UnpricedError: A unit has no price.
+            UnsizedError: The price depends on sizes that are not known.
         """
-        size = counts.get("input_tokens", 0)
+        size = sizes or exact(counts.get("input_tokens", 0))
         return [
-            step.line(exact(number), exact(size))
-            for step, number in self._billed(counts, at_time, facts)
+            step.line(exact(number), size)
+            for step, number in self._billed(counts, at_time, facts, sizes)
         ]
 
-    def cost(self, counts: Counts, at_time: dt.datetime, facts: Facts) -> Decimal:
+    def cost(
+        self, counts: Counts, at_time: dt.datetime, facts: Facts, sizes: Sizes | None = None
+    ) -> Decimal:
         """Return the sum of `bill` in USD; it raises the same errors."""
         total = Decimal(0)
-        size = counts.get("input_tokens", 0)
-        for step, number in self._billed(counts, at_time, facts):
+        size = sizes or exact(counts.get("input_tokens", 0))
+        for step, number in self._billed(counts, at_time, facts, sizes):
             if step.each is not None and type(number) is int:
                 total += step.each * number
             else:
-                total += step.line(exact(number), exact(size)).cost
+                total += step.line(exact(number), size).cost
         return total
 
     def _billed(
-        self, counts: Counts, at_time: dt.datetime, facts: Facts
+        self, counts: Counts, at_time: dt.datetime, facts: Facts, sizes: Sizes | None
     ) -> list[tuple[Step, int | float | Decimal]]:
         """Return how many of each unit are billed at its own price."""
+        requests = 1 if sizes is None else sizes.requests
         if self.least_seconds:
-            counts = self._with_least_seconds(counts)
+            counts = self._with_least_seconds(counts, requests)
         zeros: tuple[str, ...] = ()
         if not all(counts.values()):
             zeros = tuple(unit for unit, count in counts.items() if not count)
@@ -225,7 +261,7 @@ class Tariff:
         billed: dict[str, Any] = {}
         found = []
         for step in plan.steps:
-            number: Any = 1 if step.unit == "requests" else counts[step.unit]
+            number: Any = requests if step.unit == "requests" else counts[step.unit]
             for part in step.parts:
                 number -= billed[part]
             if number < 0:
@@ -246,10 +282,12 @@ class Tariff:
             plan = self._plans[key] = plan_for(self.entries[0].prices, counted, zeros)
         return plan
 
-    def _with_least_seconds(self, counts: Counts) -> Counts:
+    def _with_least_seconds(self, counts: Counts, requests: int) -> Counts:
         seconds = counts.get("audio_seconds") or counts.get("input_audio_seconds")
         if not seconds:
             return counts
+        if requests > 1:
+            raise UnsizedError
         seconds = max(seconds, self.least_seconds)
         return {**counts, "audio_seconds": seconds, "input_audio_seconds": seconds}
 

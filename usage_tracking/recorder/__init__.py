@@ -62,7 +62,8 @@ def complete(end: UsageEvent, attributed: Attribution, response_id: str) -> None
     """Complete a call that another event started, possibly in another request or process."""
     for call in attributed.unit.calls:
         if call.event.id == end.id:
-            amend(call, **end.ending(call.event.metadata))
+            if end.detail >= call.event.detail:
+                amend(call, **end.ending(call.event.metadata))
             return
     record(end, attributed, response_id)
 
