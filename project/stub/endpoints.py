@@ -15,6 +15,7 @@ from project.stub import (
 )
 from project.stub.anthropic_wire import Messages
 from project.stub.background import Background
+from project.stub.batches import make_batch_endpoints
 from project.stub.openai_responses import (
     CancelResponse,
     Responses,
@@ -44,7 +45,7 @@ PROVIDERS = {
 
 
 def make_endpoints() -> tuple[Endpoint, ...]:
-    """Return new endpoints. Each server has its own jobs."""
+    """Return new endpoints. Each server has its own jobs and batches."""
     background = Background()
     return (
         *(endpoint(background) for endpoint in jobs.ENDPOINTS),
@@ -77,4 +78,5 @@ def make_endpoints() -> tuple[Endpoint, ...]:
         bedrock_wire.InvokeAgent(),
         bedrock_wire.InvokeEmbeddings(),
         bedrock_wire.Invoke(),
+        *make_batch_endpoints(),
     )

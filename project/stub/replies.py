@@ -41,7 +41,7 @@ def reply_to(endpoint: Endpoint, question: Question, orders: Orders) -> Reply:
     if orders.status:
         message = _MESSAGES.get(orders.status, f"A directive requested status {orders.status}.")
         return error_reply(endpoint, orders.status, message)
-    ask = _ask(endpoint, question, orders)
+    ask = ask_for(endpoint, question, orders)
     reply = Reply(
         status=200,
         content_type=endpoint.content_type(question),
@@ -67,7 +67,8 @@ def error_reply(endpoint: Endpoint, status: int, message: str) -> Reply:
     return Reply(status, "application/json", [Part(body, failed=True)], headers=headers)
 
 
-def _ask(endpoint: Endpoint, question: Question, orders: Orders) -> Ask:
+def ask_for(endpoint: Endpoint, question: Question, orders: Orders) -> Ask:
+    """Return a question with everything needed to answer it."""
     text = assistant.answer_to(question.prompt, orders)
     return Ask(
         question=question,

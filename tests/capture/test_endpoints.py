@@ -292,7 +292,7 @@ def test_other_path_is_not_a_call() -> None:
         "/",
         "/chat",
         "/v1/messages/count_tokens",
-        "/v1/messages/batches",
+        "/v1/messages/batches/b1",
         "/v1/lambda/invoke",
         "/2015-03-31/functions/my-model/invoke",
         "/v1/models/resnet:classify",

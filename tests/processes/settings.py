@@ -18,7 +18,9 @@ if os.environ.get("PATIENT"):
     if "timeout" in DATABASES["default"].get("OPTIONS", {}):  # noqa: F405
         DATABASES["default"]["OPTIONS"]["timeout"] = PATIENCE  # noqa: F405
 
-AI_USAGE_GATEWAYS = {f"{os.environ['STUB']}/openai": "openai"}
+AI_USAGE_GATEWAYS = {
+    f"{os.environ['STUB']}/{name}": name for name in ("openai", "anthropic", "google")
+}
 AI_USAGE_RAISE_ERRORS = False
 LOGGING = {
     "version": 1,

@@ -38,3 +38,9 @@ def is_of_interest(endpoint: Target, path: str, reader: Reader) -> bool:
     with _lock:
         reader.batch = _files.get((endpoint.known_as, file[1]))
     return reader.batch is not None
+
+
+def forget() -> None:
+    """Forget all files."""
+    with _lock:
+        _files.clear()

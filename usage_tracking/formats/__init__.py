@@ -39,6 +39,7 @@ from .openai_responses import ResponsesReader
 from .openai_runs import RunsReader
 from .perplexity_async import AsyncChatReader
 from .pydantic_ai import ModelResponseReader
+from .polled_batches import PolledBatchReader
 from .reader import Reader, mapping, text
 from .replicate import ReplicateReader
 from .rerank import RerankReader
@@ -83,6 +84,7 @@ READERS: dict[str, type[Reader]] = {
     "perplexity.async": AsyncChatReader,
     "videos": VideosReader,
     "media.tasks": MediaTasksReader,
+    "batch": PolledBatchReader,
     "openai.batch": OpenAIBatchReader,
     "openai.batch_results": OpenAIResultsReader,
     "anthropic.batch": MessageBatchReader,

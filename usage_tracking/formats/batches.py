@@ -78,7 +78,7 @@ class Share(Reader):
         known = {name: number for name, number in counts.items() if number is not None}
         self.facts = {"batch": {"id": text(batch.id), **known}}
 
-    def body(self, data: dict[str, Any]) -> None:  # noqa: ARG002 -- see `Sums`
+    def body(self, data: dict[str, Any]) -> None:
         """Take nothing: the reader of the batch has read the answer."""
 
 
@@ -281,7 +281,7 @@ class ResultsReader(Reader):
     operation = "batch"
     final_at_end = False
     #: Members that are read of an answer in a long line, besides its usage.
-    members = ("model", "object")
+    members: tuple[str, ...] = ("model", "object")
     #: The reader of the answer to one request, unless `reader_of` chooses it.
     kind: type[Reader]
 
@@ -300,7 +300,7 @@ class ResultsReader(Reader):
         """Return what splits the file into lines, whatever its Content-Type."""
         return LongLines(BILLED)
 
-    def wants(self, data: bytes) -> bool:
+    def wants(self, data: bytes) -> bool:  # noqa: ARG002 -- see `line`
         """Return whether a line may have something to read: each has."""
         return True
 
@@ -347,7 +347,7 @@ class ResultsReader(Reader):
             reader.price_facts["answer"] = "too_long"
         self.sums.add(reader)
 
-    def body(self, data: dict[str, Any]) -> None:  # noqa: ARG002 -- see there
+    def body(self, data: dict[str, Any]) -> None:
         """Take nothing: the results are a stream."""
 
     def end(self) -> None:
