@@ -20,6 +20,7 @@ from tests.formats import answers, later_answers
 from tests.formats.answers import Answer, Stream, chunk, of
 from tests.support.cases import check_each
 from usage_tracking.formats import READERS
+from usage_tracking.formats.batches import ResultsReader
 from usage_tracking.formats.gemini import TIER_HEADER
 from usage_tracking.formats.langchain import MessageReader
 from usage_tracking.formats.openai_realtime import RealtimeReader
@@ -729,6 +730,8 @@ def test_service_tier_is_read() -> None:
 def test_event_that_is_not_json_is_a_value_error_in_every_reader() -> None:
     accepted = []
     for wire_format, event in product(READERS, [b"", b"{", b"<html>", b"\xff\xfe", b'{"a": NaN']):
+        if issubclass(READERS[wire_format], ResultsReader):
+            continue  # the result of one request of a batch
         with contextlib.suppress(ValueError):
             READERS[wire_format]().feed(event)
             accepted.append((wire_format, event))

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from usage_tracking.formats import READERS, streams
 from usage_tracking.formats.excerpts import Excerpt, LongEvent
+from usage_tracking.formats.batches import ResultsReader
 from usage_tracking.formats.reader import Reader, error_text
 from usage_tracking.formats.streams import (
     EventStream,
@@ -566,7 +567,13 @@ class TestHostile:
         ]
 
     @pytest.mark.parametrize(
-        "kind", sorted({*READERS.values()} - {READERS["bedrock.invoke"]}, key=str)
+        "kind",
+        [
+            kind
+            for kind in dict.fromkeys(READERS.values())
+            # In the results of a batch, each line has a shape of its own.
+            if kind is not READERS["bedrock.invoke"] and not issubclass(kind, ResultsReader)
+        ],
     )
     def test_events_of_no_shape_are_not_parsed_without_end(self, kind: type[Reader]) -> None:
         reader = kind()

@@ -81,7 +81,7 @@ class Body:
         try:  # not @contained, which would double the cost of each piece of a stream
             self._pieces.append(data)
             self._waiting += len(data)
-            if self._waiting > TAIL:
+            if self._waiting >= TAIL:
                 self._digest()
         except Exception as error:  # noqa: BLE001 -- see errors.contained
             contain(error, "Body.chunk")

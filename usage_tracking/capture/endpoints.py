@@ -113,6 +113,8 @@ _PATHS = {
     ":batchGenerateContent": ("gemini.batch", "batch"),
     ":asyncBatchEmbedContent": ("gemini.batch", "batch"),
     "/batch/jobs": ("mistral.batch", "batch"),
+    "/batchPredictionJobs": ("vertex.batch", "batch"),
+    "/model-invocation-job": ("bedrock.batch", "batch"),
 }
 
 # Paths that only one provider has, or that mean something else elsewhere: OpenAI only creates a
@@ -293,6 +295,8 @@ _POLL_PATHS = {
     r"/batches/[^/]+/cancel": ("POST", "openai.batch", "batch"),
     r"/batch/jobs/[^/]+": ("GET", "mistral.batch", "batch"),
     r"/batch/jobs/[^/]+/cancel": ("POST", "mistral.batch", "batch"),
+    r"/batchPredictionJobs/[^/:]+": ("GET", "vertex.batch", "batch"),
+    r"/model-invocation-job/.+": ("GET", "bedrock.batch", "batch"),
     r"/files/[^/]+/content": ("GET", "openai.batch_results", "batch"),
 }
 # Path that begins a job, with the id of something else → wire format and operation.

@@ -43,6 +43,7 @@ from .polled_batches import PolledBatchReader
 from .reader import Reader, mapping, text
 from .replicate import ReplicateReader
 from .rerank import RerankReader
+from .stored_batches import BedrockBatchReader, VertexBatchReader
 from .vertex_predict import PredictReader
 from .vertex_raw_predict import RawPredictReader
 from .videos import VideosReader
@@ -92,6 +93,8 @@ READERS: dict[str, type[Reader]] = {
     "gemini.batch": GeminiBatchReader,
     "gemini.batch_results": GeminiResultsReader,
     "mistral.batch": MistralBatchReader,
+    "vertex.batch": VertexBatchReader,
+    "bedrock.batch": BedrockBatchReader,
 }
 
 #: Shapes that a site may pass to `record` but that no HTTP answer has.

@@ -28,6 +28,8 @@ from .streams import Splitter
 #: Input tokens at which the price of some model changes: a request of this size still has the
 #: lower price. `tests/pricing` compares them with the price table.
 STEPS = (32_000, 100_000, 128_000, 199_999, 200_000, 256_000, 272_000, 512_000, 524_288)
+#: In a longer line, only what is needed is parsed: vectors would cost a millisecond.
+_LONG = 16 * 1024
 #: Models of one batch that are told apart, and sums of one model.
 _MAX_MODELS = 20
 _MAX_SUMS = 200
@@ -48,16 +50,12 @@ class Batch(NamedTuple):
     error: str = ""
     model: str = ""
 
-    def counted(self, sums: Sums) -> Batch:
-        """Return the batch with the numbers of its requests."""
-        completed = sums.completed if self.completed is None else self.completed
-        failed = sums.failed if self.failed is None else self.failed
-        error = self.error
-        if not error and failed and not completed:
-            error = f"all {failed} requests failed"
-            if sums.first_error:
-                error += f"; the first: {sums.first_error}"
-        return self._replace(completed=completed, failed=failed, error=error)
+    def judged(self, first_error: str = "") -> Batch:
+        """Return the batch with an error if all of its requests failed."""
+        if self.error or self.completed != 0 or not self.failed:
+            return self
+        said = f"; the first: {first_error}" if first_error else ""
+        return self._replace(error=f"all {self.failed} requests failed{said}")
 
 
 class Share(Reader):
@@ -196,7 +194,10 @@ class Sums:
             batch = batch._replace(
                 error=f"batch {reason}: {number} of {self.completed + self.failed} requests"
             )
-        batch = batch.counted(self)
+        batch = batch._replace(
+            completed=self.completed if batch.completed is None else batch.completed,
+            failed=self.failed if batch.failed is None else batch.failed,
+        ).judged(self.first_error)
         if not self._models:
             return [Share(batch, batch.model, ended=True)]
         found: list[Reader] = []
@@ -255,7 +256,7 @@ class BatchReader(Reader):
             return shares_at_start(self.batch, self.requested)
         if self.sums is not None:
             return self.sums.shares(self.batch)
-        batch = self.batch.counted(Sums())
+        batch = self.batch.judged()
         kind = Unread if self.usage is None and batch.completed != 0 else Share
         share = kind(batch, self.model or batch.model, ended=True)
         share.usage = self.usage
@@ -307,7 +308,7 @@ class ResultsReader(Reader):
     def feed(self, data: bytes) -> None:
         """Take one line."""
         try:
-            if is_cut(data):
+            if is_cut(data) or (len(data) > _LONG and not any(mark in data for mark in BILLED)):
                 self._add_long(data)
             else:
                 super().feed(data)
@@ -335,12 +336,16 @@ class ResultsReader(Reader):
         return reader
 
     def _add_long(self, line: bytes) -> None:
-        """Add the answer in a line that lacks its middle.
+        """Add the answer in a line whose content is not parsed, or lacks its middle.
 
         Raises:
             ValueError: What is left has no usage.
         """
-        answer = rest_of(line, self.usage_key, self.members)
+        try:
+            answer = rest_of(line, self.usage_key, self.members)
+        except ValueError:
+            super().feed(line)
+            return
         reader = self.reader_of(answer)
         reader.body(answer)
         if any(mark in line for mark in reader.beside_usage):

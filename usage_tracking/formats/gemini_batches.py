@@ -38,8 +38,8 @@ class GeminiBatchReader(BatchReader):
         said = error_text(data)
         error = "" if state.endswith("SUCCEEDED") else f"batch {state.lower()}"
         self.batch = self.batch._replace(
-            completed=_number(stats.get("successfulRequestCount")),
-            failed=_number(stats.get("failedRequestCount")),
+            completed=number(stats.get("successfulRequestCount")),
+            failed=number(stats.get("failedRequestCount")),
             error=f"{error}: {said}" if error and said else error,
         )
         # The metadata repeats the response.
@@ -75,12 +75,12 @@ def add_result(sums: Sums, result: dict[str, Any], model: str) -> None:
     if "embedding" in answer:
         reader = EmbedContentReader()
     reader.body(answer)
-    if reader.usage is None and (tokens := _number(answer.get("tokenCount"))) is not None:
+    if reader.usage is None and (tokens := number(answer.get("tokenCount"))) is not None:
         reader.use(Usage.of({"input_tokens": tokens}))
     reader.model = reader.model or model
     sums.add(reader)
 
 
-def _number(value: object) -> int | None:
+def number(value: object) -> int | None:
     """Return a count, which is text if the member has 64 bits."""
     return int(value) if isinstance(value, str) and value.isdecimal() else count(value)

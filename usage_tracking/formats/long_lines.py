@@ -8,7 +8,7 @@ from .streams import everything
 
 #: Bytes of a line that is kept whole, and of the beginning and the end of a longer one: providers
 #: put the model at the beginning and the usage at the end.
-MAX_LINE = 128 * 1024
+MAX_LINE = 64 * 1024
 HEAD, TAIL = 4 * 1024, 32 * 1024
 #: Bytes that are taken at a time.
 _PIECE = 32 * 1024
