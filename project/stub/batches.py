@@ -13,10 +13,8 @@ import json
 import re
 import threading
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Any
 
 from project.stub.anthropic_wire import Messages
 from project.stub.exchange import Ask, Counts, Part, Question
@@ -37,7 +35,7 @@ from project.stub.wire import (
 )
 
 #: Paths of the requests in a batch, which have none of their own.
-_ANY = next(re.finditer("", ""))
+ANY_PATH = next(re.finditer("", ""))
 _GEMINI = next(re.finditer("(?P<model>)(?P<stream>)", ""))
 
 
@@ -130,7 +128,7 @@ class Batches:
         return batch
 
 
-def _answer(endpoint: Endpoint, question: Question) -> tuple[Ask, Json, Counts]:
+def answer_of(endpoint: Endpoint, question: Question) -> tuple[Ask, Json, Counts]:
     """Return the answer to one request of a batch, or its error."""
     orders = find_orders(question.spoken)
     ask = ask_for(endpoint, question, orders)
@@ -140,11 +138,12 @@ def _answer(endpoint: Endpoint, question: Question) -> tuple[Ask, Json, Counts]:
     return ask, json.loads(part.data), part.reports or Counts()
 
 
-def _about(body: Json, response_id: str, model: str = "") -> Question:
+def about_batch(body: Json, response_id: str, model: str = "") -> Question:
+    """Return a question about a batch or a file."""
     return Question(model, "", stream=False, body=body, spoken="", response_id=response_id)
 
 
-class _About(PlainEndpoint):
+class AboutBatch(PlainEndpoint):
     """A request about a batch that exists. The journal notes its id, and its counts at its end."""
 
     operation = "batch"
@@ -155,13 +154,13 @@ class _About(PlainEndpoint):
 
     def read(self, body: Json, match: re.Match[str], query: dict[str, list[str]]) -> Question:
         batch = self._batches.find(match["id"])
-        return _about(body, batch.id, batch.model)
+        return about_batch(body, batch.id, batch.model)
 
     def response_id(self) -> str:
         return ""
 
 
-class _Create(_About):
+class SubmitBatch(AboutBatch):
     """Submit a batch."""
 
     method = "POST"
@@ -169,7 +168,7 @@ class _Create(_About):
     def read(self, body: Json, match: re.Match[str], query: dict[str, list[str]]) -> Question:
         batch = self.submit(body, match)
         self._batches.add(batch)
-        return _about(body, batch.id, batch.model)
+        return about_batch(body, batch.id, batch.model)
 
     def submit(self, body: Json, match: re.Match[str]) -> Batch:
         raise NotImplementedError
@@ -178,7 +177,7 @@ class _Create(_About):
 # OpenAI
 
 
-class UploadFile(_About, OpenAIEndpoint):
+class UploadFile(AboutBatch, OpenAIEndpoint):
     """Upload an input file."""
 
     operation = "files"
@@ -187,7 +186,7 @@ class UploadFile(_About, OpenAIEndpoint):
 
     def read(self, body: Json, match: re.Match[str], query: dict[str, list[str]]) -> Question:
         file_id = self._batches.upload(required(body, "file", bytes))
-        return _about(body, file_id)
+        return about_batch(body, file_id)
 
     def plain(self, ask: Ask) -> Part:
         about = {"id": ask.response_id, "object": "file", "purpose": ask.body.get("purpose")}
@@ -196,23 +195,30 @@ class UploadFile(_About, OpenAIEndpoint):
         )
 
 
-class CreateBatch(_Create, OpenAIEndpoint):
+class CreateBatch(SubmitBatch, OpenAIEndpoint):
     """Submit a batch of OpenAI."""
 
     pattern = re.compile(r"/openai/v1/batches")
+    #: Whether the batch itself says what it used.
+    has_usage = True
 
-    def submit(self, body: Json, match: re.Match[str]) -> Batch:
-        content = self._batches.uploaded(required(body, "input_file_id", str))
-        batch = Batch(make_id("batch_", 32), "", int(time.time()), 1, about=body)
-        kinds: dict[str, Endpoint] = {
+    def kinds(self) -> dict[str, Endpoint]:
+        return {
             "/v1/chat/completions": ChatCompletions(),
             "/v1/responses": Responses(Background()),
         }
-        endpoint = kinds[required(body, "endpoint", str)]
+
+    def submit(self, body: Json, match: re.Match[str]) -> Batch:
+        content = self._batches.uploaded(required(body, "input_file_id", str))
+        about = dict(body)
+        batch = Batch(make_id("batch_", 32), "", int(time.time()), 1, about=about)
+        endpoint = self.kinds()[required(body, "endpoint", str)]
+        # Older batches of OpenAI leave it out too.
+        about["usage"] = self.has_usage and not (body.get("metadata") or {}).get("nousage")
         for line in content.splitlines():
             request = json.loads(line)
-            question = endpoint.read(request["body"], _ANY, {})
-            ask, answer, counts = _answer(endpoint, question)
+            question = endpoint.read(request["body"], ANY_PATH, {})
+            ask, answer, counts = answer_of(endpoint, question)
             batch.model = batch.model or ask.model
             if len(batch.results) == 0:
                 batch.polls = ask.orders.queued
@@ -227,7 +233,7 @@ class CreateBatch(_Create, OpenAIEndpoint):
         return Part(compact(_openai(self._batches.find(ask.response_id), "validating")), Counts())
 
 
-class RetrieveBatch(_About, OpenAIEndpoint):
+class RetrieveBatch(AboutBatch, OpenAIEndpoint):
     """Poll a batch of OpenAI."""
 
     pattern = re.compile(r"/openai/v1/batches/(?P<id>[^/]+)")
@@ -252,7 +258,7 @@ class CancelBatch(RetrieveBatch):
         return Part(compact(_openai(batch, "cancelling")), Counts())
 
 
-class FileContent(_About, OpenAIEndpoint):
+class FileContent(AboutBatch, OpenAIEndpoint):
     """Download the results of a batch of OpenAI."""
 
     pattern = re.compile(r"/openai/v1/files/out-(?P<id>[^/]+)/content")
@@ -288,8 +294,7 @@ def _openai(batch: Batch, status: str) -> Json:
         },
         "metadata": None,
     }
-    # Older batches, and those of compatible providers, leave it out.
-    if done and not (batch.about.get("metadata") or {}).get("nousage"):
+    if done and batch.about["usage"]:
         counts = batch.counts()
         about["model"] = batch.model
         about["usage"] = {
@@ -305,7 +310,7 @@ def _openai(batch: Batch, status: str) -> Json:
 # Anthropic
 
 
-class CreateMessageBatch(_Create, Messages):
+class CreateMessageBatch(SubmitBatch, Messages):
     """Submit a message batch."""
 
     pattern = re.compile(r"/anthropic/v1/messages/batches")
@@ -314,7 +319,9 @@ class CreateMessageBatch(_Create, Messages):
         batch = Batch(make_id("msgbatch_01", 22), "", int(time.time()), 1)
         endpoint = Messages()
         for request in required(body, "requests", list):
-            ask, answer, counts = _answer(endpoint, endpoint.read(request["params"], _ANY, {}))
+            ask, answer, counts = answer_of(
+                endpoint, endpoint.read(request["params"], ANY_PATH, {})
+            )
             batch.model = batch.model or ask.model
             if not batch.results:
                 batch.polls = ask.orders.queued
@@ -332,7 +339,7 @@ class CreateMessageBatch(_Create, Messages):
         return Part(compact(_message_batch(batch, ended=False)), Counts())
 
 
-class RetrieveMessageBatch(_About, Messages):
+class RetrieveMessageBatch(AboutBatch, Messages):
     """Poll a message batch."""
 
     pattern = re.compile(r"/anthropic/v1/messages/batches/(?P<id>[^/]+)")
@@ -396,7 +403,7 @@ def _message_batch(batch: Batch, *, ended: bool) -> Json:
 # Gemini
 
 
-class CreateGeminiBatch(_Create, GoogleEndpoint):
+class CreateGeminiBatch(SubmitBatch, GoogleEndpoint):
     """Submit a batch of Gemini, with its requests or with a file of them."""
 
     pattern = re.compile(r"/google/v1(?:beta)?/models/(?P<model>[^/:]+):batchGenerateContent")
@@ -415,7 +422,7 @@ class CreateGeminiBatch(_Create, GoogleEndpoint):
         endpoint = GenerateContent()
         for request in requests:
             question = endpoint.read(request["request"], _GEMINI, {})
-            ask, answer, counts = _answer(endpoint, replace(question, model=batch.model))
+            ask, answer, counts = answer_of(endpoint, replace(question, model=batch.model))
             if not batch.results:
                 batch.polls = ask.orders.queued
             result = answer if ask.orders.status else {"response": answer}
@@ -428,7 +435,7 @@ class CreateGeminiBatch(_Create, GoogleEndpoint):
         return Part(compact(_gemini(self._batches.find(ask.response_id), "PENDING")), Counts())
 
 
-class RetrieveGeminiBatch(_About, GoogleEndpoint):
+class RetrieveGeminiBatch(AboutBatch, GoogleEndpoint):
     """Poll a batch of Gemini."""
 
     pattern = re.compile(r"/google/v1(?:beta)?/batches/(?P<id>[^/:]+)")
@@ -442,7 +449,7 @@ class RetrieveGeminiBatch(_About, GoogleEndpoint):
         return Part(compact(_gemini(batch, state)), counts)
 
 
-class CancelGeminiBatch(_About, GoogleEndpoint):
+class CancelGeminiBatch(AboutBatch, GoogleEndpoint):
     """Cancel a batch of Gemini, which has no results then."""
 
     method = "POST"
@@ -453,7 +460,7 @@ class CancelGeminiBatch(_About, GoogleEndpoint):
         return Part(b"{}", Counts())
 
 
-class DownloadGeminiFile(_About, GoogleEndpoint):
+class DownloadGeminiFile(AboutBatch, GoogleEndpoint):
     """Download the results of a batch of Gemini."""
 
     pattern = re.compile(r"/google/(?:download/)?v1(?:beta)?/files/batch-(?P<id>[^/:]+):download")
@@ -495,16 +502,3 @@ def _gemini(batch: Batch, state: str) -> Json:
     elif state == "CANCELLED":
         answer |= {"done": True, "error": {"code": 13, "message": "Cancelled by the user."}}
     return answer
-
-
-_KINDS: tuple[Callable[[Batches], Endpoint], ...] = (
-    *(UploadFile, CreateBatch, RetrieveBatch, CancelBatch, FileContent),
-    *(CreateMessageBatch, RetrieveMessageBatch, CancelMessageBatch, MessageBatchResults),
-    *(CreateGeminiBatch, RetrieveGeminiBatch, CancelGeminiBatch, DownloadGeminiFile),
-)
-
-
-def make_batch_endpoints() -> tuple[Any, ...]:
-    """Return new endpoints for one server, which has its own batches."""
-    batches = Batches()
-    return tuple(kind(batches) for kind in _KINDS)

@@ -6,7 +6,9 @@ import pytest
 from mistralai.client import Mistral
 
 from project.stub import StubProvider
+from tests.sdks.batches import served_counts
 from tests.sdks.bench import ORDERS, Bench, Way, ways
+from tests.support.comparison import only_row
 
 pytestmark = pytest.mark.django_db
 
@@ -118,3 +120,23 @@ def test_call_is_recorded_as_served(bench: Bench, way: Way, order: str) -> None:
 @pytest.mark.parametrize("way", [way for way in WAYS if way.id not in CONTINUED])
 def test_refused_call_is_recorded_as_served(bench: Bench, way: Way) -> None:
     bench.check_refusal(way)
+
+
+def test_batch_job_is_completed_by_its_results(stub: StubProvider) -> None:
+    messages: Any = [
+        {"custom_id": str(number), "body": {"messages": question(f"{number}")["messages"]}}
+        for number in range(3)
+    ]
+    with client_of(stub) as client:
+        job = client.batch.jobs.create(
+            endpoint="/v1/chat/completions", model="mistral-small-latest", requests=messages
+        )
+        while job.status != "SUCCESS":
+            job = client.batch.jobs.get(job_id=job.id)
+        for _ in range(2):
+            client.files.download(file_id=str(job.output_file)).read()
+
+    row = only_row()
+    assert (row.prompt_tokens, row.completion_tokens) == served_counts(stub, job.id)
+    assert row.metadata["batch"] == {"id": job.id, "completed": 3, "failed": 0}
+    assert (row.provider, row.model_name) == ("mistral", "mistral-small-latest")
