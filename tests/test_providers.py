@@ -50,7 +50,6 @@ SCANNED_ONLY = {
     "/chat": "captured as /v1/chat and /v2/chat; a base URL may hold the version",
     "/generate": "captured as /v1/generate; a base URL may hold the version",
     "/runs": "captured as /threads/ID/runs and /threads/runs",
-    "/batches": "a batch, whose usage comes later",
 }
 #: Operation of capture → kinds of the scanner.
 KINDS = {
@@ -68,6 +67,7 @@ KINDS = {
     "ocr": {"ocr"},
     "decision": {"chat"},
     "classification": {"chat"},
+    "batch": {"batch"},
 }
 
 

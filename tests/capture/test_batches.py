@@ -149,6 +149,22 @@ class TestOpenAI:
         assert not {"unknown", "poller"} & set(row.metadata)
         assert_in_step()
 
+    def test_batch_that_ends_in_its_block_is_one_call(
+        self, client: openai.OpenAI, stub: StubProvider
+    ) -> None:
+        with ai_usage(section="chat") as usage:
+            batch_id = submit(client, "One [stub queued=0]", "Two")
+            batch = client.batches.retrieve(batch_id)
+            assert batch.output_file_id
+            client.files.content(batch.output_file_id)
+            client.batches.retrieve(batch_id)
+
+            assert usage.calls == 1
+            assert usage.total_tokens == sum(served_counts(stub, batch_id))
+
+        details = only_row().usage_details or {}
+        assert "requests" in details["iterations"][0]
+
     def test_batch_costs_half(self, client: openai.OpenAI) -> None:
         batch_id = submit(client, "One [stub queued=0 usage=1000/100]", "[stub usage=3000/100]")
         client.batches.retrieve(batch_id)

@@ -85,4 +85,3 @@ def test_batch_is_completed_by_its_results(stub: StubProvider) -> None:
     assert (row.prompt_tokens, row.completion_tokens) == served_counts(stub, batch.id)
     assert row.metadata["batch"] == {"id": batch.id, "completed": 3, "failed": 0}
     assert (row.provider, row.model_name) == ("groq", MODEL)
-    assert row.cost
