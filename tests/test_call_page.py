@@ -121,6 +121,20 @@ class TestCall:
         assert money["Other units"] == 'iterations [{"model": "x"}] web searches 1,234'
         assert "How the cost came about" in money
 
+    def test_batch_in_progress_says_why_its_usage_is_unknown(self, open_page: Open):
+        reason = "batch in progress; its end was not seen yet"
+        log = save_log(
+            operation="batch",
+            usage_source="unknown",
+            prompt_tokens=None,
+            completion_tokens=None,
+            metadata={"batch": {"id": "batch_1"}, "unknown": reason},
+        )
+        page = fieldsets(open_page(log))
+
+        answer = f'batch {{"id": "batch_1"}} usage is unknown because {reason}'
+        assert page["What happened"]["Answer"] == answer
+
     def test_answer_and_task_are_shown_if_the_metadata_has_them(self, open_page: Open):
         log = save_log(
             metadata={

@@ -122,6 +122,12 @@ class TestOpenAI:
 
         assert one(read("batch", answer)).error == "all 2 requests failed"
 
+    def test_sum_of_nothing_is_left_to_the_results(self) -> None:
+        usage = {"input_tokens": 0, "output_tokens": 0, "total_tokens": 0}
+        part = one(read("batch", {**OPENAI, "usage": usage}))
+
+        assert (part.usage, part.no_usage) == (None, "batch ended; its results were not read yet")
+
     def test_together(self) -> None:
         # https://docs.together.ai/reference/batch-create
         job = {

@@ -30,6 +30,8 @@ from .streams import Splitter
 STEPS = (32_000, 100_000, 128_000, 199_999, 200_000, 256_000, 272_000, 512_000, 524_288)
 #: In a longer line, only what is needed is parsed: vectors would cost a millisecond.
 _LONG = 16 * 1024
+#: Stands for a number of requests that is not known.
+_SEVERAL = 2
 #: Models of one batch that are told apart, and sums of one model.
 _MAX_MODELS = 20
 _MAX_SUMS = 200
@@ -263,14 +265,15 @@ class BatchReader(Reader):
         return (share,)
 
     def take_sum(self, usage: Usage, requests: int | None) -> None:
-        """Take the usage of all requests, of which no more than their sum is known."""
+        """Take the usage of all requests, of which no more than their sum is known.
+
+        A sum of nothing says nothing: some providers leave it to the results.
+        """
         counts = usage.units
-        number = {MIXED: requests or 1}
-        if usage.known:
-            iterations = [{**counts, **number}]
-            self.usage = Usage.of(
-                counts, iterations=iterations, cost=usage.cost, faults=usage.faults
-            )
+        if not any(counts.values()):
+            return
+        iterations = [{**counts, MIXED: requests or _SEVERAL}]
+        self.usage = Usage.of(counts, iterations=iterations, cost=usage.cost, faults=usage.faults)
 
 
 class ResultsReader(Reader):
