@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import tracemalloc
 from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
@@ -21,6 +22,8 @@ from tests.support.comparison import attributed, only_row, rows
 from tests.support.ledger import assert_in_step
 from usage_tracking import ai_usage
 from usage_tracking.capture import batch_files
+from usage_tracking.capture.body import Body
+from usage_tracking.capture.endpoints import recognise
 from usage_tracking.models import AIUsageLog
 
 pytestmark = pytest.mark.django_db
@@ -466,3 +469,40 @@ class TestGemini:
         row = only_row()
         assert not row.success
         assert row.error_message == "batch cancelled: 13: Cancelled by the user."
+
+
+def test_results_of_any_size_are_read_in_little_memory() -> None:
+    """Of 100 MB with lines of 5 kB and of 1 MB, less than 256 kB are ever held."""
+    endpoint = recognise("GET", "api.openai.com", None, "/v1/files/f/content")
+    assert endpoint is not None
+    usage = {"prompt_tokens": 10, "completion_tokens": 5}
+    answer = {"object": "chat.completion", "model": "gpt-4o", "choices": ["x" * 5000]}
+    line = json.dumps({"response": {"status_code": 200, "body": {**answer, "usage": usage}}})
+    short = line.encode() + b"\n"
+    long = short.replace(b"x" * 5000, b"x" * 10**6)
+    block = 10 * short + long
+    body = Body(endpoint)
+    body.head(200, {"content-type": "application/octet-stream"})
+    most = 0
+    tracemalloc.start()
+    try:
+        for _ in range(100):
+            for at in range(0, len(block), 65_536):
+                piece = block[at : at + 65_536]
+                before = tracemalloc.get_traced_memory()[0] - held(body)
+                tracemalloc.reset_peak()
+                body.chunk(piece)
+                most = max(most, tracemalloc.get_traced_memory()[1] - before)
+        body.finish(is_whole=True)
+    finally:
+        tracemalloc.stop()
+
+    reader: Any = body.answer.reader
+    assert (reader.sums.completed, reader.sums.failed) == (1100, 0)
+    assert most < 256 * 1024
+
+
+def held(body: Body) -> int:
+    """Return the bytes that are kept of the file."""
+    splitter: Any = body.answer._splitter
+    return len(splitter._line) + sum(map(len, body._pieces))

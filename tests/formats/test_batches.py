@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -139,7 +140,7 @@ class TestOpenAI:
             "model_id": "meta-llama/Meta-Llama-3.1-8B-Instruct-Turbo",
             "output_file_id": "file-output789xyz012ghi",
         }
-        begun = one(read("openai.batch", {"job": job, "warning": ""}))
+        begun = one(read("batch", {"job": job, "warning": ""}))
         reader = READERS["batch"]()
         reader.body({**job, "status": "COMPLETED"})
         end = one(list(reader.parts))
@@ -472,6 +473,56 @@ class TestMistral:
 
         assert tokens(part) == (8, 4)
         assert part.error == "batch timeout_exceeded: 2 of 9 requests completed"
+
+
+def test_xai() -> None:
+    state = {"num_requests": 2, "num_pending": 1, "num_success": 1, "num_error": 0}
+    batch = {"batch_id": "b1", "name": "n", "create_time": "2026-01-01T00:00:00Z", "state": state}
+    new = one(read("batch", {**batch, "state": dict.fromkeys(state, 0)}))
+    begun = one(read("batch", batch))
+    done = {**batch, "state": {**state, "num_pending": 0, "num_success": 2}}
+    end = one(read("batch", {**done, "cost_breakdown": {"total_cost_usd_ticks": 12_500_000}}))
+
+    assert [ended(part) for part in (new, begun, end)] == [False, False, True]
+    assert end.usage is not None
+    assert end.usage.cost == Decimal("0.00125")
+    assert end.facts["batch"] == {"id": "b1", "completed": 2, "failed": 0}
+
+
+class TestStored:
+    """Batches whose results no answer has."""
+
+    def test_vertex(self) -> None:
+        job = {
+            "name": "projects/p/locations/us-central1/batchPredictionJobs/123",
+            "model": "publishers/google/models/gemini-2.5-flash",
+            "createTime": "2025-07-08T13:45:10.123456Z",
+            "state": "JOB_STATE_PENDING",
+        }
+        stats = {"successfulCount": "10", "incompleteCount": "-1"}
+        begun = one(read("vertex.batch", job))
+        end = one(
+            read("vertex.batch", {**job, "state": "JOB_STATE_SUCCEEDED", "completionStats": stats})
+        )
+
+        assert begun.job is not None
+        assert end.job == begun.job._replace(ended=True)
+        assert end.no_usage == "batch ended; its results are in Cloud Storage or BigQuery"
+        assert (end.model, end.facts["batch"]) == (
+            "gemini-2.5-flash",
+            {"id": "123", "completed": 10},
+        )
+
+    def test_bedrock(self) -> None:
+        job = {"jobArn": "arn:aws:bedrock:us-west-2:1:model-invocation-job/abc"}
+        body = json.dumps({"modelId": "amazon.nova-lite-v1:0"}).encode()
+        begun = one(read("bedrock.batch", job, "/model-invocation-job", body))
+        end = one(read("bedrock.batch", {**job, "status": "Failed", "message": "No role."}))
+
+        assert begun.job is not None
+        assert end.job is not None
+        assert (begun.job.id, begun.job.part) == (end.job.id, end.job.part)
+        assert (begun.model, end.error) == ("amazon.nova-lite-v1:0", "batch failed: No role.")
 
 
 @given(st.lists(st.integers(0, 300_000), max_size=5), st.lists(st.integers(1, 100_000), min_size=1))

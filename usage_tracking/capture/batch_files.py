@@ -32,8 +32,7 @@ def remember(endpoint: Target, reader: Reader) -> None:
 
 def is_of_interest(endpoint: Target, path: str, reader: Reader) -> bool:
     """Return whether an answer is to be read: it is no file, or one with results of a batch."""
-    file = _FILE.search(path)
-    if file is None or not isinstance(reader, ResultsReader):
+    if not isinstance(reader, ResultsReader) or (file := _FILE.search(path)) is None:
         return True
     with _lock:
         reader.batch = _files.get((endpoint.known_as, file[1]))

@@ -10,6 +10,7 @@ from .anthropic_batches import MessageBatchReader, MessageResultsReader
 from .anthropic_complete import CompleteReader
 from .bedrock_agent import AgentReader
 from .bedrock_async import AsyncInvokeReader
+from .any_batches import AnyBatchReader
 from .bedrock_converse import ConverseReader
 from .bedrock_invoke import InvokeReader
 from .classify import ClassifyReader
@@ -30,7 +31,7 @@ from .mistral_ocr import OCRReader
 from .objects import as_dict
 from .ollama import OllamaReader
 from .openai_audio import AudioReader
-from .openai_batches import OpenAIBatchReader, OpenAIResultsReader
+from .openai_batches import OpenAIResultsReader
 from .openai_chat import ChatReader
 from .openai_embeddings import EmbeddingsReader
 from .openai_images import ImagesReader
@@ -39,7 +40,6 @@ from .openai_responses import ResponsesReader
 from .openai_runs import RunsReader
 from .perplexity_async import AsyncChatReader
 from .pydantic_ai import ModelResponseReader
-from .polled_batches import PolledBatchReader
 from .reader import Reader, mapping, text
 from .replicate import ReplicateReader
 from .rerank import RerankReader
@@ -85,8 +85,7 @@ READERS: dict[str, type[Reader]] = {
     "perplexity.async": AsyncChatReader,
     "videos": VideosReader,
     "media.tasks": MediaTasksReader,
-    "batch": PolledBatchReader,
-    "openai.batch": OpenAIBatchReader,
+    "batch": AnyBatchReader,
     "openai.batch_results": OpenAIResultsReader,
     "anthropic.batch": MessageBatchReader,
     "anthropic.batch_results": MessageResultsReader,

@@ -1,0 +1,53 @@
+"""What a batch costs: each request has the price of its own size."""
+
+from __future__ import annotations
+
+import datetime as dt
+from decimal import Decimal
+from typing import Any
+
+from usage_tracking.events import UsageEvent
+from usage_tracking.pricing import quote
+from usage_tracking.usage import MIXED, REQUESTS, Usage
+
+# USD for a million tokens, up to and above 200,000 tokens, in a batch:
+# https://ai.google.dev/gemini-api/docs/pricing
+LOW, HIGH = Decimal("0.625"), Decimal("1.25")
+
+
+def batch(*iterations: dict[str, Any]) -> UsageEvent:
+    whole = {"input_tokens": sum(each["input_tokens"] for each in iterations)}
+    return UsageEvent.manual(
+        usage=Usage.of(whole, iterations=iterations),
+        provider="google",
+        model_name="gemini-2.5-pro",
+        operation="batch",
+    )
+
+
+def test_requests_of_like_size_have_the_price_of_their_size() -> None:
+    small = {"input_tokens": 300_000, REQUESTS: 3}
+    large = {"input_tokens": 600_000, REQUESTS: 2}
+
+    assert quote(batch(small)).cost == LOW * 3 / 10
+    assert quote(batch(small, large)).cost == LOW * 3 / 10 + HIGH * 6 / 10
+
+
+def test_sum_has_a_price_if_all_requests_have_the_same() -> None:
+    assert quote(batch({"input_tokens": 200_000, MIXED: 3})).cost == LOW * 2 / 10
+    assert quote(batch({"input_tokens": 300_000, MIXED: 1})).cost == HIGH * 3 / 10
+
+    unknown = quote(batch({"input_tokens": 300_000, MIXED: 3}))
+    assert unknown.cost is None
+    assert unknown.reason == (
+        "the price depends on the size of each request, and only a sum is known"
+    )
+
+
+def test_bill_of_a_batch_adds_up_to_its_cost() -> None:
+    event = batch({"input_tokens": 300_000, REQUESTS: 3}, {"input_tokens": 600_000, REQUESTS: 2})
+    found = quote(event, lines=True)
+
+    assert found.cost == sum(line.cost for line in found.lines)
+    assert [line.number for line in found.lines] == [300_000, 600_000]
+    assert event.created_at > dt.datetime(2026, 10, 14, tzinfo=dt.UTC)  # when the prices begin
