@@ -8,9 +8,9 @@ from typing import Any
 from .anthropic import MessagesReader
 from .anthropic_batches import MessageBatchReader, MessageResultsReader
 from .anthropic_complete import CompleteReader
+from .any_batches import AnyBatchReader
 from .bedrock_agent import AgentReader
 from .bedrock_async import AsyncInvokeReader
-from .any_batches import AnyBatchReader
 from .bedrock_converse import ConverseReader
 from .bedrock_invoke import InvokeReader
 from .classify import ClassifyReader
@@ -25,8 +25,8 @@ from .google_operations import OperationsReader
 from .huggingface import HuggingFaceReader
 from .langchain import MessageReader
 from .media_tasks import MediaTasksReader
-from .mistral_conversations import ConversationsReader
 from .mistral_batches import MistralBatchReader
+from .mistral_conversations import ConversationsReader
 from .mistral_ocr import OCRReader
 from .objects import as_dict
 from .ollama import OllamaReader

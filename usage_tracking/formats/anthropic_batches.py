@@ -60,7 +60,7 @@ class MessageResultsReader(ResultsReader):
 
     kind = MessagesReader
 
-    def asked(self, path: str, body: object) -> None:  # noqa: ARG002 -- it has none
+    def asked(self, path: str, body: object) -> None:
         """Take the request, which names the batch."""
         if found := _RESULTS.search(path):
             self.batch = Batch(found[1])

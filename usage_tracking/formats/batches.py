@@ -304,7 +304,7 @@ class ResultsReader(Reader):
         """Return what splits the file into lines, whatever its Content-Type."""
         return LongLines(BILLED)
 
-    def wants(self, data: bytes) -> bool:  # noqa: ARG002 -- see `line`
+    def wants(self, data: bytes) -> bool:
         """Return whether a line may have something to read: each has."""
         return True
 
@@ -327,7 +327,7 @@ class ResultsReader(Reader):
         """Take one parsed line: the answer to one request."""
         raise NotImplementedError
 
-    def reader_of(self, answer: dict[str, Any]) -> Reader:  # noqa: ARG002 -- of several kinds
+    def reader_of(self, answer: dict[str, Any]) -> Reader:
         """Return a reader for the answer to one request."""
         return self.kind()
 
