@@ -17,9 +17,10 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from project.stub.anthropic_wire import Messages
-from project.stub.background import Background, Responses
+from project.stub.background import Background
 from project.stub.exchange import Ask, Counts, Part, Question
 from project.stub.google_wire import GenerateContent, GoogleEndpoint
+from project.stub.openai_responses import Responses
 from project.stub.openai_wire import ChatCompletions, OpenAIEndpoint
 from project.stub.orders import find_orders
 from project.stub.replies import ask_for
