@@ -51,6 +51,12 @@ def stub(
 
 
 @pytest.fixture
+def sdk_results() -> list[Result]:
+    """The results of this session, to which a bench adds its own."""
+    return _results
+
+
+@pytest.fixture
 def bench(
     stub: StubProvider, user: User, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> Iterator[Bench]:

@@ -1,4 +1,4 @@
-"""Capture AI calls on the wire, with hooks on the HTTP libraries that all SDKs use.
+"""Capture AI calls on the wire, with hooks on the HTTP and RPC libraries that all SDKs use.
 
 A library is hooked when the site imports it; it is never imported in order to hook it.
 """
@@ -25,9 +25,12 @@ TRANSPORTS = {
     "requests": "requests",
     "aiohttp": "aiohttp",
     "botocore": "botocore",
+    "grpc": "grpc",
 }
 #: Transport → the module whose import hooks it, where that is not its package.
 _MODULES = {"botocore": "botocore.httpsession"}
+#: Transport → the name of its distribution, where that is another.
+_DISTRIBUTIONS = {"grpc": "grpcio"}
 
 _wanted: set[str] = set()
 _registered: set[str] = set()
@@ -35,7 +38,7 @@ _registered: set[str] = set()
 
 @dataclass(frozen=True, slots=True)
 class TransportStatus:
-    """Whether the calls of one HTTP library are captured, and if not, why."""
+    """Whether the calls of one library are captured, and if not, why."""
 
     transport: str
     #: The installed version, "" if it is not installed.
@@ -99,7 +102,7 @@ def _status(name: str) -> TransportStatus:
     )  # takes 5 ms, which the start of a site does not need
 
     try:
-        installed = version(name)
+        installed = version(_DISTRIBUTIONS.get(name, name))
     except PackageNotFoundError:
         return TransportStatus(name, "", hooked=False, reason="not installed")
     if name not in _wanted:

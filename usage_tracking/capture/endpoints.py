@@ -156,6 +156,7 @@ _PATHS_OF = {
         "/novita/v3/hf/{*}": ("huggingface", ""),
         "/wavespeed/api/v3/{*}": ("huggingface", ""),
     },
+    "/chat/deferred-completion": ("xai.deferred", "chat"),  # only over gRPC; REST has a GET
 }
 
 #: Words in the name of a model → operation, where the path does not decide it. The first match

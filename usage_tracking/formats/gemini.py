@@ -144,6 +144,11 @@ def counts_of(usage: Mapping[str, Any]) -> dict[str, Any]:
     if completion is None and everything is not None and (known := count(prompt)) is not None:
         # proto3 omits zeros: a blocked prompt has a total and no candidates.
         completion = max(everything - known, 0)
+    elif thoughts is None and tool is None:
+        # google-generativeai does not know of thoughts, and only its total includes them.
+        rest = (everything or 0) - (count(prompt) or 0) - (count(completion) or 0)
+        if rest > 0 and None not in (count(prompt), count(completion)):
+            thoughts, completion = rest, total(completion, rest)
     counts = {
         "input_tokens": prompt,
         "output_tokens": completion,

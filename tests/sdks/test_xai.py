@@ -1,0 +1,134 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import xai_sdk
+from google.protobuf.json_format import MessageToDict
+from xai_sdk.chat import user as user_message
+
+from tests.sdks.bench import Bench, Way, ways
+from tests.sdks.grpc_fixtures import grpc_bench, grpc_server, grpc_stub
+from tests.sdks.grpc_stub import PROMPT, GRPCStub
+from tests.support import comparison
+from usage_tracking import ai_usage
+
+__all__ = ["grpc_bench", "grpc_server", "grpc_stub"]
+
+pytestmark = pytest.mark.django_db
+
+MODEL = "grok-4"
+
+
+def client(stub: GRPCStub) -> xai_sdk.Client:
+    return xai_sdk.Client(api_key="any", api_host=stub.xai, use_insecure_channel=True)
+
+
+def aclient(stub: GRPCStub) -> xai_sdk.AsyncClient:
+    return xai_sdk.AsyncClient(api_key="any", api_host=stub.xai, use_insecure_channel=True)
+
+
+def asking(client: Any, prompt: str) -> Any:
+    return client.chat.create(model=MODEL, messages=[user_message(prompt)])
+
+
+def plain(answer: Any) -> Any:
+    return MessageToDict(answer.proto)
+
+
+def chat(stub: GRPCStub, prompt: str) -> Any:
+    with client(stub) as xai:
+        return plain(asking(xai, prompt).sample())
+
+
+def chat_streamed(stub: GRPCStub, prompt: str) -> Any:
+    with client(stub) as xai:
+        return [plain(chunk) for _, chunk in asking(xai, prompt).stream()]
+
+
+def image(stub: GRPCStub, prompt: str) -> Any:
+    with client(stub) as xai:
+        return xai.image.sample(model="grok-2-image", prompt=prompt, image_format="url").url
+
+
+async def achat(stub: GRPCStub, prompt: str) -> Any:
+    async with aclient(stub) as xai:
+        return plain(await asking(xai, prompt).sample())
+
+
+async def achat_streamed(stub: GRPCStub, prompt: str) -> Any:
+    async with aclient(stub) as xai:
+        return [plain(chunk) async for _, chunk in asking(xai, prompt).stream()]
+
+
+async def aimage(stub: GRPCStub, prompt: str) -> Any:
+    async with aclient(stub) as xai:
+        answer = await xai.image.sample(model="grok-2-image", prompt=prompt, image_format="url")
+        return answer.url
+
+
+WAYS = ways(
+    "xai-sdk",
+    [chat, image, achat, aimage],
+    streamed=[chat_streamed, achat_streamed],
+)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_call_is_recorded_as_served(grpc_bench: Bench, way: Way) -> None:
+    grpc_bench.check(way)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_refused_call_is_recorded_as_served(grpc_bench: Bench, way: Way) -> None:
+    grpc_bench.check_refusal(way)
+
+
+def test_cost_that_xai_reports_is_the_cost_of_the_row(grpc_stub: GRPCStub) -> None:
+    chat(grpc_stub, "Why?")
+    image(grpc_stub, "A sky")
+
+    assert [float(row.cost) for row in comparison.rows()] == [0.005, 0.07]
+
+
+def test_deferred_completion_is_one_row_however_many_poll(grpc_stub: GRPCStub) -> None:
+    from xai_sdk.proto import deferred_pb2
+
+    with client(grpc_stub) as xai:
+        deferred = asking(xai, "Why?").defer()
+        for _ in range(3):
+            xai.chat._stub.GetDeferredCompletion(
+                deferred_pb2.GetDeferredRequest(request_id="request-1")
+            )
+
+    row = comparison.only_row()
+    assert deferred.usage.prompt_tokens == row.prompt_tokens == PROMPT
+    assert (row.provider, row.model_name, row.operation) == ("x-ai", MODEL, "chat")
+
+
+def test_pending_deferred_completion_has_no_row(grpc_stub: GRPCStub) -> None:
+    from xai_sdk.proto import deferred_pb2
+
+    with client(grpc_stub) as xai:
+        request = deferred_pb2.GetDeferredRequest(request_id="[stub pending]")
+        xai.chat._stub.GetDeferredCompletion(request)
+
+    assert comparison.rows() == []
+
+
+def test_tokenizing_is_free(grpc_stub: GRPCStub) -> None:
+    with client(grpc_stub) as xai:
+        xai.tokenize.tokenize_text("Why?", MODEL)
+
+    assert comparison.rows() == []
+
+
+def test_manual_record_of_a_captured_answer_joins_its_row(grpc_stub: GRPCStub) -> None:
+    with client(grpc_stub) as xai, ai_usage(section="chat") as usage:
+        answer = asking(xai, "Why?").sample()
+        written = answer.usage.completion_tokens + answer.usage.reasoning_tokens
+        usage.record(answer, completion_tokens=written, model_name=MODEL, provider="x-ai")
+
+    row = comparison.only_row()
+    assert row.completion_tokens == written
+    assert row.section == "chat"
