@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import gc
 import os
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from functools import cache
+from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
 from django.contrib.auth.models import User
 from pytest_django import Settings
@@ -14,13 +19,18 @@ from tests.sdks.bench import Bench
 from tests.sdks.grpc_stub import GRPCStub
 
 
-@pytest.fixture(scope="session")
-def grpc_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GRPCStub]:
-    stub = GRPCStub(tmp_path_factory.mktemp("grpc"))
+@cache
+def _server(directory: Path) -> GRPCStub:
+    stub = GRPCStub(directory)
     # grpc reads it with its first secure channel, and never again.
     os.environ["GRPC_DEFAULT_SSL_ROOTS_FILE_PATH"] = str(stub.roots)
-    yield stub
-    stub.server.stop(0).wait()
+    return stub
+
+
+@pytest.fixture(scope="session")
+def grpc_server(tmp_path_factory: pytest.TempPathFactory) -> GRPCStub:
+    # A fixture that modules import is one fixture for each of them; the server is the same.
+    return _server(tmp_path_factory.getbasetemp())
 
 
 @pytest.fixture
@@ -41,3 +51,20 @@ def grpc_bench(
     bench = Bench(stub, user, monkeypatch)
     yield bench
     sdk_results.extend(bench.results)
+
+
+@asynccontextmanager
+async def closing_channels() -> AsyncIterator[None]:
+    """Close the channels that Google's SDKs leave open.
+
+    grpc cannot serve a new event loop reliably while channels of closed ones are left.
+    """
+    try:
+        yield
+    finally:
+        await _close()
+
+
+async def _close() -> None:
+    for channel in [each for each in gc.get_objects() if isinstance(each, grpc.aio.Channel)]:
+        await channel.close()

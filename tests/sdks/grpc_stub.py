@@ -355,10 +355,14 @@ def _publisher_model(request: Any, served: Served) -> list[Any]:
         "gs://google-cloud-aiplatform/schema/predict/instance/"
         f"{'text_embedding' if 'embedding' in request.name else 'vision_generative_model'}_1.0.0.yaml"
     )
-    schemata = {"instance_schema_uri": schema}
-    return [
-        aiplatform_v1.PublisherModel({"name": request.name, "predict_schemata": schemata})
-    ]
+    data = {
+        "name": request.name,
+        "predict_schemata": {"instance_schema_uri": schema},
+        "publisher_model_template": (
+            "projects/{user-project}/locations/{location}/" + request.name
+        ),
+    }
+    return [aiplatform_v1.PublisherModel(data)]
 
 
 GEMINI = "/google.ai.generativelanguage.v1beta.GenerativeService"

@@ -24,7 +24,8 @@ _LEFT = (
 class GRPCCall:
     """Takes the messages of one call, and records it at the first of its possible ends.
 
-    Nothing here raises. The methods may be called by several threads.
+    Nothing here raises. A thread of grpc and the caller's may both end a call: the second waits
+    until the first has recorded it, so that a caller who goes on finds it recorded.
     """
 
     def __init__(
@@ -53,7 +54,8 @@ class GRPCCall:
         self._is_sent = False
         self._is_answered = False
         self._piece: Piece | None = None
-        self._ending = threading.Lock()
+        self._lock = threading.RLock()
+        self._is_done = False
 
     def serializer(self, original: Callable[[Any], bytes] | None) -> Callable[[Any], bytes]:
         """Return `original`, which turns a request into bytes, watched."""
@@ -82,14 +84,15 @@ class GRPCCall:
     @contained
     def succeeded(self) -> None:
         """End a call with the status OK."""
-        if not self._ends():
-            return
-        if self._is_stream:
-            self._answer(_EVENTS)
-            self._exchange.end()
-        elif self._piece is not None:
-            self._answer(self._piece.content_type or _JSON)
-            self._exchange.whole(self._piece.data)
+        with self._lock:
+            if not self._ends():
+                return
+            if self._is_stream:
+                self._answer(_EVENTS)
+                self._exchange.end()
+            elif self._piece is not None:
+                self._answer(self._piece.content_type or _JSON)
+                self._exchange.whole(self._piece.data)
 
     @contained
     def ended(self, code: Any, details: str | None) -> None:
@@ -98,7 +101,7 @@ class GRPCCall:
             self.succeeded()
         elif self._is_stream and any(left in (details or "") for left in _LEFT):
             self.left()
-        elif self._ends():
+        else:
             self._fail(_error(code.name, details))
 
     @contained
@@ -107,14 +110,15 @@ class GRPCCall:
         code, details = getattr(error, "code", None), getattr(error, "details", None)
         if callable(code) and callable(details) and hasattr(status := code(), "name"):
             self.ended(status, details())
-        elif self._ends():
+        else:
             self._fail(error)
 
     @contained
     def left(self) -> None:
         """End a call that this side has given up."""
-        if self._ends():
-            self._exchange.end(abandoned=True)
+        with self._lock:
+            if self._ends():
+                self._exchange.end(abandoned=True)
 
     def __del__(self) -> None:
         if self._ends():
@@ -122,13 +126,17 @@ class GRPCCall:
 
     def _ends(self) -> bool:
         """Return whether this is the first end of a call that was sent."""
-        return self._ending.acquire(blocking=False) and self._is_sent
+        is_first, self._is_done = not self._is_done, True
+        return is_first and self._is_sent
 
     def _fail(self, error: BaseException) -> None:
-        if self._is_answered:
-            self._exchange.end(error)
-        else:
-            self._exchange.failed(error)
+        with self._lock:
+            if not self._ends():
+                return
+            if self._is_answered:
+                self._exchange.end(error)
+            else:
+                self._exchange.failed(error)
 
     def _answer(self, content_type: str) -> None:
         if not self._is_answered:

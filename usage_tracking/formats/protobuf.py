@@ -24,12 +24,13 @@ def members(message: Any, wanted: Wanted | None, *, camel: bool = True) -> dict[
     """Return members of a message that are set, as JSON.
 
     Args:
-        message: A message of protobuf or proto-plus.
+        message: A message of protobuf or proto-plus; of anything else nothing is read.
         wanted: What to read; None for everything.
         camel: Whether names become camelCase, as in Google's JSON.
     """
     found: dict[str, Any] = {}
-    for field, value in plain(message).ListFields():
+    message = plain(message)
+    for field, value in message.ListFields() if hasattr(message, "ListFields") else ():
         if wanted is None:
             beneath = None
         elif field.name in wanted:
