@@ -57,6 +57,7 @@ MODULES = {
     ),
     "openai2": ("methods", "openai", "openai_aiohttp", "starts"),
     "mocks": ("mocks",),
+    "grpc": ("google_generativeai", "grpc", "vertexai", "xai"),
 }
 nox.options.sessions = list(MODULES)
 
@@ -137,6 +138,8 @@ def openai2(session: nox.Session) -> None:
 @nox.session
 def mocks(session: nox.Session) -> None:
     """Test the tools with which sites mock HTTP in their tests."""
+def grpc(session: nox.Session) -> None:
+    """Test SDKs that send with grpc."""
     _try(session)
 
 

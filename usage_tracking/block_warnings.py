@@ -11,8 +11,8 @@ from .log import logger
 
 #: Number of uses without a call after which a block is reported.
 SILENT_USES = 20
-#: SDKs that use gRPC, which no hook captures.
-UNSEEN_SDKS = ("google.generativeai", "vertexai", "xai_sdk")
+#: SDKs whose calls no hook captures.
+UNSEEN_SDKS = ("stability_sdk",)
 
 #: The file and the line of a block.
 Site = tuple[str, int]

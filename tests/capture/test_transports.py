@@ -1271,9 +1271,10 @@ class TestInstall:
 
         assert not set(hooked) & set(originals)
         assert [function.__name__ for function in originals] == [name for _, name in HOOKS]
+        # grpc has a session of its own: tests/sdks/test_grpc.py.
         assert {function.__module__.partition(".")[0] for function in originals} == set(
             capture.TRANSPORTS
-        )
+        ) - {"grpc"}
         assert rows() == []
 
     def test_second_install_changes_nothing(self) -> None:
@@ -1337,6 +1338,7 @@ class TestInstall:
         status = {entry.transport: entry for entry in capture.status()}
 
         assert set(status) == set(capture.TRANSPORTS)
+        assert status.pop("grpc").reason == "not installed"
         assert all(entry.hooked and not entry.reason for entry in status.values())
         assert status["httpx2"].version == httpx2.__version__
         assert status["requests"].version == requests.__version__
@@ -1428,7 +1430,8 @@ with ai_usage() as usage:
 
         waiting = [False, "hooked when it is imported"]
         hooked = [True, ""]
-        assert before == [dict.fromkeys(capture.TRANSPORTS, waiting), []]
+        absent = {"grpc": [False, "not installed"]}
+        assert before == [dict.fromkeys(capture.TRANSPORTS, waiting) | absent, []]
         assert after == [
             {
                 "httpx": waiting,
@@ -1436,6 +1439,7 @@ with ai_usage() as usage:
                 "requests": hooked,
                 "aiohttp": waiting,
                 "botocore": hooked,
+                **absent,
             },
             ["httpx2", "requests", "botocore"],
         ]

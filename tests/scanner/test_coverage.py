@@ -9,6 +9,7 @@ from tests.scanner.trees import only_finding, scan_tree
 IMPORTS = """
 import boto3
 import google.generativeai as genai
+from stability_sdk.client import StabilityInference
 from openai import OpenAI
 from usage_tracking import (
     AIUsageTracker, ai_section, ai_usage, log_ai_usage, track_ai_usage, track_ai_usage_safe
@@ -94,25 +95,32 @@ def test_captured_without_a_section(tmp_path):
 
 
 GEMINI = "genai.GenerativeModel('m').generate_content('x')"
+UNSEEN = "StabilityInference().generate('x')"
 
 
-def test_grpc_is_invisible(tmp_path):
+def test_google_over_grpc_is_captured(tmp_path):
     finding = only_finding(tmp_path, f"{IMPORTS}def view(request):\n    {GEMINI}\n")
 
-    assert (finding.status, finding.transport) == ("invisible", "grpc")
+    assert (finding.status, finding.transport) == ("captured", "grpc")
+
+
+def test_call_over_grpc_of_another_service_is_invisible(tmp_path):
+    finding = only_finding(tmp_path, f"{IMPORTS}def view(request):\n    {UNSEEN}\n")
+
+    assert (finding.status, finding.transport) == ("invisible", "stability_sdk")
     assert "usage.record(response)" in finding.fix
 
 
-def test_a_section_alone_does_not_make_grpc_visible(tmp_path):
-    code = f"def view(request):\n    with ai_usage('chat'):\n        {GEMINI}\n"
+def test_a_section_alone_does_not_make_a_call_visible(tmp_path):
+    code = f"def view(request):\n    with ai_usage('chat'):\n        {UNSEEN}\n"
 
     assert statuses(tmp_path, code) == ["invisible"]
 
 
-def test_record_makes_grpc_covered(tmp_path):
+def test_record_makes_it_covered(tmp_path):
     code = (
         "def view(request):\n    with ai_usage('chat') as usage:\n"
-        f"        answer = {GEMINI}\n        usage.record(answer)\n"
+        f"        answer = {UNSEEN}\n        usage.record(answer)\n"
     )
 
     assert statuses(tmp_path, code) == ["covered"]
@@ -177,7 +185,7 @@ def test_tracker_shared_by_a_call_and_its_fallback_gives_a_warning(tmp_path):
         "    finally:\n        track_ai_usage(1, 'chat')\n"
     )
 
-    assert warnings(tmp_path, code) == ["track_ai_usage at line 14 is shared by 2 requests"] * 2
+    assert warnings(tmp_path, code) == ["track_ai_usage at line 15 is shared by 2 requests"] * 2
 
 
 def test_exclusive_branches_do_not_share_a_tracker(tmp_path):

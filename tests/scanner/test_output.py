@@ -13,7 +13,7 @@ from usage_tracking.scanner import __main__ as scanner
 
 CODE = """
 from openai import OpenAI
-import google.generativeai as genai
+from stability_sdk.client import StabilityInference as SI
 from usage_tracking import ai_usage, track_ai_usage
 
 
@@ -21,7 +21,7 @@ def view(request):
     OpenAI().responses.create(model="m", input="x")
     with ai_usage("chat"):
         OpenAI().embeddings.create(model="m", input="x")
-    genai.GenerativeModel("m").generate_content("x")
+    SI().generate("x")
 
 
 def tracked(request):
@@ -52,9 +52,9 @@ def test_text(capsys):
         '  fix: decorate view with @ai_usage(section="…")\n'
         "  shop/views.py:7  captured  openai chat  OpenAI().responses.create  in view"
         "  certain: OpenAI().responses ← OpenAI() at line 7\n"
-        "  shop/views.py:10  invisible  google chat  genai.GenerativeModel(…).generate_content"
-        "  in view  certain: genai.GenerativeModel(…) ← genai.GenerativeModel() at line 10\n"
-        "      grpc is not hooked\n"
+        "  shop/views.py:10  invisible  stability image  SI().generate"
+        "  in view  certain: SI() ← SI() at line 10\n"
+        "      stability_sdk is not hooked\n"
         '      fix: with ai_usage(section="…") as usage: … ; usage.record(response)\n'
         "\n"
         "shop\n"

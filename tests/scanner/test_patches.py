@@ -274,9 +274,9 @@ def test_every_other_byte_stays(tmp_path, name):
 
 
 REFUSED = {
-    "grpc is not hooked; call usage.record(response) behind it": (
-        "import google.generativeai as genai\n"
-        "def chat(request):\n    genai.GenerativeModel('m').generate_content('x')\n"
+    "stability_sdk is not hooked; call usage.record(response) behind it": (
+        "from stability_sdk.client import StabilityInference\n"
+        "def chat(request):\n    StabilityInference().generate('x')\n"
     ),
     "the name ai_usage has another meaning in this file": f"{IMPORT}{FUNCTION}ai_usage = 1\n",
     "ai_usage is imported below it, at line 8": (

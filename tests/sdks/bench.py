@@ -23,14 +23,14 @@ SECTION = "knowledge_qa"
 #: Instructions for the stub with which the calls are made.
 ORDERS = ("", "gzip")
 
-Call = Callable[[StubProvider, str], Any]
+Call = Callable[[Any, str], Any]
 
 
 @dataclass(frozen=True)
 class Way:
     """One way to make a call with an SDK.
 
-    `call` gets the stub and a prompt, and returns the SDK's answer as plain data.
+    `call` gets the stub of the session and a prompt, and returns the SDK's answer as plain data.
     """
 
     #: The requirement with extras: `openai[aiohttp]`.

@@ -294,7 +294,7 @@ def _candidate(word: str, *, is_last: bool) -> dict[str, Any]:
     return {"content": content, **({"finish_reason": 1} if is_last else {})}
 
 
-def _generated(kind: Any, thoughts: bool, words: tuple[str, ...]) -> Any:  # noqa: FBT001
+def _generated(kind: Any, thoughts: bool, words: tuple[str, ...]) -> Any:
     def messages(request: Any, served: Served) -> list[Any]:
         model = request.model.rpartition("/")[2]
         found = []
@@ -351,10 +351,7 @@ def _predictions(request: Any, served: Served) -> list[Any]:
 
 def _publisher_model(request: Any, served: Served) -> list[Any]:
     del served
-    schema = (
-        "gs://google-cloud-aiplatform/schema/predict/instance/"
-        f"{'text_embedding' if 'embedding' in request.name else 'vision_generative_model'}_1.0.0.yaml"
-    )
+    schema = "gs://google-cloud-aiplatform/schema/predict/instance/text_embedding_1.0.0.yaml"
     data = {
         "name": request.name,
         "predict_schemata": {"instance_schema_uri": schema},
@@ -385,14 +382,18 @@ def _vertex(version: Any, *, streamed: bool) -> Answer:
     return _google(kind, request, thoughts=True, streamed=streamed)
 
 
-_CHAT: Any = ("x-ai", "chat", chat_pb2.GetCompletionsRequest)
+_CHAT = ("x-ai", "chat", chat_pb2.GetCompletionsRequest)
 _CONTENT: Any = (gemini.GenerateContentResponse, gemini.GenerateContentRequest)
 ANSWERS = {
-    "/xai_api.Chat/GetCompletion": Answer(*_CHAT, _completion, False, _TOTALS),
-    "/xai_api.Chat/GetCompletionChunk": Answer(*_CHAT, _chunks, True, _TOTALS),
+    "/xai_api.Chat/GetCompletion": Answer(*_CHAT, messages=_completion, counts=_TOTALS),
+    "/xai_api.Chat/GetCompletionChunk": Answer(
+        *_CHAT, messages=_chunks, streamed=True, counts=_TOTALS
+    ),
     "/xai_api.Chat/StartDeferredCompletion": Answer(
         *_CHAT,
-        lambda _request, _served: [deferred_pb2.StartDeferredResponse(request_id="request-1")],
+        messages=lambda _request, _served: [
+            deferred_pb2.StartDeferredResponse(request_id="request-1")
+        ],
         is_billed=False,
     ),
     "/xai_api.Chat/GetDeferredCompletion": Answer(

@@ -72,9 +72,7 @@ def call(channel: Any, style: str, prompt: str) -> list[Any]:
 
 
 def with_call(channel: Any, style: str, prompt: str) -> list[Any]:
-    answer, ended = method(channel, style).with_call(
-        asked(style, prompt), metadata=metadata(style)
-    )
+    answer, ended = method(channel, style).with_call(asked(style, prompt), metadata=metadata(style))
     assert ended.code() is grpc.StatusCode.OK
     return [answer]
 
@@ -86,7 +84,11 @@ def future(channel: Any, style: str, prompt: str) -> list[Any]:
 
 SYNC = [
     *(pytest.param(call, style, id=style) for style in STYLES),
-    *(pytest.param(with_call, style, id=f"{style} with_call") for style in STYLES if "_unary" in style),
+    *(
+        pytest.param(with_call, style, id=f"{style} with_call")
+        for style in STYLES
+        if "_unary" in style
+    ),
     *(pytest.param(future, style, id=f"{style} future") for style in STYLES if "_unary" in style),
 ]
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -88,7 +89,7 @@ def test_cost_that_xai_reports_is_the_cost_of_the_row(grpc_stub: GRPCStub) -> No
     chat(grpc_stub, "Why?")
     image(grpc_stub, "A sky")
 
-    assert [float(row.cost) for row in comparison.rows()] == [0.005, 0.07]
+    assert [row.cost for row in comparison.rows()] == [Decimal("0.005"), Decimal("0.07")]
 
 
 def test_deferred_completion_is_one_row_however_many_poll(grpc_stub: GRPCStub) -> None:

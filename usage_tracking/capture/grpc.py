@@ -3,8 +3,8 @@
 https://grpc.github.io/grpc/python/grpc.html#channel-object
 https://grpc.github.io/grpc/python/grpc_asyncio.html#channel-object
 
-A stub asks its channel for one callable per method, by the path of the method. The hook is there, on
-the classes of channels, and wraps the callables of AI methods only. So calls of other services
+A stub asks its channel for one callable per method, by the path of the method. The hook is there,
+on the classes of channels, and wraps the callables of AI methods only. So calls of other services
 (Pub/Sub, Firestore) run exactly the code that they always ran, and it does not matter how a channel
 was made, who imported which name, or which interceptors are around it.
 
@@ -12,9 +12,9 @@ The alternative, an interceptor added in `grpc.secure_channel` and its siblings,
 call of every service, change the class of channels and of asyncio's calls, and miss functions that
 were imported by name before.
 
-In an AI call, functions around the (de)serializers of the call see its messages, whatever its style
-and whoever reads them. Its end is seen where the caller sees it, or in a callback if the caller never
-looks.
+In an AI call, functions around the (de)serializers of the call see its messages, whatever its
+style and whoever reads them. Its end is seen where the caller sees it, or in a callback if the
+caller never looks.
 """
 
 from __future__ import annotations
@@ -222,8 +222,9 @@ def _watch(call: GRPCCall, answer: Any) -> None:
 
     The callback has no reference to the answer: grpc cancels a call whose answer is dropped.
     """
+    kind: Any = type(answer)
     answer._ai_usage_call = call
-    answer.__class__ = _watched(type(answer))
+    answer.__class__ = _watched(kind)
     end = partial(_end_of, call, weakref.ref(answer))
     if not answer.add_callback(end):
         end()
@@ -238,7 +239,7 @@ def _end_of(call: GRPCCall, answer: weakref.ref[Any]) -> None:
 
 
 @cache
-def _watched(kind: Any) -> type:
+def _watched(kind: Any) -> Any:
     class Watched(kind):  # type: ignore[misc]
         """Ends the call before its reader sees the end; grpc's callbacks may come later."""
 

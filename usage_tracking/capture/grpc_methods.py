@@ -1,7 +1,7 @@
 """The AI methods of gRPC services, each as the REST call that does the same.
 
-The providers offer the same methods over REST. So a call over gRPC is recognised, priced and read as
-that call, by the tables and readers that exist for it, and this module only translates.
+The providers offer the same methods over REST. So a call over gRPC is recognised, priced and read
+as that call, by the tables and readers that exist for it, and this module only translates.
 
 https://docs.x.ai/developers/grpc-api-reference, https://github.com/xai-org/xai-proto
 https://ai.google.dev/api/generate-content (the `google.api.http` options of
@@ -20,7 +20,7 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from ..formats.protobuf import members, plain
+from ..formats.protobuf import Wanted, members, plain
 
 
 class Piece(NamedTuple):
@@ -75,7 +75,7 @@ def _piece(data: dict[str, Any]) -> Piece:
     return Piece(json.dumps(data, separators=(",", ":")).encode())
 
 
-_GENERATED = {
+_GENERATED: Wanted = {
     "usage_metadata": None,
     "model_version": None,
     "response_id": None,
@@ -89,12 +89,12 @@ _GENERATED = {
         },
     },
 }
-_EMBEDDED = {
+_EMBEDDED: Wanted = {
     "usage_metadata": None,
     "embedding": {"values": {}},
     "embeddings": {"values": {}},
 }
-_PREDICTED = {
+_PREDICTED: Wanted = {
     "predictions": {"embeddings": {"statistics": None}, "bytesBase64Encoded": {}},
     "metadata": {"tokenMetadata": None},
 }
@@ -118,7 +118,7 @@ def _http(message: Any) -> Piece:
     return Piece(body.data, body.content_type or "application/json")
 
 
-_COMPLETED = {
+_COMPLETED: Wanted = {
     "id": None,
     "model": None,
     "created": None,
@@ -144,7 +144,7 @@ def _pictures(message: Any) -> Piece:
 
 
 def _vectors(message: Any) -> Piece:
-    wanted = {"id": None, "model": None, "usage": None, "embeddings": {"embedding": {}}}
+    wanted: Wanted = {"id": None, "model": None, "usage": None, "embeddings": {"embedding": {}}}
     found = members(message, wanted, camel=False)
     return _piece({**found, "data": [{"embedding": []} for _ in found.pop("embeddings", ())]})
 
