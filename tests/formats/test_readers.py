@@ -1758,3 +1758,24 @@ def test_claude_on_vertex_counts_as_claude() -> None:
     for reader in readers:
         assert units_of(reader)["cache_write_1h_tokens"] == 7
         assert reader.price_context == {"speed": "fast"}
+
+
+def test_thoughts_that_only_the_total_of_gemini_has_are_counted() -> None:
+    reader = READERS["gemini.generate_content"]()
+    usage = {"promptTokenCount": 10, "candidatesTokenCount": 4, "totalTokenCount": 21}
+    reader.body({"candidates": [{"finishReason": "STOP"}], "usageMetadata": usage})
+
+    assert reader.usage is not None
+    assert (reader.usage.prompt_tokens, reader.usage.completion_tokens) == (10, 11)
+    assert reader.usage.reasoning_tokens == 7
+
+
+def test_tools_that_xai_runs_are_counted_in_chat() -> None:
+    reader = READERS["openai.chat"]()
+    tools = {"web_search_calls": 2, "file_search_calls": 1, "document_search_calls": 3}
+    usage = {"prompt_tokens": 1, "completion_tokens": 1, "server_side_tool_usage_details": tools}
+    reader.body({"choices": [], "usage": usage})
+
+    assert reader.usage is not None
+    assert reader.usage.details["web_searches"] == 2
+    assert reader.usage.details["storage_searches"] == 4

@@ -8,6 +8,7 @@ refuses it the first time, `[stub cut]` ends a stream with an error after its fi
 from __future__ import annotations
 
 import datetime
+import json
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -23,6 +24,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from google.ai import generativelanguage_v1beta as gemini
+from google.api.httpbody_pb2 import HttpBody
 from google.cloud import aiplatform_v1, aiplatform_v1beta1
 from google.protobuf.json_format import ParseDict
 from xai_sdk.proto import chat_pb2, deferred_pb2, embed_pb2, image_pb2, sample_pb2, tokenize_pb2
@@ -362,6 +364,37 @@ def _publisher_model(request: Any, served: Served) -> list[Any]:
     return [aiplatform_v1.PublisherModel(data)]
 
 
+CLAUDE = (
+    'event: message_start\ndata: {"type": "message_start", "message": {"id": "ID", "type": '
+    '"message", "role": "assistant", "model": "claude-sonnet-4-5", "content": [], "usage": '
+    '{"input_tokens": 1000, "output_tokens": 1}}}\n\nevent: message_delta\ndata: {"type": '
+    '"message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 200}}\n\n'
+    'event: message_stop\ndata: {"type": "message_stop"}\n\n'
+)
+
+
+def _claude_streamed(request: Any, served: Served) -> list[Any]:
+    del request
+    data = CLAUDE.replace("ID", served.response_id).encode()
+    kind = "text/event-stream"
+    # Cut anywhere, as HTTP would.
+    return [HttpBody(content_type=kind, data=part) for part in (data[:50], data[50:])]
+
+
+def _claude(request: Any, served: Served) -> list[Any]:
+    del request
+    answer = {
+        "id": served.response_id,
+        "type": "message",
+        "role": "assistant",
+        "content": [],
+        "model": "claude-sonnet-4-5",
+        "stop_reason": "end_turn",
+        "usage": {"input_tokens": PROMPT, "output_tokens": COMPLETION},
+    }
+    return [HttpBody(content_type="application/json", data=json.dumps(answer).encode())]
+
+
 GEMINI = "/google.ai.generativelanguage.v1beta.GenerativeService"
 VERTEX = "/google.cloud.aiplatform.v1.PredictionService"
 _TOTALS = (PROMPT, COMPLETION + REASONING, CACHED, REASONING)
@@ -433,6 +466,16 @@ ANSWERS = {
     ),
     f"{VERTEX.replace('v1', 'v1beta1')}/StreamGenerateContent": _vertex(
         aiplatform_v1beta1, streamed=True
+    ),
+    f"{VERTEX}/RawPredict": Answer(
+        *("google", "chat", aiplatform_v1.RawPredictRequest, _claude),
+        counts=(PROMPT, COMPLETION, None, None),
+        field="endpoint",
+    ),
+    f"{VERTEX}/StreamRawPredict": Answer(
+        *("google", "chat", aiplatform_v1.StreamRawPredictRequest, _claude_streamed, True),
+        counts=(PROMPT, COMPLETION, None, None),
+        field="endpoint",
     ),
     f"{VERTEX}/Predict": Answer(
         *("google", "embeddings", aiplatform_v1.PredictRequest, _predictions, False),

@@ -19,6 +19,7 @@ from tests.support import comparison
 from tests.support.providers import until, wait_for
 from usage_tracking import ai_usage, capture
 from usage_tracking.capture import grpc as hooks
+from usage_tracking.capture import grpc_methods as methods
 from usage_tracking.recorder import catch_up
 
 __all__ = ["grpc_server", "grpc_stub"]
@@ -373,6 +374,41 @@ def test_stubs_made_under_capture_record_nothing_once_it_is_off(
     made(request())
 
     assert comparison.rows() == []
+
+
+def test_streams_without_a_thread_of_grpc_are_recorded(grpc_stub: GRPCStub) -> None:
+    option = grpc.experimental.ChannelOptions.SingleThreadedUnaryStream
+    with grpc.insecure_channel(grpc_stub.xai, options=[(option, 1)]) as channel:
+        with ai_usage() as usage:
+            assert len(call(channel, "unary_stream", "Why?")) == 3
+            assert usage.calls == 1
+        with ai_usage() as usage:
+            stream = method(channel, "unary_stream")(request("[stub hold]"))
+            next(stream)
+            del stream
+            wait_for_call(usage)
+
+    whole, left = comparison.rows()
+    assert whole.prompt_tokens == PROMPT
+    assert left.metadata["unknown"] == "stream abandoned"
+
+
+def broken(_message: Any) -> Any:
+    raise RuntimeError("ours is broken")
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_error_of_ours_reaches_no_caller(
+    grpc_stub: GRPCStub, channel: Any, monkeypatch: Any, settings: Any, style: str
+) -> None:
+    settings.AI_USAGE_RAISE_ERRORS = False
+    monkeypatch.setattr(hooks, "find", lambda path: methods.find(path)._replace(read=broken))
+
+    assert len(call(channel, style, "Why?")) == (3 if style.endswith("stream") else 1)
+    assert len(async_to_sync(acall)(grpc_stub, style, "Why?")) in {1, 3}
+
+    found = [(row.success, row.prompt_tokens) for row in comparison.rows()]
+    assert found == [(True, None)] * 2
 
 
 def test_many_streams_are_recorded_once_each(grpc_stub: GRPCStub, channel: Any) -> None:

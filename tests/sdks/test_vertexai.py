@@ -1,10 +1,17 @@
 from __future__ import annotations
 
+import json
 from typing import Any
 
+import grpc
 import pytest
 import vertexai
+from google.api.httpbody_pb2 import HttpBody
 from google.auth.credentials import AnonymousCredentials
+from google.cloud.aiplatform_v1.services.prediction_service import PredictionServiceClient
+from google.cloud.aiplatform_v1.services.prediction_service.transports import (
+    PredictionServiceGrpcTransport,
+)
 from vertexai.generative_models import GenerativeModel
 from vertexai.language_models import TextEmbeddingModel
 
@@ -65,10 +72,30 @@ async def aget_embeddings(stub: GRPCStub, prompt: str) -> Any:
         return [found.values for found in await embedder.get_embeddings_async([prompt, "tea"])]
 
 
+def claude(stub: GRPCStub) -> tuple[Any, Any]:
+    transport = PredictionServiceGrpcTransport(channel=grpc.insecure_channel(stub.plain_google))
+    place = "projects/site/locations/europe-west4/publishers/anthropic/models/claude-sonnet-4-5"
+    return PredictionServiceClient(transport=transport), place
+
+
+def raw_predict(stub: GRPCStub, prompt: str) -> Any:
+    client, place = claude(stub)
+    body = HttpBody(data=json.dumps({"messages": [prompt]}).encode())
+    answer = client.raw_predict(request={"endpoint": place, "http_body": body})
+    return json.loads(answer.data)
+
+
+def raw_predict_streamed(stub: GRPCStub, prompt: str) -> Any:
+    client, place = claude(stub)
+    body = HttpBody(data=json.dumps({"messages": [prompt], "stream": True}).encode())
+    answer = client.stream_raw_predict(request={"endpoint": place, "http_body": body})
+    return [len(part.data) for part in answer]
+
+
 WAYS = ways(
     SDK,
-    [generate_content, get_embeddings, agenerate_content, aget_embeddings],
-    streamed=[generate_content_streamed, agenerate_content_streamed],
+    [generate_content, get_embeddings, raw_predict, agenerate_content, aget_embeddings],
+    streamed=[generate_content_streamed, raw_predict_streamed, agenerate_content_streamed],
 )
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from decimal import Decimal
 from typing import Any
 
@@ -7,12 +8,15 @@ import pytest
 import xai_sdk
 from google.protobuf.json_format import MessageToDict
 from xai_sdk.chat import user as user_message
+from xai_sdk.proto import chat_pb2, deferred_pb2, usage_pb2
 
 from tests.sdks.bench import Bench, Way, ways
 from tests.sdks.grpc_fixtures import grpc_bench, grpc_server, grpc_stub
 from tests.sdks.grpc_stub import PROMPT, GRPCStub
 from tests.support import comparison
 from usage_tracking import ai_usage
+from usage_tracking.capture.grpc_methods import find
+from usage_tracking.formats import read_response
 
 __all__ = ["grpc_bench", "grpc_server", "grpc_stub"]
 
@@ -93,8 +97,6 @@ def test_cost_that_xai_reports_is_the_cost_of_the_row(grpc_stub: GRPCStub) -> No
 
 
 def test_deferred_completion_is_one_row_however_many_poll(grpc_stub: GRPCStub) -> None:
-    from xai_sdk.proto import deferred_pb2
-
     with client(grpc_stub) as xai:
         deferred = asking(xai, "Why?").defer()
         for _ in range(3):
@@ -108,13 +110,30 @@ def test_deferred_completion_is_one_row_however_many_poll(grpc_stub: GRPCStub) -
 
 
 def test_pending_deferred_completion_has_no_row(grpc_stub: GRPCStub) -> None:
-    from xai_sdk.proto import deferred_pb2
-
     with client(grpc_stub) as xai:
         request = deferred_pb2.GetDeferredRequest(request_id="[stub pending]")
         xai.chat._stub.GetDeferredCompletion(request)
 
     assert comparison.rows() == []
+
+
+def test_tools_that_xai_runs_are_counted() -> None:
+    usage = usage_pb2.SamplingUsage(
+        prompt_tokens=5,
+        completion_tokens=7,
+        total_tokens=12,
+        server_side_tools_used=[
+            *[usage_pb2.SERVER_SIDE_TOOL_WEB_SEARCH] * 2,
+            usage_pb2.SERVER_SIDE_TOOL_COLLECTIONS_SEARCH,
+        ],
+    )
+    method = find("/xai_api.Chat/GetCompletion")
+    piece = method.read(chat_pb2.GetChatCompletionResponse(usage=usage)) if method else None
+
+    assert piece is not None
+    read = read_response(json.loads(piece.data)).usage
+    assert read is not None
+    assert (read.details["web_searches"], read.details["storage_searches"]) == (2, 1)
 
 
 def test_tokenizing_is_free(grpc_stub: GRPCStub) -> None:

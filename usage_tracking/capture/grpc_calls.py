@@ -13,6 +13,9 @@ from .grpc_methods import Method, Piece, http_body, named, rest_path
 
 _JSON, _EVENTS = "application/json", "text/event-stream"
 
+#: What is read of an answer that cannot be.
+_UNREADABLE = Piece(b"{}")
+
 #: What grpc says in the details of a call that this side has given up.
 _LEFT = (
     "Locally cancelled by application!",
@@ -53,7 +56,8 @@ class GRPCCall:
         self._is_ended_by_message = is_ended_by_message
         self._is_sent = False
         self._is_answered = False
-        self._piece: Piece | None = None
+        #: The single answer, None while it is not there yet.
+        self._piece: Piece | None = _UNREADABLE
         self._lock = threading.RLock()
         self._is_done = False
 
@@ -151,12 +155,17 @@ class GRPCCall:
 
     @contained
     def _took(self, message: Any) -> None:
-        piece = self._method.read(message)
-        if not self._is_stream:
-            self._piece = piece
+        if self._is_stream:
+            self._took_part(self._method.read(message))
+            return
+        try:
+            self._piece = self._method.read(message)
+        finally:
             if self._is_ended_by_message:
                 self.succeeded()
-        elif piece is not None:
+
+    def _took_part(self, piece: Piece | None) -> None:
+        if piece is not None:
             self._answer(piece.content_type or _EVENTS)
             is_event = not piece.content_type
             self._exchange.chunk(b"data: %b\n\n" % piece.data if is_event else piece.data)

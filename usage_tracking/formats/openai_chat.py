@@ -283,7 +283,22 @@ def _unusual(usage: dict[str, Any], details: dict[str, Any]) -> dict[str, Any]:
         "input_image_tokens": usage.get("prompt_image_tokens"),
         **_lifetimes(usage.get("cache_creation")),
     }
+    if "server_side_tool_usage_details" in usage:
+        counts |= xai_tools(usage)
     return {unit: value for unit, value in counts.items() if value is not None and value != 0}
+
+
+def xai_tools(usage: dict[str, Any]) -> dict[str, Any]:
+    """Return how often xAI ran each of its tools: https://docs.x.ai/docs/guides/tools/overview."""
+    calls = mapping(usage.get("server_side_tool_usage_details"))
+    return {
+        "web_searches": calls.get("web_search_calls"),
+        "social_searches": calls.get("x_search_calls"),
+        "code_executions": calls.get("code_interpreter_calls"),
+        "storage_searches": total(
+            calls.get("file_search_calls"), calls.get("document_search_calls")
+        ),
+    }
 
 
 def price_facts_of(usage: dict[str, Any]) -> dict[str, str]:

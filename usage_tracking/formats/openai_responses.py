@@ -21,6 +21,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..usage import Usage
+from .openai_chat import xai_tools
 from .openai_images import image_units
 from .reader import (
     Job,
@@ -155,16 +156,8 @@ def tool_calls(
         data: The answer.
         calls: The items of its output.
     """
-    xai = usage.get("server_side_tool_usage_details")
-    if isinstance(xai, dict):
-        return {
-            "web_searches": xai.get("web_search_calls"),
-            "social_searches": xai.get("x_search_calls"),
-            "code_executions": xai.get("code_interpreter_calls"),
-            "storage_searches": total(
-                xai.get("file_search_calls"), xai.get("document_search_calls")
-            ),
-        }
+    if isinstance(usage.get("server_side_tool_usage_details"), dict):
+        return xai_tools(usage)
     searches = sum(
         _is(call, "web_search_call")
         and text(mapping(call.get("action")).get("type")) in {"", "search"}
