@@ -402,13 +402,16 @@ def test_error_of_ours_reaches_no_caller(
     grpc_stub: GRPCStub, channel: Any, monkeypatch: Any, settings: Any, style: str
 ) -> None:
     settings.AI_USAGE_RAISE_ERRORS = False
-    monkeypatch.setattr(hooks, "find", lambda path: methods.find(path)._replace(read=broken))
+    found = methods.find(STYLES[style][0])
+    assert found is not None
+    unreadable = found._replace(read=broken)
+    monkeypatch.setattr(hooks, "find", lambda _: unreadable)
 
     assert len(call(channel, style, "Why?")) == (3 if style.endswith("stream") else 1)
     assert len(async_to_sync(acall)(grpc_stub, style, "Why?")) in {1, 3}
 
-    found = [(row.success, row.prompt_tokens) for row in comparison.rows()]
-    assert found == [(True, None)] * 2
+    told = [(row.success, row.prompt_tokens) for row in comparison.rows()]
+    assert told == [(True, None)] * 2
 
 
 def test_many_streams_are_recorded_once_each(grpc_stub: GRPCStub, channel: Any) -> None:
