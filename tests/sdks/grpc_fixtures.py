@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import gc
 import os
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-import grpc
 import pytest
 from django.contrib.auth.models import User
 from pytest_django import Settings
@@ -51,20 +48,3 @@ def grpc_bench(
     bench = Bench(stub, user, monkeypatch)
     yield bench
     sdk_results.extend(bench.results)
-
-
-@asynccontextmanager
-async def closing_channels() -> AsyncIterator[None]:
-    """Close the channels that Google's SDKs leave open.
-
-    grpc cannot serve a new event loop reliably while channels of closed ones are left.
-    """
-    try:
-        yield
-    finally:
-        await _close()
-
-
-async def _close() -> None:
-    for channel in [each for each in gc.get_objects() if isinstance(each, grpc.aio.Channel)]:
-        await channel.close()

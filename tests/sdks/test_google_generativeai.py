@@ -7,7 +7,7 @@ import pytest
 from google.generativeai.client import _client_manager
 
 from tests.sdks.bench import Bench, Way, ways
-from tests.sdks.grpc_fixtures import closing_channels, grpc_bench, grpc_server, grpc_stub
+from tests.sdks.grpc_fixtures import grpc_bench, grpc_server, grpc_stub
 from tests.sdks.grpc_stub import COMPLETION, REASONING, GRPCStub
 from tests.support import comparison
 from usage_tracking import ai_usage
@@ -52,20 +52,17 @@ def embed_contents(stub: GRPCStub, prompt: str) -> Any:
 
 
 async def agenerate_content(stub: GRPCStub, prompt: str) -> Any:
-    async with closing_channels():
-        return (await model(stub, "grpc_asyncio").generate_content_async(prompt)).to_dict()
+    return (await model(stub, "grpc_asyncio").generate_content_async(prompt)).to_dict()
 
 
 async def agenerate_content_streamed(stub: GRPCStub, prompt: str) -> Any:
-    async with closing_channels():
-        answer = await model(stub, "grpc_asyncio").generate_content_async(prompt, stream=True)
-        return [chunk.to_dict() async for chunk in answer]
+    answer = await model(stub, "grpc_asyncio").generate_content_async(prompt, stream=True)
+    return [chunk.to_dict() async for chunk in answer]
 
 
 async def aembed_content(stub: GRPCStub, prompt: str) -> Any:
-    async with closing_channels():
-        model(stub, "grpc_asyncio")
-        return await genai.embed_content_async(model=EMBEDDER, content=prompt)
+    model(stub, "grpc_asyncio")
+    return await genai.embed_content_async(model=EMBEDDER, content=prompt)
 
 
 WAYS = ways(

@@ -16,7 +16,7 @@ from vertexai.generative_models import GenerativeModel
 from vertexai.language_models import TextEmbeddingModel
 
 from tests.sdks.bench import Bench, Way, ways
-from tests.sdks.grpc_fixtures import closing_channels, grpc_bench, grpc_server, grpc_stub
+from tests.sdks.grpc_fixtures import grpc_bench, grpc_server, grpc_stub
 from tests.sdks.grpc_stub import GRPCStub
 from tests.support import comparison
 from usage_tracking import ai_usage
@@ -55,21 +55,18 @@ def get_embeddings(stub: GRPCStub, prompt: str) -> Any:
 
 
 async def agenerate_content(stub: GRPCStub, prompt: str) -> Any:
-    async with closing_channels():
-        return (await model(stub).generate_content_async(prompt)).to_dict()
+    return (await model(stub).generate_content_async(prompt)).to_dict()
 
 
 async def agenerate_content_streamed(stub: GRPCStub, prompt: str) -> Any:
-    async with closing_channels():
-        answer = await model(stub).generate_content_async(prompt, stream=True)
-        return [chunk.to_dict() async for chunk in answer]
+    answer = await model(stub).generate_content_async(prompt, stream=True)
+    return [chunk.to_dict() async for chunk in answer]
 
 
 async def aget_embeddings(stub: GRPCStub, prompt: str) -> Any:
-    async with closing_channels():
-        model(stub)
-        embedder = TextEmbeddingModel.from_pretrained(EMBEDDER)
-        return [found.values for found in await embedder.get_embeddings_async([prompt, "tea"])]
+    model(stub)
+    embedder = TextEmbeddingModel.from_pretrained(EMBEDDER)
+    return [found.values for found in await embedder.get_embeddings_async([prompt, "tea"])]
 
 
 def claude(stub: GRPCStub) -> tuple[Any, Any]:
