@@ -59,6 +59,7 @@ READERS: dict[str, type[Reader]] = {
     "openai.images": ImagesReader,
     "openai.audio": AudioReader,
     "openai.runs": RunsReader,
+    "openai.realtime": RealtimeReader,
     "anthropic.messages": MessagesReader,
     "anthropic.complete": CompleteReader,
     "gemini.generate_content": GenerateContentReader,
@@ -99,7 +100,7 @@ READERS: dict[str, type[Reader]] = {
 }
 
 #: Shapes that a site may pass to `record` but that no HTTP answer has.
-_OBJECTS: tuple[type[Reader], ...] = (RealtimeReader, MessageReader, ModelResponseReader)
+_OBJECTS: tuple[type[Reader], ...] = (MessageReader, ModelResponseReader)
 #: Counts without the shape of any format are accepted if these agree on them.
 _PLAIN = (ChatReader, ResponsesReader, MessagesReader, InvokeReader)
 #: How deep an answer may be within other objects.

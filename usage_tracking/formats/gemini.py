@@ -3,8 +3,8 @@
 https://ai.google.dev/api/generate-content#UsageMetadata (every event of a stream carries running
 totals; the last is right. `candidatesTokenCount` excludes thoughts, `promptTokenCount` excludes
 tool use)
-https://ai.google.dev/api/live#usagemetadata (Live names it `responseTokenCount`; it
-uses a websocket, which is not captured)
+https://ai.google.dev/api/live#usagemetadata (Live names it `responseTokenCount`, and has its
+sources in `serverContent`)
 https://docs.cloud.google.com/vertex-ai/generative-ai/docs/reference/rest/v1/GenerateContentResponse
 (`trafficType`)
 https://ai.google.dev/gemini-api/docs/priority-inference (a header names the tier that was served)
@@ -98,7 +98,7 @@ class GenerateContentReader(Reader):
         # google-genai keeps the headers with its object.
         headers = mapping(mapping(data.get("sdkHttpResponse")).get("headers"))
         self.service_tier = text(headers.get(TIER_HEADER)) or self.service_tier
-        self._ground(items(candidates))
+        self._ground(items(candidates) or [mapping(data.get("serverContent"))])
         if isinstance(usage, dict):
             self.service_tier = tier(usage) or self.service_tier
             faults: dict[str, str] = {}

@@ -1,6 +1,6 @@
 """OpenAI realtime: the response in a `response.done` event.
 
-It arrives over a websocket, which no hook sees; the site passes the event to `record`.
+It arrives over a websocket (`capture/events_session`); a site may pass the event to `record` too.
 https://platform.openai.com/docs/api-reference/realtime-server-events/response/done
 xAI bills seconds and messages: https://docs.x.ai/docs/guides/voice
 """
