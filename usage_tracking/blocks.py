@@ -78,7 +78,7 @@ class UsageHandle:
         metadata: Mapping[str, Any] | None = None,
         **units: float | None,
     ) -> None:
-        """Record a call that the hooks cannot capture (WebSockets, a custom transport).
+        """Record a call that the hooks cannot capture (a custom transport).
 
         If the call was captured, this only adds to it; the call is never counted twice. Errors of
         tracking are not raised. Invalid numbers are left out and named in the row's metadata.

@@ -28,6 +28,8 @@ import httpx2
 import pytest
 import requests
 import urllib3
+import websockets.asyncio.client
+import websockets.sync.client
 from asgiref.sync import async_to_sync
 from backports import zstd
 from hypothesis import HealthCheck, given
@@ -1256,7 +1258,11 @@ HOOKS = [
     (aiohttp.ClientResponse, "close"),
     (aiohttp.ClientResponse, "release"),
     (botocore.httpsession.URLLib3Session, "send"),
+    (websockets.sync.client.ClientConnection, "handshake"),
+    (websockets.asyncio.client.ClientConnection, "handshake"),
 ]
+#: Transports that the tests of SDKs install (`tests/sdks/test_grpc.py`, `test_sockets.py`).
+ELSEWHERE = {"grpc", "httpx_ws", "websocket_client"}
 
 
 class TestInstall:
@@ -1271,10 +1277,9 @@ class TestInstall:
 
         assert not set(hooked) & set(originals)
         assert [function.__name__ for function in originals] == [name for _, name in HOOKS]
-        # grpc has a session of its own: tests/sdks/test_grpc.py.
         assert {function.__module__.partition(".")[0] for function in originals} == set(
             capture.TRANSPORTS
-        ) - {"grpc"}
+        ) - ELSEWHERE
         assert rows() == []
 
     def test_second_install_changes_nothing(self) -> None:
@@ -1338,8 +1343,8 @@ class TestInstall:
         status = {entry.transport: entry for entry in capture.status()}
 
         assert set(status) == set(capture.TRANSPORTS)
-        assert status.pop("grpc").reason == "not installed"
-        assert all(entry.hooked and not entry.reason for entry in status.values())
+        assert {name for name, entry in status.items() if not entry.hooked} <= ELSEWHERE
+        assert {status[name].reason for name in set(status) - ELSEWHERE} == {""}
         assert status["httpx2"].version == httpx2.__version__
         assert status["requests"].version == requests.__version__
 
@@ -1430,8 +1435,10 @@ with ai_usage() as usage:
 
         waiting = [False, "hooked when it is imported"]
         hooked = [True, ""]
-        absent = {"grpc": [False, "not installed"]}
-        assert before == [dict.fromkeys(capture.TRANSPORTS, waiting) | absent, []]
+        for state in (before[0], after[0]):
+            for name in ELSEWHERE:
+                del state[name]
+        assert before == [dict.fromkeys(set(capture.TRANSPORTS) - ELSEWHERE, waiting), []]
         assert after == [
             {
                 "httpx": waiting,
@@ -1440,6 +1447,7 @@ with ai_usage() as usage:
                 "aiohttp": waiting,
                 "botocore": hooked,
                 **absent,
+                "websockets": waiting,
             },
             ["httpx2", "requests", "botocore"],
         ]

@@ -1,4 +1,4 @@
-"""Capture AI calls on the wire, with hooks on the HTTP and RPC libraries that all SDKs use.
+"""Capture AI calls on the wire, with hooks on the libraries that all SDKs send with.
 
 A library is hooked when the site imports it; it is never imported in order to hook it.
 """
@@ -26,9 +26,24 @@ TRANSPORTS = {
     "aiohttp": "aiohttp",
     "botocore": "botocore",
     "grpc": "grpc",
+    "websockets": "websockets",
+    "httpx_ws": "httpx_ws",
+    "websocket_client": "websocket_client",
 }
-#: Transport → the module whose import hooks it, where that is not its package.
-_MODULES = {"botocore": "botocore.httpsession"}
+#: Transport → the modules whose import hooks it, where those are not its package.
+_MODULES = {
+    "httpx2": ("httpx2", "httpx2.websockets._api"),
+    "botocore": ("botocore.httpsession",),
+    "websockets": (
+        "websockets.sync.client",
+        "websockets.asyncio.client",
+        "websockets.legacy.client",
+    ),
+    "httpx_ws": ("httpx_ws._api",),
+    "websocket_client": ("websocket._core",),
+}
+#: Modules that another module here hooks than the rest of their transport.
+_SOCKETS = {"httpx2.websockets._api": "httpx_ws"}
 #: Transport → the name of its distribution, where that is another.
 _DISTRIBUTIONS = {"grpc": "grpcio"}
 
@@ -58,17 +73,19 @@ def install(wanted: bool | Sequence[str]) -> None:  # noqa: FBT001 -- the settin
             _wanted.add(name)
             if name not in _registered:
                 _registered.add(name)
-                wrapt.register_post_import_hook(partial(_hook, name), module_of(name))
-            elif module := _imported(name):
-                _hook(name, module)
+                for module_name in _modules(name):
+                    wrapt.register_post_import_hook(partial(_hook, name), module_name)
+            else:
+                for module in _imported(name):
+                    _hook(name, module)
 
 
 def uninstall() -> None:
     """Remove every hook."""
     for name in TRANSPORTS:
         _wanted.discard(name)
-        if module := _imported(name):
-            _hooks(name).unhook(module)
+        for module in _imported(name):
+            _hooks(name, module).unhook(module)
 
 
 def status() -> list[TransportStatus]:
@@ -78,21 +95,25 @@ def status() -> list[TransportStatus]:
 
 def module_of(name: str) -> str:
     """Return the name of the module whose import hooks a transport."""
-    return _MODULES.get(name, name)
+    return _modules(name)[0]
 
 
-def _hooks(name: str) -> Any:
-    return import_module(f".{TRANSPORTS[name]}", __name__)
+def _modules(name: str) -> tuple[str, ...]:
+    return _MODULES.get(name, (name,))
 
 
-def _imported(name: str) -> ModuleType | None:
-    return sys.modules.get(module_of(name))
+def _hooks(name: str, module: ModuleType) -> Any:
+    return import_module(f".{_SOCKETS.get(module.__name__, TRANSPORTS[name])}", __name__)
+
+
+def _imported(name: str) -> list[ModuleType]:
+    return [sys.modules[module] for module in _modules(name) if module in sys.modules]
 
 
 @contained
 def _hook(name: str, module: ModuleType) -> None:
     if name in _wanted:
-        _hooks(name).hook(module, name)
+        _hooks(name, module).hook(module, name)
 
 
 def _status(name: str) -> TransportStatus:
@@ -107,10 +128,10 @@ def _status(name: str) -> TransportStatus:
         return TransportStatus(name, "", hooked=False, reason="not installed")
     if name not in _wanted:
         return TransportStatus(name, installed, hooked=False, reason="not in AI_USAGE_CAPTURE")
-    module = _imported(name)
-    if module is None:
+    modules = _imported(name)
+    if not modules:
         return TransportStatus(name, installed, hooked=False, reason="hooked when it is imported")
-    if _hooks(name).is_hooked(module):
+    if all(_hooks(name, module).is_hooked(module) for module in modules):
         return TransportStatus(name, installed, hooked=True, reason="")
     return TransportStatus(
         name, installed, hooked=False, reason="unsupported version: expected methods are missing"

@@ -18,6 +18,7 @@ import wrapt
 
 from ..errors import contained
 from ..system.patching import is_covered, is_patched, patch, unpatch
+from . import aiohttp_ws
 from .exchange import Exchange, begin
 from .sending import awrap
 
@@ -34,6 +35,7 @@ def hook(module: ModuleType, _transport: str) -> None:
         patch(session, name, partial(_above, session, before))
     for name in _ENDS:
         patch(module.ClientResponse, name, _ending)
+    aiohttp_ws.hook(module)
 
 
 def unhook(module: ModuleType) -> None:
@@ -42,12 +44,15 @@ def unhook(module: ModuleType) -> None:
         unpatch(module.ClientSession, name)
     for name in _ENDS:
         unpatch(module.ClientResponse, name)
+    aiohttp_ws.unhook(module)
 
 
 def is_hooked(module: ModuleType) -> bool:
     """Return whether every hook is in place."""
-    return all(is_patched(module.ClientSession, name) for name in ("_request", *_METHODS)) and all(
-        is_patched(module.ClientResponse, name) for name in _ENDS
+    return (
+        all(is_patched(module.ClientSession, name) for name in ("_request", *_METHODS))
+        and all(is_patched(module.ClientResponse, name) for name in _ENDS)
+        and aiohttp_ws.is_hooked(module)
     )
 
 

@@ -223,7 +223,7 @@ def recognise(method: str, host: str, port: int | None, path: str) -> Target | N
     if provider is None or runs_site_services(host):
         unknown_host = f"{host}:{port}" if port else host
     provider = provider or UNKNOWN
-    geography = _geography(provider, host, path)
+    geography = geography_of(provider, host, path)
     return Target(
         wire_format,
         operation,
@@ -260,7 +260,8 @@ _GEOGRAPHIES = {
 }
 
 
-def _geography(provider: str, host: str, path: str) -> str:
+def geography_of(provider: str, host: str, path: str) -> str:
+    """Return the geography that the host or the path keeps a call in, "" if they name none."""
     pattern = _GEOGRAPHIES.get(provider)
     match = pattern.search(host + path) if pattern is not None else None
     return match[1] if match else ""

@@ -16,7 +16,12 @@ from .. import providers
 PROVIDERS = Path(__file__).parent / "providers"
 
 #: Transports whose calls usage_tracking records; a test compares them with `capture.TRANSPORTS`.
-HOOKED = frozenset({"httpx", "httpx2", "requests", "aiohttp", "botocore", "grpc"})
+HOOKED = frozenset(
+    {
+        *("httpx", "httpx2", "requests", "aiohttp", "botocore", "grpc"),
+        *("websockets", "httpx_ws", "websocket_client"),
+    }
+)
 
 #: Parts of the names of variables and settings in AI code.
 _WORDS = ("llm", "gpt", "claude", "gemini", "embedd", "openai", "anthropic", "ollama")
