@@ -58,6 +58,7 @@ MODULES = {
     "openai2": ("methods", "openai", "openai_aiohttp", "starts"),
     "mocks": ("mocks",),
     "grpc": ("google_generativeai", "grpc", "vertexai", "xai"),
+    "sockets": ("sockets",),
 }
 nox.options.sessions = list(MODULES)
 
@@ -126,6 +127,12 @@ def httpx(session: nox.Session) -> None:
 @nox.session
 def aiohttp(session: nox.Session) -> None:
     """Test SDKs that use aiohttp if it is installed."""
+    _try(session)
+
+
+@nox.session
+def sockets(session: nox.Session) -> None:
+    """Test frameworks and libraries that use websockets."""
     _try(session)
 
 
