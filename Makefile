@@ -201,6 +201,10 @@ bench: $(STAMP) ## targets and measured values on SQLite and PostgreSQL (ARGS=--
 bench-capture: $(STAMP) ## CPU that capture adds, per transport
 	$(BIN)/python -m benchmarks.capture $(ARGS)
 
+.PHONY: bench-sockets
+bench-sockets: $(STAMP) ## CPU that capture adds to a message of a websocket
+	$(BIN)/python -m benchmarks.sockets $(ARGS)
+
 .PHONY: bench-pricing
 bench-pricing: $(STAMP) ## time to price a call
 	$(BIN)/python -m benchmarks.pricing $(ARGS)
