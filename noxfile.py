@@ -145,6 +145,8 @@ def openai2(session: nox.Session) -> None:
 @nox.session
 def mocks(session: nox.Session) -> None:
     """Test the tools with which sites mock HTTP in their tests."""
+
+
 def grpc(session: nox.Session) -> None:
     """Test SDKs that send with grpc."""
     _try(session)

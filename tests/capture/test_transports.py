@@ -1446,7 +1446,6 @@ with ai_usage() as usage:
                 "requests": hooked,
                 "aiohttp": waiting,
                 "botocore": hooked,
-                **absent,
                 "websockets": waiting,
             },
             ["httpx2", "requests", "botocore"],

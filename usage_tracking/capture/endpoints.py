@@ -108,6 +108,7 @@ _PATHS = {
     "/ml/v1/text/embeddings": ("watsonx", "embeddings"),
     "/ml/v1/text/rerank": ("watsonx", "rerank"),
     "/predictions": ("replicate", "generate_content"),
+    "/chat/deferred-completion": ("xai.deferred", "chat"),  # only over gRPC; REST has a GET
     "/batches": ("batch", "batch"),
     "/messages/batches": ("anthropic.batch", "batch"),
     ":batchGenerateContent": ("gemini.batch", "batch"),
@@ -156,7 +157,6 @@ _PATHS_OF = {
         "/novita/v3/hf/{*}": ("huggingface", ""),
         "/wavespeed/api/v3/{*}": ("huggingface", ""),
     },
-    "/chat/deferred-completion": ("xai.deferred", "chat"),  # only over gRPC; REST has a GET
 }
 
 #: Words in the name of a model → operation, where the path does not decide it. The first match

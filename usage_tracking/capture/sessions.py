@@ -171,7 +171,9 @@ class Session:
         if not self._is_recorded(turn):
             return
         requested = turn.requested_model or self.requested_model
-        result = outcome(turn.target, requested, turn.body, error=error, is_ended=not problem)
+        result = outcome(
+            turn.target, requested, turn.body, reader, error=error, is_ended=not problem
+        )
         attributed, is_again = asked.attribution, turn.id is not None
         turn.id = turn.id or uuid7(asked.created_at)
         event = UsageEvent.create(
