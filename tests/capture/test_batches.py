@@ -504,5 +504,5 @@ def test_results_of_any_size_are_read_in_little_memory() -> None:
 
 def held(body: Body) -> int:
     """Return the bytes that are kept of the file."""
-    splitter: Any = body.answer._splitter
+    splitter: Any = body.answer._incoming._splitter
     return len(splitter._line) + sum(map(len, body._pieces))

@@ -31,23 +31,7 @@ END = "<!-- End of the list of methods that `make docs-sdks` generates. -->\n"
 
 ROW, LATER, FREE, UNKNOWN = "row", "later", "free", "unknown"
 #: Requests of `later` that are not captured yet.
-NOT_YET = frozenset(
-    {
-        *("POST /batches", "POST /openai/v1/batches", "POST /v1/batch/jobs", "POST /v2/batches"),
-        *("POST /v1/messages/batches", "POST /v1/embed-jobs", "POST /async-invoke"),
-        *("POST /batchPredictionJobs", "POST /{model}:batchGenerateContent"),
-        *("POST /{model}:asyncBatchEmbedContent", "POST /{model}:predictLongRunning"),
-        *("POST /threads/runs", "POST /threads/{thread_id}/runs"),
-        "POST /threads/{thread_id}/runs/{run_id}/submit_tool_outputs",
-        *(
-            "POST /videos",
-            "POST /videos/edits",
-            "POST /videos/extensions",
-            "POST /together/v2/videos",
-        ),
-        "POST /videos/{video_id}/remix",
-    }
-)
+NOT_YET = frozenset({"POST /v1/embed-jobs"})
 
 
 class Request(NamedTuple):

@@ -188,7 +188,7 @@ def open_call(
     resource = named(request, method.field)
     model = named(request, "model").rpartition("/")[2]
     body = http_body(request) or {"model": model}
-    exchange = begin("grpc", "POST", host, port, rest_path(method, resource), body)
+    exchange = begin("grpc", method.verb, host, port, rest_path(method, resource), body)
     if exchange is None:
         return None
     return GRPCCall(

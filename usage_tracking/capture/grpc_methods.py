@@ -8,8 +8,7 @@ https://ai.google.dev/api/generate-content (the `google.api.http` options of
 https://github.com/googleapis/googleapis/tree/master/google/ai/generativelanguage)
 https://docs.cloud.google.com/vertex-ai/docs/reference/rpc/google.cloud.aiplatform.v1
 
-Not billed, hence not here: counting and tokenizing, models, keys, files, stored answers, and
-starting a deferred completion, which is billed when its result has come.
+Not billed, hence not here: counting and tokenizing, models, keys, files and stored answers.
 """
 
 from __future__ import annotations
@@ -40,6 +39,7 @@ class Method(NamedTuple):
     read: Callable[[Any], Piece | None]
     #: The field of the request that names the model or the resource.
     field: str = "model"
+    verb: str = "POST"
 
 
 def rest_path(method: Method, resource: str) -> str:
@@ -133,6 +133,10 @@ def _completed(message: Any) -> Piece:
     return _piece(_completion(members(message, _COMPLETED, camel=False)))
 
 
+def _begun(message: Any) -> Piece:
+    return _piece(members(message, {"request_id": None}, camel=False))
+
+
 def _deferred(message: Any) -> Piece | None:
     found = members(message, {"status": None, "response": _COMPLETED}, camel=False)
     return _piece(_completion(found["response"])) if found.get("status") == "DONE" else None
@@ -190,8 +194,9 @@ _METHODS = {
     "xai_api.Chat/GetCompletion": Method("v1/chat/completions", _completed),
     "xai_api.Chat/GetCompletionChunk": Method("v1/chat/completions", _completed),
     "xai_api.Chat/CompactContext": Method("v1/chat/completions", _completed),
+    "xai_api.Chat/StartDeferredCompletion": Method("v1/chat/completions", _begun),
     "xai_api.Chat/GetDeferredCompletion": Method(
-        "v1/chat/deferred-completion", _deferred, "request_id"
+        "v1/chat/deferred-completion/{}", _deferred, "request_id", "GET"
     ),
     "xai_api.Sample/SampleText": Method("v1/completions", _completed),
     "xai_api.Sample/SampleTextStreaming": Method("v1/completions", _completed),

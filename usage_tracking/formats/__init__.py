@@ -49,7 +49,6 @@ from .vertex_raw_predict import RawPredictReader
 from .videos import VideosReader
 from .watsonx import WatsonxReader
 from .wrapped import unwrapped
-from .xai_deferred import DeferredReader
 
 #: Name of a wire format → its reader.
 READERS: dict[str, type[Reader]] = {
@@ -96,7 +95,6 @@ READERS: dict[str, type[Reader]] = {
     "mistral.batch": MistralBatchReader,
     "vertex.batch": VertexBatchReader,
     "bedrock.batch": BedrockBatchReader,
-    "xai.deferred": DeferredReader,
 }
 
 #: Shapes that a site may pass to `record` but that no HTTP answer has.

@@ -75,7 +75,8 @@ class InteractionsReader(Reader):
         faults: dict[str, str] = {}
         counts = self._counts(usage, faults)
         self.final_at_end = status not in _GOING_ON
-        self.use(Usage.of(counts, faults=faults), complete=self.final_at_end)
+        if self.final_at_end or counts["output_tokens"]:  # before the first one, all are 0
+            self.use(Usage.of(counts, faults=faults), complete=self.final_at_end)
 
     def _counts(self, usage: dict[str, Any], faults: dict[str, str]) -> dict[str, Any]:
         tool = usage.get("total_tool_use_tokens")
