@@ -38,6 +38,9 @@ MODES = {
     ("requests", "sync"),
     ("aiohttp", "async"),
     ("botocore", "sync"),
+    ("websockets", "sync"),
+    ("websockets", "async"),
+    ("aiohttp", "async websocket"),
 }
 
 
@@ -131,6 +134,7 @@ def test_trial_reports_the_error_of_a_failing_library(monkeypatch: pytest.Monkey
 
 def test_library_that_is_not_installed_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(selftest, "_TRANSPORTS", [("no-such-package", lambda url: None)])
+    monkeypatch.setattr(selftest, "SOCKET_CALLS", ())
 
     assert selftest.try_transports() == []
 

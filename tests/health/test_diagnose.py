@@ -56,6 +56,9 @@ TRIED = [
     ("requests", "sync"),
     ("aiohttp", "async"),
     ("botocore", "sync"),
+    ("websockets", "sync"),
+    ("websockets", "async"),
+    ("aiohttp", "async websocket"),
 ]
 
 

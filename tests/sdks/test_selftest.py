@@ -39,9 +39,10 @@ def watched_look_up(host, *arguments, **options):
 
 socket.socket.connect, socket.getaddrinfo = watched_connect, watched_look_up
 before = dict(os.environ)
-trials = {f"{trial.package} {trial.mode}": trial.problem for trial in selftest.try_sdks()}
+found = (selftest.try_transports(), selftest.try_sdks())
+outcomes = [{f"{one.package} {one.mode}": one.problem for one in trials} for trials in found]
 changed = sorted(name for name, _ in os.environ.items() ^ before.items())
-print("REPORT" + json.dumps([trials, outside, changed]))
+print("REPORT" + json.dumps([*outcomes, outside, changed]))
 """
 
 
@@ -57,12 +58,11 @@ def test_every_sdk_is_captured_and_leaves_no_trace() -> None:
         env={**environ, "DJANGO_SETTINGS_MODULE": "tests.sdks.settings"},
     )
 
-    trials, outside, changed = json.loads(done.stdout.partition("REPORT")[2])
+    transports, sdks, outside, changed = json.loads(done.stdout.partition("REPORT")[2])
 
-    assert dict.fromkeys(trials, "") == trials
-    assert {name.split()[0] for name in trials} == {
-        sdk.package for sdk in SDKS if _has(sdk.package)
-    }
+    assert transports == dict.fromkeys(transports, "")
+    assert sdks == dict.fromkeys(sdks, "")
+    assert {name.split()[0] for name in sdks} == {sdk.package for sdk in SDKS if _has(sdk.package)}
     assert outside == []
     assert changed == []
 

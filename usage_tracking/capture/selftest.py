@@ -28,6 +28,7 @@ from .exchange import is_recorded_trial, trial_events
 from .selftest_answers import MODEL, OPENAI_CHAT, TOKENS
 from .selftest_known import Untried, installed_version, untried_sdks
 from .selftest_sdks import REQUEST, SDK, SDKS, Call
+from .selftest_sockets import SOCKET_CALLS, is_websocket, serve_websocket
 
 __all__ = [
     "MODEL",
@@ -54,7 +55,7 @@ class Trial:
     #: Name of the distribution: a transport or an SDK.
     package: str
     version: str
-    #: "sync" or "async".
+    #: "sync" or "async"; with " websocket", if the transport sends requests of HTTP too.
     mode: str
     captured: bool
     #: Why the call was not captured, "" if it was.
@@ -64,10 +65,12 @@ class Trial:
 def try_transports() -> list[Trial]:
     """Make a call through every installed transport, in each of its modes."""
     versions = {found.transport: found.version for found in status()}
+    calls = [(transport, call, "") for transport, call in _TRANSPORTS]
+    calls += [(one.transport, one.call, one.kind) for one in SOCKET_CALLS if one.is_possible]
     with _environment({}), _provider() as url:
         return [
-            Trial(transport, versions[transport], _mode(call), *_outcome(call, url))
-            for transport, call in _TRANSPORTS
+            Trial(transport, versions[transport], _mode(call, kind), *_outcome(call, url))
+            for transport, call, kind in calls
             if versions.get(transport)
         ]
 
@@ -120,8 +123,9 @@ def _recorded(call: Call, url: str) -> None:
     _run(call, url)
 
 
-def _mode(call: Call) -> str:
-    return "async" if asyncio.iscoroutinefunction(call) else "sync"
+def _mode(call: Call, kind: str = "") -> str:
+    mode = "async" if asyncio.iscoroutinefunction(call) else "sync"
+    return f"{mode} {kind}".rstrip()
 
 
 def _outcome(call: Call, url: str, tokens: tuple[int, int | None] = TOKENS) -> tuple[bool, str]:
@@ -217,8 +221,11 @@ _ANSWERS = {answer.path: answer.body for answer in (OPENAI_CHAT, *(sdk.answer fo
 
 class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
-        """Answer what an SDK asks before the call: nothing is configured."""
-        self._send(200, {})
+        """Open a websocket, or answer what an SDK asks before the call: nothing is configured."""
+        if is_websocket(self):
+            serve_websocket(self)
+        else:
+            self._send(200, {})
 
     def do_POST(self) -> None:
         """Answer the call."""

@@ -134,3 +134,15 @@ REPLICATE_PREDICTION = Answer(
         "created_at": "2026-01-01T00:00:00Z",
     },
 )
+#: The message that ends a response of Realtime.
+REALTIME_DONE = {
+    "type": "response.done",
+    "event_id": MODEL,
+    "response": {
+        "id": MODEL,
+        "object": "realtime.response",
+        "status": "completed",
+        "output": [],
+        "usage": {**_INPUT_OUTPUT, "total_tokens": _PROMPT + _COMPLETION},
+    },
+}
