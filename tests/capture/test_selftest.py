@@ -135,6 +135,7 @@ def test_trial_reports_the_error_of_a_failing_library(monkeypatch: pytest.Monkey
 def test_library_that_is_not_installed_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(selftest, "_TRANSPORTS", [("no-such-package", lambda url: None)])
     monkeypatch.setattr(selftest, "SOCKET_CALLS", ())
+    monkeypatch.setattr(selftest, "GRPC_CALLS", ())
 
     assert selftest.try_transports() == []
 
@@ -326,7 +327,7 @@ class TestUntriedSDKs:
     def test_release_of_a_framework_that_requires_another_sdk(
         self, distributions: Distributions
     ) -> None:
-        distributions.add("langchain-google-genai", "2.1", "google-ai-generativelanguage<0.7")
+        distributions.add("langchain-google-genai", "2.1", "google-palm<0.7")
 
         assert selftest.untried_sdks() == [
             selftest.Untried("langchain-google-genai", "2.1", (), "")

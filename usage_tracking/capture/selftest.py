@@ -26,6 +26,7 @@ from ..events import UsageEvent
 from . import module_of, status
 from .exchange import is_recorded_trial, trial_events
 from .selftest_answers import MODEL, OPENAI_CHAT, TOKENS
+from .selftest_grpc import GRPC_CALLS
 from .selftest_known import Untried, installed_version, untried_sdks
 from .selftest_sdks import REQUEST, SDK, SDKS, Call
 from .selftest_sockets import SOCKET_CALLS, is_websocket, serve_websocket
@@ -67,6 +68,7 @@ def try_transports() -> list[Trial]:
     versions = {found.transport: found.version for found in status()}
     calls = [(transport, call, "") for transport, call in _TRANSPORTS]
     calls += [(one.transport, one.call, one.kind) for one in SOCKET_CALLS if one.is_possible]
+    calls += [("grpc", call, "") for call in GRPC_CALLS]
     with _environment({}), _provider() as url:
         return [
             Trial(transport, versions[transport], _mode(call, kind), *_outcome(call, url))

@@ -30,6 +30,13 @@ from .selftest_answers import (
     WRITER_CHAT,
     Answer,
 )
+from .selftest_grpc import (
+    AIPLATFORM,
+    AIPLATFORM_CALLS,
+    GENERATIVELANGUAGE,
+    GENERATIVELANGUAGE_CALLS,
+    XAI_CALLS,
+)
 
 #: Makes one call to the server at a URL; a coroutine function for the async mode.
 Call = Callable[[str], Any]
@@ -46,6 +53,7 @@ class SDK(NamedTuple):
     package: str
     #: The module to import before the calls, because that may take much longer than a call.
     module: str
+    #: Over gRPC, the message with the same content.
     answer: Answer
     #: One call for each mode that the SDK has.
     calls: tuple[Call, ...]
@@ -333,6 +341,9 @@ SDKS = (
     SDK("writer-sdk", "writerai", WRITER_CHAT, (_writer, _awriter)),
     SDK("zai-sdk", "zai", OPENAI_CHAT, (partial(_zhipu, "zai", "ZaiClient"),)),
     SDK("zhipuai", "zhipuai", OPENAI_CHAT, (partial(_zhipu, "zhipuai", "ZhipuAI"),)),
+    SDK("xai-sdk", "xai_sdk", OPENAI_CHAT, XAI_CALLS),
+    SDK("google-ai-generativelanguage", GENERATIVELANGUAGE, GEMINI, GENERATIVELANGUAGE_CALLS),
+    SDK("google-cloud-aiplatform", AIPLATFORM, GEMINI, AIPLATFORM_CALLS),
     SDK(
         "litellm",
         "litellm",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from importlib.metadata import packages_distributions
 
 from .. import capture, conf
 from ..capture import selftest
@@ -35,7 +36,8 @@ def _transports() -> Iterator[Finding]:
 
 
 def _pin(trial: selftest.Trial) -> str:
-    return f'pip install "{trial.package}<{trial.version}"'
+    distributions = packages_distributions().get(trial.package, [trial.package])
+    return f'pip install "{distributions[0]}<{trial.version}"'
 
 
 def sdks(*, skip: bool) -> Result:
