@@ -10,10 +10,12 @@ from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
 
+import aiohttp
 import anthropic
 import httpx
 import openai
 import pytest
+import requests
 from django.contrib.auth.models import User
 from google import genai
 
@@ -316,6 +318,65 @@ class TestAnthropic:
         row = only_row()
         assert (*tokens(row), row.cached_tokens) == (*served_counts(stub, batch_id), 7)
 
+    def test_results_that_were_read_in_part_do_not_complete_the_row(
+        self, claude: anthropic.Anthropic, stub: StubProvider
+    ) -> None:
+        prompts = ("claude-haiku-4-5", "[stub queued=0 words=40000]"), ("claude-haiku-4-5", "Two")
+        batch_id = submit_messages(claude, *prompts)
+        claude.messages.batches.retrieve(batch_id)
+        results = claude.messages.batches.results(batch_id)
+        next(iter(results))
+        results.http_response.close()
+        assert only_row().metadata["unknown"] == UNREAD
+        list(claude.messages.batches.results(batch_id))
+
+        assert tokens(only_row()) == served_counts(stub, batch_id)
+
+    def test_async_client(self, stub: StubProvider) -> None:
+        async def main() -> str:
+            client = anthropic.AsyncAnthropic(base_url=stub.anthropic_url, api_key="any")
+            batch = await client.messages.batches.create(
+                requests=[
+                    {
+                        "custom_id": "1",
+                        "params": {
+                            "model": "claude-haiku-4-5",
+                            "max_tokens": 9,
+                            "messages": [{"role": "user", "content": "[stub queued=0]"}],
+                        },
+                    }
+                ]
+            )
+            await client.messages.batches.retrieve(batch.id)
+            assert [each async for each in await client.messages.batches.results(batch.id)]
+            await client.close()
+            return batch.id
+
+        batch_id = asyncio.run(main())
+
+        assert tokens(only_row()) == served_counts(stub, batch_id)
+
+    @pytest.mark.parametrize("library", ["requests", "aiohttp"])
+    def test_results_read_with_another_library(
+        self, claude: anthropic.Anthropic, stub: StubProvider, library: str
+    ) -> None:
+        prompts = [("claude-haiku-4-5", f"{number} [stub queued=0]") for number in range(50)]
+        batch_id = submit_messages(claude, *prompts)
+        claude.messages.batches.retrieve(batch_id)
+        url = f"{stub.anthropic_url}/v1/messages/batches/{batch_id}/results"
+
+        async def lines() -> int:
+            async with aiohttp.ClientSession() as session, session.get(url) as answer:
+                return len([line async for line in answer.content])
+
+        if library == "aiohttp":
+            assert asyncio.run(lines()) == 50
+        else:
+            with requests.get(url, stream=True, timeout=60) as answer:
+                assert len(list(answer.iter_lines(chunk_size=100))) == 50
+
+        assert tokens(only_row()) == served_counts(stub, batch_id)
+
     def test_beta_client(self, claude: anthropic.Anthropic, stub: StubProvider) -> None:
         batch = claude.beta.messages.batches.create(
             requests=[
@@ -420,6 +481,17 @@ class TestGemini:
 
         # https://ai.google.dev/gemini-api/docs/pricing: 0.625 and 5 USD, above 200k 1.25 and 7.5
         assert only_row().cost == Decimal("0.1875") + Decimal("0.01") + Decimal("0.3825")
+
+    def test_results_that_are_too_long_complete_the_row_without_usage(
+        self, gemini: genai.Client
+    ) -> None:
+        """Pictures, say: no more than 8 MB of one answer are kept."""
+        name = submit_contents(gemini, *["[stub queued=0 words=250000]"] * 4)
+        gemini.batches.get(name=name)
+
+        row = only_row()
+        assert (row.metadata["unknown"], row.success) == ("answer too long", True)
+        assert row.model_name == "gemini-2.5-flash"
 
     def test_async_client(self, stub: StubProvider) -> None:
         async def main() -> str:

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from typing import Any
 
-from .batches import BatchReader
+from .batches import Batch, BatchReader
 from .gemini_batches import GeminiBatchReader
 from .openai_batches import OpenAIBatchReader
 from .xai_batches import XAIBatchReader
 
+_BATCH = re.compile(r"/batches/([^/:]+)/?$")
+
 
 class AnyBatchReader(BatchReader):
     """Reads a batch of OpenAI, Gemini or xAI."""
+
+    _is_cut = False
 
     def take(self, data: dict[str, Any]) -> None:
         """Take an answer that may name a batch."""
@@ -21,3 +27,13 @@ class AnyBatchReader(BatchReader):
                 self.batch, self.ended, self.files = reader.batch, reader.ended, reader.files
                 self.sums, self.usage = reader.sums, reader.usage
                 return
+
+    def cut(self, head: bytes) -> bool:
+        """Take the beginning of an answer that is too long to be kept; it does not say all."""
+        self._is_cut = True
+        return False
+
+    def asked(self, path: str, body: bytes | Mapping[str, Any] | None) -> None:
+        """Take the request: of a long answer, which has the results with it, it names the batch."""
+        if self._is_cut and (found := _BATCH.search(path)):
+            self.batch, self.ended = Batch(found[1]), True
