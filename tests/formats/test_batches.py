@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from usage_tracking.formats import READERS
-from usage_tracking.formats.batches import STEPS, Batch, ResultsReader, part_of
+from usage_tracking.formats.batch_rows import STEPS, Batch, part_of
+from usage_tracking.formats.batches import ResultsReader
 from usage_tracking.formats.long_lines import MAX_LINE, LongLines
 from usage_tracking.formats.reader import Reader
 from usage_tracking.pricing import data
