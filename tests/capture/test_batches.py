@@ -23,7 +23,7 @@ from project.stub import StubProvider
 from tests.support.comparison import attributed, only_row, rows
 from tests.support.ledger import assert_in_step
 from usage_tracking import ai_usage
-from usage_tracking.capture import batch_files
+from usage_tracking.capture import batch_memory
 from usage_tracking.capture.body import Body
 from usage_tracking.capture.endpoints import recognise
 from usage_tracking.models import AIUsageLog
@@ -35,11 +35,11 @@ UNREAD = "batch ended; its results were not read yet"
 
 
 @pytest.fixture(autouse=True)
-def forget_files() -> Iterator[None]:
-    """Forget, as another process would, which batch a file belongs to."""
-    batch_files.forget()
+def forget_batches() -> Iterator[None]:
+    """Forget, as another process would, what was said of other batches."""
+    batch_memory.forget()
     yield
-    batch_files.forget()
+    batch_memory.forget()
 
 
 @pytest.fixture
@@ -421,6 +421,25 @@ class TestAnthropic:
         row = only_row()
         assert tokens(row) == served_counts(stub, batch_id)
         assert (row.success, row.error_message) == (False, "batch canceled: 1 of 2 requests")
+
+    def test_model_whose_requests_all_failed_completes_its_row(
+        self, claude: anthropic.Anthropic
+    ) -> None:
+        batch_id = submit_messages(
+            claude,
+            ("claude-haiku-4-5", "[stub queued=0 status=400]"),
+            ("claude-sonnet-4-5", "[stub usage=1000/100]"),
+        )
+        claude.messages.batches.retrieve(batch_id)
+        assert {row.metadata["unknown"] for row in rows()} == {UNREAD}
+        list(claude.messages.batches.results(batch_id))
+
+        found = {row.model_name: row for row in rows()}
+        failed, made = found["claude-haiku-4-5"], found["claude-sonnet-4-5-20250929"]
+        assert failed.error_message == "no request to this model succeeded"
+        assert (failed.success, tokens(failed)) == (False, (None, None))
+        assert (made.success, tokens(made)) == (True, (1000, 100))
+        assert failed.metadata["batch"] == {"id": batch_id, "completed": 0, "failed": 1}
 
     def test_models_in_the_input_of_a_tool_are_none_of_the_batch(
         self, claude: anthropic.Anthropic

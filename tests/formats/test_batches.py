@@ -257,6 +257,17 @@ class TestResults:
 
         assert one(results("openai.batch_results", [line])).price_facts["answer"] == "too_long"
 
+    def test_answers_without_a_model_are_those_of_the_batch(self) -> None:
+        reader = READERS["openai.batch_results"]()
+        assert isinstance(reader, ResultsReader)
+        reader.batch = Batch("b1", model="gpt-image-1")
+        answer = {"data": [{}], "usage": {"input_tokens": 80, "output_tokens": 3}}
+        reader.feed(json.dumps({"response": {"status_code": 200, "body": answer}}).encode())
+        reader.end()
+        part = one(list(reader.parts))
+
+        assert (part.model, tokens(part)) == ("gpt-image-1", (80, 3))
+
     def test_part_of_a_file_is_no_end(self) -> None:
         reader = READERS["openai.batch_results"]()
         assert isinstance(reader, ResultsReader)
@@ -330,6 +341,16 @@ class TestAnthropic:
         assert begun.job is not None
         assert end.job is not None
         assert begun.job.part == end.job.part
+
+    def test_gateway_may_answer_with_other_names(self) -> None:
+        reader = READERS["anthropic.batch_results"]()
+        assert isinstance(reader, ResultsReader)
+        reader.requested = ("our-model",)
+        reader.feed(json.dumps(self.message("claude-haiku-4-5")).encode())
+        reader.end()
+        reader.asked(self.PATH, None)
+
+        assert one(list(reader.parts)).model == "claude-haiku-4-5"
 
     def test_models_of_a_large_submission(self) -> None:
         tool = {"type": "tool_use", "input": {"model": "T"}}

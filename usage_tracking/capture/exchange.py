@@ -20,7 +20,7 @@ from ..errors import contained
 from ..events import UNKNOWN, UsageEvent, named_uuid7, utc_now, uuid7
 from ..formats.reader import Job, Reader
 from ..system.site_tests import running_test
-from . import batch_files
+from . import batch_memory
 from .body import Body
 from .endpoints import Target, recognise
 from .include_usage import Hiding, Question, question
@@ -71,7 +71,7 @@ def begin(
     if wanted is False or (wanted is not True and transport not in wanted):
         return None
     exchange = Exchange(endpoint, path, body)
-    if not batch_files.is_of_interest(endpoint, path, exchange.reader):
+    if not batch_memory.is_of_interest(endpoint, path, exchange.reader):
         return None
     exchange.question = question(endpoint, host, port, body)
     return exchange
@@ -189,7 +189,7 @@ class Exchange:
         requested = requested_model(self._endpoint, request_body)
         whole = self.reader
         whole.asked(self._path, request_body)
-        batch_files.remember(self._endpoint, whole)
+        batch_memory.join(self._endpoint, whole)
         if self._endpoint.polls and not is_ended:
             return  # it may have results of a batch, all of which count or none
         for reader in whole.parts:

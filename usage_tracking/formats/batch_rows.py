@@ -150,7 +150,9 @@ class _Model:
 class Sums:
     """What the requests of a batch used, by model."""
 
-    def __init__(self) -> None:
+    def __init__(self, model: str = "") -> None:
+        #: The model of answers that name none.
+        self.model = model
         self.completed = 0
         self.failed = 0
         self.first_error = ""
@@ -161,10 +163,11 @@ class Sums:
     def add(self, answer: Reader) -> None:
         """Add the answer to a request that succeeded."""
         self.completed += 1
-        name = part_of(answer.model)
+        model = answer.model or self.model
+        name = part_of(model)
         if name not in self._models and len(self._models) >= _MAX_MODELS:
             name = min(self._models)
-        self._models.setdefault(name, _Model(answer.model)).add(answer)
+        self._models.setdefault(name, _Model(model)).add(answer)
 
     def fail(self, error: str) -> None:
         """Count a request that failed."""
@@ -176,8 +179,13 @@ class Sums:
         self.failed += 1
         self.left_out[reason] = self.left_out.get(reason, 0) + 1
 
-    def shares(self, batch: Batch) -> list[Reader]:
-        """Return the rows of a batch that ended, whose results these are."""
+    def shares(self, batch: Batch, requested: Iterable[str] = ()) -> list[Reader]:
+        """Return the rows of a batch that ended, whose results these are.
+
+        Args:
+            batch: The batch.
+            requested: The models that the submission named, as far as they are known.
+        """
         if self.left_out and not batch.error:
             reason, number = max(self.left_out.items(), key=lambda item: item[1])
             batch = batch._replace(
@@ -187,28 +195,37 @@ class Sums:
             completed=self.completed if batch.completed is None else batch.completed,
             failed=self.failed if batch.failed is None else batch.failed,
         ).judged(self.first_error)
-        if not self._models:
-            return [Share(batch, batch.model, ended=True)]
-        found: list[Reader] = []
-        for number, (name, model) in enumerate(sorted(self._models.items())):
+        names = [model.name for model in self._models.values()]
+        # A gateway may answer with other names than those of the submission.
+        if self._models.keys() <= {part_of(model) for model in requested}:
+            names = [*requested, *names]
+        named = named_parts(names or [batch.model])
+        return [self._share(batch, part, name, len(named)) for part, name in named.items()]
+
+    def _share(self, batch: Batch, part: str, name: str, number: int) -> Share:
+        """Return the row of one of `number` models."""
+        model = self._models.get(part_of(name))
+        if number > 1:
             # A request that failed names no model: it is counted once.
-            completed = model.completed if len(self._models) > 1 else batch.completed
-            part = batch._replace(completed=completed, failed=0 if number else batch.failed)
-            share = Share(part, model.name or batch.model, part=name if number else "", ended=True)
+            error = batch.error or ("" if model else "no request to this model succeeded")
+            completed = model.completed if model else 0
+            batch = batch._replace(
+                completed=completed, failed=0 if part else batch.failed, error=error
+            )
+        share = Share(batch, model.name if model else name, part=part, ended=True)
+        if model is not None:
             share.use(model.usage())
             share.price_facts |= model.price_facts
-            found.append(share)
-        return found
+        return share
 
 
-def shares_at_start(batch: Batch, models: Iterable[str]) -> list[Reader]:
-    """Return the rows of a batch that was submitted and names these models."""
-    named = {part_of(model): model for model in models if model}
-    ordered = sorted(named.items())[:_MAX_MODELS] or [("", batch.model)]
-    return [
-        Share(batch, model, part=part if number else "")
-        for number, (part, model) in enumerate(ordered)
-    ]
+def named_parts(models: Iterable[str]) -> dict[str, str]:
+    """Return the `Job.part` of each model of a batch, with the first of its names."""
+    names: dict[str, str] = {}
+    for model in models:
+        names.setdefault(part_of(model), model)
+    ordered = sorted(names.items())[:_MAX_MODELS]
+    return {part if number else "": name for number, (part, name) in enumerate(ordered)}
 
 
 def part_of(model: str) -> str:

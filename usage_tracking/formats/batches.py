@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from ..usage import MIXED, Usage
-from .batch_rows import Batch, Share, Sums, Unread, shares_at_start
+from .batch_rows import Batch, Share, Sums, Unread, named_parts
 from .gemini import GenerateContentReader
 from .long_lines import LongLines, is_cut
 from .openai_responses import ResponsesReader
@@ -44,7 +44,7 @@ class BatchReader(Reader):
         super().__init__()
         self.batch: Batch | None = None
         self.ended = False
-        #: The models that the request names, each once; see `part_of`.
+        #: The models that the submission named.
         self.requested: Sequence[str] = ()
         #: The ids of the files with the results.
         self.files: tuple[str, ...] = ()
@@ -69,15 +69,16 @@ class BatchReader(Reader):
         """The rows of the batch; none if the answer names none, or one for a failed request."""
         if self.batch is None:
             return () if self._is_other else (self,)
-        if not self.ended:
-            return shares_at_start(self.batch, self.requested)
-        if self.sums is not None:
-            return self.sums.shares(self.batch)
-        batch = self.batch.judged()
-        kind = Unread if self.usage is None and batch.completed != 0 else Share
-        share = kind(batch, self.model or batch.model, ended=True)
-        share.usage = self.usage
-        return (share,)
+        if self.sums is not None and self.ended:
+            return self.sums.shares(self.batch, self.requested)
+        batch, kind = self.batch, Share
+        if self.ended:
+            batch = batch.judged()
+            kind = Unread if self.usage is None and batch.completed != 0 else Share
+        named = named_parts(self.requested or [self.model or batch.model])
+        shares = [kind(batch, model, part=part, ended=self.ended) for part, model in named.items()]
+        shares[0].usage = self.usage
+        return shares
 
     def take_sum(self, usage: Usage, requests: int | None) -> None:
         """Take the usage of all requests, of which no more than their sum is known.
@@ -107,6 +108,9 @@ class ResultsReader(Reader):
     def __init__(self) -> None:
         super().__init__()
         self.batch: Batch | None = None
+        #: The models that the submission named, as far as they are known, and no files.
+        self.requested: Sequence[str] = ()
+        self.files: tuple[str, ...] = ()
         self.sums = Sums()
         self._is_partial = False
         self._ended = False
@@ -125,6 +129,7 @@ class ResultsReader(Reader):
 
     def feed(self, data: bytes) -> None:
         """Take one line."""
+        self.sums.model = self.batch.model if self.batch else ""
         try:
             if is_cut(data) or (len(data) > _LONG and not any(mark in data for mark in BILLED)):
                 self._add_long(data)
@@ -182,7 +187,7 @@ class ResultsReader(Reader):
         """The rows of the batch, none if the results are only a part of all."""
         if self.batch is None or not self._ended or self._is_partial:
             return ()
-        return self.sums.shares(self.batch)
+        return self.sums.shares(self.batch, self.requested)
 
 
 def rest_of(line: bytes, key: bytes, members: Iterable[str]) -> dict[str, Any]:

@@ -48,9 +48,9 @@ class GeminiBatchReader(BatchReader):
             self.files = (file.removeprefix("files/"),)
         for member in ("inlinedResponses", "inlinedEmbedContentResponses"):
             if results := items(mapping(output.get(member)).get("inlinedResponses")):
-                self.sums = Sums()
+                self.sums = Sums(model)
                 for result in results:
-                    add_result(self.sums, result, model)
+                    add_result(self.sums, result)
 
 
 class GeminiResultsReader(ResultsReader):
@@ -62,11 +62,11 @@ class GeminiResultsReader(ResultsReader):
 
     def line(self, data: dict[str, Any]) -> None:
         """Take one parsed line: the answer to one request."""
-        add_result(self.sums, data, self.batch.model if self.batch else "")
+        add_result(self.sums, data)
 
 
-def add_result(sums: Sums, result: dict[str, Any], model: str) -> None:
-    """Add one result of a batch of `model`, from a file or from the answer to a poll."""
+def add_result(sums: Sums, result: dict[str, Any]) -> None:
+    """Add one result, as it stands in a file or in the answer to a poll."""
     answer = mapping(result.get("response"))
     if not answer or result.get("error"):
         sums.fail(error_text(result) or "no response")
@@ -77,7 +77,6 @@ def add_result(sums: Sums, result: dict[str, Any], model: str) -> None:
     reader.body(answer)
     if reader.usage is None and (tokens := number(answer.get("tokenCount"))) is not None:
         reader.use(Usage.of({"input_tokens": tokens}))
-    reader.model = reader.model or model
     sums.add(reader)
 
 

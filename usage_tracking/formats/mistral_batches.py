@@ -39,6 +39,6 @@ class MistralBatchReader(BatchReader):
         )
         self.files = tuple(filter(None, (text(data.get("output_file")),)))
         if outputs := items(data.get("outputs")):
-            self.sums = Sums()
+            self.sums = Sums(model)
             for result in outputs:
                 add_result(self.sums, result)
