@@ -1113,7 +1113,7 @@ class TestBodies:
 
         row = only_row()
         assert (row.prompt_tokens, row.usage_source) == (None, "unknown")
-        assert row.metadata["unknown"] == "unreadable answer"
+        assert row.metadata["unknown"] == "answer too long"
 
     def test_stream_whose_last_event_has_no_blank_line_is_read(self) -> None:
         def check(end: bytes) -> None:

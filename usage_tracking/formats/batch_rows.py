@@ -196,9 +196,10 @@ class Sums:
             failed=self.failed if batch.failed is None else batch.failed,
         ).judged(self.first_error)
         names = [model.name for model in self._models.values()]
+        submitted = {part_of(model): model for model in requested}
         # A gateway may answer with other names than those of the submission.
-        if self._models.keys() <= {part_of(model) for model in requested}:
-            names = [*requested, *names]
+        if self._models.keys() <= submitted.keys() and len(submitted) <= _MAX_MODELS:
+            names = [*submitted.values(), *names]
         named = named_parts(names or [batch.model])
         return [self._share(batch, part, name, len(named)) for part, name in named.items()]
 
