@@ -286,6 +286,49 @@ def test_port_of_ollama_counts_for_its_paths_only() -> None:
     assert provider_of("localhost", 11434, "/v1/chat") is None
 
 
+def test_batch_is_recognised_wherever_it_is_asked_for() -> None:
+    def check(method: str, path: str, wire_format: str, *, polls: bool) -> None:
+        for tail in ("", "/"):
+            found = recognise(method, "api.example.com", None, path + tail)
+
+            assert found is not None
+            assert (found.format, found.operation, found.polls) == (wire_format, "batch", polls)
+
+    vertex = "/v1/projects/p/locations/l/batchPredictionJobs"
+    begun = [
+        ("POST", "/v1/batches", "batch"),
+        ("POST", "/openai/batches", "batch"),  # Azure
+        ("POST", "/v1beta/openai/batches", "batch"),  # Gemini
+        ("POST", "/v1/messages/batches", "anthropic.batch"),
+        ("POST", "/v1beta/models/gemini-2.5-flash:batchGenerateContent", "gemini.batch"),
+        ("POST", "/v1/models/gemini-embedding-001:asyncBatchEmbedContent", "gemini.batch"),
+        ("POST", "/v1/batch/jobs", "mistral.batch"),
+        ("POST", vertex, "vertex.batch"),
+        ("POST", "/model-invocation-job", "bedrock.batch"),
+    ]
+    polled = [
+        ("GET", "/openai/v1/batches/b1", "batch"),
+        ("POST", "/v1/batches/b1/cancel", "batch"),
+        ("GET", "/v1beta/batches/b1", "batch"),
+        ("GET", "/v1/messages/batches/b1", "anthropic.batch"),
+        ("POST", "/v1/messages/batches/b1/cancel", "anthropic.batch"),
+        ("GET", "/v1/messages/batches/b1/results", "anthropic.batch_results"),
+        ("GET", "/v1/batch/jobs/b1", "mistral.batch"),
+        ("GET", "/openai/files/f1/content", "openai.batch_results"),
+        ("GET", "/download/v1beta/files/f1:download", "gemini.batch_results"),
+        ("GET", f"{vertex}/1", "vertex.batch"),
+        ("GET", "/model-invocation-job/arn%3Aaws%3Abedrock", "bedrock.batch"),
+    ]
+    calls = [(*each, False) for each in begun] + [(*each, True) for each in polled]
+    check_each(lambda *call: check(*call[:3], polls=call[3]), calls)
+
+
+def test_listing_of_batches_or_files_is_not_a_call() -> None:
+    paths = ("/v1/batches", "/v1/messages/batches", "/v1/batch/jobs", "/v1/files", "/v1/files/f1")
+
+    assert [recognise("GET", "api.openai.com", None, path) for path in paths] == [None] * 5
+
+
 def test_other_path_is_not_a_call() -> None:
     paths = [
         "",
