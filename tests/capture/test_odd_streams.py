@@ -56,6 +56,13 @@ PLACES = {
     "cohere.chat": ("api.cohere.com", "/v2/chat"),
     "ollama": OLLAMA,
     "watsonx": WATSONX,
+    "mistral.conversations": ("api.mistral.ai", "/v1/conversations"),
+    "cloudflare": ("api.cloudflare.com", "/client/v4/accounts/a/ai/run/@cf/meta/llama"),
+    "huggingface": ("router.huggingface.co", "/hf-inference/models/o/m"),
+    "bedrock.agent": (
+        "bedrock-agent-runtime.us-east-1.amazonaws.com",
+        "/agents/A/agentAliases/B/sessions/s/text",
+    ),
 }
 SSE, JSON, NDJSON = "text/event-stream", "application/json", "application/x-ndjson"
 FRAMES = "application/vnd.amazon.eventstream"

@@ -239,8 +239,11 @@ class Answer:
             except (ValueError, RecursionError):
                 has_read = value.is_cut and self.status < 400 and self.reader.cut(value.head)
                 if not has_read and is_whole and not is_file(self._content_type):
+                    is_json = value.head.lstrip().startswith((b"{", b"["))
                     self.problem = (
-                        "answer too long" if value.is_cut else _unreadable(self._content_type)
+                        "answer too long"
+                        if value.is_cut and is_json
+                        else _unreadable(self._content_type)
                     )
                 return
         if self.status >= 400 or not isinstance(data, dict):
