@@ -57,8 +57,8 @@ MODULES = {
     ),
     "openai2": ("methods", "openai", "openai_aiohttp", "starts"),
     "mocks": ("mocks",),
-    "grpc": ("google_generativeai", "grpc", "vertexai", "xai"),
-    "sockets": ("sockets",),
+    "grpc": ("google_generativeai", "grpc", "selftest", "vertexai", "xai"),
+    "sockets": ("selftest", "sockets"),
 }
 nox.options.sessions = list(MODULES)
 
@@ -131,12 +131,6 @@ def aiohttp(session: nox.Session) -> None:
 
 
 @nox.session
-def sockets(session: nox.Session) -> None:
-    """Test frameworks and libraries that use websockets."""
-    _try(session)
-
-
-@nox.session
 def openai2(session: nox.Session) -> None:
     """Test the openai SDK before its move to httpx2."""
     _try(session)
@@ -145,10 +139,18 @@ def openai2(session: nox.Session) -> None:
 @nox.session
 def mocks(session: nox.Session) -> None:
     """Test the tools with which sites mock HTTP in their tests."""
+    _try(session)
 
 
+@nox.session
 def grpc(session: nox.Session) -> None:
     """Test SDKs that send with grpc."""
+    _try(session)
+
+
+@nox.session
+def sockets(session: nox.Session) -> None:
+    """Test frameworks and libraries that use websockets."""
     _try(session)
 
 
