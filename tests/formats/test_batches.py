@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from usage_tracking.formats import READERS
-from usage_tracking.formats.batch_rows import STEPS, Batch, part_of
-from usage_tracking.formats.batches import ResultsReader
-from usage_tracking.formats.long_lines import MAX_LINE, LongLines
+from usage_tracking.formats.batches.long_lines import MAX_LINE, LongLines
+from usage_tracking.formats.batches.reader import ResultsReader
+from usage_tracking.formats.batches.rows import STEPS, Batch, part_of
 from usage_tracking.formats.reader import Reader
 from usage_tracking.pricing import data
 

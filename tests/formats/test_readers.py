@@ -20,7 +20,7 @@ from tests.formats import answers, later_answers
 from tests.formats.answers import Answer, Stream, chunk, of
 from tests.support.cases import check_each
 from usage_tracking.formats import READERS
-from usage_tracking.formats.batches import ResultsReader
+from usage_tracking.formats.batches.reader import ResultsReader
 from usage_tracking.formats.gemini import TIER_HEADER
 from usage_tracking.formats.langchain import MessageReader
 from usage_tracking.formats.openai_realtime import RealtimeReader

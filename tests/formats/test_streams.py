@@ -16,7 +16,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from usage_tracking.formats import READERS, streams
-from usage_tracking.formats.batches import ResultsReader
+from usage_tracking.formats.batches.reader import ResultsReader
 from usage_tracking.formats.excerpts import Excerpt, LongEvent
 from usage_tracking.formats.reader import Reader, error_text
 from usage_tracking.formats.streams import (

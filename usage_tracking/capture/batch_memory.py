@@ -12,7 +12,8 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from typing import TypeVar
 
-from ..formats.batches import Batch, BatchReader, ResultsReader
+from ..formats.batches.reader import BatchReader, ResultsReader
+from ..formats.batches.rows import Batch
 from ..formats.reader import Reader
 from .endpoints import Target
 

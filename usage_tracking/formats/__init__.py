@@ -6,9 +6,13 @@ from contextlib import suppress
 from typing import Any
 
 from .anthropic import MessagesReader
-from .anthropic_batches import MessageBatchReader, MessageResultsReader
 from .anthropic_complete import CompleteReader
-from .any_batches import AnyBatchReader
+from .batches.anthropic import MessageBatchReader, MessageResultsReader
+from .batches.gemini import GeminiBatchReader, GeminiResultsReader
+from .batches.mistral import MistralBatchReader
+from .batches.openai import OpenAIResultsReader
+from .batches.shared_path import AnyBatchReader
+from .batches.stored import BedrockBatchReader, VertexBatchReader
 from .bedrock_agent import AgentReader
 from .bedrock_async import AsyncInvokeReader
 from .bedrock_converse import ConverseReader
@@ -18,20 +22,17 @@ from .cloudflare import CloudflareReader
 from .cohere import CohereChatReader, CohereEmbedReader
 from .decisions import DecisionsReader
 from .gemini import GenerateContentReader
-from .gemini_batches import GeminiBatchReader, GeminiResultsReader
 from .gemini_embeddings import EmbedContentReader
 from .gemini_interactions import InteractionsReader
 from .google_operations import OperationsReader
 from .huggingface import HuggingFaceReader
 from .langchain import MessageReader
 from .media_tasks import MediaTasksReader
-from .mistral_batches import MistralBatchReader
 from .mistral_conversations import ConversationsReader
 from .mistral_ocr import OCRReader
 from .objects import as_dict
 from .ollama import OllamaReader
 from .openai_audio import AudioReader
-from .openai_batches import OpenAIResultsReader
 from .openai_chat import ChatReader
 from .openai_embeddings import EmbeddingsReader
 from .openai_images import ImagesReader
@@ -43,7 +44,6 @@ from .pydantic_ai import ModelResponseReader
 from .reader import Reader, mapping, text
 from .replicate import ReplicateReader
 from .rerank import RerankReader
-from .stored_batches import BedrockBatchReader, VertexBatchReader
 from .vertex_predict import PredictReader
 from .vertex_raw_predict import RawPredictReader
 from .videos import VideosReader

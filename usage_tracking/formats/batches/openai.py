@@ -14,12 +14,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from .batches import Batch, BatchReader, ResultsReader, Sums
-from .openai_chat import ChatReader
-from .openai_embeddings import EmbeddingsReader
-from .openai_images import ImagesReader
-from .openai_responses import ResponsesReader
-from .reader import Reader, count, error_text, items, mapping, moment, text
+from ..openai_chat import ChatReader
+from ..openai_embeddings import EmbeddingsReader
+from ..openai_images import ImagesReader
+from ..openai_responses import ResponsesReader
+from ..reader import Reader, count, error_text, items, mapping, moment, text
+from .reader import BatchReader, ResultsReader
+from .rows import Batch, Sums
 
 #: How a batch ends, in lower case.
 _ENDED = frozenset({"completed", "failed", "expired", "cancelled", "canceled"})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from .streams import everything
+from ..streams import everything
 
 #: Bytes of a line that is kept whole, and of the beginning and the end of a longer one: providers
 #: put the model at the beginning and the usage at the end.

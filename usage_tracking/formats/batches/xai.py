@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..usage import Usage
-from .batches import Batch, BatchReader
-from .reader import cost, count, mapping, moment, text
+from ...usage import Usage
+from ..reader import cost, count, mapping, moment, text
+from .reader import BatchReader
+from .rows import Batch
 
 
 class XAIBatchReader(BatchReader):

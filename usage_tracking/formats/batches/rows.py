@@ -15,8 +15,8 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any, NamedTuple
 
-from ..usage import ITERATIONS, REQUESTS, Usage, parts_of
-from .reader import Job, Reader, text
+from ...usage import ITERATIONS, REQUESTS, Usage, parts_of
+from ..reader import Job, Reader, text
 
 #: Input tokens at which the price of some model changes: a request of this size still has the
 #: lower price. A test compares them with the price table.

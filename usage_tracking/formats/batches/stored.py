@@ -11,9 +11,10 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .batches import Batch, BatchReader
-from .gemini_batches import number
-from .reader import Reader, error_text, mapping, moment, text
+from ..reader import Reader, error_text, mapping, moment, text
+from .gemini import number
+from .reader import BatchReader
+from .rows import Batch
 
 
 class StoredBatchReader(BatchReader):

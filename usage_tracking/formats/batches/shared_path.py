@@ -6,10 +6,11 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from .batches import Batch, BatchReader
-from .gemini_batches import GeminiBatchReader
-from .openai_batches import OpenAIBatchReader
-from .xai_batches import XAIBatchReader
+from .gemini import GeminiBatchReader
+from .openai import OpenAIBatchReader
+from .reader import BatchReader
+from .rows import Batch
+from .xai import XAIBatchReader
 
 _BATCH = re.compile(r"/batches/([^/:]+)/?$")
 

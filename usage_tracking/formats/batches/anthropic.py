@@ -13,9 +13,10 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from .anthropic import MessagesReader
-from .batches import Batch, BatchReader, ResultsReader
-from .reader import count, error_text, items, mapping, moment, text
+from ..anthropic import MessagesReader
+from ..reader import count, error_text, items, mapping, moment, text
+from .reader import BatchReader, ResultsReader
+from .rows import Batch
 
 #: A larger submission is searched for its models, not parsed.
 _SMALL = 1024 * 1024

@@ -1,8 +1,4 @@
-"""Batches: many requests that one request submits, and whose results come later and for less.
-
-A batch is a job. Its answers name it (submission, polls), and its results say what each request
-used.
-"""
+"""What the readers of all batches have in common."""
 
 from __future__ import annotations
 
@@ -11,15 +7,13 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from ..usage import MIXED, Usage
-from .batch_rows import Batch, Share, Sums, Unread, named_parts
-from .gemini import GenerateContentReader
+from ...usage import MIXED, Usage
+from ..gemini import GenerateContentReader
+from ..openai_responses import ResponsesReader
+from ..reader import Reader, error_text
+from ..streams import Splitter
 from .long_lines import LongLines, is_cut
-from .openai_responses import ResponsesReader
-from .reader import Reader, error_text
-from .streams import Splitter
-
-__all__ = ["Batch", "BatchReader", "ResultsReader", "Sums"]
+from .rows import Batch, Share, Sums, Unread, named_parts
 
 #: In a longer line, only what is needed is parsed: vectors would cost a millisecond.
 _LONG = 16 * 1024

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..usage import Usage
-from .batches import Batch, BatchReader, ResultsReader, Sums
-from .gemini import GenerateContentReader
-from .gemini_embeddings import EmbedContentReader
-from .reader import Reader, count, error_text, items, mapping, moment, text
+from ...usage import Usage
+from ..gemini import GenerateContentReader
+from ..gemini_embeddings import EmbedContentReader
+from ..reader import Reader, count, error_text, items, mapping, moment, text
+from .reader import BatchReader, ResultsReader
+from .rows import Batch, Sums
 
 _ENDED = frozenset({"SUCCEEDED", "PARTIALLY_SUCCEEDED", "FAILED", "CANCELLED", "EXPIRED"})
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from .batches import Batch, BatchReader, Sums
-from .openai_batches import add_result
-from .reader import count, items, moment, text
+from ..reader import count, items, moment, text
+from .openai import add_result
+from .reader import BatchReader
+from .rows import Batch, Sums
 
 _ENDED = frozenset({"SUCCESS", "FAILED", "TIMEOUT_EXCEEDED", "CANCELLED"})
 
