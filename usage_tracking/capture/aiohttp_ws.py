@@ -11,14 +11,12 @@ from typing import Any
 
 from ..errors import contained
 from ..system.patching import is_patched, patch, unpatch
-from .sockets import KEY, open_session
+from .sockets import KEY, error_of, open_session
 
 #: The attribute that tells whether the site waits for a message.
 _READING = "_ai_usage_reading"
 #: The types of messages that end a socket, as `receive` returns them.
 _ENDS = frozenset({"CLOSE", "CLOSING", "CLOSED", "ERROR"})
-#: What a socket that ended regularly was closed with.
-_REGULAR = frozenset({None, 0, 1000, 1001, 1005})
 
 
 def hook(module: ModuleType) -> None:
@@ -63,11 +61,7 @@ def _received(socket: Any, message: Any, *, was_ending: bool) -> None:
     elif kind == "CLOSED" and not was_ending:
         session.closed(socket.exception() or ConnectionError("WebSocket closed without a code"))
     else:
-        session.closed(_error(message.data if kind == "CLOSE" else None))
-
-
-def _error(code: int | None) -> BaseException | None:
-    return None if code in _REGULAR else ConnectionError(f"WebSocket closed with code {code}")
+        session.closed(error_of(message.data if kind == "CLOSE" else None))
 
 
 def _connect(original: Any) -> Any:

@@ -63,18 +63,21 @@ def begin(
     """
     path = path.partition("?")[0]
     endpoint = recognise(method, host, port, path)
-    if endpoint is None or not conf.enabled():
-        return None
-    if endpoint.provider == UNKNOWN and not conf.unknown_hosts() and not _is_trial():
-        return None
-    wanted = conf.capture()
-    if wanted is False or (wanted is not True and transport not in wanted):
+    if endpoint is None or not is_wanted(transport, endpoint):
         return None
     exchange = Exchange(endpoint, path, body)
     if not batch_memory.is_of_interest(endpoint, path, exchange.reader):
         return None
     exchange.question = question(endpoint, host, port, body)
     return exchange
+
+
+def is_wanted(transport: str, endpoint: Target) -> bool:
+    """Return whether the settings let the calls of a transport to an endpoint be recorded."""
+    wanted = conf.capture()
+    if not conf.enabled() or wanted is False or (wanted is not True and transport not in wanted):
+        return False
+    return endpoint.provider != UNKNOWN or conf.unknown_hosts() or _is_trial()
 
 
 def _is_trial() -> bool:
@@ -229,31 +232,16 @@ class Exchange:
         return not endpoint.unknown_host or reader.recognised
 
     def _event(self, result: Outcome, reader: Reader, elapsed: float) -> UsageEvent:
-        endpoint, attributed, job = self._endpoint, self._attribution, reader.job
+        job, polls = reader.job, self._endpoint.polls
         event_id, created_at = self._identity(job, dated=reader.dates_jobs)
-        user = attributed.user
-        return UsageEvent.create(
-            id=event_id,
-            created_at=created_at,
-            user_id=user.id if user else None,
-            username=user.username if user else "",
-            section=attributed.section,
-            provider=endpoint.provider,
-            model_name=result.model,
-            operation=endpoint.operation,
-            usage=result.usage,
-            price_context=result.price_context,
-            response_time_ms=round(elapsed * 1000),
-            success=not result.error_message,
-            error_message=result.error_message,
-            metadata=attributed.metadata,
-            facts=result.facts,
-            unit=attributed.unit.id if attributed.unit.open else "",
-            begins=not endpoint.polls and job is not None and not job.ended,
-            completes=endpoint.polls,
-            revision=int(endpoint.polls),
-            database=attributed.place.database,
-            schema=attributed.place.schema,
+        return result.event(
+            event_id,
+            created_at,
+            elapsed,
+            self._endpoint,
+            self._attribution,
+            begins=not polls and job is not None and not job.ended,
+            completes=polls,
         )
 
     def _identity(self, job: Job | None, *, dated: bool) -> tuple[UUID, datetime]:

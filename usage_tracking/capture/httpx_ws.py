@@ -14,13 +14,14 @@ from typing import Any
 from ..errors import contained
 from ..system.patching import is_patched, patch, unpatch
 from .sessions import Frame
-from .sockets import KEY, open_session
+from .sockets import KEY, error_of, open_session
 
 _CLASSES = ("WebSocketSession", "AsyncWebSocketSession")
 _NAMES = ("receive", "send", "close")
 #: The errors that end a socket. The classes of the two libraries differ.
 _ENDS = {"WebSocketDisconnect", "WebSocketNetworkError"}
-_REGULAR = frozenset({1000, 1001, 1005})
+#: The code of a socket that ended without one: https://www.rfc-editor.org/rfc/rfc6455#section-7.4.1
+_LOST = 1006
 
 
 def hook(module: ModuleType, transport: str) -> None:
@@ -76,14 +77,14 @@ def _received(socket: Any, event: Any) -> None:
 @contained
 def _failed(socket: Any, error: Exception) -> None:
     if type(error).__name__ in _ENDS:
-        is_regular = getattr(error, "code", None) in _REGULAR
+        is_regular = error_of(getattr(error, "code", _LOST)) is None
         socket.__dict__[KEY].closed(None if is_regular else error)
 
 
 @contained
 def _closed(socket: Any, code: int = 1000, *_: object, **__: object) -> None:
     # With other codes the library closes a socket that has failed; `receive` will say how.
-    if code in _REGULAR and (session := socket.__dict__.get(KEY)) is not None:
+    if error_of(code) is None and (session := socket.__dict__.get(KEY)) is not None:
         session.closed()
 
 

@@ -7,8 +7,12 @@ import re
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
+from datetime import datetime
 from typing import Any, NamedTuple
+from uuid import UUID
 
+from ..attribution.scope import Attribution
+from ..events import UsageEvent
 from ..formats.bedrock_converse import model_name
 from ..formats.excerpts import MODEL
 from ..formats.reader import Reader, text
@@ -65,6 +69,53 @@ class Outcome(NamedTuple):
     facts: dict[str, Any]
     #: What the price depends on beside the usage, see `Reader.price_context`.
     price_context: dict[str, str]
+
+    def event(
+        self,
+        event_id: UUID,
+        created_at: datetime,
+        elapsed: float,
+        endpoint: Target,
+        attributed: Attribution,
+        *,
+        begins: bool = False,
+        completes: bool = False,
+    ) -> UsageEvent:
+        """Return the event of the call.
+
+        Args:
+            event_id: The id of its row.
+            created_at: When the call began.
+            elapsed: Its duration in seconds.
+            endpoint: The endpoint of the call.
+            attributed: Whose call it is.
+            begins: Whether a later event completes the row.
+            completes: Whether the row has an earlier event.
+        """
+        user = attributed.user
+        return UsageEvent.create(
+            id=event_id,
+            created_at=created_at,
+            user_id=user.id if user else None,
+            username=user.username if user else "",
+            section=attributed.section,
+            provider=endpoint.provider,
+            model_name=self.model,
+            operation=endpoint.operation,
+            usage=self.usage,
+            price_context=self.price_context,
+            response_time_ms=round(elapsed * 1000),
+            success=not self.error_message,
+            error_message=self.error_message,
+            metadata=attributed.metadata,
+            facts=self.facts,
+            unit=attributed.unit.id if attributed.unit.open else "",
+            begins=begins,
+            completes=completes,
+            revision=int(completes),
+            database=attributed.place.database,
+            schema=attributed.place.schema,
+        )
 
 
 def outcome(

@@ -1,4 +1,4 @@
-"""The paths of AI calls: which request begins one, and which asks about one that has begun.
+"""The paths of AI calls: which request begins one, which asks about one, which websocket has many.
 
 A path is given as its ending. `{}` stands for one segment, `{*}` for one or more.
 """
@@ -228,6 +228,18 @@ _POSTED_POLLS: dict[str, _Kind] = {
 }
 
 
+# What a websocket is opened to. Google's may end with "Constrained", for a browser's token.
+_SOCKETS = {
+    "/realtime": "openai.realtime",  # OpenAI, Azure, xAI
+    "/responses": "openai.responses",  # OpenAI, xAI
+    "/realtime/translations": "openai.audio",
+    "/live/sessions": "openai.audio",
+    "/live/sessions/{}/fork": "openai.audio",  # a copy of a session is a session of its own
+    "BidiGenerateContent": "gemini.generate_content",
+    "BidiGenerateContentConstrained": "gemini.generate_content",
+}
+
+
 def find(method: str, path: str) -> Match | None:
     """Return what a path ends with, None if no request with this method begins or polls a call.
 
@@ -252,9 +264,20 @@ def find(method: str, path: str) -> Match | None:
     return None
 
 
+def find_socket(path: str) -> str:
+    """Return the wire format of a websocket, "" if it is none of AI calls.
+
+    Args:
+        path: The raw path, percent-encoded, without the query.
+    """
+    path = path.rstrip("/")
+    return next((name for pattern, name in _sockets() if pattern.search(path)), "")
+
+
 def forget(**_: object) -> None:
     """Read AI_USAGE_PATHS anew."""
     _tables.cache_clear()
+    _sockets.cache_clear()
 
 
 setting_changed.connect(forget)
@@ -268,15 +291,23 @@ def _tables() -> dict[str, _Table]:
     return {"POST": _table(_posted()), "GET": _table(_got())}
 
 
-def _posted() -> Iterator[Match]:
-    own = {
-        "/" + ending.strip("/") if not ending.startswith(":") else ending: (
-            wire_format,
-            READERS[wire_format].operation,
-        )
+@lru_cache(maxsize=1)
+def _sockets() -> list[tuple[re.Pattern[str], str]]:
+    own = {ending: name for ending, name in _own().items() if name in _SOCKETS.values()}
+    return [(_compiled(ending), name) for ending, name in (own | _SOCKETS).items()]
+
+
+def _own() -> dict[str, str]:
+    """Return the endings of AI_USAGE_PATHS with their formats."""
+    return {
+        ending if ending.startswith(":") else "/" + ending.strip("/"): wire_format
         for ending, wire_format in conf.paths().items()
         if wire_format in READERS
     }
+
+
+def _posted() -> Iterator[Match]:
+    own = {ending: (name, READERS[name].operation) for ending, name in _own().items()}
     for ending, kind in (_CALLS | own).items():
         yield Match(ending, *kind)
     for owner, paths in _CALLS_OF.items():

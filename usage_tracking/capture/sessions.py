@@ -20,7 +20,7 @@ from uuid import UUID
 from .. import outbox, recorder
 from ..attribution.resolve import attribution
 from ..errors import contained
-from ..events import UsageEvent, utc_now, uuid7
+from ..events import utc_now, uuid7
 from ..formats.reader import Reader, mapping
 from ..system.site_tests import running_test
 from .body import Body
@@ -176,27 +176,9 @@ class Session:
         )
         attributed, is_again = asked.attribution, turn.id is not None
         turn.id = turn.id or uuid7(asked.created_at)
-        event = UsageEvent.create(
-            id=turn.id,
-            created_at=asked.created_at,
-            user_id=attributed.user.id if attributed.user else None,
-            username=attributed.user.username if attributed.user else "",
-            section=attributed.section,
-            provider=turn.target.provider,
-            model_name=result.model,
-            operation=turn.target.operation,
-            usage=result.usage,
-            price_context=result.price_context,
-            response_time_ms=round((time.perf_counter() - asked.started) * 1000),
-            success=not result.error_message,
-            error_message=result.error_message,
-            metadata=attributed.metadata,
-            facts=result.facts,
-            unit=attributed.unit.id if attributed.unit.open else "",
-            completes=is_again,
-            revision=int(is_again),
-            database=attributed.place.database,
-            schema=attributed.place.schema,
+        elapsed = time.perf_counter() - asked.started
+        event = result.event(
+            turn.id, asked.created_at, elapsed, turn.target, attributed, completes=is_again
         )
         if asked.trial_events is not None:
             asked.trial_events.append(event)

@@ -5,15 +5,15 @@ from __future__ import annotations
 import re
 from urllib.parse import parse_qs
 
-from .. import conf
 from ..errors import contained
 from ..events import UNKNOWN
 from ..formats import READERS
 from ..providers import runs_site_services
 from .endpoints import Target, geography_of, provider_of
 from .events_session import EventsSession
-from .exchange import is_recorded_trial, trial_events
+from .exchange import is_wanted
 from .live_session import LiveSession
+from .paths import find_socket
 from .sessions import Session
 from .spoken_session import SpokenSession
 
@@ -21,23 +21,15 @@ from .spoken_session import SpokenSession
 #: recorded.
 KEY = "_ai_usage_session"
 
-# Path ending → wire format. Google's may end with "Constrained", for a browser's token.
-_PATHS = {
-    "/realtime": "openai.realtime",  # OpenAI, Azure, xAI
-    "/responses": "openai.responses",  # OpenAI, xAI
-    "/realtime/translations": "openai.audio",
-    "/live/sessions": "openai.audio",
-    "BidiGenerateContent": "gemini.generate_content",
-    "BidiGenerateContentConstrained": "gemini.generate_content",
-}
 _SESSIONS: dict[str, type[Session]] = {
     "openai.realtime": EventsSession,
     "openai.responses": EventsSession,
     "openai.audio": SpokenSession,
     "gemini.generate_content": LiveSession,
 }
-#: A copy of a session of OpenAI's Live, which is a session of its own.
-_FORK = re.compile(r"(/live/sessions)/[^/]+/fork$")
+#: The codes with which a socket ends regularly:
+#: https://www.rfc-editor.org/rfc/rfc6455#section-7.4.1
+_REGULAR = frozenset({1000, 1001, 1005})
 #: The model, or Azure's deployment of it, in the query of a URL.
 _MODEL = re.compile(r"(?:^|&)(?:model|deployment)=")
 
@@ -55,30 +47,20 @@ def open_session(
         path: The raw path of the URL, without the query.
         query: The query of the URL.
     """
-    wire_format = _format(_FORK.sub(r"\1", path.rstrip("/")))
-    if not wire_format or not conf.enabled():
-        return None
-    wanted = conf.capture()
-    if wanted is False or (wanted is not True and transport not in wanted):
+    wire_format = find_socket(path)
+    if not wire_format:
         return None
     target = _target(wire_format, host.lower(), port, path)
-    if target.provider == UNKNOWN and not conf.unknown_hosts() and not _is_trial():
+    if not is_wanted(transport, target):
         return None
     return _SESSIONS[wire_format](target, _model(query))
 
 
-def _is_trial() -> bool:
-    return trial_events.get() is not None or is_recorded_trial.get()
-
-
-def _format(path: str) -> str:
-    own = {
-        "/" + ending.strip("/"): wire_format
-        for ending, wire_format in conf.paths().items()
-        if wire_format in _SESSIONS
-    }
-    paths = own | _PATHS
-    return next((paths[ending] for ending in paths if path.endswith(ending)), "")
+def error_of(code: int | None) -> ConnectionError | None:
+    """Return the error of a socket that was closed with a code, None if it ended regularly."""
+    if not code or code in _REGULAR:
+        return None
+    return ConnectionError(f"WebSocket closed with code {code}")
 
 
 def _target(wire_format: str, host: str, port: int | None, path: str) -> Target:

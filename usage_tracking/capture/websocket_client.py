@@ -12,11 +12,10 @@ from urllib.parse import urlsplit
 
 from ..errors import contained
 from ..system.patching import is_patched, patch, unpatch
-from .sockets import KEY, open_session
+from .sockets import KEY, error_of, open_session
 
 # https://www.rfc-editor.org/rfc/rfc6455#section-5.2
 _TEXT, _BINARY, _CLOSE = 1, 2, 8
-_REGULAR = frozenset({1000, 1001, 1005})
 
 
 def hook(module: ModuleType, _transport: str) -> None:
@@ -49,11 +48,7 @@ def _opened(socket: Any, url: str) -> None:
 def _received(socket: Any, opcode: int, frame: Any) -> None:
     session, data = socket.__dict__[KEY], frame.data
     if opcode == _CLOSE:
-        code = int.from_bytes(data[:2], "big") or 1005
-        is_regular = code in _REGULAR
-        session.closed(
-            None if is_regular else ConnectionError(f"WebSocket closed with code {code}")
-        )
+        session.closed(error_of(int.from_bytes(data[:2], "big")))
     elif opcode in {_TEXT, _BINARY}:
         session.received(data if isinstance(data, str) else bytes(data))
 

@@ -16,13 +16,11 @@ from typing import Any
 from ..errors import contained
 from ..system.patching import is_patched, patch, unpatch
 from .sessions import Frame
-from .sockets import KEY, open_session
+from .sockets import KEY, error_of, open_session
 
 #: The names of the connection's class, today and in `websockets.legacy`.
 _CLASSES = ("ClientConnection", "WebSocketClientProtocol")
 _NAMES = ("handshake", "send", "recv", "recv_streaming", "close")
-#: What a connection that ended regularly was closed with: https://www.rfc-editor.org/rfc/rfc6455#section-7.4.1
-_REGULAR = frozenset({1000, 1001, 1005})
 #: Characters of a message that are kept of one that is read frame by frame.
 _MAX_MESSAGE = 8 * 1024 * 1024
 
@@ -83,10 +81,7 @@ def _failed(connection: Any, error: Exception) -> None:
 @contained
 def _closed(connection: Any, code: int | None) -> None:
     """End the session of a connection; `code` is that with which it was closed before."""
-    error = None
-    if code is not None and code not in _REGULAR:
-        error = ConnectionError(f"WebSocket closed with code {code}")
-    connection.__dict__[KEY].closed(error)
+    connection.__dict__[KEY].closed(error_of(code))
 
 
 def _message(message: Any) -> Frame:
