@@ -1,4 +1,4 @@
-"""The paths of AI calls: which request begins one, which asks about one, which websocket has many.
+"""The paths of AI calls, of polls for what they began, and of websockets.
 
 A path is given as its ending. `{}` stands for one segment, `{*}` for one or more.
 """
