@@ -94,7 +94,7 @@ def _send(original: Any) -> Any:
         session = self.__dict__.get(KEY)
         if session is None:
             return await original(self, data, *args, **options)
-        turn = session.sent(data if isinstance(data, (str, bytes)) else bytes(data))
+        turn = session.sends(data)
         try:
             return await original(self, data, *args, **options)
         except Exception:

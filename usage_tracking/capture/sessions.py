@@ -1,6 +1,6 @@
 """One websocket to a provider: what the site sends and receives becomes one row per response.
 
-A library's hook calls `sent` and `received` with every message that passes, whole and unchanged,
+A library's hook calls `sends` and `received` with every message that passes, whole and unchanged,
 and `closed` when the socket has ended. A subclass knows the messages of one protocol. Nothing here
 raises, and nothing is read from the socket that the site does not read itself.
 
@@ -100,13 +100,21 @@ class Session:
         self._input: Asked | None = None
         #: Responses that are asked for and have not begun, oldest first.
         self._asked: list[Turn] = []
-        #: Responses that were asked for and had not begun when the socket was closed.
+        #: Responses that were recorded as ended and had not begun, if that turns out to be wrong.
         self._lost: list[Turn] = []
         #: Key → response that has begun.
         self._begun: dict[str, Turn] = {}
         #: Key → response that had begun when the socket was closed.
         self._cut: dict[str, Turn] = {}
         self._pid = os.getpid()
+
+    @contained
+    def sends(self, message: Any) -> Turn | None:
+        """Take what the site is about to send; return the response that it asks for.
+
+        Only the library judges whether `message` is one.
+        """
+        return self.sent(frame_of(message))
 
     def sent(self, frame: Frame) -> Turn | None:
         """Take a message that the site is about to send; return the response that it asks for."""
@@ -194,6 +202,20 @@ class Session:
             return False  # left behind by a test of the site that has ended
         # A path alone is never enough.
         return not self.target.unknown_host or self.recognised or turn.reader.recognised
+
+
+def frame_of(message: Any) -> Frame:
+    """Return a message that a library sends, "" if it is made while it is sent, or invalid."""
+    if isinstance(message, (str, bytes)):
+        return message
+    if isinstance(message, (bytearray, memoryview)):
+        return bytes(message)
+    if not isinstance(message, (list, tuple)):
+        return ""
+    if all(isinstance(part, str) for part in message):
+        return "".join(message)
+    is_binary = all(isinstance(part, (bytes, bytearray, memoryview)) for part in message)
+    return b"".join(message) if is_binary else ""
 
 
 def beginning(frame: Frame, length: int = 256) -> str:

@@ -74,7 +74,7 @@ def _send(original: Any) -> Any:
         session = self.__dict__.get(KEY)
         if session is None or opcode not in {_TEXT, _BINARY}:
             return original(self, payload, opcode)
-        turn = session.sent(payload if isinstance(payload, (str, bytes)) else bytes(payload))
+        turn = session.sends(payload)
         try:
             return original(self, payload, opcode)
         except Exception as error:

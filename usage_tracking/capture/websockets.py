@@ -15,7 +15,7 @@ from typing import Any
 
 from ..errors import contained
 from ..system.patching import is_patched, patch, unpatch
-from .sessions import Frame
+from .sessions import Frame, frame_of
 from .sockets import KEY, error_of, open_session
 
 #: The names of the connection's class, today and in `websockets.legacy`.
@@ -84,18 +84,6 @@ def _closed(connection: Any, code: int | None) -> None:
     connection.__dict__[KEY].closed(error_of(code))
 
 
-def _message(message: Any) -> Frame:
-    """Return a message that the site sends, "" if it is sent as it is made."""
-    if isinstance(message, (str, bytes)):
-        return message
-    if isinstance(message, (bytearray, memoryview)):
-        return bytes(message)
-    if isinstance(message, (list, tuple)) and message:
-        parts = [_message(part) for part in message]
-        return type(parts[0])().join(parts)  # type: ignore[arg-type]
-    return ""
-
-
 class _Pieces:
     """The frames of one message; a message that is too long is not read."""
 
@@ -111,7 +99,7 @@ class _Pieces:
             self._kept.append(piece)
 
     def joined(self) -> Frame:
-        return _message(self._kept)
+        return frame_of(self._kept)
 
 
 # One hook per method, for threads and for asyncio (or trio). A connection to another server passes
@@ -132,7 +120,7 @@ def _send(original: Any) -> Any:
         session = self.__dict__.get(KEY)
         if session is None:
             return original(self, message, *args, **options)
-        turn = session.sent(_message(message))
+        turn = session.sends(message)
         try:
             return original(self, message, *args, **options)
         except Exception as error:
@@ -208,7 +196,7 @@ def _asend(original: Any) -> Any:
         session = self.__dict__.get(KEY)
         if session is None:
             return await original(self, message, *args, **options)
-        turn = session.sent(_message(message))
+        turn = session.sends(message)
         try:
             return await original(self, message, *args, **options)
         except Exception as error:
