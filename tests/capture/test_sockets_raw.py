@@ -22,7 +22,7 @@ from websockets.sync.client import ClientConnection, connect
 
 from tests.support.comparison import attributed, only_row, rows, without_capture
 from tests.support.providers import join
-from tests.support.sockets import SocketProvider
+from tests.support.sockets import SPEECH, SocketProvider
 from usage_tracking import ai_usage, capture, errors
 from usage_tracking.capture import sessions
 
@@ -298,6 +298,39 @@ class TestResponses:
         session.received(error(event_id="1"))
         assert only_row().error_message == "invalid_request_error: No."
 
+    @pytest.mark.parametrize(
+        "about",
+        [
+            {"code": "response_cancel_not_active"},
+            {"code": "invalid_value", "param": "type"},
+            {"code": "any"},
+        ],
+    )
+    def test_response_that_an_error_was_not_about_is_one_row(self, about: dict[str, str]) -> None:
+        session = socket_session()
+        session.sent(created("Hello"))
+        session.received(error(**about))
+        receive(session, "response.created", id="r")
+        receive(session, "response.done", id="r", status="completed", usage={"input_tokens": 7})
+
+        row = only_row()
+        assert (row.prompt_tokens, row.success, row.error_message) == (7, True, None)
+
+    def test_answer_to_speech_belongs_to_whoever_spoke(self, user: User) -> None:
+        session = socket_session()
+        with ai_usage(section="chat", user=user):
+            session.sent(json.dumps({"type": "input_audio_buffer.append", "audio": SPEECH}))
+        with ai_usage(section="chat", user=User.objects.create_user("grace")):
+            response = {"conversation": "none", "metadata": {"topic": "mood"}}
+            session.sent(json.dumps({"type": "response.create", "response": response}))
+        receive(session, "response.created", id="spoken")
+        receive(session, "response.created", id="asked", metadata={"topic": "mood"})
+        for key, count in (("asked", 1), ("spoken", 2)):
+            receive(session, "response.done", id=key, usage={"input_tokens": count})
+
+        found = {row.prompt_tokens: attributed(row)[0] for row in rows()}
+        assert found == {1: "grace", 2: "ada"}
+
     def test_response_that_was_told_apart_by_metadata(self, user: User) -> None:
         session = socket_session()
         grace = User.objects.create_user("grace")
@@ -339,6 +372,11 @@ def socket_session(model: str = "") -> Any:
     )
     assert session is not None
     return session
+
+
+def receive(session: Any, kind: str, **response: Any) -> None:
+    response = {"object": "realtime.response", **response}
+    session.received(json.dumps({"type": kind, "response": response}))
 
 
 def error(**about: str) -> str:
@@ -556,6 +594,25 @@ def open_at(host: str, path: str) -> Any:
     return open_session("websockets", host, None, path, "")
 
 
+def errors_of(send: Callable[[], object]) -> str:
+    try:
+        send()
+    except Exception as error:  # noqa: BLE001 -- each library has its own
+        return repr(error)
+    return ""
+
+
+async def over_aiohttp_bytes_of(url: str, message: Any) -> str:
+    async with aiohttp.ClientSession() as session, session.ws_connect(url) as socket:
+        found = []
+        for send in (socket.send_str, socket.send_bytes):
+            try:
+                await send(message)
+            except Exception as error:  # noqa: BLE001 -- see errors_of
+                found.append(repr(error))
+        return " ".join(found)
+
+
 class TestSafety:
     @pytest.fixture
     def failures(self, monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
@@ -591,6 +648,24 @@ class TestSafety:
         live.received(frame)
         live.closed()
 
+        assert failures.total() == 0
+
+    @pytest.mark.parametrize(
+        "message", [None, 7, -1, 10**14, {"a": 1}, [b"a", "b"], ["a", ["b"]], memoryview(b"abc")]
+    )
+    def test_library_judges_what_the_site_sends(
+        self, sockets: SocketProvider, failures: Counter[str], message: Any
+    ) -> None:
+        def outcome() -> list[str]:
+            with responses(sockets) as socket:
+                return [
+                    errors_of(lambda: socket.send(message)),
+                    async_to_sync(over_aiohttp_bytes_of)(sockets.socket_url(RESPONSES), message),
+                ]
+
+        with_capture = outcome()
+        with without_capture():
+            assert outcome() == with_capture
         assert failures.total() == 0
 
     def test_error_of_ours_reaches_nobody(

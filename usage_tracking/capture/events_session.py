@@ -43,7 +43,10 @@ _ENDS = frozenset(
 #: What the provider bills beside the usage, see `ResponsesReader`.
 _ITEMS = re.compile(r'"(?:web_search|x_search|file_search|code_interpreter|image_generation)_call"')
 #: Beginnings of codes and parameters of errors about other events than `response.create`.
-_ABOUT_OTHERS = ("session", "input_audio", "conversation_item", "item", "audio", "event_id")
+_ABOUT_OTHERS = (
+    *("session", "input_audio", "output_audio", "conversation_item", "item", "audio"),
+    *("event_id", "type", "response_cancel"),
+)
 #: A longer request is searched, not parsed.
 _SMALL = 64 * 1024
 
@@ -81,8 +84,11 @@ class EventsSession(Session):
         if kind.endswith(_UPDATE):
             self._configure(mapping(parsed(frame).get("session")), is_answer=False)
             return None
-        asked = self._input = Asked()
-        self._is_spoken = self._is_spoken or kind.startswith("input_audio")
+        asked = Asked()
+        is_spoken = kind.startswith("input_audio")
+        self._is_spoken = self._is_spoken or is_spoken
+        if is_spoken or not self._is_spoken:
+            self._input = asked
         if kind != _CREATE:
             return None
         return self._ask(_Asking(asked, self.target, _request(frame)))
@@ -148,6 +154,7 @@ class EventsSession(Session):
         if not same:
             return Turn(self._input or Asked(), self.target)
         asked.remove(same[0])
+        same[0].reader.error = ""
         return same[0]
 
     def _ended(self, response: dict[str, Any], event: dict[str, Any]) -> None:
@@ -177,8 +184,12 @@ class EventsSession(Session):
         turn = self._blamed(error, event)
         if turn is None:
             return
-        self._asked = [other for other in self._asked if other is not turn]
-        self._begun = {key: other for key, other in self._begun.items() if other is not turn}
+        if turn in self._asked:
+            self._asked.remove(turn)
+            if not self._is_spoken and not text(error.get("event_id")):
+                self._lost = [turn]  # the error may be about another event
+        else:
+            self._begun = {key: other for key, other in self._begun.items() if other is not turn}
         turn.reader.error = error_text(event) or "error"
         self._finish(turn)
 
