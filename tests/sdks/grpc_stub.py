@@ -27,7 +27,16 @@ from google.ai import generativelanguage_v1beta as gemini
 from google.api.httpbody_pb2 import HttpBody
 from google.cloud import aiplatform_v1, aiplatform_v1beta1
 from google.protobuf.json_format import ParseDict
-from xai_sdk.proto import chat_pb2, deferred_pb2, embed_pb2, image_pb2, sample_pb2, tokenize_pb2
+from xai_sdk.proto import (
+    batch_pb2,
+    chat_pb2,
+    deferred_pb2,
+    embed_pb2,
+    image_pb2,
+    sample_pb2,
+    tokenize_pb2,
+    video_pb2,
+)
 
 from project.stub import Served
 
@@ -246,15 +255,41 @@ def _chunks(request: Any, served: Served) -> list[Any]:
 
 
 def _deferred(request: Any, served: Served) -> list[Any]:
-    done = "[stub pending" not in request.request_id
-    answer = chat_pb2.GetDeferredCompletionResponse(
-        status=deferred_pb2.DONE if done else deferred_pb2.PENDING
-    )
-    if done:
+    names = {"[stub pending]": "PENDING", "[stub expired]": "EXPIRED"}
+    status = deferred_pb2.DeferredStatus.Value(names.get(request.request_id, "DONE"))
+    answer = chat_pb2.GetDeferredCompletionResponse(status=status)
+    if status == deferred_pb2.DONE:
         (completion,) = _completion(chat_pb2.GetCompletionsRequest(model="grok-4"), served)
         completion.id = f"answer-{request.request_id}"
         answer.response.CopyFrom(completion)
     return [answer]
+
+
+def _video(request: Any, served: Served) -> list[Any]:
+    del served
+    if "[stub pending" in request.request_id:
+        data: dict[str, Any] = {"status": "PENDING", "response": {"progress": 40}}
+    elif "[stub failed" in request.request_id:
+        error = {"code": "invalid_argument", "message": "The stub refuses."}
+        data = {"status": "FAILED", "response": {"error": error}}
+    else:
+        video = {"url": "https://example.com/sky.mp4", "duration": 8, "respect_moderation": True}
+        usage = {"cost_in_usd_ticks": 4_000_000_000}
+        data = {"status": "DONE"}
+        data["response"] = {"model": "grok-imagine-video", "video": video, "usage": usage}
+    return [ParseDict(data, video_pb2.GetDeferredVideoResponse())]
+
+
+def _batch(request: Any, served: Served) -> list[Any]:
+    del served
+    batch_id = getattr(request, "batch_id", "batch-1")
+    data: dict[str, Any] = {"batch_id": batch_id, "create_time": "2026-11-27T12:00:00Z"}
+    if request.DESCRIPTOR.name == "GetBatchRequest":
+        is_pending = "[stub pending" in batch_id
+        data["state"] = {"num_requests": 3, "num_success": 2, "num_error": 0 if is_pending else 1}
+        data["state"]["num_pending"] = int(is_pending)
+        data["cost_breakdown"] = {"total_cost_usd_ticks": 30_000_000}
+    return [ParseDict(data, batch_pb2.Batch())]
 
 
 def _sample(request: Any, served: Served) -> list[Any]:
@@ -424,14 +459,37 @@ ANSWERS = {
     ),
     "/xai_api.Chat/StartDeferredCompletion": Answer(
         *_CHAT,
-        messages=lambda _request, _served: [
-            deferred_pb2.StartDeferredResponse(request_id="request-1")
+        messages=lambda request, _served: [
+            deferred_pb2.StartDeferredResponse(request_id=f"request-{request.user or 1}")
         ],
         is_billed=False,
     ),
     "/xai_api.Chat/GetDeferredCompletion": Answer(
         *("x-ai", "chat", deferred_pb2.GetDeferredRequest, _deferred, False, _TOTALS)
     ),
+    **{
+        f"/xai_api.Video/{name}": Answer(
+            *("x-ai", "video_generation", request),
+            messages=lambda request, _served: [
+                deferred_pb2.StartDeferredResponse(request_id=f"video-{request.prompt}")
+            ],
+            is_billed=False,
+        )
+        for name, request in (
+            ("GenerateVideo", video_pb2.GenerateVideoRequest),
+            ("ExtendVideo", video_pb2.ExtendVideoRequest),
+        )
+    },
+    "/xai_api.Video/GetDeferredVideo": Answer(
+        *("x-ai", "video_generation", video_pb2.GetDeferredVideoRequest, _video), is_billed=False
+    ),
+    **{
+        f"/xai_api.BatchMgmt/{name}": Answer("x-ai", "batch", request, _batch, is_billed=False)
+        for name, request in (
+            ("CreateBatch", batch_pb2.CreateBatchRequest),
+            ("GetBatch", batch_pb2.GetBatchRequest),
+        )
+    },
     "/xai_api.Sample/SampleText": Answer(
         *("x-ai", "text_completion", sample_pb2.SampleTextRequest, _sample, False, _TOTALS)
     ),

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import xai_sdk
+from django.contrib.auth.models import User
 from google.protobuf.json_format import MessageToDict
 from xai_sdk.chat import user as user_message
 from xai_sdk.proto import chat_pb2, deferred_pb2, usage_pb2
@@ -115,6 +116,91 @@ def test_pending_deferred_completion_has_no_row(grpc_stub: GRPCStub) -> None:
         xai.chat._stub.GetDeferredCompletion(request)
 
     assert comparison.rows() == []
+
+
+def test_expired_deferred_completion_is_a_failed_row(grpc_stub: GRPCStub) -> None:
+    with client(grpc_stub) as xai:
+        request = deferred_pb2.GetDeferredRequest(request_id="[stub expired]")
+        xai.chat._stub.GetDeferredCompletion(request)
+
+    assert comparison.only_row().error_message == "deferred completion expired"
+
+
+def test_deferred_completion_belongs_to_whoever_began_it(grpc_stub: GRPCStub, user: User) -> None:
+    with client(grpc_stub) as xai:
+        with ai_usage(section="chat", user=user):
+            asked = chat_pb2.GetCompletionsRequest(model=MODEL, user="2")
+            begun = xai.chat._stub.StartDeferredCompletion(asked)
+        with ai_usage(section="other"):
+            for _ in range(2):
+                xai.chat._stub.GetDeferredCompletion(
+                    deferred_pb2.GetDeferredRequest(request_id=begun.request_id)
+                )
+
+    row = comparison.only_row()
+    assert (comparison.attributed(row), row.prompt_tokens) == (("ada", "chat"), PROMPT)
+
+
+def test_video_is_one_row_of_whoever_asked(grpc_stub: GRPCStub, user: User) -> None:
+    with client(grpc_stub) as xai:
+        with ai_usage(section="chat", user=user):
+            begun = xai.video.start(prompt="The sky", model="grok-imagine-video")
+        assert comparison.only_row().metadata["unknown"]
+        with ai_usage(section="other"):
+            for _ in range(2):
+                xai.video.get(begun.request_id)
+
+    row = comparison.only_row()
+    assert (row.provider, row.model_name) == ("x-ai", "grok-imagine-video")
+    assert (row.operation, row.cost) == ("video_generation", Decimal("0.4"))
+    assert comparison.attributed(row) == ("ada", "chat")
+    assert row.metadata["video_seconds"] == 8
+
+
+def test_pending_video_has_no_row(grpc_stub: GRPCStub) -> None:
+    with client(grpc_stub) as xai:
+        xai.video.get("[stub pending]")
+
+    assert comparison.rows() == []
+
+
+def test_video_that_failed_is_a_failed_row(grpc_stub: GRPCStub) -> None:
+    with client(grpc_stub) as xai:
+        xai.video.get("[stub failed]")
+
+    assert "The stub refuses." in str(comparison.only_row().error_message)
+
+
+def test_extended_video_is_a_row(grpc_stub: GRPCStub) -> None:
+    with client(grpc_stub) as xai:
+        video = xai.video.extend("Longer", "grok-imagine-video", "https://example.com/sky.mp4")
+
+    row = comparison.only_row()
+    assert video.duration == row.metadata["video_seconds"] == 8
+    assert row.cost == Decimal("0.4")
+
+
+def test_batch_is_one_row_with_its_cost(grpc_stub: GRPCStub, user: User) -> None:
+    with client(grpc_stub) as xai:
+        with ai_usage(section="chat", user=user):
+            batch = xai.batch.create("nightly")
+        assert comparison.only_row().cost is None
+        with ai_usage(section="other"):
+            for _ in range(2):
+                xai.batch.get(batch.batch_id)
+        xai.batch.get("[stub pending]")
+
+    row = comparison.only_row()
+    assert (row.provider, row.operation, row.cost) == ("x-ai", "batch", Decimal("0.003"))
+    assert comparison.attributed(row) == ("ada", "chat")
+    assert row.metadata["batch"] == {"id": "batch-1", "completed": 2, "failed": 1}
+
+
+def test_several_answers_are_one_row(grpc_stub: GRPCStub) -> None:
+    with client(grpc_stub) as xai:
+        asking(xai, "Why?").sample_batch(3)
+
+    assert comparison.only_row().prompt_tokens == PROMPT
 
 
 def test_tools_that_xai_runs_are_counted() -> None:

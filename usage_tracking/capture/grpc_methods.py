@@ -139,7 +139,43 @@ def _begun(message: Any) -> Piece:
 
 def _deferred(message: Any) -> Piece | None:
     found = members(message, {"status": None, "response": _COMPLETED}, camel=False)
-    return _piece(_completion(found["response"])) if found.get("status") == "DONE" else None
+    status = found.get("status")
+    if status in {"FAILED", "EXPIRED"}:
+        return _piece(
+            {"choices": [], "error": {"message": f"deferred completion {status.lower()}"}}
+        )
+    return _piece(_completion(found.get("response", {}))) if status == "DONE" else None
+
+
+def _video(message: Any) -> Piece:
+    wanted: Wanted = {
+        "status": None,
+        "response": {
+            "model": None,
+            "usage": None,
+            "error": None,
+            "video": {"duration": None, "respect_moderation": None},
+        },
+    }
+    found = members(message, wanted, camel=False)
+    answer = {"video": {"duration": 0}, **found.get("response", {})}
+    return _piece({**answer, "status": str(found.get("status", "")).lower()})
+
+
+_BATCH_STATE = ("num_requests", "num_pending", "num_success", "num_error", "num_cancelled")
+
+
+def _batch(message: Any) -> Piece:
+    wanted: Wanted = {
+        "batch_id": None,
+        "create_time": None,
+        "state": None,
+        "cost_breakdown": {"total_cost_usd_ticks": None},
+    }
+    found = members(message, wanted, camel=False)
+    if "create_time" in found:
+        found["create_time"] = found["create_time"].get("seconds")
+    return _piece({**found, "state": dict.fromkeys(_BATCH_STATE, 0) | found.get("state", {})})
 
 
 def _pictures(message: Any) -> Piece:
@@ -201,6 +237,12 @@ _METHODS = {
     "xai_api.Sample/SampleText": Method("v1/completions", _completed),
     "xai_api.Sample/SampleTextStreaming": Method("v1/completions", _completed),
     "xai_api.Image/GenerateImage": Method("v1/images/generations", _pictures),
+    "xai_api.Video/GenerateVideo": Method("v1/videos/generations", _begun),
+    "xai_api.Video/ExtendVideo": Method("v1/videos/extensions", _begun),
+    "xai_api.Video/GetDeferredVideo": Method("v1/videos/{}", _video, "request_id", "GET"),
+    "xai_api.BatchMgmt/CreateBatch": Method("v1/batches", _batch),
+    "xai_api.BatchMgmt/GetBatch": Method("v1/batches/{}", _batch, "batch_id", "GET"),
+    "xai_api.BatchMgmt/CancelBatch": Method("v1/batches/{}/cancel", _batch, "batch_id"),
     "xai_api.Embedder/Embed": Method("v1/embeddings", _vectors),
     f"{_GEMINI}GenerativeService/GenerateContent": Method("v1/{}:generateContent", _generated),
     f"{_GEMINI}GenerativeService/StreamGenerateContent": Method(
