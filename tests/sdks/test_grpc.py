@@ -376,6 +376,18 @@ def test_stubs_made_under_capture_record_nothing_once_it_is_off(
     assert comparison.rows() == []
 
 
+def test_stubs_made_under_capture_record_nothing_while_it_is_uninstalled(
+    grpc_stub: GRPCStub, channel: Any
+) -> None:
+    made = method(channel, "unary_unary")
+    with comparison.without_capture():
+        made(request())
+    assert comparison.rows() == []
+
+    made(request())
+    assert comparison.only_row().prompt_tokens == PROMPT
+
+
 def test_streams_without_a_thread_of_grpc_are_recorded(grpc_stub: GRPCStub) -> None:
     option = grpc.experimental.ChannelOptions.SingleThreadedUnaryStream
     with grpc.insecure_channel(grpc_stub.xai, options=[(option, 1)]) as channel:

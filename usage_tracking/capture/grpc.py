@@ -42,10 +42,13 @@ _STYLES = {
 }
 #: The attribute of a channel that has its target.
 _TARGET = "_ai_usage_target"
+#: The names of the modules that are hooked. A stub keeps its callables when the hooks are removed.
+_hooked: set[str] = set()
 
 
 def hook(module: ModuleType, _transport: str) -> None:
     """Hook grpc."""
+    _hooked.add(module.__name__)
     for channel, wrapper in _channels(module):
         patch(channel, "__init__", _remember_target)
         for style in _STYLES:
@@ -54,6 +57,7 @@ def hook(module: ModuleType, _transport: str) -> None:
 
 def unhook(module: ModuleType) -> None:
     """Remove the hooks."""
+    _hooked.discard(module.__name__)
     for channel, _ in _channels(module):
         for name in ("__init__", *_STYLES):
             unpatch(channel, name)
@@ -127,6 +131,8 @@ def _open(
     is_stream: bool,
     is_ended_by_message: bool = False,
 ) -> tuple[GRPCCall, Any] | None:
+    if not _hooked:
+        return None
     call = open_call(
         method, target, request, is_stream=is_stream, is_ended_by_message=is_ended_by_message
     )
