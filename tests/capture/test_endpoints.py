@@ -781,3 +781,76 @@ def test_path_beside_a_job_is_no_call() -> None:
     }
     for method, among in paths.items():
         assert [p for p in among if recognise(method, "api.openai.com", None, p)] == []
+
+
+class TestServedModels:
+    """One path of Databricks and SageMaker has models of every kind."""
+
+    URL = "adb-1.azuredatabricks.net/serving-endpoints/mine/invocations"
+    USAGE = {"prompt_tokens": 100, "completion_tokens": 20, "total_tokens": 120}
+
+    @pytest.mark.parametrize(
+        ("answer", "expected"),
+        [
+            (
+                {"object": "chat.completion", "choices": [{}], "usage": USAGE},
+                ("chat", 100, 20),
+            ),
+            (
+                {"object": "text_completion", "choices": [{}], "usage": USAGE},
+                ("text_completion", 100, 20),
+            ),
+            (
+                {
+                    "object": "list",
+                    "data": [{"embedding": [0.1]}],
+                    "usage": {"prompt_tokens": 8, "total_tokens": 8},
+                },
+                ("embeddings", 8, None),
+            ),
+            (
+                {"object": "response", "usage": {"input_tokens": 9, "output_tokens": 4}},
+                ("chat", 9, 4),
+            ),
+        ],
+    )
+    def test_answer_shows_what_the_model_does(
+        self, answer: dict[str, Any], expected: tuple[str, int, int | None]
+    ) -> None:
+        event = event_of(case(self.URL, answer))
+
+        assert (event.operation, event.prompt_tokens, event.completion_tokens) == expected
+        assert (event.provider, event.model_name) == ("databricks", "mine")
+
+    def test_model_without_language_is_no_call(self) -> None:
+        assert events_of(case(self.URL, {"predictions": [0.5]})) == []
+
+    def test_refused_request_is_a_failed_call(self) -> None:
+        event = event_of(case(self.URL, {"message": "slow down"}) | {"status": 429})
+
+        assert (event.success, event.error_message) == (False, "HTTP 429 slow down")
+
+
+def test_ocr_of_a_partner_on_vertex() -> None:
+    answer = {"pages": [{"index": 0}], "usage_info": {"pages_processed": 3}}
+    url = f"{VERTEX}{PUBLISHERS}/mistralai/models/mistral-ocr-2505:rawPredict"
+    event = event_of(case(url, answer))
+
+    assert (event.operation, event.model_name) == ("ocr", "mistral-ocr-2505")
+    assert event.usage_details == {"input_document_pages": 3}
+
+
+def test_ocr_with_pictures_is_read_at_its_end() -> None:
+    """Only the end of an answer above 8 MB is kept, which does not have the pages."""
+    answer = {
+        "pages": [{"index": 0, "images": [{"image_base64": "A" * 9_000_000}]}],
+        "model": "mistral-ocr-2512",
+        "document_annotation": None,
+        "usage_info": {"pages_processed": 29, "doc_size_bytes": 3},
+    }
+    event = event_of(case("api.mistral.ai/v1/ocr", answer))
+    annotated = event_of(case("api.mistral.ai/v1/ocr", answer | {"document_annotation": "{}"}))
+
+    assert event.usage_details == {"input_document_pages": 29}
+    assert quote(event).cost
+    assert quote(annotated).cost is None

@@ -63,7 +63,7 @@ def question(endpoint: Target, host: str, port: int | None, body: object) -> Que
     """Return the question to add to a request to `endpoint`; None if there is none."""
     if (
         conf.stream_usage() != "request"
-        or endpoint.format != "openai.chat"
+        or endpoint.format not in {"openai.chat", "invocations"}
         or (authority := f"{host}:{port}") in _rejecting
         or not isinstance(body, bytes)
         or b'"stream"' not in body

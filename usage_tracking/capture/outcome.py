@@ -42,6 +42,8 @@ _ONE_PRICE = {
 #: Formats of Bedrock whose requests name the model by its ARN, somewhere inside.
 _IN_ARN = {"bedrock.agent", "rerank"}
 _MODEL_ARN = re.compile(rb'"modelArn"\s*:\s*"([^"]{1,2048})"')
+#: Formats of chats whose streams have usage if the request asks for it.
+CHAT = frozenset({"openai.chat", "invocations"})
 #: The operation of a batch, whose body may name many models.
 BATCH = "batch"
 #: A larger request body is searched for its model, not parsed.
@@ -62,6 +64,8 @@ class Outcome(NamedTuple):
     #: The model that answered, else the one requested.
     model: str
     requested_model: str
+    #: What the answer shows that was done, else what the path says.
+    operation: str
     #: Cleaned; "" if the answer names none.
     response_id: str
     #: "" if the call succeeded.
@@ -101,7 +105,7 @@ class Outcome(NamedTuple):
             section=attributed.section,
             provider=endpoint.provider,
             model_name=self.model,
-            operation=endpoint.operation,
+            operation=self.operation,
             usage=self.usage,
             price_context=self.price_context,
             response_time_ms=round(elapsed * 1000),
@@ -159,6 +163,7 @@ def outcome(
         usage or Usage(),
         model,
         requested_model,
+        reader.shown_operation or endpoint.operation,
         response_id,
         _message(body.answer.status, reader.error, error),
         facts,
@@ -244,7 +249,7 @@ def _why_unknown(
         return reader.in_progress
     if not is_ended:
         return "stream abandoned" if body.length else "body never read"
-    is_chat = answer.is_stream and endpoint.format == "openai.chat"
+    is_chat = answer.is_stream and endpoint.format in CHAT
     asked = asks_for_usage(request) if is_chat else None
     if asked is False:
         return "no usage in the stream (stream_options.include_usage not sent)"

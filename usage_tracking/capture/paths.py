@@ -77,7 +77,7 @@ _CALLS: dict[str, _Kind] = {
     "/invoke": ("bedrock.invoke", ""),
     "/invoke-with-response-stream": ("bedrock.invoke", ""),
     "/async-invoke": ("bedrock.async_invoke", "generate_content"),
-    "/invocations": ("openai.chat", "chat"),  # Databricks, SageMaker
+    "/invocations": ("invocations", "chat"),  # Databricks, SageMaker
     "/v1/chat": ("cohere.chat", "chat"),
     "/v2/chat": ("cohere.chat", "chat"),
     "/v1/generate": ("cohere.chat", "text_completion"),

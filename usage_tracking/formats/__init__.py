@@ -26,6 +26,7 @@ from .gemini_embeddings import EmbedContentReader
 from .gemini_interactions import InteractionsReader
 from .google_operations import OperationsReader
 from .huggingface import HuggingFaceReader
+from .invocations import InvocationsReader
 from .langchain import MessageReader
 from .media_tasks import MediaTasksReader
 from .mistral_conversations import ConversationsReader
@@ -65,7 +66,6 @@ READERS: dict[str, type[Reader]] = {
     "gemini.embed_content": EmbedContentReader,
     "gemini.interactions": InteractionsReader,
     "vertex.predict": PredictReader,
-    "vertex.raw_predict": RawPredictReader,
     "google.operations": OperationsReader,
     "bedrock.converse": ConverseReader,
     "bedrock.invoke": InvokeReader,
@@ -95,6 +95,8 @@ READERS: dict[str, type[Reader]] = {
     "mistral.batch": MistralBatchReader,
     "vertex.batch": VertexBatchReader,
     "bedrock.batch": BedrockBatchReader,
+    "vertex.raw_predict": RawPredictReader,
+    "invocations": InvocationsReader,
 }
 
 #: Shapes that a site may pass to `record` but that no HTTP answer has.

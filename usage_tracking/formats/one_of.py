@@ -43,6 +43,7 @@ class OneOf(Reader):
             return
         self._readers = [chosen]
         self.recognised = True
+        self.shown_operation = chosen.operation
         self.usage, self.complete = chosen.usage, chosen.complete
         self.final_at_end = chosen.final_at_end
         self.model, self.response_id = chosen.model, chosen.response_id

@@ -50,6 +50,8 @@ class Reader:
     #: Whether each answer about a job says when it began, so that the id of its row may depend on
     #: that and sorts by it.
     dates_jobs = False
+    #: Whether an answer may be of any length, since no more than a line of it is kept.
+    any_length = False
     #: Why the usage of a job that has not ended is unknown.
     in_progress = "made in the background; its end was not seen yet"
     #: Why the usage of an answer that ended is unknown.
@@ -64,6 +66,8 @@ class Reader:
         self.service_tier = ""
         #: Other facts that the price depends on, such as `{"speed": "fast"}`.
         self.price_facts: dict[str, str] = {}
+        #: The operation that the answer shows, "" if its path alone decides that.
+        self.shown_operation = ""
         #: The answer has the shape of this format.
         self.recognised = False
         self._unrecognised = 0
