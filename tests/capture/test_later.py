@@ -448,6 +448,8 @@ def test_site_s_own_service_on_such_a_path_is_no_call(settings: Settings) -> Non
         "/forum/threads/1/runs/2": {"id": "2", "status": "completed", "created_at": 1747000000},
         "/models/a/operations/b": {"name": "b", "done": True},
         "/async-invoke/x": {"invocationArn": "x", "status": "Completed"},
+        "/ai/run/report": {"result": 7, "success": True},
+        "/tasks/3": {"id": "3", "status": "SUCCEEDED", "createdAt": "2026-11-27T10:00:00Z"},
     }
 
     def answer(request: httpx.Request) -> httpx.Response:
@@ -456,5 +458,6 @@ def test_site_s_own_service_on_such_a_path_is_no_call(settings: Settings) -> Non
     with httpx.Client(transport=httpx.MockTransport(answer), base_url="https://me.test") as client:
         for path in answers:
             assert client.get(path).json() == answers[path]
+        client.post("/ai/run/report")
 
     assert rows() == []

@@ -15,6 +15,9 @@ from .openai_chat import chat_usage
 from .openai_responses import ResponsesReader
 from .reader import Reader, error_text, mapping, text
 
+#: The members of every answer of Cloudflare's API.
+_ENVELOPE = frozenset({"result", "success", "errors"})
+
 
 class CloudflareReader(Reader):
     """Reads answers of Cloudflare's models."""
@@ -30,7 +33,7 @@ class CloudflareReader(Reader):
 
     def body(self, data: dict[str, Any]) -> None:
         """Take a whole answer."""
-        self.recognised = "result" in data and isinstance(data.get("success"), bool)
+        self.recognised = data.keys() >= _ENVELOPE and isinstance(data["errors"], list)
         self.error = error_text(data)
         self._read(mapping(data.get("result")))
 

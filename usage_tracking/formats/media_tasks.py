@@ -17,6 +17,8 @@ from typing import Any
 from .reader import Job, Reader, mapping, moment, seconds, text
 
 _RUNWAY = frozenset({"PENDING", "THROTTLED", "RUNNING", "SUCCEEDED", "FAILED", "CANCELLED"})
+#: Members of a task of Runway that has ended; sites have tasks of their own.
+_OF_RUNWAY = frozenset({"cost", "output", "failure", "failureCode"})
 _LUMA = frozenset({"queued", "dreaming", "completed", "failed"})
 _FLUX = frozenset({"Pending", "Ready", "Request Moderated", "Content Moderated", "Error"})
 _GOING_ON = frozenset({"", "PENDING", "THROTTLED", "RUNNING", "queued", "dreaming", "Pending"})
@@ -38,14 +40,15 @@ class MediaTasksReader(Reader):
         """Take a whole answer."""
         task_id, status = text(data.get("id")), text(data.get("status") or data.get("state"))
         self.model = text(data.get("model"))
-        self.recognised = bool(task_id) and (
+        is_task = bool(task_id) and (
             (not status and ("estimatedCost" in data or "polling_url" in data))
             or (status in _RUNWAY and "createdAt" in data)
             or (status in _LUMA and "assets" in data)
             or (status in _FLUX and "result" in data)
         )
-        if not self.recognised:
+        if not is_task:
             return
+        self.recognised = status not in _RUNWAY or not _OF_RUNWAY.isdisjoint(data)
         self.response_id = task_id
         began = moment(data.get("createdAt") or data.get("created_at"))
         self.job = Job(task_id, status not in _GOING_ON, began)
