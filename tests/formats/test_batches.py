@@ -257,6 +257,36 @@ class TestResults:
 
         assert one(results("openai.batch_results", [line])).price_facts["answer"] == "too_long"
 
+    @pytest.mark.parametrize("length", [100, 3 * MAX_LINE])
+    def test_pages_are_counted(self, length: int) -> None:
+        """Mistral's batches have other endpoints than chat."""
+        body = {
+            "pages": [{"index": 0, "markdown": "a" * length}],
+            "model": "mistral-ocr-2512",
+            "document_annotation": None,
+            "usage_info": {"pages_processed": 3},
+        }
+        line = {"response": {"status_code": 200, "body": body}}
+        part = one(results("openai.batch_results", [line, line]))
+
+        assert part.usage is not None
+        assert (part.usage.units["input_document_pages"], part.model) == (6, "mistral-ocr-2512")
+        assert "answer" not in part.price_facts
+
+    def test_tools_of_conversations_are_counted(self) -> None:
+        body = {
+            "object": "conversation.response",
+            "outputs": [{"type": "message.output", "model": "mistral-medium-2508"}],
+            "usage": {"prompt_tokens": 9, "completion_tokens": 4, "connectors": {"web_search": 2}},
+        }
+        part = one(
+            results("openai.batch_results", [{"response": {"status_code": 200, "body": body}}])
+        )
+
+        assert part.usage is not None
+        assert (tokens(part), part.usage.units["web_searches"]) == ((9, 4), 2)
+        assert part.model == "mistral-medium-2508"
+
     def test_answers_without_a_model_are_those_of_the_batch(self) -> None:
         reader = READERS["openai.batch_results"]()
         assert isinstance(reader, ResultsReader)

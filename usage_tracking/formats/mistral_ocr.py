@@ -18,16 +18,21 @@ class OCRReader(Reader):
     """Reads Mistral OCR."""
 
     operation = "ocr"
+    usage_key = b'"usage_info"'
+    beside_usage = (
+        *(b'"document_annotation":"', b'"document_annotation": "'),
+        *(b'"image_annotation":"', b'"image_annotation": "'),
+    )
 
     def body(self, data: dict[str, Any]) -> None:
         """Take a whole answer."""
-        usage = data.get("usage_info")
-        self.recognised = isinstance(data.get("pages"), list) and isinstance(usage, dict)
+        usage = mapping(data.get("usage_info"))
+        # Of an answer that is too long to be kept, the pages are not there.
+        self.recognised = not _COUNTS.isdisjoint(usage)
         self.model = text(data.get("model"))
         self.error = error_text(data)
         if not self.recognised:
             return
-        usage = mapping(usage)
         pages, annotated = usage.get("pages_processed"), usage.get("pages_processed_annotation")
         if annotated is None and _is_annotated(data):
             annotated = pages
@@ -35,6 +40,9 @@ class OCRReader(Reader):
             pages = annotated
         counts = {"input_document_pages": pages, "input_annotated_document_pages": annotated}
         self.use(Usage.of(counts))
+
+
+_COUNTS = frozenset({"pages_processed", "pages_processed_annotation"})
 
 
 def _is_annotated(data: dict[str, Any]) -> bool:

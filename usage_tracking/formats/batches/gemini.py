@@ -58,7 +58,7 @@ class GeminiResultsReader(ResultsReader):
     """Reads the file with the results of a batch of Gemini."""
 
     kind = GenerateContentReader
-    usage_key = b'"usageMetadata"'
+    usage_keys = (GenerateContentReader.usage_key,)
     members = ("modelVersion",)
 
     def line(self, data: dict[str, Any]) -> None:

@@ -14,6 +14,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..mistral_conversations import ConversationsReader
+from ..mistral_ocr import OCRReader
 from ..openai_chat import ChatReader
 from ..openai_embeddings import EmbeddingsReader
 from ..openai_images import ImagesReader
@@ -73,6 +75,8 @@ def _error(status: str, data: dict[str, Any], counts: dict[str, Any]) -> str:
 class OpenAIResultsReader(ResultsReader):
     """Reads the output file of a batch of OpenAI or Mistral."""
 
+    usage_keys = (Reader.usage_key, OCRReader.usage_key)
+
     def line(self, data: dict[str, Any]) -> None:
         """Take one parsed line: the answer to one request."""
         add_result(self.sums, data)
@@ -95,12 +99,18 @@ def add_result(sums: Sums, result: dict[str, Any]) -> None:
     sums.add(reader)
 
 
-_KINDS: dict[str, type[Reader]] = {"response": ResponsesReader, "list": EmbeddingsReader}
+_KINDS: dict[str, type[Reader]] = {
+    "response": ResponsesReader,
+    "list": EmbeddingsReader,
+    "conversation.response": ConversationsReader,
+}
 
 
 def reader_of(answer: dict[str, Any]) -> Reader:
     """Return a reader for the answer to one request."""
     kind = _KINDS.get(text(answer.get("object")))
+    if "usage_info" in answer:
+        kind = OCRReader
     if kind is None and "choices" not in answer:
         is_image = "input_tokens" in mapping(answer.get("usage")) or "data" in answer
         kind = ImagesReader if is_image else None

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from typing import Any
 
 from ...usage import MIXED, Usage
 from ..gemini import GenerateContentReader
+from ..mistral_ocr import OCRReader
 from ..openai_responses import ResponsesReader
 from ..reader import Reader, error_text
 from ..streams import Splitter
@@ -20,7 +22,11 @@ _LONG = 16 * 1024
 #: Stands for a number of requests that is not known.
 _SEVERAL = 2
 #: The bytes that name what is billed beside the usage of any format.
-BILLED = (*ResponsesReader.beside_usage, *GenerateContentReader.beside_usage)
+BILLED = (
+    *ResponsesReader.beside_usage,
+    *GenerateContentReader.beside_usage,
+    *OCRReader.beside_usage,
+)
 
 
 class BatchReader(Reader):
@@ -94,8 +100,11 @@ class ResultsReader(Reader):
 
     operation = "batch"
     final_at_end = False
+    any_length = True
     #: Members that are read of an answer in a long line, besides its usage.
     members: tuple[str, ...] = ("model", "object")
+    #: The bytes that may name the usage in a long line.
+    usage_keys: tuple[bytes, ...] = (Reader.usage_key,)
     #: The reader of the answer to one request, unless `reader_of` chooses it.
     kind: type[Reader]
 
@@ -158,9 +167,11 @@ class ResultsReader(Reader):
         Raises:
             ValueError: What is left has no usage.
         """
-        try:
-            answer = rest_of(line, self.usage_key, self.members)
-        except ValueError:
+        answer: dict[str, Any] = {}
+        for key in self.usage_keys:
+            with suppress(ValueError):
+                answer = answer or rest_of(line, key, self.members)
+        if not answer:
             super().feed(line)
             return
         reader = self.reader_of(answer)
