@@ -6,6 +6,7 @@ import asyncio
 import io
 import json
 import tracemalloc
+import zlib
 from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
@@ -591,6 +592,24 @@ def test_results_of_any_size_are_read_in_little_memory() -> None:
     reader: Any = body.answer.reader
     assert (reader.sums.completed, reader.sums.failed) == (1100, 0)
     assert most < 256 * 1024
+
+
+def test_compressed_results_of_any_length_are_read() -> None:
+    """Embeddings and like answers compress well, and a file has gigabytes of them."""
+    endpoint = recognise("GET", "api.openai.com", None, "/v1/files/f/content")
+    assert endpoint is not None
+    answer = {"object": "list", "data": [], "usage": {"prompt_tokens": 7}}
+    line = json.dumps({"response": {"status_code": 200, "body": answer}}).encode() + b"\n"
+    compress = zlib.compressobj(wbits=31)
+    body = Body(endpoint)
+    body.head(200, {"content-type": "application/octet-stream", "content-encoding": "gzip"})
+    for _ in range(100):
+        body.chunk(compress.compress(line * 1000))
+    body.chunk(compress.flush())
+    body.finish(is_whole=True)
+
+    reader: Any = body.answer.reader
+    assert (reader.sums.completed, body.is_undecodable) == (100_000, False)
 
 
 def held(body: Body) -> int:

@@ -58,7 +58,8 @@ class Body:
         self._content_encoding = headers.get("content-encoding", "")
         if self._content_encoding and not self._is_decoded:
             try:
-                self._decode = decoder(self._content_encoding)
+                is_bounded = not self.answer.reader.any_length
+                self._decode = decoder(self._content_encoding, is_bounded=is_bounded)
             except UndecodableError as error:
                 self._give_up(error)
 
