@@ -257,6 +257,12 @@ class TestResults:
 
         assert one(results("openai.batch_results", [line])).price_facts["answer"] == "too_long"
 
+    def test_moderations_are_free(self) -> None:
+        reader = READERS["batch"]()
+        reader.body({"id": "b1", "object": "batch", "status": "x", "endpoint": "/v1/moderations"})
+
+        assert reader.parts == ()
+
     @pytest.mark.parametrize("length", [100, 3 * MAX_LINE])
     def test_pages_are_counted(self, length: int) -> None:
         """Mistral's batches have other endpoints than chat."""

@@ -57,6 +57,8 @@ class OpenAIBatchReader(BatchReader):
 
 
 def _is_batch(data: dict[str, Any]) -> bool:
+    if text(data.get("endpoint")).endswith("/moderations"):
+        return False  # they are free
     return data.get("object") == "batch" or "input_file_id" in data
 
 
