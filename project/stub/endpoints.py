@@ -15,7 +15,7 @@ from project.stub import (
 )
 from project.stub.anthropic_wire import Messages
 from project.stub.background import Background
-from project.stub.batches_like import make_batch_endpoints
+from project.stub.batches import make_batch_endpoints
 from project.stub.openai_responses import (
     CancelResponse,
     Responses,

@@ -7,23 +7,22 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable
 
-from project.stub import batches
-from project.stub.batches import ANY_PATH, AboutBatch, Batch, Batches, SubmitBatch, answer_of
+from project.stub.batches import openai
+from project.stub.batches.base import ANY_PATH, AboutBatch, Batch, SubmitBatch, answer_of
 from project.stub.exchange import Ask, Counts, Part, Question
 from project.stub.openai_like import GroqChat, MistralChat
 from project.stub.wire import Endpoint, Json, compact, make_id, required
 
 
-class UploadGroqFile(batches.UploadFile):
+class UploadGroqFile(openai.UploadFile):
     """Upload an input file."""
 
     provider = "groq"
     pattern = re.compile(r"/groq/openai/v1/files")
 
 
-class CreateGroqBatch(batches.CreateBatch):
+class CreateGroqBatch(openai.CreateBatch):
     """Submit a batch of Groq."""
 
     provider = "groq"
@@ -34,14 +33,14 @@ class CreateGroqBatch(batches.CreateBatch):
         return {"/v1/chat/completions": GroqChat()}
 
 
-class RetrieveGroqBatch(batches.RetrieveBatch):
+class RetrieveGroqBatch(openai.RetrieveBatch):
     """Poll a batch of Groq."""
 
     provider = "groq"
     pattern = re.compile(r"/groq/openai/v1/batches/(?P<id>[^/]+)")
 
 
-class GroqFileContent(batches.FileContent):
+class GroqFileContent(openai.FileContent):
     """Download the results of a batch of Groq."""
 
     provider = "groq"
@@ -81,7 +80,7 @@ class RetrieveMistralJob(AboutBatch, MistralChat):
         return Part(compact(_mistral(batch, "SUCCESS" if batch.ended else "RUNNING")), Counts())
 
 
-class MistralFileContent(batches.FileContent, MistralChat):
+class MistralFileContent(openai.FileContent, MistralChat):
     """Download the results of a batch job of Mistral."""
 
     provider = "mistral"
@@ -117,17 +116,7 @@ def _mistral(batch: Batch, status: str) -> Json:
     }
 
 
-_KINDS: tuple[Callable[[Batches], Endpoint], ...] = (
-    *(batches.UploadFile, batches.CreateBatch, batches.RetrieveBatch, batches.CancelBatch),
-    *(batches.FileContent, batches.CreateMessageBatch, batches.RetrieveMessageBatch),
-    *(batches.CancelMessageBatch, batches.MessageBatchResults, batches.CreateGeminiBatch),
-    *(batches.RetrieveGeminiBatch, batches.CancelGeminiBatch, batches.DownloadGeminiFile),
+ENDPOINTS: tuple[type[AboutBatch], ...] = (
     *(UploadGroqFile, CreateGroqBatch, RetrieveGroqBatch, GroqFileContent),
     *(CreateMistralJob, RetrieveMistralJob, MistralFileContent),
 )
-
-
-def make_batch_endpoints() -> tuple[Endpoint, ...]:
-    """Return new endpoints for one server, which has its own batches."""
-    known = Batches()
-    return tuple(kind(known) for kind in _KINDS)
