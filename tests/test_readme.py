@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 import shlex
+from collections.abc import Iterator
 from inspect import signature
 from pathlib import Path
 from types import ModuleType
@@ -22,7 +23,9 @@ from tests.support.comparison import assert_recorded_as_served
 from tests.support.providers import one_certificate, provider, stub
 from usage_tracking import conf
 from usage_tracking.capture import TRANSPORTS
+from usage_tracking.capture.sessions import CLOSED, CROWDED
 from usage_tracking.formats import READERS
+from usage_tracking.formats.reader import Reader
 from usage_tracking.models import AIUsageLog, AIUsageTracking
 from usage_tracking.templatetags.ai_usage import ai_usage_summary
 from usage_tracking.views import my_usage
@@ -114,6 +117,19 @@ def test_transports_and_wire_formats_are_those_of_the_code() -> None:
 
     assert re.findall(r"`(\w+)`", line.partition("transports:")[2]) == list(TRANSPORTS)
     assert first_cells(section("Wire formats", CAPTURE)) == list(READERS)
+
+
+def test_every_reason_for_unknown_usage_is_explained() -> None:
+    kinds = [Reader, *subclasses_of(Reader)]
+    reasons = {reason for kind in kinds for reason in (kind.in_progress, kind.no_usage)}
+    explained = section("Streams", CAPTURE)
+
+    assert {one for one in reasons | {CLOSED, CROWDED} if f"`{one}`" not in explained} == set()
+
+
+def subclasses_of(kind: type[Reader]) -> Iterator[type[Reader]]:
+    for each in kind.__subclasses__():
+        yield from (each, *subclasses_of(each))
 
 
 def test_public_names_that_are_shown_exist() -> None:

@@ -8,14 +8,14 @@ AWS writes the result to S3 and reports no usage.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
 from .bedrock_converse import model_name
+from .excerpts import member
 from .reader import Job, Reader, moment, text
 
-_MODEL = re.compile(rb'(?<!\\)"modelId"\s*:\s*"([^"\\]{1,2048})"')
+_MODEL = member("modelId", 2048)
 #: Bytes at both ends of a request that are searched for the model.
 _PART = 4096
 

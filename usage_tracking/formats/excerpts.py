@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 #: Bytes of the end that are kept.
@@ -15,16 +16,26 @@ TAIL = 64 * 1024
 #: Bytes of the beginning that are kept.
 HEAD = 4 * 1024
 
-#: The member of a request or an answer that names its model, in bytes that are not parsed.
-MODEL = re.compile(rb'(?<!\\)"model"\s*:\s*"([^"\\]{1,200})"')
+
+@lru_cache(maxsize=64)
+def member(name: str, longest: int = 200) -> re.Pattern[bytes]:
+    """Return what finds a member and its text in bytes of JSON that are not parsed.
+
+    In the text of a prompt, a quotation mark has a backslash before it.
+    """
+    return re.compile(rb'(?<!\\)"%b"\s*:\s*"([^"\\]{1,%d})"' % (name.encode(), longest))
+
+
+#: The member of a request or an answer that names its model.
+MODEL = member("model")
 _NAMES = {
     "model": MODEL,
-    "modelVersion": re.compile(rb'(?<!\\)"modelVersion"\s*:\s*"([^"\\]{1,200})"'),
-    "responseId": re.compile(rb'(?<!\\)"responseId"\s*:\s*"([^"\\]{1,200})"'),
-    "service_tier": re.compile(rb'(?<!\\)"service_tier"\s*:\s*"([^"\\]{1,50})"'),
+    "modelVersion": member("modelVersion"),
+    "responseId": member("responseId"),
+    "service_tier": member("service_tier", 50),
 }
 #: The id of an answer, which is one of its first members.
-_ID = re.compile(rb'(?<!\\)"id"\s*:\s*"([^"\\]{1,200})"')
+_ID = member("id")
 #: When an answer began that was made in the background, which polls for it must know.
 _BACKGROUND = re.compile(rb'(?<!\\)"background"\s*:\s*true')
 _SINCE = re.compile(rb'(?<!\\)"created_at"\s*:\s*([0-9]{1,12})')

@@ -14,13 +14,13 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ..anthropic import MessagesReader
+from ..excerpts import MODEL
 from ..reader import count, error_text, items, mapping, moment, text
 from .reader import BatchReader, ResultsReader
 from .rows import Batch
 
 #: A larger submission is searched for its models, not parsed.
 _SMALL = 1024 * 1024
-_NAME = re.compile(rb'"model"\s*:\s*"([^"\\]{1,200})"')
 _RESULTS = re.compile(r"/batches/([^/]+)/results/?$")
 #: What other members of a large submission, such as the input of a tool, can hardly be named.
 _FAMILIES = (b"claude", b"anthropic")
@@ -96,7 +96,6 @@ def _models(body: bytes | Mapping[str, Any] | None) -> Iterable[str]:
 def _found(body: bytes) -> Iterable[str]:
     at = 0
     while (at := body.find(b'"model"', at)) >= 0:
-        found = None if body[at - 1 : at] == b"\\" else _NAME.match(body, at)
-        if found and any(family in found[1] for family in _FAMILIES):
+        if (found := MODEL.match(body, at)) and any(family in found[1] for family in _FAMILIES):
             yield found[1].decode("utf-8", "replace")
         at += 7

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from typing import Any
 
 from ...usage import MIXED, Usage
+from ..excerpts import member
 from ..gemini import GenerateContentReader
 from ..mistral_ocr import OCRReader
 from ..openai_responses import ResponsesReader
@@ -213,9 +213,6 @@ def rest_of(line: bytes, key: bytes, members: Iterable[str]) -> dict[str, Any]:
     usage, _ = json.JSONDecoder().raw_decode(line[start:].decode("utf-8", "replace"))
     answer: dict[str, Any] = {key.strip(b'"').decode(): usage}
     for name in members:
-        if found := re.search(_MEMBER % name.encode(), line):
+        if found := member(name).search(line):
             answer[name] = found[1].decode("utf-8", "replace")
     return answer
-
-
-_MEMBER = rb'(?<!\\)"%b"\s*:\s*"([^"\\]{1,200})"'
