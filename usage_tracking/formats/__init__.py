@@ -95,6 +95,7 @@ READERS: dict[str, type[Reader]] = {
     "mistral.batch": MistralBatchReader,
     "vertex.batch": VertexBatchReader,
     "bedrock.batch": BedrockBatchReader,
+    # Formats of others come last: of readers that read the same, `read_response` takes the first.
     "vertex.raw_predict": RawPredictReader,
     "invocations": InvocationsReader,
 }
