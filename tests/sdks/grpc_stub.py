@@ -42,7 +42,7 @@ from project.stub import Served
 
 WORDS = ("The sky ", "scatters ", "blue light.")
 PROMPT, COMPLETION, CACHED, REASONING = 1000, 200, 400, 64
-#: Seconds after which a call that nobody ends is given up.
+#: Seconds after which a call that does not end is given up.
 LIMIT = 60.0
 
 

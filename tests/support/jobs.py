@@ -242,5 +242,5 @@ KINDS = {
         "ray-2",
     ),
 }
-#: Kinds whose failed jobs the stub can tell of.
+#: Kinds whose failed jobs the stub can show.
 FAILING = [name for name in KINDS if name != "xai chat"]

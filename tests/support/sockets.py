@@ -40,8 +40,8 @@ class Billed:
         operation: What the model did.
         model: The model that answered.
         prompt: The text that was asked, "" for speech.
-        counts: Input and output tokens; None if the client is not told.
-        failed: Whether the client is told of a failure.
+        counts: Input and output tokens; None if the client does not get them.
+        failed: Whether the client gets a failure.
     """
 
     operation: str

@@ -30,7 +30,7 @@ _T = TypeVar("_T")
 
 
 def is_of_interest(endpoint: Target, path: str, reader: Reader) -> bool:
-    """Return whether an answer is to be read: it is no file, or one with results of a batch."""
+    """Return whether an answer is to be read: it is not a file, or one with results of a batch."""
     if not isinstance(reader, ResultsReader) or (file := _FILE.search(path)) is None:
         return True
     with _lock:

@@ -114,10 +114,10 @@ def sniffed(start: bytes, *, is_end: bool = False) -> Kind | EllipsisType | None
 
 
 class Incoming:
-    """Splits a body into its events, or keeps it as one value if it is no stream.
+    """Splits a body into its events, or keeps it as one value if it is not a stream.
 
     Attributes:
-        value: The body that is no stream, or what is kept of it.
+        value: The body that is not a stream, or what is kept of it.
     """
 
     def __init__(

@@ -51,7 +51,7 @@ class JobEndpoint(Endpoint):
         return counts(ask)
 
     def part(self, ask: Ask, status: str) -> Part:
-        """Return the body that tells of a job."""
+        """Return the body that shows a job."""
         reports = self.reports(ask) if status == "completed" else Counts()
         return Part(compact(self.job(ask, status)), reports, failed=status == "failed")
 
