@@ -366,6 +366,22 @@ def test_stub_from_before_capture_is_captured_if_it_is_made_again(
     comparison.assert_recorded_as_served(comparison.rows(), grpc_stub.journal[1:])
 
 
+def test_channel_from_before_capture_is_of_its_provider(grpc_stub: GRPCStub) -> None:
+    with comparison.without_capture():
+        channel = grpc.insecure_channel(grpc_stub.xai)
+    with channel:
+        method(channel, "unary_unary")(request())
+
+    async def main() -> None:
+        with comparison.without_capture():
+            channel = grpc.aio.insecure_channel(f"dns:///{grpc_stub.xai}")
+        async with channel:
+            await method(channel, "unary_unary")(request())
+
+    asyncio.run(main())
+    assert [row.provider for row in comparison.rows()] == ["x-ai", "x-ai"]
+
+
 def test_stubs_made_under_capture_record_nothing_once_it_is_off(
     grpc_stub: GRPCStub, channel: Any, settings: Any
 ) -> None:

@@ -92,6 +92,14 @@ def _remember_target(original: Any) -> Any:
     return init
 
 
+@contained
+def _target(channel: Any) -> str:
+    """Return the target of a channel, also of one that was made before the hooks were there."""
+    target = getattr(channel, _TARGET, None) or channel._channel.target
+    target = target() if callable(target) else target
+    return target.decode() if isinstance(target, bytes) else str(target)
+
+
 def _wrap(style: str, wrapper: Any, original: Any) -> Any:
     is_stream = _STYLES[style]
 
@@ -109,8 +117,7 @@ def _wrap(style: str, wrapper: Any, original: Any) -> Any:
                 channel, method, call.serializer(serializer), call.deserializer(deserializer)
             )
 
-        target = str(getattr(channel, _TARGET, ""))
-        return wrapper(made, partial(_open, called, target, remake), is_stream)
+        return wrapper(made, partial(_open, called, _target(channel), remake), is_stream)
 
     return make
 
@@ -124,7 +131,7 @@ def _serializers(
 @contained
 def _open(
     method: Method,
-    target: str,
+    target: str | None,
     remake: Callable[[GRPCCall], Any],
     request: Any,
     *,
@@ -134,7 +141,7 @@ def _open(
     if not _hooked:
         return None
     call = open_call(
-        method, target, request, is_stream=is_stream, is_ended_by_message=is_ended_by_message
+        method, target or "", request, is_stream=is_stream, is_ended_by_message=is_ended_by_message
     )
     return None if call is None else (call, remake(call))
 
