@@ -33,8 +33,12 @@ from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.test import RequestFactory, override_settings
 from django.utils.functional import SimpleLazyObject
 from pytest_django import Settings
+from websockets.asyncio.client import connect as aconnect
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import connect
 
 import usage_tracking
+from tests.capture.socket_cases import created, requested
 from tests.capture.test_botocore import Session, serving
 from tests.capture.test_stream_usage import EXTRA, SENT, SHOWN
 from tests.capture.test_transports import (
@@ -48,6 +52,7 @@ from tests.capture.test_transports import (
     Canned,
     session,
 )
+from tests.support.sockets import SocketProvider
 from usage_tracking import ai_usage, block_warnings, errors, outbox, propagate
 from usage_tracking.attribution import scope
 from usage_tracking.capture import include_usage
@@ -123,6 +128,28 @@ SHELLS = {
                 "_ai_usage_release",
             )
         ),
+    },
+    "capture/websockets.py": {
+        *(
+            f"{maker}.<locals>.{function}"
+            for name, functions in {
+                "handshake": ("handshake",),
+                "send": ("send",),
+                "recv": ("recv",),
+                "recv_streaming": ("recv_streaming", "frames"),
+                "close": ("close",),
+            }.items()
+            for maker in (f"_{name}", f"_a{name}")
+            for function in functions
+        ),
+        "_Pieces.__init__",
+        "_Pieces.add",
+    },
+    "capture/aiohttp_ws.py": {
+        "_connect.<locals>.connect",
+        "_receive.<locals>.receive",
+        "_send.<locals>.send",
+        "_close.<locals>.close",
     },
     "attribution/stepping.py": {
         "stepped.<locals>.run",
@@ -714,6 +741,87 @@ def in_threads() -> Any:
         return [*found, pool.submit(lambda: "pool").result(), propagate(lambda: "propagated")()]
 
 
+@functools.cache
+def sockets() -> SocketProvider:
+    return SocketProvider().__enter__()
+
+
+def kinds(messages: list[Any]) -> list[Any]:
+    """Return what is the same in each run of a scenario."""
+    return [json.loads(message).get("type") for message in messages]
+
+
+def over_a_socket(prompt: str = "Hello", path: str = "/v1/realtime") -> Any:
+    update = {"audio": {"input": {"transcription": {"model": "gpt-4o-transcribe"}}}}
+    asked = created(prompt) if path.endswith("realtime") else requested(prompt)
+    seen: list[Any] = []
+    ends = ("response.done", "response.completed", "error")
+    with ai_usage(section="chat", user=ADA), connect(sockets().socket_url(path)) as socket:
+        if path.endswith("realtime"):
+            socket.send(json.dumps({"type": "session.update", "session": update}))
+            socket.send(json.dumps({"type": "input_audio_buffer.commit"}))
+        socket.send([asked[:5], asked[5:]])
+        try:
+            while not seen or kinds(seen)[-1] not in ends:
+                seen.append(socket.recv(30))
+        except ConnectionClosed as error:
+            return [*kinds(seen), repr(error)]
+    return kinds(seen)
+
+
+def over_a_socket_of_responses() -> Any:
+    return over_a_socket(path="/v1/responses")
+
+
+def over_a_socket_that_refuses() -> Any:
+    return over_a_socket("Refuse", "/v1/responses")
+
+
+def over_a_socket_that_breaks() -> Any:
+    return over_a_socket("Break off")
+
+
+def over_a_socket_of_gemini() -> Any:
+    path = "/ws/google.ai.generativelanguage.v1beta.GenerativeService.BidiGenerateContent"
+    turn = {"turns": [{"parts": [{"text": "Tool"}]}], "turnComplete": True}
+    answer = {"functionResponses": [{"id": "1", "name": "look", "response": {}}]}
+    number = 0
+    with connect(sockets().socket_url(path)) as socket:
+        socket.send(json.dumps({"setup": {"model": "models/gemini-live"}}))
+        socket.send(json.dumps({"clientContent": turn}))
+        while "toolCall" not in "".join(socket.recv_streaming(decode=True)):
+            number += 1
+        socket.send(json.dumps({"toolResponse": answer}))
+        while '"turnComplete"' not in str(socket.recv(30)):
+            number += 1
+    return number
+
+
+def over_a_socket_of_asyncio() -> Any:
+    async def main() -> Any:
+        async with aconnect(sockets().socket_url("/v1/responses")) as socket, ai_usage():
+            await socket.send(requested("Hello"))
+            first = "".join([part async for part in socket.recv_streaming(decode=True)])
+            return kinds([first, *[await socket.recv() for _ in range(4)]])
+
+    return asyncio.run(main())
+
+
+def over_a_socket_of_aiohttp(prompt: str = "Hello") -> Any:
+    async def main() -> Any:
+        url = sockets().socket_url("/v1/responses")
+        async with aiohttp.ClientSession() as session, session.ws_connect(url) as socket:
+            await socket.send_str(requested(prompt))
+            messages = [await socket.receive() for _ in range(5)]
+            return [str(message.type) for message in messages]
+
+    return asyncio.run(main())
+
+
+def over_a_socket_of_aiohttp_that_breaks() -> Any:
+    return over_a_socket_of_aiohttp("Hang up")
+
+
 SCENARIOS: list[Callable[[], Any]] = [
     plain,
     streamed,
@@ -750,6 +858,14 @@ SCENARIOS: list[Callable[[], Any]] = [
     decorated_async,
     recorded_by_hand,
     in_threads,
+    over_a_socket,
+    over_a_socket_of_responses,
+    over_a_socket_that_refuses,
+    over_a_socket_that_breaks,
+    over_a_socket_of_gemini,
+    over_a_socket_of_asyncio,
+    over_a_socket_of_aiohttp,
+    over_a_socket_of_aiohttp_that_breaks,
 ]
 
 

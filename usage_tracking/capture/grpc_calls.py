@@ -124,6 +124,7 @@ class GRPCCall:
             if self._ends():
                 self._exchange.end(abandoned=True)
 
+    @contained
     def __del__(self) -> None:
         if self._ends():
             self._exchange.abandon()

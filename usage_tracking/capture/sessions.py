@@ -146,6 +146,7 @@ class Session:
             self._finish(turn, problem=CLOSED, error=error)
             self._cut[key] = turn
 
+    @contained
     def __del__(self) -> None:
         # The socket was freed without being closed.
         if self._asked or self._begun:

@@ -15,7 +15,7 @@ from typing import Any
 
 from ..errors import contained
 from ..system.patching import is_patched, patch, unpatch
-from .sessions import Frame, frame_of
+from .sessions import Session, frame_of
 from .sockets import KEY, error_of, open_session
 
 #: The names of the connection's class, today and in `websockets.legacy`.
@@ -56,7 +56,8 @@ def _names(owner: type) -> list[str]:
 
 
 @contained
-def _opened(connection: Any, uri: Any) -> None:
+def _opened(connection: Any, args: tuple[Any, ...], options: dict[str, Any]) -> None:
+    uri = _uri(connection, args, options)
     session = open_session("websockets", uri.host, uri.port, uri.path, uri.query)
     if session is not None:
         setattr(connection, KEY, session)
@@ -98,8 +99,9 @@ class _Pieces:
         else:
             self._kept.append(piece)
 
-    def joined(self) -> Frame:
-        return frame_of(self._kept)
+    @contained
+    def passed_to(self, session: Session) -> None:
+        session.received(frame_of(self._kept))
 
 
 # One hook per method, for threads and for asyncio (or trio). A connection to another server passes
@@ -109,7 +111,7 @@ class _Pieces:
 def _handshake(original: Any) -> Any:
     def handshake(self: Any, *args: Any, **options: Any) -> Any:
         result = original(self, *args, **options)
-        _opened(self, _uri(self, args, options))
+        _opened(self, args, options)
         return result
 
     return handshake
@@ -159,7 +161,7 @@ def _recv_streaming(original: Any) -> Any:
             raise
         finally:
             parts.close()
-        session.received(pieces.joined())
+        pieces.passed_to(session)
 
     def recv_streaming(self: Any, *args: Any, **options: Any) -> Any:
         session = self.__dict__.get(KEY)
@@ -185,7 +187,7 @@ def _close(original: Any) -> Any:
 def _ahandshake(original: Any) -> Any:
     async def handshake(self: Any, *args: Any, **options: Any) -> Any:
         result = await original(self, *args, **options)
-        _opened(self, _uri(self, args, options))
+        _opened(self, args, options)
         return result
 
     return handshake
@@ -235,7 +237,7 @@ def _arecv_streaming(original: Any) -> Any:
             raise
         finally:
             await parts.aclose()
-        session.received(pieces.joined())
+        pieces.passed_to(session)
 
     def recv_streaming(self: Any, *args: Any, **options: Any) -> Any:
         session = self.__dict__.get(KEY)
