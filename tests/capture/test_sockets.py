@@ -314,6 +314,22 @@ class TestLive:
         assert_recorded_as_billed(sockets)
         assert [attributed(row) for row in rows()] == [("ada", "chat"), ("grace", "chat")]
 
+    def test_history_is_no_question(self, sockets: SocketProvider) -> None:
+        async def main() -> None:
+            client = genai.Client(
+                api_key="any", http_options=types.HttpOptions(base_url=sockets.google_url)
+            )
+            async with client.aio.live.connect(model=LIVE) as session:
+                for text, is_all in (("Hello", False), ("How are you?", True)):
+                    content = types.Content(role="user", parts=[types.Part(text=text)])
+                    await session.send_client_content(turns=content, turn_complete=is_all)
+                async for _ in session.receive():
+                    pass
+
+        async_to_sync(main)()
+
+        assert_recorded_as_billed(sockets)
+
     def test_vertex_is_recorded(self, sockets: SocketProvider) -> None:
         async def main() -> None:
             client = genai.Client(

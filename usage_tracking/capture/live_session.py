@@ -23,10 +23,12 @@ from .sessions import Asked, Frame, Session, Turn, beginning, outline, parsed
 
 #: The only member of a message of the client.
 _SENT = re.compile(r'\s*\{\s*"(\w+)"')
-#: The site asks for an answer, which it may do in text, or by ending what it says.
-_ASKS = re.compile(
-    r'"(?:turnComplete|turn_complete)"\s*:\s*true|"(?:activityEnd|activity_end)"|"text"\s*:'
-)
+#: Kinds of messages that may ask for an answer → what in them does: the end of the turn; text, or
+#: the end of what is said.
+_ASKS = {
+    "clientcontent": re.compile(r'"(?:turnComplete|turn_complete)"\s*:\s*true'),
+    "realtimeinput": re.compile(r'"(?:activityEnd|activity_end|text)"\s*:'),
+}
 _RECEIVED = re.compile(
     r'"(usageMetadata|turnComplete|generationComplete|interrupted|groundingMetadata'
     r'|modelTurn|outputTranscription|toolCall|setupComplete|error)"'
@@ -81,7 +83,7 @@ class LiveSession(Session):
         # Between the beginning and the end of what is heard is audio.
         is_heard = kind == "realtimeinput" and len(frame) > 2 * _SHORT
         shown = f"{head} {beginning(frame[-_SHORT:])}" if is_heard else outline(frame)
-        if not _ASKS.search(shown):
+        if not _ASKS[kind].search(shown):
             return None
         return self._ask(_LiveTurn(asked, self.target))
 
