@@ -9,6 +9,7 @@ import threading
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -20,6 +21,7 @@ from websockets.asyncio.client import connect as aconnect
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
+from tests.support.children import run_python
 from tests.support.comparison import attributed, only_row, rows, without_capture
 from tests.support.providers import join
 from tests.support.sockets import SPEECH, SocketProvider
@@ -27,6 +29,7 @@ from usage_tracking import ai_usage, capture, errors
 from usage_tracking.capture import sessions
 
 from .socket_cases import (
+    MODEL,
     REALTIME,
     assert_recorded_as_billed,
     created,
@@ -394,6 +397,25 @@ class TestEnds:
             with suppress(ConnectionClosed):
                 while True:
                     socket.recv(30)
+
+    @pytest.mark.process
+    def test_process_that_exits(self, sockets: SocketProvider, tmp_path: Path) -> None:
+        code = f"""
+        from websockets.sync.client import connect
+        from usage_tracking import ai_usage
+        from usage_tracking.recorder import listeners
+
+        listeners.append(lambda event: print(event.section, event.model_name, event.is_known))
+        opening = connect({sockets.socket_url(RESPONSES)!r})
+        socket = opening.__enter__()
+        with ai_usage(section="chat"):
+            socket.send({requested("Wait")!r})
+        socket.recv(30)
+        """
+        gateways = {f"{sockets.host_port}/openai": "openai"}
+        assert run_python(tmp_path, code, settings=f"AI_USAGE_GATEWAYS = {gateways}").split() == [
+            *("chat", MODEL, "False"),
+        ]
 
     def test_server_that_closes_with_an_error(self, sockets: SocketProvider) -> None:
         self.ends(sockets, "Hang up")

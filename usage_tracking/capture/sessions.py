@@ -10,9 +10,11 @@ serve several users. What the site sends is therefore attributed when it is sent
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import time
+import weakref
 from contextlib import suppress
 from typing import Any
 from uuid import UUID
@@ -107,6 +109,7 @@ class Session:
         #: Key → response that had begun when the socket was closed.
         self._cut: dict[str, Turn] = {}
         self._pid = os.getpid()
+        _open.add(self)
 
     @contained
     def sends(self, message: Any) -> Turn | None:
@@ -203,6 +206,18 @@ class Session:
             return False  # left behind by a test of the site that has ended
         # A path alone is never enough.
         return not self.target.unknown_host or self.recognised or turn.reader.recognised
+
+
+#: The sessions of this process, for its exit.
+_open: weakref.WeakSet[Session] = weakref.WeakSet()
+
+
+@atexit.register
+@contained
+def _exit() -> None:
+    """End the responses of sockets that are open while the process exits."""
+    for session in tuple(_open):
+        session.closed()
 
 
 def frame_of(message: Any) -> Frame:
