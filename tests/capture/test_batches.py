@@ -502,16 +502,21 @@ class TestGemini:
         # https://ai.google.dev/gemini-api/docs/pricing: 0.625 and 5 USD, above 200k 1.25 and 7.5
         assert only_row().cost == Decimal("0.1875") + Decimal("0.01") + Decimal("0.3825")
 
-    def test_results_that_are_too_long_complete_the_row_without_usage(
-        self, gemini: genai.Client
+    def test_results_that_are_too_long_to_be_kept_are_read(
+        self, gemini: genai.Client, stub: StubProvider
     ) -> None:
         """Pictures, say: no more than 8 MB of one answer are kept."""
-        name = submit_contents(gemini, *["[stub queued=0 words=250000]"] * 4)
+        order = "stub queued=0 words=250000"
+        name = submit_contents(gemini, *[f"[{order}]"] * 4, "[stub status=400]")
         gemini.batches.get(name=name)
 
         row = only_row()
-        assert (row.metadata["unknown"], row.success) == ("answer too long", True)
-        assert row.model_name == "gemini-2.5-flash"
+        batch_id = name.removeprefix("batches/")
+        assert tokens(row) == served_counts(stub, batch_id)
+        assert row.metadata["batch"] == {"id": batch_id, "completed": 4, "failed": 1}
+        assert (row.model_name, row.success) == ("gemini-2.5-flash", True)
+        assert row.cost
+        assert_in_step()
 
     def test_async_client(self, stub: StubProvider) -> None:
         async def main() -> str:

@@ -11,12 +11,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.wire import event_of, make_case
+from usage_tracking.events import UsageEvent
 from usage_tracking.formats import READERS
 from usage_tracking.formats.batches.long_lines import MAX_LINE, LongLines
 from usage_tracking.formats.batches.reader import ResultsReader
 from usage_tracking.formats.batches.rows import STEPS, Batch, part_of
 from usage_tracking.formats.reader import Reader
-from usage_tracking.pricing import data
+from usage_tracking.pricing import data, quote
 
 # https://developers.openai.com/api/reference/resources/batches/methods/retrieve
 OPENAI = {
@@ -494,6 +496,51 @@ class TestGemini:
         part = one(read("batch", self.batch(state, error=error)))
 
         assert part.error.startswith(f"batch {state.lower()}: ")
+
+
+class TestLongBatchOfGemini:
+    """Inline results of more than 8 MB, of which the beginning and the end are kept."""
+
+    URL = "https://generativelanguage.googleapis.com/v1beta/batches/b1"
+
+    def event(self, *results: dict[str, Any], state: str = "SUCCEEDED") -> UsageEvent:
+        output = {"inlinedResponses": {"inlinedResponses": results}}
+        about = {
+            "model": "models/gemini-2.5-pro",
+            "output": output,
+            "batchStats": {"successfulRequestCount": "2", "failedRequestCount": "1"},
+            "state": f"BATCH_STATE_{state}",
+        }
+        answer = {"name": "batches/b1", "metadata": about, "done": True, "response": output}
+        return event_of({**make_case(self.URL, answer), "method": "GET"})
+
+    def result(self, prompt: int, **more: Any) -> dict[str, Any]:
+        said = '"usageMetadata": {"promptTokenCount": 7}' + "A" * 3_000_000
+        usage = {"promptTokenCount": prompt, "candidatesTokenCount": 10}
+        content = {"content": {"parts": [{"text": said}]}, **more}
+        return {"response": {"candidates": [content], "usageMetadata": usage}}
+
+    def test_repeated_results_are_counted_once(self) -> None:
+        event = self.event(self.result(150_000), {"error": {"code": 3}}, self.result(250_000))
+
+        assert (event.model_name, event.prompt_tokens) == ("gemini-2.5-pro", 400_000)
+        assert event.completion_tokens == 20
+        assert event.metadata["batch"] == {"id": "b1", "completed": 2, "failed": 1}
+        # https://ai.google.dev/gemini-api/docs/pricing: 0.625 and 5 USD, above 200k 1.25 and 7.5
+        expected = Decimal("0.09375") + Decimal("0.3125") + Decimal("0.00005") + Decimal("0.000075")
+        assert quote(event).cost == expected
+
+    def test_searches_have_no_known_price(self) -> None:
+        event = self.event(self.result(9, groundingMetadata={"webSearchQueries": ["a"]}))
+
+        assert event.prompt_tokens == 9
+        assert quote(event).cost is None
+
+    def test_batch_that_expired_has_what_was_made(self) -> None:
+        event = self.event(self.result(9), self.result(9), state="EXPIRED")
+
+        assert (event.success, event.error_message) == (False, "batch expired")
+        assert event.prompt_tokens == 18
 
 
 class TestMistral:

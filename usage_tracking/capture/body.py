@@ -158,6 +158,7 @@ class Answer:
             has_arrays=self._endpoint.format.startswith("gemini"),
             marks=self.reader.beside_usage,
             splitter=self.reader.splitter() if status < 400 else None,
+            dropped=self.reader.dropped,
         )
         if status < 400:
             self.reader.head(headers)
@@ -238,7 +239,7 @@ class Answer:
             try:
                 data = json.loads(content)
             except (ValueError, RecursionError):
-                has_read = value.is_cut and self.status < 400 and self.reader.cut(value.head)
+                has_read = value.is_cut and self.status < 400 and self._read_cut(value)
                 if not has_read and is_whole and not is_file(self._content_type):
                     is_json = value.head.lstrip().startswith((b"{", b"["))
                     self.problem = (
@@ -253,6 +254,10 @@ class Answer:
             self.reader.body(data)
             if value.is_cut and value.has_marks:
                 self.reader.price_facts["answer"] = "too_long"
+
+    def _read_cut(self, value: Excerpt) -> bool:
+        self.reader.dropped(value.content, len(value.content))
+        return self.reader.cut(value.head)
 
 
 #: Stands for a body that did not come.

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -47,6 +47,10 @@ _TYPE = re.compile(rb'(?<!\\)"type"\s*:\s*"([a-z_]{1,50}\.[a-z_.]{1,80})"')
 _COUNT = rb'(?<!\\)"([a-z_]{0,40}%b)\s*:\s*([0-9]{1,18})(?=\s*[,}])'
 
 
+#: Takes a part of an answer, of which what stands before a position will not be kept.
+Dropped = Callable[[bytes | bytearray, int], None]
+
+
 class LongEvent(bytes):
     """The end of an event that was too long to be kept."""
 
@@ -73,13 +77,14 @@ class Excerpt:
         is_cut: Whether something was dropped.
     """
 
-    def __init__(self, marks: Sequence[bytes], limit: int) -> None:
+    def __init__(self, marks: Sequence[bytes], limit: int, dropped: Dropped | None = None) -> None:
         self.head = b""
         self.content = bytearray()
         self.is_cut = False
         self._marks = marks
         self._limit = limit
         self._has_marks = False
+        self._dropped = dropped
 
     @property
     def has_marks(self) -> bool:
@@ -96,7 +101,10 @@ class Excerpt:
         if len(self.content) > self._limit:
             self.head = self.head or bytes(self.content[:HEAD])
             self._has_marks = self.has_marks
-            del self.content[: -min(TAIL, self._limit)]
+            end = len(self.content) - min(TAIL, self._limit)
+            if self._dropped is not None:
+                self._dropped(self.content, end)
+            del self.content[:end]
             self.is_cut = True
 
     def event(self) -> LongEvent:

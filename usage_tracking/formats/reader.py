@@ -109,6 +109,9 @@ class Reader:
     def asked(self, path: str, body: bytes | Mapping[str, Any] | None) -> None:
         """Take the request, for formats whose answers do not say all; `path` has no query."""
 
+    def dropped(self, part: bytes | bytearray, end: int) -> None:
+        """Take a part of a long answer, of which what stands before `end` will not be kept."""
+
     def cut(self, head: bytes) -> bool:
         """Take the beginning of an answer that is too long to be kept; return whether it says all.
 

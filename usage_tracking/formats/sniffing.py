@@ -13,7 +13,7 @@ from enum import Enum, auto
 from functools import lru_cache
 from types import EllipsisType
 
-from .excerpts import Excerpt
+from .excerpts import Dropped, Excerpt
 from .streams import (
     MAX_EVENT,
     EventStream,
@@ -127,6 +127,7 @@ class Incoming:
         has_arrays: bool = False,
         marks: Sequence[bytes] = (),
         splitter: Splitter | None = None,
+        dropped: Dropped | None = None,
     ) -> None:
         """Expect a body.
 
@@ -135,8 +136,9 @@ class Incoming:
             has_arrays: Whether the provider sends a stream as one JSON array.
             marks: What to look for in what is dropped, see `Reader.beside_usage`.
             splitter: What splits the body, whatever the response says that it is.
+            dropped: Takes what is dropped of a value that is too long.
         """
-        self.value = Excerpt(marks, MAX_EVENT)
+        self.value = Excerpt(marks, MAX_EVENT, dropped)
         self._named = kind_of(content_type)
         self._content_type = content_type
         self._has_arrays = has_arrays

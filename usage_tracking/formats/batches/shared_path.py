@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .gemini import GeminiBatchReader
+from ..reader import Reader
+from .gemini import GeminiBatchReader, LongBatch
 from .openai import OpenAIBatchReader
 from .reader import BatchReader
 from .rows import Batch
@@ -18,7 +19,10 @@ _BATCH = re.compile(r"/batches/([^/:]+)/?$")
 class AnyBatchReader(BatchReader):
     """Reads a batch of OpenAI, Gemini or xAI."""
 
-    _is_cut = False
+    def __init__(self) -> None:
+        super().__init__()
+        self._long = LongBatch()
+        self._is_cut = False
 
     def take(self, data: dict[str, Any]) -> None:
         """Take an answer that may name a batch."""
@@ -29,12 +33,32 @@ class AnyBatchReader(BatchReader):
                 self.sums, self.usage = reader.sums, reader.usage
                 return
 
+    def dropped(self, part: bytes | bytearray, end: int) -> None:
+        """Take a part of an answer that is too long to be kept."""
+        self._long.take(part, end)
+
     def cut(self, head: bytes) -> bool:
-        """Take the beginning of an answer that is too long to be kept; it does not say all."""
+        """Take the beginning of an answer that is too long to be kept; return whether it is read.
+
+        Only Gemini's has the results with it.
+        """
         self._is_cut = True
-        return False
+        if self._long.sums is None or not self._long.sums.completed:
+            return False
+        self.batch, self.sums = self._long.batch, self._long.sums
+        self.recognised = self.ended = True
+        return True
+
+    @property
+    def parts(self) -> Sequence[Reader]:
+        """The rows of the batch."""
+        parts = super().parts
+        if self._long.is_more_billed:
+            for part in parts:
+                part.price_facts["answer"] = "too_long"
+        return parts
 
     def asked(self, path: str, body: bytes | Mapping[str, Any] | None) -> None:
         """Take the request: of a long answer, which has the results with it, it names the batch."""
-        if self._is_cut and (found := _BATCH.search(path)):
+        if self._is_cut and self.batch is None and (found := _BATCH.search(path)):
             self.batch, self.ended = Batch(found[1]), True
