@@ -239,6 +239,9 @@ _SOCKETS = {
     "BidiGenerateContentConstrained": "gemini.generate_content",
 }
 
+#: Words at the end of a path that are looked up: more than any template has.
+_MOST_WORDS = 16
+
 
 def find(method: str, path: str) -> Match | None:
     """Return what a path ends with, None if no request with this method begins or polls a call.
@@ -257,7 +260,10 @@ def find(method: str, path: str) -> Match | None:
         for match in found:
             if path.endswith(match.ending):
                 return match
-    for word in path.split("/"):
+    words = path.rsplit("/", _MOST_WORDS)
+    if templates.keys().isdisjoint(words):
+        return None
+    for word in words:
         for pattern, match in templates.get(word, ()):
             if pattern.search(path):
                 return match
