@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from enum import Enum, auto
 from functools import lru_cache
 from types import EllipsisType
@@ -162,14 +162,13 @@ class Incoming:
         """Whether the body may turn out to be a stream of events."""
         return self.is_stream or self._kind is None
 
-    def feed(self, data: bytes, wanted: Callable[[bytes], bool] = everything) -> Iterator[bytes]:
-        """Take the next piece of the body, and yield the wanted events that end in it."""
+    def feed(self, data: bytes, wanted: Callable[[bytes], bool] = everything) -> Iterable[bytes]:
+        """Take the next piece of the body, and return the wanted events that end in it."""
         if self._kind is None:
             data = self._sniff(data)
         if self._splitter is not None:
-            yield from self._splitter.feed(data, wanted)
-        elif data and self._kind is Kind.VALUE:
-            yield from self._keep(data, wanted)
+            return self._splitter.feed(data, wanted)
+        return self._keep(data, wanted) if data and self._kind is Kind.VALUE else ()
 
     def end(self) -> Iterator[bytes]:
         """Yield what the end of the body completes."""
@@ -184,6 +183,9 @@ class Incoming:
 
     def _sniff(self, data: bytes) -> bytes:
         """Find out what the body is; return what has come of it, b"" while that is unknown."""
+        if not self._start and data[:1] == b"{":  # most answers
+            self._kind = Kind.VALUE
+            return data
         start = (self._start + data).lstrip(_BLANK)
         kind = sniffed(start)
         if kind is ...:
@@ -199,32 +201,34 @@ class Incoming:
         if not isinstance(found, Kind):
             found = self._named or (Kind.BINARY if is_file(self._content_type) else Kind.VALUE)
         self._kind = found
-        splitter = _SPLITTERS.get(found)
-        self._splitter = splitter(self._marks) if splitter is not None else None
+        if found in _SPLITTERS:
+            self._splitter = _SPLITTERS[found](self._marks)
 
-    def _keep(self, data: bytes, wanted: Callable[[bytes], bool]) -> Iterator[bytes]:
+    def _keep(self, data: bytes, wanted: Callable[[bytes], bool]) -> Iterable[bytes]:
         """Keep a piece of what may be the whole body, until a second object on a line of its own.
 
         No JSON has a `{` behind a `}`.
         """
         if self._is_line_over is None:
             self.value.add(data)
-            return
-        data = data.replace(b"\r", b"\n")
+            return ()
+        if b"\r" in data:
+            data = data.replace(b"\r", b"\n")
         if not self._is_line_over:
             line, newline, data = data.partition(b"\n")
             self.value.add(line)
             if not newline:
-                return
+                return ()
             self._is_line_over = self.value.content[-_LONGEST_END:].rstrip().endswith(b"}") or None
         rest = data.lstrip()
         if self._is_line_over and rest.startswith(b"{"):
             first, self.value = self.value, Excerpt(self._marks, MAX_EVENT)
             self._splitter = Lines(self._marks, first)
-            yield from self._splitter.feed(b"\n" + rest, wanted)
-        elif self._is_line_over is None or rest:
+            return self._splitter.feed(b"\n" + rest, wanted)
+        if self._is_line_over is None or rest:
             self._is_line_over = None
             self.value.add(b"\n" + data)
+        return ()
 
 
 #: Bytes at the end of a line that may be white space.
