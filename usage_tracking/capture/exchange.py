@@ -66,7 +66,7 @@ def begin(
     if endpoint is None or not is_wanted(transport, endpoint):
         return None
     exchange = Exchange(endpoint, path, body)
-    if not batch_memory.is_of_interest(endpoint, path, exchange.reader):
+    if endpoint.polls and not batch_memory.is_of_interest(endpoint, path, exchange.reader):
         return None
     exchange.question = question(endpoint, host, port, body)
     return exchange
@@ -94,6 +94,7 @@ class Exchange:
     Attributes:
         headers: The headers of the request; they are read once the call has ended.
         question: What else to ask of the provider, on transports that can.
+        reader: The reader of the answer.
         is_sending: Whether the transport is still waiting for the response.
         chunk: Takes the next piece of the body; see `Body.chunk`.
     """
@@ -117,13 +118,9 @@ class Exchange:
         self._trial_events = trial_events.get()
         self._attribution = attribution()
         self._body = Body(endpoint)
+        self.reader = self._body.answer.reader
         self.chunk = self._body.chunk
         self._is_done = False
-
-    @property
-    def reader(self) -> Reader:
-        """The reader of the answer."""
-        return self._body.answer.reader
 
     @contained
     def answered(self, status: int, headers: Mapping[str, str]) -> None:
@@ -166,7 +163,7 @@ class Exchange:
         body = self._body
         body.finish(is_whole=error is None and not abandoned)
         # Many clients stop at the provider's last event without waiting for the end of the body.
-        is_complete = body.answer.is_done or body.answer.reader.complete
+        is_complete = body.answer.is_done or self.reader.complete
         is_ended = error is None and (not abandoned or is_complete) and not body.is_undecodable
         self._finish(error, is_ended=is_ended)
 
@@ -223,13 +220,12 @@ class Exchange:
         return question.body if question is not None and question.is_answered() else body
 
     def _is_recorded(self) -> bool:
-        reader, endpoint = self._body.answer.reader, self._endpoint
         if self._pid != os.getpid():
             return False  # a fork inherited an open stream; its parent records it
         if self._attribution.unit.test is not running_test():
             return False  # left behind by a test of the site that has ended
         # A path alone is never enough.
-        return not endpoint.unknown_host or reader.recognised
+        return not self._endpoint.unknown_host or self.reader.recognised
 
     def _event(self, result: Outcome, reader: Reader, elapsed: float) -> UsageEvent:
         job, polls = reader.job, self._endpoint.polls

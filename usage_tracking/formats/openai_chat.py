@@ -27,7 +27,6 @@ https://docs.cloud.google.com/vertex-ai/generative-ai/docs/migrate/openai/overvi
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -53,8 +52,8 @@ from .reader import (
 _MAX_NAMELESS = 20
 #: The bytes that name the tools that Groq has run.
 _TOOLS = b'"executed_tools"'
-#: The path that asks for the answer to a deferred request.
-_DEFERRED = re.compile(r"/deferred-completion/([^/]+)/?$")
+#: The path that asks for the answer to a deferred request ends with this and its id.
+_DEFERRED = "/deferred-completion/"
 
 
 class ChatReader(Reader):
@@ -72,8 +71,8 @@ class ChatReader(Reader):
 
     def asked(self, path: str, body: bytes | Mapping[str, Any] | None) -> None:
         """Take the request, whose path names the deferred request that it asks for."""
-        if self.recognised and (deferred := _DEFERRED.search(path)):
-            self.job = Job(deferred[1], ended=True)
+        if _DEFERRED in path and self.recognised:
+            self.job = Job(path.rpartition(_DEFERRED)[2].rstrip("/"), ended=True)
 
     def wants(self, data: bytes) -> bool:
         """Return whether the events may have something to read."""
