@@ -570,8 +570,19 @@ class TestRunningTotals:
             cut_off = call(place, [sse(*running[:number])], SSE, error=OSError("reset"))
             assert (cut_off.usage_source, cut_off.success) == ("unknown", False)
             assert cut_off.metadata["partial"] == event.metadata["partial"]
-        # The regular end of the body is an end.
-        assert tokens(call(place, [sse(*running)], SSE)) == (9, 2)
+        # A server that dies may end the body regularly.
+        died = call(place, [sse(*running)], SSE)
+        assert died.metadata["unknown"] == "stream ended before its final counts"
+        assert died.metadata["partial"] == {"prompt_tokens": 9, "completion_tokens": 2}
+        stop = {"model": "m", "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}
+        for wire in (*ended, sse(*running, stop)):
+            assert call(place, [wire], SSE).usage_source == "reported"
+
+    def test_chat_of_mistral_on_vertex(self) -> None:
+        place = (VERTEX, "/v1/publishers/mistralai/models/m:streamRawPredict")
+
+        assert call(place, [sse(totals(1))], SSE).metadata["partial"]["completion_tokens"] == 1
+        assert tokens(call(place, [sse(totals(1), done=True)], SSE)) == (9, 1)
 
     def test_one_of_several_choices_ends(self) -> None:
         events = [totals(1), totals(2, index=1), totals(3, end="stop"), totals(4, index=1)]
@@ -613,6 +624,17 @@ class TestRunningTotals:
             left = call(GEMINI, [shape(first, first)], kind, leaves=True)
             assert left.metadata["partial"] == {"prompt_tokens": 9, "completion_tokens": 1}
             assert tokens(call(GEMINI, [shape(first, last)], kind, leaves=True)) == (9, 2)
+
+    def test_cloudflare(self) -> None:
+        place = ("api.cloudflare.com", "/client/v4/accounts/a/ai/run/@cf/meta/llama")
+        usage = {"prompt_tokens": 9, "completion_tokens": 1}
+        for first, last in (
+            ({"response": "a", "usage": usage}, {"response": "", "usage": usage}),
+            (totals(1), totals(1, end="stop")),
+        ):
+            left = call(place, [sse(first)], SSE, leaves=True)
+            assert left.metadata["partial"] == usage
+            assert tokens(call(place, [sse(first, last)], SSE, leaves=True)) == (9, 1)
 
     def test_anthropic(self) -> None:
         start = {

@@ -198,6 +198,7 @@ class Answer:
     def _feed(self, event: bytes) -> None:
         if event == b"[DONE]":
             self.is_done = True
+            self.reader.done()
         elif isinstance(event, LongEvent):
             self._feed_long(event)
         elif event:

@@ -13,7 +13,7 @@ from typing import Any
 
 from .openai_chat import chat_usage
 from .openai_responses import ResponsesReader
-from .reader import Reader, error_text, mapping, text
+from .reader import Reader, error_text, items, mapping, text
 
 #: The members of every answer of Cloudflare's API.
 _ENVELOPE = frozenset({"result", "success", "errors"})
@@ -29,19 +29,21 @@ class CloudflareReader(Reader):
         if isinstance(data.get("response"), str) or isinstance(data.get("choices"), list):
             self.recognised = True
         self.error = error_text(data) or self.error
-        self._read(data)
+        # Beside words, usage is what was sent so far.
+        ended = all(choice.get("finish_reason") for choice in items(data.get("choices")))
+        self._read(data, is_last=ended and not data.get("response"))
 
     def body(self, data: dict[str, Any]) -> None:
         """Take a whole answer."""
         self.recognised = data.keys() >= _ENVELOPE and isinstance(data["errors"], list)
         self.error = error_text(data)
-        self._read(mapping(data.get("result")))
+        self._read(mapping(data.get("result")), is_last=True)
 
-    def _read(self, result: dict[str, Any]) -> None:
+    def _read(self, result: dict[str, Any], *, is_last: bool) -> None:
         self.response_id = text(result.get("id")) or self.response_id
         usage = mapping(result.get("usage"))
         if "prompt_tokens" in usage:
-            self.use(chat_usage(usage))
+            self.use(chat_usage(usage), complete=is_last)
         elif "input_tokens" in usage:  # a model that answers like OpenAI Responses
             responses = ResponsesReader()
             responses.body(result)

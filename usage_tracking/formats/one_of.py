@@ -30,6 +30,12 @@ class OneOf(Reader):
             reader.event(data)
         self._adopt()
 
+    def done(self) -> None:
+        """Take the last event of a stream."""
+        for reader in self._readers:
+            reader.done()
+        self._adopt()
+
     def body(self, data: dict[str, Any]) -> None:
         """Take a whole answer."""
         for reader in self._readers:

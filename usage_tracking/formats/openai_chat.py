@@ -78,24 +78,30 @@ class ChatReader(Reader):
         """Return whether the events may have something to read."""
         return (
             (not self.model and self._nameless < _MAX_NAMELESS)
+            or bool(self._open)
             or super().wants(data)
             or _TOOLS in data
         )
 
     def event(self, data: dict[str, Any]) -> None:
         """Take one parsed stream event."""
-        if _usage_of(data):
+        if self._open or _usage_of(data):
             self._follow(items(data.get("choices")), data.get("usage"))
+            self.final_at_end = not self._open
         self._read(data, is_last=not self._open)
         if not self.model:
             self._nameless += 1
+
+    def done(self) -> None:
+        """Take the last event of a stream."""
+        self.final_at_end = True
 
     def long_event(self, data: dict[str, Any]) -> None:
         """Take what could be read of an event that was too long."""
         self._read(data, is_last=False)
 
     def _follow(self, choices: list[dict[str, Any]], usage: object) -> None:
-        """Take the choices of a chunk with usage: which ones have begun, and which have ended."""
+        """Take the choices of a chunk: which ones have begun, and which have ended."""
         # A chunk before the first word counts the prompt alone.
         is_empty = not count(mapping(usage).get("completion_tokens"))
         for choice in choices:

@@ -169,6 +169,9 @@ class Reader:
         """Take what could be read of an event that was too long: its usage, model and type."""
         self.event(data)
 
+    def done(self) -> None:
+        """Take `[DONE]`, the last event of a stream of some providers."""
+
     def body(self, data: dict[str, Any]) -> None:
         """Take a whole answer."""
         raise NotImplementedError
