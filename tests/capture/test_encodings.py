@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
 import random
 import sys
 import tracemalloc
+import zlib
 from collections.abc import Callable
 from contextlib import suppress
 from types import SimpleNamespace
@@ -72,6 +74,23 @@ def test_frames_of_zstd_follow_each_other() -> None:
 
     assert decoded("zstd", [wire]) == b"first second"
     assert decoded("zstd", [wire[:-3], wire[-3:]]) == b"first second"
+
+
+def test_members_of_gzip_follow_each_other() -> None:
+    parts = [b"data: 1\n\n", b"", b"x" * 1_000_000, b"data: 2\n\n"]
+    wire = b"".join(map(gzip.compress, parts))
+
+    assert decoded("gzip", [wire]) == b"".join(parts)
+    assert decoded("gzip", [wire[at : at + 1] for at in range(len(wire))]) == b"".join(parts)
+
+
+def test_deflate_without_its_header_is_read() -> None:
+    """urllib3, httpx and aiohttp read it too."""
+    body = b"data: 1\n\n" * 100
+    wire = zlib.compress(body, wbits=-15)
+
+    assert decoded("deflate", [wire]) == body
+    assert decoded("deflate", [wire[at : at + 1] for at in range(len(wire))]) == body
 
 
 def test_unknown_encoding_is_named() -> None:
@@ -243,6 +262,11 @@ def test_window_of_zstd_is_bounded(old_packages: str) -> None:
 def test_number_of_zstd_frames_is_bounded() -> None:
     with pytest.raises(UndecodableError, match=r"^compressed body has more than 1000 frames$"):
         decoded("zstd", [encoded(b"", "zstd") * 1001])
+
+
+def test_number_of_gzip_members_is_bounded() -> None:
+    with pytest.raises(UndecodableError, match="more than 20000 members"):
+        decoded("gzip", [gzip.compress(b"") * 20_001])
 
 
 def test_what_follows_the_end_is_not_kept() -> None:

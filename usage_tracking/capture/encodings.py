@@ -31,8 +31,11 @@ FREE = 8 * 1024 * 1024
 MAX_DECODED = 256 * 1024 * 1024
 #: Encodings of one body; each multiplies the ratio.
 MAX_ENCODINGS = 3
-#: Frames of a zstd body; a new decoder is made for each.
-MAX_FRAMES = 1000
+#: Frames of a zstd body and members of a gzip body; a new decoder is made for each. A stream may
+#: have a member for each of its events.
+MAX_FRAMES, MAX_MEMBERS = 1000, 20_000
+#: What a member of gzip begins with: https://www.rfc-editor.org/rfc/rfc1952#section-2.3.1
+_GZIP = b"\x1f\x8b"
 
 #: Bytes of the body for decoders that return all of their output at once. Eight bytes of brotli
 #: are 16 MiB at most, the length of a meta-block: https://www.rfc-editor.org/rfc/rfc7932#section-9.2
@@ -105,7 +108,7 @@ def _bounded(step: Decode) -> Decode:
 
 def _decoder(name: str, *, is_bounded: bool) -> Decode:
     if name in {"gzip", "x-gzip", "deflate"}:
-        return _zlib()
+        return _zlib(name, MAX_MEMBERS if is_bounded else sys.maxsize)
     if name == "br" and (brotli := _first("brotli", "brotlicffi")):
         return _brotli(brotli)
     if name == "zstd":
@@ -116,22 +119,49 @@ def _decoder(name: str, *, is_bounded: bool) -> Decode:
     raise UndecodableError(f"content-encoding {name} cannot be read")
 
 
-def _zlib() -> Decode:
-    inflate = zlib.decompressobj(47)  # 32 + 15: gzip or zlib, by its header
+def _zlib(name: str, max_members: int) -> Decode:
+    inflate: Any = None
+    members = 0
+    start = b""
 
     def decode(data: bytes) -> Iterator[bytes]:
+        nonlocal inflate, members, start
         try:
-            # What follows the end is dropped; the decoder would keep it all.
-            while not inflate.eof:
+            while True:
+                if inflate is None or inflate.eof:
+                    data = start + data
+                    start = data[:2]
+                    if len(data) < 2 or (members and start != _GZIP):
+                        return  # what follows the end is dropped
+                    start = b""
+                    members += 1
+                    if members > max_members:
+                        raise UndecodableError(
+                            f"compressed body has more than {max_members} members"
+                        )
+                    inflate = zlib.decompressobj(_wbits(name, data))
                 piece = inflate.decompress(data, MAX_PIECE)
                 yield piece
-                data = inflate.unconsumed_tail
+                data = inflate.unused_data if inflate.eof else inflate.unconsumed_tail
                 if not data and len(piece) < MAX_PIECE:
                     return
         except zlib.error as error:
             raise UndecodableError("compressed body cannot be read") from error
 
     return decode
+
+
+def _wbits(name: str, start: bytes) -> int:
+    """Return what tells zlib the format of a body, whose first two bytes are in `start`.
+
+    Some servers send `deflate` without its header, which the HTTP libraries accept:
+    https://www.rfc-editor.org/rfc/rfc9110#section-8.4.1.2
+    """
+    # https://www.rfc-editor.org/rfc/rfc1950#section-2.2
+    is_zlib = start[0] & 15 == 8 and int.from_bytes(start[:2]) % 31 == 0
+    if name == "deflate" and not is_zlib and not start.startswith(_GZIP):
+        return -15
+    return 47  # 32 + 15: gzip or zlib, by its header
 
 
 def _brotli(brotli: Any) -> Decode:
