@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import aiohttp
 import pytest
@@ -610,10 +610,50 @@ class TestRecognition:
         assert open_at("api.openai.com", "/v1/realtime") is None
 
 
-def open_at(host: str, path: str) -> Any:
+class TestMistral:
+    """Messages as the SDK of Mistral sends them: a transcription, or speech, is one call."""
+
+    USAGE: ClassVar = {"prompt_tokens": 5, "completion_tokens": 7, "prompt_audio_seconds": 3}
+
+    @pytest.mark.parametrize(
+        ("path", "begin", "end", "operation"),
+        [
+            (
+                "/v1/audio/transcriptions/realtime",
+                {"audio": SPEECH * 9, "type": "input_audio.append"},
+                {"type": "transcription.done", "model": "voxtral-mini", "text": "", "usage": USAGE},
+                "transcription",
+            ),
+            (
+                "/v1/audio/speech/realtime",
+                {"text": "Hello", "type": "input_text.append"},
+                {"type": "speech.audio.done", "usage": USAGE},
+                "speech",
+            ),
+        ],
+    )
+    def test_each_is_a_row(
+        self, user: User, path: str, begin: Any, end: Any, operation: str
+    ) -> None:
+        session = open_at("api.mistral.ai", path, "model=voxtral-mini")
+        with ai_usage(section="chat", user=user):
+            for _ in range(3):
+                session.sends(json.dumps(begin))
+        session.received(json.dumps({"type": "session.created", "session": {"request_id": "1"}}))
+        session.received(json.dumps(end))
+        session.closed()
+
+        row = only_row()
+        assert attributed(row) == ("ada", "chat")
+        assert (row.provider, row.operation) == ("mistral", operation)
+        assert row.model_name == "voxtral-mini"
+        assert (row.prompt_tokens, row.completion_tokens) == (5, 7)
+
+
+def open_at(host: str, path: str, query: str = "") -> Any:
     from usage_tracking.capture.sockets import open_session
 
-    return open_session("websockets", host, None, path, "")
+    return open_session("websockets", host, None, path, query)
 
 
 def errors_of(send: Callable[[], object]) -> str:

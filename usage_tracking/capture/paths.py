@@ -228,8 +228,11 @@ _POSTED_POLLS: dict[str, _Kind] = {
 }
 
 
-# What a websocket is opened to. Google's may end with "Constrained", for a browser's token.
+# What a websocket is opened to; the first that matches. Google's may end with "Constrained", for a
+# browser's token.
 _SOCKETS = {
+    "/audio/transcriptions/realtime": "openai.audio",  # Mistral
+    "/audio/speech/realtime": "openai.audio",  # Mistral
     "/realtime": "openai.realtime",  # OpenAI, Azure, xAI
     "/responses": "openai.responses",  # OpenAI, xAI
     "/realtime/translations": "openai.audio",

@@ -1,9 +1,11 @@
-"""OpenAI's websockets that are billed by their length: Live, and Realtime translations.
+"""Websockets that are one call: OpenAI's Live and Realtime translations, and Mistral's audio.
 
 https://developers.openai.com/api/reference/resources/live/server-events (`usage` has the seconds of
 the session so far, which are never added up; `response.event` has the events of a response that the
 session delegates to another model, which is billed beside it)
 https://developers.openai.com/api/docs/guides/realtime-translation (reports no usage)
+https://docs.mistral.ai/capabilities/audio_transcription (`transcription.done` has the usage of what
+was heard, `speech.audio.done` that of what was said)
 
 A session is one call, of whoever began it.
 """
@@ -18,9 +20,14 @@ from ..formats.reader import error_text, mapping, text
 from .endpoints import Target
 from .sessions import Asked, Frame, Session, Turn, beginning, outline, parsed
 
-_START = re.compile(r'"type"\s*:\s*"session\.(?:start|input_audio_buffer\.append)"')
+_START = re.compile(
+    r'"type"\s*:\s*"(session\.start|session\.input_audio_buffer\.append|input_(?:audio|text)\.append)"'
+)
+#: What begins a session of Mistral → what the model does.
+_OPERATIONS = {"input_audio.append": "transcription", "input_text.append": "speech"}
 _RECEIVED = re.compile(
     r'"type"\s*:\s*"(?:session\.(?:created|started|closed|usage\.updated)|error'
+    r"|transcription\.done|speech\.audio\.done"
     r'|response\.(?:created|completed|failed|incomplete|output_item\.done))"'
 )
 #: The key of the session itself; its responses have their ids.
@@ -28,7 +35,7 @@ _SESSION = ""
 
 
 class SpokenSession(Session):
-    """Follows a socket that is billed by its length."""
+    """Follows a socket that is one call."""
 
     def __init__(self, target: Target, model: str = "") -> None:
         super().__init__(target._replace(operation="chat"), model)
@@ -37,11 +44,15 @@ class SpokenSession(Session):
     def sent(self, frame: Frame) -> Turn | None:
         """Take a message that the site is about to send; return the session if it begins it."""
         self._input = Asked()
-        if self._asked or _SESSION in self._begun or _START.search(beginning(frame)) is None:
+        if self._asked or _SESSION in self._begun:
+            return None
+        match = _START.search(beginning(frame)) or _START.search(beginning(frame[-256:]))
+        if match is None:
             return None
         session = mapping(parsed(frame).get("session"))
         self.requested_model = text(session.get("model")) or self.requested_model
-        return self._ask(Turn(self._input, self.target))
+        operation = _OPERATIONS.get(match[1], self.target.operation)
+        return self._ask(Turn(self._input, self.target._replace(operation=operation)))
 
     @contained
     def received(self, frame: Frame) -> None:
@@ -57,9 +68,18 @@ class SpokenSession(Session):
             self.recognised = True
             self.model = text(mapping(event.get("session")).get("model")) or self.model
             self._goes_on(kind, event)
+        elif kind.endswith(".done"):
+            self._done(event)
         elif kind == "error" and self._asked:
             turn = self._asked.pop(0)
             turn.reader.error = error_text(event) or "error"
+            self._finish(turn)
+
+    def _done(self, event: dict[str, Any]) -> None:
+        """End a session of Mistral; another may follow on the same socket."""
+        turn = self._asked.pop(0) if self._asked else self._begun.pop(_SESSION, None)
+        if turn is not None:
+            turn.reader.event(event)
             self._finish(turn)
 
     def _goes_on(self, kind: str, event: dict[str, Any]) -> None:
