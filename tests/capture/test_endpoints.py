@@ -559,6 +559,12 @@ class TestOtherAnswers:
 class TestModel:
     """The model of a row is the one that its price is for."""
 
+    def test_refused_request_names_the_model_within(self) -> None:
+        request = {"request": {"model": "sonar-deep-research", "messages": []}}
+        refused = case("api.perplexity.ai/async/chat/completions", {}, request) | {"status": 400}
+
+        assert event_of(refused).model_name == "sonar-deep-research"
+
     def test_bedrock_names_the_region_in_the_path_only(self) -> None:
         def check(path: str, model: str, cost: str | None) -> None:
             event = event_of(case(f"{BEDROCK}{path}", CLAUDE))

@@ -15,7 +15,7 @@ from ..attribution.scope import Attribution
 from ..events import UsageEvent
 from ..formats.bedrock_converse import model_name
 from ..formats.excerpts import MODEL
-from ..formats.reader import Reader, text
+from ..formats.reader import Reader, mapping, text
 from ..redaction import clean_name, clean_text
 from ..units import STANDARD
 from ..usage import Usage
@@ -285,7 +285,8 @@ def requested_model(endpoint: Target, body: Request) -> str:
         model = body.get("model")
     elif body and len(body) <= _SMALL:
         with suppress(ValueError, AttributeError, RecursionError):
-            model = json.loads(body).get("model")
+            data = json.loads(body)
+            model = data.get("model") or mapping(data.get("request")).get("model")  # Perplexity
     elif body and (match := MODEL.search(body[-4096:]) or MODEL.search(body[:4096])):
         model = match[1].decode("utf-8", "replace")
     return text(model) or endpoint.model
