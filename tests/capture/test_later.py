@@ -461,3 +461,34 @@ def test_site_s_own_service_on_such_a_path_is_no_call(settings: Settings) -> Non
         client.post("/ai/run/report")
 
     assert rows() == []
+
+
+def test_requests_that_cloudflare_queues_are_one_call(user: User) -> None:
+    """They are asked for with the path that has begun them."""
+    usage = {"prompt_tokens": 200, "completion_tokens": 40, "total_tokens": 240}
+    results: list[dict[str, Any]] = [
+        {"status": "queued", "request_id": "r-1", "model": "@cf/meta/llama-3.1-8b-instruct"},
+        {"status": "running", "request_id": "r-1"},
+        *[{"responses": [{"id": 0, "result": {"response": "Hi"}}], "usage": usage}] * 2,
+    ]
+    answers = iter(
+        [{"result": result, "success": True, "errors": [], "messages": []} for result in results]
+    )
+
+    def answer(_request: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, json=next(answers))
+
+    run = "https://api.cloudflare.com/client/v4/accounts/a/ai/run/@cf/meta/llama-3.1-8b-instruct"
+    with httpx.Client(transport=httpx.MockTransport(answer)) as client:
+        with ai_usage(section="chat", user=user):
+            client.post(f"{run}?queueRequest=true", json={"requests": [{"prompt": "Hello"}]})
+        assert only_row().metadata["unknown"] in IN_PROGRESS
+        with ai_usage(section="rag_pipeline"):
+            for _ in range(3):
+                client.post(f"{run}?queueRequest=true", json={"request_id": "r-1"})
+
+    row = only_row()
+    assert attributed(row) == ("ada", "chat")
+    assert (row.prompt_tokens, row.completion_tokens) == (200, 40)
+    assert row.model_name == "@cf/meta/llama-3.1-8b-instruct"
+    assert_in_step()

@@ -189,6 +189,8 @@ class Exchange:
         requested = requested_model(self._endpoint, request_body)
         whole = self.reader
         whole.asked(self._path, request_body)
+        if whole.polls:
+            self._endpoint = self._endpoint._replace(polls=True)
         batch_memory.join(self._endpoint, whole)
         if self._endpoint.polls and not is_ended:
             return  # it may have results of a batch, all of which count or none

@@ -50,6 +50,8 @@ class Reader:
     #: Whether each answer about a job says when it began, so that the id of its row may depend on
     #: that and sorts by it.
     dates_jobs = False
+    #: Whether the request asks about a job, although its path is that of requests that begin one.
+    polls = False
     #: Whether an answer may be of any length, since no more than a line of it is kept.
     any_length = False
     #: Why the usage of a job that has not ended is unknown.
