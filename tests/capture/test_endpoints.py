@@ -837,6 +837,28 @@ class TestServedModels:
         assert (event.success, event.error_message) == (False, "HTTP 429 slow down")
 
 
+def test_path_or_model_decides_the_operation_of_formats_that_several_share() -> None:
+    def check(url: str, answer: Any, operation: str) -> None:
+        assert event_of(case(url, answer)).operation == operation
+
+    billed = {"meta": {"billed_units": {"input_tokens": 4, "output_tokens": 5}}}
+    titan = {"embedding": [0.1], "inputTextTokenCount": 5}
+    check_each(
+        check,
+        [
+            (
+                "api.cohere.com/v1/generate",
+                {"generations": [{"text": "Hi"}], **billed},
+                "text_completion",
+            ),
+            ("api.cohere.com/v1/summarize", {"summary": "Hi", **billed}, "text_completion"),
+            ("api.cohere.com/v2/parse", {"pages": [], **billed}, "ocr"),
+            (f"{BEDROCK}/model/amazon.titan-embed-text-v2:0/invoke", titan, "embeddings"),
+            (f"{BEDROCK}/model/cohere.command-r-v1:0/invoke", {"text": "Hi", **billed}, "chat"),
+        ],
+    )
+
+
 def test_ocr_of_a_partner_on_vertex() -> None:
     answer = {"pages": [{"index": 0}], "usage_info": {"pages_processed": 3}}
     url = f"{VERTEX}{PUBLISHERS}/mistralai/models/mistral-ocr-2505:rawPredict"

@@ -24,6 +24,7 @@ class InvocationsReader(OneOf):
 
     operation = "chat"
     kinds = (ChatReader, EmbeddingsReader, ResponsesReader)
+    shows_operation = True
 
     def __init__(self) -> None:
         super().__init__()

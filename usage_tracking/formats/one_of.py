@@ -12,6 +12,8 @@ class OneOf(Reader):
 
     #: The readers of the possible formats, in order of preference.
     kinds: tuple[type[Reader], ...] = ()
+    #: Whether the format shows the operation. Elsewhere the path or the model decides it.
+    shows_operation = False
 
     def __init__(self) -> None:
         super().__init__()
@@ -49,7 +51,8 @@ class OneOf(Reader):
             return
         self._readers = [chosen]
         self.recognised = True
-        self.shown_operation = chosen.operation
+        if self.shows_operation:
+            self.shown_operation = chosen.operation
         self.usage, self.complete = chosen.usage, chosen.complete
         self.final_at_end = chosen.final_at_end
         self.model, self.response_id = chosen.model, chosen.response_id

@@ -18,3 +18,4 @@ class RawPredictReader(OneOf):
 
     operation = "chat"
     kinds = (MessagesReader, ChatReader, OCRReader)
+    shows_operation = True
