@@ -23,7 +23,7 @@ Decode = Callable[[bytes], Iterator[bytes]]
 #: Bytes of the body that a decoder gets at a time.
 STEP = 16 * 1024
 #: Bytes that are taken from a decoder at a time; each can stop in the middle of its input.
-MAX_PIECE = 256 * 1024
+MAX_PIECE = 32 * 1024
 #: A decoded body may be so many times as long, which no JSON is, unless it is below `FREE` bytes.
 MAX_RATIO = 100
 FREE = 8 * 1024 * 1024
@@ -67,8 +67,7 @@ def decoder(content_encoding: str, *, is_bounded: bool = True) -> Decode | None:
         raise UndecodableError(f"body has {len(names)} encodings, more than {MAX_ENCODINGS}")
     # The last one was applied last: https://www.rfc-editor.org/rfc/rfc9110#section-8.4
     steps = [_decoder(name, is_bounded=is_bounded) for name in reversed(names)]
-    if is_bounded:
-        steps = [_bounded(step) for step in steps]
+    steps = [_bounded(step, has_limits=is_bounded) for step in steps]
     if not steps:
         return None
     if len(steps) == 1:
@@ -83,8 +82,8 @@ def decoder(content_encoding: str, *, is_bounded: bool = True) -> Decode | None:
     return decode
 
 
-def _bounded(step: Decode) -> Decode:
-    """Return `step` with small inputs and with the limits of ratio and size."""
+def _bounded(step: Decode, *, has_limits: bool) -> Decode:
+    """Return `step` with small inputs and, unless told otherwise, the limits of ratio and size."""
     taken = produced = 0
 
     def decode(data: bytes) -> Iterator[bytes]:
@@ -94,9 +93,9 @@ def _bounded(step: Decode) -> Decode:
             taken += len(part)
             for piece in step(part):
                 produced += len(piece)
-                if produced > max(FREE, taken * MAX_RATIO):
+                if has_limits and produced > max(FREE, taken * MAX_RATIO):
                     raise UndecodableError(f"compressed body expands more than {MAX_RATIO} times")
-                if produced > MAX_DECODED:
+                if has_limits and produced > MAX_DECODED:
                     raise UndecodableError(
                         f"compressed body has more than {MAX_DECODED // 2**20} MiB"
                     )
