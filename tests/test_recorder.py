@@ -262,6 +262,32 @@ class TestJoined:
         assert (row.section, row.metadata["n"], row.usage_source) == ("chat", 1, "reported")
 
     @in_a_block
+    @pytest.mark.parametrize(
+        ("captured", "reported", "joined"),
+        [
+            # LiteLLM replaces the id of the provider by one of its own.
+            ("msg_01", "chatcmpl-5f3c", True),
+            ("5PfSaOX", "chatcmpl-5f3c", True),
+            ("resp_01", "resp_bGl0ZWxsbTpjdXN0b21fbGxtX3Byb3ZpZGVyOm9wZW5haQ==", True),
+            ("chatcmpl-01", "chatcmpl-02", False),
+            ("resp_01", "resp_02", False),
+            ("msg_01", "msg_02", False),
+            ("chatcmpl-01", "msg_02", False),
+        ],
+    )
+    def test_response_id_of_a_framework_does_not_make_another_call(
+        self, unit: Callable[..., None], captured: str, reported: str, joined: bool
+    ) -> None:
+        def work() -> None:
+            with ai_usage(section="chat") as usage:
+                mock(known(50, 30, id=captured))
+                usage.record(known(50, 30, id=reported))
+
+        unit(work)
+
+        assert len(rows()) == (1 if joined else 2)
+
+    @in_a_block
     def test_other_response_id_is_another_call(self, unit: Callable[..., None]) -> None:
         def work() -> None:
             with ai_usage(section="chat") as usage:

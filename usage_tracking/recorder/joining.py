@@ -16,6 +16,9 @@ JOINABLE = 60.0
 #: How similar the names of two models are. One of two that are SIMILAR contains the other: "gpt-4o"
 #: and "gpt-4o-2024-08-06".
 OTHER, NAMELESS, SIMILAR, SAME = range(4)
+#: How the ids begin that LiteLLM gives to chats and, in base64, to responses:
+#: https://docs.litellm.ai/docs/response_api
+_OWN_IDS = ("chatcmpl-", "resp_bGl0ZWxsbTpj")
 
 
 def find(attributed: Attribution, reported: UsageEvent, response_id: str) -> Call | None:
@@ -151,11 +154,16 @@ def _is_inside(scope: Scope | None, block: Scope | None) -> bool:
 
 
 def _is_about(reported: UsageEvent, call: Call, response_id: str, *, in_block: bool) -> bool:
-    if response_id and call.response_id:
-        return response_id == call.response_id
     captured = call.event
     # A hand-written tracker passes 0/0 if it has no counts.
     has_tokens = bool(reported.prompt_tokens or reported.completion_tokens)
+    if response_id and call.response_id:
+        if response_id == call.response_id:
+            return True
+        if not _is_replaced(call.response_id, response_id):
+            return False
+        if not (in_block and has_tokens and captured.usage.known):
+            return False
     if captured.usage.known and has_tokens:
         return _agree(reported.prompt_tokens, captured.prompt_tokens) and _agree(
             reported.completion_tokens, captured.completion_tokens
@@ -165,6 +173,11 @@ def _is_about(reported: UsageEvent, call: Call, response_id: str, *, in_block: b
     likeness = _likeness(reported.model_name, call)
     # Sites have their own names for providers; those of models say more.
     return likeness >= SIMILAR or (likeness == NAMELESS and _is_of_provider(reported, call))
+
+
+def _is_replaced(captured: str, reported: str) -> bool:
+    """Return whether a framework may have replaced the id of an answer by one of its own."""
+    return any(reported.startswith(own) and not captured.startswith(own) for own in _OWN_IDS)
 
 
 def _is_of_provider(reported: UsageEvent, call: Call) -> bool:
