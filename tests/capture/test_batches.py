@@ -603,10 +603,10 @@ def test_compressed_results_of_any_length_are_read_in_little_memory() -> None:
     """Embeddings and like answers compress well, and a file has gigabytes of them."""
     endpoint = recognise("GET", "api.openai.com", None, "/v1/files/f/content")
     assert endpoint is not None
-    answer = {"object": "list", "data": [], "usage": {"prompt_tokens": 7}}
+    answer = {"object": "list", "data": ["x" * 1000], "usage": {"prompt_tokens": 7}}
     line = json.dumps({"response": {"status_code": 200, "body": answer}}).encode() + b"\n"
     compress = zlib.compressobj(wbits=31)
-    file = b"".join(compress.compress(line * 1000) for _ in range(100)) + compress.flush()
+    file = b"".join(compress.compress(line * 100) for _ in range(100)) + compress.flush()
     body = Body(endpoint)
     body.head(200, {"content-type": "application/octet-stream", "content-encoding": "gzip"})
     tracemalloc.start()
@@ -619,7 +619,7 @@ def test_compressed_results_of_any_length_are_read_in_little_memory() -> None:
         tracemalloc.stop()
 
     reader: Any = body.answer.reader
-    assert (reader.sums.completed, body.is_undecodable) == (100_000, False)
+    assert (reader.sums.completed, body.is_undecodable) == (10_000, False)
     assert most < 256 * 1024
 
 
