@@ -132,10 +132,9 @@ class ChatReader(Reader):
         if isinstance(usage, dict):
             self.use(chat_usage(usage, self.model), complete=is_last)
             self.price_facts |= price_facts_of(usage)
-            vertex = mapping(mapping(usage.get("extra_properties")).get("google"))
-            self.service_tier = (
-                tier({"trafficType": vertex.get("traffic_type")}) or self.service_tier
-            )
+            if extra := mapping(usage.get("extra_properties")):
+                vertex = {"trafficType": mapping(extra.get("google")).get("traffic_type")}
+                self.service_tier = tier(vertex) or self.service_tier
 
 
 def _usage_of(data: dict[str, Any]) -> Any:

@@ -238,8 +238,13 @@ def total(*values: object) -> object:
 
 def first(*values: object) -> object:
     """Return the first of the counts of one thing that an answer has; one above 0 comes first."""
-    known = [value for value in values if value is not None]
-    return next((value for value in known if value), known[0] if known else None)
+    zero = None
+    for value in values:
+        if value:
+            return value
+        if zero is None:
+            zero = value
+    return zero
 
 
 _MODALITIES = ("text", "audio", "image", "video")
