@@ -193,6 +193,7 @@ SHELLS = {
     # Only a test changes settings while calls are made.
     "conf.py": {"_forget"},
     "capture/endpoints.py": {"_forget"},
+    "capture/paths.py": {"_forget"},
     "errors.py": {"contain", "contained.<locals>.inner"},
     "log.py": {"one_line"},
     # Reads the response objects of SDKs.

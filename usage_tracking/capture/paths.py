@@ -283,13 +283,12 @@ def find_socket(path: str) -> str:
     return next((name for pattern, name in _sockets() if pattern.search(path)), "")
 
 
-def forget(**_: object) -> None:
-    """Read AI_USAGE_PATHS anew."""
+def _forget(**_: object) -> None:
     _tables.cache_clear()
     _sockets.cache_clear()
 
 
-setting_changed.connect(forget)
+setting_changed.connect(_forget)
 
 #: Endings by their last word, the longest first, and templates by their first word.
 _Table = tuple[dict[str, list[Match]], dict[str, list[tuple[re.Pattern[str], Match]]]]

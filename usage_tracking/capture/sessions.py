@@ -151,8 +151,9 @@ class Session:
 
     @contained
     def __del__(self) -> None:
-        # The socket was freed without being closed.
-        if self._asked or self._begun:
+        # The socket was freed without being closed, maybe before it had these attributes: a time
+        # limit can interrupt `__init__`.
+        if getattr(self, "_asked", ()) or getattr(self, "_begun", ()):
             recorder.later(self.closed)
 
     def _ask(self, turn: Turn) -> Turn:
