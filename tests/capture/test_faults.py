@@ -194,6 +194,7 @@ SHELLS = {
     "conf.py": {"_forget"},
     "capture/endpoints.py": {"_forget"},
     "capture/paths.py": {"_forget"},
+    "capture/sessions.py": {"Session.__del__"},  # contained, and run whenever memory is freed
     "errors.py": {"contain", "contained.<locals>.inner"},
     "log.py": {"one_line"},
     # Reads the response objects of SDKs.
