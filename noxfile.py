@@ -112,9 +112,13 @@ def _try(session: nox.Session) -> None:
         # and without this app. Such a release must not fail here.
         "-W",
         "ignore",
+        # No other tests run the hooks on libraries that only a session installs.
+        "--cov",
+        "--cov-report=",
         f"--sdk-results={results}",
         *(f"tests/sdks/test_{module}.py" for module in MODULES[session.name]),
         *session.posargs,
+        env={"COVERAGE_FILE": f".coverage.{session.name}"},
     )
 
 

@@ -1035,6 +1035,20 @@ def test_hostile_body_raises_nothing(wire_format: str, body: dict[str, Any]) -> 
     _assert_sane(reader)
 
 
+@pytest.mark.parametrize("place", ["cost", "upstream_inference_cost"])
+def test_cost_too_large_to_be_added_is_none(place: str) -> None:
+    details: dict[str, Any] = {"upstream_inference_cost": 0.5}
+    usage: dict[str, Any] = {"prompt_tokens": 5, "completion_tokens": 2, "cost": 0.25}
+    (details if place in details else usage)[place] = "1e999999999"
+    reader = READERS["openai.chat"]()
+    usage |= {"is_byok": True, "cost_details": details}
+    reader.body({"choices": [], "usage": usage})
+
+    assert reader.usage is not None
+    assert (reader.usage.prompt_tokens, reader.usage.cost) == (5, None)
+    assert reader.usage.faults == {"cost": "not an amount of USD"}
+
+
 @pytest.mark.slow
 @thorough
 @given(data=st.data())

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
 import pytest
 
@@ -47,15 +48,21 @@ print("REPORT" + json.dumps([*outcomes, outside, changed]))
 
 
 @pytest.mark.process
-def test_every_sdk_is_captured_and_leaves_no_trace() -> None:
+def test_every_sdk_is_captured_and_leaves_no_trace(tmp_path: Path) -> None:
+    program = tmp_path / "site.py"
+    program.write_text(SITE)
     environ = {name: value for name, value in os.environ.items() if "LITELLM" not in name}
     done = subprocess.run(
-        [sys.executable, "-c", SITE],
+        [sys.executable, "-m", "coverage", "run", str(program)],
         check=True,
         capture_output=True,
         text=True,
         cwd=ROOT,
-        env={**environ, "DJANGO_SETTINGS_MODULE": "tests.sdks.settings"},
+        env={
+            **environ,
+            "DJANGO_SETTINGS_MODULE": "tests.sdks.settings",
+            "PYTHONPATH": str(ROOT),
+        },
     )
 
     transports, sdks, outside, changed = json.loads(done.stdout.partition("REPORT")[2])

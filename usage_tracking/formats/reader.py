@@ -285,14 +285,15 @@ def _units(details: dict[str, Any], names: dict[str, str]) -> dict[str, Any]:
 
 
 def money(value: object) -> Decimal | None:
-    """Return a finite amount of at least 0, a number or its text; None for any other value."""
+    """Return an amount from 0 to below 10^15, a number or its text; None for any other value."""
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
         return None
     try:
         amount = Decimal(str(value)[:50])
     except InvalidOperation:
         return None
-    return amount if amount.is_finite() and amount >= 0 else None
+    # Larger ones could not be added.
+    return amount if amount.is_finite() and 0 <= amount < 10**15 else None
 
 
 def cost(usage: dict[str, Any], faults: dict[str, str] | None = None) -> Decimal | None:
