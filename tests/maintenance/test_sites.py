@@ -130,6 +130,7 @@ def test_ctrl_c_at_any_time_causes_no_drift_and_the_next_run_continues(
         print(AIUsageLog.objects.count(), AIUsageTracking.objects.get().total_requests)
 
         AIUsageTracking.objects.all().delete()  # another site, before its import
+        moments = range(300, 30_000, 2477)  # here a batch takes more than ten thousand
         ended = [interrupt("import_ai_usage", "--from", "old", at=at) for at in moments]
         print(set(ended) <= {130, 0}, 130 in ended, daily.drift())
         print(0 < AIUsageLog.objects.count() < 1000)
