@@ -238,15 +238,16 @@ def test_async_stream_whose_task_is_cancelled_is_unknown(grpc_stub: GRPCStub) ->
     async def main() -> None:
         async with grpc.aio.insecure_channel(grpc_stub.xai) as channel:
             stream = method(channel, "unary_stream")(request("[stub hold]"))
-            reading = asyncio.ensure_future(read(stream))
-            await until(grpc_stub.held.is_set, "the first message")
+            has_read = asyncio.Event()
+            reading = asyncio.ensure_future(read(stream, has_read))
+            await until(has_read.is_set, "the first message")
             reading.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await reading
 
-    async def read(stream: Any) -> None:
+    async def read(stream: Any, has_read: asyncio.Event) -> None:
         async for _ in stream:
-            pass
+            has_read.set()
 
     async_to_sync(main)()
 
