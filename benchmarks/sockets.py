@@ -16,7 +16,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
-from types import SimpleNamespace
+from types import ModuleType
 from typing import Any
 
 FOREIGN, AI = 1.0, 10.0
@@ -124,7 +124,9 @@ def _added(path: str, message: str, messages: int, *, sends: bool) -> tuple[floa
 
     found = []
     for plain, hooked in zip(_classes(), _classes(), strict=True):
-        websockets.hook(SimpleNamespace(ClientConnection=hooked), "websockets")  # type: ignore[arg-type]
+        module = ModuleType("websockets")
+        vars(module)["ClientConnection"] = hooked
+        websockets.hook(module, "websockets")
         each = []
         for connection in (plain(), hooked()):
             connection.message = message

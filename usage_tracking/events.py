@@ -360,8 +360,8 @@ ENDING = (
 _END_FACTS = frozenset({"batch", "clamped", "partial", "service_tier", "unknown", *PRICE_FACTS})
 #: Facts about the size of an answer: the end changes those that it names.
 _SIZES = frozenset({"credits", "predict_seconds", "video_seconds", "video_size", "videos"})
-#: Key of the metadata of a row whose call was completed, but whose beginning was not seen yet.
-UNSEEN = "beginning"
+#: In the metadata of a row whose call was completed, but whose beginning was not seen yet.
+UNSEEN = {"beginning": "not seen"}
 
 
 def _only(metadata: dict[str, Any], names: frozenset[str]) -> dict[str, Any]:

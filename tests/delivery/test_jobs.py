@@ -132,6 +132,19 @@ def test_price_of_an_end_that_names_no_model_is_that_of_the_model_that_was_asked
     assert log.cost
 
 
+def test_event_that_is_delivered_again_changes_nothing_whatever_the_site_calls_its_metadata() -> (
+    None
+):
+    first = make_event(user=make_user(), metadata={"beginning": "of the month"})
+    store([first], using="default")
+    store([first.amended(section="other")], using="default")
+    store([first], using="default")
+
+    log = AIUsageLog.objects.get()
+    assert (log.section, own_metadata(log)) == ("other", {"beginning": "of the month"})
+    assert_in_step()
+
+
 class TestPruned:
     def test_poll_after_the_row_was_pruned_counts_nothing(
         self, events: dict[str, UsageEvent]

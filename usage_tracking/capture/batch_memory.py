@@ -7,9 +7,8 @@ poll names the files with the results, and these do not say which batch they bel
 from __future__ import annotations
 
 import re
-import threading
-from collections import OrderedDict
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import TypeVar
 
 from ..formats.batches.reader import BatchReader, ResultsReader
@@ -23,9 +22,10 @@ _FILE = re.compile(r"/files/([^/:]+)(?:/content|:download)/?$")
 
 #: Who made it, and its id there.
 _Key = tuple[str, str]
-_files: OrderedDict[_Key, Batch] = OrderedDict()
-_models: OrderedDict[_Key, Sequence[str]] = OrderedDict()
-_lock = threading.Lock()
+# Without a lock, which a fork would copy while another thread holds it. Each change of a dict is
+# atomic, and what is lost in a race is at most the oldest entry.
+_files: dict[_Key, Batch] = {}
+_models: dict[_Key, Sequence[str]] = {}
 _T = TypeVar("_T")
 
 
@@ -33,8 +33,7 @@ def is_of_interest(endpoint: Target, path: str, reader: Reader) -> bool:
     """Return whether an answer is to be read: it is not a file, or one with results of a batch."""
     if not isinstance(reader, ResultsReader) or (file := _FILE.search(path)) is None:
         return True
-    with _lock:
-        reader.batch = _files.get((endpoint.known_as, file[1]))
+    reader.batch = _files.get((endpoint.known_as, file[1]))
     return reader.batch is not None
 
 
@@ -43,24 +42,23 @@ def join(endpoint: Target, reader: Reader) -> None:
     if not isinstance(reader, (BatchReader, ResultsReader)) or reader.batch is None:
         return
     key = endpoint.known_as, reader.batch.id
-    with _lock:
-        if reader.requested:
-            _put(_models, key, reader.requested)
-        else:
-            reader.requested = _models.get(key, ())
-        for file in reader.files:
-            _put(_files, (endpoint.known_as, file), reader.batch)
+    if reader.requested:
+        _put(_models, key, reader.requested)
+    else:
+        reader.requested = _models.get(key, ())
+    for file in reader.files:
+        _put(_files, (endpoint.known_as, file), reader.batch)
 
 
 def forget() -> None:
     """Forget everything."""
-    with _lock:
-        _files.clear()
-        _models.clear()
+    _files.clear()
+    _models.clear()
 
 
-def _put(memory: OrderedDict[_Key, _T], key: _Key, value: _T) -> None:
+def _put(memory: dict[_Key, _T], key: _Key, value: _T) -> None:
+    memory.pop(key, None)  # the newest is the last
     memory[key] = value
-    memory.move_to_end(key)
     if len(memory) > _MOST:
-        memory.popitem(last=False)
+        with suppress(RuntimeError):  # another thread has changed it meanwhile
+            memory.pop(next(iter(memory)), None)

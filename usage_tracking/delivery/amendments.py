@@ -79,7 +79,7 @@ def _changes(row: Row, known: AIUsageLog) -> dict[str, Any]:
             event = replace(event, model_name=known.model_name)
             row = row._replace(quote=quote(event))
         return _values(row, event, _ENDING)
-    if UNSEEN in metadata:
+    if metadata.items() >= UNSEEN.items():
         # A poll made the row. What it says of the beginning is not true.
         event = event.completed(row_values.event_of(known))
         row = row._replace(quote=quote(event))

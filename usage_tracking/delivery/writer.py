@@ -98,7 +98,7 @@ def _prepare(events: Iterable[UsageEvent], patience: dt.timedelta) -> list[Row]:
         if key in newest:
             newest[key] = newest[key].completed(end)
         else:
-            newest[key] = replace(end, metadata=end.metadata | {UNSEEN: "not seen"})
+            newest[key] = replace(end, metadata=end.metadata | UNSEEN)
     to_python = get_user_model()._meta.pk.to_python
     rows = []
     for event in sorted(newest.values(), key=lambda event: event.id):
