@@ -36,6 +36,8 @@ SETTINGS: dict[str, tuple[type, ...]] = {
     "PROPAGATE_THREADS": (bool,),
     "LOG_USERNAMES": (bool,),
     "RAISE_ERRORS": (bool,),
+    "BILLING": (dict,),
+    "KEY_HINT": (bool,),
     "SCANNER_EXTRA": (list, tuple),
     "SCANNER_TRACKERS": (list, tuple),
 }
@@ -198,6 +200,17 @@ def log_usernames() -> bool:
 def raise_errors() -> bool:
     """`AI_USAGE_RAISE_ERRORS` (False): raise internal errors to the caller; for tests."""
     return bool(_get("RAISE_ERRORS", False))
+
+
+def billing() -> Mapping[str, Mapping[str, Any]]:
+    """`AI_USAGE_BILLING` ({}): provider → the account whose bill is read, with its admin key."""
+    value: Mapping[str, Mapping[str, Any]] = _get("BILLING", {})
+    return value
+
+
+def key_hint() -> bool:
+    """`AI_USAGE_KEY_HINT` (False): record the last four characters of the API key of a call."""
+    return bool(_get("KEY_HINT", False))
 
 
 def scanner_extra() -> Sequence[str | Path]:

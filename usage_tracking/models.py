@@ -1,4 +1,4 @@
-"""The two tables: the calls, and the daily rows of each user."""
+"""The tables: the calls, the daily rows of each user, and what providers billed."""
 
 from __future__ import annotations
 
@@ -297,3 +297,59 @@ class AIUsageTracking(models.Model):
         row = type(self).objects.using(using).get(user_id=self.user_id, date=self.date)
         self.pk = row.pk
         self.refresh_from_db(using=using)
+
+
+class AIProviderBill(models.Model):
+    """What a provider says it billed on one UTC day, see `billing.Billed`. Costs are in USD.
+
+    NULL is "the provider does not say". A day on which nothing was billed has one row without a
+    family, whose numbers are 0.
+    """
+
+    provider = models.CharField(max_length=50)
+    day = models.DateField("day (UTC)")
+    family = models.CharField(max_length=50, blank=True, default="")
+    model_name = models.CharField(max_length=100, blank=True, default="")
+    project = models.CharField(max_length=100, blank=True, default="")
+    key_id = models.CharField(max_length=100, blank=True, default="")
+    key_name = models.CharField(max_length=100, blank=True, default="")
+    key_hint = models.CharField(max_length=10, blank=True, default="")
+    service_tier = models.CharField(max_length=50, blank=True, default="")
+    line_item = models.CharField(max_length=200, blank=True, default="")
+    requests = models.BigIntegerField(null=True, blank=True)
+    prompt_tokens = models.BigIntegerField(null=True, blank=True)
+    completion_tokens = models.BigIntegerField(null=True, blank=True)
+    cached_tokens = models.BigIntegerField(null=True, blank=True)
+    #: Negative for a credit.
+    cost = models.DecimalField(
+        "cost (USD)", max_digits=20, decimal_places=10, null=True, blank=True
+    )
+    #: Further counts, by the names of the provider; NULL if there are none.
+    units = models.JSONField(null=True, blank=True)
+    fetched_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        db_table = "ai_usage_bill"
+        ordering = ("-day", "provider", "family", "model_name")
+        verbose_name = "AI provider bill"
+        verbose_name_plural = "AI provider bills"
+        constraints = (
+            # Two fetches of a day at the same time must not add it up twice.
+            models.UniqueConstraint(
+                fields=(
+                    "provider",
+                    "day",
+                    "family",
+                    "model_name",
+                    "project",
+                    "key_id",
+                    "service_tier",
+                    "line_item",
+                ),
+                name="ai_usage_bill_once",
+            ),
+        )
+
+    def __str__(self) -> str:
+        name = self.line_item or self.model_name or self.family or "nothing"
+        return f"{self.provider} · {self.day} · {name}"
