@@ -16,12 +16,22 @@ from .day import Backlog, DayReport, Period, backlog, day_report
 from .lines import TOP, ErrorLine, ModelLine, SectionLine, UserLine
 from .names import Name, NotFound, find_section, find_user
 from .period import DayLine, PeriodReport, latest_logs, period_report, unpriced_of
+from .reconciled import (
+    Explanation,
+    Measure,
+    Measures,
+    ProviderReconciliation,
+    ReconciledLine,
+    Reconciliation,
+)
+from .reconciling import BY, reconciliation
 from .selection import Bound, Selection, from_day, since, to_day, until
 from .stacks import STACKS, Column
 from .totals import COST_STEP, Figures, Totals
 from .unpriced import REPRICE, UnpricedModel, setting_for, unpriced_models
 
 __all__ = [
+    "BY",
     "COST_STEP",
     "DIMENSIONS",
     "REPRICE",
@@ -39,14 +49,20 @@ __all__ = [
     "DayLine",
     "DayReport",
     "ErrorLine",
+    "Explanation",
     "Figures",
     "Forecast",
+    "Measure",
+    "Measures",
     "ModelLine",
     "Name",
     "NotFound",
     "Period",
     "PeriodBefore",
     "PeriodReport",
+    "ProviderReconciliation",
+    "ReconciledLine",
+    "Reconciliation",
     "SectionLine",
     "Selection",
     "SumsBefore",
@@ -65,6 +81,7 @@ __all__ = [
     "from_day",
     "latest_logs",
     "period_report",
+    "reconciliation",
     "setting_for",
     "since",
     "to_day",

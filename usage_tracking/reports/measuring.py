@@ -1,0 +1,90 @@
+"""Measure how much of a bill the log has."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from decimal import Decimal
+from typing import TypeVar
+
+from ..billing.families import family_named
+from .bills import BillRow
+from .captured import Captured
+from .reconciled import Measure, Measures
+
+T = TypeVar("T", int, Decimal)
+
+#: What is compared one by one: an endpoint family and a model.
+_Cell = tuple[str, str]
+
+
+class _Sums:
+    """The sums of one cell. None is not known."""
+
+    def __init__(self) -> None:
+        self.is_billed = False
+        self.billed_requests: int | None = None
+        self.billed_tokens: int | None = None
+        self.requests = self.tokens = 0
+
+    def bill(self, row: BillRow) -> None:
+        self.is_billed = True
+        self.billed_requests = added(self.billed_requests, row.requests)
+        self.billed_tokens = added(self.billed_tokens, row.tokens)
+
+    def capture(self, calls: Captured) -> None:
+        self.requests += calls.requests
+        self.tokens += calls.tokens
+
+
+def measures_of(bills: Iterable[BillRow], captured: Iterable[Captured]) -> Measures:
+    """Compare some rows of one provider's bill with the calls that belong to them.
+
+    Requests and tokens are compared by family and model: a surplus of one model does not make up
+    for what is missing of another. What the provider does not say is compared on neither side.
+    """
+    provider = ""
+    cells: dict[_Cell, _Sums] = {}
+    billed_cost: Decimal | None = None
+    captured_cost = Decimal(0)
+    for row in bills:
+        provider = row.provider
+        billed_cost = added(billed_cost, row.cost)
+        if row.is_usage and row.is_recorded:
+            cells.setdefault((row.family, row.model_name), _Sums()).bill(row)
+    for calls in captured:
+        provider = calls.provider
+        captured_cost += calls.cost
+        if calls.family is not None:
+            cells.setdefault((calls.family, calls.model_name), _Sums()).capture(calls)
+    requests: list[tuple[int, int]] = []
+    tokens: list[tuple[int, int]] = []
+    for (family, _), sums in cells.items():
+        known = family_named(provider, family)
+        if known.has_requests and (sums.billed_requests is not None or not sums.is_billed):
+            requests.append((sums.billed_requests or 0, sums.requests))
+        if known.has_tokens and (sums.billed_tokens is not None or not sums.is_billed):
+            tokens.append((sums.billed_tokens or 0, sums.tokens))
+    return Measures(_measure(requests), _measure(tokens), _money(billed_cost, captured_cost))
+
+
+def _measure(pairs: list[tuple[int, int]]) -> Measure:
+    if not pairs:
+        return Measure()
+    return Measure(
+        sum(billed for billed, _ in pairs),
+        sum(captured for _, captured in pairs),
+        sum(min(pair) for pair in pairs),
+    )
+
+
+def _money(billed: Decimal | None, captured: Decimal) -> Measure:
+    if billed is None:
+        return Measure(None, captured, None)
+    return Measure(billed, captured, min(billed, captured))
+
+
+def added(total: T | None, value: T | None) -> T | None:
+    """Return the sum of both; None is not known, and adds nothing."""
+    if total is None or value is None:
+        return value if total is None else total
+    return total + value
