@@ -10,6 +10,7 @@ are emptied first.
 from __future__ import annotations
 
 import argparse
+import datetime as dt
 import statistics
 import time
 from contextlib import suppress
@@ -26,6 +27,8 @@ COMMANDS = (
     ("usage_today", "--section", "chat"),
     ("usage_today", "--user", "user2"),
     ("usage_today", "--json"),
+    ("reconcile_ai_usage", "--offline", "--days", "31", "--by", "day"),
+    ("reconcile_ai_usage", "--offline", "--days", "31", "--by", "key"),
     # Makes a call through every transport, and follows one from the outbox into the database.
     ("diagnose_ai_usage", "--skip-sdks"),
 )
@@ -93,6 +96,7 @@ def main() -> None:
 
         started = time.perf_counter()
         fill(options.rows)
+        bill(options.rows)
         print(
             f"{connection.vendor}: {options.rows:,} calls of {DAYS} days, "
             f"filled in {time.perf_counter() - started:.0f} s"
@@ -125,6 +129,32 @@ def fill(rows: int, users: int = USERS, days: int = DAYS) -> None:
         daily.rebuild()
         # As autovacuum does later.
         cursor.execute("VACUUM ANALYZE" if connection.vendor == "postgresql" else "ANALYZE")
+
+
+def bill(rows: int, days: int = DAYS) -> None:
+    """Replace the stored bills by one of the past `days` days, for each model and key."""
+    from django.utils import timezone
+
+    from usage_tracking.models import AIProviderBill
+
+    AIProviderBill.objects.all().delete()
+    today = timezone.now().date()
+    AIProviderBill.objects.bulk_create(
+        AIProviderBill(
+            provider="openai",
+            day=today - dt.timedelta(days=day),
+            family="completions",
+            model_name=f"model-{model}",
+            key_id=f"key_{key}",
+            key_hint=f"abc{key}",
+            requests=rows // days // 18,
+            prompt_tokens=rows // days // 18 * 2000,
+            completion_tokens=rows // days // 18 * 450,
+        )
+        for day in range(days + 1)
+        for model in range(6)
+        for key in range(3)
+    )
 
 
 def measure(command: tuple[str, ...], rounds: int) -> tuple[int, float]:

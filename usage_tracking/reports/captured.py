@@ -73,7 +73,8 @@ class Captured(NamedTuple):
         return self.prompt_tokens + self.completion_tokens
 
 
-_KEYS = ("provider", "model_name", "operation", "day_number", "hint")
+#: The number of the day comes first, because SQLite sorts by these to group.
+_KEYS = ("day_number", "model_name", "operation", "provider", "hint")
 _SUMS = (
     "billed_requests",
     "prompt_tokens",
@@ -130,7 +131,7 @@ def captured_calls(
 
 
 def _read(rows: Sequence[tuple[Any, ...]], days: Sequence[dt.date]) -> Iterator[Captured]:
-    for provider, model_name, operation, number, hint, calls, *sums in rows:
+    for number, model_name, operation, provider, hint, calls, *sums in rows:
         requests, prompt, completion, cost, *rest = sums
         family = family_of(provider, operation)
         yield Captured(

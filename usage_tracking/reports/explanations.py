@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
-from typing import Any, NamedTuple
 
 from ..billing.families import family_named
+from .amounts import (
+    MOST,
+    Amount,
+    counted,
+    grouped,
+    has_or_have,
+    keys_of,
+    largest,
+    models_of,
+    share_of,
+    to_keys,
+    total,
+    was_or_were,
+    were,
+)
 from .bills import BillRow
 from .captured import Captured
-from .measuring import added, measures_of
+from .measuring import measures_of, price_ratio
 from .reconciled import Explanation
 
-#: How many models, keys or families are named; the others are one more line.
-_MOST = 10
 #: Prices that differ by less are rounded or mixed differently.
 _PRICE_TOLERANCE = Decimal("0.02")
-#: How much the shares of prompt and completion tokens may differ for the tokens to be the same.
-_MIX_TOLERANCE = Decimal("0.05")
 
 
 def explanations_of(
@@ -50,66 +60,20 @@ def explanations_of(
     )
 
 
-def price_ratio(bills: Collection[BillRow], calls: Collection[Captured]) -> Decimal | None:
-    """Return how many times the billed price the log has for the same tokens of one model.
-
-    Where calls are missing, the costs are compared per token, provided that the mix of prompt and
-    completion tokens is the same. None if it cannot be told.
-    """
-    billed_cost = sum((row.cost for row in bills if row.cost is not None), Decimal(0))
-    prompt = sum(row.prompt_tokens or 0 for row in bills)
-    completion = sum(row.completion_tokens or 0 for row in bills)
-    cost = sum((each.cost for each in calls), Decimal(0))
-    priced_prompt = sum(each.priced_prompt_tokens for each in calls)
-    priced_completion = sum(each.priced_completion_tokens for each in calls)
-    priced = priced_prompt + priced_completion
-    if billed_cost <= 0 or cost <= 0 or priced <= 0 or prompt + completion <= 0:
-        return None
-    share = Decimal(priced) / (prompt + completion)
-    for own, billed in ((priced_prompt, prompt), (priced_completion, completion)):
-        expected = billed * share
-        if abs(own - expected) > _MIX_TOLERANCE * max(expected, Decimal(own)):
-            return None
-    return (cost / billed_cost / share).quantize(Decimal("0.001"))
-
-
-class _Amount(NamedTuple):
-    """What something accounts for. None is not known."""
-
-    requests: int | None = None
-    tokens: int | None = None
-    cost: Decimal | None = None
-
-    def plus(self, row: BillRow) -> _Amount:
-        return _Amount(
-            added(self.requests, row.requests),
-            added(self.tokens, row.tokens),
-            added(self.cost, row.cost),
-        )
-
-    def __str__(self) -> str:
-        parts = []
-        if self.requests is not None:
-            parts.append(_count(self.requests, "request"))
-        if self.tokens is not None:
-            parts.append(_count(self.tokens, "token"))
-        return " and ".join(parts) or "an unknown number of requests"
-
-
 def _models_without_rows(
     usage: Iterable[BillRow], calls: Iterable[Captured]
 ) -> Iterator[Explanation]:
     known = {each.model_name for each in calls}
-    groups = _grouped((row for row in usage if row.model_name not in known), lambda r: r.model_name)
-    for name, rows, amount in _largest(groups):
+    groups = grouped((row for row in usage if row.model_name not in known), lambda r: r.model_name)
+    for name, rows, amount in largest(groups):
         yield Explanation(
             "model_without_rows",
             f"The log has no call of {name or 'unnamed models'}, of which {amount} "
-            f"{_were(amount)} billed{_to_keys(rows)}. Look for a call site or a service that is "
+            f"{were(amount)} billed{to_keys(rows)}. Look for a call site or a service that is "
             "not captured.",
             *amount,
-            models=_models(rows),
-            keys=_keys(rows),
+            models=models_of(rows),
+            keys=keys_of(rows),
         )
 
 
@@ -119,17 +83,17 @@ def _keys_without_rows(
     hints = {each.key_hint for each in calls} - {""}
     if not hints:
         return
-    groups = _grouped(
+    groups = grouped(
         (row for row in usage if row.key_hint and row.key_hint not in hints), lambda r: r.key_id
     )
-    for _, rows, amount in _largest(groups):
+    for _, rows, amount in largest(groups):
         yield Explanation(
             "key_without_rows",
-            f"The log has no call with the key {', '.join(_keys(rows))}, to which {amount} "
-            f"{_were(amount)} billed. If another service uses it, leave it out of api_key_ids.",
+            f"The log has no call with the key {', '.join(keys_of(rows))}, to which {amount} "
+            f"{were(amount)} billed. If another service uses it, leave it out of api_key_ids.",
             *amount,
-            models=_models(rows),
-            keys=_keys(rows),
+            models=models_of(rows),
+            keys=keys_of(rows),
         )
 
 
@@ -137,10 +101,10 @@ def _families_without_rows(
     bills: Iterable[BillRow], calls: Iterable[Captured]
 ) -> Iterator[Explanation]:
     known = {each.family for each in calls}
-    groups = _grouped(
+    groups = grouped(
         (row for row in bills if row.is_usage and row.family not in known), lambda r: r.family
     )
-    for name, rows, amount in _largest(groups):
+    for name, rows, amount in largest(groups):
         why = (
             "The log has none of them."
             if family_named(rows[0].provider, name).is_recorded
@@ -150,8 +114,8 @@ def _families_without_rows(
             "family_without_rows",
             f"The endpoint family {name} was billed with {amount}. {why}",
             *amount,
-            models=_models(rows),
-            keys=_keys(rows),
+            models=models_of(rows),
+            keys=keys_of(rows),
         )
 
 
@@ -159,14 +123,14 @@ def _unknown_usage(calls: Sequence[Captured]) -> Iterator[Explanation]:
     found = [each for each in calls if each.unknown]
     if found:
         number, partial = sum(e.unknown for e in found), sum(e.partial_tokens for e in found)
-        seen = f"; {_count(partial, 'token')} were counted before they ended" if partial else ""
+        seen = f"; {counted(partial, 'token')} were counted before they ended" if partial else ""
         yield Explanation(
             "unknown_usage",
-            f"{_count(number, 'successful call')} in the log {_have(number)} no usage{seen}. The "
+            f"{counted(number, 'successful call')} in the log {has_or_have(number)} no usage{seen}. The "
             "provider bills them in full.",
             number,
             partial,
-            models=_models(found),
+            models=models_of(found),
         )
 
 
@@ -175,15 +139,15 @@ def _left_or_timed_out(calls: Sequence[Captured]) -> Iterator[Explanation]:
     left, timed_out = sum(e.left for e in found), sum(e.timed_out for e in found)
     parts = []
     if left:
-        parts.append(f"{_count(left, 'answer')} {_were_of(left)} not read to the end")
+        parts.append(f"{counted(left, 'answer')} {was_or_were(left)} not read to the end")
     if timed_out:
-        parts.append(f"{_count(timed_out, 'call')} failed without an answer, as after a time-out")
+        parts.append(f"{counted(timed_out, 'call')} failed without an answer, as after a time-out")
     if parts:
         yield Explanation(
             "left_or_timed_out",
             f"{' and '.join(parts)}: the provider may bill all that it wrote.",
             left + timed_out,
-            models=_models(found),
+            models=models_of(found),
         )
 
 
@@ -193,11 +157,11 @@ def _unpriced(calls: Sequence[Captured]) -> Iterator[Explanation]:
         number, tokens = sum(e.unpriced for e in found), sum(e.unpriced_tokens for e in found)
         yield Explanation(
             "unpriced",
-            f"{_count(number, 'call')} with {_count(tokens, 'token')} {_have(number)} no price in "
+            f"{counted(number, 'call')} with {counted(tokens, 'token')} {has_or_have(number)} no price in "
             "the log, so its cost is too low. usage_today names the settings that price them.",
             number,
             tokens,
-            models=_models(found),
+            models=models_of(found),
         )
 
 
@@ -206,19 +170,19 @@ def _batches(usage: Sequence[BillRow], calls: Sequence[Captured]) -> Iterator[Ex
     own = [each for each in calls if each.is_batch]
     if not billed and not own:
         return
-    amount = _sum(billed)
-    everything = _sum(usage)
+    amount = total(billed)
+    everything = total(usage)
     share = ""
     if amount.tokens and everything.tokens:
-        share = f", {_percent(amount.tokens, everything.tokens)} of the billed tokens"
-    captured = _Amount(sum(e.requests for e in own), sum(e.tokens for e in own))
+        share = f", {share_of(amount.tokens, everything.tokens)} of the billed tokens"
+    captured = Amount(sum(e.requests for e in own), sum(e.tokens for e in own))
     yield Explanation(
         "batch",
         f"Batches were billed with {amount if billed else 'nothing'}{share}; the log has "
         f"{captured}. A batch counts when its results were read.",
         *amount,
-        models=_models((*billed, *own)),
-        keys=_keys(billed),
+        models=models_of((*billed, *own)),
+        keys=keys_of(billed),
     )
 
 
@@ -229,12 +193,13 @@ def _prices(bills: Sequence[BillRow], calls: Sequence[Captured]) -> Iterator[Exp
         ratio = price_ratio(rows, own)
         if ratio is None or abs(ratio - 1) <= _PRICE_TOLERANCE:
             continue
-        billed = _sum(rows)
+        billed = total(rows)
         cost = sum((each.cost for each in own), Decimal(0))
         yield Explanation(
             "price",
             f"The tokens of {name} agree, and their price does not: the log has {ratio} times "
-            "the billed price. Compare AI_USAGE_PRICES with the provider's prices.",
+            "the billed price. Compare AI_USAGE_PRICES with the provider's prices, discounts and "
+            "free tokens.",
             None,
             None,
             cost - (billed.cost or Decimal(0)),
@@ -254,9 +219,9 @@ def _more_captured(bills: Sequence[BillRow], calls: Sequence[Captured]) -> Itera
             for measure in (of_model.requests, of_model.tokens)
         )
         if requests or tokens:
-            surplus.append((name, _Amount(requests, tokens)))
+            surplus.append((name, Amount(requests, tokens)))
     surplus.sort(key=lambda each: (-(each[1].tokens or 0), -(each[1].requests or 0), each[0]))
-    for name, amount in surplus[:_MOST]:
+    for name, amount in surplus[:MOST]:
         yield Explanation(
             "more_captured",
             f"The log has {amount} of {name or 'unnamed models'} more than were billed. The bill "
@@ -280,83 +245,21 @@ def _unexplained(usage: Sequence[BillRow], calls: Sequence[Captured]) -> Iterato
         rows = [row for row in usage if row.model_name == name]
         own = [each for each in calls if each.model_name == name]
         measures = measures_of(rows, own)
-        known = _sum([row for row in rows if hints and row.key_hint and row.key_hint not in hints])
+        known = total([row for row in rows if hints and row.key_hint and row.key_hint not in hints])
         uncertain = sum(each.unknown + each.timed_out for each in own)
         requests = int(measures.requests.missing or 0) - (known.requests or 0)
         requests -= sum(each.timed_out for each in own)
         tokens = int(measures.tokens.missing or 0) - (known.tokens or 0)
         if requests <= 0 and (tokens <= 0 or uncertain):
             continue
-        left.append((name, rows, _Amount(max(0, requests), max(0, tokens))))
+        left.append((name, rows, Amount(max(0, requests), max(0, tokens))))
     left.sort(key=lambda each: (-(each[2].tokens or 0), -(each[2].requests or 0), each[0]))
-    for name, rows, amount in left[:_MOST]:
+    for name, rows, amount in left[:MOST]:
         yield Explanation(
             "unexplained",
             f"Of {name or 'unnamed models'}, the log lacks {amount}, and does not show why."
-            + (f" The model was billed{keys}." if (keys := _to_keys(rows)) else ""),
+            + (f" The model was billed{keys}." if (keys := to_keys(rows)) else ""),
             *amount,
             models=(name,) if name else (),
-            keys=_keys(rows),
+            keys=keys_of(rows),
         )
-
-
-_Group = tuple[str, list[BillRow], _Amount]
-
-
-def _grouped(rows: Iterable[BillRow], by: Callable[[BillRow], str]) -> list[_Group]:
-    groups: dict[str, list[BillRow]] = {}
-    for row in rows:
-        groups.setdefault(by(row), []).append(row)
-    return [(name, of_name, _sum(of_name)) for name, of_name in groups.items()]
-
-
-def _largest(groups: Iterable[_Group]) -> list[_Group]:
-    ranked = sorted(groups, key=lambda g: (-(g[2].tokens or 0), -(g[2].requests or 0), g[0]))
-    if len(ranked) <= _MOST:
-        return ranked
-    others = [row for _, rows, _ in ranked[_MOST:] for row in rows]
-    return [*ranked[:_MOST], (f"{len(ranked) - _MOST} others", others, _sum(others))]
-
-
-def _sum(rows: Iterable[BillRow]) -> _Amount:
-    amount = _Amount()
-    for row in rows:
-        amount = amount.plus(row)
-    return amount
-
-
-def _models(rows: Iterable[Any]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(row.model_name for row in rows if row.model_name))
-
-
-def _keys(rows: Iterable[BillRow]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(row.key for row in rows if row.key))
-
-
-def _to_keys(rows: Sequence[BillRow]) -> str:
-    keys = _keys(rows)
-    if not keys:
-        return ""
-    more = f" and {len(keys) - _MOST} others" if len(keys) > _MOST else ""
-    word = "key" if len(keys) == 1 else "keys"
-    return f" to the {word} {', '.join(keys[:_MOST])}{more}"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
-
-
-def _percent(part: int, whole: int) -> str:
-    return f"{part * 1000 // whole / 10:.1f} %"
-
-
-def _were(amount: _Amount) -> str:
-    return "was" if amount.requests == 1 and amount.tokens is None else "were"
-
-
-def _were_of(number: int) -> str:
-    return "was" if number == 1 else "were"
-
-
-def _have(number: int) -> str:
-    return "has" if number == 1 else "have"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from decimal import Decimal
 from typing import TypeVar
 
@@ -12,6 +12,9 @@ from .captured import Captured
 from .reconciled import Measure, Measures
 
 T = TypeVar("T", int, Decimal)
+
+#: How much the shares of prompt and completion tokens may differ for the tokens to be the same.
+_MIX_TOLERANCE = Decimal("0.05")
 
 #: What is compared one by one: an endpoint family and a model.
 _Cell = tuple[str, str]
@@ -88,3 +91,26 @@ def added(total: T | None, value: T | None) -> T | None:
     if total is None or value is None:
         return value if total is None else total
     return total + value
+
+
+def price_ratio(bills: Collection[BillRow], calls: Collection[Captured]) -> Decimal | None:
+    """Return how many times the billed price the log has for the same tokens of one model.
+
+    Where calls are missing, the costs are compared per token, provided that the mix of prompt and
+    completion tokens is the same. None if it cannot be told.
+    """
+    billed_cost = sum((row.cost for row in bills if row.cost is not None), Decimal(0))
+    prompt = sum(row.prompt_tokens or 0 for row in bills)
+    completion = sum(row.completion_tokens or 0 for row in bills)
+    cost = sum((each.cost for each in calls), Decimal(0))
+    priced_prompt = sum(each.priced_prompt_tokens for each in calls)
+    priced_completion = sum(each.priced_completion_tokens for each in calls)
+    priced = priced_prompt + priced_completion
+    if billed_cost <= 0 or cost <= 0 or priced <= 0 or prompt + completion <= 0:
+        return None
+    share = Decimal(priced) / (prompt + completion)
+    for own, billed in ((priced_prompt, prompt), (priced_completion, completion)):
+        expected = billed * share
+        if abs(own - expected) > _MIX_TOLERANCE * max(expected, Decimal(own)):
+            return None
+    return (cost / billed_cost / share).quantize(Decimal("0.001"))
