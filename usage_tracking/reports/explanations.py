@@ -126,8 +126,8 @@ def _unknown_usage(calls: Sequence[Captured]) -> Iterator[Explanation]:
         seen = f"; {counted(partial, 'token')} were counted before they ended" if partial else ""
         yield Explanation(
             "unknown_usage",
-            f"{counted(number, 'successful call')} in the log {has_or_have(number)} no usage{seen}. The "
-            "provider bills them in full.",
+            f"{counted(number, 'successful call')} in the log {has_or_have(number)} no usage{seen}. "
+            "The provider bills them in full.",
             number,
             partial,
             models=models_of(found),
@@ -157,8 +157,8 @@ def _unpriced(calls: Sequence[Captured]) -> Iterator[Explanation]:
         number, tokens = sum(e.unpriced for e in found), sum(e.unpriced_tokens for e in found)
         yield Explanation(
             "unpriced",
-            f"{counted(number, 'call')} with {counted(tokens, 'token')} {has_or_have(number)} no price in "
-            "the log, so its cost is too low. usage_today names the settings that price them.",
+            f"{counted(number, 'call')} with {counted(tokens, 'token')} {has_or_have(number)} no "
+            "price in the log, so its cost is too low. usage_today names the settings that price them.",
             number,
             tokens,
             models=models_of(found),

@@ -15,8 +15,8 @@ from ..models import AIUsageLog
 from .accounts import account_lines
 from .bills import BillRow, bill_rows, is_provisional
 from .captured import Captured, captured_calls
-from .explanations import explanations_of, price_ratio
-from .measuring import measures_of
+from .explanations import explanations_of
+from .measuring import measures_of, price_ratio
 from .model_names import common_names
 from .period import check_order, days_between
 from .reconciled import Measures, ProviderReconciliation, ReconciledLine, Reconciliation
