@@ -101,11 +101,11 @@ def were(amount: Amount) -> str:
     return "was" if amount.requests == 1 and amount.tokens is None else "were"
 
 
-def was_or_were(number: int) -> str:
+def be(number: int) -> str:
     """Return the verb of a sentence about a number of things."""
     return "was" if number == 1 else "were"
 
 
-def has_or_have(number: int) -> str:
+def have(number: int) -> str:
     """Return the verb of a sentence about what a number of things has."""
     return "has" if number == 1 else "have"

@@ -11,14 +11,14 @@ from .amounts import (
     Amount,
     counted,
     grouped,
-    has_or_have,
+    have,
     keys_of,
     largest,
     models_of,
     share_of,
     to_keys,
     total,
-    was_or_were,
+    be,
     were,
 )
 from .bills import BillRow
@@ -126,7 +126,7 @@ def _unknown_usage(calls: Sequence[Captured]) -> Iterator[Explanation]:
         seen = f"; {counted(partial, 'token')} were counted before they ended" if partial else ""
         yield Explanation(
             "unknown_usage",
-            f"{counted(number, 'successful call')} in the log {has_or_have(number)} no usage{seen}. "
+            f"{counted(number, 'successful call')} in the log {have(number)} no usage{seen}. "
             "The provider bills them in full.",
             number,
             partial,
@@ -139,7 +139,7 @@ def _left_or_timed_out(calls: Sequence[Captured]) -> Iterator[Explanation]:
     left, timed_out = sum(e.left for e in found), sum(e.timed_out for e in found)
     parts = []
     if left:
-        parts.append(f"{counted(left, 'answer')} {was_or_were(left)} not read to the end")
+        parts.append(f"{counted(left, 'answer')} {be(left)} not read to the end")
     if timed_out:
         parts.append(f"{counted(timed_out, 'call')} failed without an answer, as after a time-out")
     if parts:
@@ -157,8 +157,9 @@ def _unpriced(calls: Sequence[Captured]) -> Iterator[Explanation]:
         number, tokens = sum(e.unpriced for e in found), sum(e.unpriced_tokens for e in found)
         yield Explanation(
             "unpriced",
-            f"{counted(number, 'call')} with {counted(tokens, 'token')} {has_or_have(number)} no "
-            "price in the log, so its cost is too low. usage_today names the settings that price them.",
+            f"{counted(number, 'call')} with {counted(tokens, 'token')} {have(number)} no "
+            "price in the log, so its cost is too low. usage_today names the settings "
+            "that price them.",
             number,
             tokens,
             models=models_of(found),
