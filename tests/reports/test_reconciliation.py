@@ -127,6 +127,25 @@ def test_each_day_of_a_period_is_told_apart() -> None:
     ]
 
 
+def test_a_period_can_be_a_year() -> None:
+    days = [DAY + dt.timedelta(days=n) for n in range(366)]
+    for day in days:
+        bill(day=day, requests=1, prompt_tokens=day.day, completion_tokens=0)
+    AIUsageLog.objects.bulk_create(
+        make_log(
+            model_name="gpt-4o-2024-08-06",
+            created_at=dt.datetime.combine(day, dt.time(23, 59, 59, 999_999), dt.UTC),
+            prompt_tokens=day.day,
+            completion_tokens=0,
+        )
+        for day in days
+    )
+    found = of_openai(end=days[-1], by="day")
+    assert [line.measures.tokens for line in found.lines] == [
+        Measure(day.day, day.day, day.day) for day in days
+    ]
+
+
 @pytest.mark.parametrize(
     ("billed", "captured"),
     [

@@ -9,6 +9,7 @@ from ..billing.families import family_named
 from .amounts import (
     MOST,
     Amount,
+    be,
     counted,
     grouped,
     have,
@@ -18,7 +19,6 @@ from .amounts import (
     share_of,
     to_keys,
     total,
-    be,
     were,
 )
 from .bills import BillRow
