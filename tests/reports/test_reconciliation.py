@@ -370,6 +370,14 @@ class TestKeys:
         assert (unknown.key, unknown.label) == ("", "unknown key")
         assert unknown.measures.requests.captured == 10
 
+    def test_calls_without_a_hint_are_shown_beside_costs_without_a_key(self) -> None:
+        bill(key_id="key_1", key_hint="abcd")
+        bill(family="costs", requests=None, prompt_tokens=None, completion_tokens=None, cost=1)
+        calls(10)
+        lines = {line.key: line for line in of_openai(by="key").lines}
+        assert lines[""].measures.requests.captured == 10
+        assert lines["key_1"].measures.requests.captured is None
+
     def test_hints_tell_which_key_escapes(self) -> None:
         bill(key_id="key_1", key_name="web", key_hint="abcd")
         bill(key_id="key_2", key_name="worker", key_hint="wxyz")
@@ -453,6 +461,14 @@ class TestDays:
         assert found.days == (DAY,)
         assert found.totals.requests == Measure(0, 3, 0)
         assert kinds(found) == ["more_captured"]
+
+    def test_a_day_without_calls_on_which_nothing_was_billed_has_zeros(self) -> None:
+        bill()
+        calls(10)
+        nothing = {"requests": 0, "prompt_tokens": 0, "completion_tokens": 0, "cost": 0}
+        bill("", family="", day=DAY + dt.timedelta(days=1), **nothing)
+        _, empty = of_openai(end=DAY + dt.timedelta(days=1), by="day").lines
+        assert empty.measures.requests == empty.measures.tokens == Measure(0, 0, 0)
 
     def test_a_pruned_day_is_not_compared(self) -> None:
         bill()

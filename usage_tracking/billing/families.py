@@ -56,3 +56,9 @@ def family_of(provider: str, operation: str) -> Family | None:
 def family_named(provider: str, name: str) -> Family:
     """Return the family `name` of a provider; one that is not listed is compared like any other."""
     return next((each for each in FAMILIES.get(provider, ()) if each.name == name), Family(name))
+
+
+def main_family(provider: str) -> str:
+    """Return the name of the family that has most calls of a provider."""
+    families = FAMILIES.get(provider)
+    return families[0].name if families else ""

@@ -14,6 +14,8 @@ from .captured import Captured
 from .measuring import measures_of
 from .reconciled import Measure, Measures, ReconciledLine
 
+#: The line of calls and amounts of money whose key is not known.
+_NO_ACCOUNT = frozenset({""})
 _UNKNOWN = {"key": "unknown key", "project": "unknown project"}
 
 
@@ -51,7 +53,11 @@ def account_lines(
         ReconciledLine(
             ", ".join(sorted(line)),
             ", ".join(names.get(each) or each or _UNKNOWN[by] for each in sorted(line)),
-            _measures(billed.get(line, ()), captured.get(line, ()), is_known=is_known),
+            _measures(
+                billed.get(line, ()),
+                captured.get(line, ()),
+                is_known=is_known or line == _NO_ACCOUNT,
+            ),
         )
         for line in dict.fromkeys((*billed, *captured))
     ]

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable
 from decimal import Decimal
 from typing import TypeVar
 
-from ..billing.families import family_named
+from ..billing.families import family_named, main_family
 from .bills import BillRow
 from .captured import Captured
 from .reconciled import Measure, Measures
@@ -52,7 +52,9 @@ def measures_of(bills: Iterable[BillRow], captured: Iterable[Captured]) -> Measu
     for row in bills:
         provider = row.provider
         billed_cost = added(billed_cost, row.cost)
-        if row.is_usage and row.is_recorded:
+        if not row.family:  # nothing was billed on the day: 0 is known
+            cells.setdefault((main_family(provider), ""), _Sums()).bill(row)
+        elif row.is_usage and row.is_recorded:
             cells.setdefault((row.family, row.model_name), _Sums()).bill(row)
     for calls in captured:
         provider = calls.provider
