@@ -67,6 +67,7 @@ def get(url: str, headers: Mapping[str, str]) -> Answer:
 
     Raises:
         OSError: There is no answer, or it breaks off.
+        ValueError: The URL or a header is not valid.
     """
     request = Request(url, headers=dict(headers))  # noqa: S310 -- the opener knows only http(s)
     ends = time.monotonic() + DEADLINE
@@ -80,6 +81,8 @@ def get(url: str, headers: Mapping[str, str]) -> Answer:
             if response.length and len(body) <= MAX_BODY:
                 raise ConnectionError("The answer breaks off.")
             return Answer(response.status, response.headers, bytes(body[: MAX_BODY + 1]))
+    except http.client.InvalidURL as error:
+        raise ValueError("The URL is not valid.") from error
     except http.client.HTTPException as error:
         raise ConnectionError(f"The answer is not HTTP ({type(error).__name__}).") from error
 
@@ -136,7 +139,7 @@ class Client:
             )
         try:
             value = json.loads(answer.body, parse_float=Decimal)
-        except (ValueError, RecursionError):
+        except (ValueError, ArithmeticError, RecursionError):
             value = None
         if not isinstance(value, dict):
             raise BillingError(
@@ -152,8 +155,10 @@ class Client:
                 answer = self.get(url, headers)
             except OSError as error:
                 raise BillingError(self._unreachable(url, error)) from None
-            except ValueError:  # It may show headers.
-                raise BillingError(f"{_host(url)} is not a valid base_url.") from None
+            except ValueError:  # Its text may show headers.
+                raise BillingError(
+                    f"The base_url of {self.title} must be an http(s) URL."
+                ) from None
             if attempt == ATTEMPTS or not (answer.status == 429 or answer.status >= 500):
                 break
             self.sleep(_pause(answer.headers, attempt))

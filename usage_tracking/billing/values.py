@@ -61,7 +61,7 @@ class Fields:
                 amount = Decimal(str(value))
             except InvalidOperation:
                 amount = Decimal("NaN")
-            if amount.is_finite() and abs(amount) < MAX_AMOUNT:
+            if amount.is_finite() and -MAX_AMOUNT < amount < MAX_AMOUNT:
                 return amount
         raise self.error(name, "a finite amount of money")
 
