@@ -473,6 +473,7 @@ RESULTS = st.lists(
 )
 
 
+@pytest.mark.slow
 @given(results=RESULTS, sizes=st.lists(st.integers(0, 3), max_size=5))
 def test_any_split_into_pages_gives_the_same_rows(results, sizes):
     buckets = [
