@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -18,7 +19,7 @@ class Asked:
 
     path: str
     params: dict[str, list[str]]
-    headers: Mapping[str, str]
+    headers: Message | Mapping[str, str]
 
 
 @dataclass

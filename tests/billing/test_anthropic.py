@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -21,7 +22,7 @@ USAGE, COST, KEYS = (
 )
 
 
-def bucket(day: dt.date, *results: dict, **changes) -> dict:
+def bucket(day: dt.date, *results: dict[str, Any], **changes) -> dict[str, Any]:
     return {
         "starting_at": f"{day}T00:00:00Z",
         "ending_at": f"{day + dt.timedelta(days=1)}T00:00:00Z",
@@ -30,7 +31,7 @@ def bucket(day: dt.date, *results: dict, **changes) -> dict:
     }
 
 
-def usage(**changes) -> dict:
+def usage(**changes) -> dict[str, Any]:
     return {
         "uncached_input_tokens": 1000,
         "cache_read_input_tokens": 200,
@@ -47,7 +48,7 @@ def usage(**changes) -> dict:
     }
 
 
-def cost(**changes) -> dict:
+def cost(**changes) -> dict[str, Any]:
     return {
         "amount": "123.45",
         "currency": "USD",
@@ -135,11 +136,16 @@ def test_usage_and_costs_are_read(server):
             {"id": "apikey_1", "name": "Site", "partial_key_hint": "sk-ant-api03-R2D...igAA"},
         ],
     )
-    tokens = {"prompt_tokens": 1234, "completion_tokens": 500, "cached_tokens": 200}
-    of_key = {"key_id": "apikey_1", "key_name": "Site", "key_hint": "igAA"}
-    opus = {"family": "messages", "model_name": "claude-opus-5", "project": "wrkspc_1", **tokens}
-    costs = {"day": FIRST, "family": COSTS}
-    of_opus = {"model_name": "claude-opus-5", "project": "wrkspc_1"}
+    tokens: dict[str, Any] = {"prompt_tokens": 1234, "completion_tokens": 500, "cached_tokens": 200}
+    of_key: dict[str, Any] = {"key_id": "apikey_1", "key_name": "Site", "key_hint": "igAA"}
+    opus: dict[str, Any] = {
+        "family": "messages",
+        "model_name": "claude-opus-5",
+        "project": "wrkspc_1",
+        **tokens,
+    }
+    costs: dict[str, Any] = {"day": FIRST, "family": COSTS}
+    of_opus: dict[str, Any] = {"model_name": "claude-opus-5", "project": "wrkspc_1"}
     fetched = fetch(server)
     assert set(map(repr, fetched.rows)) == set(
         map(

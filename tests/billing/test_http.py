@@ -115,6 +115,12 @@ def test_key_in_an_error_of_the_provider_is_removed(server, client):
         assert KEY[:12] not in failure(client, f"{server.url}/v1/x")
 
 
+def test_error_may_be_text(server, client):
+    server.script = lambda asked: Reply({"error": "Missing scopes: api.usage.read"}, 403)
+    message = failure(client, f"{server.url}/v1/x")
+    assert message.endswith("Acme says: Missing scopes: api.usage.read")
+
+
 def test_long_message_is_cut(server, client):
     server.script = lambda asked: error("word " * 10_000, 400)
     assert len(failure(client, f"{server.url}/v1/x")) < 400
@@ -223,7 +229,8 @@ def test_server_that_does_not_answer_is_given_up(client, monkeypatch):
     with socket.create_server(("127.0.0.1", 0)) as listening:
         port = listening.getsockname()[1]
         assert failure(client, f"http://127.0.0.1:{port}/v1/x") == (
-            f"Acme (http://127.0.0.1:{port}) did not answer within 0.05 seconds."
+            f"Acme (http://127.0.0.1:{port}) did not answer in time: it sent nothing for 0.05"
+            " seconds, or not everything within 120 seconds."
         )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 from decimal import Decimal
+from typing import Any
 from urllib.parse import parse_qs
 
 import pytest
@@ -26,7 +27,7 @@ def seconds(day: dt.date, hours: int = 0) -> int:
     return int(dt.datetime.combine(day, dt.time(), dt.UTC).timestamp()) + hours * 3600
 
 
-def bucket(day: dt.date, *results: dict, **changes) -> dict:
+def bucket(day: dt.date, *results: dict[str, Any], **changes) -> dict[str, Any]:
     return {
         "object": "bucket",
         "start_time": seconds(day),
@@ -36,7 +37,7 @@ def bucket(day: dt.date, *results: dict, **changes) -> dict:
     }
 
 
-def text_result(**changes) -> dict:
+def text_result(**changes) -> dict[str, Any]:
     return {
         "object": "organization.usage.completions.result",
         "input_tokens": 100,
@@ -52,7 +53,7 @@ def text_result(**changes) -> dict:
     }
 
 
-def cost_result(**changes) -> dict:
+def cost_result(**changes) -> dict[str, Any]:
     return {
         "object": "organization.costs.result",
         "amount": {"value": 0.06, "currency": "usd"},
@@ -70,7 +71,7 @@ class Account:
         self.pages = {name: paged(name, each, []) for name, each in buckets.items()}
         self.empty = paged("", [bucket(day) for day in DAYS], [])
         self.replies: dict[str, Reply] = {}
-        self.keys: dict[str, list[dict]] = {}
+        self.keys: dict[str, list[dict[str, Any]]] = {}
 
     def __call__(self, asked):
         name = asked.path.removeprefix(PREFIX).removeprefix("usage/")
@@ -127,7 +128,7 @@ def test_completions_are_read(server):
         {"id": "key_2", "name": None, "redacted_value": "sk-proj-****"},
     ]
     fetched = fetch(server)
-    one = {
+    one: dict[str, Any] = {
         "family": "completions",
         "model_name": "gpt-4o-mini-2024-07-18",
         "project": "proj_1",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
@@ -24,7 +25,7 @@ def ago(days: int) -> dt.date:
 DAYS = (ago(2), ago(1))
 
 
-def item(day: dt.date, **changes) -> dict:
+def item(day: dt.date, **changes) -> dict[str, Any]:
     return {
         "date": day.isoformat(),
         "model": "openai/gpt-4.1",

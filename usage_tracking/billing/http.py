@@ -167,7 +167,10 @@ class Client:
     def _unreachable(self, url: str, error: OSError) -> str:
         reason = error.reason if isinstance(error, URLError) else error
         if isinstance(reason, TimeoutError):
-            return f"{self.title} ({_host(url)}) did not answer within {TIMEOUT} seconds."
+            return (
+                f"{self.title} ({_host(url)}) did not answer in time: it sent nothing for {TIMEOUT}"
+                f" seconds, or not everything within {DEADLINE} seconds."
+            )
         return f"{self.title} ({_host(url)}) cannot be reached: {self._clean(str(reason))}"
 
     def _refusal(self, url: str, answer: Answer) -> str:
