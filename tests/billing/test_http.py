@@ -202,7 +202,9 @@ def test_large_answer_is_not_read_to_its_end(server, client, monkeypatch):
 
 def test_answer_that_breaks_off_is_an_error(server, client):
     server.script = lambda asked: Reply({"data": "x" * 1000}, cut=500)
-    assert "cannot be reached" in failure(client, f"{server.url}/v1/x")
+    assert failure(client, f"{server.url}/v1/x") == (
+        f"Acme ({server.url}) cannot be reached: The answer breaks off."
+    )
 
 
 def test_answer_that_is_not_http_is_an_error(client):
@@ -218,7 +220,7 @@ def test_answer_that_is_not_http_is_an_error(client):
         thread.start()
         port = listening.getsockname()[1]
         assert failure(client, f"http://127.0.0.1:{port}/v1/x") == (
-            f"Acme (http://127.0.0.1:{port}) cannot be reached: The answer is not HTTP"
+            f"Acme (http://127.0.0.1:{port}) cannot be reached: The answer is broken"
             " (BadStatusLine)."
         )
         thread.join(30)

@@ -84,7 +84,7 @@ def get(url: str, headers: Mapping[str, str]) -> Answer:
     except http.client.InvalidURL as error:
         raise ValueError("The URL is not valid.") from error
     except http.client.HTTPException as error:
-        raise ConnectionError(f"The answer is not HTTP ({type(error).__name__}).") from error
+        raise ConnectionError(f"The answer is broken ({type(error).__name__}).") from error
 
 
 def _opener() -> OpenerDirector:

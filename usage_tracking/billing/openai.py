@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
@@ -142,14 +142,14 @@ class _Bill:
         return [_cost_row(day, result) for day, result in results]
 
     def _walk(
-        self, url: str, limit: int, group_by: Iterable[str]
+        self, url: str, limit: int, group_by: Sequence[str]
     ) -> Iterator[tuple[dt.date, Fields]]:
         params: http.Params = {
             "start_time": _seconds(self._first),
             "end_time": _seconds(self._last + dt.timedelta(days=1)),
             "bucket_width": "1d",
             "limit": limit,
-            "group_by[]": list(group_by),
+            "group_by[]": group_by,
             **self._scope,
         }
         for day, results in walk(self._client, url, params, _LAYOUT, self._first, self._last):
