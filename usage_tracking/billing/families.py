@@ -34,7 +34,9 @@ FAMILIES: dict[str, tuple[Family, ...]] = {
         Family("moderations", is_recorded=False),
         Family("web_search_calls", has_tokens=False, is_recorded=False),
         Family("file_search_calls", has_tokens=False, is_recorded=False),
-        Family("code_interpreter_sessions", has_tokens=False, is_recorded=False),
+        Family(
+            "code_interpreter_sessions", has_requests=False, has_tokens=False, is_recorded=False
+        ),
     ),
     "anthropic": (Family("messages", has_requests=False),),
     "openrouter": (Family("activity"),),
