@@ -21,8 +21,7 @@ from urllib.request import (
     UnknownHandler,
 )
 
-from usage_tracking.redaction import REDACTED, clean_error, clean_text
-
+from ..redaction import REDACTED, clean_error, clean_text
 from .billed import BillingError
 
 #: Seconds without a byte, and seconds for the whole answer.

@@ -12,8 +12,7 @@ from dataclasses import dataclass, replace
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from usage_tracking.redaction import clean_text, redact
-
+from ..redaction import clean_text, redact
 from .billed import Billed, BillingError
 
 #: The largest count, and the bound of amounts in USD, that `AIProviderBill` stores.
