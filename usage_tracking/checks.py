@@ -19,6 +19,7 @@ from django.db import connections, router
 from django.utils.module_loading import import_string
 
 from . import capture, conf, outbox, places
+from .billing import accounts
 from .models import AIUsageLog
 from .pricing import own
 from .system import files, hosting
@@ -58,7 +59,7 @@ def check_settings(**_: Any) -> list[CheckMessage]:
             kinds = " or ".join(map(_type_name, conf.SETTINGS[short]))
             messages.append(
                 Error(
-                    f"{name} must be of type {kinds}, not {_shown(value)}.",
+                    f"{name} must be of type {kinds}, not {_shown_setting(short, value)}.",
                     id="usage_tracking.E001",
                 )
             )
@@ -71,6 +72,7 @@ def check_settings(**_: Any) -> list[CheckMessage]:
         ("STREAM_USAGE", _check_stream_usage),
         ("WAIT", _check_wait),
         ("PRICES", _check_prices),
+        ("BILLING", _check_billing),
         ("SCANNER_EXTRA", _check_scanner_extra),
         ("SCANNER_TRACKERS", _check_scanner_trackers),
     ):
@@ -367,6 +369,28 @@ def _check_prices() -> Iterator[CheckMessage]:
         )
 
 
+def _check_billing() -> Iterator[CheckMessage]:
+    setting = conf.billing()
+    see = "See docs/settings.md#bills."
+    for fault in accounts.faults(setting):
+        yield Error(fault, hint=see, id="usage_tracking.E016")
+    for shared in accounts.shared_keys(setting):
+        yield Warning(
+            shared,
+            hint="Create an admin key that makes no calls, and give it only to the host whose cron "
+            "runs reconcile_ai_usage.",
+            id="usage_tracking.W011",
+        )
+    for open_url in accounts.clear_text(setting):
+        yield Warning(open_url, hint=see, id="usage_tracking.W012")
+    for empty in accounts.empty_keys(setting):
+        yield Warning(
+            empty,
+            hint="On hosts that do not run reconcile_ai_usage, leave the account out.",
+            id="usage_tracking.W013",
+        )
+
+
 def _check_scanner_extra() -> Iterator[CheckMessage]:
     if not conf.scanner_extra():
         return
@@ -390,6 +414,11 @@ def _check_scanner_trackers() -> Iterator[CheckMessage]:
                 hint='Omit the module, for example "bill_tokens".',
                 id="usage_tracking.E013",
             )
+
+
+def _shown_setting(name: str, value: object) -> str:
+    """Return a value for a message; AI_USAGE_BILLING may contain keys anywhere."""
+    return type(value).__name__ if name == "BILLING" else _shown(value)
 
 
 def _shown(value: object) -> str:

@@ -1,0 +1,83 @@
+"""The providers whose bill can be read, and what each needs."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from . import accounts, anthropic, bedrock, openai, openrouter
+from .billed import BillingError, Fetched
+
+
+class Source(NamedTuple):
+    """One provider whose bill can be read."""
+
+    #: The provider for people.
+    title: str
+    #: `fetch(account, first, last)` of its module.
+    fetch: Callable[..., Fetched]
+    #: The options of its account in AI_USAGE_BILLING.
+    options: tuple[str, ...]
+    #: What the account needs, as a sentence, and the page on which to create or read about it.
+    needs: str
+    url: str
+
+
+#: Provider, as the log names it → its source.
+SOURCES: dict[str, Source] = {
+    "openai": Source(
+        "OpenAI",
+        openai.fetch,
+        accounts.OPTIONS["openai"],
+        "It needs an admin key with the scope api.usage.read, which an owner of the organization "
+        "can create.",
+        "https://platform.openai.com/settings/organization/admin-keys",
+    ),
+    "anthropic": Source(
+        "Anthropic",
+        anthropic.fetch,
+        accounts.OPTIONS["anthropic"],
+        "It needs an admin key (sk-ant-admin…), which an admin of the organization can create.",
+        "https://platform.claude.com/settings/admin-keys",
+    ),
+    "openrouter": Source(
+        "OpenRouter",
+        openrouter.fetch,
+        accounts.OPTIONS["openrouter"],
+        "It needs a management key, which cannot make calls.",
+        "https://openrouter.ai/settings/management-keys",
+    ),
+    "aws": Source(
+        "Amazon Bedrock",
+        bedrock.fetch,
+        accounts.OPTIONS["aws"],
+        "It needs boto3 and credentials that may call cloudwatch:ListMetrics and "
+        "cloudwatch:GetMetricData.",
+        "https://docs.aws.amazon.com/bedrock/latest/userguide/monitoring-runtime-metrics.html",
+    ),
+}
+
+
+def fetch(provider: str, first: dt.date, last: dt.date, **more: Any) -> Fetched:
+    """Return what a provider billed to the account in AI_USAGE_BILLING.
+
+    Args:
+        provider: The provider, as the log names it.
+        first: The first day in UTC.
+        last: The last day in UTC.
+        more: Arguments of the source's `fetch`.
+
+    Raises:
+        BillingError: The provider has no source or no account, something is wrong with the account,
+            or the bill cannot be read.
+    """
+    if provider not in SOURCES:
+        raise BillingError(
+            f"The bill of {provider!r} cannot be read. Choose from {', '.join(SOURCES)}."
+        )
+    try:
+        account = accounts.account(provider)
+    except ValueError as error:
+        raise BillingError(str(error)) from None
+    return SOURCES[provider].fetch(account, first, last, **more)
