@@ -164,7 +164,9 @@ class _CloudWatch:
             Dimensions=[{"Name": DIMENSION}],
         ):
             for metric in page.get("Metrics", ()):
-                named = {each["Name"]: each["Value"] for each in metric.get("Dimensions", ())}
+                named = {
+                    each.get("Name"): each.get("Value") for each in metric.get("Dimensions", ())
+                }
                 if set(named) == {DIMENSION} and metric.get("MetricName") in METRICS:
                     found.add(_Metric(metric["MetricName"], named[DIMENSION]))
         return found
@@ -194,7 +196,7 @@ class _CloudWatch:
                         result.get("Timestamps", ()), result.get("Values", ()), strict=False
                     ):
                         yield asked[name], self._day(time, first, last), self._count(value)
-            # On a page before the last one, data may be partial.
+            # The last page on which a metric is has the rest of its data.
             for wrong in sorted(set(status.values()) - {"Complete"}):
                 raise self._unreadable(f"a metric has the status {wrong}")
 
@@ -218,6 +220,10 @@ class _CloudWatch:
         seen: set[str] = set()
         while True:
             page = self._answered(action, partial(call, **arguments))
+            # botocore reads what is no JSON, such as the page of a proxy, as an empty answer.
+            kind = page["ResponseMetadata"]["HTTPHeaders"].get("content-type", "")
+            if not _TYPES.search(kind):
+                raise self._unreadable(f"it is of the type {kind[:50]!r}")
             yield page
             token = page.get("NextToken")
             if not token:
@@ -249,6 +255,8 @@ class _CloudWatch:
         raise BillingError(sentence.format(place=self.place, action=action, code=code))
 
 
+#: The content types of the protocols that versions of boto3 use.
+_TYPES = re.compile("json|cbor|xml$|xml;")
 _CODE = re.compile(r"[A-Za-z0-9_.:-]{1,80}")
 
 #: Part of an error code of AWS → sentence.
