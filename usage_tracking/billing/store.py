@@ -24,7 +24,8 @@ _ATTEMPTS = 3
 _LARGEST_COUNT = 2**63 - 1
 _COST: Any = AIProviderBill._meta.get_field("cost")
 _COST_STEP = Decimal(1).scaleb(-_COST.decimal_places)
-_COST_LIMIT = Decimal(10) ** (_COST.max_digits - _COST.decimal_places)
+#: A tenth of what the column can hold: SQLite's floating point could round up to one more digit.
+_COST_LIMIT = Decimal(10) ** (_COST.max_digits - _COST.decimal_places - 1)
 #: Adds without rounding, whatever the thread's own context is.
 _EXACT = Context(prec=100, traps=[])
 
