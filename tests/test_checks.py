@@ -147,6 +147,22 @@ SETTINGS: list[tuple[dict[str, Any], tuple[str, str, str | None]]] = [
         ),
     ),
     (
+        {"BILLING": "sk-admin-1"},
+        ("E001", "AI_USAGE_BILLING must be of type dict, not str.", None),
+    ),
+    (
+        {"BILLING": {"bedrock": {"regions": ["eu-central-1"]}}},
+        (
+            "E016",
+            "AI_USAGE_BILLING has an unknown provider, 'bedrock'. Did you mean 'aws'?",
+            "See docs/settings.md#bills.",
+        ),
+    ),
+    (
+        {"KEY_HINT": "yes"},
+        ("E001", "AI_USAGE_KEY_HINT must be of type bool, not 'yes'.", None),
+    ),
+    (
         {"DEFAULT_SECTION": "chatt"},
         (
             "W006",
@@ -259,6 +275,8 @@ class TestSettings:
             {"OUTBOX": "/srv/outbox"},
             {"DAY_TIMEZONE": "Europe/Berlin"},
             {"PRICES": {"gpt-4o": prices}},
+            {"BILLING": {"openai": {"key": "sk-admin-1"}}},
+            {"KEY_HINT": True},
         ]
         for changes in right:
             with subtests.test(str(changes)), changed(**changes):
@@ -297,6 +315,8 @@ class TestSettings:
             "PROPAGATE_THREADS",
             "LOG_USERNAMES",
             "RAISE_ERRORS",
+            "BILLING",
+            "KEY_HINT",
         }
 
 

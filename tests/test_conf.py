@@ -26,6 +26,7 @@ class TestDefaults:
             print(conf.enabled(), conf.capture(), conf.unknown_hosts())
             print(conf.default_section(), conf.section_map(), conf.gateways(), conf.prices())
             print(conf.propagate_threads(), conf.log_usernames(), conf.raise_errors())
+            print(conf.billing(), conf.key_hint())
             print(conf.sections() == conf.DEFAULT_SECTIONS, conf.inline(), conf.day_timezone())
             print(conf.outbox())
             """,
@@ -39,6 +40,7 @@ class TestDefaults:
             "True True True",
             "other {} {} {}",
             "True True False",
+            "{} False",
             "True False UTC",
             "/srv/site/.ai_usage_outbox",
         ]
@@ -58,6 +60,8 @@ class TestAccess:
             ("PRICES", conf.prices, {"m": {"input": 1}}),
             ("PROPAGATE_THREADS", conf.propagate_threads, False),
             ("LOG_USERNAMES", conf.log_usernames, False),
+            ("BILLING", conf.billing, {"openai": {"key": "sk-admin-1"}}),
+            ("KEY_HINT", conf.key_hint, True),
             ("RAISE_ERRORS", conf.raise_errors, True),
             ("RAISE_ERRORS", conf.raise_errors, False),
         ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from django.core.checks import CheckMessage
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.children import run_python
 from tests.support.commands import run_command
 from usage_tracking import checks
 from usage_tracking.billing import BillingError, Fetched, accounts, fetch, sources
@@ -258,6 +260,24 @@ class TestChecks:
                         "See docs/settings.md#bills.",
                     )
                 ]
+
+
+@pytest.mark.process
+@pytest.mark.one_database
+def test_start_of_a_site_with_accounts_imports_no_source(tmp_path: Path):
+    printed = run_python(
+        tmp_path,
+        """
+        import sys
+        from django.core.management import call_command
+        call_command("check")
+        print({name.rpartition(".")[2] for name in sys.modules if ".billing." in name}
+              - {"accounts", "billed", "families"})
+        """,
+        settings='AI_USAGE_BILLING = {"openai": {"key": "sk-admin-1"}}',
+    )
+
+    assert printed.splitlines()[-1] == "set()"
 
 
 class TestFetch:

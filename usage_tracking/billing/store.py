@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from decimal import Context, Decimal
 from typing import Any
 
-from django.db import IntegrityError, OperationalError, connections, transaction
+from django.db import connections, transaction
 
 from .. import daily
 from ..models import AIProviderBill
@@ -18,8 +18,6 @@ from .billed import Billed, BillingError, Fetched
 _KEYS = ("day", "family", "model_name", "project", "key_id", "service_tier", "line_item")
 _NAMES = ("key_name", "key_hint")
 _COUNTS = ("requests", "prompt_tokens", "completion_tokens", "cached_tokens")
-#: How often a transaction is tried that another one, at the same time, made fail.
-_ATTEMPTS = 3
 
 _LARGEST_COUNT = 2**63 - 1
 _COST: Any = AIProviderBill._meta.get_field("cost")
@@ -47,36 +45,28 @@ def replace(provider: str, fetched: Fetched, *, using: str, now: dt.datetime) ->
             fetched.
     """
     rows = _rows(provider, fetched)
-    for attempt in range(1, _ATTEMPTS + 1):
-        bills = [AIProviderBill(provider=provider, fetched_at=now, **values) for values in rows]
-        try:
-            with transaction.atomic(using=using):
-                _lock(provider, using)
-                stored = AIProviderBill.objects.using(using)
-                stored.filter(provider=provider, day__in=set(fetched.days)).delete()
-                stored.bulk_create(bills)
-        except (IntegrityError, OperationalError):
-            # Another transaction has written these days. With the isolation level REPEATABLE READ,
-            # this one does not see its rows, even after it waited for the lock.
-            if attempt == _ATTEMPTS or connections[using].in_atomic_block:
-                raise
-        else:
-            break
-    return len(rows)
+    bills = [AIProviderBill(provider=provider, fetched_at=now, **values) for values in rows]
+    with transaction.atomic(using=using):
+        _lock(using)
+        stored = AIProviderBill.objects.using(using)
+        stored.filter(provider=provider, day__in=set(fetched.days)).delete()
+        stored.bulk_create(bills)
+    return len(bills)
 
 
-def _lock(provider: str, using: str) -> None:
-    """Let only one transaction replace a provider's bill.
+def _lock(using: str) -> None:
+    """Let only one transaction write bills; others can read them.
 
     The unique constraint alone would let the rows of two fetches of a day mix if their names
-    differ, because neither transaction sees and deletes what the other one inserts.
+    differ, because neither transaction sees and deletes what the other one inserts. Unlike an
+    advisory lock, LOCK TABLE waits before the transaction takes its snapshot, which matters for the
+    isolation level REPEATABLE READ. https://www.postgresql.org/docs/current/sql-lock.html
     """
     connection = connections[using]
     if connection.vendor == "postgresql":
+        table = connection.ops.quote_name(AIProviderBill._meta.db_table)
         with connection.cursor() as cursor:
-            cursor.execute(
-                "SELECT pg_advisory_xact_lock(hashtext(%s))", [f"usage_tracking.bill.{provider}"]
-            )
+            cursor.execute(f"LOCK TABLE {table} IN SHARE ROW EXCLUSIVE MODE")
     daily.begin_write(using)
 
 
