@@ -102,6 +102,10 @@ FAULTS: list[tuple[Any, str]] = [
     ({"aws": {"regions": []}}, """['aws'] must have "regions", such as ["eu-central-1"]."""),
     ({"aws": {"regions": "eu-west-1"}}, "['aws']['regions'] must be a list of text, not str."),
     (
+        {"aws": {"regions": ["eu-west-1", KEY]}},
+        """['aws']['regions'] must be names of AWS regions, such as ["eu-central-1"].""",
+    ),
+    (
         {"aws": {"regions": ["eu-west-1"], "profile": None}},
         "['aws']['profile'] must be the name of an AWS profile, not NoneType.",
     ),
@@ -117,7 +121,7 @@ VALID: list[dict[str, Any]] = [
     {"anthropic": {"key": KEY, "workspace_ids": ["wrkspc_1"], "api_key_ids": ["apikey_1"]}},
     {"openrouter": {"key": KEY, "api_key_ids": ["5f2c"]}},
     {"aws": {"regions": ["eu-west-1"], "profile": "billing"}},
-    {"aws": {"regions": ("eu-west-1", "us-east-1"), "base_url": "http://10.0.0.7:4566"}},
+    {"aws": {"regions": ("us-gov-west-1", "cn-north-1"), "base_url": "http://10.0.0.7:4566"}},
 ]
 
 
@@ -143,7 +147,11 @@ class TestFaults:
                 assert reported() == []
 
     def test_every_account_is_checked(self):
-        setting = {"openai": {}, "aws": {"regions": ["x"]}, "anthropic": {"key": KEY, "x": 1}}
+        setting = {
+            "openai": {},
+            "aws": {"regions": ["us-east-1"]},
+            "anthropic": {"key": KEY, "x": 1},
+        }
 
         assert len(list(accounts.faults(setting))) == 2
 

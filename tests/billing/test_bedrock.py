@@ -324,8 +324,9 @@ class TestErrors:
             ({"StatusCode": "Forbidden"}, "a metric has the status Forbidden"),
             ({"StatusCode": "PartialData"}, "a metric has the status PartialData"),
             ({"Id": "other"}, "it has a metric that was not asked for"),
-            ({"Values": [float("nan")]}, "a sum is nan"),
-            ({"Values": [-1.0]}, "a sum is -1.0"),
+            ({"Values": [float("nan")]}, "a sum is 'nan'"),
+            ({"Values": ["many"]}, "a sum is 'many'"),
+            ({"Values": [-1.0]}, "a sum is '-1.0'"),
             (
                 {"Timestamps": [dt.datetime.combine(LAST, dt.time(9), dt.UTC).timestamp()]},
                 f"it has a sum of a day that begins at {LAST} 09:00 UTC",
@@ -341,6 +342,15 @@ class TestErrors:
         server.changes = changes
 
         assert refused(server) == f"The answer of CloudWatch in eu-west-1 cannot be read: {reason}."
+
+    def test_answer_that_is_incomplete(self, server):
+        add(server, "nova", LAST, Invocations=1)
+        server.messages = [{"Code": "MaxMetricsExceeded", "Value": "Too many metrics"}]
+
+        assert refused(server) == (
+            "The answer of CloudWatch in eu-west-1 cannot be read: it is incomplete, "
+            "'MaxMetricsExceeded'."
+        )
 
     def test_no_answer(self, server):
         with cloudwatch.running() as stopped:
@@ -377,8 +387,8 @@ class TestErrors:
         assert "Credential=AKIAPROFILE/" in headers["Authorization"]
 
     def test_invalid_region(self, server):
-        assert refused(server, "no region") == (
-            "CloudWatch in no region cannot be asked: AWS has no region of this name."
+        assert refused(server, "no-region-") == (
+            "CloudWatch in no-region- cannot be asked: AWS has no region of this name."
         )
 
     def test_missing_boto3(self, server, monkeypatch):

@@ -30,6 +30,8 @@ class CloudWatch:
         self.content_type = "application/x-amz-json-1.0"
         #: Changes of every result of GetMetricData.
         self.changes: dict[str, Any] = {}
+        #: Messages about GetMetricData as a whole.
+        self.messages: list[dict[str, str]] = []
         self.same_token = False
         #: (region, operation, input, headers) of the requests.
         self.requests: list[tuple[str, str, dict[str, Any], dict[str, str]]] = []
@@ -86,7 +88,8 @@ class CloudWatch:
             result.setdefault("Values", []).append(value)
             result["StatusCode"] = "PartialData" if identifier in rest else "Complete"
             result |= self.changes
-        return {"MetricDataResults": list(results.values()), **token}
+        answer = {"MetricDataResults": list(results.values()), **token}
+        return answer | ({"Messages": self.messages} if self.messages else {})
 
     def _page(self, found: list[Any], asked: dict[str, Any]) -> tuple[list[Any], dict[str, str]]:
         at = int(asked.get("NextToken", "0").rpartition("-")[2] or 0)

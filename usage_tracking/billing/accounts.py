@@ -166,12 +166,27 @@ def _url_fault(value: object) -> str:
     return ""
 
 
+def _regions_fault(value: object) -> str:
+    fault = _list_fault(value)
+    if fault or not isinstance(value, (list, tuple)) or all(map(_REGION.fullmatch, value)):
+        return fault
+    return 'names of AWS regions, such as ["eu-central-1"]'
+
+
+_REGION = re.compile(r"[a-z]{2,}(-[a-z]+)+-[0-9]{1,2}")
+
+
 def _profile_fault(value: object) -> str:
     return "" if _is_text(value) else f"the name of an AWS profile, not {_kind(value)}"
 
 
 #: Option → what is wrong with its value, "" if nothing is; all others are lists.
-_FAULTS = {"key": _key_fault, "base_url": _url_fault, "profile": _profile_fault}
+_FAULTS = {
+    "key": _key_fault,
+    "base_url": _url_fault,
+    "profile": _profile_fault,
+    "regions": _regions_fault,
+}
 
 
 def _is_private(url: str) -> bool:

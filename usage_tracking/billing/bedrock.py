@@ -12,13 +12,14 @@ from __future__ import annotations
 import datetime as dt
 import math
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import partial
 from importlib import import_module
 from typing import Any, NamedTuple
 
 from .billed import Billed, BillingError, Fetched
 
+TITLE = "Amazon Bedrock"
 NAMESPACE = "AWS/Bedrock"
 #: A metric of a model: the other combinations of dimensions divide the same calls once more.
 DIMENSION = "ModelId"
@@ -50,7 +51,7 @@ def fetch(
     first: dt.date,
     last: dt.date,
     *,
-    models: Iterable[str] = (),
+    models: Collection[str] = (),
     **_: Any,
 ) -> Fetched:
     """Return the usage of all models in the regions of the account, by day in UTC.
@@ -138,10 +139,10 @@ class _CloudWatch:
             config = import_module("botocore.config").Config
         except ImportError:
             raise BillingError(
-                "The bill of Amazon Bedrock needs the package boto3. Run: pip install boto3"
+                f"The bill of {TITLE} needs the package boto3. Run: pip install boto3"
             ) from None
         self._client = self._answered(
-            "the credentials",
+            "its metrics",
             lambda: session.Session(profile_name=account.get("profile")).client(
                 "cloudwatch",
                 region_name=region,
@@ -167,8 +168,9 @@ class _CloudWatch:
                 named = {
                     each.get("Name"): each.get("Value") for each in metric.get("Dimensions", ())
                 }
-                if set(named) == {DIMENSION} and metric.get("MetricName") in METRICS:
-                    found.add(_Metric(metric["MetricName"], named[DIMENSION]))
+                name, model = metric.get("MetricName"), named.pop(DIMENSION, None)
+                if name in METRICS and isinstance(model, str) and not named:
+                    found.add(_Metric(name, model))
         return found
 
     def sums(
@@ -187,6 +189,8 @@ class _CloudWatch:
                 StartTime=start,
                 EndTime=end,
             ):
+                for message in page.get("Messages", ()):
+                    raise self._unreadable(f"it is incomplete, {str(message.get('Code'))[:50]!r}")
                 for result in page.get("MetricDataResults", ()):
                     name = result.get("Id", "")
                     if name not in asked:
@@ -206,10 +210,10 @@ class _CloudWatch:
             raise self._unreadable(f"it has a sum of a day that begins at {utc:%Y-%m-%d %H:%M} UTC")
         return utc.date()
 
-    def _count(self, value: float) -> int:
-        if not math.isfinite(value) or value < 0:
-            raise self._unreadable(f"a sum is {value}")
-        return round(value)
+    def _count(self, value: object) -> int:
+        if isinstance(value, (int, float)) and 0 <= value < math.inf:
+            return round(value)
+        raise self._unreadable(f"a sum is {str(value)[:50]!r}")
 
     def _unreadable(self, reason: str) -> BillingError:
         return BillingError(f"The answer of {self.place} cannot be read: {reason}.")

@@ -27,7 +27,7 @@ class Source(NamedTuple):
 #: Provider, as the log names it → its source.
 SOURCES: dict[str, Source] = {
     "openai": Source(
-        "OpenAI",
+        openai.TITLE,
         openai.fetch,
         accounts.OPTIONS["openai"],
         "It needs an admin key with the scope api.usage.read, which an owner of the organization "
@@ -35,21 +35,21 @@ SOURCES: dict[str, Source] = {
         "https://platform.openai.com/settings/organization/admin-keys",
     ),
     "anthropic": Source(
-        "Anthropic",
+        anthropic.TITLE,
         anthropic.fetch,
         accounts.OPTIONS["anthropic"],
         "It needs an admin key (sk-ant-admin…), which an admin of the organization can create.",
         "https://platform.claude.com/settings/admin-keys",
     ),
     "openrouter": Source(
-        "OpenRouter",
+        openrouter.TITLE,
         openrouter.fetch,
         accounts.OPTIONS["openrouter"],
         "It needs a management key, which cannot make calls.",
         "https://openrouter.ai/settings/management-keys",
     ),
     "aws": Source(
-        "Amazon Bedrock",
+        bedrock.TITLE,
         bedrock.fetch,
         accounts.OPTIONS["aws"],
         "It needs boto3 and credentials that may call cloudwatch:ListMetrics and "
