@@ -90,15 +90,14 @@ class TestRows:
         ]
 
     def test_rows_of_the_same_names_are_added_up(self):
-        one = billed(cost=Decimal("0.00000000006"), key_name="", units={"images": 1})
-        other = billed(
-            requests=None, cost=Decimal("0.00000000006"), key_name="Shop", units={"seconds": 7}
-        )
+        cost = Decimal("0.00000000006")
+        one = billed(cost=cost, key_name="Shop", units={"images": 1})
+        other = billed(cost=cost, key_name="Shop", requests=None, units={"seconds": 7})
 
         assert store("openai", fetched(one, other, billed(model_name="gpt-4o-mini"))) == 2
 
         row = AIProviderBill.objects.get(model_name="gpt-4o")
-        assert (row.requests, row.prompt_tokens, row.completion_tokens) == (3, 2000, 400)
+        assert (row.requests, row.prompt_tokens, row.completion_tokens) == (None, 2000, 400)
         # Rounded once, and not each part to 0.0000000001.
         assert (row.cost, row.key_name) == (Decimal("0.0000000001"), "Shop")
         assert row.units == {"images": 1, "seconds": 7}
@@ -177,11 +176,11 @@ class TestReplacing:
             ({"cached_tokens": True}, "cached_tokens of 'gpt-4o' must be a whole number up to"),
             ({"completion_tokens": 1.5}, "completion_tokens of 'gpt-4o' must be a whole number"),
             ({"units": {"images": -1}}, "images of 'gpt-4o' must be a whole number up to"),
-            ({"cost": Decimal("NaN")}, "cost of 'gpt-4o' must be a number of USD below"),
-            ({"cost": Decimal("-Infinity")}, "cost of 'gpt-4o' must be a number of USD below"),
-            ({"cost": Decimal("1E+400")}, "cost of 'gpt-4o' must be a number of USD below"),
-            ({"cost": Decimal("-1E+9")}, "must be a number of USD below 1000000000, not -1E+9"),
-            ({"cost": Decimal("999999999.99999999999")}, "must be a number of USD below"),
+            ({"cost": Decimal("NaN")}, "cost of 'gpt-4o' must be a number of USD up to"),
+            ({"cost": Decimal("-Infinity")}, "cost of 'gpt-4o' must be a number of USD up to"),
+            ({"cost": Decimal("1E+400")}, "cost of 'gpt-4o' must be a number of USD up to"),
+            ({"cost": Decimal("-1.1E+9")}, "must be a number of USD up to 1000000000, not -1.1E+9"),
+            ({"cost": Decimal("1000000000.00000000001")}, "must be a number of USD up to"),
             ({"line_item": "Sora", "requests": -1}, "requests of 'Sora' must be"),
             ({"model_name": "", "requests": -1}, "requests of 'completions' must be"),
             ({"day": SECOND}, "has an amount of 2026-03-15, a day that was not asked for"),
@@ -215,16 +214,15 @@ class TestReplacing:
 
 DAYS = (FIRST, SECOND, THIRD)
 NAMES = st.sampled_from(["", "a", "b", "ä" * 101, "ä" * 102])
-COUNTS = st.none() | st.integers(0, 1000)
 BILLED = st.builds(
     Billed,
     day=st.sampled_from(DAYS),
     family=st.sampled_from(["", "completions", COSTS]),
     model_name=NAMES,
     key_id=NAMES,
-    requests=COUNTS,
-    prompt_tokens=COUNTS,
-    cost=st.none() | st.decimals(-100, 100, places=4),
+    requests=st.none() | st.integers(0, 1000),
+    prompt_tokens=st.integers(0, 1000),
+    cost=st.decimals(-100, 100, places=4),
 )
 
 
@@ -240,13 +238,13 @@ def test_the_last_fetch_is_stored_once(fetches: list[list[Billed]]):
 
     bills = list(AIProviderBill.objects.filter(provider="openai"))
     assert {bill.day for bill in bills} == set(DAYS)
-    for name in ("requests", "prompt_tokens", "cost"):
+    for name in ("prompt_tokens", "cost"):
         sums: Counter[dt.date] = Counter()
         for bill in bills:
             sums[bill.day] += round(getattr(bill, name) or 0, 4)
         expected: Counter[dt.date] = Counter()
         for row in fetches[-1]:
-            expected[row.day] += getattr(row, name) or 0
+            expected[row.day] += getattr(row, name)
         assert {day: sums[day] for day in DAYS} == {day: expected[day] for day in DAYS}
 
 

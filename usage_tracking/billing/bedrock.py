@@ -18,6 +18,7 @@ from importlib import import_module
 from typing import Any, NamedTuple
 
 from .billed import Billed, BillingError, Fetched
+from .values import days_of
 
 TITLE = "Amazon Bedrock"
 NAMESPACE = "AWS/Bedrock"
@@ -76,11 +77,10 @@ def fetch(
         for metric, day, value in cloudwatch.sums(sorted(metrics), first, last):
             counts = found.setdefault((day, metric.model), {})
             counts[metric.name] = counts.get(metric.name, 0) + value
-    days = tuple(first + dt.timedelta(days=n) for n in range((last - first).days + 1))
     rows = tuple(
         _billed(*key, counts) for key, counts in sorted(found.items()) if any(counts.values())
     )
-    return Fetched(days, rows, _notes(first))
+    return Fetched(tuple(days_of(first, last)), rows, _notes(first))
 
 
 def _notes(first: dt.date) -> tuple[str, ...]:

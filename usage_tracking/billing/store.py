@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping
+from dataclasses import fields
+from dataclasses import replace as replace_fields
 from decimal import Context, Decimal
 from typing import Any
 
@@ -13,19 +14,24 @@ from .. import daily
 from ..models import AIProviderBill
 from ..redaction import clean_text
 from .billed import Billed, BillingError, Fetched
+from .values import added
 
-#: The columns that, with the provider, make a row unique.
-_KEYS = ("day", "family", "model_name", "project", "key_id", "service_tier", "line_item")
-_NAMES = ("key_name", "key_hint")
 _COUNTS = ("requests", "prompt_tokens", "completion_tokens", "cached_tokens")
-
+_COLUMNS: Any = AIProviderBill._meta
+#: Column of text → its longest value.
+_LENGTHS = {
+    name: _COLUMNS.get_field(name).max_length
+    for name in (
+        *("family", "model_name", "project", "key_id", "key_name", "key_hint"),
+        *("service_tier", "line_item"),
+    )
+}
 _LARGEST_COUNT = 2**63 - 1
-_COST: Any = AIProviderBill._meta.get_field("cost")
-_COST_STEP = Decimal(1).scaleb(-_COST.decimal_places)
 #: A tenth of what the column can hold: SQLite's floating point could round up to one more digit.
-_COST_LIMIT = Decimal(10) ** (_COST.max_digits - _COST.decimal_places - 1)
-#: Adds without rounding, whatever the thread's own context is.
-_EXACT = Context(prec=100, traps=[])
+_LARGEST_COST = 10**9
+_COST_STEP = Decimal(1).scaleb(-_COLUMNS.get_field("cost").decimal_places)
+#: Rounds as it should, whatever the thread's own context is.
+_EXACT = Context(prec=50)
 
 
 def replace(provider: str, fetched: Fetched, *, using: str, now: dt.datetime) -> int:
@@ -72,86 +78,58 @@ def _lock(using: str) -> None:
 
 def _rows(provider: str, fetched: Fetched) -> list[dict[str, Any]]:
     """Return the values of the columns."""
-    added: dict[tuple[Any, ...], dict[str, Any]] = {}
-    for billed in fetched.rows:
+    rows = [_cut(billed) for billed in fetched.rows]
+    for billed in rows:
         if billed.day not in fetched.days:
             raise BillingError(
                 f"The bill of {provider} has an amount of {billed.day}, a day that was not asked "
                 "for. The stored bill was not changed."
             )
-        values = _values(billed)
-        key = tuple(values[name] for name in _KEYS)
-        added[key] = _sum(added[key], values) if key in added else values
-    for values in added.values():
-        _check(provider, values)
-    billed_days = {values["day"] for values in added.values()}
+        _check(provider, billed)
+    values = []
+    for billed in added(rows):
+        _check(provider, billed)
+        cost = None if billed.cost is None else _EXACT.quantize(billed.cost, _COST_STEP)
+        columns = {field.name: getattr(billed, field.name) for field in fields(billed)}
+        values.append(columns | {"cost": cost, "units": billed.units or None})
     nothing = dict.fromkeys(_COUNTS, 0) | {"cost": Decimal(0)}
-    empty = sorted(set(fetched.days) - billed_days)
-    return [*added.values(), *({"day": day, **nothing} for day in empty)]
+    empty = sorted(set(fetched.days) - {billed.day for billed in rows})
+    return [*values, *({"day": day, **nothing} for day in empty)]
 
 
-def _values(billed: Billed) -> dict[str, Any]:
-    values: dict[str, Any] = {name: getattr(billed, name) for name in ("day", *_COUNTS, "cost")}
-    for name in (*_KEYS[1:], *_NAMES):
-        longest: int = AIProviderBill._meta.get_field(name).max_length  # type: ignore[assignment, union-attr]
-        values[name] = clean_text(getattr(billed, name) or "", longest)
-    # Names of units are JSON and have no limit; this one keeps a row readable.
-    values["units"] = _add_units({}, billed.units) or None
-    return values
+def _cut(billed: Billed) -> Billed:
+    """Return the row with text as its columns can hold it."""
+    texts: dict[str, Any] = {
+        name: clean_text(getattr(billed, name) or "", longest) for name, longest in _LENGTHS.items()
+    }
+    # Names of units are JSON, which has no limit; this one keeps a row readable.
+    units = {clean_text(name, 100): count for name, count in billed.units.items()}
+    return replace_fields(billed, units=units, **texts)
 
 
-def _sum(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
-    values = dict(one)
-    for name in _NAMES:
-        values[name] = one[name] or other[name]
-    for name in (*_COUNTS, "cost"):
-        values[name] = _add(one[name], other[name])
-    values["units"] = _add_units(one["units"] or {}, other["units"] or {}) or None
-    return values
-
-
-def _add_units(one: Mapping[str, int], other: Mapping[str, int]) -> dict[str, int]:
-    units = dict(one)
-    for name, count in other.items():
-        short = clean_text(name, 100)
-        units[short] = units.get(short, 0) + count
-    return units
-
-
-def _add(one: Any, other: Any) -> Any:
-    """Return the sum of what is known."""
-    if one is None or other is None:
-        return other if one is None else one
-    return _EXACT.add(one, other) if isinstance(one, Decimal) else one + other
-
-
-def _check(provider: str, values: dict[str, Any]) -> None:
-    """Round the cost to its column.
+def _check(provider: str, billed: Billed) -> None:
+    """Check that the numbers fit into their columns.
 
     Raises:
-        BillingError: A number does not fit into its column.
+        BillingError: One does not.
     """
-    counts = {name: values[name] for name in _COUNTS} | (values["units"] or {})
+    counts = {name: getattr(billed, name) for name in _COUNTS} | dict(billed.units)
     for name, count in counts.items():
         if count is not None and not _is_count(count):
-            raise _misfit(provider, values, name, count, f"a whole number up to {_LARGEST_COUNT}")
-    cost: Decimal | None = values["cost"]
-    if cost is not None:
-        # A number that is too large, or no number, becomes NaN.
-        values["cost"] = _EXACT.quantize(cost, _COST_STEP)
-        if not values["cost"].is_finite() or values["cost"].copy_abs() >= _COST_LIMIT:
-            raise _misfit(provider, values, "cost", cost, f"a number of USD below {_COST_LIMIT}")
+            wanted = f"a whole number up to {_LARGEST_COUNT}"
+            raise _misfit(provider, billed, name, count, wanted)
+    cost = billed.cost
+    if cost is not None and not (cost.is_finite() and cost.copy_abs() <= _LARGEST_COST):
+        raise _misfit(provider, billed, "cost", cost, f"a number of USD up to {_LARGEST_COST}")
 
 
 def _is_count(count: object) -> bool:
     return isinstance(count, int) and not isinstance(count, bool) and 0 <= count <= _LARGEST_COUNT
 
 
-def _misfit(
-    provider: str, values: Mapping[str, Any], name: str, value: object, wanted: str
-) -> BillingError:
-    what = values["line_item"] or values["model_name"] or values["family"]
+def _misfit(provider: str, billed: Billed, name: str, value: object, wanted: str) -> BillingError:
+    what = billed.line_item or billed.model_name or billed.family
     return BillingError(
-        f"In the bill of {provider} of {values['day']}, {name} of {what!r} must be {wanted}, not "
+        f"In the bill of {provider} of {billed.day}, {name} of {what!r} must be {wanted}, not "
         f"{str(value)[:50]}. The stored bill was not changed."
     )
