@@ -2,11 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from project.stub.orders import Orders
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Counts in an answer; `None` means not reported."""
+
+    prompt: int | None = None
+    completion: int | None = None
+    cached: int | None = None
+    cache_write: int | None = None
+    reasoning: int | None = None
+    cost: float | None = None
+
+
+@dataclass(frozen=True)
+class Charge:
+    """What a provider bills for a request: all that it generated, whatever the client read."""
+
+    counts: Counts
+    requests: int = 1
+    batch: bool = False
+    units: Mapping[str, int] = field(default_factory=dict)  # images, seconds, …
 
 
 @dataclass(frozen=True)
@@ -37,18 +60,11 @@ class Served:
     completed: bool  # the whole answer was written
     failed: bool = False  # the status, the body or the stream reported an error
     cost: float | None = None  # in USD, if the answer reported it
-
-
-@dataclass(frozen=True)
-class Counts:
-    """Counts in an answer; `None` means not reported."""
-
-    prompt: int | None = None
-    completion: int | None = None
-    cached: int | None = None
-    cache_write: int | None = None
-    reasoning: int | None = None
-    cost: float | None = None
+    served_at: datetime | None = None  # when the request arrived, in UTC
+    api_key_id: str = ""
+    api_key_hint: str = ""  # the last four characters
+    project: str = ""  # the project or workspace of the key
+    charge: Charge | None = None  # None is not billed
 
 
 @dataclass(frozen=True)
@@ -101,3 +117,4 @@ class Reply:
     model: str = ""
     response_id: str = ""
     headers: dict[str, str] = field(default_factory=dict)
+    charge: Charge | None = None

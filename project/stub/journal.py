@@ -4,9 +4,17 @@ from __future__ import annotations
 
 import threading
 from collections import Counter, deque
+from collections.abc import Callable
+from datetime import UTC, datetime
 from itertools import count
 
-from project.stub.exchange import Counts, Part, Question, Reply, Served
+from project.stub.billing.keys import NO_KEY, ApiKey
+from project.stub.exchange import Charge, Counts, Part, Question, Reply, Served
+
+
+def utc_now() -> datetime:
+    """Return the current time."""
+    return datetime.now(UTC)
 
 
 class Entry:
@@ -16,8 +24,19 @@ class Entry:
     the last of them.
     """
 
-    def __init__(self, number: int, path: str, provider: str, operation: str) -> None:
+    def __init__(
+        self,
+        number: int,
+        path: str,
+        provider: str,
+        operation: str,
+        *,
+        moment: datetime,
+        key: ApiKey = NO_KEY,
+    ) -> None:
         self._lock = threading.Lock()
+        self._moment, self._key = moment, key
+        self._charge: Charge | None = None
         self._number, self._path = number, path
         self._provider, self._operation = provider, operation
         self._model = self._requested_model = self._response_id = self._prompt = ""
@@ -37,6 +56,7 @@ class Entry:
             self._status, self._streamed = reply.status, reply.streamed
             self._model, self._response_id = reply.model, reply.response_id
             self._failed = reply.status >= 400
+            self._charge = reply.charge
 
     def writing(self, wire: bytes, part: Part) -> None:
         """Note bytes and their counts before they are sent."""
@@ -74,22 +94,36 @@ class Entry:
                 completed=self._completed,
                 failed=self._failed,
                 cost=counts.cost,
+                served_at=self._moment,
+                api_key_id=self._key.id,
+                api_key_hint=self._key.hint,
+                project=self._key.project,
+                charge=self._charge,
             )
 
 
 class Journal:
     """All requests, or the last `keep` of them."""
 
-    def __init__(self, keep: int | None = None) -> None:
+    def __init__(
+        self, keep: int | None = None, clock: Callable[[], datetime] | None = None
+    ) -> None:
+        self._clock = clock
         self._lock = threading.Lock()
         self._numbers = count(1)
         self._entries: deque[Entry] = deque(maxlen=keep)
         self._asked: Counter[tuple[str, str]] = Counter()
 
-    def open(self, path: str, provider: str, operation: str) -> Entry:
+    def now(self) -> datetime:
+        """Return the time of the stub's clock, in UTC."""
+        return (self._clock or utc_now)()
+
+    def open(self, path: str, provider: str, operation: str, key: ApiKey = NO_KEY) -> Entry:
         """Add an entry for a new request."""
+        moment = self.now()
         with self._lock:
-            entry = Entry(next(self._numbers), path, provider, operation)
+            number = next(self._numbers)
+            entry = Entry(number, path, provider, operation, moment=moment, key=key)
             self._entries.append(entry)
             return entry
 

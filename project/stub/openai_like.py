@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import ClassVar
 
 from project.stub import assistant
-from project.stub.exchange import Ask, Counts, Part
+from project.stub.exchange import Ask, Charge, Counts, Part
 from project.stub.openai_wire import DONE, ChatCompletions, Embeddings, reports_usage
 from project.stub.orders import Orders
 from project.stub.wire import Json, compact, counts, listed, make_id, sse
@@ -193,6 +193,10 @@ class OpenRouterChat(_ChatLike):
     def _counts(self, ask: Ask) -> Counts:
         reported = super()._counts(ask)
         return reported if ask.orders.nousage else replace(reported, cost=_cost(ask))
+
+    def charge(self, ask: Ask) -> Charge | None:
+        charge = super().charge(ask)
+        return charge and replace(charge, counts=replace(charge.counts, cost=_cost(ask)))
 
 
 class HuggingFaceChat(_ChatLike):

@@ -8,9 +8,10 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 
 from project.stub import assistant
-from project.stub.exchange import Ask, Counts, Part, Question
+from project.stub.exchange import Ask, Charge, Counts, Part, Question
 from project.stub.openai_wire import OpenAIEndpoint
 from project.stub.orders import Orders
 from project.stub.wire import BadRequestError, Json, compact, counts, required, sse
@@ -65,6 +66,10 @@ class Images(_Media):
             completed["usage"] = self._usage(ask)
         yield Part(sse(completed, "image_generation.completed"), counts(ask))
 
+    def charge(self, ask: Ask) -> Charge | None:
+        charge = super().charge(ask)
+        return charge and replace(charge, units={"images": 1})
+
     @staticmethod
     def _look() -> Json:
         return {
@@ -102,7 +107,7 @@ class Transcriptions(_Media):
     def plain(self, ask: Ask) -> Part:
         if self._by_duration(ask):
             # Whisper is billed per second and reports no tokens.
-            usage: Json = {"type": "duration", "seconds": len(ask.body["file"]) // 1000 + 1}
+            usage: Json = {"type": "duration", "seconds": self._seconds(ask)}
         else:
             usage = self._usage(ask)
         answer = {"text": ask.text}
@@ -119,6 +124,14 @@ class Transcriptions(_Media):
         if not ask.orders.nousage:
             done["usage"] = self._usage(ask)
         yield Part(sse(done, "transcript.text.done"), counts(ask))
+
+    def charge(self, ask: Ask) -> Charge | None:
+        charge = super().charge(ask)
+        return charge and replace(charge, units={"seconds": self._seconds(ask)})
+
+    @staticmethod
+    def _seconds(ask: Ask) -> int:
+        return len(ask.body["file"]) // 1000 + 1
 
     @staticmethod
     def _by_duration(ask: Ask) -> bool:

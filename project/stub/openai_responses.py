@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from project.stub import assistant
 from project.stub.background import Background
-from project.stub.exchange import Ask, Counts, Part, Question
+from project.stub.exchange import Ask, Charge, Counts, Part, Question
 from project.stub.openai_wire import OpenAIEndpoint
 from project.stub.wire import (
     Json,
@@ -110,6 +110,9 @@ class RetrieveResponse(PlainEndpoint, OpenAIEndpoint):
 
     def response_id(self) -> str:
         return ""
+
+    def charge(self, ask: Ask) -> Charge | None:
+        return None  # billed with the request that began it
 
     def plain(self, ask: Ask) -> Part:
         return self._in_state(ask, self._background.poll(ask.response_id))

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import ClassVar
 
 from project.stub import assistant
-from project.stub.exchange import Ask, Counts, Part, Question
+from project.stub.exchange import Ask, Charge, Counts, Part, Question
 from project.stub.orders import Orders
 from project.stub.wire import (
     Endpoint,
@@ -230,6 +230,9 @@ class Embeddings(PlainEndpoint, OpenAIEndpoint):
         tokens = ask.prompt_tokens
         answer["usage"] = {"prompt_tokens": tokens, "total_tokens": tokens}
         return Part(compact(answer), Counts(prompt=tokens))
+
+    def charge(self, ask: Ask) -> Charge | None:
+        return Charge(Counts(prompt=ask.prompt_tokens))
 
     def unsupported(self, orders: Orders) -> str:
         if orders.cached or orders.cache_write or orders.reasoning:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from base64 import b64decode
+from datetime import datetime
+from typing import Any
 from urllib.request import urlopen
 
-from project.stub.exchange import Served
+from project.stub.exchange import Charge, Counts, Served
 
 
 def fetch_journal(url: str) -> list[Served]:
@@ -14,4 +16,14 @@ def fetch_journal(url: str) -> list[Served]:
     # With urllib, because hooks on httpx or requests must not see this request.
     with urlopen(f"{url}/journal", timeout=10) as response:  # noqa: S310 - address of the stub
         entries = json.load(response)
-    return [Served(**{**entry, "body": b64decode(entry["body"])}) for entry in entries]
+    return [_served(entry) for entry in entries]
+
+
+def _served(entry: dict[str, Any]) -> Served:
+    moment, charge = entry["served_at"], entry["charge"]
+    changed = {
+        "body": b64decode(entry["body"]),
+        "served_at": moment and datetime.fromisoformat(moment),
+        "charge": charge and Charge(**{**charge, "counts": Counts(**charge["counts"])}),
+    }
+    return Served(**{**entry, **changed})

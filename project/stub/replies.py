@@ -50,6 +50,7 @@ def reply_to(endpoint: Endpoint, question: Question, orders: Orders) -> Reply:
         model=ask.model,
         response_id=ask.response_id,
         headers=endpoint.answer_headers(ask),
+        charge=endpoint.charge(ask),
     )
     if orders.type:
         reply = replace(reply, content_type="" if orders.type == "none" else orders.type)

@@ -10,14 +10,17 @@ import sys
 import threading
 import zlib
 from base64 import b64encode
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
+from datetime import datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from socketserver import TCPServer
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import parse_qs, urlsplit
 
+from project.stub.billing.bill import Bill
+from project.stub.billing.keys import KeyRing
 from project.stub.endpoints import PROVIDERS, make_endpoints
 from project.stub.exchange import Part, Reply, Served
 from project.stub.journal import Entry, Journal
@@ -43,6 +46,7 @@ class StubProvider:
         *,
         pace: float = 0.0,
         keep: int | None = None,
+        clock: Callable[[], datetime] | None = None,
     ) -> None:
         """Configure the stub; `start()` or `with` starts it.
 
@@ -51,17 +55,21 @@ class StubProvider:
             port: Port; 0 takes any free port.
             pace: Seconds between stream events.
             keep: Number of requests in the journal; None keeps all.
+            clock: Returns the time of the journal, in UTC; by default the time.
         """
         self._address = (host, port)
         self._pace = pace
-        self._journal = Journal(keep)
+        self._journal = Journal(keep, clock)
+        self._keys = KeyRing()
+        #: The admin APIs, and what tests do to them.
+        self.bill = Bill(self._journal, self._keys)
         self._server: _Server | None = None
         self._bound: tuple[str, int] | None = None
 
     def start(self) -> Self:
         """Start the server in a thread."""
         if self._server is None:
-            self._server = _Server(self._address, self._journal, self._pace)
+            self._server = _Server(self._address, self._journal, self._pace, self.bill, self._keys)
             host, port = self._server.server_address[:2]
             self._bound = (str(host), int(port))
             thread = threading.Thread(
@@ -116,6 +124,10 @@ class StubProvider:
         return f"{self.url}/google"
 
     @property
+    def openrouter_url(self) -> str:
+        return f"{self.url}/openrouter/api/v1"
+
+    @property
     def gateways(self) -> dict[str, str]:
         """Value of `AI_USAGE_GATEWAYS` for a site that uses this stub."""
         return {f"{self.host_port}/{prefix}": name for prefix, name in PROVIDERS.items()}
@@ -134,8 +146,15 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 256  # tests open many connections at once
 
-    def __init__(self, address: tuple[str, int], journal: Journal, pace: float) -> None:
-        self.journal = journal
+    def __init__(
+        self,
+        address: tuple[str, int],
+        journal: Journal,
+        pace: float,
+        bill: Bill,
+        keys: KeyRing,
+    ) -> None:
+        self.journal, self.bill, self.keys = journal, bill, keys
         self.pace = pace
         self.ended = threading.Event()
         self.endpoints = make_endpoints()
@@ -178,8 +197,11 @@ class _Handler(BaseHTTPRequestHandler):
     server: _Server
 
     def do_GET(self) -> None:
-        path = urlsplit(self.path).path
-        if path == "/journal":
+        address = urlsplit(self.path)
+        path = address.path
+        if answer := self.server.bill.answer(path, address.query, self.headers):
+            self._send_body(answer.status, answer.body, answer.headers)
+        elif path == "/journal":
             self._send_json(200, [_as_json(served) for served in self.server.journal.served()])
         elif path == "/":
             self._send_json(200, {"status": "ok", "journal": "/journal"})
@@ -212,7 +234,8 @@ class _Handler(BaseHTTPRequestHandler):
         if found is None:
             return False
         endpoint, match = found
-        entry = self.server.journal.open(address.path, endpoint.provider, endpoint.operation)
+        key = self.server.keys.sender(endpoint.provider, self.headers)
+        entry = self.server.journal.open(address.path, endpoint.provider, endpoint.operation, key)
         try:
             given = object_of(body, self.headers.get("Content-Type", ""))
             question = endpoint.read(given, match, parse_qs(address.query))
@@ -312,10 +335,13 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
 
     def _send_json(self, status: int, value: object) -> None:
-        body = json.dumps(value).encode()
+        self._send_body(status, json.dumps(value).encode(), {})
+
+    def _send_body(self, status: int, body: bytes, headers: dict[str, str]) -> None:
         self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(body)))
+        framing = {"Content-Type": "application/json", "Content-Length": str(len(body))}
+        for name, header in {**headers, **framing}.items():
+            self.send_header(name, header)
         self.end_headers()
         self.wfile.write(body)
 
@@ -376,4 +402,5 @@ def _drop(connection: socket.socket) -> None:
 
 
 def _as_json(served: Served) -> dict[str, Any]:
-    return {**asdict(served), "body": b64encode(served.body).decode()}
+    body, moment = b64encode(served.body).decode(), served.served_at
+    return {**asdict(served), "body": body, "served_at": moment and moment.isoformat()}

@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
-from project.stub.exchange import Ask, Counts, Part, Question
+from project.stub.exchange import Ask, Charge, Counts, Part, Question
 from project.stub.orders import Orders
 
 Json = dict[str, Any]
@@ -76,6 +76,20 @@ class Endpoint(ABC):
 
     def content_type(self, question: Question) -> str:
         return self.stream_type if question.stream else "application/json"
+
+    def charge(self, ask: Ask) -> Charge | None:
+        """Return what the provider bills for an answer, also for one that is cut off."""
+        orders = ask.orders
+        if self.method != "POST" or orders.fails or orders.error_in_stream:
+            return None
+        full = Counts(
+            prompt=ask.prompt_tokens,
+            completion=ask.completion_tokens,
+            cached=orders.cached,
+            cache_write=orders.cache_write,
+            reasoning=orders.reasoning,
+        )
+        return Charge(full)
 
     def answered_model(self, requested: str) -> str:
         """Return the model that the answer names; "" if it names none."""

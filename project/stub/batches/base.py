@@ -11,7 +11,7 @@ import re
 import threading
 from dataclasses import dataclass, field
 
-from project.stub.exchange import Ask, Counts, Question
+from project.stub.exchange import Ask, Charge, Counts, Question
 from project.stub.orders import find_orders
 from project.stub.replies import ask_for
 from project.stub.wire import (
@@ -147,11 +147,18 @@ class AboutBatch(PlainEndpoint):
     def response_id(self) -> str:
         return ""
 
+    def charge(self, ask: Ask) -> Charge | None:
+        return None
+
 
 class SubmitBatch(AboutBatch):
-    """Submit a batch."""
+    """Submit a batch. Its requests are billed at once, although their results come later."""
 
     method = "POST"
+
+    def charge(self, ask: Ask) -> Charge | None:
+        batch = self._batches.find(ask.response_id)
+        return Charge(batch.counts(), requests=len(batch.succeeded), batch=True)
 
     def read(self, body: Json, match: re.Match[str], query: dict[str, list[str]]) -> Question:
         batch = self.submit(body, match)
