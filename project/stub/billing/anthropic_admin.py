@@ -26,7 +26,7 @@ from project.stub.billing.admin import (
     page_of,
     total,
 )
-from project.stub.billing.keys import ApiKey
+from project.stub.billing.keys import ApiKey, secret_in
 
 _LIMITS = {"1m": (60, 1440), "1h": (24, 168), "1d": (7, 31)}
 _VALUES: dict[str, Callable[[Charged], object]] = {
@@ -73,7 +73,7 @@ class AnthropicAdmin(AdminAPI):
     )
 
     def authorize(self, headers: Message) -> None:
-        secret = headers.get("x-api-key") or ""
+        secret = secret_in(headers)  # the SDK sends admin keys as bearer tokens
         if not headers.get("anthropic-version"):
             raise AdminError(400, "anthropic-version: header is required")
         if not secret.startswith("sk-ant-"):

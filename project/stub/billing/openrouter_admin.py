@@ -33,6 +33,7 @@ class OpenRouterAdmin(AdminAPI):
     routes = (
         (re.compile(r"/openrouter/api/v1/activity"), "activity"),
         (re.compile(r"/openrouter/api/v1/keys"), "keys"),
+        (re.compile(r"/openrouter/api/v1/keys/(?P<key_id>[^/]+)"), "key"),
     )
 
     def authorize(self, headers: Message) -> None:
@@ -81,6 +82,13 @@ class OpenRouterAdmin(AdminAPI):
         start = int(offset) if offset.isdigit() else 0
         listed = [_api_key(key) for key in self.bill.keys("openrouter")]
         return {"data": listed[start : start + 100]}
+
+    def key(self, query: Query, key_id: str) -> Json:
+        """Answer a request for one API key."""
+        for key in self.bill.keys("openrouter"):
+            if key.id == key_id:
+                return {"data": _api_key(key)}
+        raise AdminError(404, "API key not found")
 
     def _day(self, each: Charged) -> date:
         return each.moment.astimezone(self.bill.zone).date()
