@@ -27,6 +27,7 @@ _ANSWER = {
     "response_id": gettext_lazy("id of the answer"),
     "service_tier": gettext_lazy("service tier"),
     "host": gettext_lazy("host"),
+    "key_hint": gettext_lazy("API key ends in"),
     "batch": gettext_lazy("batch"),
     "unknown": gettext_lazy("usage is unknown because"),
     "partial": gettext_lazy("counted before the stream was cut"),

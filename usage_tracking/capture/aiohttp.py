@@ -16,6 +16,7 @@ from typing import Any
 
 import wrapt
 
+from .. import conf
 from ..errors import contained
 from ..system.patching import is_covered, is_patched, patch, unpatch
 from . import aiohttp_ws
@@ -96,12 +97,18 @@ def _begin(
         json if isinstance(json, Mapping) else bytes(body) if isinstance(body, bytes) else None,
     )
     if exchange is not None:
-        headers = options.get("headers")
-        exchange.headers = headers if isinstance(headers, Mapping) else None
+        exchange.headers = _headers(session, options.get("headers"))
         decodes = options.get("auto_decompress")
         if session._auto_decompress if decodes is None else decodes:
             exchange.is_decoded()
     return exchange
+
+
+@contained
+def _headers(session: Any, given: Any) -> Any:
+    if conf.key_hint():
+        return session._prepare_headers(given)  # with those of the session, which has the key
+    return given if isinstance(given, Mapping) else None
 
 
 @contained

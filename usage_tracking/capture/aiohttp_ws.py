@@ -44,7 +44,12 @@ def is_hooked(module: ModuleType) -> bool:
 def _opened(socket: Any) -> None:
     url = socket._response.url
     session = open_session(
-        "aiohttp", url.host or "", url.explicit_port, url.raw_path, url.raw_query_string
+        "aiohttp",
+        url.host or "",
+        url.explicit_port,
+        url.raw_path,
+        url.raw_query_string,
+        lambda: socket._response.request_info.headers.items(),
     )
     if session is not None:
         setattr(socket, KEY, session)

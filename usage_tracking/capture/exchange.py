@@ -24,6 +24,7 @@ from . import batch_memory
 from .body import Body
 from .endpoints import Target, recognise
 from .include_usage import Hiding, Question, question
+from .keys import hint_in
 from .outcome import Outcome, outcome, requested_model
 
 #: Errors that end the reader, not the answer: its task was cancelled because the visitor left.
@@ -92,7 +93,8 @@ class Exchange:
     if there is no response. None of them raises.
 
     Attributes:
-        headers: The headers of the request; they are read once the call has ended.
+        headers: The headers of the request, a mapping; they are read once the call has ended,
+            and not kept.
         question: What else to ask of the provider, on transports that can.
         reader: The reader of the answer.
         is_sending: Whether the transport is still waiting for the response.
@@ -183,6 +185,7 @@ class Exchange:
             return
         self._is_done = True
         request_body, self._request_body = self._request_body, None
+        headers, self.headers = self.headers, None
         elapsed = (self._abandoned_at or time.perf_counter()) - self._started
         if not self._is_recorded():
             return
@@ -194,6 +197,7 @@ class Exchange:
         batch_memory.join(self._endpoint, whole)
         if self._endpoint.polls and not is_ended:
             return  # it may have results of a batch, all of which count or none
+        key_hint = "" if headers is None else hint_in(headers.items)
         for reader in whole.parts:
             # A poll counts once the job that it asks for has ended, if there is one.
             if self._endpoint.polls and (reader.job is None or not reader.job.ended):
@@ -206,6 +210,7 @@ class Exchange:
                 error=error,
                 is_ended=is_ended,
                 request=self._sent(request_body),
+                key_hint=key_hint,
             )
             event = self._event(result, reader, elapsed)
             if self._trial_events is not None:
@@ -213,7 +218,7 @@ class Exchange:
             elif self._endpoint.polls:
                 recorder.complete(event, self._attribution, result.response_id)
             else:
-                attempt = self._attempt(request_body, requested)
+                attempt = self._attempt(headers, request_body, requested)
                 recorder.record(event, self._attribution, result.response_id, attempt)
 
     def _sent(self, body: bytes | Mapping[str, Any] | None) -> bytes | Mapping[str, Any] | None:
@@ -255,12 +260,12 @@ class Exchange:
 
     @contained
     def _attempt(
-        self, body: bytes | Mapping[str, Any] | None, requested_model: str
+        self, headers: Any, body: bytes | Mapping[str, Any] | None, requested_model: str
     ) -> Attempt | None:
-        if self.headers is None:
+        if headers is None:
             return None
-        number = _text(self.headers.get("x-stainless-retry-count"))
-        key = next(filter(None, (_text(self.headers.get(name)) for name in _KEYS)), "")
+        number = _text(headers.get("x-stainless-retry-count"))
+        key = next(filter(None, (_text(headers.get(name)) for name in _KEYS)), "")
         # On an unknown host not every attempt is recorded, so a count proves nothing.
         is_counted = number.isdecimal() and not self._endpoint.unknown_host
         loop = asyncio._get_running_loop()

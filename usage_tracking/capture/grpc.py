@@ -134,6 +134,7 @@ def _open(
     target: str | None,
     remake: Callable[[GRPCCall], Any],
     request: Any,
+    metadata: Any,
     *,
     is_stream: bool,
     is_ended_by_message: bool = False,
@@ -141,7 +142,12 @@ def _open(
     if not _hooked:
         return None
     call = open_call(
-        method, target or "", request, is_stream=is_stream, is_ended_by_message=is_ended_by_message
+        method,
+        target or "",
+        request,
+        metadata,
+        is_stream=is_stream,
+        is_ended_by_message=is_ended_by_message,
     )
     return None if call is None else (call, remake(call))
 
@@ -155,7 +161,7 @@ class _Callable(wrapt.ObjectProxy):  # type: ignore[type-arg]
         self._self_is_stream = is_stream
 
     def __call__(self, *args: Any, **options: Any) -> Any:
-        opened = self._self_open(_request(*args, **options))
+        opened = self._self_open(*_request(*args, **options))
         if opened is None:
             return self.__wrapped__(*args, **options)
         call, made = opened
@@ -165,7 +171,7 @@ class _Callable(wrapt.ObjectProxy):  # type: ignore[type-arg]
 
     def with_call(self, *args: Any, **options: Any) -> Any:
         """Call, and return the answer with the call."""
-        opened = self._self_open(_request(*args, **options))
+        opened = self._self_open(*_request(*args, **options))
         if opened is None:
             return self.__wrapped__.with_call(*args, **options)
         call, made = opened
@@ -173,7 +179,7 @@ class _Callable(wrapt.ObjectProxy):  # type: ignore[type-arg]
 
     def future(self, *args: Any, **options: Any) -> Any:
         """Call, and return the future answer."""
-        opened = self._self_open(_request(*args, **options))
+        opened = self._self_open(*_request(*args, **options))
         if opened is None:
             return self.__wrapped__.future(*args, **options)
         call, made = opened
@@ -190,7 +196,7 @@ class _AsyncCallable(wrapt.ObjectProxy):  # type: ignore[type-arg]
         self._self_is_stream = is_stream
 
     def __call__(self, *args: Any, **options: Any) -> Any:
-        opened = self._self_open(_request(*args, **options))
+        opened = self._self_open(*_request(*args, **options))
         if opened is None:
             return self.__wrapped__(*args, **options)
         call, made = opened
@@ -203,10 +209,13 @@ class _AsyncCallable(wrapt.ObjectProxy):  # type: ignore[type-arg]
         return answer
 
 
-def _request(*args: Any, **options: Any) -> Any:
+def _request(*args: Any, **options: Any) -> tuple[Any, Any]:
+    """Return the request and the metadata of a call."""
+    # Of sync channels: (request, timeout, metadata, …).
+    metadata = args[2] if len(args) > 2 else options.get("metadata")
     if args:
-        return args[0]
-    return options.get("request", options.get("request_iterator"))
+        return args[0], metadata
+    return options.get("request", options.get("request_iterator")), metadata
 
 
 def _blocking(call: GRPCCall, made: Any, args: Any, options: Any) -> Any:

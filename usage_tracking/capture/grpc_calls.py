@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 from urllib.parse import urlsplit
 
+from .. import conf
 from ..errors import contained
 from .exchange import Exchange, begin
 from .grpc_methods import Method, Piece, http_body, named, rest_path
@@ -174,7 +175,13 @@ class GRPCCall:
 
 @contained
 def open_call(
-    method: Method, target: str, request: Any, *, is_stream: bool, is_ended_by_message: bool
+    method: Method,
+    target: str,
+    request: Any,
+    metadata: Any,
+    *,
+    is_stream: bool,
+    is_ended_by_message: bool,
 ) -> GRPCCall | None:
     """Return the call that a request opens, None if it is not one to record.
 
@@ -182,6 +189,7 @@ def open_call(
         method: What is called.
         target: The target of the channel, such as "dns:///api.x.ai:443".
         request: The message of the request; an iterator if it is a stream of messages.
+        metadata: The metadata of the request, None if it has none.
         is_stream: Whether the answer is a stream of messages.
         is_ended_by_message: Whether there is a message only if the call succeeds.
     """
@@ -192,6 +200,8 @@ def open_call(
     exchange = begin("grpc", method.verb, host, port, rest_path(method, resource), body)
     if exchange is None:
         return None
+    if isinstance(metadata, Collection) and conf.key_hint():
+        exchange.headers = dict(metadata)
     return GRPCCall(
         exchange,
         method,

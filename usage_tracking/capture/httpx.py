@@ -53,7 +53,7 @@ def _begin(
     if exchange is not None:
         exchange.headers = request.headers
         if exchange.question is not None:
-            _ask_in(exchange.question, request_class, request)
+            _ask_in(exchange, exchange.question, request_class, request)
     return exchange
 
 
@@ -66,7 +66,7 @@ def _body(request: Any) -> Any:
 
 
 @contained
-def _ask_in(question: Question, request_class: Any, request: Any) -> None:
+def _ask_in(exchange: Exchange, question: Question, request_class: Any, request: Any) -> None:
     headers = request.headers.copy()
     headers.pop("content-length", None)
     headers["accept-encoding"] = (
@@ -79,6 +79,7 @@ def _ask_in(question: Question, request_class: Any, request: Any) -> None:
         content=question.body,
         extensions=request.extensions,
     )
+    exchange.headers = question.request.headers  # to which the client adds its authentication
 
 
 @contained

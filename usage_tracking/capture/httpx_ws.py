@@ -54,9 +54,11 @@ def is_hooked(module: ModuleType) -> bool:
 def _opened(socket: Any, transport: str) -> None:
     if socket.response is None:
         return
-    url = socket.response.request.url
+    request = socket.response.request
+    url = request.url
     path, _, query = url.raw_path.decode("ascii").partition("?")
-    if session := open_session(transport, url.host, url.port, path, query):
+    headers = request.headers.items
+    if session := open_session(transport, url.host, url.port, path, query, headers):
         setattr(socket, KEY, session)
 
 

@@ -21,6 +21,7 @@ from ..units import STANDARD
 from ..usage import Usage
 from .body import Body
 from .endpoints import Target
+from .keys import KEY_HINT
 
 #: Names in a path of Bedrock that say nothing about the model. The throughput that is bought in
 #: advance is not among them: it is billed by the hour, whatever the model.
@@ -131,6 +132,7 @@ def outcome(
     error: BaseException | None,
     is_ended: bool,
     request: Request = None,
+    key_hint: str = "",
 ) -> Outcome:
     """Return the outcome of a call from what its answer said.
 
@@ -142,6 +144,7 @@ def outcome(
         error: What the transport raised, if it did.
         is_ended: Whether the body came to its regular end.
         request: The body of the request as it was sent.
+        key_hint: What is recorded of the key that made the call, "" for nothing.
     """
     response_id = clean_name(reader.response_id)
     usage, facts = _usage(body, reader, is_ended=is_ended)
@@ -158,6 +161,8 @@ def outcome(
         facts["service_tier"] = clean_text(reader.service_tier, _MAX_NAME)
     if endpoint.unknown_host:
         facts["host"] = clean_text(endpoint.unknown_host, _MAX_NAME)
+    if key_hint:
+        facts[KEY_HINT] = key_hint
     context = _price_context(endpoint, model, reader)
     return Outcome(
         usage or Usage(),

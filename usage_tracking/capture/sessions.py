@@ -98,6 +98,8 @@ class Session:
         self.model = ""
         #: A message of the provider had the shape of the protocol.
         self.recognised = False
+        #: What is recorded of the key that opened the socket, "" for nothing.
+        self.key_hint = ""
         #: The latest message that the provider may answer without being asked to.
         self._input: Asked | None = None
         #: Responses that are asked for and have not begun, oldest first.
@@ -185,7 +187,13 @@ class Session:
             return
         requested = turn.requested_model or self.requested_model
         result = outcome(
-            turn.target, requested, turn.body, reader, error=error, is_ended=not problem
+            turn.target,
+            requested,
+            turn.body,
+            reader,
+            error=error,
+            is_ended=not problem,
+            key_hint=self.key_hint,
         )
         attributed, is_again = asked.attribution, turn.id is not None
         turn.id = turn.id or uuid7(asked.created_at)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from urllib.parse import parse_qs
 
 from ..errors import contained
@@ -12,6 +13,7 @@ from ..providers import runs_site_services
 from .endpoints import Target, geography_of, provider_of
 from .events_session import EventsSession
 from .exchange import is_wanted
+from .keys import Headers, hint_in
 from .live_session import LiveSession
 from .paths import find_socket
 from .sessions import Session
@@ -36,7 +38,12 @@ _MODEL = re.compile(r"(?:^|&)(?:model|deployment)=")
 
 @contained
 def open_session(
-    transport: str, host: str, port: int | None, path: str, query: str
+    transport: str,
+    host: str,
+    port: int | None,
+    path: str,
+    query: str,
+    headers: Callable[[], Headers] = tuple,
 ) -> Session | None:
     """Return the session of a socket that is being opened, None if it is not to be recorded.
 
@@ -46,6 +53,7 @@ def open_session(
         port: The port of the URL, None if it names none.
         path: The raw path of the URL, without the query.
         query: The query of the URL.
+        headers: Returns the headers of the request that opens the socket, see `hint_in`.
     """
     wire_format = find_socket(path)
     if not wire_format:
@@ -53,7 +61,9 @@ def open_session(
     target = _target(wire_format, host.lower(), port, path)
     if not is_wanted(transport, target):
         return None
-    return _SESSIONS[wire_format](target, _model(query))
+    session = _SESSIONS[wire_format](target, _model(query))
+    session.key_hint = hint_in(headers)
+    return session
 
 
 def error_of(code: int | None) -> ConnectionError | None:

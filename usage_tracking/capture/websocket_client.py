@@ -6,12 +6,15 @@ https://websocket-client.readthedocs.io/en/latest/core.html
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import partial
 from types import ModuleType
 from typing import Any
 from urllib.parse import urlsplit
 
 from ..errors import contained
 from ..system.patching import is_patched, patch, unpatch
+from .keys import Headers
 from .sockets import KEY, error_of, open_session
 
 # https://www.rfc-editor.org/rfc/rfc6455#section-5.2
@@ -36,12 +39,24 @@ def is_hooked(module: ModuleType) -> bool:
 
 
 @contained
-def _opened(socket: Any, url: str) -> None:
+def _opened(socket: Any, url: str, options: dict[str, Any]) -> None:
     parts = urlsplit(url)
     session = open_session(
-        "websocket_client", parts.hostname or "", parts.port, parts.path, parts.query
+        "websocket_client",
+        parts.hostname or "",
+        parts.port,
+        parts.path,
+        parts.query,
+        partial(_headers, options),
     )
     socket.__dict__[KEY] = session  # of the latest connection: the object can be used again
+
+
+def _headers(options: dict[str, Any]) -> Headers:
+    given = options.get("header") or ()
+    lines = given.items() if isinstance(given, Mapping) else (one.split(":", 1) for one in given)
+    protocols = ",".join(options.get("subprotocols") or ())
+    return [*((name, value) for name, value in lines), ("sec-websocket-protocol", protocols)]
 
 
 @contained
@@ -63,7 +78,7 @@ def _failed(socket: Any, error: Exception) -> None:
 def _connect(original: Any) -> Any:
     def connect(self: Any, url: str, **options: Any) -> Any:
         result = original(self, url, **options)
-        _opened(self, url)
+        _opened(self, url, options)
         return result
 
     return connect

@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator
+from functools import partial
 from types import ModuleType
 from typing import Any
 
 from ..errors import contained
 from ..system.patching import is_patched, patch, unpatch
+from .keys import Headers
 from .sessions import Session, frame_of
 from .sockets import KEY, error_of, open_session
 
@@ -58,7 +60,9 @@ def _names(owner: type) -> list[str]:
 @contained
 def _opened(connection: Any, args: tuple[Any, ...], options: dict[str, Any]) -> None:
     uri = _uri(connection, args, options)
-    session = open_session("websockets", uri.host, uri.port, uri.path, uri.query)
+    session = open_session(
+        "websockets", uri.host, uri.port, uri.path, uri.query, partial(_headers, connection)
+    )
     if session is not None:
         setattr(connection, KEY, session)
 
@@ -68,6 +72,12 @@ def _uri(connection: Any, args: tuple[Any, ...], options: dict[str, Any]) -> Any
     if hasattr(protocol, "uri"):
         return protocol.uri
     return options["wsuri"] if "wsuri" in options else args[0]  # the legacy client
+
+
+def _headers(connection: Any) -> Headers:
+    request = getattr(connection, "request", None)
+    headers: Any = connection.request_headers if request is None else request.headers
+    return list(headers.raw_items())
 
 
 @contained
