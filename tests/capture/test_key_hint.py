@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -303,7 +303,7 @@ class TestTransports:
         settings.AI_USAGE_STREAM_USAGE = "request"
 
         class Auth(httpx.Auth):
-            def auth_flow(self, request: httpx.Request) -> Iterator[httpx.Request]:
+            def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response]:
                 request.headers["authorization"] = f"Bearer {KEY}"
                 yield request
 
