@@ -92,6 +92,7 @@ FLOOR_TESTS = (
     "tests/test_middleware.py",
     "tests/test_migrations.py",
     "tests/test_models.py",
+    "tests/test_prometheus.py",
     "tests/test_querysets.py",
     "tests/delivery/test_writer.py",
     "tests/attribution/test_threads.py",
@@ -186,7 +187,7 @@ def floor(session: nox.Session) -> None:
         "--upgrade",  # also downgrades; otherwise installed releases are kept
         "--resolution=lowest-direct",
         *("-r", "pyproject.toml"),
-        *(f"--extra={extra}" for extra in ("api", "celery", "export", "rich")),
+        *(f"--extra={extra}" for extra in ("api", "celery", "export", "prometheus", "rich")),
     )
     session.run("uv", "pip", "uninstall", "drf-spectacular")
     session.run(

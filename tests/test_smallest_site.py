@@ -59,7 +59,8 @@ def test_modules_outside_admin_and_api_import_no_optional_app(
                 importlib.import_module(".".join(("usage_tracking", *parts)))
         names = ("admin", "messages", "sessions", "sites", "staticfiles", "humanize")
         for name in [*(f"django.contrib.{name}" for name in names), "rest_framework",
-                     "django_filters", "drf_spectacular", "import_export", "celery", "rich"]:
+                     "django_filters", "drf_spectacular", "import_export", "celery", "rich",
+                     "prometheus_client"]:
             if name in sys.modules:
                 print(name)
         import usage_tracking.contrib.import_export

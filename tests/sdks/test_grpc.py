@@ -11,6 +11,7 @@ import grpc
 import pytest
 from asgiref.sync import async_to_sync
 from django.contrib.auth.models import User
+from pytest_django import Settings
 from xai_sdk.proto import chat_pb2
 
 from tests.sdks.grpc_fixtures import grpc_server, grpc_stub
@@ -29,6 +30,7 @@ pytestmark = pytest.mark.django_db
 WHOLE, CHUNKS = "/xai_api.Chat/GetCompletion", "/xai_api.Chat/GetCompletionChunk"
 KINDS = {WHOLE: chat_pb2.GetChatCompletionResponse, CHUNKS: chat_pb2.GetChatCompletionChunk}
 LIMIT = 60.0
+KEY = "xai-Zm9vYmFyYmF6cXV4MTIzNDU2-x9Q"
 STYLES = {
     "unary_unary": (WHOLE, False),
     "unary_stream": (CHUNKS, False),
@@ -64,7 +66,7 @@ def asked(style: str, prompt: str = "Why?") -> Any:
 
 
 def metadata(style: str) -> Any:
-    return (("style", style),)
+    return (("style", style), ("authorization", f"Bearer {KEY}"))
 
 
 def call(channel: Any, style: str, prompt: str) -> list[Any]:
@@ -151,6 +153,48 @@ def test_async_call_is_recorded_before_its_caller_goes_on(
     row = comparison.only_row()
     comparison.assert_recorded_as_served([row], grpc_stub.journal)
     assert comparison.attributed(row) == (user.get_username(), "chat")
+
+
+@pytest.mark.parametrize(("way", "style"), SYNC)
+@pytest.mark.parametrize(("is_wanted", "hint"), [(True, "-x9Q"), (False, None)])
+def test_key_in_the_metadata(
+    channel: Any,
+    settings: Settings,
+    way: Callable[..., Any],
+    style: str,
+    is_wanted: bool,
+    hint: str | None,
+) -> None:
+    settings.AI_USAGE_KEY_HINT = is_wanted
+    way(channel, style, "Why?")
+
+    assert comparison.only_row().metadata.get("key_hint") == hint
+
+
+@pytest.mark.parametrize("way", [acall, aread])
+@pytest.mark.parametrize("style", STYLES)
+def test_key_in_the_metadata_of_an_async_call(
+    grpc_stub: GRPCStub, settings: Settings, way: Callable[..., Any], style: str
+) -> None:
+    settings.AI_USAGE_KEY_HINT = True
+    async_to_sync(way)(grpc_stub, style, "Why?")
+
+    assert comparison.only_row().metadata["key_hint"] == "-x9Q"
+
+
+def test_metadata_of_any_shape(channel: Any, settings: Settings) -> None:
+    settings.AI_USAGE_KEY_HINT = True
+    key = ("authorization", f"Bearer {KEY}")
+    ask = method(channel, "unary_unary")
+    for given, hint in [(None, None), (iter([key]), None), ([key], "-x9Q"), ((key, key), "-x9Q")]:
+        comparison.forget()
+        ask(request(), metadata=given)
+
+        assert comparison.only_row().metadata.get("key_hint") == hint
+    comparison.forget()
+    ask(request(), LIMIT, [key])
+
+    assert comparison.only_row().metadata["key_hint"] == "-x9Q"
 
 
 @pytest.mark.parametrize(("way", "style"), SYNC)

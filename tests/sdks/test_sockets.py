@@ -18,6 +18,7 @@ from httpx2.websockets import AsyncWebSocketSession
 from pydantic_ai import Agent
 from pydantic_ai.providers.openai import OpenAIProvider
 from pydantic_ai.realtime.openai import OpenAIRealtimeModel
+from pytest_django import Settings
 from websockets.legacy.client import connect as legacy_connect
 
 from tests.capture.socket_cases import (
@@ -36,6 +37,7 @@ __all__ = ["server", "sockets"]
 pytestmark = pytest.mark.django_db
 
 PATH = "/openai/v1/responses"
+HEADERS = {"Authorization": "Bearer sk-proj-Zm9vYmFyYmF6cXV4MTIzNDU2-x9Q"}
 
 
 def test_openai_agents_in_real_time(sockets: SocketProvider, user: User) -> None:
@@ -82,12 +84,15 @@ Way = Callable[[SocketProvider, str], list[str]]
 
 def over_httpx_ws(sockets: SocketProvider, text: str) -> list[str]:
     url = sockets.socket_url(PATH).replace("ws:", "http:")
-    with httpx.Client() as client, httpx_ws.connect_ws(url, client) as socket:
+    with httpx.Client(headers=HEADERS) as client, httpx_ws.connect_ws(url, client) as socket:
         return _talk(socket, text)
 
 
 def over_httpx2(sockets: SocketProvider, text: str) -> list[str]:
-    with httpx2.Client() as client, client.websocket(sockets.socket_url(PATH)) as socket:
+    with (
+        httpx2.Client(headers=HEADERS) as client,
+        client.websocket(sockets.socket_url(PATH)) as socket,
+    ):
         return _talk(socket, text)
 
 
@@ -103,7 +108,10 @@ def _talk(socket: Any, text: str) -> list[str]:
 def over_async_httpx_ws(sockets: SocketProvider, text: str) -> list[str]:
     async def main() -> list[str]:
         url = sockets.socket_url(PATH).replace("ws:", "http:")
-        async with httpx.AsyncClient() as client, httpx_ws.aconnect_ws(url, client) as socket:
+        async with (
+            httpx.AsyncClient(headers=HEADERS) as client,
+            httpx_ws.aconnect_ws(url, client) as socket,
+        ):
             return await _atalk(socket, text)
 
     return async_to_sync(main)()
@@ -112,7 +120,7 @@ def over_async_httpx_ws(sockets: SocketProvider, text: str) -> list[str]:
 def over_async_httpx2(sockets: SocketProvider, text: str) -> list[str]:
     async def main() -> list[str]:
         async with (
-            httpx2.AsyncClient() as client,
+            httpx2.AsyncClient(headers=HEADERS) as client,
             client.websocket(sockets.socket_url(PATH)) as socket,
         ):
             return await _atalk(socket, text)
@@ -130,7 +138,7 @@ async def _atalk(socket: Any, text: str) -> list[str]:
 
 
 def over_websocket_client(sockets: SocketProvider, text: str) -> list[str]:
-    socket = websocket.create_connection(sockets.socket_url(PATH), timeout=30)
+    socket = websocket.create_connection(sockets.socket_url(PATH), timeout=30, header=HEADERS)
     try:
         socket.send(requested(text))
         messages = []
@@ -153,6 +161,7 @@ def over_websocket_app(sockets: SocketProvider, text: str) -> list[str]:
 
     app = websocket.WebSocketApp(
         sockets.socket_url(PATH),
+        header=[f"{name}: {value}" for name, value in HEADERS.items()],
         on_open=lambda app: app.send(requested(text)),
         on_message=take,
     )
@@ -162,7 +171,7 @@ def over_websocket_app(sockets: SocketProvider, text: str) -> list[str]:
 
 def over_legacy_websockets(sockets: SocketProvider, text: str) -> list[str]:
     async def main() -> list[str]:
-        async with legacy_connect(sockets.socket_url(PATH)) as socket:
+        async with legacy_connect(sockets.socket_url(PATH), extra_headers=HEADERS) as socket:
             await socket.send(requested(text))
             messages = []
             async for message in socket:
@@ -197,6 +206,34 @@ def test_calls_are_recorded_and_messages_are_the_same(
     (connection,) = sockets.connections
     assert messages == connection.sent
     assert connection.received == [requested("Hello")]
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize(("is_wanted", "hint"), [(True, "-x9Q"), (False, None)])
+def test_key_of_the_handshake(
+    sockets: SocketProvider, settings: Settings, way: Way, is_wanted: bool, hint: str | None
+) -> None:
+    settings.AI_USAGE_KEY_HINT = is_wanted
+    way(sockets, "Hello")
+
+    assert only_row().metadata.get("key_hint") == hint
+
+
+def test_key_in_the_subprotocol_of_websocket_client(
+    sockets: SocketProvider, settings: Settings
+) -> None:
+    settings.AI_USAGE_KEY_HINT = True
+    protocols = ["realtime", "openai-insecure-api-key.sk-0123456789-x9Q"]
+    url = sockets.socket_url(PATH)
+    socket = websocket.create_connection(url, timeout=30, subprotocols=protocols)
+    try:
+        socket.send(requested("Hello"))
+        while json.loads(socket.recv())["type"] != "response.completed":
+            pass
+    finally:
+        socket.close()
+
+    assert only_row().metadata["key_hint"] == "-x9Q"
 
 
 @pytest.mark.parametrize("way", WAYS)
