@@ -576,7 +576,8 @@ class TestShown:
         assert "API key ends in" in page.text
         assert page.text.count(HINT) == 2  # also in the metadata
 
-    def test_api(self, client: Client) -> None:
+    def test_api(self, client: Client, user: User) -> None:
+        client.force_login(user)
         answer = client.get("/api/v1/ai/usage/logs/")
 
         (log,) = answer.json()["results"]
