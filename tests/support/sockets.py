@@ -19,12 +19,14 @@ import base64
 import itertools
 import json
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self
 from urllib.parse import parse_qs, urlsplit
 
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
+from websockets.typing import Subprotocol
 
 AUDIO = base64.b64encode(bytes(range(256)) * 12).decode()
 SPEECH = base64.b64encode(b"\0" * 99 + b"END").decode()
@@ -109,7 +111,12 @@ class SocketProvider:
         self._loop.run_until_complete(self._serve())
 
     async def _serve(self) -> None:
-        async with serve(self._answer, "127.0.0.1", 0, max_size=None, close_timeout=1) as server:
+        async with serve(
+            *(self._answer, "127.0.0.1", 0),
+            max_size=None,
+            close_timeout=1,
+            select_subprotocol=_realtime,
+        ) as server:
             self.port = next(iter(server.sockets)).getsockname()[1]
             self._ready.set()
             await self._stop.wait()
@@ -129,6 +136,10 @@ class SocketProvider:
                 await conversation.take(message)
         except ConnectionClosed:
             pass
+
+
+def _realtime(_: ServerConnection, offered: Sequence[Subprotocol]) -> Subprotocol | None:
+    return Subprotocol("realtime") if "realtime" in offered else None
 
 
 class _Conversation:

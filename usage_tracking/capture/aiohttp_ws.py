@@ -49,7 +49,7 @@ def _opened(socket: Any) -> None:
         url.explicit_port,
         url.raw_path,
         url.raw_query_string,
-        lambda: socket._response.request_info.headers.items(),
+        lambda name: socket._response.request_info.headers.get(name),
     )
     if session is not None:
         setattr(socket, KEY, session)

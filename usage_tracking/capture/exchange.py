@@ -93,8 +93,8 @@ class Exchange:
     if there is no response. None of them raises.
 
     Attributes:
-        headers: The headers of the request, a mapping; they are read once the call has ended,
-            and not kept.
+        headers: The headers of the request, with `get`; they are read once the call has ended, and
+            not kept.
         question: What else to ask of the provider, on transports that can.
         reader: The reader of the answer.
         is_sending: Whether the transport is still waiting for the response.
@@ -197,7 +197,7 @@ class Exchange:
         batch_memory.join(self._endpoint, whole)
         if self._endpoint.polls and not is_ended:
             return  # it may have results of a batch, all of which count or none
-        key_hint = "" if headers is None else hint_in(headers.items)
+        key_hint = "" if headers is None else hint_in(headers.get)
         for reader in whole.parts:
             # A poll counts once the job that it asks for has ended, if there is one.
             if self._endpoint.polls and (reader.job is None or not reader.job.ended):

@@ -57,8 +57,8 @@ def _opened(socket: Any, transport: str) -> None:
     request = socket.response.request
     url = request.url
     path, _, query = url.raw_path.decode("ascii").partition("?")
-    headers = request.headers.items
-    if session := open_session(transport, url.host, url.port, path, query, headers):
+    header = request.headers.get
+    if session := open_session(transport, url.host, url.port, path, query, header):
         setattr(socket, KEY, session)
 
 

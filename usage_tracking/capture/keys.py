@@ -6,7 +6,7 @@ Providers list their keys by such an ending. Nothing else of a key is returned o
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from .. import conf
@@ -35,33 +35,32 @@ _PLACEHOLDER = re.compile(r"redacted|\.\.\.", re.IGNORECASE)
 #: What stands in for a key has fewer different characters: "xxxxxxxxxxxx".
 _FEWEST = 4
 
-#: The names and values of headers, in any case, as text or bytes.
-Headers = Iterable[tuple[Any, Any]]
+#: Returns the value of a header by its name in lower case, as text or bytes; None without it.
+Lookup = Callable[[str], Any]
 
 
-def hint_in(headers: Callable[[], Headers]) -> str:
+def hint_in(header: Lookup) -> str:
     """Return the hint at the key in the headers of a request.
 
     It is "" without AI_USAGE_KEY_HINT, and without a key that a provider would list.
 
     Args:
-        headers: Returns the headers. It is called only with the setting, and may raise.
+        header: Looks up a header. It is called only with the setting, and may raise.
     """
-    return (_hint_in(headers) or "") if conf.key_hint() else ""
+    return (_hint_in(header) or "") if conf.key_hint() else ""
 
 
 @contained
-def _hint_in(headers: Callable[[], Headers]) -> str:
-    values = {_text(name).lower(): _text(value) for name, value in headers()}
-    return next(filter(None, map(hint_of, _keys(values))), "")
+def _hint_in(header: Lookup) -> str:
+    return next(filter(None, map(hint_of, _keys(header))), "")
 
 
-def _keys(values: dict[str, str]) -> Iterator[str]:
+def _keys(header: Lookup) -> Iterator[str]:
     """Yield what may be the key, beginning with what cannot be anything else."""
     for name in _PLAIN:
-        yield values.get(name, "").strip()
+        yield _text(header(name)).strip()
     for name, pattern in _AROUND.items():
-        if (match := pattern.search(values.get(name, ""))) is not None:
+        if (match := pattern.search(_text(header(name)))) is not None:
             yield match[1]
 
 

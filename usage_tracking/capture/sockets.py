@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from urllib.parse import parse_qs
 
 from ..errors import contained
@@ -13,7 +12,7 @@ from ..providers import runs_site_services
 from .endpoints import Target, geography_of, provider_of
 from .events_session import EventsSession
 from .exchange import is_wanted
-from .keys import Headers, hint_in
+from .keys import Lookup, hint_in
 from .live_session import LiveSession
 from .paths import find_socket
 from .sessions import Session
@@ -43,7 +42,7 @@ def open_session(
     port: int | None,
     path: str,
     query: str,
-    headers: Callable[[], Headers] = tuple,
+    header: Lookup | None = None,
 ) -> Session | None:
     """Return the session of a socket that is being opened, None if it is not to be recorded.
 
@@ -53,7 +52,7 @@ def open_session(
         port: The port of the URL, None if it names none.
         path: The raw path of the URL, without the query.
         query: The query of the URL.
-        headers: Returns the headers of the request that opens the socket, see `hint_in`.
+        header: Looks up a header of the request that opens the socket, see `hint_in`.
     """
     wire_format = find_socket(path)
     if not wire_format:
@@ -62,7 +61,7 @@ def open_session(
     if not is_wanted(transport, target):
         return None
     session = _SESSIONS[wire_format](target, _model(query))
-    session.key_hint = hint_in(headers)
+    session.key_hint = "" if header is None else hint_in(header)
     return session
 
 

@@ -14,7 +14,6 @@ from urllib.parse import urlsplit
 
 from ..errors import contained
 from ..system.patching import is_patched, patch, unpatch
-from .keys import Headers
 from .sockets import KEY, error_of, open_session
 
 # https://www.rfc-editor.org/rfc/rfc6455#section-5.2
@@ -47,16 +46,17 @@ def _opened(socket: Any, url: str, options: dict[str, Any]) -> None:
         parts.port,
         parts.path,
         parts.query,
-        partial(_headers, options),
+        partial(_header, options),
     )
     socket.__dict__[KEY] = session  # of the latest connection: the object can be used again
 
 
-def _headers(options: dict[str, Any]) -> Headers:
+def _header(options: dict[str, Any], name: str) -> str:
+    if name == "sec-websocket-protocol":
+        return ",".join(options.get("subprotocols") or ())
     given = options.get("header") or ()
     lines = given.items() if isinstance(given, Mapping) else (one.split(":", 1) for one in given)
-    protocols = ",".join(options.get("subprotocols") or ())
-    return [*((name, value) for name, value in lines), ("sec-websocket-protocol", protocols)]
+    return ",".join(value for found, value in lines if found.strip().lower() == name)
 
 
 @contained

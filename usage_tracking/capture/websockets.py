@@ -16,7 +16,6 @@ from typing import Any
 
 from ..errors import contained
 from ..system.patching import is_patched, patch, unpatch
-from .keys import Headers
 from .sessions import Session, frame_of
 from .sockets import KEY, error_of, open_session
 
@@ -61,7 +60,7 @@ def _names(owner: type) -> list[str]:
 def _opened(connection: Any, args: tuple[Any, ...], options: dict[str, Any]) -> None:
     uri = _uri(connection, args, options)
     session = open_session(
-        "websockets", uri.host, uri.port, uri.path, uri.query, partial(_headers, connection)
+        "websockets", uri.host, uri.port, uri.path, uri.query, partial(_header, connection)
     )
     if session is not None:
         setattr(connection, KEY, session)
@@ -74,10 +73,10 @@ def _uri(connection: Any, args: tuple[Any, ...], options: dict[str, Any]) -> Any
     return options["wsuri"] if "wsuri" in options else args[0]  # the legacy client
 
 
-def _headers(connection: Any) -> Headers:
-    request = getattr(connection, "request", None)
+def _header(connection: Any, name: str) -> str:
+    request = getattr(connection, "request", None)  # not of the legacy client
     headers: Any = connection.request_headers if request is None else request.headers
-    return list(headers.raw_items())
+    return ",".join(headers.get_all(name))
 
 
 @contained
