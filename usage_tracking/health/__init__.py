@@ -11,7 +11,7 @@ from functools import partial
 from django.db import DatabaseError
 
 from ..errors import was_stopped
-from . import activity, probe, site, transports, undelivered
+from . import activity, bill, probe, site, transports, undelivered
 from .findings import CANNOT_RUN, Finding, Result, Thresholds, failed, problem
 
 __all__ = ["CANNOT_RUN", "Finding", "Result", "Thresholds", "diagnose"]
@@ -63,6 +63,7 @@ def diagnose(
             lambda: activity.shares(using, limits),
             lambda: activity.sections(using),
             lambda: activity.hosts(using, limits),
+            lambda: bill.bills(using, limits),
         )
         for test in rest:
             yield from _safely(partial(_alone, test))

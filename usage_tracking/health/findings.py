@@ -64,6 +64,8 @@ class Thresholds:
     max_unattributed: float = 50.0
     max_unknown: float = 20.0
     max_unpriced: float = 20.0
+    #: The least share of a provider's bill, of settled days; below it is a warning.
+    min_captured: float = 98.0
     #: Calls in the outbox.
     max_backlog: int = 1000
     #: Shares of fewer calls are not judged.

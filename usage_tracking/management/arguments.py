@@ -5,12 +5,13 @@ from __future__ import annotations
 import datetime as dt
 import sys
 from argparse import ArgumentParser, ArgumentTypeError
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from django.core.management.base import CommandError
 from django.db import DatabaseError, connections, router
+from django.db.models import Model
 from django.utils import timezone
 
 from .. import reports
@@ -114,14 +115,16 @@ def day(text: str) -> dt.date:
     return parsed
 
 
-def whole_number(highest: int) -> Callable[[str], int]:
-    """Return an argparse type that accepts numbers from 0 to `highest`."""
+def whole_number(highest: int, *, lowest: int = 0) -> Callable[[str], int]:
+    """Return an argparse type that accepts numbers from `lowest`, at least 0, to `highest`."""
 
     def parse(text: str) -> int:
         # int() raises another error for thousands of digits.
         number = int(text) if text.isascii() and text.isdigit() and len(text) < 20 else -1
-        if not 0 <= number <= highest:
-            raise ArgumentTypeError(f"must be a whole number from 0 to {highest}, not {text!r}")
+        if not lowest <= number <= highest:
+            raise ArgumentTypeError(
+                f"must be a whole number from {lowest} to {highest}, not {text!r}"
+            )
         return number
 
     return parse
@@ -170,20 +173,27 @@ def confirm(question: str, options: dict[str, Any], *, stderr: Any) -> None:
 
 
 @contextmanager
-def explained(action: str, outcome: str, *, using: str | None = None) -> Iterator[None]:
+def explained(
+    action: str,
+    outcome: str,
+    *,
+    using: str | None = None,
+    models: Iterable[type[Model]] = (AIUsageLog,),
+) -> Iterator[None]:
     """Replace the traceback of a database error or Ctrl-C in the block with a message.
 
     Args:
         action: The subject of the message: "... failed: ...".
         outcome: One or more sentences on what the failure leaves behind.
         using: The database of the usage tables, to see whether it has them.
+        models: The models whose tables the block needs.
     """
     try:
         yield
     except DatabaseError as error:
         if was_stopped(error):
             raise CommandError(f"Stopped. {outcome}", returncode=INTERRUPTED) from None
-        if using is not None and (missing := missing_table(using)):
+        if using is not None and (missing := missing_table(using, models)):
             raise CommandError(f"{missing}. {outcome}", returncode=CANNOT_RUN) from error
         text = str(error).strip().partition("\n")[0]
         raise CommandError(f"{action} failed: {text}. {outcome}", returncode=CANNOT_RUN) from error
@@ -191,16 +201,18 @@ def explained(action: str, outcome: str, *, using: str | None = None) -> Iterato
         raise CommandError(f"Stopped. {outcome}", returncode=INTERRUPTED) from None
 
 
-def missing_table(using: str) -> str:
-    """Return what to do if the database has no usage tables; "" if it has, or cannot tell."""
-    table = AIUsageLog._meta.db_table
+def missing_table(using: str, models: Iterable[type[Model]] = (AIUsageLog,)) -> str:
+    """Return what to do if the database lacks a table; "" if it has all, or cannot tell."""
     try:
         with connections[using].cursor() as cursor:
-            if table in connections[using].introspection.table_names(cursor):
-                return ""
+            tables = connections[using].introspection.table_names(cursor)
     except DatabaseError:
         return ""
-    return f"Database {using!r} has no table {table}: run `manage.py migrate --database {using}`"
+    for table in (model._meta.db_table for model in models):
+        if table not in tables:
+            migrate = f"run `manage.py migrate --database {using}`"
+            return f"Database {using!r} has no table {table}: {migrate}"
+    return ""
 
 
 class Progress:

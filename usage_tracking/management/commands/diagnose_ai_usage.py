@@ -29,7 +29,7 @@ class Command(UsageCommand):
 
     help = (
         "Test whether AI calls are tracked: make a test call and remove it again, and check the "
-        "setup, the outbox, the daily rows and the calls of the last hours. "
+        "setup, the outbox, the daily rows, the calls of the last hours and the bills. "
         "Exit code 0: no problems; 1: there are problems; 2: the command cannot run."
     )
     # This command reports what the system checks find.
@@ -176,6 +176,10 @@ THRESHOLDS: dict[str, tuple[Any, str]] = {
     "max_unattributed": (_percent, "percent of calls that may have no user"),
     "max_unknown": (_percent, "percent of calls that may have no tokens"),
     "max_unpriced": (_percent, "percent of calls that may have no price"),
+    "min_captured": (
+        _percent,
+        "percent of the requests and tokens of a bill that the log must have",
+    ),
     "max_backlog": (_COUNT, "calls that may be in the outbox"),
     "min_calls": (_COUNT, "calls needed to judge the percentages"),
 }
