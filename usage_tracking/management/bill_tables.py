@@ -36,9 +36,8 @@ def headline(title: str, found: ProviderReconciliation, start: dt.date, end: dt.
         end: The last day.
     """
     if not found.days:
-        asked = spans([start, end]) if (end - start).days < 2 else f"{start} to {end}"
-        reason = "can be compared" if found.pruned_days else "has a stored bill"
-        return f"{title}: no day of {asked} (UTC) {reason}"
+        verdict = "can be compared" if found.pruned_days else "is stored"
+        return f"{title}: no bill {_period([start, end])} (UTC) {verdict}"
     compared = f"{_period(found.days)} (UTC)"
     if shares := _shares(found.totals):
         return f"{title}: the log has {shares} that were billed {compared}"
@@ -61,10 +60,11 @@ def facts(found: ProviderReconciliation, *, failed: bool, stored: bool) -> Itera
     if found.fetched_at is not None and (failed or stored):
         moment = f"{aware(found.fetched_at).astimezone(dt.UTC):%Y-%m-%d %H:%M} UTC"
         yield f"Bill of {moment}" + ("; today's could not be fetched" if failed else "")
-    yield from _amounts(found.totals)
+    if found.days:
+        yield from _amounts(found.totals)
     if found.provisional_days:
         yield from _settled(found)
-    if found.missing_days:
+    if found.missing_days and (found.days or found.pruned_days):
         yield f"Days without a stored bill: {spans(found.missing_days)}"
     if found.pruned_days:
         yield f"Days not compared, because the log was pruned: {spans(found.pruned_days)}"
