@@ -37,6 +37,7 @@ LINES = {
     "import_ai_usage --from nowhere": 2,
     "prune_ai_usage --keep-days 30 --dry-run": 0,
     "rebuild_ai_usage --dry-run": 1,
+    "reconcile_ai_usage": 2,
     "reprice_ai_usage --dry-run": 0,
     "usage_report --by call --format csv": 0,
     "usage_today": 0,
@@ -176,6 +177,7 @@ class TestOutput:
         "export_ai_usage --user ada",
         "prune_ai_usage --keep-days 30",
         "rebuild_ai_usage",
+        "reconcile_ai_usage",
         "reprice_ai_usage last-month",
         "usage_today last-month",
     ],
@@ -190,6 +192,21 @@ def test_database_without_tables_needs_migrate(site, tmp_path: Path, line: str):
     assert ended.err.splitlines()[-1].startswith(
         "CommandError: Database 'default' has no table ai_usage_log: "
         "run `manage.py migrate --database default`"
+    )
+
+
+@pytest.mark.process
+def test_database_without_the_table_of_bills_needs_migrate(site, tmp_path: Path):
+    directory, env = site
+    older = (directory, env | {"DATABASE_URL": f"sqlite:///{tmp_path}/older.sqlite3"})
+    assert run(older, "migrate -v0 usage_tracking 0003").code == 0
+
+    ended = run(older, "reconcile_ai_usage")
+
+    assert (ended.code, ended.out) == (2, "")
+    assert ended.err.splitlines()[-1] == (
+        "CommandError: Database 'default' has no table ai_usage_bill: run `manage.py migrate "
+        "--database default`. Bills that were fetched before are stored."
     )
 
 

@@ -196,6 +196,9 @@ Test 15: Checking sections... ✅
 Test 16: Checking for unknown hosts... ✅
   ✅ All hosts are known providers
 
+Test 17: Checking the providers' bills... -
+  - AI_USAGE_BILLING is not set: the log is not compared with bills
+
 ✅ AI Usage Tracking is WORKING!
 """
 
@@ -1063,7 +1066,7 @@ class TestOutput:
         assert {tuple(found) for test in report["tests"] for found in test["findings"]} == {
             ("level", "code", "text", "fix")
         }
-        assert [test["number"] for test in report["tests"]] == list(range(1, 17))
+        assert [test["number"] for test in report["tests"]] == list(range(1, 18))
 
     def test_invalid_arguments_are_refused(self, subtests):
         for arguments, error in (

@@ -58,9 +58,9 @@ def _bills(using: str, limits: Thresholds) -> Iterator[Finding]:
         if makes_calls:
             yield warning(
                 "billing_key",
-                f"The key of {title} in AI_USAGE_BILLING ends like the key of calls of the last "
-                f"{_DAYS} days",
-                "Make calls with a key of their own: one that reads bills belongs to cron alone.",
+                f"In the last {_DAYS} days, calls were made with a key that ends like the admin key "
+                f"of {title}",
+                "Make calls with another key: an admin key is for the host that fetches bills.",
             )
 
 
@@ -82,7 +82,7 @@ def _fetched(
         .filter(provider__in=list(accounts))
         .order_by("provider")
         .values_list("provider")
-        .annotate(Max("fetched_at"), Exists(calls))
+        .annotate(last=Max("fetched_at"), makes_calls=Exists(calls))
     )
     return {
         provider: (aware(last).astimezone(dt.UTC), makes_calls)
@@ -97,7 +97,8 @@ def _share(title: str, found: ProviderReconciliation, limits: Thresholds, using:
         return note("bill_share", f"{title}: no settled day of the last {_DAYS} can be compared")
     # Rounded down: only a complete log has 100 %.
     share = percent.quantize(_TENTH, ROUND_FLOOR)
-    text = f"{title}: the log has {share} % of what was billed from {settled[0]} to {settled[-1]}"
+    span = f"on {settled[0]}" if len(settled) == 1 else f"from {settled[0]} to {settled[-1]}"
+    text = f"{title}: the log has {share} % of what was billed {span}"
     if percent >= limits.min_captured:
         return ok("bill_share", text)
     fix = manage(f"{_COMMAND} --provider {found.provider}", using)
