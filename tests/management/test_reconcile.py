@@ -171,8 +171,11 @@ gpt-4o        70        70  100.0  16,100    16,100  100.0  0.140000  0.140000
         calls(10, cost=Decimal("0.004"))
         calls(10, model_name="gpt-5")
 
-        lines = [line.split() for line in offline().out.splitlines()]
+        out = offline().out
 
+        # No share of the cost: it would look complete.
+        assert "\nUSD: 0.040000 billed, 0.060000 captured\n" in out
+        lines = [line.split() for line in out.splitlines()]
         last = {line[0]: line[-1] for line in lines if line}
         assert (last["MODEL"], last["gpt-4o"], last["gpt-5"]) == ("RATIO", "2.00", "-")
 

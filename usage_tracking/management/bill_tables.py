@@ -137,7 +137,10 @@ def _amounts(totals: Measures) -> Iterator[str]:
         yield f"The provider does not say how many {unknown[0]} it billed"
     cost = totals.cost
     if cost.billed is not None or cost.captured is not None:
-        share = "" if cost.percent is None else f" ({percent(cost.percent)})"
+        share = ""
+        # With a wrong price, the log can have the higher costs: a share would hide it.
+        if cost.percent is not None and (cost.captured or 0) <= (cost.billed or 0):
+            share = f" ({percent(cost.percent)})"
         yield f"USD: {_number(cost.billed)} billed, {_number(cost.captured)} captured{share}"
 
 
