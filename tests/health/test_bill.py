@@ -56,7 +56,7 @@ def calls(number: int, days_ago: int = 3, **changes: Any) -> None:
     AIUsageLog.objects.bulk_create(make_log(created_at=at, **changes) for _ in range(number))
 
 
-def found(**limits: float) -> list[Finding]:
+def found(**limits: Any) -> list[Finding]:
     result = bill.bills("default", Thresholds(**limits))
     assert result.title == "Checking the providers' bills"
     return list(result.findings)

@@ -58,8 +58,8 @@ def _bills(using: str, limits: Thresholds) -> Iterator[Finding]:
         if makes_calls:
             yield warning(
                 "billing_key",
-                f"In the last {_DAYS} days, calls were made with a key that ends like the admin key "
-                f"of {title}",
+                f"In the last {_DAYS} days, calls were made with a key that ends like the admin "
+                f"key of {title}",
                 "Make calls with another key: an admin key is for the host that fetches bills.",
             )
 
