@@ -211,6 +211,13 @@ gpt-4o        70        70  100.0  16,100    16,100  100.0  0.140000  0.140000
             "OpenAI: nothing was billed on 2026-03-11 (UTC); the log has 2 requests and 460 tokens"
         ]
 
+    def test_nothing_billed_on_settled_days(self):
+        bill(family="", model_name="", requests=0, prompt_tokens=0, completion_tokens=0, cost=0)
+        assert offline().out.splitlines()[0].endswith("nothing was billed on 2026-03-11 (UTC)")
+        bill(1)
+
+        assert "\nSettled days (2026-03-11): nothing was billed\n" in offline().out
+
     def test_no_stored_bill_is_said(self):
         bill(30)
 

@@ -42,11 +42,12 @@ def headline(title: str, found: ProviderReconciliation, start: dt.date, end: dt.
     if shares := _shares(found.totals):
         return f"{title}: the log has {shares} that were billed {compared}"
     requests, tokens = found.totals.requests, found.totals.tokens
-    captured = f"the log has {_number(requests.captured)} requests"
+    captured = f"; the log has {_number(requests.captured)} requests"
     captured += f" and {_number(tokens.captured)} tokens"
-    if requests.billed is None and tokens.billed is None:
-        return f"{title}: requests and tokens billed {compared} are unknown; {captured}"
-    return f"{title}: nothing was billed {compared}; {captured}"
+    if not _has_nothing(found.totals):
+        return f"{title}: requests and tokens billed {compared} are unknown{captured}"
+    has_calls = requests.captured or tokens.captured
+    return f"{title}: nothing was billed {compared}{captured if has_calls else ''}"
 
 
 def facts(found: ProviderReconciliation, *, failed: bool, stored: bool) -> Iterator[str]:
@@ -127,6 +128,12 @@ def _shares(measures: Measures) -> str:
     )
 
 
+def _has_nothing(measures: Measures) -> bool:
+    """Return whether the provider says that nothing was billed."""
+    billed = [each.billed for each in (measures.requests, measures.tokens)]
+    return 0 in billed and not any(billed)
+
+
 def _amounts(totals: Measures) -> Iterator[str]:
     unknown = [
         name
@@ -136,7 +143,7 @@ def _amounts(totals: Measures) -> Iterator[str]:
     if len(unknown) == 1:
         yield f"The provider does not say how many {unknown[0]} it billed"
     cost = totals.cost
-    if cost.billed is not None or cost.captured is not None:
+    if cost.billed or cost.captured:
         share = ""
         # With a wrong price, the log can have the higher costs: a share would hide it.
         if cost.percent is not None and (cost.captured or 0) <= (cost.billed or 0):
@@ -153,7 +160,8 @@ def _settled(found: ProviderReconciliation) -> Iterator[str]:
     if shares and shares != _shares(found.totals):
         yield f"Settled days ({spans(settled)}): {shares}"
     elif not shares:
-        yield f"Settled days ({spans(settled)}): nothing to compare"
+        verdict = "nothing was billed" if _has_nothing(found.settled) else "nothing to compare"
+        yield f"Settled days ({spans(settled)}): {verdict}"
     yield f"Provisional days, whose bill may still change: {open_days}"
 
 
