@@ -270,6 +270,14 @@ gpt-4o        70        70  100.0  16,100    16,100  100.0  0.140000  0.140000
         ]
         assert len(headlines(offline("--provider", "selfmade"))) == 1
 
+    def test_takes_four_statements(self, django_assert_max_num_queries):
+        for days_ago in range(7):
+            bill(days_ago)
+            calls(1, days_ago)
+
+        with django_assert_max_num_queries(4):
+            assert offline().code == 0
+
     def test_json_is_the_only_output(self):
         bill()
         calls(9)
