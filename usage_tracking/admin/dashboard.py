@@ -19,6 +19,7 @@ from ..pages.formatting import day_text
 from ..pages.panels import panels_of
 from ..pages.tables import MOST_LINES, tables_of, unpriced_table
 from ..reports import REPRICE, TOP, PeriodBefore, compare, period_report, unpriced_of
+from .dashboard_billed import billed_panel
 from .dashboard_query import Links, Query, read_query
 
 
@@ -53,7 +54,7 @@ def dashboard_view(request: HttpRequest, model_admin: Any) -> TemplateResponse:
 
 
 def _shown(query: Query, links: Links, now: dt.datetime) -> dict[str, Any]:
-    """Return what the page shows of the calls, in four statements at most."""
+    """Return what the page shows of the calls, in seven statements at most."""
     first, last = query.days.first, query.days.last
     if first is None or last is None:
         raise ValueError(f"the days of the dashboard have two ends, unlike {query.days}")
@@ -74,6 +75,7 @@ def _shown(query: Query, links: Links, now: dt.datetime) -> dict[str, Any]:
         "compared": _compared_text(compared.before),
         "cards": main_cards(report, compared, links.to),
         "unknown": unknown_cards(report.totals, links.to),
+        "billed": billed_panel(query, now),
         "kinds": kind_cards(report.totals),
         "unpriced": unpriced_table(unpriced, links.to) if unpriced else None,
         "prices": [model.setting for model in unpriced if model.setting],

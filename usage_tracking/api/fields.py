@@ -151,6 +151,24 @@ class BoundField(serializers.CharField):
             raise serializers.ValidationError(str(error), "invalid") from None
 
 
+@extend_schema_field({"type": "string", "format": "date"})
+class DayField(serializers.CharField):
+    """A day."""
+
+    default_error_messages = {"form": "Give a day, such as 2026-10-01."}
+
+    def to_internal_value(self, data: Any) -> Any:
+        """Return a date."""
+        form = str(self.error_messages["form"])
+        try:
+            day = read_bound(super().to_internal_value(data), form)
+        except ValueError as error:
+            raise serializers.ValidationError(str(error), "invalid") from None
+        if isinstance(day, dt.datetime):
+            self.fail("form")
+        return day
+
+
 @extend_schema_field({"type": "string", "format": "date-time"})
 class MomentField(serializers.CharField):
     """When a call was made: an instant, not in the future."""

@@ -343,6 +343,7 @@ class RootSerializer(serializers.Serializer[dict[str, str]]):
     global_log_stats = serializers.URLField()
     stats = serializers.URLField()
     global_stats = serializers.URLField()
+    reconciliation = serializers.URLField()
 
 
 class ErrorSerializer(serializers.Serializer[dict[str, str]]):

@@ -18,4 +18,9 @@ urlpatterns = [
     path("usage/logs/<str:id>/", views.LogView.as_view(), name="log"),
     path("usage/stats/", views.DailyStatsView.as_view(), name="stats"),
     path("usage/global/", views.GlobalDailyStatsView.as_view(), name="global-stats"),
+    path(
+        "usage/reconciliation/",
+        views.ReconciliationView.as_view(),
+        name="reconciliation",
+    ),
 ]

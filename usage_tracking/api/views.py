@@ -15,6 +15,7 @@ from .base import REFUSED, TAGS, UsageView, require_section
 from .logs import LogListView, LogView, OwnLogs, SwitchedOff
 from .parameters import DaysParameters, StatsParameters, check_names
 from .permissions import MayViewAllUsage
+from .reconciliation import ReconciliationView
 from .report import ReportView
 from .schema import extend_schema
 from .serializers import (
@@ -33,6 +34,7 @@ __all__ = [
     "LogStatsView",
     "LogView",
     "OwnLogs",
+    "ReconciliationView",
     "ReportView",
     "RootView",
     "SwitchedOff",
