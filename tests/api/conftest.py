@@ -19,9 +19,12 @@ GLOBAL_LOG_STATS = f"{API}usage/logs/global/"
 STATS = f"{API}usage/stats/"
 GLOBAL_STATS = f"{API}usage/global/"
 REPORT = f"{API}usage/report/"
+RECONCILIATION = f"{API}usage/reconciliation/"
 #: The pages of the user's own calls, and of all calls.
 OWN = (LOGS, LOG_STATS, STATS, REPORT)
 GLOBAL = (GLOBAL_LOG_STATS, GLOBAL_STATS)
+#: The pages that need the permission to see all calls.
+CLOSED = (*GLOBAL, RECONCILIATION)
 
 
 @pytest.fixture(autouse=True)

@@ -20,7 +20,7 @@ EXAMPLES = 10
 #: Schemas cannot say that a start is before its end, that a user exists, or that a cursor is ours.
 CONFIG = """
 [[operations]]
-include-operation-id-regex = "^usage_(report|logs_list|logs_create)$"
+include-operation-id-regex = "^usage_(report|reconciliation|logs_list|logs_create)$"
 checks.positive_data_acceptance.expected-statuses = ["2xx", 400, 422]
 
 [[operations]]

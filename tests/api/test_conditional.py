@@ -10,7 +10,7 @@ from freezegun import freeze_time
 from rest_framework.authtoken.models import Token
 from rest_framework.test import APIClient
 
-from tests.api.conftest import API, GLOBAL, LOGS, OWN, REPORT, client_of, post
+from tests.api.conftest import API, CLOSED, GLOBAL, LOGS, OWN, REPORT, client_of, post
 from tests.support.builders import NOON, save_log
 
 pytestmark = pytest.mark.django_db
@@ -29,7 +29,7 @@ def at_noon(request: Any, *arguments: Any, **keywords: Any) -> Any:
         return request(*arguments, **keywords)
 
 
-@pytest.mark.parametrize("path", [*OWN, *GLOBAL, API])
+@pytest.mark.parametrize("path", [*OWN, *CLOSED, API])
 def test_same_answer_is_not_sent_again(auditor: User, path: str):
     save_log(user=auditor)
     first = get(auditor, path)

@@ -8,7 +8,7 @@ import pytest
 from django.contrib.auth.models import User
 from rest_framework.test import APIClient
 
-from tests.api.conftest import API, GLOBAL, LOG_STATS, LOGS, OWN, REPORT, client_of, get
+from tests.api.conftest import API, CLOSED, LOG_STATS, LOGS, OWN, REPORT, client_of, get
 from tests.support.builders import save_log
 
 pytestmark = pytest.mark.django_db
@@ -33,7 +33,7 @@ def page(by: User, path: str) -> str:
 def test_root_links_every_endpoint(auditor: User):
     links = get(auditor, API).json()
 
-    assert set(links.values()) == {f"http://testserver{path}" for path in (*OWN, *GLOBAL)}
+    assert set(links.values()) == {f"http://testserver{path}" for path in (*OWN, *CLOSED)}
     assert links["report"] == f"http://testserver{REPORT}"
     assert {get(auditor, link).status_code for link in links.values()} == {200}
 
@@ -46,7 +46,7 @@ def test_root_is_a_page_too(ada: User):
     assert f'href="http://testserver{REPORT}"' in page(ada, API)
 
 
-@pytest.mark.parametrize("path", [*OWN, *GLOBAL, API])
+@pytest.mark.parametrize("path", [*OWN, *CLOSED, API])
 def test_methods_are_those_that_work(auditor: User, path: str):
     response = client_of(auditor).options(path)
     allowed = {method.strip() for method in response["Allow"].split(",")}
@@ -59,7 +59,7 @@ def test_methods_are_those_that_work(auditor: User, path: str):
         assert client_of(auditor).post(f"{path}?format=csv").status_code == 405
 
 
-@pytest.mark.parametrize("path", [*OWN, *GLOBAL, API])
+@pytest.mark.parametrize("path", [*OWN, *CLOSED, API])
 def test_formats_are_those_that_work(auditor: User, path: str):
     described = options(auditor, path)
 

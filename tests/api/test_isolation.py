@@ -14,6 +14,7 @@ from rest_framework.test import APIClient
 
 from tests.api.conftest import (
     API,
+    CLOSED,
     GLOBAL,
     GLOBAL_LOG_STATS,
     LOG_STATS,
@@ -29,7 +30,7 @@ from usage_tracking.models import AIUsageLog
 
 pytestmark = pytest.mark.django_db
 
-ALL = (*OWN, *GLOBAL, API)
+ALL = (*OWN, *CLOSED, API)
 
 
 @pytest.fixture
@@ -186,7 +187,7 @@ class TestGlobalPages:
         user = make_user("curious", is_staff=is_staff)
         user.user_permissions.set(Permission.objects.exclude(codename="view_aiusagelog"))
 
-        for path in GLOBAL:
+        for path in CLOSED:
             with subtests.test(path):
                 response = at_noon(user, path)
 

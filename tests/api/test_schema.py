@@ -16,7 +16,7 @@ from django.test import override_settings
 
 from tests.support.children import ROOT
 from usage_tracking.api import answers
-from usage_tracking.reports import DIMENSIONS
+from usage_tracking.reports import BY, DIMENSIONS
 
 pytest.importorskip("drf_spectacular")  # the session `floor` of noxfile.py does not install it
 
@@ -45,6 +45,7 @@ def test_every_endpoint_is_in_it(schema: Any):
         ("/api/v1/ai/usage/logs/global/", "get", "usage_logs_global"),
         ("/api/v1/ai/usage/stats/", "get", "usage_stats"),
         ("/api/v1/ai/usage/global/", "get", "usage_global"),
+        ("/api/v1/ai/usage/reconciliation/", "get", "usage_reconciliation"),
     }
 
 
@@ -83,6 +84,10 @@ def test_parameters_have_their_limits(schema: Any):
         assert set(parameters(path)) == {"days", "section"}
     for path in ("stats", "global"):
         assert set(parameters(path)) == {"days"}
+    reconciliation = parameters("reconciliation")
+    assert set(reconciliation) == {"start", "end", "by", "provider"}
+    assert {reconciliation[name]["format"] for name in ("start", "end")} == {"date"}
+    assert reconciliation["by"]["enum"] == list(BY)
     days = parameters("stats")["days"]
     assert (days["minimum"], days["maximum"], days["default"]) == (1, 366, 30)
 
@@ -131,7 +136,7 @@ def test_schemathesis_finds_no_failure(database_url: str, tmp_path: Path):
     assert ended.returncode == 0, output
     assert "No issues found" in ended.stdout, output
     # Every operation, in each phase that needs no examples in the schema.
-    assert re.search(r"Operations: +9 selected / 9 total", ended.stdout), output
+    assert re.search(r"Operations: +10 selected / 10 total", ended.stdout), output
     for phase in ("Coverage", "Fuzzing", "Stateful"):
         assert f"✅ {phase}" in ended.stdout.partition("Test Phases:")[2], output
-    assert len(re.findall(r"✅ 9 passed", ended.stdout)) == 2, output
+    assert len(re.findall(r"✅ 10 passed", ended.stdout)) == 2, output

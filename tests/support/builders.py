@@ -12,7 +12,7 @@ from django.db import connection, transaction
 
 from usage_tracking.attribution.resolve import attribution
 from usage_tracking.events import PRICE_FACTS, REPORTED, UsageEvent, utc_now, uuid7
-from usage_tracking.models import AIUsageLog
+from usage_tracking.models import AIProviderBill, AIUsageLog
 from usage_tracking.recorder import record
 
 NOON = dt.datetime(2026, 3, 14, 12, 0, tzinfo=dt.UTC)
@@ -51,6 +51,21 @@ def save_log(**changes: Any) -> AIUsageLog:
     log = make_log(**changes)
     log.save()
     return log
+
+
+def save_bill(**changes: Any) -> AIProviderBill:
+    """Save a row of a bill of calls that a site has in its log as `save_log` makes them."""
+    values: dict[str, Any] = {
+        "provider": "openai",
+        "day": NOON.date(),
+        "family": "completions",
+        "model_name": "gpt-4o",
+        "requests": 1,
+        "prompt_tokens": 150,
+        "completion_tokens": 80,
+        "fetched_at": NOON + dt.timedelta(days=3),
+    }
+    return AIProviderBill.objects.create(**values | changes)
 
 
 def make_event(*, user: User | None = None, **changes: Any) -> UsageEvent:

@@ -12,10 +12,10 @@ from django.utils.translation import gettext as _
 
 from .. import conf
 from ..days import DayRange
-from ..models import AIProviderBill
+from ..models import AIProviderBill, AIUsageLog
 from ..pages.billed import BilledPanel, billed_providers
 from ..pages.formatting import day_text
-from ..reports.reconciliation import reconciliation
+from ..reports import reconciliation
 from .dashboard_query import Query
 
 #: The longest period whose bills are compared, because it reads the calls of the period again.
@@ -73,6 +73,6 @@ def _command(missing: Sequence[str], days: DayRange, today: dt.date) -> str:
 
 
 def _has_bill(days: DayRange, provider: str | None) -> bool:
-    rows = AIProviderBill.objects.using(router.db_for_read(AIProviderBill))
+    rows = AIProviderBill.objects.using(router.db_for_read(AIUsageLog))
     rows = rows.filter(day__range=days.ends())
     return (rows if provider is None else rows.filter(provider=provider)).exists()

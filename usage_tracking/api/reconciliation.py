@@ -11,8 +11,8 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from ..events import utc_now
+from ..reports import BY, reconciliation
 from ..reports.reconciled import KINDS
-from ..reports.reconciliation import BY, reconciliation
 from .base import REFUSED, TAGS, UsageView
 from .fields import DayField, cost_field
 from .parameters import MAX_DAYS, check_order

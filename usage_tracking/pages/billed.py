@@ -12,7 +12,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from ..days import DayRange, aware
-from ..reports.reconciled import Measure, ProviderReconciliation, Reconciliation
+from ..reports import Measure, ProviderReconciliation, Reconciliation
 from .cards import Card
 from .formatting import count, day_text, usd
 
