@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from decimal import ROUND_FLOOR, Decimal
 from typing import Any
 
+from .totals import COST_STEP
+
 _STEP = Decimal("0.01")
 
 #: The kinds of explanations, in the order in which they are given.
@@ -210,7 +212,7 @@ class Reconciliation:
 
 
 def _plain(value: int | Decimal | None) -> int | str | None:
-    return format(value, "f") if isinstance(value, Decimal) else value
+    return format(value.quantize(COST_STEP), "f") if isinstance(value, Decimal) else value
 
 
 def _texts(days: Iterable[dt.date]) -> list[str]:
