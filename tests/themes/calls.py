@@ -14,7 +14,7 @@ from django.contrib.auth.models import User
 from django.utils import timezone
 
 from tests.support.builders import make_log
-from usage_tracking import daily
+from usage_tracking import daily, models
 from usage_tracking.models import AIUsageLog
 
 #: The calls that have pages of their own below, by the part of their ids that differs.
@@ -77,7 +77,38 @@ def fill(calls: int, users: int = 300) -> User:
     while batch := list(islice(rows, 5_000)):
         AIUsageLog.objects.bulk_create(batch, batch_size=500)
     daily.rebuild()
+    if hasattr(models, "AIProviderBill"):  # an older revision may be served
+        _bill(now)
     return everyone[0]
+
+
+def _bill(now: dt.datetime) -> None:
+    """Save the bills of the past three days, with a model of which the log has nothing."""
+    for days in range(3):
+        day = now.date() - dt.timedelta(days=days)
+        for provider, family, model, requests in (
+            ("openai", "completions", "gpt-4o-mini", 2),
+            (
+                "openai",
+                "completions",
+                f"ft:gpt-4o-mini-2024-07-18:{_LONG}:escaped:{'Z' * 20}",
+                1_200,
+            ),
+            ("anthropic", "messages", "claude-sonnet-4-5-20250929", None),
+        ):
+            models.AIProviderBill.objects.create(
+                provider=provider,
+                day=day,
+                family=family,
+                model_name=model,
+                key_name="production",
+                key_hint="Zx9q",
+                requests=requests,
+                prompt_tokens=40_000_000_000,
+                completion_tokens=1_900,
+                cost=Decimal("12345.67"),
+                fetched_at=now,
+            )
 
 
 def _calls(number: int, users: list[User], now: dt.datetime) -> Iterator[AIUsageLog]:
