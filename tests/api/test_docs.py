@@ -16,7 +16,7 @@ from django.utils import timezone
 from rest_framework.authentication import TokenAuthentication
 from rest_framework.authtoken.models import Token
 
-from tests.support.builders import NOON, save_log
+from tests.support.builders import NOON, save_bill, save_log
 from tests.support.children import ROOT
 from usage_tracking.api.base import UsageView
 from usage_tracking.models import AIUsageLog
@@ -35,7 +35,8 @@ def curls(text: str) -> list[str]:
 SAMPLES = [json.loads(block) for block in re.findall(r"^```json\n(.*?)^```", TEXT, re.M | re.S)]
 
 
-REPORT, LOG_LIST, RECORDED, STATS, ALL = SAMPLES
+LISTS = ("days", "missing_days", "provisional_days", "pruned_days")
+REPORT, LOG_LIST, RECORDED, STATS, ALL, RECONCILED = SAMPLES
 PROGRAMS = re.findall(r"^```python\n(.*?)^```", TEXT, re.M | re.S)
 
 
@@ -120,6 +121,25 @@ def test_report_has_the_keys_and_the_columns_of_the_samples(run: Any):
     assert run(table).splitlines()[0] == sample
 
 
+def test_reconciliation_has_the_keys_of_its_sample(run: Any):
+    at = NOON.replace(month=10)
+    save_log(created_at=at, cost=Decimal(1))
+    save_bill(day=at.date(), requests=2, prompt_tokens=300, completion_tokens=160)
+    (command,) = [line for line in curls(TEXT) if "reconciliation" in line]
+
+    answer = run(command)
+
+    # Lists of days and names may be empty.
+    (found,), (sample,) = (
+        [{**each, **dict.fromkeys(LISTS)} for each in of["providers"]]
+        for of in (answer, RECONCILED)
+    )
+    for provider in (found, sample):
+        provider["explanations"][0] |= dict.fromkeys(("models", "keys"))
+    assert keys(found) == keys(sample)
+    assert set(answer) == set(RECONCILED)
+
+
 def test_billing_program_prints_the_sums(run: Any, live_server: Any):
     user = User.objects.get()
     for cost in (Decimal("1.25"), Decimal("0.5"), None):
@@ -137,7 +157,7 @@ def test_billing_program_prints_the_sums(run: Any, live_server: Any):
 
 
 def test_there_is_something_to_run():
-    assert (len(curls(TEXT)), len(SAMPLES)) == (13, 5)
+    assert (len(curls(TEXT)), len(SAMPLES)) == (14, 6)
     assert curls(MONITORING)
 
 

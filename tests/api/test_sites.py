@@ -266,7 +266,7 @@ def test_schema_is_that_of_the_site(tmp_path: Path, database_url: str, hidden: s
     )
 
     paths = json.loads(printed)["paths"]
-    assert len(paths) == 8
+    assert len(paths) == 9
     listed = paths["/api/v1/ai/usage/logs/"]["get"]["parameters"]
     assert {parameter["name"] for parameter in listed} == {
         *("section", "model", "provider", "success", "start", "end", "user"),
