@@ -69,7 +69,10 @@ def _flush_without_post_migrate() -> Iterator[None]:
 #: Tests that do not depend on the database. They import SDKs, which is slow.
 _WITHOUT_DATABASE = {
     Path(__file__).parent / name
-    for name in ("capture", "formats", "project/test_stub.py", "project/test_stub_formats.py")
+    for name in (
+        *("capture", "formats", "project/test_stub.py", "project/test_stub_billing.py"),
+        "project/test_stub_formats.py",
+    )
 }
 
 

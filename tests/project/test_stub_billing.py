@@ -6,7 +6,9 @@ import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
+from email.message import Message
 from typing import Any
+from urllib.parse import urlencode
 
 import anthropic
 import httpx
@@ -14,6 +16,8 @@ import openai
 import pytest
 from freezegun import freeze_time
 from genai_prices import Usage, calc_price
+from hypothesis import given
+from hypothesis import strategies as st
 from openai.types.admin import organization as shapes
 from openai.types.admin.organization import projects as project_shapes
 
@@ -638,6 +642,44 @@ class TestControls:
             stub, "/openai/v1/organization/costs", "openai", start_time=START, end_time=END
         ).json()
         return float(sum(each["amount"]["value"] for each in results(page)))
+
+
+@given(
+    charges=st.lists(
+        st.tuples(
+            st.integers(0, 3 * 24 * 60 - 1), st.sampled_from(["a", "b"]), st.integers(0, 10**6)
+        ),
+        max_size=12,
+    ),
+    groups=st.sets(st.sampled_from(GROUPS["completions"])),
+    limit=st.integers(1, 31),
+)
+def test_pages_and_groups_never_change_the_sum(charges, groups, limit):
+    stub = StubProvider()  # not started: the bill needs no server
+    for minute, model, tokens in charges:
+        at = datetime.fromtimestamp(START, UTC) + timedelta(minutes=minute)
+        charge = Charge(Counts(prompt=tokens, completion=1))
+        stub.bill.add("openai", "chat", model, at=at, charge=charge)
+    headers = Message()
+    headers["Authorization"] = f"Bearer {ADMIN_KEYS['openai']}"
+
+    found, following = [], "page_0"
+    while following:
+        query = {"start_time": START, "end_time": END, "limit": limit, "page": following}
+        answer = stub.bill.answer(
+            "/openai/v1/organization/usage/completions",
+            urlencode({**query, "group_by": sorted(groups)}, doseq=True),
+            headers,
+        )
+        assert answer
+        page = json.loads(answer.body)
+        found += page["data"]
+        following = page["next_page"]
+
+    assert len({bucket["start_time"] for bucket in found}) == len(found) == 3
+    every = results({"data": found})
+    assert sum(each["num_model_requests"] for each in every) == len(charges)
+    assert sum(each["input_tokens"] for each in every) == sum(each[2] for each in charges)
 
 
 @pytest.mark.parametrize("model", PRICES)
