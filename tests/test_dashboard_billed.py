@@ -130,6 +130,17 @@ class TestNumbers:
         assert "No AI calls were recorded in this period." in answer.text
         assert "Requests captured 0.0 % 0 of 1 billed" in panel(viewer)
 
+    def test_day_on_which_nothing_was_billed_is_not_a_share(self, viewer: Client):
+        save_bill(
+            family="", model_name="", requests=0, prompt_tokens=0, completion_tokens=0, cost=0
+        )
+        save_log(provider="azure")
+
+        text = panel(viewer)
+
+        assert "openai Requests captured nothing billed 0 captured" in text
+        assert "Cost captured $0 of $0 billed" in text
+
     def test_every_provider_has_its_own(self, viewer: Client):
         save_bill()
         save_bill(provider="openrouter", family="activity", requests=2)
