@@ -280,6 +280,38 @@ def test_a_wrong_price_is_told_apart_from_missing_calls(factor: int | Decimal, n
     assert found.totals.requests.missing == 10 - number
 
 
+def test_a_price_is_compared_for_all_models_where_the_bill_does_not_name_them() -> None:
+    bill()
+    bill("o3-2025-04-16")
+    none = {"requests": None, "prompt_tokens": None, "completion_tokens": None}
+    bill("", family="costs", line_item="usage", cost=Decimal("0.010"), **none)
+    calls(10)
+    calls(10, model_name="o3-2025-04-16")
+    (price,) = of_openai().explanations
+    assert (price.kind, price.models, price.cost) == ("price", (), Decimal("0.01"))
+    assert "all models" in price.text
+    assert "2.000 times" in price.text
+
+
+def test_a_cost_that_no_call_has_is_not_0() -> None:
+    bill()
+    bill(family="costs", requests=None, prompt_tokens=None, completion_tokens=None, cost=1)
+    calls(10, cost=None)
+    assert of_openai().totals.cost == Measure(Decimal(1), None, None)
+
+
+def test_a_bill_without_calls_in_the_log_has_a_captured_cost_of_0() -> None:
+    bill(cost=1)
+    assert of_openai().totals.cost == Measure(Decimal(1), Decimal(0), Decimal(0))
+
+
+def test_only_what_is_missing_is_named() -> None:
+    bill(prompt_tokens=1100)
+    calls(10)
+    (missing,) = of_openai().explanations
+    assert "the log lacks 100 tokens, and" in missing.text
+
+
 def test_no_price_is_judged_where_other_tokens_were_billed_than_captured() -> None:
     bill(prompt_tokens=100, completion_tokens=900)
     bill(family="costs", requests=None, prompt_tokens=None, completion_tokens=None, cost=1)

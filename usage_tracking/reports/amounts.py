@@ -29,12 +29,11 @@ class Amount(NamedTuple):
         )
 
     def __str__(self) -> str:
-        parts = []
-        if self.requests is not None:
-            parts.append(counted(self.requests, "request"))
-        if self.tokens is not None:
-            parts.append(counted(self.tokens, "token"))
-        return " and ".join(parts) or "an unknown number of requests"
+        known = [(self.requests, "request"), (self.tokens, "token")]
+        parts = [counted(number, noun) for number, noun in known if number is not None]
+        # A zero beside another number is only in the way.
+        shown = [part for part in parts if not part.startswith("0 ")] or parts
+        return " and ".join(shown) or "an unknown number of requests"
 
 
 #: A name, its rows and what they add up to.

@@ -54,7 +54,8 @@ class Captured(NamedTuple):
     requests: int
     prompt_tokens: int
     completion_tokens: int
-    cost: Decimal
+    #: The sum of the known costs in USD; None if no call has one.
+    cost: Decimal | None
     #: The tokens of the calls that have a cost.
     priced_prompt_tokens: int
     priced_completion_tokens: int
@@ -145,7 +146,7 @@ def _read(rows: Sequence[tuple[Any, ...]], days: Sequence[dt.date]) -> Iterator[
             int(requests or 0),
             int(prompt or 0),
             int(completion or 0),
-            as_cost(cost or 0),
+            None if cost is None else as_cost(cost),
             *(int(each or 0) for each in rest),
         )
 

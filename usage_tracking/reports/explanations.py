@@ -188,23 +188,22 @@ def _batches(usage: Sequence[BillRow], calls: Sequence[Captured]) -> Iterator[Ex
 
 
 def _prices(bills: Sequence[BillRow], calls: Sequence[Captured]) -> Iterator[Explanation]:
-    for name in dict.fromkeys(row.model_name for row in bills if row.model_name):
-        rows = [row for row in bills if row.model_name == name]
-        own = [each for each in calls if each.model_name == name]
+    # Where the provider does not say what an amount is for, only all models can be compared.
+    names = dict.fromkeys(row.model_name for row in bills if row.model_name and row.cost)
+    for name in names or {"": None}:
+        rows = [row for row in bills if name in ("", row.model_name)]
+        own = [each for each in calls if name in ("", each.model_name)]
         ratio = price_ratio(rows, own)
         if ratio is None or abs(ratio - 1) <= _PRICE_TOLERANCE:
             continue
-        billed = total(rows)
-        cost = sum((each.cost for each in own), Decimal(0))
+        cost = measures_of(rows, own).cost
         yield Explanation(
             "price",
-            f"The tokens of {name} agree, and their price does not: the log has {ratio} times "
-            "the billed price. Compare AI_USAGE_PRICES with the provider's prices, discounts and "
-            "free tokens.",
-            None,
-            None,
-            cost - (billed.cost or Decimal(0)),
-            models=(name,),
+            f"The tokens of {name or 'all models'} agree, and their price does not: the log has "
+            f"{ratio} times the billed price. Compare AI_USAGE_PRICES with the provider's prices, "
+            "discounts and free tokens.",
+            cost=Decimal(cost.captured or 0) - Decimal(cost.billed or 0),
+            models=(name,) if name else (),
         )
 
 

@@ -48,7 +48,8 @@ def measures_of(bills: Iterable[BillRow], captured: Iterable[Captured]) -> Measu
     provider = ""
     cells: dict[_Cell, _Sums] = {}
     billed_cost: Decimal | None = None
-    captured_cost = Decimal(0)
+    captured_cost: Decimal | None = None
+    has_calls = False
     for row in bills:
         provider = row.provider
         billed_cost = added(billed_cost, row.cost)
@@ -58,7 +59,8 @@ def measures_of(bills: Iterable[BillRow], captured: Iterable[Captured]) -> Measu
             cells.setdefault((row.family, row.model_name), _Sums()).bill(row)
     for calls in captured:
         provider = calls.provider
-        captured_cost += calls.cost
+        has_calls = True
+        captured_cost = added(captured_cost, calls.cost)
         if calls.family is not None:
             cells.setdefault((calls.family, calls.model_name), _Sums()).capture(calls)
     requests: list[tuple[int, int]] = []
@@ -69,6 +71,8 @@ def measures_of(bills: Iterable[BillRow], captured: Iterable[Captured]) -> Measu
             requests.append((sums.billed_requests or 0, sums.requests))
         if known.has_tokens and (sums.billed_tokens is not None or not sums.is_billed):
             tokens.append((sums.billed_tokens or 0, sums.tokens))
+    if not has_calls:
+        captured_cost = Decimal(0)
     return Measures(_measure(requests), _measure(tokens), _money(billed_cost, captured_cost))
 
 
@@ -82,9 +86,9 @@ def _measure(pairs: list[tuple[int, int]]) -> Measure:
     )
 
 
-def _money(billed: Decimal | None, captured: Decimal) -> Measure:
-    if billed is None:
-        return Measure(None, captured, None)
+def _money(billed: Decimal | None, captured: Decimal | None) -> Measure:
+    if billed is None or captured is None:
+        return Measure(billed, captured, None)
     return Measure(billed, captured, min(billed, captured))
 
 
@@ -102,9 +106,10 @@ def price_ratio(bills: Collection[BillRow], calls: Collection[Captured]) -> Deci
     completion tokens is the same. None if it cannot be told.
     """
     billed_cost = sum((row.cost for row in bills if row.cost is not None), Decimal(0))
-    prompt = sum(row.prompt_tokens or 0 for row in bills)
-    completion = sum(row.completion_tokens or 0 for row in bills)
-    cost = sum((each.cost for each in calls), Decimal(0))
+    usage = [row for row in bills if row.is_recorded]
+    prompt = sum(row.prompt_tokens or 0 for row in usage)
+    completion = sum(row.completion_tokens or 0 for row in usage)
+    cost = sum((each.cost for each in calls if each.cost is not None), Decimal(0))
     priced_prompt = sum(each.priced_prompt_tokens for each in calls)
     priced_completion = sum(each.priced_completion_tokens for each in calls)
     priced = priced_prompt + priced_completion
