@@ -90,7 +90,8 @@ def _keys_without_rows(
         yield Explanation(
             "key_without_rows",
             f"The log has no call with the key {', '.join(keys_of(rows))}, to which {amount} "
-            f"{were(amount)} billed. If another service uses it, leave it out of api_key_ids.",
+            f"{were(amount)} billed. If another service uses it, limit AI_USAGE_BILLING to the "
+            "projects or keys of this site.",
             *amount,
             models=models_of(rows),
             keys=keys_of(rows),
@@ -112,7 +113,7 @@ def _families_without_rows(
         )
         yield Explanation(
             "family_without_rows",
-            f"The endpoint family {name} was billed with {amount}. {why}",
+            f"{amount} of the endpoint family {name} {were(amount)} billed. {why}",
             *amount,
             models=models_of(rows),
             keys=keys_of(rows),
@@ -179,8 +180,8 @@ def _batches(usage: Sequence[BillRow], calls: Sequence[Captured]) -> Iterator[Ex
     captured = Amount(sum(e.requests for e in own), sum(e.tokens for e in own))
     yield Explanation(
         "batch",
-        f"Batches were billed with {amount if billed else 'nothing'}{share}; the log has "
-        f"{captured}. A batch counts when its results were read.",
+        f"The bill has {amount if billed else 'nothing'} of batches{share}; the log has "
+        f"{captured}. A batch counts once your code has read its results.",
         *amount,
         models=models_of((*billed, *own)),
         keys=keys_of(billed),
@@ -224,8 +225,8 @@ def _more_captured(bills: Sequence[BillRow], calls: Sequence[Captured]) -> Itera
     for name, amount in surplus[:MOST]:
         yield Explanation(
             "more_captured",
-            f"The log has {amount} of {name or 'unnamed models'} more than were billed. The bill "
-            "may be of other projects or keys than the site's, or the calls were free.",
+            f"The log has {amount} of {name or 'unnamed models'} more than were billed. "
+            "AI_USAGE_BILLING may leave out a project or key of this site, or the calls were free.",
             *amount,
             models=(name,) if name else (),
         )
