@@ -154,9 +154,17 @@ def test_no_settled_day_is_a_note():
 
     (share,) = found()
 
+    assert (share.level, share.text) == ("note", "OpenAI: of the last 7 days, no day is settled")
+
+
+def test_settled_day_without_calls_is_a_note():
+    store(requests=0, prompt_tokens=0, completion_tokens=0)
+
+    (share,) = found()
+
     assert (share.level, share.text) == (
         "note",
-        "OpenAI: no settled day of the last 7 can be compared",
+        "OpenAI: of the last 7 days, the settled days have nothing to compare",
     )
 
 

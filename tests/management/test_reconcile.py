@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import os
+import re
 from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
@@ -418,7 +420,7 @@ class TestFetching:
         refusal, last = ended.err.splitlines()
         assert refusal.startswith("OpenAI does not accept the key: it is wrong, expired or revoked")
         assert last == "Bills that could not be fetched: OpenAI."
-        assert "\nBill of 2026-03-13 12:00 UTC; today's could not be fetched\n" in ended.out
+        assert "\nBill of 2026-03-13 12:00 UTC; a newer one could not be fetched\n" in ended.out
         assert [line.partition(" of ")[0] for line in headlines(ended)] == [
             "OpenAI: the log has 100.0 %",
             "OpenRouter: the log has 100.0 %",
@@ -562,7 +564,7 @@ class TestArguments:
         assert (ended.code, ended.out) == (2, "")
         assert ended.err == (
             "AI_USAGE_BILLING has no account of 'anthropic'. Write in your settings:\n"
-            '    AI_USAGE_BILLING["anthropic"] = {"key": os.environ["ANTHROPIC_ADMIN_KEY"]}\n'
+            '    AI_USAGE_BILLING["anthropic"] = {"key": os.environ.get("ANTHROPIC_ADMIN_KEY")}\n'
         )
         assert offline("--provider", "anthropic").err.startswith(
             "No bill of 'anthropic' is stored, and AI_USAGE_BILLING has no account of 'anthropic'."
@@ -575,7 +577,7 @@ class TestArguments:
 
         message = (
             "AI_USAGE_BILLING has no account. Write in your settings:\n"
-            '    AI_USAGE_BILLING = {"openai": {"key": os.environ["OPENAI_ADMIN_KEY"]}}\n'
+            '    AI_USAGE_BILLING = {"openai": {"key": os.environ.get("OPENAI_ADMIN_KEY")}}\n'
         )
         assert reconcile(*arguments) == (2, "", message)
         assert offline(*arguments) == (2, "", f"No bill is stored, and {message}")
@@ -596,11 +598,24 @@ def test_setting_to_write_is_valid(provider, settings, monkeypatch):
     """Each provider has one, and the system checks accept it."""
     assert set(SOURCES) == set(bills._ACCOUNTS)
     lines = bills._refusal(provider, [], [], offline=False).splitlines()
-    code = lines[-1].strip().replace("os.environ[", "str(").replace('_KEY"]', '_KEY")')
+    code = lines[-1].partition(" = ")[2]
+    for name in re.findall(r"\w+_KEY", code):
+        monkeypatch.setenv(name, "sk-admin-0001")
 
-    settings.AI_USAGE_BILLING = eval(code.partition(" = ")[2])
+    settings.AI_USAGE_BILLING = eval(code, {"os": os})
 
     assert [message.msg for message in checks.check_settings()] == []
+
+
+@pytest.mark.parametrize("provider", SOURCES)
+def test_setting_to_write_loads_on_hosts_without_the_key(provider, settings, monkeypatch):
+    code = bills._ACCOUNTS[provider]
+    for name in re.findall(r"\w+_KEY", code):
+        monkeypatch.delenv(name, raising=False)
+
+    settings.AI_USAGE_BILLING = {provider: eval(code, {"os": os})}
+
+    assert {message.id for message in checks.check_settings()} <= {"usage_tracking.W013"}
 
 
 @given(st.sets(st.dates(dt.date(2026, 1, 1), dt.date(2026, 2, 10))))

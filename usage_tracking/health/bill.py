@@ -94,7 +94,8 @@ def _share(title: str, found: ProviderReconciliation, limits: Thresholds, using:
     settled = [day for day in found.days if day not in found.provisional_days]
     percent = found.settled.percent
     if percent is None:
-        return note("bill_share", f"{title}: no settled day of the last {_DAYS} can be compared")
+        what = "the settled days have nothing to compare" if settled else "no day is settled"
+        return note("bill_share", f"{title}: of the last {_DAYS} days, {what}")
     # Rounded down: only a complete log has 100 %.
     share = percent.quantize(_TENTH, ROUND_FLOOR)
     span = f"on {settled[0]}" if len(settled) == 1 else f"from {settled[0]} to {settled[-1]}"

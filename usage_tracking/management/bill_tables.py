@@ -60,7 +60,7 @@ def facts(found: ProviderReconciliation, *, failed: bool, stored: bool) -> Itera
     """
     if found.fetched_at is not None and (failed or stored):
         moment = f"{aware(found.fetched_at).astimezone(dt.UTC):%Y-%m-%d %H:%M} UTC"
-        yield f"Bill of {moment}" + ("; today's could not be fetched" if failed else "")
+        yield f"Bill of {moment}" + ("; a newer one could not be fetched" if failed else "")
     if found.days:
         yield from _amounts(found.totals)
     if found.provisional_days:
