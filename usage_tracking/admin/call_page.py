@@ -15,7 +15,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from ..models import AIUsageLog
-from ..pages.bills import bill_of, exact_usd
+from ..pages.call_cost import call_cost_of, exact_usd
 from ..pages.formatting import count
 from . import cells
 from .base import ReadOnlyAdmin
@@ -143,7 +143,7 @@ class CallPage(ReadOnlyAdmin):
     @admin.display(description=gettext_lazy("how the cost came about"))
     def bill(self, log: AIUsageLog) -> SafeString:
         """Return the price of each unit, and where it is from."""
-        return render_to_string("admin/usage_tracking/bill.html", {"bill": bill_of(log)})
+        return render_to_string("admin/usage_tracking/call_cost.html", {"cost": call_cost_of(log)})
 
     @admin.display(description=gettext_lazy("prompt tokens"))
     def prompt_tokens_text(self, log: AIUsageLog) -> SafeString | str:

@@ -15,7 +15,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
 from .. import conf
-from ..pages.bills import exact_usd
+from ..pages.call_cost import exact_usd
 from ..pages.charts import color_class
 from ..pages.formatting import count, usd
 

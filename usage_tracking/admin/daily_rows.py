@@ -17,7 +17,7 @@ from django.utils.translation import gettext_lazy
 
 from ..days import DayRange
 from ..models import AIUsageLog, AIUsageTracking
-from ..pages.bills import exact_usd
+from ..pages.call_cost import exact_usd
 from ..pages.formatting import count
 from ..reports import Totals
 from . import cells

@@ -20,7 +20,7 @@ from .formatting import count
 
 
 @dataclass(frozen=True, slots=True)
-class BillLine:
+class CostLine:
     """One unit of a call with its price, as text."""
 
     unit: str
@@ -33,10 +33,10 @@ class BillLine:
 
 
 @dataclass(frozen=True, slots=True)
-class Bill:
+class CallCost:
     """How the cost of a call came about, as text; "" where there is nothing to say."""
 
-    lines: tuple[BillLine, ...]
+    lines: tuple[CostLine, ...]
     #: The cost of the row.
     cost: str
     #: Where the cost is from, if it has no lines.
@@ -55,13 +55,13 @@ class Bill:
     command: str
 
 
-def bill_of(log: AIUsageLog) -> Bill:
+def call_cost_of(log: AIUsageLog) -> CallCost:
     """Return how the cost of `log` came about, by today's prices; it makes no query."""
     event = event_of(log)
     found = quote(event, lines=True)
     is_unpriced = log.cost is None and found.cost is None
     command = _command(log, found)
-    return Bill(
+    return CallCost(
         lines=tuple(_line(line, _source(line, event)) for line in found.lines),
         cost="" if log.cost is None else exact_usd(log.cost),
         source=_("reported by the provider") if found.source == PROVIDER else "",
@@ -74,9 +74,9 @@ def bill_of(log: AIUsageLog) -> Bill:
     )
 
 
-def _line(line: Line, source: str) -> BillLine:
+def _line(line: Line, source: str) -> CostLine:
     number = line.number
-    return BillLine(
+    return CostLine(
         unit=line.unit.replace("_", " "),
         number=count(number) if isinstance(number, int) else _plain(number),
         price=f"{exact_usd(line.price)} {_per(line.per)}",
