@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from project.stub import StubProvider
+from project.stub import ADMIN_KEYS, StubProvider
 from tests.routers import GUIDE
 from tests.smallest import CALL, make_smallest_site, python
 from tests.support.sites import manage
@@ -22,7 +22,10 @@ pytestmark = [
 SETTINGS = """
 DATABASES["usage"] = environ.Env().db("USAGE_URL")
 DATABASE_ROUTERS = ["usage_router.UsageRouter"]
-"""
+OPENAI_URL = environ.Env().str("OPENAI_URL", "")
+AI_USAGE_GATEWAYS = {OPENAI_URL.partition("//")[2]: "openai"} if OPENAI_URL else {}
+AI_USAGE_BILLING = {"openai": {"key": ADMIN_KEY, "base_url": OPENAI_URL}} if OPENAI_URL else {}
+""".replace("ADMIN_KEY", repr(ADMIN_KEYS["openai"]))
 DELETE = """
 import django
 django.setup()
@@ -53,7 +56,12 @@ def test_site_is_set_up_tracks_and_passes_its_checks(
         assert (ended.code, ended.err) == (0, ""), command
 
     with StubProvider() as stub:
+        env["OPENAI_URL"] = stub.openai_url
         assert python(CALL % stub.openai_url, env, tmp_path) == "ada 1\n"
+        reconciled = manage("reconcile_ai_usage", env=env, directory=tmp_path)
+    assert (reconciled.code, reconciled.err) == (0, "")
+    assert reconciled.out.startswith("OpenAI: the log has 100.0 % of 1 request and 100.0 % of ")
+    assert "OpenAI: " in manage("reconcile_ai_usage", "--offline", env=env, directory=tmp_path).out
 
     diagnosed = manage("diagnose_ai_usage", "--skip-sdks", env=env, directory=tmp_path)
     assert (diagnosed.code, diagnosed.err) == (0, ""), diagnosed.out

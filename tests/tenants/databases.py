@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from project.stub import ADMIN_KEYS
 from tests.processes.settings import *
 
 TENANTS = ("one", "two")
@@ -27,3 +28,4 @@ MIDDLEWARE = [
 ROOT_URLCONF = "tests.tenants.pages"
 OPENAI_URL = f"http://{os.environ['STUB']}/openai/v1"
 AI_USAGE_SECTIONS = ["one", "two", "nobody"]
+AI_USAGE_BILLING = {"openai": {"key": ADMIN_KEYS["openai"], "base_url": OPENAI_URL}}

@@ -141,6 +141,35 @@ def test_each_call_is_recorded_for_its_tenant(
         )
 
 
+def test_bill_is_compared_with_the_log_of_one_tenant(env: Site, sessions: dict[str, str]) -> None:
+    """The tenants share an account, so the bill is that of all."""
+    with Server("gunicorn gthread", env) as server:
+        for tenant in ("one", "two", "two"):
+            visit(server, "plain", tenant, sessions[tenant])
+    flush(env)
+
+    shares = {tenant: reconciled(env, tenant) for tenant in TENANTS}
+
+    if env.get("LAYOUT") == "shared":
+        assert shares == {"one": (3, 3), "two": (3, 3)}
+    else:
+        assert shares == {"one": (3, 1), "two": (3, 2)}
+
+
+def reconciled(env: Site, tenant: str) -> tuple[int, int]:
+    """Return the requests that were billed and captured, as the command of a tenant says."""
+    command = ["reconcile_ai_usage", "--json"]
+    if "DATABASE_URL_ONE" in env:
+        command += ["--database", tenant]
+    elif env["LAYOUT"] == "own":
+        command = ["tenant_command", *command, f"--schema={tenant}"]
+    ended = manage(*command, env=env)
+    assert ended.code == 0, ended
+    (provider,) = json.loads(ended.out)["providers"]
+    requests = provider["totals"]["requests"]
+    return requests["billed"], requests["captured"]
+
+
 @pytest.mark.postgres
 def test_killed_processes_lose_and_misdirect_no_call(env: Site, sessions: dict[str, str]) -> None:
     """Eight workers serve both tenants and are killed. Others deliver their calls."""

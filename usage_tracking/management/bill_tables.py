@@ -42,8 +42,8 @@ def headline(title: str, found: ProviderReconciliation, start: dt.date, end: dt.
     if shares := _shares(found.totals):
         return f"{title}: the log has {shares} that were billed {compared}"
     requests, tokens = found.totals.requests, found.totals.tokens
-    captured = f"; the log has {_number(requests.captured)} requests"
-    captured += f" and {_number(tokens.captured)} tokens"
+    captured = f"; the log has {_number(requests.captured)} {_noun('requests', requests.captured)}"
+    captured += f" and {_number(tokens.captured)} {_noun('tokens', tokens.captured)}"
     if not _has_nothing(found.totals):
         return f"{title}: requests and tokens billed {compared} are unknown{captured}"
     has_calls = requests.captured or tokens.captured
@@ -122,10 +122,14 @@ def _shares(measures: Measures) -> str:
     """Return "95.0 % of 10 requests and 95.0 % of 20 tokens", without what is unknown."""
     named = (("requests", measures.requests), ("tokens", measures.tokens))
     return " and ".join(
-        f"{percent(measure.percent)} of {_number(measure.billed)} {name}"
+        f"{percent(measure.percent)} of {_number(measure.billed)} {_noun(name, measure.billed)}"
         for name, measure in named
         if measure.percent is not None
     )
+
+
+def _noun(plural: str, number: int | Decimal | None) -> str:
+    return plural.removesuffix("s") if number == 1 else plural
 
 
 def _has_nothing(measures: Measures) -> bool:
