@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import datetime as dt
+from itertools import pairwise
 
 import pytest
 from django.test import override_settings
+from hypothesis import given
+from hypothesis import strategies as st
 
 from usage_tracking.days import DayRange, InvalidDaysError, midnight, parse_day
 
@@ -64,6 +67,17 @@ def test_ranges_of_the_calendar():
         dt.date(2024, 2, 1), dt.date(2024, 2, 29)
     )
     assert DayRange.of_year(PI) == DayRange(dt.date(2026, 1, 1), dt.date(2026, 12, 31))
+
+
+@given(st.sets(st.dates(dt.date(2026, 1, 1), dt.date(2026, 2, 10))))
+def test_runs_have_exactly_the_days_and_no_neighbours(days):
+    runs = [run.ends() for run in DayRange.runs_of(days)]
+
+    inside = [
+        first + dt.timedelta(n) for first, last in runs for n in range((last - first).days + 1)
+    ]
+    assert inside == sorted(days)
+    assert all((following - last).days > 1 for (_, last), (following, _) in pairwise(runs))
 
 
 def between(first: str, last: str) -> DayRange:

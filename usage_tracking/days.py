@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import calendar
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Self
 
@@ -89,6 +89,17 @@ class DayRange:
         if first and last and last < first:
             raise InvalidDaysError(f"{first} to {last}")
         return cls(first, last)
+
+    @classmethod
+    def runs_of(cls, days: Iterable[dt.date]) -> list[Self]:
+        """Return the ranges of consecutive days that `days` consists of, in order."""
+        found: list[Self] = []
+        for day in sorted(set(days)):
+            if found and found[-1].last == day - _DAY:
+                found[-1] = cls(found[-1].first, day)
+            else:
+                found.append(cls(day, day))
+        return found
 
     @classmethod
     def until(cls, last: dt.date, days: int) -> Self:

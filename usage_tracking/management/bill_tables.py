@@ -7,7 +7,7 @@ import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from decimal import ROUND_FLOOR, Decimal
 
-from ..days import aware
+from ..days import DayRange, aware
 from ..reports import (
     Explanation,
     Measure,
@@ -18,7 +18,6 @@ from ..reports import (
 from .formatting import NONE, UNKNOWN, count, money
 from .tables import Table, shown
 
-_DAY = dt.timedelta(days=1)
 _COLUMNS = ("REQUESTS", "CAPTURED", "%", "TOKENS", "CAPTURED", "%", "USD", "CAPTURED")
 _PRICE = "PRICE RATIO"
 _TENTH, _HUNDREDTH = Decimal("0.1"), Decimal("0.01")
@@ -97,14 +96,9 @@ def percent(share: Decimal | None) -> str:
 
 def spans(days: Iterable[dt.date]) -> str:
     """Format days; successive ones are written as a span."""
-    found: list[list[dt.date]] = []
-    for day in sorted(days):
-        if found and found[-1][-1] == day - _DAY:
-            found[-1].append(day)
-        else:
-            found.append([day])
     return ", ".join(
-        str(span[0]) if len(span) == 1 else f"{span[0]} to {span[-1]}" for span in found
+        str(first) if first == last else f"{first} to {last}"
+        for first, last in (run.ends() for run in DayRange.runs_of(days))
     )
 
 

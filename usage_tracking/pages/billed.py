@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from decimal import ROUND_FLOOR, Decimal
 
@@ -17,7 +17,6 @@ from .cards import Card
 from .formatting import count, day_text, usd
 
 _LEAST = Decimal("0.1")
-_DAY = dt.timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,21 +132,7 @@ def _facts(found: ProviderReconciliation) -> Iterator[tuple[str, str]]:
 
 def _days(days: Collection[dt.date]) -> str:
     number = ngettext("%(n)d day", "%(n)d days", len(days)) % {"n": len(days)}
-    return f"{number}: {'; '.join(day_text(each) for each in _ranges(days))}"
-
-
-def _ranges(days: Iterable[dt.date]) -> Iterator[DayRange]:
-    """Yield the ranges of consecutive days, in order."""
-    first = last = None
-    for day in sorted(days):
-        if first is None or last is None:
-            first = day
-        elif day > last + _DAY:
-            yield DayRange(first, last)
-            first = day
-        last = day
-    if first is not None:
-        yield DayRange(first, last)
+    return f"{number}: {'; '.join(day_text(each) for each in DayRange.runs_of(days))}"
 
 
 def _captured(number: int | Decimal) -> str:

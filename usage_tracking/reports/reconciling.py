@@ -1,4 +1,4 @@
-"""Hold the log against what providers billed, and say what is missing."""
+"""Compare the log with what providers billed, and say what is missing."""
 
 from __future__ import annotations
 
