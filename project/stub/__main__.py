@@ -6,6 +6,7 @@ import argparse
 import sys
 
 from project.ending import EndSignal
+from project.stub.billing.keys import ADMIN_KEYS
 from project.stub.endpoints import PROVIDERS
 from project.stub.server import StubProvider
 
@@ -26,6 +27,7 @@ def main(argv: list[str] | None = None) -> int:
         print("  Anthropic  base_url =", stub.anthropic_url)
         print("  Gemini     base_url =", stub.google_url)
         print("  others     paths", *(f"/{place}" for place in PROVIDERS))
+        print("  bills      admin keys", *ADMIN_KEYS.values())
         print(f"  journal    GET {stub.url}/journal (DELETE clears it)", flush=True)
         end.wait()
     return 0
