@@ -210,5 +210,5 @@ for target in ([], ["zero"], []):
         DATABASE_URL=empty_database_url,
     )
 
-    tables = "['ai_usage_log', 'ai_usage_tracking']\n"
+    tables = "['ai_usage_bill', 'ai_usage_log', 'ai_usage_tracking']\n"
     assert printed == f"{tables}[]\n{tables}"
