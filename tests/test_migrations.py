@@ -82,7 +82,7 @@ with connection.cursor() as cursor:
             "usage_tracking cannot create ai_usage_log: a table of this name exists. "
             "Rename it: ALTER TABLE ai_usage_log RENAME TO old_ai_usage_log.\n"
             "Then migrate again. See docs/migrating.md for the steps.\n"
-            "['ai_usage_log']\n['ai_usage_log', 'ai_usage_tracking']\n[(42,)]\n"
+            "['ai_usage_log']\n['ai_usage_bill', 'ai_usage_log', 'ai_usage_tracking']\n[(42,)]\n"
         )
 
     def test_every_taken_name_is_listed(self, tmp_path: Path, empty_database_url: str):
@@ -122,7 +122,7 @@ print(tables())
                 else "Rename it: ALTER INDEX ai_usage_log_day RENAME TO old_ai_usage_log_day."
             ),
             "Then migrate again. See docs/migrating.md for the steps.",
-            "['ai_usage_log', 'ai_usage_tracking']",
+            "['ai_usage_bill', 'ai_usage_log', 'ai_usage_tracking']",
         ]
         assert printed.splitlines() == expected
 
@@ -179,7 +179,7 @@ print(tables())
         )
 
         assert printed.startswith("usage_tracking cannot create ai_usage_log: a table")
-        assert printed.endswith("\n['ai_usage_log', 'ai_usage_tracking']\n")
+        assert printed.endswith("\n['ai_usage_bill', 'ai_usage_log', 'ai_usage_tracking']\n")
 
 
 def test_plan_and_sql_are_shown_while_names_are_taken(tmp_path: Path, empty_database_url: str):
