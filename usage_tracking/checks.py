@@ -383,12 +383,6 @@ def _check_billing() -> Iterator[CheckMessage]:
         )
     for open_url in accounts.clear_text(setting):
         yield Warning(open_url, hint=see, id="usage_tracking.W012")
-    for empty in accounts.empty_keys(setting):
-        yield Warning(
-            empty,
-            hint="On hosts that do not run reconcile_ai_usage, leave the account out.",
-            id="usage_tracking.W013",
-        )
 
 
 def _check_scanner_extra() -> Iterator[CheckMessage]:

@@ -344,6 +344,7 @@ def test_any_split_into_pages_gives_the_same_rows(server, results, sizes):
         bucket(day, usage(model=model, output_tokens=tokens, api_key_id=None))
         for day, model, tokens in results
     ]
+    buckets += [bucket(FIRST), bucket(LAST)]
     server.script = account = Account()
     account.pages[USAGE] = paged("x", buckets, sizes)
     rows = fetch(server).rows

@@ -167,8 +167,23 @@ class TestUsage:
 
         assert fetched.notes == (
             "CloudWatch does not list models that were last used before "
-            f"{TODAY - dt.timedelta(days=14)}.",
+            f"{TODAY - dt.timedelta(days=14)}. Of those, only models of the log and of the stored "
+            "bill are included.",
         )
+
+    def test_name_that_cloudwatch_refuses_is_not_asked_for(self, server):
+        server.unlisted = {"old"}
+        add(server, "old", LAST, Invocations=4)
+
+        bill = bedrock.fetch(account(server), FIRST, LAST, models=["", "naïve", ":x", "old"])
+
+        assert [row.model_name for row in bill.rows] == ["old"]
+        asked = [each[2]["MetricDataQueries"] for each in server.requests if "Data" in each[1]]
+        assert {
+            query["MetricStat"]["Metric"]["Dimensions"][0]["Value"]
+            for queries in asked
+            for query in queries
+        } == {"old"}
 
     def test_settings_name_the_account(self, server, settings):
         settings.AI_USAGE_BILLING = {"aws": account(server)}

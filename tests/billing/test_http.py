@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import datetime as dt
 import email.utils
+import html
 import socket
 import threading
 import traceback
+from urllib.parse import quote
 
 import pytest
 
@@ -113,6 +115,61 @@ def test_key_in_an_error_of_the_provider_is_removed(server, client):
     ):
         server.script = lambda asked, message=message: error(message, 401)
         assert KEY[:12] not in failure(client, f"{server.url}/v1/x")
+
+
+def test_key_with_signs_is_removed_however_it_is_written(server):
+    key = "Qz7pL0v+XeW3/nT5yB=kM9cR2dJ&w"
+    client = make_client(key)
+    for written in (
+        key,
+        quote(key, safe=""),
+        quote(key).replace("%2B", "%2b"),
+        quote(quote(key, safe=""), safe=""),
+        html.escape(key),
+        key.replace("/", "\\/"),
+        key.replace("/", "\\u002f"),
+    ):
+        for reply in (
+            error(f"not {written}!", 401),
+            Reply({"error": f"not {written}!"}, 400),
+            Reply({"name": f"not {written}!"}),
+        ):
+            server.script = lambda asked, reply=reply: reply
+            try:
+                said = str(client.json(f"{server.url}/v1/x"))
+            except BillingError as refused:
+                said = str(refused)
+            assert "not [redacted]!" in said
+
+
+def test_key_in_a_redirect_is_removed(server, client):
+    server.script = lambda asked: Reply(status=307, headers={"Location": f"https://{KEY}.example"})
+    assert "to https://[redacted]" in failure(client, f"{server.url}/v1/x")
+
+
+def test_page_of_a_proxy_is_not_taken_for_a_wrong_key(server, client):
+    server.script = lambda asked: Reply(b"<html>Blocked</html>", 403)
+    assert failure(client, f"{server.url}/v1/x").startswith(
+        "Acme or a proxy in between refused /v1/x with status 403, and the answer is not JSON."
+    )
+
+
+@pytest.mark.parametrize("status", [201, 204, 304])
+def test_status_of_no_error_is_explained(server, client, status):
+    server.script = lambda asked: Reply(b"", status)
+    assert failure(client, f"{server.url}/v1/x") == (
+        f"Acme answered /v1/x with status {status} and without a bill. Check base_url, and proxies"
+        " in between."
+    )
+
+
+def test_proxy_that_cannot_be_reached_is_named(client, monkeypatch):
+    for url, said in [
+        ("http://127.0.0.1:1", "Acme (http://api.acme.example, through a proxy) cannot be reached"),
+        ("http://127.0.0.1:none", "The base_url of Acme and the proxy must be an http(s) URL."),
+    ]:
+        monkeypatch.setenv("http_proxy", url)
+        assert failure(client, "http://api.acme.example/v1/x").startswith(said)
 
 
 def test_error_may_be_text(server, client):

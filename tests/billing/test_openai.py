@@ -64,12 +64,18 @@ def cost_result(**changes) -> dict[str, Any]:
     }
 
 
+def whole(buckets: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the buckets, and an empty one for each further day, as OpenAI does."""
+    days = [each["start_time"] for each in buckets]
+    return [*buckets, *(bucket(day) for day in DAYS if seconds(day) not in days)]
+
+
 class Account:
     """An account whose buckets a test fills, by the last part of the path."""
 
     def __init__(self, **buckets) -> None:
-        self.pages = {name: paged(name, each, []) for name, each in buckets.items()}
-        self.empty = paged("", [bucket(day) for day in DAYS], [])
+        self.pages = {name: paged(name, whole(each), []) for name, each in buckets.items()}
+        self.empty = paged("", whole([]), [])
         self.replies: dict[str, Reply] = {}
         self.keys: dict[str, list[dict[str, Any]]] = {}
 
@@ -263,6 +269,23 @@ def test_day_without_a_bucket_is_unknown(server):
     fetched = fetch(server)
     assert fetched.days == (FIRST, LAST)
     assert fetched.notes == ("OpenAI did not report 2026-11-20.",)
+
+
+def test_day_that_only_other_reports_have_is_unknown(server):
+    server.script = account = Account(
+        costs=[bucket(day, cost_result(api_key_id=None)) for day in DAYS]
+    )
+    account.pages["completions"] = paged("", [bucket(LAST, text_result(api_key_id=None))], [])
+    fetched = fetch(server)
+    assert fetched.days == (LAST,)
+    assert {row.day for row in fetched.rows} == {LAST}
+    assert fetched.notes == ("OpenAI did not report 2 days from 2026-11-19 to 2026-11-20.",)
+
+
+def test_answer_without_any_day_is_an_error(server):
+    server.script.pages["completions"] = paged("", [], [])
+    message = failure(server)
+    assert message == "OpenAI reported none of the days from 2026-11-19 to 2026-11-21."
 
 
 def test_family_that_does_not_exist_is_noted(server):
@@ -482,8 +505,8 @@ def test_any_split_into_pages_gives_the_same_rows(results, sizes):
         for day, model, key, tokens in results
     ]
     account = Account()
-    account.pages["completions"] = paged("x", buckets, sizes)
-    whole = Account(
+    account.pages["completions"] = paged("x", whole(buckets), sizes)
+    in_one_page = Account(
         completions=[
             bucket(
                 day, *(each["results"][0] for each in buckets if each["start_time"] == seconds(day))
@@ -501,7 +524,7 @@ def test_any_split_into_pages_gives_the_same_rows(results, sizes):
 
         return openai.fetch({"key": KEY, "base_url": "http://x/v1"}, FIRST, LAST, get=get)
 
-    assert fetched(account) == fetched(whole)
+    assert fetched(account) == fetched(in_one_page)
     assert sum(row.prompt_tokens for row in fetched(account).rows) == sum(
         tokens for *_, tokens in results
     )

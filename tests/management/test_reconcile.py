@@ -635,3 +635,45 @@ def test_only_all_is_shown_as_100_percent(share):
 
     assert (shown == "100.0 %") == (share == 100)
     assert 0 <= share - Decimal(shown.removesuffix(" %")) < Decimal("0.1")
+
+
+@pytest.mark.django_db
+def test_bug_in_a_source_hides_no_provider_and_shows_no_text(accounts, stub, monkeypatch):
+    def broken(*arguments: Any, **more: Any) -> Any:
+        raise RuntimeError(f"Invalid header value: Bearer {WRONG_KEY}")
+
+    accounts["anthropic"] = {"key": WRONG_KEY}
+    monkeypatch.setitem(SOURCES, "anthropic", SOURCES["anthropic"]._replace(fetch=broken))
+    charge(stub, 10)
+    calls(10)
+
+    ended = reconcile()
+
+    assert ended.code == 2
+    assert "OpenAI: the log has 100.0 % of 10 requests" in ended.out
+    assert ended.err.startswith(
+        "The bill of Anthropic could not be read because of a bug: RuntimeError in "
+        "test_reconcile.py, line "
+    )
+    assert WRONG_KEY not in ended.out + ended.err
+
+
+@pytest.mark.django_db
+def test_models_of_the_log_and_the_bill_are_asked_for(accounts, monkeypatch):
+    asked: list[Any] = []
+
+    def fetch(*arguments: Any, models: Any) -> billing.Fetched:
+        asked.append(models)
+        return billing.Fetched((), ())
+
+    accounts.clear()
+    accounts["aws"] = {"regions": ["eu-west-1"]}
+    monkeypatch.setitem(SOURCES, "aws", SOURCES["aws"]._replace(fetch=fetch))
+    calls(2, 3, provider="aws", model_name="nova")
+    calls(1, 9, provider="aws", model_name="too-early")
+    calls(1, 3, model_name="gpt-4o")
+    bill(5, provider="aws", model_name="titan")
+    bill(8, provider="aws", model_name="too-early")
+
+    assert reconcile().code == 0
+    assert asked == [{"nova", "titan"}]

@@ -64,7 +64,8 @@ def faults(setting: object) -> Iterator[str]:
 def empty_keys(setting: object) -> Iterator[str]:
     """Yield the accounts whose key is empty on this host, in sentences.
 
-    This is no fault: hosts that serve pages need no admin key.
+    This is no fault, and no check reports it: hosts that serve pages share the settings and need no
+    admin key. The host that fetches bills fails with this sentence.
     """
     for provider, given in _accounts(setting):
         if "key" in given and given["key"] in (None, ""):

@@ -93,9 +93,8 @@ class _Bill:
             "group_by[]": USAGE_GROUP_BY,
             **{name: ids for name, ids in scope.items() if ids},
         }
-        return [
-            _usage_row(day, result) for day, result in self._walk("usage_report/messages", params)
-        ]
+        results = self._walk("usage_report/messages", params, decides=True)
+        return [_usage_row(day, result) for day, result in results]
 
     def _costs(self) -> list[Billed]:
         results = self._walk("cost_report", {"group_by[]": COSTS_GROUP_BY})
@@ -103,7 +102,10 @@ class _Bill:
         # The report has no parameter for this.
         return [row for row in rows if not self._workspaces or row.project in self._workspaces]
 
-    def _walk(self, path: str, params: http.Params) -> Iterator[tuple[dt.date, Fields]]:
+    def _walk(
+        self, path: str, params: http.Params, *, decides: bool = False
+    ) -> Iterator[tuple[dt.date, Fields]]:
+        """Yield the day of each result; a report that `decides` says which days are known."""
         params = {
             "starting_at": _rfc3339(self._first),
             "ending_at": _rfc3339(self._last + dt.timedelta(days=1)),
@@ -113,7 +115,8 @@ class _Bill:
         }
         url = f"{self._url}/{path}"
         for day, results in walk(self._client, url, params, _LAYOUT, self._first, self._last):
-            self._seen.add(day)
+            if decides:
+                self._seen.add(day)
             for result in results:
                 yield day, result
 

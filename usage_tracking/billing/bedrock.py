@@ -43,6 +43,10 @@ _PERIOD = 86_400
 _MOST_PAGES = 1000
 _LISTED_FOR = dt.timedelta(days=14)
 
+#: A value of a dimension that CloudWatch accepts: for another it refuses all queries of a request.
+#: https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_Dimension.html
+_MODEL = re.compile(r"(?!:)[!-~]{1,1024}")
+
 #: (day, model) → what was counted → the sum.
 _Counts = dict[tuple[dt.date, str], dict[str, int]]
 
@@ -73,7 +77,9 @@ def fetch(
     for region in dict.fromkeys(account["regions"]):
         cloudwatch = _CloudWatch(account, region)
         metrics = cloudwatch.metrics()
-        metrics |= {_Metric(name, model) for name in METRICS for model in models}
+        metrics |= {
+            _Metric(name, model) for name in METRICS for model in models if _MODEL.fullmatch(model)
+        }
         for metric, day, value in cloudwatch.sums(sorted(metrics), first, last):
             counts = found.setdefault((day, metric.model), {})
             counts[metric.name] = counts.get(metric.name, 0) + value
@@ -87,7 +93,10 @@ def _notes(first: dt.date) -> tuple[str, ...]:
     listed = dt.datetime.now(dt.UTC).date() - _LISTED_FOR
     if first >= listed:
         return ()
-    return (f"CloudWatch does not list models that were last used before {listed}.",)
+    return (
+        f"CloudWatch does not list models that were last used before {listed}. Of those, only"
+        " models of the log and of the stored bill are included.",
+    )
 
 
 def _billed(day: dt.date, model: str, named: Mapping[str, int]) -> Billed:

@@ -87,10 +87,28 @@ def fetched(
     rows: Iterable[Billed],
     notes: Iterable[str],
 ) -> Fetched:
-    """Return the bill of the days that a provider reported: a day without a bucket is unknown."""
+    """Return the bill of the days that a provider reported: a day without a bucket is unknown.
+
+    Args:
+        title: The provider for people.
+        first: The first day in UTC.
+        last: The last day.
+        seen: The days of which the provider's main report has a bucket.
+        rows: What was billed.
+        notes: Sentences about what was left out.
+
+    Raises:
+        BillingError: No day was reported, although some have ended.
+    """
     days = days_of(first, last)
-    missing = [f"{title} did not report {day}." for day in days if day not in seen]
-    return Fetched(tuple(day for day in days if day in seen), added(rows), (*notes, *missing))
+    known = tuple(day for day in days if day in seen)
+    missing = [day for day in days if day not in seen]
+    if not known and first < dt.datetime.now(dt.UTC).date():
+        raise BillingError(f"{title} reported none of the days from {first} to {last}.")
+    if missing:
+        count = f"{len(missing)} days from {missing[0]} to {missing[-1]}"
+        notes = [*notes, f"{title} did not report {count if missing[1:] else missing[0]}."]
+    return Fetched(known, added(row for row in rows if row.day in known), tuple(notes))
 
 
 def _day(bucket: Fields, layout: Layout, first: dt.date, last: dt.date) -> dt.date:

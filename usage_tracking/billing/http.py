@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import email.utils
+import html
 import http.client
 import json
+import re
+import ssl
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,6 +22,8 @@ from urllib.request import (
     ProxyHandler,
     Request,
     UnknownHandler,
+    getproxies,
+    proxy_bypass,
 )
 
 from ..redaction import REDACTED, clean_error, clean_text
@@ -34,6 +39,9 @@ ATTEMPTS = 5
 MAX_PAUSE = 60.0
 
 _MAX_MESSAGE = 300
+#: Characters of the shortest key that is removed from answers: a shorter one may be part of words.
+_SHORTEST_KEY = 16
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _CHUNK = 64 * 1024
 
 Params = Mapping[str, str | int | Sequence[str]]
@@ -110,6 +118,7 @@ class Client:
     headers: Mapping[str, str] = field(repr=False)
     get: Get = field(repr=False)
     sleep: Callable[[float], None] = field(repr=False)
+    _written_key: re.Pattern[str] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         """Check the key: errors of http.client would show it."""
@@ -118,9 +127,11 @@ class Client:
             raise BillingError(
                 f"The key of {self.title} must be printable ASCII text without line breaks."
             )
+        written = re.compile("".join(map(_written, key)))
+        object.__setattr__(self, "_written_key", written)
 
     def json(self, url: str, params: Params | None = None) -> dict[str, Any]:
-        """Return the JSON object at `url`; numbers with a fraction are Decimal.
+        """Return the JSON object at `url`, without the key; numbers with a fraction are Decimal.
 
         Retries 429 and 5xx after the pause that `Retry-After` names, at most MAX_PAUSE.
 
@@ -137,7 +148,11 @@ class Client:
                 f" {MAX_BODY // 1024 // 1024} MB. Fetch fewer days at a time."
             )
         try:
-            value = json.loads(answer.body, parse_float=Decimal)
+            text = answer.body.decode(json.detect_encoding(answer.body), "surrogatepass")
+            if len(self.key) >= _SHORTEST_KEY:
+                # A name or a value that is the key would be stored or shown.
+                text = self._written_key.sub(REDACTED, text)
+            value = json.loads(text, parse_float=Decimal)
         except (ValueError, ArithmeticError, RecursionError):
             value = None
         if not isinstance(value, dict):
@@ -155,8 +170,9 @@ class Client:
             except OSError as error:
                 raise BillingError(self._unreachable(url, error)) from None
             except ValueError:  # Its text may show headers.
+                places = _proxy(url, " and the proxy")
                 raise BillingError(
-                    f"The base_url of {self.title} must be an http(s) URL."
+                    f"The base_url of {self.title}{places} must be an http(s) URL."
                 ) from None
             if attempt == ATTEMPTS or not (answer.status == 429 or answer.status >= 500):
                 break
@@ -165,24 +181,37 @@ class Client:
 
     def _unreachable(self, url: str, error: OSError) -> str:
         reason = error.reason if isinstance(error, URLError) else error
+        where = _host(url) + _proxy(url, ", through a proxy")
         if isinstance(reason, TimeoutError):
             return (
-                f"{self.title} ({_host(url)}) did not answer in time: it sent nothing for {TIMEOUT}"
+                f"{self.title} ({where}) did not answer in time: it sent nothing for {TIMEOUT}"
                 f" seconds, or not everything within {DEADLINE} seconds."
             )
-        return f"{self.title} ({_host(url)}) cannot be reached: {self._clean(str(reason))}"
+        advice = ""
+        if isinstance(reason, ssl.SSLCertVerificationError):
+            advice = (
+                " If a proxy in between has a certificate of its own, set SSL_CERT_FILE to a file"
+                " with its authority."
+            )
+        return f"{self.title} ({where}) cannot be reached: {self._clean(str(reason))}{advice}"
 
     def _refusal(self, url: str, answer: Answer) -> str:
         status, path = answer.status, _path(url)
-        if 300 <= status < 400:
-            target = _host(answer.headers.get("Location", ""))
+        if status in _REDIRECTS:
+            target = self._clean(_host(answer.headers.get("Location", "")))
             return (
                 f"{self.title} redirects {path} to {target or 'another address'} ({status})."
                 " Redirects are not followed, because the key would go with them: set base_url to"
                 " the final address."
             )
         says = self._message(answer.body)
-        return _SENTENCES.get(status, _SENTENCES[500 if status >= 500 else 0]).format(
+        if status in {401, 403} and not answer.body.lstrip().startswith(b"{"):
+            return (
+                f"{self.title} or a proxy in between refused {path} with status {status}, and the"
+                f" answer is not JSON. Check base_url, proxies, and the key: set {self.needs}."
+            )
+        kind = 500 if status >= 500 else 200 if status < 400 else 0
+        return _SENTENCES.get(status, _SENTENCES[kind]).format(
             title=self.title, path=path, status=status, needs=self.needs, attempts=ATTEMPTS
         ) + (f" {self.title} says: {says}" if says else "")
 
@@ -196,12 +225,16 @@ class Client:
         return self._clean(message) if isinstance(message, str) else ""
 
     def _clean(self, text: str) -> str:
-        text = clean_error(text.replace(self.key, REDACTED))
+        text = clean_error(self._written_key.sub(REDACTED, text))
         return clean_text(" ".join(text.split()), _MAX_MESSAGE)
 
 
 _SENTENCES = {
     0: "{title} refused {path} with status {status}.",
+    200: (
+        "{title} answered {path} with status {status} and without a bill. Check base_url, and"
+        " proxies in between."
+    ),
     401: "{title} does not accept the key: it is wrong, expired or revoked. Set {needs} (401).",
     403: "{title} does not let the key read {path}. Set {needs} (403).",
     404: "{title} does not know {path}. Check base_url (404).",
@@ -214,6 +247,16 @@ _SENTENCES = {
         " later."
     ),
 }
+
+
+def _written(character: str) -> str:
+    """Return a pattern of a character as text, JSON, URLs and HTML write it."""
+    plain = re.escape(character)
+    if character.isalnum() or character in "-_.~":
+        return plain
+    code, named = ord(character), re.escape(html.escape(character))
+    escaped = rf"{named}|&\#{code};|&\#x{code:x};|\\{{1,4}}u00{code:02x}|%(?:25)*{code:02x}"
+    return rf"(?i:{escaped}|\\{{0,4}}{plain})"
 
 
 def _query(params: Params) -> str:
@@ -239,6 +282,12 @@ def _pause(headers: Mapping[str, str], attempt: int) -> float:
 
 def _path(url: str) -> str:
     return urlsplit(url).path
+
+
+def _proxy(url: str, text: str) -> str:
+    """Return the text if the environment names a proxy for the URL, or else ""."""
+    scheme, _, host = _host(url).partition("://")
+    return text if scheme in getproxies() and not proxy_bypass(host) else ""
 
 
 def _host(url: str) -> str:

@@ -61,7 +61,7 @@ USAGE: dict[str, Usage] = {
     "file_search_calls": Usage(("project_id", "api_key_id"), requests="num_requests"),
     "code_interpreter_sessions": Usage(("project_id",), requests="", units=("num_sessions",)),
 }
-#: A base_url without this family is wrong.
+#: A base_url without this family is wrong, and a day without its bucket is not reported.
 _FIRST = "completions"
 
 _LAYOUT = Layout(
@@ -128,7 +128,9 @@ class _Bill:
         try:
             return [
                 _usage_row(day, family, usage, result)
-                for day, result in self._walk(url, _USAGE_LIMIT, usage.group_by)
+                for day, result in self._walk(
+                    url, _USAGE_LIMIT, usage.group_by, decides=family == _FIRST
+                )
             ]
         except http.RefusedError as error:
             if error.status != 404 or family == _FIRST:
@@ -142,8 +144,9 @@ class _Bill:
         return [_cost_row(day, result) for day, result in results]
 
     def _walk(
-        self, url: str, limit: int, group_by: Sequence[str]
+        self, url: str, limit: int, group_by: Sequence[str], *, decides: bool = False
     ) -> Iterator[tuple[dt.date, Fields]]:
+        """Yield the day of each result; a report that `decides` says which days are known."""
         params: http.Params = {
             "start_time": _seconds(self._first),
             "end_time": _seconds(self._last + dt.timedelta(days=1)),
@@ -153,7 +156,8 @@ class _Bill:
             **self._scope,
         }
         for day, results in walk(self._client, url, params, _LAYOUT, self._first, self._last):
-            self._seen.add(day)
+            if decides:
+                self._seen.add(day)
             for result in results:
                 yield day, result
 

@@ -22,6 +22,8 @@ class Source(NamedTuple):
     #: What the account needs, as a sentence, and the page on which to create or read about it.
     needs: str
     url: str
+    #: Whether `fetch` takes `models`: the API does not name all that it can be asked for.
+    takes_models: bool = False
 
 
 #: Provider, as the log names it → its source.
@@ -55,6 +57,7 @@ SOURCES: dict[str, Source] = {
         "It needs boto3 and credentials that may call cloudwatch:ListMetrics and "
         "cloudwatch:GetMetricData.",
         "https://docs.aws.amazon.com/bedrock/latest/userguide/monitoring-runtime-metrics.html",
+        takes_models=True,
     ),
 }
 

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from pathlib import Path
+from traceback import extract_tb
+from typing import Any
 
 from django.core.management.base import CommandError
+from django.db import DatabaseError
 from django.utils import timezone
 
 from .. import billing, conf
 from ..billing.sources import SOURCES
-from ..days import DayRange
-from ..models import AIProviderBill
+from ..days import DayRange, stored
+from ..models import AIProviderBill, AIUsageLog
+from ..system.interruptions import from_outside
 from .base import CANNOT_RUN
 from .tables import shown
 
@@ -100,14 +106,55 @@ def fetch(
     outcome = Outcome()
     for provider in providers:
         try:
-            fetched = billing.fetch(provider, *days.ends())
+            more: dict[str, Any] = {}
+            if provider in SOURCES and SOURCES[provider].takes_models:
+                more["models"] = _models(provider, days, using)
+            fetched = billing.fetch(provider, *days.ends(), **more)
             billing.replace(provider, fetched, using=using, now=timezone.now())
-        except billing.BillingError as error:
-            outcome.errors.append(Said(provider, str(error)))
+        except DatabaseError:
+            raise
+        except Exception as error:
+            if from_outside(error):
+                raise
+            outcome.errors.append(Said(provider, _reason(provider, error)))
             tell(outcome.errors[-1])
         else:
             outcome.notes.extend(Said(provider, note) for note in fetched.notes)
     return outcome
+
+
+def _models(provider: str, days: DayRange, using: str) -> set[str]:
+    """Return the models of the log and of the stored bill on these days of UTC."""
+    first, last = days.ends()
+    start, end = (
+        stored(dt.datetime.combine(day, dt.time(), dt.UTC))
+        for day in (first, last + dt.timedelta(days=1))
+    )
+    logged = AIUsageLog.objects.using(using).filter(
+        provider=provider, created_at__gte=start, created_at__lt=end
+    )
+    billed = AIProviderBill.objects.using(using).filter(provider=provider, day__range=(first, last))
+    return {
+        name
+        for rows in (logged, billed)
+        for name in rows.order_by().values_list("model_name", flat=True).distinct()
+    }
+
+
+def _reason(provider: str, error: Exception) -> str:
+    """Return why a bill was not fetched.
+
+    Of an error that is not expected, only the place is known: its text could have the key, and a
+    traceback would hide the other providers.
+    """
+    if isinstance(error, billing.BillingError):
+        return str(error)
+    *_, frame = extract_tb(error.__traceback__)
+    return (
+        f"The bill of {title_of(provider)} could not be read because of a bug: "
+        f"{type(error).__name__} in {Path(frame.filename).name}, line {frame.lineno}. Please "
+        "report it. The stored bill was not changed."
+    )
 
 
 def _refusal(wanted: str | None, chosen: list[str], accounts: list[str], *, offline: bool) -> str:
