@@ -191,9 +191,9 @@ def _batches(usage: Sequence[BillRow], calls: Sequence[Captured]) -> Iterator[Ex
 def _prices(bills: Sequence[BillRow], calls: Sequence[Captured]) -> Iterator[Explanation]:
     # Where the provider does not say what an amount is for, only all models can be compared.
     names = dict.fromkeys(row.model_name for row in bills if row.model_name and row.cost)
-    for name in names or {"": None}:
-        rows = [row for row in bills if name in ("", row.model_name)]
-        own = [each for each in calls if name in ("", each.model_name)]
+    models = _by_model(bills, calls) if names else {"": (bills, calls)}
+    for name in names or models:
+        rows, own = models[name]
         ratio = price_ratio(rows, own)
         if ratio is None or abs(ratio - 1) <= _PRICE_TOLERANCE:
             continue
@@ -210,11 +210,10 @@ def _prices(bills: Sequence[BillRow], calls: Sequence[Captured]) -> Iterator[Exp
 
 def _more_captured(bills: Sequence[BillRow], calls: Sequence[Captured]) -> Iterator[Explanation]:
     surplus = []
-    for name in dict.fromkeys(each.model_name for each in calls):
-        of_model = measures_of(
-            [row for row in bills if row.model_name == name],
-            [each for each in calls if each.model_name == name],
-        )
+    for name, (rows, own) in _by_model(bills, calls).items():
+        if not own:
+            continue
+        of_model = measures_of(rows, own)
         requests, tokens = (
             max(0, int(measure.captured or 0) - int(measure.matched or 0))
             for measure in (of_model.requests, of_model.tokens)
@@ -242,9 +241,9 @@ def _more_captured(bills: Sequence[BillRow], calls: Sequence[Captured]) -> Itera
 def _unexplained(usage: Sequence[BillRow], calls: Sequence[Captured]) -> Iterator[Explanation]:
     hints = {each.key_hint for each in calls} - {""}
     left = []
-    for name in dict.fromkeys(each.model_name for each in calls):
-        rows = [row for row in usage if row.model_name == name]
-        own = [each for each in calls if each.model_name == name]
+    for name, (rows, own) in _by_model(usage, calls).items():
+        if not own:
+            continue
         measures = measures_of(rows, own)
         known = total([row for row in rows if hints and row.key_hint and row.key_hint not in hints])
         uncertain = sum(each.unknown + each.timed_out for each in own)
@@ -264,3 +263,14 @@ def _unexplained(usage: Sequence[BillRow], calls: Sequence[Captured]) -> Iterato
             models=(name,) if name else (),
             keys=keys_of(rows),
         )
+
+
+def _by_model(
+    bills: Iterable[BillRow], calls: Iterable[Captured]
+) -> dict[str, tuple[Sequence[BillRow], Sequence[Captured]]]:
+    models: dict[str, tuple[list[BillRow], list[Captured]]] = {}
+    for row in bills:
+        models.setdefault(row.model_name, ([], []))[0].append(row)
+    for each in calls:
+        models.setdefault(each.model_name, ([], []))[1].append(each)
+    return {**models}

@@ -166,6 +166,11 @@ class ProviderReconciliation:
     lines: tuple[ReconciledLine, ...]
     explanations: tuple[Explanation, ...]
 
+    @property
+    def settled_days(self) -> tuple[dt.date, ...]:
+        """The days that are compared, and whose bill the provider has closed."""
+        return tuple(day for day in self.days if day not in self.provisional_days)
+
     def as_dict(self) -> dict[str, Any]:
         """Return the fields."""
         return {
