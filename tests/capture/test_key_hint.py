@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import Counter
 from collections.abc import Callable, Generator, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -58,6 +59,14 @@ RESPONSES = "/openai/v1/responses"
 @pytest.fixture(autouse=True)
 def hints(settings: Settings) -> None:
     settings.AI_USAGE_KEY_HINT = True
+
+
+@pytest.fixture(autouse=True)
+def failures(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """Count only the failures of this test: the counts are those of the whole process."""
+    counts: Counter[str] = Counter()
+    monkeypatch.setattr(errors, "failures", counts)
+    return counts
 
 
 @pytest.fixture
@@ -511,7 +520,6 @@ class TestHint:
             over_aiohttp(chat_url, {"Authorization": f"Bearer {KEY}"})
 
         assert found() is None
-        errors.failures.clear()
 
 
 class TestKept:

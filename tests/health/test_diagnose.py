@@ -162,6 +162,7 @@ Test 6: Checking API endpoints... ✅
   ✅ /api/v1/ai/usage/logs/global/ answers (401)
   ✅ /api/v1/ai/usage/stats/ answers (401)
   ✅ /api/v1/ai/usage/global/ answers (401)
+  ✅ /api/v1/ai/usage/reconciliation/ answers (401)
 
 Test 7: Checking the middleware... ✅
   ✅ AIUsageMiddleware is in place
