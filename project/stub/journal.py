@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from itertools import count
 
@@ -44,15 +45,17 @@ class Entry:
         self._status = 0
         self._counts = Counts()
         self._body = bytearray()
+        #: What `served` returned since the last change. Each admin request reads all entries.
+        self._served: Served | None = None
 
     def asked(self, question: Question) -> None:
         """Note the parsed request."""
-        with self._lock:
+        with self._change():
             self._requested_model, self._prompt = question.model, question.prompt
 
     def answering(self, reply: Reply) -> None:
         """Note the response before it is sent."""
-        with self._lock:
+        with self._change():
             self._status, self._streamed = reply.status, reply.streamed
             self._model, self._response_id = reply.model, reply.response_id
             self._failed = reply.status >= 400
@@ -60,46 +63,57 @@ class Entry:
 
     def writing(self, wire: bytes, part: Part) -> None:
         """Note bytes and their counts before they are sent."""
-        with self._lock:
+        with self._change():
             self._body += wire
             self._counts = part.reports or self._counts
             self._failed = self._failed or part.failed
 
     def completed(self, *, completed: bool) -> None:
         """Note whether the whole response is sent."""
-        with self._lock:
+        with self._change():
             self._completed = completed
 
     def served(self) -> Served:
         """Return the current state."""
         with self._lock:
-            counts = self._counts
-            return Served(
-                number=self._number,
-                path=self._path,
-                provider=self._provider,
-                operation=self._operation,
-                model=self._model,
-                requested_model=self._requested_model,
-                response_id=self._response_id,
-                prompt_tokens=counts.prompt,
-                completion_tokens=counts.completion,
-                cached_tokens=counts.cached,
-                cache_write_tokens=counts.cache_write,
-                reasoning_tokens=counts.reasoning,
-                streamed=self._streamed,
-                status=self._status,
-                prompt=self._prompt,
-                body=bytes(self._body),
-                completed=self._completed,
-                failed=self._failed,
-                cost=counts.cost,
-                served_at=self._moment,
-                api_key_id=self._key.id,
-                api_key_hint=self._key.hint,
-                project=self._key.project,
-                charge=self._charge,
-            )
+            if self._served is None:
+                self._served = self._now_served()
+            return self._served
+
+    @contextmanager
+    def _change(self) -> Iterator[None]:
+        with self._lock:
+            self._served = None
+            yield
+
+    def _now_served(self) -> Served:
+        counts = self._counts
+        return Served(
+            number=self._number,
+            path=self._path,
+            provider=self._provider,
+            operation=self._operation,
+            model=self._model,
+            requested_model=self._requested_model,
+            response_id=self._response_id,
+            prompt_tokens=counts.prompt,
+            completion_tokens=counts.completion,
+            cached_tokens=counts.cached,
+            cache_write_tokens=counts.cache_write,
+            reasoning_tokens=counts.reasoning,
+            streamed=self._streamed,
+            status=self._status,
+            prompt=self._prompt,
+            body=bytes(self._body),
+            completed=self._completed,
+            failed=self._failed,
+            cost=counts.cost,
+            served_at=self._moment,
+            api_key_id=self._key.id,
+            api_key_hint=self._key.hint,
+            project=self._key.project,
+            charge=self._charge,
+        )
 
 
 class Journal:

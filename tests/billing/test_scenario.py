@@ -1,7 +1,11 @@
-"""Ten thousand calls to three providers over three days, and what the providers billed for them."""
+"""Ten thousand calls to three providers over three days, and what the providers billed for them.
+
+On SQLite, two thousand calls in the same proportions.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 import json
 import random
@@ -10,8 +14,8 @@ from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any, NamedTuple
 
+import aiohttp
 import pytest
-import requests
 from django.db import connection
 from django.db.models import Count
 from freezegun import freeze_time
@@ -35,7 +39,8 @@ MOMENTS = [
     for day in range(3)
     for moment in TIMES
 ]
-CALLS = {"openai": 4000, "anthropic": 3000, "openrouter": 3000}
+#: How many of ten calls a provider gets.
+CALLS = {"openai": 4, "anthropic": 3, "openrouter": 3}
 #: One of so many calls is another service's.
 ESCAPED_OF = 20
 #: The models of each provider. The site does not use the last one.
@@ -95,13 +100,13 @@ def key_of_other(provider: str) -> str:
     return f"sk-{provider}-0123456789-{HINT}"
 
 
-def calls() -> tuple[list[Call], list[Call]]:
+def calls(total: int) -> tuple[list[Call], list[Call]]:
     """Return the calls of the site and of the other service, each in the order of time."""
     chance = random.Random(18)
     site, other = [], []
-    for provider, number in CALLS.items():
+    for provider, of_ten in CALLS.items():
         models, keys = MODELS[provider], keys_of(provider)
-        for n in range(number):
+        for n in range(of_ten * total // 10):
             # Alike for all calls between two of the other service, which so has the same share of
             # the tokens as of the calls.
             step = n // ESCAPED_OF
@@ -167,13 +172,17 @@ def stub(clock: Clock, settings: Any) -> Iterator[StubProvider]:
 
 def make_calls(site: list[Call], stub: StubProvider, clock: Clock) -> None:
     """Make the calls of the site, which are captured."""
-    with requests.Session() as session:
-        session.trust_env = False  # looking for proxies would take longer than the calls
-        for call in site:
-            clock.now = call.moment
-            path, headers, body = request_of(call)
-            answer = session.post(stub.url + path, data=body, headers=headers)
-            assert answer.status_code == 200, answer.text
+
+    async def main() -> None:
+        async with aiohttp.ClientSession() as session:  # takes the least CPU of all clients
+            for call in site:
+                clock.now = call.moment
+                path, headers, body = request_of(call)
+                async with session.post(stub.url + path, data=body, headers=headers) as answer:
+                    assert answer.status == 200, await answer.text()
+                    await answer.read()
+
+    asyncio.run(main())
     clock.now = NOW
 
 
@@ -221,8 +230,9 @@ def explained(provider: dict[str, Any], kind: str) -> list[Any]:
 @pytest.mark.django_db
 def test_another_service_is_what_the_log_lacks(stub, clock, settings):
     settings.AI_USAGE_DAY_TIMEZONE = ZONES[0]
-    site, other = calls()
-    assert (len(site), len(other)) == (9500, 500)
+    total = 10_000 if connection.vendor == "postgresql" else 2_000
+    site, other = calls(total)
+    assert (len(site), len(other)) == (total * 95 // 100, total * 5 // 100)
     events: list[UsageEvent] = []
     recorder.listeners.append(events.append)
     try:
