@@ -747,3 +747,10 @@ class TestRefusals:
         editor = SimpleNamespace(connection=connection)
         with pytest.raises(CommandError, match="cannot create ai_usage_log: a table of this name"):
             migrating.refuse_taken_names(apps, editor, ["ai_usage_log_user"])
+
+    def test_model_with_the_name_of_a_later_table_goes_before_its_migration(self):
+        editor = SimpleNamespace(connection=connection)
+        later = ("usage_tracking", "0004_provider_bill")
+        with pytest.raises(CommandError) as refused:
+            migrating.refuse_taken_names(apps, editor, [], ["ai_usage_bill"], later)
+        assert 'add run_before = [("usage_tracking", "0004_provider_bill")]' in str(refused.value)

@@ -85,6 +85,29 @@ with connection.cursor() as cursor:
             "['ai_usage_log']\n['ai_usage_bill', 'ai_usage_log', 'ai_usage_tracking']\n[(42,)]\n"
         )
 
+    def test_table_with_the_name_of_a_later_one_is_rejected(
+        self, tmp_path: Path, empty_database_url: str
+    ):
+        printed = run_python(
+            tmp_path,
+            f"""{CREATE}
+execute("CREATE TABLE ai_usage_bill (amount integer)")
+refused()
+print(tables())
+execute("ALTER TABLE ai_usage_bill RENAME TO old_ai_usage_bill")
+call_command("migrate", "usage_tracking", verbosity=0)
+print(tables())
+""",
+            DATABASE_URL=empty_database_url,
+        )
+
+        assert printed.startswith(
+            "usage_tracking cannot create ai_usage_bill: a table of this name exists. "
+            "Rename it: ALTER TABLE ai_usage_bill RENAME TO old_ai_usage_bill.\n"
+            "Then migrate again."
+        )
+        assert printed.endswith("\n['ai_usage_bill', 'ai_usage_log', 'ai_usage_tracking']\n")
+
     def test_every_taken_name_is_listed(self, tmp_path: Path, empty_database_url: str):
         """Index names are unique in a schema, and on SQLite in the file."""
         printed = run_python(

@@ -21,7 +21,13 @@ from django.db.migrations.state import ProjectState
 LABEL = "usage_tracking"
 FIRST = (LABEL, "0001_ai_usage")
 TABLES = ("ai_usage_log", "ai_usage_tracking")
-RUN_BEFORE = f"run_before = [{FIRST!r}]".replace("'", '"')
+
+
+def _run_before(migration: tuple[str, str]) -> str:
+    return f"run_before = [{migration!r}]".replace("'", '"')
+
+
+RUN_BEFORE = _run_before(FIRST)
 _GUIDE = "See docs/migrating.md for the steps."
 
 #: Operations that do not change a table.
@@ -58,16 +64,29 @@ _KINDS = {
 }
 
 
-def refuse_taken_names(apps: Any, schema_editor: Any, indexes: Sequence[str]) -> None:
+def refuse_taken_names(
+    apps: Any,
+    schema_editor: Any,
+    indexes: Sequence[str],
+    tables: Sequence[str] = TABLES,
+    migration: tuple[str, str] = FIRST,
+) -> None:
     """Refuse to migrate if a table or an index has the name of one of ours. Changes nothing.
 
     Only names in the schema of new tables count.
+
+    Args:
+        apps: The models at this point of the migrations.
+        schema_editor: The editor of the database.
+        indexes: The names of the indexes that are created next.
+        tables: The names of the tables.
+        migration: The migration that creates them.
 
     Raises:
         CommandError: A name is taken. The message explains how to free it.
     """
     connection = schema_editor.connection
-    names = [*TABLES, *indexes]
+    names = [*tables, *indexes]
     placeholders = ", ".join(["%s"] * len(names))
     with connection.cursor() as cursor:
         cursor.execute(_TAKEN[connection.vendor].format(names=placeholders), names)
@@ -77,11 +96,14 @@ def refuse_taken_names(apps: Any, schema_editor: Any, indexes: Sequence[str]) ->
             model._meta.db_table: model._meta.label
             for model in apps.get_models(include_auto_created=True)
         }
-        reasons = [_reason(connection.vendor, models, *row) for row in taken]
+        first = _run_before(migration)
+        reasons = [_reason(connection.vendor, models, first, *row) for row in taken]
         raise CommandError("\n".join([*reasons, f"Then migrate again. {_GUIDE}"]))
 
 
-def _reason(vendor: str, models: dict[str, str], name: str, kind: str, owner: str | None) -> str:
+def _reason(
+    vendor: str, models: dict[str, str], first: str, name: str, kind: str, owner: str | None
+) -> str:
     kind = _KINDS.get(kind, kind)
     if kind == "index":
         text = f"usage_tracking cannot create the index {name}: {owner} has an index of this name."
@@ -90,7 +112,7 @@ def _reason(vendor: str, models: dict[str, str], name: str, kind: str, owner: st
         if name in models:
             return (
                 f"{text} It belongs to {models[name]}. Set the db_table of this model to "
-                f"'old_{name}', run makemigrations, and add {RUN_BEFORE} to the new migration."
+                f"'old_{name}', run makemigrations, and add {first} to the new migration."
             )
     if vendor == "sqlite" and kind != "table":
         return f"{text} Drop it: DROP {kind.upper()} {name}."

@@ -389,6 +389,31 @@ def test_a_bill_without_costs_has_an_unknown_cost() -> None:
     assert of_openai().totals.cost == Measure(None, Decimal("0.01000000"), None)
 
 
+def test_a_bill_of_thousands_of_models_names_the_largest() -> None:
+    number = 5_000
+    AIProviderBill.objects.bulk_create(
+        AIProviderBill(
+            provider="openai",
+            day=DAY,
+            family="completions",
+            model_name=f"model-{n}x-2026-01-01",
+            requests=2,
+            prompt_tokens=20,
+            completion_tokens=0,
+            cost=1,
+            fetched_at=LATER,
+        )
+        for n in range(number)
+    )
+    AIUsageLog.objects.bulk_create(
+        make_log(model_name=f"model-{n}x", prompt_tokens=30, completion_tokens=0)
+        for n in range(number)
+    )
+    found = of_openai()
+    assert found.totals.requests == Measure(2 * number, number, number)
+    assert kinds(found).count("more_captured") == kinds(found).count("unexplained") == 10
+
+
 class TestKeys:
     def test_without_hints_what_was_captured_of_a_key_is_not_known(self) -> None:
         bill(key_id="key_1", key_name="web", key_hint="abcd")
@@ -423,6 +448,16 @@ class TestKeys:
         (missing,) = found.explanations
         assert (missing.kind, missing.keys) == ("key_without_rows", ("worker (…wxyz)",))
         assert (missing.requests, missing.tokens) == (10, 1500)
+
+    def test_a_listing_may_show_three_characters_of_a_key(self) -> None:
+        bill(key_id="key_1", key_name="web", key_hint="bcd")
+        bill(key_id="key_2", key_name="worker", key_hint="xyz")
+        calls(10, metadata={"key_hint": "abcd"})
+        found = of_openai(by="key")
+        assert {line.key: line.measures.requests.captured for line in found.lines} == {
+            "key_1": 10,
+            "key_2": 0,
+        }
 
     def test_keys_with_the_same_end_share_a_line(self) -> None:
         bill(key_id="key_1", key_name="web", key_hint="abcd")

@@ -7,6 +7,7 @@ unknown number. Fields that no source reads are ignored.
 from __future__ import annotations
 
 import datetime as dt
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal, InvalidOperation
@@ -15,6 +16,8 @@ from typing import Any
 from ..redaction import clean_text, redact
 from .billed import Billed, BillingError
 
+#: What stands for the hidden part of a key.
+_MASK = re.compile(r"[*.…]")
 #: The largest count, and the bound of amounts in USD, that `AIProviderBill` stores.
 MAX_COUNT = 2**63 - 1
 MAX_AMOUNT = Decimal(10) ** 10
@@ -153,10 +156,13 @@ def days_of(first: dt.date, last: dt.date) -> list[dt.date]:
 
 
 def hint_of(redacted: str) -> str:
-    """Return the last four characters of a key that a listing shows masked, or ""."""
-    hint = redacted[-4:]
-    is_masked = "*" in redacted or "..." in redacted or "…" in redacted
-    return hint if is_masked and len(hint) == 4 and not set(hint) & set("*.… ") else ""
+    """Return the last four characters of a key that a listing shows masked, or "".
+
+    There may be three: OpenAI's documentation shows "sk-abc...def".
+    """
+    _, *masked = _MASK.split(redacted)
+    hint = masked[-1][-4:] if masked else ""
+    return hint if len(hint) >= 3 and " " not in hint else ""
 
 
 def named(rows: Iterable[Billed], keys: Mapping[str, tuple[str, str]]) -> list[Billed]:

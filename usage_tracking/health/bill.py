@@ -91,7 +91,7 @@ def _fetched(
 
 
 def _share(title: str, found: ProviderReconciliation, limits: Thresholds, using: str) -> Finding:
-    settled = [day for day in found.days if day not in found.provisional_days]
+    settled = found.settled_days
     percent = found.settled.percent
     if percent is None:
         what = "the settled days have nothing to compare" if settled else "no day is settled"

@@ -102,11 +102,6 @@ def spans(days: Iterable[dt.date]) -> str:
     )
 
 
-def settled_days(found: ProviderReconciliation) -> list[dt.date]:
-    """Return the days whose bill the provider has closed."""
-    return [day for day in found.days if day not in found.provisional_days]
-
-
 def _period(days: Sequence[dt.date]) -> str:
     first, last = min(days), max(days)
     return f"on {first}" if first == last else f"from {first} to {last}"
@@ -151,7 +146,7 @@ def _amounts(totals: Measures) -> Iterator[str]:
 
 def _settled(found: ProviderReconciliation) -> Iterator[str]:
     open_days = spans(found.provisional_days)
-    if not (settled := settled_days(found)):
+    if not (settled := found.settled_days):
         yield f"No day is settled: the provider may still change the bill of {open_days}"
         return
     shares = _shares(found.settled)

@@ -6,7 +6,7 @@ with the bill, says to which key and project they belong.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from .bills import BillRow
@@ -61,6 +61,17 @@ def account_lines(
         )
         for line in dict.fromkeys((*billed, *captured))
     ]
+
+
+def with_whole_hints(bills: Iterable[BillRow], calls: Iterable[Captured]) -> Iterator[BillRow]:
+    """Yield the rows with the ends of keys as the log has them.
+
+    Some listings show three characters of a key, the log has four.
+    """
+    hints = {each.key_hint for each in calls}
+    for row in bills:
+        longer = [each for each in hints if row.key_hint and each.endswith(row.key_hint)]
+        yield row._replace(key_hint=longer[0]) if len(longer) == 1 else row
 
 
 def _id(row: BillRow, by: str) -> str:

@@ -12,7 +12,7 @@ from django.db import router
 from .. import conf, daily
 from ..days import aware, day_of
 from ..models import AIUsageLog
-from .accounts import account_lines
+from .accounts import account_lines, with_whole_hints
 from .bills import BillRow, bill_rows, is_provisional
 from .captured import Captured, captured_calls
 from .explanations import explanations_of
@@ -92,7 +92,7 @@ def _provider(
     gone = {day for day in fetched if _is_pruned(day, pruned)}
     compared = [day for day in days if day in fetched and day not in gone]
     provisional = [day for day in compared if is_provisional(day, fetched[day])]
-    both = _named_alike(_Both.of(bills, calls).on(compared))
+    both = _named_alike(_Both.of(with_whole_hints(bills, calls), calls).on(compared))
     settled = both.on(set(compared) - set(provisional))
     return ProviderReconciliation(
         provider=provider,

@@ -136,7 +136,7 @@ def _exempt(found: Reconciliation) -> Iterator[bills.Said]:
         if each.settled.percent is None:
             if not each.days:
                 why = "no day can be compared"
-            elif not bill_tables.settled_days(each):
+            elif not each.settled_days:
                 why = "no day is settled"
             else:
                 why = "the bill of the settled days has no requests and no tokens to compare"
