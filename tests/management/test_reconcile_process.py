@@ -13,6 +13,7 @@ import pytest
 
 from project.stub import ADMIN_KEYS, StubProvider
 from tests.smallest import make_smallest_site
+from tests.support.children import hear_control_c
 from tests.support.sites import manage
 from tests.support.waiting import finish
 
@@ -64,6 +65,7 @@ def test_control_c_while_a_provider_is_slow(tmp_path: Path):
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            preexec_fn=hear_control_c,
         ) as process:
             request, _ = slow.accept()
             with request:
