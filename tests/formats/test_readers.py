@@ -1793,3 +1793,14 @@ def test_tools_that_xai_runs_are_counted_in_chat() -> None:
     assert reader.usage is not None
     assert reader.usage.details["web_searches"] == 2
     assert reader.usage.details["storage_searches"] == 4
+
+
+@pytest.mark.parametrize("name", ["object", "status", "id", "model", "size", "polling_url"])
+@pytest.mark.parametrize("odd", [[], {}, [1], {"a": 1}, 5, True])
+def test_odd_value_in_a_job_of_videos_raises_nothing(name: str, odd: Any) -> None:
+    reader = READERS["videos"]()
+    reader.body(
+        {"id": "video_1", "object": "video", "model": "sora-2", "status": "queued", name: odd}
+    )
+
+    _assert_sane(reader)

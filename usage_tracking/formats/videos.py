@@ -77,7 +77,7 @@ def _is_job(data: dict[str, Any], video: dict[str, Any]) -> bool:
     status = text(data.get("status"))
     return (
         data.keys() == _BEGUN  # xAI
-        or (bool(status) and data.get("object") in _OBJECTS)
+        or (bool(status) and text(data.get("object")) in _OBJECTS)
         or (bool(status) and {"seconds", "size", "model"} <= data.keys())  # Together
         or (bool(status) and bool(text(data.get("polling_url"))))  # OpenRouter
         or (bool(status) and not _MADE.isdisjoint(video))
