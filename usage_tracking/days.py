@@ -45,6 +45,11 @@ def stored(moment: dt.datetime) -> dt.datetime:
     return timezone.make_naive(aware(moment), timezone.get_default_timezone())
 
 
+def utc_today() -> dt.date:
+    """Return the current day in UTC, whose days providers bill."""
+    return aware(timezone.now()).astimezone(dt.UTC).date()
+
+
 def midnight(day: dt.date) -> dt.datetime:
     """Return 00:00 UTC of `day`, to compare with `created_at`.
 

@@ -44,7 +44,7 @@ def item(day: dt.date, **changes) -> dict[str, Any]:
 
 @pytest.fixture(autouse=True)
 def _today(monkeypatch):
-    monkeypatch.setattr(openrouter, "_today", lambda: TODAY)
+    monkeypatch.setattr(openrouter, "utc_today", lambda: TODAY)
 
 
 @pytest.fixture

@@ -126,7 +126,7 @@ def test_answer_that_is_wrong_anywhere_is_read_or_explained(source, answer, data
 
     account = {"key": "sk-admin-x", "base_url": "http://x/v1"}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(openrouter, "_today", lambda: DAY + dt.timedelta(days=1))
+        patch.setattr(openrouter, "utc_today", lambda: DAY + dt.timedelta(days=1))
         try:
             fetched = source.fetch(account, DAY, DAY, get=get, sleep=lambda seconds: None)
         except BillingError:

@@ -10,7 +10,7 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from ..events import utc_now
+from ..days import utc_today
 from ..reports import BY, reconciliation
 from ..reports.reconciled import KINDS
 from .base import REFUSED, TAGS, UsageView
@@ -145,7 +145,7 @@ def _period(asked: Mapping[str, Any]) -> tuple[dt.date, dt.date]:
     Raises:
         ValidationError: They are in the wrong order, or too many.
     """
-    end = asked.get("end") or utc_now().date()
+    end = asked.get("end") or utc_today()
     start = asked.get("start") or end - dt.timedelta(days=_DAYS - 1)
     check_order(start, end)
     if (end - start).days >= MAX_DAYS:

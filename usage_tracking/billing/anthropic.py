@@ -14,7 +14,7 @@ from typing import Any
 
 from . import http
 from .billed import COSTS, Billed, BillingError, Fetched
-from .buckets import Layout, fetched, pages, walk
+from .buckets import Layout, Reports, pages
 from .values import Fields, hint_of, named
 
 TITLE = "Anthropic"
@@ -58,21 +58,17 @@ def fetch(
     key = account["key"]
     headers = {"x-api-key": key, "anthropic-version": VERSION}
     client = http.Client(TITLE, NEEDS, key, headers, get, sleep)
-    return _Bill(client, account, first, last).fetch()
+    return _Bill(client, account, Reports(client, _LAYOUT, first, last)).fetch()
 
 
 class _Bill:
     """The answers of one fetch."""
 
-    def __init__(
-        self, client: http.Client, account: Mapping[str, Any], first: dt.date, last: dt.date
-    ) -> None:
-        self._client, self._first, self._last = client, first, last
+    def __init__(self, client: http.Client, account: Mapping[str, Any], reports: Reports) -> None:
+        self._client, self._reports, self._notes = client, reports, reports.notes
         self._url = (account.get("base_url") or BASE_URL).rstrip("/") + "/v1/organizations"
         self._workspaces = list(account.get("workspace_ids") or ())
         self._api_keys = list(account.get("api_key_ids") or ())
-        self._seen: set[dt.date] = set()
-        self._notes: list[str] = []
 
     def fetch(self) -> Fetched:
         rows = self._named(self._usage())
@@ -85,7 +81,7 @@ class _Bill:
             if any(row.service_tier.startswith("priority") for row in rows):
                 self._notes.append(f"The costs of {TITLE} do not include its Priority Tier.")
             rows += self._costs()
-        return fetched(TITLE, self._first, self._last, self._seen, rows, self._notes)
+        return self._reports.fetched(rows)
 
     def _usage(self) -> list[Billed]:
         scope = {"workspace_ids[]": self._workspaces, "api_key_ids[]": self._api_keys}
@@ -93,32 +89,20 @@ class _Bill:
             "group_by[]": USAGE_GROUP_BY,
             **{name: ids for name, ids in scope.items() if ids},
         }
-        results = self._walk("usage_report/messages", params, decides=True)
+        results = self._results("usage_report/messages", params, decides=True)
         return [_usage_row(day, result) for day, result in results]
 
     def _costs(self) -> list[Billed]:
-        results = self._walk("cost_report", {"group_by[]": COSTS_GROUP_BY})
+        results = self._results("cost_report", {"group_by[]": COSTS_GROUP_BY})
         rows = [_cost_row(day, result) for day, result in results]
         # The report has no parameter for this.
         return [row for row in rows if not self._workspaces or row.project in self._workspaces]
 
-    def _walk(
+    def _results(
         self, path: str, params: http.Params, *, decides: bool = False
     ) -> Iterator[tuple[dt.date, Fields]]:
-        """Yield the day of each result; a report that `decides` says which days are known."""
-        params = {
-            "starting_at": _rfc3339(self._first),
-            "ending_at": _rfc3339(self._last + dt.timedelta(days=1)),
-            "bucket_width": "1d",
-            "limit": _LIMIT,
-            **params,
-        }
-        url = f"{self._url}/{path}"
-        for day, results in walk(self._client, url, params, _LAYOUT, self._first, self._last):
-            if decides:
-                self._seen.add(day)
-            for result in results:
-                yield day, result
+        params = {"limit": _LIMIT, **params}
+        return self._reports.results(f"{self._url}/{path}", params, decides=decides)
 
     def _named(self, rows: list[Billed]) -> list[Billed]:
         """Return the rows with the names of their keys."""
@@ -201,4 +185,4 @@ def _moment(value: str) -> dt.datetime:
     return moment.astimezone(dt.UTC)
 
 
-_LAYOUT = Layout("starting_at", "ending_at", _moment)
+_LAYOUT = Layout("starting_at", "ending_at", _moment, _rfc3339)

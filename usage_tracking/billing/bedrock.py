@@ -17,6 +17,7 @@ from functools import partial
 from importlib import import_module
 from typing import Any, NamedTuple
 
+from ..days import utc_today
 from .billed import Billed, BillingError, Fetched
 from .values import days_of
 
@@ -90,7 +91,7 @@ def fetch(
 
 
 def _notes(first: dt.date) -> tuple[str, ...]:
-    listed = dt.datetime.now(dt.UTC).date() - _LISTED_FOR
+    listed = utc_today() - _LISTED_FOR
     if first >= listed:
         return ()
     return (

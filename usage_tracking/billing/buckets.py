@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Container, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
+from ..days import utc_today
 from .billed import Billed, BillingError, Fetched
 from .http import Client, Params
 from .values import Fields, added, days_of
@@ -17,12 +18,83 @@ _DAY = dt.timedelta(days=1)
 
 
 class Layout(NamedTuple):
-    """How a provider writes the beginning and the end of a bucket."""
+    """How a provider writes the beginning and the end of a bucket and of a report."""
 
     start: str
     end: str
     #: Reads a moment; raises ValueError, TypeError or OverflowError.
     moment: Callable[[Any], dt.datetime]
+    #: Writes the midnight with which a day of UTC begins.
+    midnight: Callable[[dt.date], str | int]
+
+
+class Reports:
+    """The reports of one provider on some days of UTC.
+
+    Args:
+        client: Sends the requests.
+        layout: How the provider writes times.
+        first: The first day.
+        last: The last day.
+
+    Attributes:
+        notes: Sentences about what is left out.
+    """
+
+    def __init__(self, client: Client, layout: Layout, first: dt.date, last: dt.date) -> None:
+        self.notes: list[str] = []
+        self._client, self._layout, self._first, self._last = client, layout, first, last
+        self._known: set[dt.date] = set()
+
+    def results(
+        self, url: str, params: Params, *, decides: bool = False
+    ) -> Iterator[tuple[dt.date, Fields]]:
+        """Yield the results of a report, each with its day.
+
+        Args:
+            url: Of the report.
+            params: Beside the days.
+            decides: Whether a day without a bucket in this report is unknown.
+
+        Raises:
+            BillingError: The report cannot be read, has other days, or repeats results.
+        """
+        layout = self._layout
+        params = {
+            layout.start: layout.midnight(self._first),
+            layout.end: layout.midnight(self._last + _DAY),
+            "bucket_width": "1d",
+            **params,
+        }
+        for day, results in _buckets(self._client, url, params, layout, self._first, self._last):
+            if decides:
+                self._known.add(day)
+            for result in results:
+                yield day, result
+
+    def fetched(self, rows: Iterable[Billed]) -> Fetched:
+        """Return the bill of the days that the provider reported, with the notes.
+
+        Raises:
+            BillingError: No day was reported, although some have ended.
+        """
+        days = days_of(self._first, self._last)
+        missing = [day for day in days if day not in self._known]
+        if not self._known and self._first < utc_today():
+            raise BillingError(
+                f"{self._client.title} reported none of the days from {self._first} to"
+                f" {self._last}."
+            )
+        if missing:
+            span = f"{len(missing)} days from {missing[0]} to {missing[-1]}"
+            self.notes.append(
+                f"{self._client.title} did not report {span if missing[1:] else missing[0]}."
+            )
+        return Fetched(
+            tuple(day for day in days if day in self._known),
+            added(row for row in rows if row.day in self._known),
+            tuple(self.notes),
+        )
 
 
 def pages(
@@ -56,7 +128,7 @@ def pages(
         params = {**params, cursor: following}
 
 
-def walk(
+def _buckets(
     client: Client, url: str, params: Params, layout: Layout, first: dt.date, last: dt.date
 ) -> Iterator[tuple[dt.date, list[Fields]]]:
     """Yield the day and the results of every bucket. A day may have several.
@@ -77,38 +149,6 @@ def walk(
         if not seen.isdisjoint(on_page):
             raise BillingError(f"{page.source} repeats a page: it has results of a day twice.")
         seen |= on_page
-
-
-def fetched(
-    title: str,
-    first: dt.date,
-    last: dt.date,
-    seen: Container[dt.date],
-    rows: Iterable[Billed],
-    notes: Iterable[str],
-) -> Fetched:
-    """Return the bill of the days that a provider reported: a day without a bucket is unknown.
-
-    Args:
-        title: The provider for people.
-        first: The first day in UTC.
-        last: The last day.
-        seen: The days of which the provider's main report has a bucket.
-        rows: What was billed.
-        notes: Sentences about what was left out.
-
-    Raises:
-        BillingError: No day was reported, although some have ended.
-    """
-    days = days_of(first, last)
-    known = tuple(day for day in days if day in seen)
-    missing = [day for day in days if day not in seen]
-    if not known and first < dt.datetime.now(dt.UTC).date():
-        raise BillingError(f"{title} reported none of the days from {first} to {last}.")
-    if missing:
-        count = f"{len(missing)} days from {missing[0]} to {missing[-1]}"
-        notes = [*notes, f"{title} did not report {count if missing[1:] else missing[0]}."]
-    return Fetched(known, added(row for row in rows if row.day in known), tuple(notes))
 
 
 def _day(bucket: Fields, layout: Layout, first: dt.date, last: dt.date) -> dt.date:

@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 from . import http
 from .billed import COSTS, Billed, BillingError, Fetched
-from .buckets import Layout, fetched, pages, walk
+from .buckets import Layout, Reports, pages
 from .values import Fields, hint_of, named
 
 TITLE = "OpenAI"
@@ -64,9 +64,6 @@ USAGE: dict[str, Usage] = {
 #: A base_url without this family is wrong, and a day without its bucket is not reported.
 _FIRST = "completions"
 
-_LAYOUT = Layout(
-    "start_time", "end_time", lambda seconds: dt.datetime.fromtimestamp(int(seconds), dt.UTC)
-)
 #: The most buckets in a page.
 _USAGE_LIMIT, _COSTS_LIMIT, _KEYS_LIMIT = 31, 180, 100
 
@@ -94,28 +91,23 @@ def fetch(
     key = account["key"]
     headers = {"Authorization": f"Bearer {key}"}
     client = http.Client(TITLE, NEEDS, key, headers, get, sleep)
-    return _Bill(client, account, first, last).fetch()
+    return _Bill(client, account, Reports(client, _LAYOUT, first, last)).fetch()
 
 
 class _Bill:
     """The answers of one fetch."""
 
-    def __init__(
-        self, client: http.Client, account: Mapping[str, Any], first: dt.date, last: dt.date
-    ) -> None:
-        self._client, self._first, self._last = client, first, last
+    def __init__(self, client: http.Client, account: Mapping[str, Any], reports: Reports) -> None:
+        self._client, self._reports, self._notes = client, reports, reports.notes
         self._url = (account.get("base_url") or BASE_URL).rstrip("/") + "/organization"
         scope = {name: list(account.get(name) or ()) for name in ("project_ids", "api_key_ids")}
         # The SDK writes lists like this, too.
         self._scope = {f"{name}[]": ids for name, ids in scope.items() if ids}
-        self._seen: set[dt.date] = set()
-        self._notes: list[str] = []
 
     def fetch(self) -> Fetched:
         rows = [row for family, usage in USAGE.items() for row in self._usage(family, usage)]
         rows += self._costs()
-        rows = self._named(rows)
-        return fetched(TITLE, self._first, self._last, self._seen, rows, self._notes)
+        return self._reports.fetched(self._named(rows))
 
     def _usage(self, family: str, usage: Usage) -> list[Billed]:
         if "api_key_ids[]" in self._scope and not usage.has_keys:
@@ -128,7 +120,7 @@ class _Bill:
         try:
             return [
                 _usage_row(day, family, usage, result)
-                for day, result in self._walk(
+                for day, result in self._results(
                     url, _USAGE_LIMIT, usage.group_by, decides=family == _FIRST
                 )
             ]
@@ -140,26 +132,14 @@ class _Bill:
 
     def _costs(self) -> list[Billed]:
         group_by = ("line_item", "project_id", "api_key_id")
-        results = self._walk(f"{self._url}/costs", _COSTS_LIMIT, group_by)
+        results = self._results(f"{self._url}/costs", _COSTS_LIMIT, group_by)
         return [_cost_row(day, result) for day, result in results]
 
-    def _walk(
+    def _results(
         self, url: str, limit: int, group_by: Sequence[str], *, decides: bool = False
     ) -> Iterator[tuple[dt.date, Fields]]:
-        """Yield the day of each result; a report that `decides` says which days are known."""
-        params: http.Params = {
-            "start_time": _seconds(self._first),
-            "end_time": _seconds(self._last + dt.timedelta(days=1)),
-            "bucket_width": "1d",
-            "limit": limit,
-            "group_by[]": group_by,
-            **self._scope,
-        }
-        for day, results in walk(self._client, url, params, _LAYOUT, self._first, self._last):
-            if decides:
-                self._seen.add(day)
-            for result in results:
-                yield day, result
+        params: http.Params = {"limit": limit, "group_by[]": group_by, **self._scope}
+        return self._reports.results(url, params, decides=decides)
 
     def _named(self, rows: list[Billed]) -> list[Billed]:
         """Return the rows with the names of their keys."""
@@ -230,3 +210,11 @@ def _model(line_item: str) -> str:
 
 def _seconds(day: dt.date) -> int:
     return int(dt.datetime.combine(day, dt.time(), dt.UTC).timestamp())
+
+
+_LAYOUT = Layout(
+    "start_time",
+    "end_time",
+    lambda seconds: dt.datetime.fromtimestamp(int(seconds), dt.UTC),
+    _seconds,
+)

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import quote
 
+from ..days import utc_today
 from . import http
 from .billed import Billed, BillingError, Fetched
 from .values import Fields, added, days_of, hint_of
@@ -73,7 +74,7 @@ def fetch(
 
 def _reported(first: dt.date, last: dt.date) -> tuple[list[dt.date], list[str]]:
     """Return the days that OpenRouter reports, and notes about the others."""
-    today = _today()
+    today = utc_today()
     notes = []
     if last >= today:
         notes.append(
@@ -85,10 +86,6 @@ def _reported(first: dt.date, last: dt.date) -> tuple[list[dt.date], list[str]]:
             f"{TITLE} reports the last {DAYS} days only: days before {oldest} are left out."
         )
     return days_of(max(first, oldest), min(last, today - dt.timedelta(days=1))), notes
-
-
-def _today() -> dt.date:
-    return dt.datetime.now(dt.UTC).date()
 
 
 def _key(client: http.Client, url: str, key_id: str, notes: list[str]) -> tuple[str, str]:

@@ -17,49 +17,23 @@ class Source(NamedTuple):
     title: str
     #: `fetch(account, first, last)` of its module.
     fetch: Callable[..., Fetched]
-    #: The options of its account in AI_USAGE_BILLING.
-    options: tuple[str, ...]
-    #: What the account needs, as a sentence, and the page on which to create or read about it.
-    needs: str
-    url: str
     #: Whether `fetch` takes `models`: the API does not name all that it can be asked for.
     takes_models: bool = False
 
 
 #: Provider, as the log names it → its source.
 SOURCES: dict[str, Source] = {
-    "openai": Source(
-        openai.TITLE,
-        openai.fetch,
-        accounts.OPTIONS["openai"],
-        "It needs an admin key with the scope api.usage.read, which an owner of the organization "
-        "can create.",
-        "https://platform.openai.com/settings/organization/admin-keys",
-    ),
-    "anthropic": Source(
-        anthropic.TITLE,
-        anthropic.fetch,
-        accounts.OPTIONS["anthropic"],
-        "It needs an admin key (sk-ant-admin…), which an admin of the organization can create.",
-        "https://platform.claude.com/settings/admin-keys",
-    ),
-    "openrouter": Source(
-        openrouter.TITLE,
-        openrouter.fetch,
-        accounts.OPTIONS["openrouter"],
-        "It needs a management key, which cannot make calls.",
-        "https://openrouter.ai/settings/management-keys",
-    ),
-    "aws": Source(
-        bedrock.TITLE,
-        bedrock.fetch,
-        accounts.OPTIONS["aws"],
-        "It needs boto3 and credentials that may call cloudwatch:ListMetrics and "
-        "cloudwatch:GetMetricData.",
-        "https://docs.aws.amazon.com/bedrock/latest/userguide/monitoring-runtime-metrics.html",
-        takes_models=True,
-    ),
+    "openai": Source(openai.TITLE, openai.fetch),
+    "anthropic": Source(anthropic.TITLE, anthropic.fetch),
+    "openrouter": Source(openrouter.TITLE, openrouter.fetch),
+    "aws": Source(bedrock.TITLE, bedrock.fetch, takes_models=True),
 }
+
+
+def title_of(provider: str) -> str:
+    """Return the provider for people; a stored bill may be of one that has no source."""
+    source = SOURCES.get(provider)
+    return source.title if source else provider
 
 
 def fetch(provider: str, first: dt.date, last: dt.date, **more: Any) -> Fetched:

@@ -12,7 +12,6 @@ fetches no bill. https://prometheus.github.io/client_python/collector/custom/
 from __future__ import annotations
 
 import asyncio
-import datetime as dt
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -25,6 +24,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from .. import conf
+from ..days import DayRange, utc_today
 from ..errors import contained
 from ..models import AIUsageLog
 from ..reports import Reconciliation, reconciliation
@@ -96,9 +96,9 @@ def _read() -> Reconciliation | None:
 
 
 def _reconciled() -> Reconciliation:
-    today = dt.datetime.now(dt.UTC).date()
+    days = DayRange.until(utc_today(), _DAYS)
     with _own_connections(), _savepoint():
-        return reconciliation(today - dt.timedelta(days=_DAYS - 1), today, by="day")
+        return reconciliation(*days.ends(), by="day")
 
 
 @contextmanager

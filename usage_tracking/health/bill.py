@@ -4,25 +4,23 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterator, Mapping
-from decimal import ROUND_FLOOR, Decimal
 from typing import Any
 
 from django.db.models import Exists, Max, OuterRef, Q
 from django.utils import timezone
 
 from .. import conf
-from ..billing.sources import SOURCES
+from ..billing.sources import title_of
 from ..capture.keys import KEY_HINT, hint_of
 from ..days import DayRange, aware, stored
 from ..models import AIProviderBill, AIUsageLog
-from ..reports import ProviderReconciliation, reconciliation
+from ..reports import ProviderReconciliation, reconciliation, tenths
 from .findings import Finding, Result, Thresholds, manage, note, ok, warning
 
 _COMMAND = "reconcile_ai_usage"
 _DAYS = 7
 #: A bill that was last fetched longer ago is old.
 _OLD = dt.timedelta(days=3)
-_TENTH = Decimal("0.1")
 
 
 def bills(using: str, limits: Thresholds) -> Result:
@@ -43,7 +41,7 @@ def _bills(using: str, limits: Thresholds) -> Iterator[Finding]:
         compared = reconciliation(*days.ends(), by="day", providers=list(fetched), using=using)
         found = {each.provider: each for each in compared.providers}
     for provider in accounts:
-        title = SOURCES[provider].title if provider in SOURCES else provider
+        title = title_of(provider)
         if provider not in fetched:
             text = f"The bill of {title} was never fetched; let cron fetch it every day"
             yield warning("bill_never_fetched", text, manage(_COMMAND, using))
@@ -96,8 +94,7 @@ def _share(title: str, found: ProviderReconciliation, limits: Thresholds, using:
     if percent is None:
         what = "the settled days have nothing to compare" if settled else "no day is settled"
         return note("bill_share", f"{title}: of the last {_DAYS} days, {what}")
-    # Rounded down: only a complete log has 100 %.
-    share = percent.quantize(_TENTH, ROUND_FLOOR)
+    share = tenths(percent)
     span = f"on {settled[0]}" if len(settled) == 1 else f"from {settled[0]} to {settled[-1]}"
     text = f"{title}: the log has {share} % of what was billed {span}"
     if percent >= limits.min_captured:

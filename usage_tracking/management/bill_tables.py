@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from decimal import ROUND_FLOOR, Decimal
+from decimal import Decimal
 
 from ..days import DayRange, aware
 from ..reports import (
@@ -14,13 +14,14 @@ from ..reports import (
     Measures,
     ProviderReconciliation,
     ReconciledLine,
+    tenths,
 )
 from .formatting import NONE, UNKNOWN, count, money
 from .tables import Table, shown
 
 _COLUMNS = ("REQUESTS", "CAPTURED", "%", "TOKENS", "CAPTURED", "%", "USD", "CAPTURED")
 _PRICE = "PRICE RATIO"
-_TENTH, _HUNDREDTH = Decimal("0.1"), Decimal("0.01")
+_HUNDREDTH = Decimal("0.01")
 #: More models or keys are not listed; JSON has them all.
 _LISTED = 10
 
@@ -91,7 +92,7 @@ def explanations(found: ProviderReconciliation) -> Iterator[str]:
 
 def percent(share: Decimal | None) -> str:
     """Format a percentage with one decimal, rounded down: only a complete log has 100.0 %."""
-    return UNKNOWN if share is None else f"{share.quantize(_TENTH, ROUND_FLOOR)} %"
+    return UNKNOWN if share is None else f"{tenths(share)} %"
 
 
 def spans(days: Iterable[dt.date]) -> str:

@@ -15,12 +15,11 @@ from django.db import DatabaseError
 from django.utils import timezone
 
 from .. import billing, conf
-from ..billing.sources import SOURCES
+from ..billing.sources import SOURCES, title_of
 from ..days import DayRange, stored
 from ..models import AIProviderBill, AIUsageLog
 from ..system.interruptions import from_outside
 from .base import CANNOT_RUN
-from .tables import shown
 
 #: The account to write into AI_USAGE_BILLING. Keys stay out of the settings, and only one host has
 #: them: the settings must load without them.
@@ -57,12 +56,6 @@ class Outcome:
     def failed(self) -> list[str]:
         """The providers whose bills could not be fetched."""
         return [error.provider for error in self.errors]
-
-
-def title_of(provider: str) -> str:
-    """Return the provider for people; a stored bill may be of one that has no source."""
-    source = SOURCES.get(provider)
-    return source.title if source else shown(provider)
 
 
 def choose(wanted: str | None, days: DayRange, *, offline: bool, using: str) -> list[str]:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
-from decimal import ROUND_FLOOR, Decimal
+from decimal import Decimal
 
 from django.utils.formats import date_format, number_format
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from ..days import DayRange, aware
-from ..reports import Measure, ProviderReconciliation, Reconciliation
+from ..reports import Measure, ProviderReconciliation, Reconciliation, tenths
 from .cards import Card
 from .formatting import count, day_text, usd
 
@@ -68,7 +68,7 @@ def percent_text(measure: Measure) -> str:
         return ""
     if percent < _LEAST and measure.matched:
         return f"< {number_format(_LEAST)} %"
-    return f"{number_format(percent.quantize(_LEAST, ROUND_FLOOR))} %"
+    return f"{number_format(tenths(percent))} %"
 
 
 def _provider(found: ProviderReconciliation) -> BilledProvider:

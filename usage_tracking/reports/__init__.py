@@ -23,6 +23,7 @@ from .reconciled import (
     ProviderReconciliation,
     ReconciledLine,
     Reconciliation,
+    tenths,
 )
 from .reconciling import BY, reconciliation
 from .selection import Bound, Selection, from_day, since, to_day, until
@@ -84,6 +85,7 @@ __all__ = [
     "reconciliation",
     "setting_for",
     "since",
+    "tenths",
     "to_day",
     "unpriced_models",
     "unpriced_of",

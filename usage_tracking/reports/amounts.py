@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any, NamedTuple, TypeAlias
 
 from .bills import BillRow
-from .measuring import added
+from .measuring import plus
 
 #: How many models, keys or families are named; the others are one more line.
 MOST = 10
@@ -23,9 +23,9 @@ class Amount(NamedTuple):
     def plus(self, row: BillRow) -> Amount:
         """Return the amount with a row added."""
         return Amount(
-            added(self.requests, row.requests),
-            added(self.tokens, row.tokens),
-            added(self.cost, row.cost),
+            plus(self.requests, row.requests),
+            plus(self.tokens, row.tokens),
+            plus(self.cost, row.cost),
         )
 
     def __str__(self) -> str:

@@ -31,8 +31,8 @@ class _Sums:
 
     def bill(self, row: BillRow) -> None:
         self.is_billed = True
-        self.billed_requests = added(self.billed_requests, row.requests)
-        self.billed_tokens = added(self.billed_tokens, row.tokens)
+        self.billed_requests = plus(self.billed_requests, row.requests)
+        self.billed_tokens = plus(self.billed_tokens, row.tokens)
 
     def capture(self, calls: Captured) -> None:
         self.requests += calls.requests
@@ -52,7 +52,7 @@ def measures_of(bills: Iterable[BillRow], captured: Iterable[Captured]) -> Measu
     has_calls = False
     for row in bills:
         provider = row.provider
-        billed_cost = added(billed_cost, row.cost)
+        billed_cost = plus(billed_cost, row.cost)
         if not row.family:  # nothing was billed on the day: 0 is known
             cells.setdefault((main_family(provider), ""), _Sums()).bill(row)
         elif row.is_usage and row.is_recorded:
@@ -60,7 +60,7 @@ def measures_of(bills: Iterable[BillRow], captured: Iterable[Captured]) -> Measu
     for calls in captured:
         provider = calls.provider
         has_calls = True
-        captured_cost = added(captured_cost, calls.cost)
+        captured_cost = plus(captured_cost, calls.cost)
         if calls.family is not None:
             cells.setdefault((calls.family, calls.model_name), _Sums()).capture(calls)
     requests: list[tuple[int, int]] = []
@@ -92,7 +92,7 @@ def _money(billed: Decimal | None, captured: Decimal | None) -> Measure:
     return Measure(billed, captured, min(billed, captured))
 
 
-def added(total: T | None, value: T | None) -> T | None:
+def plus(total: T | None, value: T | None) -> T | None:
     """Return the sum of both; None is not known, and adds nothing."""
     if total is None or value is None:
         return value if total is None else total

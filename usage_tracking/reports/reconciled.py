@@ -30,6 +30,11 @@ KINDS = (
 )
 
 
+def tenths(percent: Decimal) -> Decimal:
+    """Return a percentage with one decimal, rounded down: only a complete log has 100."""
+    return percent.quantize(Decimal("0.1"), ROUND_FLOOR)
+
+
 @dataclass(frozen=True, slots=True)
 class Measure:
     """One quantity on both sides: requests, tokens or USD. None is not known.

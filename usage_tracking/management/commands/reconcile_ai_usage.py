@@ -9,13 +9,14 @@ from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Callable, Iterator
 from decimal import Decimal
 from difflib import get_close_matches
+from functools import partial
 from typing import Any
 
 from django.core.management.base import CommandError
-from django.utils import timezone
 
 from ... import checks
-from ...days import YEARS, DayRange, aware, parse_day
+from ...billing.sources import title_of
+from ...days import YEARS, DayRange, parse_day, utc_today
 from ...models import AIProviderBill, AIUsageLog
 from ...reports import BY, ProviderReconciliation, Reconciliation, reconciliation
 from .. import bill_tables, bills
@@ -79,17 +80,20 @@ class Command(UsageCommand):
         """Fetch the bills, print the comparison, and fail if it says so."""
         by, limit = _parsed(_by, options["by"]), _parsed(_percent, options["fail_under"])
         until, length = _parsed(_day, options["until"]), _parsed(_days, options["days"])
-        days = DayRange.until(until or _today(), length)
+        days = DayRange.until(until or utc_today(), length)
         offline: bool = options["offline"]
         using = database_alias(options, for_reading=offline)
         outcome = bills.Outcome()
-        with explained(
+        explain = partial(
+            explained,
             "The comparison with the bills",
-            "Nothing was changed." if offline else "Bills that were fetched before are stored.",
             using=using,
             models=(AIUsageLog, AIProviderBill),
-        ):
+        )
+        unchanged = "Nothing was changed."
+        with explain(unchanged):
             providers = bills.choose(options["provider"], days, offline=offline, using=using)
+        with explain(unchanged if offline else "Bills that were fetched before are stored."):
             if not offline:
                 outcome = bills.fetch(providers, days, using=using, tell=self._tell)
             found = reconciliation(*days.ends(), by=by, providers=providers, using=using)
@@ -102,7 +106,7 @@ class Command(UsageCommand):
         else:
             self._report(found, outcome, options)
         if outcome.errors:
-            titles = ", ".join(map(bills.title_of, outcome.failed))
+            titles = ", ".join(map(_title, outcome.failed))
             below.insert(0, f"Bills that could not be fetched: {titles}.")
         if below:
             raise CommandError("\n".join(below), returncode=code)
@@ -116,7 +120,7 @@ class Command(UsageCommand):
         for number, each in enumerate(found.providers):
             if number:
                 self.stdout.write("")
-            title = bills.title_of(each.provider)
+            title = _title(each.provider)
             lines = [bill_tables.headline(title, each, found.start, found.end)]
             if options["verbosity"]:
                 failed = each.provider in outcome.failed
@@ -143,9 +147,13 @@ def _exempt(found: Reconciliation) -> Iterator[bills.Said]:
             yield bills.Said(each.provider, f"--fail-under does not apply: {why}")
 
 
+def _title(provider: str) -> str:
+    return shown(title_of(provider))
+
+
 def _below(each: ProviderReconciliation, limit: Decimal) -> str:
     share = bill_tables.percent(each.settled.percent)
-    title = bills.title_of(each.provider)
+    title = _title(each.provider)
     return f"{title}: the log has {share} of the settled days, less than --fail-under {limit}."
 
 
@@ -178,7 +186,7 @@ _days = whole_number(_LONGEST, lowest=1)
 
 
 def _day(text: str) -> dt.date:
-    today = _today()
+    today = utc_today()
     if text in _DAYS_AGO:
         return today - dt.timedelta(days=_DAYS_AGO[text])
     try:
@@ -190,11 +198,6 @@ def _day(text: str) -> dt.date:
     if day > today:
         raise ArgumentTypeError(f"{text} is in the future: in UTC, today is {today}")
     return day
-
-
-def _today() -> dt.date:
-    """Return today in UTC, the days of bills."""
-    return aware(timezone.now()).astimezone(dt.UTC).date()
 
 
 def _by(text: str) -> str:
