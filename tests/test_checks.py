@@ -14,7 +14,7 @@ from django.test import override_settings
 
 from tests.support.children import run_python
 from tests.support.commands import run_command
-from usage_tracking import checks, conf, outbox
+from usage_tracking import checks, conf, outbox, places
 from usage_tracking.middleware import AIUsageMiddleware
 
 AUTHENTICATION = "django.contrib.auth.middleware.AuthenticationMiddleware"
@@ -508,7 +508,7 @@ USER_APPS = ["django.contrib.auth", "usage_tracking"]
 def test_tenants_with_users_need_usage(settings, monkeypatch, kind, tenant_apps, refused):
     engine = {"pgschemas": "django_pgschemas.postgresql"}
     databases = {"default": {"ENGINE": engine.get(kind, "django_tenants.postgresql_backend")}}
-    monkeypatch.setattr(checks, "connections", SimpleNamespace(settings=databases))
+    monkeypatch.setattr(checks.installation, "connections", SimpleNamespace(settings=databases))
     if kind == "django_tenants":
         settings.TENANT_APPS = tenant_apps
     elif kind == "pgschemas":
@@ -517,7 +517,7 @@ def test_tenants_with_users_need_usage(settings, monkeypatch, kind, tenant_apps,
         settings.TENANT_TYPES = {"public": {"APPS": USER_APPS}, "shop": {"APPS": tenant_apps}}
 
     found = checks.check_tenants()
-    monkeypatch.setattr(checks.places, "users_are_apart", lambda: True)
+    monkeypatch.setattr(places, "users_are_apart", lambda: True)
     apart = checks.check_tenants()
 
     has_users = any("auth" in name for name in tenant_apps)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from tests.support.children import run_python
 from tests.support.commands import run_command
 from usage_tracking import checks
-from usage_tracking.billing import BillingError, Fetched, accounts, fetch, sources
+from usage_tracking.billing import BillingError, Fetched, accounts, families, fetch, sources
 
 KEY = "sk-admin-Zq8Xw3Lk9Tn4Vb7Rm2"
 CHOICES = "Choose from openai, anthropic, openrouter, aws."
@@ -333,4 +333,4 @@ class TestFetch:
         assert asked == [(({"key": KEY}, self.DAY, self.DAY), {"get": "get"})]
 
     def test_every_source_has_its_options(self):
-        assert list(sources.SOURCES) == list(accounts.OPTIONS)
+        assert list(sources.SOURCES) == list(accounts.OPTIONS) == list(families.FAMILIES)
