@@ -155,7 +155,7 @@ def _left_or_timed_out(calls: Sequence[Captured]) -> Iterator[Explanation]:
 def _unpriced(calls: Sequence[Captured]) -> Iterator[Explanation]:
     found = [each for each in calls if each.unpriced]
     if found:
-        number, tokens = sum(e.unpriced for e in found), sum(e.unpriced_tokens for e in found)
+        number, tokens = sum(e.unpriced for e in found), sum(e.tokens for e in found)
         yield Explanation(
             "unpriced",
             f"{counted(number, 'call')} with {counted(tokens, 'token')} {have(number)} no "

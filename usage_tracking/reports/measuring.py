@@ -110,8 +110,8 @@ def price_ratio(bills: Collection[BillRow], calls: Collection[Captured]) -> Deci
     prompt = sum(row.prompt_tokens or 0 for row in usage)
     completion = sum(row.completion_tokens or 0 for row in usage)
     cost = sum((each.cost for each in calls if each.cost is not None), Decimal(0))
-    priced_prompt = sum(each.priced_prompt_tokens for each in calls)
-    priced_completion = sum(each.priced_completion_tokens for each in calls)
+    priced_prompt = sum(each.prompt_tokens for each in calls if each.is_priced)
+    priced_completion = sum(each.completion_tokens for each in calls if each.is_priced)
     priced = priced_prompt + priced_completion
     if billed_cost <= 0 or cost <= 0 or priced <= 0 or prompt + completion <= 0:
         return None
