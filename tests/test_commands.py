@@ -206,7 +206,7 @@ def test_database_without_the_table_of_bills_needs_migrate(site, tmp_path: Path)
     assert (ended.code, ended.out) == (2, "")
     assert ended.err.splitlines()[-1] == (
         "CommandError: Database 'default' has no table ai_usage_bill: run `manage.py migrate "
-        "--database default`. Bills that were fetched before are stored."
+        "--database default`. Nothing was changed."
     )
 
 
