@@ -15,6 +15,7 @@ from django.apps import apps
 from django.core.management.base import CommandError
 from django.db import connection, models
 from django.db.migrations import Migration, operations
+from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.state import ProjectState
 
 from tests.support.builders import make_user
@@ -651,20 +652,40 @@ class TestOtherOrders:
         printed = site.run(command("migrate usage_tracking zero"), *BLOCKS[BACK], DUMP)
         assert dumps(printed) == [before]
 
-    def test_table_that_django_named(self, tmp_path: Path, new_database_url: Callable[[], str]):
+    @pytest.mark.parametrize("name", ["Log", "Bill"])
+    def test_table_that_django_named(
+        self, tmp_path: Path, new_database_url: Callable[[], str], name: str
+    ):
         """The model `Log` of an app `ai_usage` has the table ai_usage_log by default."""
-        models = "class Log(models.Model):\n    tokens = models.IntegerField(default=0)\n"
+        models = f"class {name}(models.Model):\n    tokens = models.IntegerField(default=0)\n"
         site = Site(tmp_path, new_database_url(), models=models, label="ai_usage")
-        table = '    class Meta:\n        db_table = "old_ai_usage_log"\n'
+        table = f'    class Meta:\n        db_table = "old_ai_usage_{name.lower()}"\n'
         site.edit("ai_usage/models.py", "(?=later)", table)
         site.edit_settings()
         site.run(MAKE_MIGRATION)
 
         said = site.run(command("migrate usage_tracking"), command("migrate"), fails=True)
 
-        assert 'its operation "Create model Log" changes the table ai_usage_log of usage_' in said
+        changed = f'"Create model {name}" changes the table ai_usage_{name.lower()} of usage_track'
+        assert f"its operation {changed}" in said
         site.edit_migration()
         site.run(command("migrate"), database=new_database_url())
+
+    def test_own_table_with_the_name_of_a_later_one(
+        self, tmp_path: Path, new_database_url: Callable[[], str]
+    ):
+        models = "class Bill(models.Model):\n    tokens = models.IntegerField(default=0)\n"
+        site = Site(tmp_path, new_database_url(), models=models, label="ai_usage")
+        site.run(command("migrate"), ("sql", "INSERT INTO ai_usage_bill (tokens) VALUES (1)"))
+        site.edit("ai_usage/models.py", "class Bill.*(?=later)", "")
+        site.edit_settings()
+        site.run(command("makemigrations ai_usage"), command("migrate usage_tracking 0003"))
+
+        said = site.run(command("migrate"), fails=True)
+
+        assert "would drop your own table ai_usage_bill, which has rows, before usage_" in said
+        assert "To drop them, run `migrate ai_usage` first." in said
+        site.run(command("migrate ai_usage"), command("migrate"))
 
 
 def test_guide_has_the_blocks_that_are_run():
@@ -712,26 +733,57 @@ class TestRefusals:
         state = ProjectState()
         self.LOG.state_forwards("tracking", state)
 
-        found = migrating._touched([operation], "tracking", state)
+        found = migrating._touched([operation], "tracking", state, {"ai_usage_log"})
 
         assert {table for _, _, table in found} <= {"ai_usage_log"}
         assert bool(found) is touches
 
     @pytest.mark.parametrize(
-        ("backwards", "applied", "remedy"),
+        ("table", "backwards", "applied", "remedy"),
         [
-            (True, True, "Run `migrate usage_tracking zero` first"),
-            (False, True, "record the migration that renames it as applied"),
-            (False, False, "Add run_before = "),
+            (
+                "ai_usage_log",
+                True,
+                True,
+                "Run `migrate usage_tracking zero` first, which drops ai_usage_log, "
+                "ai_usage_tracking, ai_usage_bill.",
+            ),
+            ("ai_usage_log", False, True, "record the migration that renames it as applied"),
+            ("ai_usage_log", False, False, 'Add run_before = [("usage_tracking", "0001_ai_usage")'),
+            (
+                "ai_usage_bill",
+                True,
+                True,
+                "Run `migrate usage_tracking 0003` first, which drops ai_usage_bill.",
+            ),
+            (
+                "ai_usage_bill",
+                False,
+                False,
+                'Add run_before = [("usage_tracking", "0004_provider_bill")',
+            ),
         ],
     )
-    def test_refusal_names_the_remedy(self, backwards, applied, remedy):
-        step = migrating._PlannedMigration(Migration("0002_more", "tracking"), backwards, ours=True)
+    def test_refusal_names_the_remedy(self, table, backwards, applied, remedy):
+        step = migrating._PlannedMigration(Migration("0002_more", "tracking"), backwards, {table})
 
-        with pytest.raises(CommandError, match=remedy) as refused:
-            migrating._refuse(step, self.LOG, "ai_usage_log", connection, applied=applied)
+        with pytest.raises(CommandError, match=re.escape(remedy)) as refused:
+            migrating._refuse(step, self.LOG, table, connection, applied=applied)
 
         assert "tracking.0002_more cannot be" in str(refused.value)
+
+    def test_every_table_is_protected(self):
+        loader = MigrationLoader(None)
+        tables = migrating._tables(loader.project_state(), "usage_tracking")
+        created = {
+            tables[operation.name_lower]: key
+            for key, migration in loader.disk_migrations.items()
+            if key[0] == "usage_tracking"
+            for operation in migration.operations
+            if isinstance(operation, operations.CreateModel) and operation.name_lower in tables
+        }
+
+        assert created == migrating.TABLES
 
     def test_table_with_rows_is_not_dropped(self):
         make_user()
@@ -750,7 +802,6 @@ class TestRefusals:
 
     def test_model_with_the_name_of_a_later_table_goes_before_its_migration(self):
         editor = SimpleNamespace(connection=connection)
-        later = ("usage_tracking", "0004_provider_bill")
         with pytest.raises(CommandError) as refused:
-            migrating.refuse_taken_names(apps, editor, [], ["ai_usage_bill"], later)
+            migrating.refuse_taken_names(apps, editor, [], migrating.BILLS)
         assert 'add run_before = [("usage_tracking", "0004_provider_bill")]' in str(refused.value)

@@ -1,13 +1,13 @@
-"""Protect the two tables, and a site's own tables of the same names, from each other.
+"""Protect the tables, and a site's own tables of the same names, from each other.
 
-`0001_ai_usage` refuses to run while a name that it needs is taken. After that, no migration of
-another app may change the two tables. Otherwise the old migrations of a site's own tracker, written
-for its own `ai_usage_log`, would drop or alter the new table.
+A migration that creates tables refuses to run while a name that it needs is taken. After that, no
+migration of another app may change these tables. Otherwise the old migrations of a site's own
+tracker, written for its own `ai_usage_log`, would drop or alter the new table.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,14 +20,9 @@ from django.db.migrations.state import ProjectState
 
 LABEL = "usage_tracking"
 FIRST = (LABEL, "0001_ai_usage")
-TABLES = ("ai_usage_log", "ai_usage_tracking")
-
-
-def _run_before(migration: tuple[str, str]) -> str:
-    return f"run_before = [{migration!r}]".replace("'", '"')
-
-
-RUN_BEFORE = _run_before(FIRST)
+BILLS = (LABEL, "0004_provider_bill")
+#: The tables of this app → the migration that creates them.
+TABLES = {"ai_usage_log": FIRST, "ai_usage_tracking": FIRST, "ai_usage_bill": BILLS}
 _GUIDE = "See docs/migrating.md for the steps."
 
 #: Operations that do not change a table.
@@ -65,11 +60,7 @@ _KINDS = {
 
 
 def refuse_taken_names(
-    apps: Any,
-    schema_editor: Any,
-    indexes: Sequence[str],
-    tables: Sequence[str] = TABLES,
-    migration: tuple[str, str] = FIRST,
+    apps: Any, schema_editor: Any, indexes: Sequence[str], migration: tuple[str, str] = FIRST
 ) -> None:
     """Refuse to migrate if a table or an index has the name of one of ours. Changes nothing.
 
@@ -79,14 +70,13 @@ def refuse_taken_names(
         apps: The models at this point of the migrations.
         schema_editor: The editor of the database.
         indexes: The names of the indexes that are created next.
-        tables: The names of the tables.
         migration: The migration that creates them.
 
     Raises:
         CommandError: A name is taken. The message explains how to free it.
     """
     connection = schema_editor.connection
-    names = [*tables, *indexes]
+    names = [*_created_by(migration), *indexes]
     placeholders = ", ".join(["%s"] * len(names))
     with connection.cursor() as cursor:
         cursor.execute(_TAKEN[connection.vendor].format(names=placeholders), names)
@@ -96,13 +86,21 @@ def refuse_taken_names(
             model._meta.db_table: model._meta.label
             for model in apps.get_models(include_auto_created=True)
         }
-        first = _run_before(migration)
-        reasons = [_reason(connection.vendor, models, first, *row) for row in taken]
+        order = _run_before(migration)
+        reasons = [_reason(connection.vendor, models, order, *row) for row in taken]
         raise CommandError("\n".join([*reasons, f"Then migrate again. {_GUIDE}"]))
 
 
+def _created_by(migration: tuple[str, str]) -> list[str]:
+    return [table for table, creator in TABLES.items() if creator == migration]
+
+
+def _run_before(migration: tuple[str, str]) -> str:
+    return f"run_before = [{migration!r}]".replace("'", '"')
+
+
 def _reason(
-    vendor: str, models: dict[str, str], first: str, name: str, kind: str, owner: str | None
+    vendor: str, models: dict[str, str], order: str, name: str, kind: str, owner: str | None
 ) -> str:
     kind = _KINDS.get(kind, kind)
     if kind == "index":
@@ -112,7 +110,7 @@ def _reason(
         if name in models:
             return (
                 f"{text} It belongs to {models[name]}. Set the db_table of this model to "
-                f"'old_{name}', run makemigrations, and add {first} to the new migration."
+                f"'old_{name}', run makemigrations, and add {order} to the new migration."
             )
     if vendor == "sqlite" and kind != "table":
         return f"{text} Drop it: DROP {kind.upper()} {name}."
@@ -120,7 +118,7 @@ def _reason(
 
 
 def protect_tables(*, using: str, plan: Iterable[tuple[Migration, bool]] = (), **_: Any) -> None:
-    """Refuse a plan in which a migration of another app would change one of the two tables.
+    """Refuse a plan in which a migration of another app would change one of our tables.
 
     Also refuse to drop a site's own table that has one of their names, if it has rows. This is a
     receiver of `pre_migrate`, so nothing has been migrated yet.
@@ -138,22 +136,31 @@ def protect_tables(*, using: str, plan: Iterable[tuple[Migration, bool]] = (), *
         return
     connection = connections[using]
     loader = MigrationLoader(connection)
-    applied = FIRST in loader.applied_migrations
-    if not applied and FIRST not in plan_by_key:
+    applied = loader.applied_migrations
+    guarded = {name for name, key in TABLES.items() if key in applied or key in plan_by_key}
+    if not guarded:
         return
-    ours = applied
+    existing = {name for name in guarded if TABLES[name] in applied}
     for key, planned in plan_by_key.items():
-        if key == FIRST:
-            ours = not planned.backwards
-        planned.ours = ours
+        changed = _created_by(key)
+        existing = existing.difference(changed) if planned.backwards else existing.union(changed)
+        planned.ours = existing
     state = ProjectState(real_apps=loader.unmigrated_apps)
     for migration in _in_order(loader):
         key = migration.app_label, migration.name
         if key in plan_by_key and key[0] != LABEL:
-            for operation, model, table in _touched(migration.operations, key[0], state):
+            for operation, model, table in _touched(
+                migration.operations, key[0], state, guarded
+            ):
                 if router.allow_migrate(using, key[0], model_name=model):
-                    _refuse(plan_by_key[key], operation, table, connection, applied=applied)
-        elif key in plan_by_key or key in loader.applied_migrations:
+                    _refuse(
+                        plan_by_key[key],
+                        operation,
+                        table,
+                        connection,
+                        applied=TABLES[table] in applied,
+                    )
+        elif key in plan_by_key or key in applied:
             state = migration.mutate_state(state, preserve=False)
 
 
@@ -163,19 +170,19 @@ class _PlannedMigration:
 
     migration: Migration
     backwards: bool
-    #: Whether our tables exist when it runs.
-    ours: bool = False
+    #: Those of our tables that exist when it runs.
+    ours: Collection[str] = ()
 
 
 def _refuse(
     planned: _PlannedMigration, operation: Operation, table: str, connection: Any, *, applied: bool
 ) -> None:
     name = f"{planned.migration.app_label}.{planned.migration.name}"
-    if planned.ours:
+    if table in planned.ours:
         raise CommandError(
             f"{name} cannot be {'unapplied' if planned.backwards else 'applied'}: its operation "
             f'"{operation.describe()}" changes the table {table} of usage_tracking. '
-            f"Nothing was migrated. {_remedy(planned, applied=applied)} {_GUIDE}"
+            f"Nothing was migrated. {_remedy(planned, table, applied=applied)} {_GUIDE}"
         )
     is_drop = isinstance(operation, operations.DeleteModel) and not planned.backwards
     if is_drop and _has_rows(connection, table):
@@ -186,15 +193,19 @@ def _refuse(
         )
 
 
-def _remedy(planned: _PlannedMigration, *, applied: bool) -> str:
+def _remedy(planned: _PlannedMigration, table: str, *, applied: bool) -> str:
+    migration = TABLES[table]
     if planned.backwards:
-        return f"Run `migrate {LABEL} zero` first, which drops the tables of usage_tracking."
+        earlier = int(migration[1].partition("_")[0]) - 1
+        target = f"{earlier:04}" if earlier else "zero"
+        dropped = [name for name, key in TABLES.items() if key >= migration]
+        return f"Run `migrate {LABEL} {target}` first, which drops {', '.join(dropped)}."
     if applied:
         return (
             "If your own table had this name and you renamed it with SQL, record the migration "
             "that renames it as applied."
         )
-    return f"Add {RUN_BEFORE} to the migration that renames your own table."
+    return f"Add {_run_before(migration)} to the migration that renames your own table."
 
 
 def _has_rows(connection: Any, table: str) -> bool:
@@ -212,13 +223,13 @@ def _in_order(loader: MigrationLoader) -> list[Migration]:
 
 
 def _touched(
-    todo: Iterable[Operation], label: str, state: ProjectState
+    todo: Iterable[Operation], label: str, state: ProjectState, guarded: Collection[str]
 ) -> list[tuple[Operation, str, str]]:
-    """Apply `todo` to `state`; return the operations on our table names, with model and table."""
+    """Apply `todo` to `state`; return the operations on guarded names, with model and table."""
     found = []
     for operation in todo:
         if isinstance(operation, operations.SeparateDatabaseAndState):
-            found += _touched(operation.database_operations, label, state.clone())
+            found += _touched(operation.database_operations, label, state.clone(), guarded)
             operation.state_forwards(label, state)
             continue
         before = _tables(state, label)
@@ -232,7 +243,7 @@ def _touched(
                 (operation, model, tables[model])
                 for model in models
                 for tables in (before, after)
-                if tables.get(model) in TABLES
+                if tables.get(model) in guarded
             ]
     return found
 

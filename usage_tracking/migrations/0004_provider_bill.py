@@ -12,13 +12,7 @@ from usage_tracking import migrating
 
 def refuse_taken_names(apps: Any, schema_editor: Any) -> None:
     """A site may have a table of its own with this name; never touch it."""
-    migrating.refuse_taken_names(
-        apps,
-        schema_editor,
-        indexes=["ai_usage_bill_once"],
-        tables=["ai_usage_bill"],
-        migration=("usage_tracking", "0004_provider_bill"),
-    )
+    migrating.refuse_taken_names(apps, schema_editor, ["ai_usage_bill_once"], migrating.BILLS)
 
 
 class Migration(migrations.Migration):
