@@ -149,9 +149,7 @@ def protect_tables(*, using: str, plan: Iterable[tuple[Migration, bool]] = (), *
     for migration in _in_order(loader):
         key = migration.app_label, migration.name
         if key in plan_by_key and key[0] != LABEL:
-            for operation, model, table in _touched(
-                migration.operations, key[0], state, guarded
-            ):
+            for operation, model, table in _touched(migration.operations, key[0], state, guarded):
                 if router.allow_migrate(using, key[0], model_name=model):
                     _refuse(
                         plan_by_key[key],

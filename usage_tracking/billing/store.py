@@ -14,7 +14,7 @@ from .. import daily
 from ..models import AIProviderBill
 from ..redaction import clean_text
 from .billed import Billed, BillingError, Fetched
-from .values import added
+from .values import MAX_COUNT, added
 
 _COUNTS = ("requests", "prompt_tokens", "completion_tokens", "cached_tokens")
 _COLUMNS: Any = AIProviderBill._meta
@@ -26,7 +26,6 @@ _LENGTHS = {
         *("service_tier", "line_item"),
     )
 }
-_LARGEST_COUNT = 2**63 - 1
 #: A tenth of what the column can hold: SQLite's floating point could round up to one more digit.
 _LARGEST_COST = 10**9
 _COST_STEP = Decimal(1).scaleb(-_COLUMNS.get_field("cost").decimal_places)
@@ -116,7 +115,7 @@ def _check(provider: str, billed: Billed) -> None:
     counts = {name: getattr(billed, name) for name in _COUNTS} | dict(billed.units)
     for name, count in counts.items():
         if count is not None and not _is_count(count):
-            wanted = f"a whole number up to {_LARGEST_COUNT}"
+            wanted = f"a whole number up to {MAX_COUNT}"
             raise _misfit(provider, billed, name, count, wanted)
     cost = billed.cost
     if cost is not None and not (cost.is_finite() and cost.copy_abs() <= _LARGEST_COST):
@@ -124,7 +123,7 @@ def _check(provider: str, billed: Billed) -> None:
 
 
 def _is_count(count: object) -> bool:
-    return isinstance(count, int) and not isinstance(count, bool) and 0 <= count <= _LARGEST_COUNT
+    return isinstance(count, int) and not isinstance(count, bool) and 0 <= count <= MAX_COUNT
 
 
 def _misfit(provider: str, billed: Billed, name: str, value: object, wanted: str) -> BillingError:

@@ -18,8 +18,9 @@ from .billed import Billed, BillingError
 
 #: What stands for the hidden part of a key.
 _MASK = re.compile(r"[*.…]")
-#: The largest count, and the bound of amounts in USD, that `AIProviderBill` stores.
+#: The largest count that `AIProviderBill` stores.
 MAX_COUNT = 2**63 - 1
+#: In USD or cents. No bill has such an amount, and much larger ones could not be added up.
 MAX_AMOUNT = Decimal(10) ** 10
 
 
