@@ -80,7 +80,10 @@ def test_providers_and_kinds(labels, report):
     for finding in report.findings:
         label = labels.get(place(finding))
         if label and label.is_site:
-            found = (finding.provider, finding.kind if label.kind else "")
+            found = (
+                finding.provider if label.provider else "",
+                finding.kind if label.kind else "",
+            )
             if found != (label.provider, label.kind):
                 wrong.append((place(finding), found))
 

@@ -89,12 +89,13 @@ def test_quiet_text_lists_exactly_the_sites_that_fail(capsys, tree):
         name: [
             line.split("  ")[0] for line in run(capsys, "-v0", "--fail-on", name)[1].splitlines()
         ]
-        for name in ("never", "invisible", "captured", "any")
+        for name in ("never", "invisible", "unknown", "captured", "any")
     }
 
     assert lines == {
         "never": [],
         "invisible": ["shop/views.py:10"],
+        "unknown": ["shop/views.py:10"],
         "captured": ["shop/views.py:7", "shop/views.py:10"],
         "any": ["shop/views.py:7", "shop/views.py:10", "shop/views.py:14"],
     }
@@ -110,6 +111,7 @@ def test_json(capsys):
         "sites": 4,
         "covered": 2,
         "captured": 1,
+        "unknown": 0,
         "invisible": 1,
         "ignored": 0,
         "coverage": 50.0,
@@ -207,7 +209,7 @@ def test_sarif_is_valid(capsys):
 
 
 def test_threshold(capsys):
-    codes = {"never": 0, "invisible": 1, "captured": 1, "any": 1}
+    codes = {"never": 0, "invisible": 1, "unknown": 1, "captured": 1, "any": 1}
 
     assert {name: run(capsys, "--fail-on", name)[0] for name in codes} == codes
 

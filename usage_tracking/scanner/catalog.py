@@ -42,7 +42,10 @@ class Target:
 
     kind: str
     provider: str
+    #: "" if it is unknown.
     transport: str
+    #: Whether capture records the request if the transport is hooked; None if that is unknown.
+    is_recorded: bool | None = True
 
 
 @dataclass(slots=True, eq=False)

@@ -9,7 +9,7 @@ from .facts import FUNCTION, LAMBDA, Nesting
 from .inference import Inference
 from .placement import Placement
 from .program import Program, Ref, last_name
-from .report import CAPTURED, COVERED, INVISIBLE, Block, EntryPoint, Step
+from .report import CAPTURED, COVERED, INVISIBLE, UNKNOWN, Block, EntryPoint, Step
 from .sections import Sections
 from .sites import Site
 from .trackers import Trackers, excludes
@@ -87,7 +87,8 @@ class Coverage:
     def _by_section(self, site: Site) -> Verdict:
         section = self._sections.reason(site.ref, site.mention)
         entries = self._graph.entry_points(site.ref)
-        is_hooked = site.transport in self._hooked
+        gap = self._gap(site)
+        is_hooked = gap is None
         if is_hooked and section:
             return Verdict(COVERED, section, entry_points=entries, path=self._graph.path(site.ref))
         function = self._placement.function(site)
@@ -105,7 +106,7 @@ class Coverage:
                 else 'wrap it in `with ai_usage(section="…"):`'
             )
         else:
-            status, reason = INVISIBLE, f"{site.transport or 'its transport'} is not hooked"
+            status, reason = gap or (CAPTURED, "")
             fix = (
                 "record it: `usage.record(response)`"
                 if section
@@ -113,6 +114,19 @@ class Coverage:
             )
         path = self._graph.path(site.ref, function)
         return Verdict(status, reason, fix, entry_points=entries, block=block, path=path)
+
+    def _gap(self, site: Site) -> tuple[str, str] | None:
+        """Return why a site may have no row, with its status; None if capture writes one."""
+        what = f"{site.provider} {site.kind}"
+        if site.is_recorded is False:
+            return INVISIBLE, f"capture does not record {what} by this call"
+        if not site.transport:
+            return UNKNOWN, f"the library that sends {what} is unknown"
+        if site.transport not in self._hooked:
+            return INVISIBLE, f"{site.transport} is not hooked"
+        if site.is_recorded is None:
+            return UNKNOWN, f"whether capture records {what} by this call is unknown"
+        return None
 
     def _runs_later(self, site: Site) -> bool:
         """Return whether code only holds a call for later: in a lambda, or passed on uncalled."""

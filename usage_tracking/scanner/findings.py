@@ -17,7 +17,7 @@ from .coverage import Verdict
 from .evidence import LIKELY
 from .facts import SourceFile
 from .program import Program
-from .report import CAPTURED, IGNORED, Block, EntryPoint, Finding, Step
+from .report import IGNORED, UNKNOWN, Block, EntryPoint, Finding, Step
 from .sites import Site
 
 P = TypeVar("P", Block, EntryPoint, Finding, Step)
@@ -116,7 +116,7 @@ def _of_text(path: str, source: SourceFile, catalog: Catalog, places: _Places) -
                 path=path,
                 line=line,
                 end_line=line,
-                status=IGNORED if is_ignored else CAPTURED,
+                status=IGNORED if is_ignored else UNKNOWN,
                 provider=kind.provider,
                 kind=kind.kind,
                 call=call,

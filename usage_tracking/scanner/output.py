@@ -9,15 +9,26 @@ from pathlib import PurePosixPath
 from typing import Any
 from urllib.parse import quote
 
-from .report import CAPTURED, COVERED, IGNORED, INVISIBLE, Finding, Report
+from .report import CAPTURED, COVERED, IGNORED, INVISIBLE, UNKNOWN, Finding, Report
 from .text import count_line, escaped, stale_line, where
 
-_LEVELS = {INVISIBLE: "error", CAPTURED: "warning", COVERED: "note", IGNORED: "note"}
+_LEVELS = {
+    INVISIBLE: "error",
+    UNKNOWN: "warning",
+    CAPTURED: "warning",
+    COVERED: "note",
+    IGNORED: "note",
+}
 _RULES = {
     INVISIBLE: (
         "ai-call-invisible",
         "AI call that nothing records",
         "Its transport is not hooked and no tracker follows it, so the call is not recorded.",
+    ),
+    UNKNOWN: (
+        "ai-call-unknown",
+        "AI call that may not be recorded",
+        "The scan cannot tell whether the call is recorded.",
     ),
     CAPTURED: (
         "ai-call-without-section",

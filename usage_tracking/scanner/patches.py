@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .parsing import NOTEBOOK
-from .report import INVISIBLE, Block, Finding, Report, by_block
+from .report import INVISIBLE, UNKNOWN, Block, Finding, Report, by_block
 from .rewriting import CannotEditError, Edit, SourceText
 from .section_names import proposed
 
@@ -98,7 +98,7 @@ def propose(report: Report, paths: Iterable[str], sections: Collection[str] = ()
 
 def _obstacle(finding: Finding) -> str:
     """Return why a block cannot be proposed for a site, "" if it can."""
-    if finding.status == INVISIBLE:
+    if finding.status in {INVISIBLE, UNKNOWN}:
         return f"{finding.coverage}; call usage.record(response) behind it"
     if (finding.block or finding).path.endswith(NOTEBOOK):
         return "patches of notebooks are not offered"

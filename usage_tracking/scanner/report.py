@@ -8,15 +8,17 @@ from typing import Any
 
 from .facts import Problem
 
-COVERED, CAPTURED, INVISIBLE, IGNORED = "covered", "captured", "invisible", "ignored"
-STATUSES = (COVERED, CAPTURED, INVISIBLE, IGNORED)
+COVERED, CAPTURED, UNKNOWN = "covered", "captured", "unknown"
+INVISIBLE, IGNORED = "invisible", "ignored"
+STATUSES = (COVERED, CAPTURED, UNKNOWN, INVISIBLE, IGNORED)
 
 #: `--fail-on` → the statuses that fail. With "any", covered sites with a warning fail too.
 FAILING = {
     "never": frozenset[str](),
     "invisible": frozenset({INVISIBLE}),
-    "captured": frozenset({INVISIBLE, CAPTURED}),
-    "any": frozenset({INVISIBLE, CAPTURED}),
+    "unknown": frozenset({INVISIBLE, UNKNOWN}),
+    "captured": frozenset({INVISIBLE, UNKNOWN, CAPTURED}),
+    "any": frozenset({INVISIBLE, UNKNOWN, CAPTURED}),
 }
 
 
@@ -105,7 +107,7 @@ class Finding:
     @property
     def is_open(self) -> bool:
         """Whether something is left to do: it is neither covered, ignored nor in the baseline."""
-        return self.status in {CAPTURED, INVISIBLE} and not self.is_old
+        return self.status in {CAPTURED, UNKNOWN, INVISIBLE} and not self.is_old
 
     @property
     def fingerprint(self) -> str:

@@ -29,6 +29,7 @@ class Site:
     kind: str
     provider: str
     transport: str
+    is_recorded: bool | None
     confidence: str
     reason: str
 
@@ -140,6 +141,7 @@ def _site(mention: Mention, ref: Ref, evidence: Evidence) -> Site:
         kind=evidence.target.kind,
         provider=evidence.target.provider,
         transport=evidence.target.transport,
+        is_recorded=evidence.target.is_recorded,
         confidence=evidence.confidence,
         reason=evidence.reason,
     )

@@ -9,6 +9,7 @@ from .report import (
     COVERED,
     IGNORED,
     INVISIBLE,
+    UNKNOWN,
     Block,
     EntryPoint,
     Finding,
@@ -20,7 +21,13 @@ from .report import (
 )
 from .terminal import Piece
 
-STYLES = {COVERED: "green", CAPTURED: "yellow", INVISIBLE: "bold red", IGNORED: "dim"}
+STYLES = {
+    COVERED: "green",
+    CAPTURED: "yellow",
+    UNKNOWN: "magenta",
+    INVISIBLE: "bold red",
+    IGNORED: "dim",
+}
 _MOST_PROBLEMS = 20
 _MOST_ENTRY_POINTS = 5
 
@@ -87,7 +94,9 @@ def count_line(report: Report) -> str:
     """Return the number of sites by status, and of the files and lines that were read."""
     number = len(report.findings)
     counts = ", ".join(
-        f"{report.count(status)} {status}" for status in (COVERED, CAPTURED, INVISIBLE)
+        f"{report.count(status)} {status}"
+        for status in (COVERED, CAPTURED, UNKNOWN, INVISIBLE)
+        if status != UNKNOWN or report.count(status)
     )
     if ignored := report.count(IGNORED):
         counts += f", {ignored} ignored"
@@ -152,7 +161,7 @@ def _details(finding: Finding) -> Iterator[list[Piece]]:
         more = len(others) - len(shown)
         yield [(f"      also from {', '.join(shown)}" + f" and {more} more" * bool(more), "")]
     # What a block fixes is said once, at the block.
-    if finding.fix and (finding.status == INVISIBLE or block is None):
+    if finding.fix and (finding.status != CAPTURED or block is None):
         yield [(f"      {finding.coverage}", "")]
         yield [("      fix: ", "bold"), (finding.fix, "")]
 
