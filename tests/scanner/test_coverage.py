@@ -204,13 +204,14 @@ def test_ignored_with_a_reason(tmp_path):
 
 
 def test_ignored_by_the_line_above(tmp_path):
-    finding = only_finding(tmp_path, f"{IMPORTS}# ai-usage: ignore\n{ASK}\n")
+    finding = only_finding(tmp_path, f"{IMPORTS}# ai-usage: ignore free of charge\n{ASK}\n")
 
     assert finding.status == "ignored"
 
 
 def test_ignore_of_another_call_does_not_count(tmp_path):
-    report = scan_tree(tmp_path, {"app/views.py": f"{IMPORTS}{ASK}  # ai-usage: ignore\n{ASK}\n"})
+    code = f"{IMPORTS}{ASK}  # ai-usage: ignore free of charge\n{ASK}\n"
+    report = scan_tree(tmp_path, {"app/views.py": code})
 
     assert [finding.status for finding in report.findings] == ["ignored", "captured"]
 

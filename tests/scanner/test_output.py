@@ -49,13 +49,14 @@ def test_text(capsys):
     assert (code, err) == (1, "")
     assert re.sub(r"\d+\.\d s", "0.1 s", out) == (
         "view view  shop/views.py:6  one block here covers 1 call site\n"
-        '  fix: decorate view with @ai_usage(section="…")\n'
+        '  fix: decorate view with @ai_section("…"), as the outermost decorator\n'
         "  shop/views.py:7  captured  openai chat  OpenAI().responses.create  in view"
         "  certain: OpenAI().responses ← OpenAI() at line 7\n"
         "  shop/views.py:10  invisible  stability image  SI().generate"
         "  in view  certain: SI() ← SI() at line 10\n"
         "      stability_sdk is not hooked\n"
-        '      fix: with ai_usage(section="…") as usage: … ; usage.record(response)\n'
+        '      fix: put it into `with ai_usage(section="…") as usage:`,'
+        " and call usage.record(response) in the block\n"
         "\n"
         "shop\n"
         "  shop/views.py:9  covered  openai embeddings  OpenAI().embeddings.create  in view"
@@ -65,6 +66,7 @@ def test_text(capsys):
         "      warning: tracked on the success path only: a failed call leaves no record\n"
         "      path: shop/views.py:13  tracked\n"
         "            shop/views.py:14  → OpenAI().responses.create\n"
+        "      followed by track_ai_usage at line 15\n"
         "\n"
         "1 file could not be read completely:\n"
         "  shop/old.py:1 is not valid Python for this version: Missing parentheses in call to"

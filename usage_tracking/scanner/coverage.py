@@ -17,11 +17,12 @@ from .trackers import Trackers, excludes
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """The status of a site, the reason, and the smallest fix."""
+    """The status of a site, and the reason."""
 
     status: str
     reason: str
-    fix: str = ""
+    #: A section is named on every path to it.
+    is_named: bool = False
     warnings: tuple[str, ...] = ()
     entry_points: tuple[EntryPoint, ...] = ()
     #: Where a block covers it; None if it is covered, or if no block can.
@@ -90,30 +91,24 @@ class Coverage:
         gap = self._gap(site)
         is_hooked = gap is None
         if is_hooked and section:
-            return Verdict(COVERED, section, entry_points=entries, path=self._graph.path(site.ref))
+            return Verdict(
+                COVERED,
+                section,
+                is_named=True,
+                entry_points=entries,
+                path=self._graph.path(site.ref),
+            )
         function = self._placement.function(site)
         is_later = function is None and self._runs_later(site)
         block = None if is_later else self._placement.block(function, site.ref[0])
         if is_hooked and is_later:
             status, reason = CAPTURED, "captured, but it runs later than the code around it"
-            fix = 'put it into a function decorated with @ai_usage(section="…")'
         elif is_hooked:
             status, reason = CAPTURED, "captured, but at least one path to it names no section"
-            name = self._program.scope(function).qualname if function else ""
-            fix = (
-                f'decorate {name} with @ai_usage(section="…")'
-                if function
-                else 'wrap it in `with ai_usage(section="…"):`'
-            )
         else:
             status, reason = gap or (CAPTURED, "")
-            fix = (
-                "record it: `usage.record(response)`"
-                if section
-                else 'with ai_usage(section="…") as usage: … ; usage.record(response)'
-            )
         path = self._graph.path(site.ref, function)
-        return Verdict(status, reason, fix, entry_points=entries, block=block, path=path)
+        return Verdict(status, reason, bool(section), (), entries, block, path)
 
     def _gap(self, site: Site) -> tuple[str, str] | None:
         """Return why a site may have no row, with its status; None if capture writes one."""

@@ -12,13 +12,16 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import TypeVar
 
+from . import fixes
 from .catalog import Catalog
 from .coverage import Verdict
 from .evidence import LIKELY
 from .facts import SourceFile
 from .program import Program
-from .report import IGNORED, UNKNOWN, Block, EntryPoint, Finding, Step
+from .report import COVERED, IGNORED, UNKNOWN, Block, EntryPoint, Finding, Step
 from .sites import Site
+
+_NO_REASON = "`# ai-usage: ignore` gives no reason and is not applied; write the reason behind it"
 
 P = TypeVar("P", Block, EntryPoint, Finding, Step)
 
@@ -77,11 +80,20 @@ class _Places:
 def _of_site(site: Site, verdict: Verdict, program: Program, places: _Places) -> Finding:
     path = site.ref[0]
     source = program.files[path]
-    status, coverage = verdict.status, verdict.reason
-    for line in range(site.line, site.end_line + 1):
-        if line in source.ignores:
-            status, coverage = IGNORED, source.ignores[line] or "ignored"
+    status, coverage, warnings = verdict.status, verdict.reason, verdict.warnings
+    ignores = [
+        source.ignores[n] for n in range(site.line, site.end_line + 1) if n in source.ignores
+    ]
+    if any(ignores):
+        status, coverage = IGNORED, next(filter(None, ignores))
+    elif ignores:
+        warnings = (*warnings, _NO_REASON)
     is_open = status != IGNORED
+    call_path = tuple(map(places.shown, (*verdict.path, Step(site.call, path, site.line))))
+    block = places.shown(verdict.block) if verdict.block and is_open else None
+    fix = ""
+    if is_open and status != COVERED:
+        fix = fixes.for_site(status, block, call_path, is_named=verdict.is_named)
     end_line = min(site.end_line, source.lines_on_disk) if source.cells else site.end_line
     return places.shown(
         Finding(
@@ -96,13 +108,13 @@ def _of_site(site: Site, verdict: Verdict, program: Program, places: _Places) ->
             confidence=site.confidence,
             reason=places.reason(site.reason, path),
             coverage=places.reason(coverage, path) if is_open else coverage,
-            fix=verdict.fix if is_open else "",
+            fix=fix,
             transport=site.transport,
             app=_app(path),
-            warnings=tuple(places.reason(warning, path) for warning in verdict.warnings),
+            warnings=tuple(places.reason(warning, path) for warning in warnings),
             entry_points=tuple(map(places.shown, verdict.entry_points)),
-            block=places.shown(verdict.block) if verdict.block and is_open else None,
-            call_path=tuple(map(places.shown, (*verdict.path, Step(site.call, path, site.line)))),
+            block=block,
+            call_path=call_path,
         )
     )
 
@@ -110,23 +122,24 @@ def _of_site(site: Site, verdict: Verdict, program: Program, places: _Places) ->
 def _of_text(path: str, source: SourceFile, catalog: Catalog, places: _Places) -> Iterator[Finding]:
     for line, shape, call in source.text_calls:
         kind = catalog.unmistakable[shape]
-        is_ignored = line in source.ignores
+        reason = source.ignores.get(line)
         yield places.shown(
             Finding(
                 path=path,
                 line=line,
                 end_line=line,
-                status=IGNORED if is_ignored else UNKNOWN,
+                status=IGNORED if reason else UNKNOWN,
                 provider=kind.provider,
                 kind=kind.kind,
                 call=call,
                 function="<text>",
                 confidence=LIKELY,
                 reason="found as text: these lines could not be parsed",
-                coverage="coverage is unknown for lines that cannot be parsed",
-                fix="check it by hand",
+                coverage=reason or "coverage is unknown for lines that cannot be parsed",
+                fix="" if reason else "check it by hand",
                 transport=kind.transport,
                 app=_app(path),
+                warnings=(_NO_REASON,) if reason == "" else (),
                 call_path=(places.shown(Step(call, path, line)),),
             )
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
+from . import fixes
 from .report import (
     CAPTURED,
     COVERED,
@@ -77,7 +78,7 @@ def _lines(report: Report, verbosity: int) -> Iterator[list[Piece]]:
         yield [(app, "bold")]
         for finding in findings:
             yield _headline(finding, "  ")
-            if finding.warnings:
+            if finding.warnings or verbosity > 1:
                 yield from _details(finding)
         yield []
     yield from _problems(report, verbosity)
@@ -125,7 +126,8 @@ def _group(block: Block | None, findings: list[Finding]) -> Iterator[list[Piece]
         )
         yield [(f"{block.kind} {block.name}  {where(block)}  ", "bold"), (effect, "")]
     if block and missing:
-        yield [("  fix: ", "bold"), (missing[0].fix, "")]
+        fix = fixes.for_block(block, [finding.call_path for finding in missing])
+        yield [("  fix: ", "bold"), (fix, "")]
     for finding in findings:
         yield _headline(finding, "  ")
         yield from _details(finding)
@@ -161,9 +163,10 @@ def _details(finding: Finding) -> Iterator[list[Piece]]:
         more = len(others) - len(shown)
         yield [(f"      also from {', '.join(shown)}" + f" and {more} more" * bool(more), "")]
     # What a block fixes is said once, at the block.
-    if finding.fix and (finding.status != CAPTURED or block is None):
+    if finding.status != CAPTURED or block is None:
         yield [(f"      {finding.coverage}", "")]
-        yield [("      fix: ", "bold"), (finding.fix, "")]
+        if finding.fix:
+            yield [("      fix: ", "bold"), (finding.fix, "")]
 
 
 def _step(step: Step | EntryPoint) -> str:

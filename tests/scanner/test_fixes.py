@@ -1,0 +1,123 @@
+"""The fix fits the code that it is for, and an ignored call needs a reason."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.scanner.trees import only_finding, scan_tree
+from usage_tracking.scanner import Report
+from usage_tracking.scanner.text import lines
+
+CLIENT = "from openai import OpenAI\nclient = OpenAI()\n"
+ASK = "client.responses.create(model='m', input='x')"
+
+
+def text_of(report: Report, verbosity: int = 1) -> list[str]:
+    return ["".join(text for text, _ in line) for line in lines(report, verbosity=verbosity)]
+
+
+SECTION = '@ai_section("…")'
+FIXES = {
+    "view": (
+        f"def page(request):\n    {ASK}\n",
+        f"decorate page with {SECTION}, as the outermost decorator",
+    ),
+    "view below api_view": (
+        "from rest_framework.decorators import api_view\n"
+        f"@api_view(['POST'])\ndef page(request):\n    {ASK}\n",
+        f"decorate page with {SECTION}, as the outermost decorator",
+    ),
+    "view that calls a helper": (
+        f"def ask():\n    {ASK}\ndef page(request):\n    ask()\n",
+        f"decorate page with {SECTION}, as the outermost decorator",
+    ),
+    "class-based view": (
+        "from django.views import View\n"
+        f"class Page(View):\n    def get(self, request):\n        {ASK}\n",
+        f"decorate the class Page with {SECTION}",
+    ),
+    "action of a viewset": (
+        "from rest_framework.decorators import action\n"
+        "from rest_framework.viewsets import ViewSet\n"
+        "class Pages(ViewSet):\n    @action(detail=True)\n"
+        f"    def draft(self, request, pk):\n        {ASK}\n",
+        f"decorate the class Pages with {SECTION}",
+    ),
+    "task": (
+        f"from celery import shared_task\n@shared_task\ndef nightly():\n    {ASK}\n",
+        'put line 6 into `with ai_usage(section="…"):`',
+    ),
+    "task that calls a helper": (
+        f"from celery import shared_task\ndef ask():\n    {ASK}\n"
+        "@shared_task\ndef nightly():\n    ask()\n",
+        'put line 8 into `with ai_usage(section="…"):`',
+    ),
+    "command": (
+        "from django.core.management.base import BaseCommand\n"
+        f"class Command(BaseCommand):\n    def handle(self, **options):\n        {ASK}\n",
+        'put line 6 into `with ai_usage(section="…"):`',
+    ),
+    "function without a known caller": (
+        f"def ask():\n    {ASK}\n",
+        'put line 4 into `with ai_usage(section="…"):`',
+    ),
+    "code of a module": (f"{ASK}\n", 'put line 3 into `with ai_usage(section="…"):`'),
+}
+
+
+@pytest.mark.parametrize("case", FIXES)
+def test_fix(tmp_path, case):
+    code, fix = FIXES[case]
+
+    assert only_finding(tmp_path, CLIENT + code).fix == fix
+
+
+def test_one_fix_for_all_calls_of_a_function(tmp_path):
+    code = (
+        f"{CLIENT}from celery import shared_task\n"
+        f"def ask():\n    {ASK}\n    {ASK}\n"
+        f"@shared_task\ndef nightly():\n    ask()\n    {ASK}\n"
+    )
+    shown = text_of(scan_tree(tmp_path, {"app/tasks.py": code}))
+
+    assert "one block here covers 3 call sites" in shown[0]
+    assert shown[1] == '  fix: put lines 9 and 10 into `with ai_usage(section="…"):`'
+    assert not [line for line in shown[2:] if "fix: " in line]
+
+
+def test_ignored_call_needs_a_reason(tmp_path):
+    code = f"{CLIENT}{ASK}  # ai-usage: ignore\n"
+    report = scan_tree(tmp_path, {"app/views.py": code})
+    (finding,) = report.findings
+
+    assert finding.status == "captured"
+    assert finding.warnings == (
+        "`# ai-usage: ignore` gives no reason and is not applied; write the reason behind it",
+    )
+    assert f"      warning: {finding.warnings[0]}" in text_of(report)
+
+
+def test_ignored_line_that_cannot_be_parsed_needs_a_reason(tmp_path):
+    code = (
+        "from openai import OpenAI\n"
+        "lambda = client.chat.completions.create(  # ai-usage: ignore{}\n"
+    )
+    plain, with_reason = (
+        only_finding(tmp_path / name, code.format(reason))
+        for name, reason in (("a", ""), ("b", " an old copy"))
+    )
+
+    assert (plain.status, len(plain.warnings)) == ("unknown", 1)
+    assert (with_reason.status, with_reason.coverage) == ("ignored", "an old copy")
+
+
+def test_reason_of_a_covered_call_is_shown_in_detail(tmp_path):
+    code = (
+        f"{CLIENT}from usage_tracking import ai_usage\n"
+        f"def page(request):\n    with ai_usage(section='x'):\n        {ASK}\n"
+    )
+    report = scan_tree(tmp_path, {"app/views.py": code})
+    (finding,) = report.findings
+
+    assert f"      {finding.coverage}" not in text_of(report)
+    assert f"      {finding.coverage}" in text_of(report, verbosity=2)
