@@ -9,7 +9,8 @@ from genai_prices import data as genai_prices
 
 from tests.support.cases import check_each
 from usage_tracking import providers
-from usage_tracking.capture import endpoints, paths
+from usage_tracking.call_paths import table as paths
+from usage_tracking.capture import endpoints
 from usage_tracking.pricing import data, table
 from usage_tracking.scanner import catalog
 from usage_tracking.scanner.raw_http import recognise
@@ -52,7 +53,7 @@ SCANNED_ONLY = {
     "/runs": "captured as /threads/ID/runs and /threads/runs",
 }
 #: Endings that no template completes.
-CALLS = {ending: kind for ending, kind in paths._CALLS.items() if "{" not in ending}
+CALLS = {ending: kind for ending, kind in paths.CALLS.items() if "{" not in ending}
 #: Operation of capture → kinds of the scanner.
 KINDS = {
     "": {"chat", "prediction"},  # the model decides
@@ -87,7 +88,7 @@ def path_of(ending: str) -> str:
         return f"/v1beta/models/m{ending}"
     if ending == "/invocations":
         return f"/endpoints/m{ending}"
-    return f"/model/m{ending}" if ending in endpoints._NEED_MODEL else f"/x{ending}"
+    return f"/model/m{ending}" if ending in paths.NEED_MODEL else f"/x{ending}"
 
 
 def test_every_host_has_one_provider_for_capture_and_scanner() -> None:

@@ -10,7 +10,7 @@ from django.test import override_settings
 
 from tests.support.cases import check_each
 from tests.support.wire import Case, event_of, events_of, make_case
-from usage_tracking.capture import endpoints, paths
+from usage_tracking.call_paths import table
 from usage_tracking.capture.endpoints import Target, provider_of, recognise
 from usage_tracking.formats import READERS
 from usage_tracking.pricing import quote
@@ -425,8 +425,8 @@ def test_host_of_site_services_needs_the_right_answer() -> None:
 
 
 def test_every_path_has_a_reader_and_is_found() -> None:
-    for ending, (wire_format, _) in paths._CALLS.items():
-        path = f"/model/m{ending}" if ending in endpoints._NEED_MODEL else ending
+    for ending, (wire_format, _) in table.CALLS.items():
+        path = f"/model/m{ending}" if ending in table.NEED_MODEL else ending
         path = f"/models/m{ending}" if ending.startswith(":") else path
         path = f"/endpoints/m{ending}" if ending == "/invocations" else path.replace("{}", "x1")
         for tail in ("", "/"):

@@ -10,6 +10,7 @@ from urllib.parse import unquote
 from django.core.signals import setting_changed
 
 from .. import conf
+from ..call_paths import DEPLOYMENT, MODEL, fits
 from ..events import UNKNOWN
 from ..formats.bedrock_converse import model_name
 from ..providers import provider_of as known_provider
@@ -52,21 +53,6 @@ _WORDS = (
     (("/melotts", "/aura-"), "speech"),
 )
 
-# The model in a path of Google, Bedrock (an ARN may have slashes), Replicate, Azure, Cloudflare,
-# Hugging Face, or of an endpoint of Databricks or SageMaker, whose name the price is for.
-_MODEL = re.compile(
-    r"/(?:tunedM|m)odels/(?P<google>[^/:]+):\w+/?$"
-    r"|/model/(?P<bedrock>.+)/(?:converse|invoke)[a-z-]*/?$"
-    r"|/models/(?P<replicate>[^/]+/[^/]+)/predictions/?$"
-    r"|/deployments/(?P<azure>[^/]+)/(?:chat/|images/|audio/)?[a-z]+/?$"
-    r"|/(?:serving-)?endpoints/(?P<endpoint>[^/]+)(?:/served-models/[^/]+)?/invocations/?$"
-    r"|/(?:workflows/(?=.+/text_to_image)|image_generation/)(?P<fireworks>accounts/.+?)"
-    r"(?:/text_to_image)?/?$"
-    r"|/(?:ai/run/|workers-ai/(?=@))(?P<cloudflare>.+?)/?$"
-    r"|/hf-inference/models/(?P<huggingface>[^/]+(?:/[^/]+)?)(?:/pipeline/[^/]+)?/?$"
-    r"|/(?:fal-ai|novita/v3/hf|wavespeed/api/v3)/(?P<routed>.+?)/?$"
-)
-
 _OLLAMA_PORT = 11434
 _OLLAMA_PATHS = ("/api/chat", "/api/generate", "/api/embed", "/api/embeddings", "/v1/systemone")
 
@@ -82,14 +68,12 @@ def recognise(method: str, host: str, port: int | None, path: str) -> Target | N
     """
     if method not in {"POST", "GET"}:
         return None
-    match = paths.find(method, path)
+    match = paths.table().find(method, path)
     if match is None:
         return None
     model = _model(path)
-    if (match.ending in _NEED_MODEL and not model) or model in _NO_MODELS:
-        return None
     provider = provider_of(host, port, path)
-    if match.owner not in {"", provider or match.owner}:
+    if not fits(match, model, provider):
         return None
     unknown_host = ""
     if provider is None or runs_site_services(host):
@@ -104,7 +88,7 @@ def recognise(method: str, host: str, port: int | None, path: str) -> Target | N
         unknown_host,
         polls=match.polls,
         geography=geography,
-        is_deployment=match.ending == _DEPLOYMENT,
+        is_deployment=match.ending == DEPLOYMENT,
     )
 
 
@@ -114,17 +98,6 @@ def _operation(wire_format: str, model: str) -> str:
         (name for words, name in _WORDS if any(word in model for word in words)),
         "generate_content" if wire_format == "huggingface" else "chat",
     )
-
-
-_DEPLOYMENT = "/invocations"
-#: Endings that count only after the name of a model.
-_NEED_MODEL = {
-    *(":predict", ":predictLongRunning", ":rawPredict", ":streamRawPredict"),
-    *("/converse", "/converse-stream", "/invoke", "/invoke-with-response-stream"),
-    _DEPLOYMENT,
-}
-#: Names in the place of a model that are not models: Anthropic on Vertex counts tokens under one.
-_NO_MODELS = {"count-tokens"}
 
 
 # The hosts and paths that keep a call in one geography:
@@ -148,7 +121,7 @@ def geography_of(provider: str, host: str, path: str) -> str:
 
 
 def _model(path: str) -> str:
-    match = _MODEL.search(path)
+    match = MODEL.search(path)
     if match is None:
         return ""
     name = unquote(match[match.lastgroup or 0])

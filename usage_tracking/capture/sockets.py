@@ -9,12 +9,12 @@ from ..errors import contained
 from ..events import UNKNOWN
 from ..formats import READERS
 from ..providers import runs_site_services
+from . import paths
 from .endpoints import Target, geography_of, provider_of
 from .events_session import EventsSession
 from .exchange import is_wanted
 from .keys import Lookup, hint_in
 from .live_session import LiveSession
-from .paths import find_socket
 from .sessions import Session
 from .spoken_session import SpokenSession
 
@@ -54,7 +54,7 @@ def open_session(
         query: The query of the URL.
         header: Looks up a header of the request that opens the socket, see `hint_in`.
     """
-    wire_format = find_socket(path)
+    wire_format = paths.table().find_socket(path)
     if not wire_format:
         return None
     target = _target(wire_format, host.lower(), port, path)
