@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import providers
+from .recording import Requests
 
 PROVIDERS = Path(__file__).parent / "providers"
 
@@ -53,6 +54,8 @@ class SDKType:
     """A class of objects of an SDK: a client, a session, a chain."""
 
     name: str
+    #: Its own name, and those of the types that it is like.
+    family: frozenset[str]
     provider: str
     transport: str
     #: Path of attributes → kind of the call. "()" is a call of the object itself.
@@ -75,6 +78,12 @@ class SDKType:
     needs: str
     #: It runs in the process itself and sends no request.
     is_local: bool
+    #: What is known about the requests of its calls.
+    requests: Requests
+
+    def target(self, call: str) -> Target:
+        """Return what one of its calls requests."""
+        return Target(self.calls[call], self.provider, self.transport, self.requests.of(call))
 
 
 @dataclass
@@ -144,8 +153,16 @@ class Catalog:
     def target_of(self, type_name: str, call: str) -> Target | None:
         """Return what `call` on an object of a type requests, None if it calls no model."""
         known = self.types[type_name]
-        kind = known.calls.get(call)
-        return Target(kind, known.provider, known.transport) if kind else None
+        if call in known.calls:
+            return known.target(call)
+        shape = call
+        while shape not in self.unmistakable:
+            _, dot, shape = shape.partition(".")
+            if not dot:
+                return None
+        of_shape = self.unmistakable[shape]
+        is_recorded = known.requests.of(call, otherwise=of_shape.is_recorded)
+        return Target(of_shape.kind, known.provider, known.transport, is_recorded)
 
     @cached_property
     def methods(self) -> frozenset[str]:
@@ -281,11 +298,15 @@ def load(extra: tuple[str, ...] = ()) -> Catalog:
 _KEYS = {
     *("provider", "transport", "imports", "marks", "hosts", "unmistakable", "functions", "type"),
     *("providers", "clients", "paths", "host_paths", "ollama_paths", "not_paths"),
+    *("urls", "unrecorded", "uncertain"),
 }
 _TYPE_KEYS = {
     *("name", "provider", "transport", "made_by", "made_with", "keeps", "attributes", "gives"),
     *("names", "named_calls", "keywords", "pipes", "needs", "calls", "is_local"),
+    *("like", "urls", "unrecorded", "uncertain"),
 }
+#: What a type does not have in common with the type that it is like.
+_OWN_KEYS = {"name", "made_by", "made_with", "names"}
 
 
 def _add(catalog: Catalog, entry: dict[str, Any], path: Path) -> None:
@@ -295,36 +316,34 @@ def _add(catalog: Catalog, entry: dict[str, Any], path: Path) -> None:
     catalog.marks.update(entry.get("marks", ()))
     catalog.hosts |= dict.fromkeys(entry.get("hosts", ()), provider)
     catalog.hosts |= entry.get("providers", {})
+    requests = Requests.read(entry)
     for shape, kind in entry.get("unmistakable", {}).items():
-        catalog.unmistakable[shape] = Target(kind, provider, transport)
+        catalog.unmistakable[shape] = Target(kind, provider, transport, requests.of(shape))
     for name, kind in entry.get("functions", {}).items():
         package, leaf = _split(name, path)
-        catalog._functions.setdefault(package, []).append((leaf, Target(kind, provider, transport)))
+        target = Target(kind, provider, transport, requests.of(leaf))
+        catalog._functions.setdefault(package, []).append((leaf, target))
     catalog.http_clients |= entry.get("clients", {})
     catalog.paths |= entry.get("paths", {})
     catalog.host_paths |= entry.get("host_paths", {})
     catalog.ollama_paths |= entry.get("ollama_paths", {})
     catalog.not_path_ends += tuple(entry.get("not_paths", {}).get("ends", ()))
     catalog.not_path_parts += tuple(entry.get("not_paths", {}).get("contains", ()))
-    for known in entry.get("type", ()):
-        _check(set(known), _TYPE_KEYS, path)
-        if "name" not in known:
+    shared = {"provider": provider, "transport": transport}
+    given: dict[str, dict[str, Any]] = {}
+    families: dict[str, frozenset[str]] = {}
+    for own in entry.get("type", ()):
+        _check(set(own), _TYPE_KEYS, path)
+        if "name" not in own:
             raise CatalogError(f"{path}: a type has no name")
-        made = SDKType(
-            name=known["name"],
-            provider=known.get("provider", provider),
-            transport=known.get("transport", transport),
-            calls=known.get("calls", {}),
-            keeps=frozenset(known.get("keeps", ())),
-            attributes=known.get("attributes", {}),
-            gives=known.get("gives", {}),
-            names=frozenset(known.get("names", ())),
-            named_calls=frozenset(known.get("named_calls", known.get("calls", {}))),
-            keywords={call: tuple(words) for call, words in known.get("keywords", {}).items()},
-            pipes=known.get("pipes"),
-            needs=known.get("needs", ""),
-            is_local=known.get("is_local", False),
-        )
+        like = own.get("like", "")
+        if like and like not in given:
+            raise CatalogError(f"{path}: no type {like!r} before the type {own['name']}")
+        base = {key: value for key, value in given.get(like, {}).items() if key not in _OWN_KEYS}
+        given[own["name"]] = shared | base | own
+        families[own["name"]] = frozenset({own["name"]}) | families.get(like, frozenset())
+    for known in given.values():
+        made = _type(known, families[known["name"]], requests)
         catalog.types[made.name] = made
         for maker in known.get("made_by", ()):
             package, leaf = _split(maker, path)
@@ -337,6 +356,26 @@ def _add(catalog: Catalog, entry: dict[str, Any], path: Path) -> None:
                     made.name,
                 )
             )
+
+
+def _type(known: dict[str, Any], family: frozenset[str], requests: Requests) -> SDKType:
+    return SDKType(
+        name=known["name"],
+        family=family,
+        provider=known["provider"],
+        transport=known["transport"],
+        calls=known.get("calls", {}),
+        keeps=frozenset(known.get("keeps", ())),
+        attributes=known.get("attributes", {}),
+        gives=known.get("gives", {}),
+        names=frozenset(known.get("names", ())),
+        named_calls=frozenset(known.get("named_calls", known.get("calls", {}))),
+        keywords={call: tuple(words) for call, words in known.get("keywords", {}).items()},
+        pipes=known.get("pipes"),
+        needs=known.get("needs", ""),
+        is_local=known.get("is_local", False),
+        requests=Requests.read(known, requests),
+    )
 
 
 def _split(name: str, path: Path) -> tuple[str, str]:

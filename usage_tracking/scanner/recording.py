@@ -1,8 +1,12 @@
-"""Whether capture records a request, judged by the URL as far as the code tells it."""
+"""Whether capture records a request, judged by the URL or by what is known about an SDK."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Any, Self
 
 from .. import providers
 from ..call_paths import MODEL, Paths, fits
@@ -58,3 +62,42 @@ def _is_call(scheme: str, method: str, host: str, path: str, paths: Paths) -> bo
     name = _UNKNOWN_PART.sub("x", host).rpartition("@")[2].partition(":")[0].lower()
     model = MODEL.search(path)
     return fits(match, model[model.lastgroup or 0] if model else "", providers.provider_of(name))
+
+
+@dataclass(frozen=True, slots=True)
+class Requests:
+    """The requests of an SDK's calls, as far as they are known. Calls may be patterns."""
+
+    #: Call → URL: `{"text_to_speech.*": "https://api.example.com/v1/speech/{voice}"}`.
+    urls: Mapping[str, str]
+    #: Calls whose requests capture does not record, and that have no URL.
+    unrecorded: Sequence[str]
+    #: Calls of which it is unknown whether capture records their requests.
+    uncertain: Sequence[str]
+    #: What is known about all calls of the provider.
+    shared: Requests | None = None
+
+    @classmethod
+    def read(cls, entry: Mapping[str, Any], shared: Requests | None = None) -> Self:
+        """Return what an entry of a data file has."""
+        return cls(
+            entry.get("urls", {}),
+            entry.get("unrecorded", ()),
+            entry.get("uncertain", ()),
+            shared,
+        )
+
+    def of(self, call: str, *, otherwise: bool | None = True) -> bool | None:
+        """Return whether capture records the requests of a call, `otherwise` if nothing is said."""
+        for pattern, url in self.urls.items():
+            if fnmatchcase(call, pattern):
+                return is_recorded(url)
+        if _is_any(call, self.unrecorded):
+            return False
+        if _is_any(call, self.uncertain):
+            return None
+        return self.shared.of(call, otherwise=otherwise) if self.shared else otherwise
+
+
+def _is_any(call: str, patterns: Sequence[str]) -> bool:
+    return any(fnmatchcase(call, pattern) for pattern in patterns)
