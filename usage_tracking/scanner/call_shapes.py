@@ -125,7 +125,7 @@ class CallShapes:
                 parts = path.split(".")
                 if names[-len(parts) :] == parts and keywords & set(telling):
                     word = next(word for word in telling if word in keywords)
-                    target = Target(known.calls[path], known.provider, known.transport)
+                    target = known.target(path)
                     return Evidence(target, CERTAIN, f"{path} with {word}=")
         return None
 
@@ -196,7 +196,7 @@ class CallShapes:
                     for value in self._inference.of(owner, ref)
                 ):
                     return None
-                target = Target(known.calls[path], known.provider, known.transport)
+                target = known.target(path)
                 return Evidence(target, NAME_ONLY, f"the name {receiver}")
         return None
 

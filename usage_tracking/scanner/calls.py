@@ -161,7 +161,8 @@ class Calls:
         of = self._inference.of
         for each in _all_arguments(call):
             if any(
-                isinstance(value, AIObject) and value.type_name == type_name
+                isinstance(value, AIObject)
+                and type_name in self._catalog.types[value.type_name].family
                 for value in of(each, ref)
             ):
                 return True

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from .annotations import BY_ANNOTATION
-from .catalog import Catalog, Target
+from .catalog import Catalog
 from .conventions import BY_NAME
 from .evidence import CERTAIN, LIKELY, NAME_ONLY, Evidence
 from .inference import Inference
@@ -57,18 +57,12 @@ class Receivers:
         known = self._catalog.types[type_name]
         is_plain = not known.needs and not self._catalog.type_made_by(dotted)
         if method in known.calls and (is_plain or method.startswith(("from_", "afrom_"))):
-            target = Target(known.calls[method], known.provider, known.transport)
-            yield Evidence(target, CERTAIN, reason)
+            yield Evidence(known.target(method), CERTAIN, reason)
 
     def _of_ai_object(self, value: AIObject, function: Any, ref: Ref) -> Iterator[Evidence]:
         known = self._catalog.types[value.type_name]
         name = ".".join(value.path) if value.path else "()"
         target = self._catalog.target_of(value.type_name, name)
-        for start in range(len(value.path)):
-            shape = ".".join(value.path[start:])
-            if target is None and shape in self._catalog.unmistakable:
-                kind = self._catalog.unmistakable[shape].kind
-                target = Target(kind, known.provider, known.transport)
         if target is None:
             return
         origin = value.origin
