@@ -115,9 +115,11 @@ class Catalog:
     made_with: list[tuple[frozenset[str], frozenset[str], str]] = field(default_factory=list)
     _makers: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
     _functions: dict[str, list[tuple[str, Target]]] = field(default_factory=dict)
+    _decorators: dict[str, list[tuple[str, Target]]] = field(default_factory=dict)
     # Answers to the questions below.
     _made: dict[str, str | None] = field(default_factory=dict)
     _called: dict[str, Target | None] = field(default_factory=dict)
+    _decorated: dict[str, Target | None] = field(default_factory=dict)
     _clients: dict[str, str | None] = field(default_factory=dict)
     _about_ai: dict[str, bool] = field(default_factory=dict)
 
@@ -132,6 +134,12 @@ class Catalog:
         if dotted not in self._called:
             self._called[dotted] = next(self._matches(dotted, self._functions), None)
         return self._called[dotted]
+
+    def decorator(self, dotted: str) -> Target | None:
+        """Return what a function requests that `dotted` decorates, None for other decorators."""
+        if dotted not in self._decorated:
+            self._decorated[dotted] = next(self._matches(dotted, self._decorators), None)
+        return self._decorated[dotted]
 
     def http_client(self, dotted: str) -> str | None:
         """Return the transport of a function or class that sends HTTP, None for others."""
@@ -173,6 +181,12 @@ class Catalog:
         for entries in self._functions.values():
             names |= {leaf.rpartition(".")[2] for leaf, _ in entries}
         return frozenset(names)
+
+    @cached_property
+    def decorator_names(self) -> frozenset[str]:
+        """The last names of all decorators that turn a function into a request."""
+        entries = [leaf for each in self._decorators.values() for leaf, _ in each]
+        return frozenset(leaf.rpartition(".")[2] for leaf in entries)
 
     @cached_property
     def shapes(self) -> dict[tuple[str, ...], Target]:
@@ -297,7 +311,7 @@ def load(extra: tuple[str, ...] = ()) -> Catalog:
 
 _KEYS = {
     *("provider", "transport", "imports", "marks", "hosts", "unmistakable", "functions", "type"),
-    *("providers", "clients", "paths", "host_paths", "ollama_paths", "not_paths"),
+    *("providers", "clients", "paths", "host_paths", "ollama_paths", "not_paths", "decorators"),
     *("urls", "unrecorded", "uncertain"),
 }
 _TYPE_KEYS = {
@@ -319,10 +333,11 @@ def _add(catalog: Catalog, entry: dict[str, Any], path: Path) -> None:
     requests = Requests.read(entry)
     for shape, kind in entry.get("unmistakable", {}).items():
         catalog.unmistakable[shape] = Target(kind, provider, transport, requests.of(shape))
-    for name, kind in entry.get("functions", {}).items():
-        package, leaf = _split(name, path)
-        target = Target(kind, provider, transport, requests.of(leaf))
-        catalog._functions.setdefault(package, []).append((leaf, target))
+    for key, table in (("functions", catalog._functions), ("decorators", catalog._decorators)):
+        for name, kind in entry.get(key, {}).items():
+            package, leaf = _split(name, path)
+            target = Target(kind, provider, transport, requests.of(leaf))
+            table.setdefault(package, []).append((leaf, target))
     catalog.http_clients |= entry.get("clients", {})
     catalog.paths |= entry.get("paths", {})
     catalog.host_paths |= entry.get("host_paths", {})

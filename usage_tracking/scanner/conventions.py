@@ -133,7 +133,8 @@ class Conventions:
         if name in _RETURNS_ARGUMENT and len(arguments) > _RETURNS_ARGUMENT[name]:
             passed = self._inference.of(arguments[_RETURNS_ARGUMENT[name]], ref)
             # A method that is passed is a site where it is passed.
-            return frozenset(v for v in passed if not (isinstance(v, AIObject) and v.path))
+            is_request = self._inference.functions.is_request
+            return frozenset(value for value in passed if not is_request(value))
         if name in _CALLS_ARGUMENT and len(arguments) > _CALLS_ARGUMENT[name]:
             return self._called(arguments[_CALLS_ARGUMENT[name]], call[1], call, ref)
         for keyword, value in keywords:

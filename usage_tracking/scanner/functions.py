@@ -4,24 +4,28 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .facts import LAMBDA, CodeScope, Mention
-from .program import Program, Ref, last_name
+from .facts import LAMBDA, CodeScope, Expression, Mention
+from .program import Program, Ref, last_name, spelled
 from .values import (
     FUNCTIONS,
     NOTHING,
     AIObject,
     Class,
+    Function,
     HTTPClient,
     Instance,
     Items,
     Library,
+    Method,
     Table,
+    Value,
     Values,
     is_known,
     is_reference_to,
 )
 
 if TYPE_CHECKING:
+    from .catalog import Target
     from .inference import Inference
 
 #: At most this many calls of a function are looked at.
@@ -59,6 +63,44 @@ class Functions:
             if isinstance(value, FUNCTIONS):
                 found |= self.result(value.ref)
         return found
+
+    # Functions that are requests
+
+    def request(self, function: Ref) -> tuple[Target, str] | None:
+        """Return what a function requests by its decorator, and how the decorator is spelled."""
+        if not self.may_be_prompt(function):
+            return None
+        around = self._program.parent(function) or function
+        for decorator in _decorators(self._program.scope(function)):
+            for value in self._inference.of(decorator, around):
+                if isinstance(value, Library) and (
+                    target := self._inference.catalog.decorator(value.dotted)
+                ):
+                    return target, spelled(decorator)
+        return None
+
+    def may_be_prompt(self, function: Ref) -> bool:
+        """Return whether a function has a decorator with the name of one that calls a model."""
+        known = self._inference.catalog.decorator_names
+        for decorator in _decorators(self._program.scope(function)):
+            name = last_name(decorator)
+            if name in known:
+                return True
+            for binding in self._program.scope((function[0], 0)).bindings.get(name, ()):
+                if binding.value and binding.value[0] == "from" and binding.value[3] in known:
+                    return True
+        return False
+
+    def is_request(self, value: Value) -> bool:
+        """Return whether a call of `value` itself is a request."""
+        match value:
+            case AIObject(path=path):
+                return bool(path)
+            case Library(dotted):
+                return self._inference.catalog.function(dotted) is not None
+            case Function(function) | Method(function):
+                return self.request(function) is not None
+        return False
 
     # Parameters
 
@@ -98,12 +140,7 @@ class Functions:
         if not found and not self._program.is_method(function):
             found = self._of_outer_functions(function, name)
         # A method or function that calls a model is a site where it is passed, not here.
-        return frozenset(
-            value
-            for value in found
-            if not (isinstance(value, AIObject) and value.path)
-            and not (isinstance(value, Library) and self._inference.catalog.function(value.dotted))
-        )
+        return frozenset(value for value in found if not self.is_request(value))
 
     def _passed_by_callers(self, function: Ref, name: str, index: int | None) -> Values:
         found: Values = NOTHING
@@ -196,3 +233,8 @@ class Functions:
             if found := self._program.methods(each).get("__init__"):
                 return found[-1]
         return None
+
+
+def _decorators(function: CodeScope) -> list[Expression]:
+    """Return the decorators of a function, those with arguments without them."""
+    return [item[1] if item and item[0] == "call" else item for item in function.decorators]

@@ -11,7 +11,7 @@ from .conventions import BY_NAME
 from .evidence import CERTAIN, LIKELY, NAME_ONLY, Evidence
 from .inference import Inference
 from .program import Ref, chain, spelled
-from .values import AIObject, Instance, Library, Value, Values, ordered
+from .values import AIObject, Function, Instance, Library, Method, Value, Values, ordered
 
 
 class Receivers:
@@ -40,6 +40,11 @@ class Receivers:
                 yield from self._of_library(dotted, function)
             case AIObject():
                 yield from self._of_ai_object(value, function, ref)
+            case Function(called) | Method(called):
+                if decorated := self._inference.functions.request(called):
+                    target, decorator = decorated
+                    place = f"{called[0]}:{self._inference.program.scope(called).line}"
+                    yield Evidence(target, CERTAIN, f"@{decorator} decorates it in {place}")
             case Instance(cls, is_open):
                 classes = self._inference.classes
                 if not classes.member(cls, "__call__", is_open=is_open):

@@ -14,7 +14,7 @@ from .inference import Inference
 from .program import Program, Ref, last_name, spelled
 from .raw_http import HTTP_METHODS, RawRequests
 from .receivers import Receivers
-from .values import FUNCTIONS, AIObject, Class, Instance, Library
+from .values import FUNCTIONS, Class, Instance
 
 
 @dataclass(slots=True)
@@ -44,7 +44,13 @@ class Sites:
         self._receivers = Receivers(inference, catalog)
         self._shapes = CallShapes(program, inference, catalog)
         self._requests = RawRequests(inference, catalog)
-        self._names = catalog.methods | TAKES_MESSAGES | HTTP_METHODS
+        #: Functions that a decorator may turn into a request.
+        self._prompts = {
+            scope.name
+            for ref, scope in program.scopes()
+            if scope.decorators and inference.functions.may_be_prompt(ref)
+        }
+        self._names = catalog.methods | TAKES_MESSAGES | HTTP_METHODS | self._prompts
 
     def candidates(self) -> list[tuple[Any, Ref]]:
         """Return the expressions that have to be evaluated before `find`."""
@@ -103,12 +109,7 @@ class Sites:
             return None
         values = self._inference.of(expression, ref)
         known = self._receivers.best(values, expression, ref)
-        if known and any(
-            value.path
-            if isinstance(value, AIObject)
-            else isinstance(value, Library) and self._catalog.function(value.dotted)
-            for value in values
-        ):
+        if known and any(map(self._inference.functions.is_request, values)):
             return replace(known, reason=f"passed uncalled; {known.reason}")
         if expression[0] != "attr" or any(
             isinstance(value, (*FUNCTIONS, Instance, Class)) for value in values
@@ -118,9 +119,11 @@ class Sites:
 
     def _may_be_method(self, expression: Any, ref: Ref) -> bool:
         """Return whether a name or attribute can be a method that calls a model at all."""
-        methods = self._catalog.methods
+        methods = self._catalog.methods | self._prompts
         if expression[0] == "attr":
             return expression[2] in methods
+        if expression[1] in self._prompts:
+            return True
         for scope in (self._program.scope(ref), self._program.scope((ref[0], 0))):
             for binding in scope.bindings.get(expression[1], ()):
                 value = binding.value
