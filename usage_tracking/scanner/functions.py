@@ -144,7 +144,7 @@ class Functions:
 
     def _passed_by_callers(self, function: Ref, name: str, index: int | None) -> Values:
         found: Values = NOTHING
-        for ref, call in self.callers(function):
+        for ref, call in self.callers(function, by_name=True):
             _, _, arguments, keywords, *_ = call.expression
             for keyword, value in keywords:
                 if keyword == name:
@@ -177,13 +177,17 @@ class Functions:
 
     # Callers
 
-    def callers(self, function: Ref) -> list[tuple[Ref, Mention]]:
-        """Return the calls of a function, each with the scope that it is in."""
+    def callers(self, function: Ref, *, by_name: bool = False) -> list[tuple[Ref, Mention]]:
+        """Return the calls of a function, each with the scope that it is in.
+
+        With `by_name`, calls on an unknown object count if no other function has the name: enough
+        to guess what a parameter is, not to say which code runs.
+        """
         scope = self._program.scope(function)
         cls = self._program.parent(function) if self._program.is_method(function) else None
         candidates = self._candidates(function, scope.name, cls)
         found = []
-        is_unique = len(self._program.functions_named.get(scope.name, ())) == 1
+        is_unique = by_name and len(self._program.functions_named.get(scope.name, ())) == 1
         for ref, call in candidates[:_MOST_CALLERS]:
             callee = call.expression[1]
             values = self._inference.of(callee, ref)
