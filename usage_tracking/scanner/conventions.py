@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 from .composites import entries_of
 from .facts import Expression
-from .program import Ref
+from .names import is_ai
+from .program import Ref, chain, last_name
 from .values import (
     NOTHING,
     AIObject,
     Class,
     Instance,
     Items,
+    Library,
     Origin,
     Text,
     Values,
@@ -72,6 +74,11 @@ _TEXT_METHODS = {
 }
 #: Names of functions that return a client.
 _CLIENT_GETTER = re.compile(r"_*(?:get|make|create|build|init|load|new)_(?:async_)?(\w+)$")
+#: Names of functions and classes that return an object which others configure.
+_MAKER = re.compile(
+    r"_*(?:get|make|create|build|init|load|new|open|resolve|for|from|current|default|instance)"
+    r"(?:_|$)|_*[A-Z][a-z]|_*[A-Z]+[a-z]"
+)
 #: The name of a method identifies its class if at most this many classes have it.
 _MOST_CLASSES = 2
 
@@ -95,7 +102,7 @@ class Conventions:
         found = self._of_receiver(name, receiver, arguments, ref)
         if found is not None:
             return found
-        if is_method and not is_known(receiver) and (by_name := self._by_rare_name(name)):
+        if is_method and not is_known(receiver) and (by_name := self._by_rare_name(name, ref)):
             return by_name
         if arguments and name[:1].islower():
             # Wrappers of clients: instructor.from_openai(client), wrap_openai(client).
@@ -106,7 +113,7 @@ class Conventions:
             )
             if wrapped:
                 return wrapped
-        return self._named_after(name, ref, call[4])
+        return self._named_after(name, call, ref)
 
     def environment(self, arguments: Any, keywords: Any, ref: Ref) -> Values:
         """Return the default of a setting that is read, or "{NAME}" if it has none.
@@ -176,10 +183,13 @@ class Conventions:
             return self._inference.composites.chain([receiver, *sides])
         return None
 
-    def _by_rare_name(self, name: str) -> Values:
+    def _by_rare_name(self, name: str, ref: Ref) -> Values:
         """Return the result of a method whose name only one or two classes of the project have."""
         program = self._inference.program
-        methods = program.functions_named.get(name, ())
+        is_one = self._inference.projects.is_one
+        methods = [
+            each for each in program.functions_named.get(name, ()) if is_one(each[0], ref[0])
+        ]
         found: Values = NOTHING
         for method in methods if len(methods) <= _MOST_CLASSES else ():
             if program.is_method(method):
@@ -204,9 +214,26 @@ class Conventions:
             if isinstance(value, Class)
         )
 
-    def _named_after(self, name: str, ref: Ref, line: int) -> Values:
-        """Return what `get_llm()` returns, judged by its name alone."""
+    def _named_after(self, name: str, call: Any, ref: Ref) -> Values:
+        """Return what `get_llm()` returns, judged by names alone."""
+        catalog = self._inference.catalog
+        origin = Origin(f"{BY_NAME} {name}()", ref[0], call[4])
         match = _CLIENT_GETTER.match(name)
-        types = self._inference.catalog.types_named(match[1]) if match else ()
-        origin = Origin(f"{BY_NAME} {name}()", ref[0], line)
+        types = catalog.types_named(match[1]) if match else ()
+        if not types and is_ai(name):
+            types = catalog.types_named(name)
+        if not types and self._makes_client(name, call, ref):
+            types = (catalog.types["unknown.client"],)
         return frozenset(AIObject(each.name, (), origin) for each in types)
+
+    def _makes_client(self, name: str, call: Any, ref: Ref) -> bool:
+        """Return whether the name, package or an argument of a function says that it makes one."""
+        if not _MAKER.match(name):
+            return False
+        function = call[1]
+        if is_ai(".".join(chain(function))):
+            return True
+        for value in self._inference.of(function, ref):
+            if isinstance(value, Library) and is_ai(value.dotted):
+                return not self._inference.catalog.is_about_ai(value.dotted)
+        return any(is_ai(last_name(argument)) for argument in call[2][:1])

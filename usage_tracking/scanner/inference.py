@@ -53,6 +53,7 @@ from .facts import CLASS, Binding, Expression
 from .fixpoint import Fixpoint
 from .functions import Functions
 from .program import Program, Ref
+from .projects import Projects
 from .values import (
     NOTHING,
     AIObject,
@@ -86,6 +87,7 @@ class Inference:
         self.catalog = catalog
         #: File → an exception that its code caused in the scanner.
         self.faults: dict[str, str] = {}
+        self.projects = Projects(program)
         self.annotations = Annotations(self)
         self.calls = Calls(self)
         self.classes = Classes(self)

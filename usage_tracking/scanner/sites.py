@@ -11,6 +11,7 @@ from .catalog import Catalog
 from .evidence import Evidence
 from .facts import CodeScope, Mention
 from .inference import Inference
+from .opaque import KINDS, OpaqueClients
 from .program import Program, Ref, last_name, spelled
 from .raw_http import HTTP_METHODS, RawRequests
 from .receivers import Receivers
@@ -43,6 +44,7 @@ class Sites:
         self._catalog = catalog
         self._receivers = Receivers(inference, catalog)
         self._shapes = CallShapes(program, inference, catalog)
+        self._opaque = OpaqueClients(program, inference, catalog)
         self._requests = RawRequests(inference, catalog)
         #: Functions that a decorator may turn into a request.
         self._prompts = {
@@ -50,7 +52,7 @@ class Sites:
             for ref, scope in program.scopes()
             if scope.decorators and inference.functions.may_be_prompt(ref)
         }
-        self._names = catalog.methods | TAKES_MESSAGES | HTTP_METHODS | self._prompts
+        self._names = catalog.methods | TAKES_MESSAGES | KINDS.keys() | HTTP_METHODS | self._prompts
 
     def candidates(self) -> list[tuple[Any, Ref]]:
         """Return the expressions that have to be evaluated before `find`."""
@@ -99,8 +101,8 @@ class Sites:
             is_local = self._inference.calls.is_local
             return None if function[0] == "attr" and is_local(call.expression, ref) else known
         if any(isinstance(value, (*FUNCTIONS, Class)) for value in values):
-            return None
-        return self._shapes.evidence(call, ref, values)
+            return self._opaque.evidence(call, ref, values)  # a protocol declares it
+        return self._shapes.evidence(call, ref, values) or self._opaque.evidence(call, ref, values)
 
     def _of_passed(self, mention: Mention, ref: Ref) -> Evidence | None:
         """Return the evidence of a method that is passed uncalled: `retry(client.chat, …)`."""
