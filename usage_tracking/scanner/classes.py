@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .facts import FUNCTION, CodeScope
+from .facts import FUNCTION, CodeScope, Expression
 from .program import Program, Ref, last_name
 from .values import NOTHING, AIObject, Class, Instance, Library, Method, Origin, Values
 
@@ -38,7 +38,7 @@ class Classes:
             found |= self._own_member(each, name)
             if found:
                 break
-        if not any(isinstance(value, Method) for value in found):
+        if not any(isinstance(value, (Method, AIObject)) for value in found):
             # Not set, or set over the library's own, as a fake for some cases is.
             found |= self._of_library_bases(cls, name)
         if is_open or not found:
@@ -92,11 +92,27 @@ class Classes:
                         found |= {Method(inner)}
                     continue
             found |= self._inference.of(value, cls)
+        found |= self._set_by_validators(cls, name)
         for ref, number in self._program.set_attributes.get(name, ()):
             if ref[0] == cls[0] and self._program.class_of(ref) == cls:
                 owner, _, value = self._program.scope(ref).attributes[number]
                 if owner and owner[0] == "name" and self._is_self(owner[1], ref):
                     found |= self._inference.of(value, ref)
+        return found
+
+    def _set_by_validators(self, cls: Ref, name: str) -> Values:
+        """Return what a validator sets a field to: `values["client"] = OpenAI()`."""
+        found: Values = NOTHING
+        for method in (each for some in self._program.methods(cls).values() for each in some):
+            scope = self._program.scope(method)
+            if not any(_is_validator(item) for item in scope.decorators):
+                continue
+            for parameter in scope.parameters[1:2]:
+                for binding in scope.bindings.get(parameter.name, ()):
+                    if binding.value and binding.value[0] == "table":
+                        for key, value in binding.value[1]:
+                            if key == ("text", name):
+                                found |= self._inference.of(value, method)
         return found
 
     def _is_self(self, name: str, ref: Ref) -> bool:
@@ -177,3 +193,8 @@ def _is_property(function: CodeScope) -> bool:
         last_name(item if item and item[0] != "call" else item and item[1]) in _PROPERTIES
         for item in function.decorators
     )
+
+
+def _is_validator(decorator: Expression) -> bool:
+    name = last_name(decorator[1] if decorator and decorator[0] == "call" else decorator)
+    return name.endswith("validator") or name == "pre_init"

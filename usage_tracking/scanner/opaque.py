@@ -108,7 +108,8 @@ class OpaqueClients:
         if not made_by and self._is_defined(method, call, ref):
             return None
         kind = "chat" if request.startswith("messages") else kind
-        known = self._catalog.types["langchain.model" if method in _RUNNABLE else "unknown.client"]
+        is_runnable = method in _RUNNABLE or (method == "agenerate" and not keywords)
+        known = self._catalog.types["langchain.model" if is_runnable else "unknown.client"]
         how = f"; .{method}({request or '…'})"
         reason = f"{made_by} is not in the scan{how}" if made_by else f"the name {name}{how}"
         confidence = LIKELY if made_by and request else NAME_ONLY

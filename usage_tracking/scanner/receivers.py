@@ -10,8 +10,20 @@ from .catalog import Catalog
 from .conventions import BY_NAME
 from .evidence import CERTAIN, LIKELY, NAME_ONLY, Evidence
 from .inference import Inference
+from .inherited import target_inside, target_of_path
 from .program import Ref, chain, spelled
-from .values import AIObject, Function, Instance, Library, Method, Value, Values, ordered
+from .values import (
+    AIObject,
+    Function,
+    Instance,
+    Library,
+    Method,
+    Origin,
+    Text,
+    Value,
+    Values,
+    ordered,
+)
 
 
 class Receivers:
@@ -33,6 +45,17 @@ class Receivers:
         own = next((shapes[names[-n:]].provider for n in lengths if names[-n:] in shapes), "")
         found = [each for value in ordered(values) for each in self._of(value, function, ref)]
         return min(found, key=lambda each: each.target.provider != own, default=None)
+
+    def of_path(self, values: Values, texts: Values, function: Any) -> Evidence | None:
+        """Return the evidence of a request that the client of an SDK sends to a path."""
+        for value in values:
+            for text in texts:
+                if isinstance(value, AIObject) and isinstance(text, Text):
+                    target = target_of_path(value, text.text, self._catalog)
+                    if target:
+                        reason = f"{spelled(function[1])} ← {value.origin.text}; {text.text}"
+                        return Evidence(target, CERTAIN, reason)
+        return None
 
     def _of(self, value: Value, function: Any, ref: Ref) -> Iterator[Evidence]:
         match value:
@@ -61,13 +84,18 @@ class Receivers:
             return
         known = self._catalog.types[type_name]
         is_plain = not known.needs and not self._catalog.type_made_by(dotted)
+        if method.startswith("_"):
+            inner = AIObject(type_name, (method,), Origin(dotted, "", 0))
+            if target := target_inside(inner, self._catalog):
+                yield Evidence(target, CERTAIN, reason)
         if method in known.calls and (is_plain or method.startswith(("from_", "afrom_"))):
             yield Evidence(known.target(method), CERTAIN, reason)
 
     def _of_ai_object(self, value: AIObject, function: Any, ref: Ref) -> Iterator[Evidence]:
         known = self._catalog.types[value.type_name]
         name = ".".join(value.path) if value.path else "()"
-        target = self._catalog.target_of(value.type_name, name)
+        target = target_inside(value, self._catalog)
+        target = target or self._catalog.target_of(value.type_name, name)
         if target is None:
             return
         origin = value.origin

@@ -11,6 +11,7 @@ from .catalog import Catalog
 from .evidence import Evidence
 from .facts import CodeScope, Mention
 from .inference import Inference
+from .inherited import may_be_private_request
 from .opaque import KINDS, OpaqueClients
 from .program import Program, Ref, last_name, spelled
 from .raw_http import HTTP_METHODS, RawRequests
@@ -80,6 +81,8 @@ class Sites:
         name = last_name(function)
         if function[0] != "attr" or name in self._names:
             return True
+        if may_be_private_request(name, self._catalog.methods):
+            return True
         # `self.chain(...)`: an attribute that may hold an object which is called.
         return name in self._program.set_attributes
 
@@ -100,6 +103,9 @@ class Sites:
         if known := self._receivers.best(values, function, ref):
             is_local = self._inference.calls.is_local
             return None if function[0] == "attr" and is_local(call.expression, ref) else known
+        if function[0] == "attr" and function[2] == "post" and call.expression[2]:
+            texts = self._inference.texts(call.expression[2][0], ref)
+            return self._receivers.of_path(values, texts, function)
         if any(isinstance(value, (*FUNCTIONS, Class)) for value in values):
             return self._opaque.evidence(call, ref, values)  # a protocol declares it
         return self._shapes.evidence(call, ref, values) or self._opaque.evidence(call, ref, values)

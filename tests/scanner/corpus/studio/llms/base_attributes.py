@@ -166,7 +166,7 @@ class SourcedQA(RetrievalQA):
 class LimitedExecutor(AgentExecutor):
     def _call(self, inputs, run_manager=None):
         self.lookup_tool("search")  #: not
-        return super()._call(inputs, run_manager)  #: site langchain agent
+        return super()._call(inputs, run_manager)  #: site langchain
 
 
 class ClaudeTask(Task):
