@@ -106,6 +106,21 @@ class ScopeBuilder:
         binding = Binding(position, value, is_unconditional, self.scope.number)
         scope.bindings.setdefault(name, []).append(binding)
 
+    def owner(self, name: str) -> CodeScope | None:
+        """Return the scope, this one or one around it, in which a name is bound so far."""
+        scope = self.scope
+        while True:
+            if name in scope.bindings or any(each.name == name for each in scope.parameters):
+                return scope
+            if scope.parent < 0:
+                return None
+            scope = self.source.scopes[scope.parent]
+
+    def bind_in(self, scope: CodeScope, name: str, value: Expression, position: int) -> None:
+        """Bind a name in a scope to one more value."""
+        binding = Binding(position, value, is_unconditional=False, scope=self.scope.number)
+        scope.bindings.setdefault(name, []).append(binding)
+
     def mention(self, expression: Expression, node: ast.expr) -> None:
         """Note a name or attribute that may be a function."""
         if isinstance(node, ast.Name) and not self.is_argument and self._is_variable(node.id):

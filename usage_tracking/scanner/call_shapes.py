@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import deque
 from typing import Any
 
 from .catalog import Catalog, SDKType, Target
@@ -247,4 +248,6 @@ def _is_builtin_method(value: Value) -> bool:
     owner, _, method = rest.partition(".")
     if package != "builtins" or not method:
         return False
-    return owner in {"items", "table", "super"} or (owner == "text" and hasattr(str, method))
+    if owner == "items":
+        return any(hasattr(kind, method) for kind in (list, set, deque))
+    return owner in {"table", "super"} or (owner == "text" and hasattr(str, method))

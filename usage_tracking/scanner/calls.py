@@ -36,6 +36,14 @@ _EMBEDDINGS = {"embedding", "embeddings", "embedding_function"}
 _PASSING_BUILTINS = {
     *("next", "iter", "list", "tuple", "set", "reversed", "sorted", "str", "id", "vars"),
 }
+#: Functions of libraries whose result holds what their arguments hold.
+_PASSING_FUNCTIONS = {
+    *("itertools.cycle", "itertools.chain", "itertools.islice", "collections.deque"),
+    *("collections.ChainMap", "collections.OrderedDict", "types.MappingProxyType"),
+    *("weakref.ref", "weakref.proxy", "contextvars.copy_context"),
+}
+#: Functions of libraries that return an element.
+_CHOOSING_FUNCTIONS = {"random.choice", "random.SystemRandom.choice", "secrets.choice"}
 
 
 class Calls:
@@ -112,6 +120,10 @@ class Calls:
         if transport := self._catalog.http_client(dotted):
             return self._of_http_library(dotted, transport, call, ref)
         name = method or dotted
+        if dotted in _PASSING_FUNCTIONS or owner == "dependency_injector.providers":
+            return self._inference.union(arguments, ref)
+        if dotted in _CHOOSING_FUNCTIONS and arguments:
+            return elements_of(self._inference.of(arguments[0], ref))
         if owner == "builtins":
             return self._of_builtin(name, call, ref)
         if name == "getenv" or (name == "get" and "environ" in dotted):
@@ -214,6 +226,9 @@ class Calls:
         if name in _PASSING_BUILTINS:
             values = self._inference.of(arguments[0], ref)
             return elements_of(values) if name == "next" else values
+        if name in {"min", "max"}:
+            values = self._inference.union(arguments, ref)
+            return elements_of(values) if len(arguments) == 1 else values
         if name == "type" and len(arguments) == 1:
             values = self._inference.of(arguments[0], ref)
             return frozenset(Class(value.ref) for value in values if isinstance(value, Instance))

@@ -6,7 +6,17 @@ from typing import TYPE_CHECKING
 
 from .facts import FUNCTION, CodeScope, Expression
 from .program import Program, Ref, last_name
-from .values import NOTHING, AIObject, Class, Instance, Library, Method, Origin, Values
+from .values import (
+    NOTHING,
+    AIObject,
+    Class,
+    HTTPClient,
+    Instance,
+    Library,
+    Method,
+    Origin,
+    Values,
+)
 
 if TYPE_CHECKING:
     from .inference import Inference
@@ -133,6 +143,25 @@ class Classes:
             ):
                 found |= self._inference.of(value, ref)
         return found
+
+    def set_on_unknown(self, owner: Expression, name: str, ref: Ref) -> Values:
+        """Return an attribute of an object whose class is unknown: `request.state.llm`.
+
+        It is what code assigns to this attribute of an unknown object of the same name.
+        """
+        of_owner = last_name(owner)
+        if not of_owner or of_owner in {"self", "cls"}:
+            return NOTHING
+        key = "unknown", ref, of_owner, name
+        return self._inference.once(key, self._set_on_unknown, of_owner, name)
+
+    def _set_on_unknown(self, of_owner: str, name: str) -> Values:
+        found: Values = NOTHING
+        for ref, number in self._program.set_attributes.get(name, ())[:_MOST_ASSIGNMENTS]:
+            owner, _, value = self._program.scope(ref).attributes[number]
+            if last_name(owner) == of_owner and not self._inference.of(owner, ref):
+                found |= self._inference.of(value, ref)
+        return frozenset(each for each in found if isinstance(each, (AIObject, HTTPClient, Class)))
 
     def _of_library_bases(self, cls: Ref, name: str) -> Values:
         found: Values = NOTHING

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
 from .facts import Expression
@@ -11,14 +12,18 @@ from .values import (
     NOTHING,
     AIObject,
     Class,
+    Function,
+    HTTPClient,
     Instance,
     Items,
     Library,
+    Method,
     Table,
     Text,
     Value,
     Values,
     flattened,
+    texts_in,
 )
 
 if TYPE_CHECKING:
@@ -29,6 +34,8 @@ _MOST_ELEMENTS = 60
 #: At most this many texts of one part of a string are looked at.
 _MOST_PARTS = 6
 _LONGEST_TEXT = 2000
+#: What a container must hold to be worth following.
+_TELLING = (AIObject, HTTPClient, Instance, Class, Function, Method)
 
 
 class Composites:
@@ -56,6 +63,16 @@ class Composites:
             tuple(
                 (inference.texts(key, ref), flattened(inference.of(value, ref)))
                 for key, value in entries
+            )
+        )
+
+    def filled(self, expression: Any, ref: Ref) -> Values:
+        """Return a container with what a method adds to it; nothing if that is unknown."""
+        return frozenset(
+            value
+            for value in self._inference.of(expression[1], ref)
+            if any(
+                isinstance(each, _TELLING) for each in elements_of({value}) | entries_of({value})
             )
         )
 
@@ -87,6 +104,10 @@ class Composites:
                 case Instance(cls, is_open):
                     getters = inference.classes.member(cls, "__getitem__", is_open=is_open)
                     found |= inference.functions.results(getters)
+                    if not getters and isinstance(key, tuple):
+                        for text in texts_in(inference.of(key, ref)):
+                            if isinstance(text, Text):  # a TypedDict
+                                found |= inference.attribute_of(value, text.text)
         return found
 
     def element(self, expression: Any, ref: Ref) -> Values:
@@ -152,7 +173,7 @@ class Composites:
         return frozenset(Text(text[:_LONGEST_TEXT]) for text in found)
 
 
-def elements_of(values: Values) -> Values:
+def elements_of(values: Collection[Value]) -> Values:
     """Return what iteration over any of `values` gives."""
     found: Values = NOTHING
     for value in values:
@@ -163,7 +184,7 @@ def elements_of(values: Values) -> Values:
     return found
 
 
-def entries_of(values: Values) -> Values:
+def entries_of(values: Collection[Value]) -> Values:
     """Return the values that any dict among `values` holds."""
     found: Values = NOTHING
     for value in values:

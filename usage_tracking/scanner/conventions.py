@@ -9,9 +9,9 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from .composites import entries_of
+from .ai_names import is_ai
+from .composites import elements_of, entries_of
 from .facts import Expression
-from .names import is_ai
 from .program import Ref, chain, last_name
 from .values import (
     NOTHING,
@@ -66,7 +66,9 @@ _ROW_GETTERS = {
     "get_object_or_404",
 }
 #: Methods that return an entry of a dict.
-_ENTRY_GETTERS = {"values", "get", "pop", "setdefault", "__getitem__"}
+_ENTRY_GETTERS = {"get", "pop", "setdefault", "__getitem__"}
+#: Methods that return an element of a queue, a deque or a context variable.
+_ELEMENT_GETTERS = {"get", "get_nowait", "pop", "popleft"}
 #: Methods of strings, paths and URLs whose result stands for the string.
 _TEXT_METHODS = {
     *("rstrip", "strip", "lstrip", "lower", "replace", "removesuffix", "format", "decode"),
@@ -165,8 +167,14 @@ class Conventions:
 
     def _of_receiver(self, name: str, receiver: Values, arguments: Any, ref: Ref) -> Values | None:
         """Return what methods of strings, dicts and chains return; None for other names."""
+        if name in _ELEMENT_GETTERS and any(isinstance(value, Items) for value in receiver):
+            return NOTHING.union(*(elements_of({v}) for v in receiver if isinstance(v, Items)))
         if name in _ENTRY_GETTERS:
             return entries_of(receiver) | self._inference.union(arguments[1:], ref)
+        if name == "values" and (held := entries_of(receiver)):
+            return frozenset([Items((held,))])
+        if name == "get_app_config":
+            return self._app_config(arguments, ref)
         if name == "items":
             pair = Items((NOTHING, entries_of(receiver)))
             return frozenset([Items((frozenset([pair]),))])
@@ -182,6 +190,17 @@ class Conventions:
             sides = [self._inference.of(each, ref) for each in arguments]
             return self._inference.composites.chain([receiver, *sides])
         return None
+
+    def _app_config(self, arguments: Any, ref: Ref) -> Values:
+        """Return the configuration of a Django app, by its label."""
+        program, found = self._inference.program, []
+        labels = self._inference.union(arguments[:1], ref)
+        for cls in program.classes_by_base_name.get("AppConfig", ()):
+            for field in ("label", "name"):
+                for text in texts_in(self._inference.classes.member(cls, field, is_open=False)):
+                    if isinstance(text, Text) and Text(text.text.rpartition(".")[2]) in labels:
+                        found.append(Instance(cls, is_open=False))
+        return frozenset(found)
 
     def _by_rare_name(self, name: str, ref: Ref) -> Values:
         """Return the result of a method whose name only one or two classes of the project have."""

@@ -59,7 +59,18 @@ class ExpressionReader(ScopeBuilder):
         line = node.lineno
         call = ("call", function, arguments, keywords, line, node.end_lineno or line)
         self.scope.calls.append(Mention(call, self.nesting(), line))
+        if isinstance(node.func, ast.Attribute) and (added := _added(node.func.attr, call)):
+            self._fill(node.func.value, added, node)
         return call
+
+    def _fill(self, container: ast.expr, added: Expression, node: ast.Call) -> None:
+        """Note that a container gets more entries."""
+        match container:
+            case ast.Attribute():
+                self.scope.attributes.append((self._part(container.value), container.attr, added))
+            case ast.Name() if scope := self.owner(container.id):
+                here = scope is self.scope
+                self.bind_in(scope, container.id, added, end_of(node) if here else 0)
 
     def _lambda(self, node: ast.Lambda) -> Expression:
         scope = self.new_scope(LAMBDA, "<lambda>", node)
@@ -186,7 +197,9 @@ class ExpressionReader(ScopeBuilder):
                 entry: Expression = ("table", ((self.expression(target.slice), value),))
                 match target.value:
                     case ast.Name():
-                        self.bind(target.value.id, entry, position, is_unconditional=False)
+                        scope = self.owner(target.value.id) or self.scope
+                        here = scope is self.scope
+                        self.bind_in(scope, target.value.id, entry, position if here else 0)
                     case ast.Attribute():
                         owner = self.expression(target.value.value)
                         self.scope.attributes.append((owner, target.value.attr, entry))
@@ -257,6 +270,29 @@ _READERS: dict[type[ast.AST], Callable[[ExpressionReader, Any], Expression]] = {
     ast.Yield: ExpressionReader._yield,
     ast.YieldFrom: ExpressionReader._yield_from,
 }
+
+
+#: Methods that add one argument to a container → its index; and all elements of one.
+_ADDING = {
+    **dict.fromkeys(("append", "appendleft", "add", "put", "put_nowait", "push", "set"), 0),
+    "insert": 1,
+}
+_EXTENDING = {"extend", "update"}
+
+
+def _added(method: str, call: Any) -> Expression:
+    """Return what a call of a container's method adds to it."""
+    _, _, arguments, keywords, *_ = call
+    if method in _ADDING and len(arguments) == _ADDING[method] + 1:
+        return ("filled", ("items", (arguments[-1],)))
+    if method in _EXTENDING and arguments:
+        return ("filled", arguments[0])
+    if method == "update" and keywords:
+        entries = tuple((("text", name), value) for name, value in keywords if name)
+        return ("filled", ("table", entries))
+    if method == "setdefault" and len(arguments) == 2:
+        return ("filled", ("table", (arguments,)))
+    return None
 
 
 def _formatted(text: Expression, values: Expression) -> Expression:

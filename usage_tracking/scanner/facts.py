@@ -15,6 +15,7 @@ them between processes, and tuples are several times smaller and faster to pickl
     ("scope", number)                   a function, lambda or class of this file
     ("import", dotted)                  ("from", dotted, level, name)
     ("typed", annotation)               an instance of what the annotation names
+    ("filled", expression)              a container that gets these entries
 
 `None` is an expression without meaning for the scan. `await` and `*` keep their operand.
 """

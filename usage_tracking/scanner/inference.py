@@ -105,6 +105,7 @@ class Inference:
             "call": self.calls.value,
             "element": self.composites.element,
             "entered": self.composites.entered,
+            "filled": self.composites.filled,
             "from": self._imported_name,
             "import": self._imported_module,
             "index": self.composites.index,
@@ -258,7 +259,10 @@ class Inference:
 
     def _attribute(self, expression: Any, ref: Ref) -> Values:
         _, owner, name = expression
-        found = self.attribute_of_any(self.of(owner, ref), name)
+        values = self.of(owner, ref)
+        found = self.attribute_of_any(values, name)
+        if not found and not values:
+            found = self.classes.set_on_unknown(owner, name, ref)
         if name.isupper() and all(isinstance(value, Library) for value in found):
             return found | self._constant(name)
         return found

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from .ai_names import words
 from .catalog import Catalog, SDKType, Target
-from .names import words
 from .values import AIObject
 
 #: Private methods that do what a call of the object does.

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from .ai_names import is_ai, is_role
 from .catalog import Catalog, Target
 from .conventions import BY_NAME
 from .evidence import LIKELY, NAME_ONLY, NO_MODEL, Evidence
 from .facts import Mention
 from .inference import Inference
-from .names import is_ai, is_role
 from .program import Program, Ref, last_name, spelled
 from .values import (
     FUNCTIONS,
