@@ -48,7 +48,7 @@ class Fixpoint:
         known = self._provisional.get(key)
         if known is not None:
             # It depends on some guess, so what depends on it is provisional too.
-            self._outermost_guess = 0
+            self._outermost_guess = -1
             return known
         depth = len(self._active)
         if key in self._active or depth > _DEEPEST:
