@@ -36,6 +36,8 @@ _EMBEDDINGS = {"embedding", "embeddings", "embedding_function"}
 _PASSING_BUILTINS = {
     *("next", "iter", "list", "tuple", "set", "reversed", "sorted", "str", "id", "vars"),
 }
+#: Methods that add steps to a chain.
+_EXTENDING = {"pipe", "assign"}
 #: Functions of libraries whose result holds what their arguments hold.
 _PASSING_FUNCTIONS = {
     *("itertools.cycle", "itertools.chain", "itertools.islice", "collections.deque"),
@@ -73,7 +75,7 @@ class Calls:
             case Library(dotted):
                 return self._of_library(dotted, call, ref)
             case AIObject():
-                return self._of_ai_object(value)
+                return self._of_ai_object(value, call, ref)
             case HTTPClient(path=()):
                 return frozenset([value])
             case Function(function) | Method(function):
@@ -85,9 +87,13 @@ class Calls:
                 return self._inference.functions.results(methods)
         return NOTHING
 
-    def _of_ai_object(self, value: AIObject) -> Values:
+    def _of_ai_object(self, value: AIObject, call: Any, ref: Ref) -> Values:
         known = self._catalog.types[value.type_name]
         name = ".".join(value.path)
+        if name in _EXTENDING and known.pipes is not None:
+            whole = frozenset([AIObject(value.type_name, (), value.origin)])
+            added = [self._inference.of(each, ref) for each in _all_arguments(call)]
+            return self._inference.composites.chain([whole, *added])
         if name in known.gives:
             return frozenset([AIObject(known.gives[name], (), value.origin)])
         if name in known.keeps or (name.startswith("from_") and len(value.path) == 1):
@@ -105,7 +111,6 @@ class Calls:
     # Libraries
 
     def _of_library(self, dotted: str, call: Any, ref: Ref) -> Values:
-        _, _, arguments, keywords, *_ = call
         if dotted == "builtins.super":
             cls = self._program.class_of(ref)
             return frozenset([Super(cls)]) if cls else NOTHING
@@ -113,12 +118,21 @@ class Calls:
             needs = self._catalog.types[type_name].needs
             if needs and not self._is_given(needs, call, ref):
                 return NOTHING
-            return frozenset([AIObject(type_name, (), _origin(call, ref))])
+            made = AIObject(type_name, (), _origin(call, ref))
+            if self._catalog.types[type_name].gathers:
+                return self._gathered(made, call, ref)
+            return frozenset([made])
         owner, _, method = dotted.rpartition(".")
-        if owner and (made := self._of_class_method(owner, method, call, ref)):
-            return made
+        if owner and (of_class := self._of_class_method(owner, method, call, ref)):
+            return of_class
         if transport := self._catalog.http_client(dotted):
             return self._of_http_library(dotted, transport, call, ref)
+        return self._of_function(dotted, call, ref)
+
+    def _of_function(self, dotted: str, call: Any, ref: Ref) -> Values:
+        """Return what a function of a library without AI returns."""
+        _, _, arguments, keywords, *_ = call
+        owner, _, method = dotted.rpartition(".")
         name = method or dotted
         if dotted in _PASSING_FUNCTIONS or owner == "dependency_injector.providers":
             return self._inference.union(arguments, ref)
@@ -140,6 +154,17 @@ class Calls:
                 if isinstance(value, Text) and "{" not in value.text
             )
         return self.conventions.result(name, call, ref)
+
+    def _gathered(self, made: AIObject, call: Any, ref: Ref) -> Values:
+        """Return a composition: an object that calls a model if an argument does."""
+        types = self._catalog.types
+        arguments = [self._inference.of(each, ref) for each in _all_arguments(call)]
+        is_model = any(
+            isinstance(value, AIObject) and types[value.type_name].pipes
+            for value in self._inference.composites.chain(arguments)
+        )
+        type_name = types[made.type_name].gathers if is_model else made.type_name
+        return frozenset([AIObject(type_name, (), made.origin)])
 
     def _of_class_method(self, owner: str, method: str, call: Any, ref: Ref) -> Values:
         """Return what a method of an AI class itself returns: `Client.from_env()`."""

@@ -78,6 +78,10 @@ class SDKType:
     needs: str
     #: It runs in the process itself and sends no request.
     is_local: bool
+    #: The type of the object if an argument of the constructor is a model: a parallel of chains.
+    gathers: str
+    #: Methods that add parts. It calls a model only if a part does; a function is a site itself.
+    parts: frozenset[str]
     #: What is known about the requests of its calls.
     requests: Requests
 
@@ -303,7 +307,12 @@ def load(extra: tuple[str, ...] = ()) -> Catalog:
         _add(catalog, entry, path)
     catalog.digest = digest.hexdigest()
     for known in catalog.types.values():
-        for name in (*known.attributes.values(), *known.gives.values(), known.pipes or ""):
+        for name in (
+            *known.attributes.values(),
+            *known.gives.values(),
+            known.pipes or "",
+            known.gathers,
+        ):
             if name and name not in catalog.types:
                 raise CatalogError(f"the type {known.name} names {name}, which is not a type")
     return catalog
@@ -317,7 +326,7 @@ _KEYS = {
 _TYPE_KEYS = {
     *("name", "provider", "transport", "made_by", "made_with", "keeps", "attributes", "gives"),
     *("names", "named_calls", "keywords", "pipes", "needs", "calls", "is_local"),
-    *("like", "urls", "unrecorded", "uncertain"),
+    *("like", "urls", "unrecorded", "uncertain", "gathers", "parts"),
 }
 #: What a type does not have in common with the type that it is like.
 _OWN_KEYS = {"name", "made_by", "made_with", "names"}
@@ -389,6 +398,8 @@ def _type(known: dict[str, Any], family: frozenset[str], requests: Requests) -> 
         pipes=known.get("pipes"),
         needs=known.get("needs", ""),
         is_local=known.get("is_local", False),
+        gathers=known.get("gathers", ""),
+        parts=frozenset(known.get("parts", ())),
         requests=Requests.read(known, requests),
     )
 

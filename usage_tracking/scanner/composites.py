@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING, Any
 
 from .facts import Expression
@@ -18,11 +18,13 @@ from .values import (
     Items,
     Library,
     Method,
+    Origin,
     Table,
     Text,
     Value,
     Values,
     flattened,
+    ordered,
     texts_in,
 )
 
@@ -34,6 +36,8 @@ _MOST_ELEMENTS = 60
 #: At most this many texts of one part of a string are looked at.
 _MOST_PARTS = 6
 _LONGEST_TEXT = 2000
+#: Stands for a part of which nothing is known.
+_UNKNOWN_PART = Text("{part}")
 #: What a container must hold to be worth following.
 _TELLING = (AIObject, HTTPClient, Instance, Class, Function, Method)
 
@@ -151,6 +155,53 @@ class Composites:
                     without_model = part
         return found or (frozenset([without_model]) if without_model else NOTHING)
 
+    def calls_model(self, value: AIObject) -> bool:
+        """Return whether an object calls a model itself: a graph of functions does not."""
+        methods = self._inference.catalog.types[value.type_name].parts
+        origin = value.origin
+        if not methods or not origin.line:
+            return True
+        parts = self._inference.once(
+            ("parts", origin.file, origin.line, value.type_name), self._added_parts, origin, methods
+        )
+        return not parts or any(
+            part == _UNKNOWN_PART or (isinstance(part, AIObject) and self._is_model(part, origin))
+            for part in parts
+        )
+
+    def _is_model(self, part: AIObject, origin: Origin) -> bool:
+        if part.path or not self._inference.catalog.types[part.type_name].calls:
+            return False
+        return part.origin == origin or self.calls_model(part)
+
+    def _added_parts(self, origin: Origin, methods: frozenset[str]) -> Values:
+        """Return the parts of the object that the code at `origin` makes."""
+        inference = self._inference
+        found: Values = NOTHING
+        for method in sorted(methods):
+            for ref, call in inference.program.calls_named.get(method, ()):
+                _, function, arguments, keywords, *_ = call.expression
+                if ref[0] != origin.file or function[0] != "attr":
+                    continue
+                owners = inference.of(function[1], ref)
+                if any(isinstance(each, AIObject) and each.origin == origin for each in owners):
+                    # The first of several arguments is the name of the part.
+                    named = [value for name, value in keywords if name != "name"]
+                    for part in (*(arguments[1:] or arguments), *named):
+                        found |= self._part(part, ref)
+        return found
+
+    def _part(self, expression: Expression, ref: Ref) -> Values:
+        values = self._inference.of(expression, ref)
+        if not values and expression and expression[0] == "call":
+            # A component of the framework that calls no model.
+            made_by = self._inference.of(expression[1], ref)
+            return made_by or frozenset([_UNKNOWN_PART])
+        found = frozenset(_parts([values]))
+        if not found and expression and expression[0] != "join":
+            return frozenset([_UNKNOWN_PART])
+        return frozenset(value for value in found if not isinstance(value, Text))
+
     # Strings
 
     def join(self, expression: Any, ref: Ref) -> Values:
@@ -193,14 +244,16 @@ def entries_of(values: Collection[Value]) -> Values:
     return found
 
 
-def _parts(sides: list[Values]) -> list[Value]:
-    """Return the parts of a chain; a dict in it runs each of its values."""
+def _parts(sides: Iterable[Values]) -> list[Value]:
+    """Return the parts of a chain; a dict or list in it runs each of its values."""
     parts: list[Value] = []
-    for side in sides:
-        for value in side:
-            if isinstance(value, Table):
-                parts += [part for _, held in value.entries for part in held]
-            else:
+    for value in (each for side in sides for each in ordered(side)):
+        match value:
+            case Table(entries):
+                parts += _parts(held for _, held in entries)
+            case Items(elements):
+                parts += _parts(elements)
+            case _:
                 parts.append(value)
     return parts
 

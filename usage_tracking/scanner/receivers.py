@@ -96,7 +96,7 @@ class Receivers:
         name = ".".join(value.path) if value.path else "()"
         target = target_inside(value, self._catalog)
         target = target or self._catalog.target_of(value.type_name, name)
-        if target is None:
+        if target is None or not self._inference.composites.calls_model(value):
             return
         origin = value.origin
         is_named = origin.text.startswith(BY_NAME)

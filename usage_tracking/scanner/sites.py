@@ -16,7 +16,7 @@ from .opaque import KINDS, OpaqueClients
 from .program import Program, Ref, last_name, spelled
 from .raw_http import HTTP_METHODS, RawRequests
 from .receivers import Receivers
-from .values import FUNCTIONS, Class, Instance
+from .values import FUNCTIONS, AIObject, Class, Instance, Value
 
 
 @dataclass(slots=True)
@@ -103,12 +103,18 @@ class Sites:
         if known := self._receivers.best(values, function, ref):
             is_local = self._inference.calls.is_local
             return None if function[0] == "attr" and is_local(call.expression, ref) else known
+        if any(self._is_of_functions(value) for value in values):
+            return None
         if function[0] == "attr" and function[2] == "post" and call.expression[2]:
             texts = self._inference.texts(call.expression[2][0], ref)
             return self._receivers.of_path(values, texts, function)
         if any(isinstance(value, (*FUNCTIONS, Class)) for value in values):
             return self._opaque.evidence(call, ref, values)  # a protocol declares it
         return self._shapes.evidence(call, ref, values) or self._opaque.evidence(call, ref, values)
+
+    def _is_of_functions(self, value: Value) -> bool:
+        """Return whether an object runs functions of the project, which are sites themselves."""
+        return isinstance(value, AIObject) and not self._inference.composites.calls_model(value)
 
     def _of_passed(self, mention: Mention, ref: Ref) -> Evidence | None:
         """Return the evidence of a method that is passed uncalled: `retry(client.chat, …)`."""

@@ -28,7 +28,7 @@ app = build_graph()
 
 
 def run(text):
-    result = app.invoke({"messages": [text]})  #: site langchain agent
+    result = app.invoke({"messages": [text]})  #: not
     agent = create_react_agent(ChatOpenAI(), tools)
     for step in agent.stream({"messages": []}):  #: site langchain agent
         print(step)
