@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 #: Parameters of a vector store that take its embedding model.
 _EMBEDDINGS = {"embedding", "embeddings", "embedding_function"}
+#: Functions that return a session of an HTTP library.
+_MAKES_SESSION = {"session", "build_opener", "create_scraper"}
 #: Builtins whose result stands for their first argument, or for its elements.
 _PASSING_BUILTINS = {
     *("next", "iter", "list", "tuple", "set", "reversed", "sorted", "str", "id", "vars"),
@@ -219,10 +221,10 @@ class Calls:
     def _of_http_library(self, dotted: str, transport: str, call: Any, ref: Ref) -> Values:
         _, _, arguments, keywords, *_ = call
         leaf = dotted.rpartition(".")[2]
-        if leaf == "Request":
+        if leaf.endswith("Request"):
             url = next((value for keyword, value in keywords if keyword == "url"), None)
             return self._inference.texts(arguments[0] if arguments else url, ref)
-        if not leaf[0].isupper() and leaf != "session":
+        if not leaf[0].isupper() and leaf not in _MAKES_SESSION:
             return NOTHING
         bases = [value for keyword, value in keywords if keyword in {"base_url", "host"}]
         if leaf.startswith("HTTP"):

@@ -108,6 +108,8 @@ class Catalog:
     paths: dict[str, str] = field(default_factory=dict)
     host_paths: dict[str, str] = field(default_factory=dict)
     ollama_paths: dict[str, str] = field(default_factory=dict)
+    #: Paths of servers of one's own: (end, kind, sets of keys of which a body has one).
+    own_paths: list[tuple[str, str, tuple[frozenset[str], ...]]] = field(default_factory=list)
     # Ends and parts of paths that call no model.
     not_path_ends: tuple[str, ...] = ()
     not_path_parts: tuple[str, ...] = ()
@@ -155,6 +157,18 @@ class Catalog:
                     found = transport
             self._clients[dotted] = found
         return self._clients[dotted]
+
+    def sends_http(self, modules: Iterable[tuple[str, int, tuple[str, ...]]]) -> bool:
+        """Return whether any of the imports of a file is of an HTTP library."""
+        return any(
+            not level
+            and self._http_packages.intersection((dotted, *(f"{dotted}.{n}" for n in names)))
+            for dotted, level, names in modules
+        )
+
+    @cached_property
+    def _http_packages(self) -> frozenset[str]:
+        return frozenset(name.partition(":")[0] for name in self.http_clients)
 
     def is_about_ai(self, dotted: str) -> bool:
         """Return whether a library belongs to an AI provider or framework."""
@@ -321,7 +335,7 @@ def load(extra: tuple[str, ...] = ()) -> Catalog:
 _KEYS = {
     *("provider", "transport", "imports", "marks", "hosts", "unmistakable", "functions", "type"),
     *("providers", "clients", "paths", "host_paths", "ollama_paths", "not_paths", "decorators"),
-    *("urls", "unrecorded", "uncertain"),
+    *("urls", "unrecorded", "uncertain", "own_paths"),
 }
 _TYPE_KEYS = {
     *("name", "provider", "transport", "made_by", "made_with", "keeps", "attributes", "gives"),
@@ -351,6 +365,9 @@ def _add(catalog: Catalog, entry: dict[str, Any], path: Path) -> None:
     catalog.paths |= entry.get("paths", {})
     catalog.host_paths |= entry.get("host_paths", {})
     catalog.ollama_paths |= entry.get("ollama_paths", {})
+    for kind, known in entry.get("own_paths", {}).items():
+        bodies = tuple(frozenset(keys.split()) for keys in known["bodies"])
+        catalog.own_paths += [(end, kind, bodies) for end in known["ends"]]
     catalog.not_path_ends += tuple(entry.get("not_paths", {}).get("ends", ()))
     catalog.not_path_parts += tuple(entry.get("not_paths", {}).get("contains", ()))
     shared = {"provider": provider, "transport": transport}

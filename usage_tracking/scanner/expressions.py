@@ -109,8 +109,10 @@ class ExpressionReader(ScopeBuilder):
         match node.op:
             case ast.BitOr():
                 return ("pipe", left, right)
-            case ast.Add() | ast.Div():
+            case ast.Add():
                 return ("join", (left, right))
+            case ast.Div():  # of paths and URLs
+                return ("join", (left, ("text", "/"), right))
             case ast.Mod():
                 return _formatted(left, right)
         return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 
 from ..providers import has_other_apis
 from .catalog import Catalog
@@ -22,6 +23,13 @@ _PROVIDER = re.compile(
     r"openai|anthropic|gemini|mistral|groq|cohere|openrouter|deepseek|ollama|litellm",
     re.IGNORECASE,
 )
+#: Names of hosts and settings of servers that a site runs for its models.
+_MODEL_SERVER = re.compile(
+    r"(?:^|[^a-z])(?:tgi|tei|v?llms?|triton|kserve|sagemaker|inference|predictor|embeddings?|rerank(?:er)?|diffusion|whisper|llama|bento(?:ml)?|ray_?serve|mlflow|ml_server|lm_server|lmstudio)(?:[^a-z]|$)",
+    re.IGNORECASE,
+)
+#: Keys of bodies that such a server gets at whatever path it is deployed.
+_SERVER_BODIES = {"inputs": "completion", "prompt": "completion", "instances": "prediction"}
 #: Providers with a path for each model: `/models/{model}`.
 _PATH_PER_MODEL = {"huggingface", "cloudflare", "google"}
 
@@ -35,6 +43,52 @@ class ModelURL:
     #: Host and path are both known.
     is_certain: bool
     url: str
+    #: The host belongs to a provider.
+    is_known_host: bool = True
+    #: Keys of the body that tell what it asks, if the URL alone does not.
+    keys: frozenset[str] = frozenset()
+
+    @property
+    def is_recorded(self) -> bool | None:
+        """Whether capture records a request to it; None if that is unknown."""
+        return _is_recorded(self.url)
+
+    @classmethod
+    def unknown(cls, kind: str, url: str, keys: frozenset[str] = frozenset()) -> ModelURL:
+        """Return a URL of a model whose host is unknown."""
+        provider = _named_provider(url)
+        return cls(kind, provider, is_certain=False, url=url, is_known_host=False, keys=keys)
+
+
+def is_excluded(url: str, catalog: Catalog) -> bool:
+    """Return whether a path is known to call no model: a list of models, a count of tokens."""
+    parts = _split(url)
+    return parts is not None and _calls_no_model(parts[1], catalog)
+
+
+def of_own_server(url: str, keys: set[str], catalog: Catalog) -> ModelURL | None:
+    """Return a URL of an unknown host as one of a model if path and body fit.
+
+    Args:
+        url: The URL, with unknown parts in braces.
+        keys: The keys of the body.
+        catalog: The paths, and the bodies that each gets.
+    """
+    parts = _split(url)
+    if parts is None:
+        return None
+    host, path = parts
+    for end, kind, bodies in catalog.own_paths:
+        if fnmatchcase(path, f"*{end}"):
+            for known in bodies:
+                if known <= keys:
+                    return ModelURL.unknown(kind, url, known)
+    if path.strip("/") == "" or _UNKNOWN_PART.fullmatch(path.strip("/")):
+        name = host or path
+        for key, kind in _SERVER_BODIES.items():
+            if key in keys and _MODEL_SERVER.search(name):
+                return ModelURL.unknown(kind, url, frozenset({key}))
+    return None
 
 
 def recognise(url: str, catalog: Catalog) -> ModelURL | None:
@@ -48,12 +102,11 @@ def recognise(url: str, catalog: Catalog) -> ModelURL | None:
     host, path = parts
     name = _name(host)
     provider = _provider_of(name, catalog) if name else None
-    if path.endswith(catalog.not_path_ends) or any(
-        part in path + "/" for part in catalog.not_path_parts
-    ):
+    if _calls_no_model(path, catalog):
         return None
     if kind := _kind(path, catalog.paths):
-        return ModelURL(kind, provider or _named_provider(url), provider is not None, url)
+        is_known = provider is not None
+        return ModelURL(kind, provider or _named_provider(url), is_known, url, is_known)
     if (_OLLAMA.search(url) or provider == "ollama") and (
         kind := _kind(path, catalog.ollama_paths)
     ):
@@ -63,6 +116,14 @@ def recognise(url: str, catalog: Catalog) -> ModelURL | None:
     if provider is not None and "/ai/run/" in path:
         return ModelURL("prediction", provider, is_certain=True, url=url)
     return _of_setting(url, path, catalog)
+
+
+def _calls_no_model(path: str, catalog: Catalog) -> bool:
+    if path.endswith(catalog.not_path_ends):
+        return True
+    # `/v1/models/NAME` is about a model, `/v1/models/NAME:predict` asks it.
+    is_verb = ":" in path.rpartition("/")[2]
+    return not is_verb and any(part in path + "/" for part in catalog.not_path_parts)
 
 
 def _split(url: str) -> tuple[str, str] | None:
@@ -106,10 +167,15 @@ def _of_setting(url: str, path: str, catalog: Catalog) -> ModelURL | None:
     if not _MODEL_SETTING.search(" ".join(_UNKNOWN_PART.findall(url))):
         return None
     if kind := _kind(path, catalog.host_paths):
-        return ModelURL(kind, _named_provider(url), is_certain=False, url=url)
+        return ModelURL.unknown(kind, url)
     if re.fullmatch(r"\{[^}]*\}/?", url) and _URL_SETTING.search(url):
-        return ModelURL("request", _named_provider(url), is_certain=False, url=url)
+        return ModelURL.unknown("request", url)
     return None
+
+
+def _is_recorded(url: str) -> bool | None:
+    """Return whether capture records a request, None if the URL does not tell."""
+    return True if url else None
 
 
 def _named_provider(url: str) -> str:

@@ -82,7 +82,8 @@ def parse(
             )
             for dotted, level, names in imports.modules
         )
-        if whole or source.mentions_ai:
+        # A helper that sends requests for others need not mention AI itself.
+        if whole or source.mentions_ai or catalog.sends_http(imports.modules):
             lower(tree, source)
         else:
             source.imports = imports

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 
@@ -72,6 +73,8 @@ class Program:
         tail = os.path.join(*parts)
         endings = (tail + ".py", os.path.join(tail, "__init__.py"))
         best, best_rank = None, -1
+        # `import http` is not the module of a package that happens to be called http.
+        is_standard = len(parts) == 1 and dotted in sys.stdlib_module_names
         for path in self._named.get(parts[-1], ()):
             for ending in endings:
                 if path != ending and not path.endswith(os.sep + ending):
@@ -80,6 +83,8 @@ class Program:
                 if parts[0] in self._libraries and not (
                     len(parts) > 1 and self._is_root(base) and base + os.sep in importer
                 ):
+                    continue
+                if is_standard and base in self._packages:
                     continue
                 rank = len(
                     os.path.commonpath([base or ".", os.path.dirname(importer) or "."])

@@ -1,64 +1,66 @@
-"""Evidence from HTTP requests that the project sends itself, without an SDK."""
+"""Evidence from HTTP requests that the project sends itself, without an SDK.
+
+A request whose URL or body comes from the callers of a function is judged once for each caller,
+with what this caller passes: a helper that serves many services is no site, and its callers that
+ask a model are.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from .catalog import Catalog, Target
-from .evidence import CERTAIN, LIKELY, Evidence, is_of_other_library
-from .facts import Mention
+from .evidence import CERTAIN, LIKELY, NAME_ONLY, Evidence, is_of_other_library
+from .facts import FUNCTION, LAMBDA, Mention
+from .frames import Frame
+from .http_requests import SENDING, Call, HTTPRequests, Parts
 from .inference import Inference
-from .model_urls import ModelURL, recognise
+from .model_urls import ModelURL, is_excluded, of_own_server, recognise
 from .program import Ref, last_name
-from .values import (
-    FUNCTIONS,
-    AIObject,
-    Class,
-    HTTPClient,
-    Library,
-    Table,
-    Text,
-    Values,
-)
+from .request_bodies import RequestBodies, kind_of
+from .unfolding import Unfolding
+from .url_texts import URLTexts
+from .values import FUNCTIONS, AIObject, Class, Library
 
-#: Methods and functions of HTTP and WebSocket libraries.
-HTTP_METHODS = {
-    *("post", "request", "stream", "urlopen", "send", "fetch", "ws_connect", "connect"),
-    *("create_connection", "WebSocketApp", "put", "build_request", "Request"),
-}
-#: These prepare a request, or send none to a model.
-_NO_REQUEST = {"Request", "build_request", "put"}
-#: Methods whose first argument is the HTTP method.
-_METHOD_FIRST = {"request", "stream"}
-_READING_METHODS = {"GET", "DELETE", "HEAD"}
+#: Names of calls that may send a request.
+HTTP_METHODS = SENDING
+_READING_METHODS = {"GET", "DELETE", "HEAD", "OPTIONS"}
 #: Keywords of a request with content.
 _CONTENT_KEYWORDS = {"json", "data", "content", "headers", "files", "body", "payload"}
-_BODY_KEYWORDS = {"json", "data", "content", "body"}
-#: Keys in the body of a request to a model, of any provider → what it requests.
-_BODIES = {
-    ("model", "messages"): "chat",
-    ("model", "prompt"): "completion",
-    ("contents", "generationConfig"): "chat",
-    ("anthropic_version", "messages"): "chat",
-    ("inputs", "parameters"): "completion",
-    ("model", "input", "voice"): "speech",
-    ("model", "query", "documents"): "rerank",
-}
+#: A request is followed through so many functions, and through so many calls in all.
+_MOST_HOPS = 4
+_MOST_CALLS = 400
 
 
 @dataclass(frozen=True, slots=True)
-class _Request:
-    """A call that may send an HTTP request."""
+class _Hop:
+    """A call of the function that a request is in, or of one that leads there."""
 
-    method: str
-    #: What the method may be.
-    values: Values
-    arguments: Any
-    keywords: Any
-    #: How the reason begins.
-    prefix: str
+    function: Ref
+    #: The scope in the function that the request, or the call before, is in.
+    inner: Ref
+    #: The call, as an expression with the arguments for the function.
+    call: Any
+    caller: Ref
+
+
+@dataclass(frozen=True, slots=True)
+class _Caller:
+    """A call that supplies what makes a request one to a model."""
+
+    ref: Ref
+    mention: Mention
+    evidence: Evidence
+    #: The function that sends the request, and the place.
+    helper: str
+    #: How many calls it is away from the request.
+    hops: int
+
+    def through(self) -> Evidence:
+        """Return the evidence, whose reason names the helper."""
+        return replace(self.evidence, reason=f"{self.evidence.reason} through {self.helper}")
 
 
 class RawRequests:
@@ -67,110 +69,235 @@ class RawRequests:
     def __init__(self, inference: Inference, catalog: Catalog) -> None:
         self._inference = inference
         self._catalog = catalog
+        self._program = inference.program
+        self._unfolding = Unfolding(inference)
+        texts = URLTexts(self._unfolding)
+        self._http = HTTPRequests(self._unfolding, texts, catalog)
+        self._texts = texts
+        self._bodies = RequestBodies(self._unfolding)
+        #: Identity of a call → its evidence; None until all requests have been judged.
+        self._found: dict[int, Evidence] | None = None
 
-    def evidence(self, call: Mention, ref: Ref) -> Evidence | None:
-        """Return the evidence of a call in the scope `ref`, None if it calls no model."""
-        request = self._request(call, ref)
-        if request.method not in HTTP_METHODS or request.method in _NO_REQUEST:
+    def evidence(self, call: Mention) -> Evidence | None:
+        """Return the evidence of a call, None if it sends no request to a model."""
+        if self._found is None:
+            self._found = {}
+            for ref, scope in self._program.scopes():
+                for mention in scope.calls:
+                    try:
+                        self._judge_all(mention, ref)
+                    except Exception as error:  # noqa: BLE001 -- the report names it
+                        self._inference.faults[ref[0]] = f"{type(error).__name__}: {error}"
+        return self._found.get(id(call))
+
+    def _judge_all(self, mention: Mention, ref: Ref) -> None:
+        """Judge a request for itself, then for each caller that supplies its URL or body."""
+        call = self._call(mention, ref)
+        if call is None or self._found is None:
+            return
+        self._unfolding.start()
+        evidence = self._judge(call, Frame(ref))
+        if evidence is None or evidence.confidence == NAME_ONLY:
+            callers = self._follow(call, ref, mention, (), [_MOST_CALLS])
+            if len(callers) == 1 and self._is_only_caller(callers[0], ref):
+                evidence = callers[0].evidence
+            elif callers:
+                evidence = None
+                for each in callers:
+                    self._found.setdefault(id(each.mention), each.through())
+        if evidence:
+            self._found.setdefault(id(mention), evidence)
+
+    # Callers
+
+    def _follow(
+        self, call: Call, ref: Ref, mention: Mention, hops: tuple[_Hop, ...], left: list[int]
+    ) -> list[_Caller]:
+        """Judge a request for each caller of the function that it is in; return the sites.
+
+        `left` is the number of calls that may still be looked at.
+        """
+        found: list[_Caller] = []
+        for function in list(self._open_functions(ref)):
+            if any(hop.function == function for hop in hops):
+                continue
+            for caller, place, expression in self._callers(function):
+                if left[0] <= 0:
+                    break
+                left[0] -= 1
+                further = (*hops, _Hop(function, ref, expression, caller))
+                self._unfolding.start()
+                if evidence := self._judge(call, self._frame(further)):
+                    helper = self._program.scope(hops[0].function if hops else function)
+                    name = f"{helper.name}()" if helper.kind == FUNCTION else "a lambda"
+                    where = f"{name} in {(hops[0] if hops else further[0]).inner[0]}:{mention.line}"
+                    found.append(_Caller(caller, place, evidence, where, len(further)))
+                elif len(further) < _MOST_HOPS:
+                    found += self._follow(call, caller, mention, further, left)
+        return found
+
+    def _is_only_caller(self, caller: _Caller, ref: Ref) -> bool:
+        """Return whether the function of a request is but a part of its caller."""
+        if caller.hops != 1 or caller.ref[0] != ref[0]:
+            return False
+        return all(len(list(self._callers(each))) <= 1 for each in self._around(ref))
+
+    def _around(self, ref: Ref) -> Iterator[Ref]:
+        at: Ref | None = ref
+        while at is not None:
+            if self._program.scope(at).kind in {FUNCTION, LAMBDA}:
+                yield at
+            at = self._program.parent(at)
+
+    def _open_functions(self, ref: Ref) -> Iterator[Ref]:
+        """Yield the functions at and around a scope on whose callers the last judgement depends."""
+        asked = self._unfolding.asked
+        return (each for each in self._around(ref) if each in asked)
+
+    def _callers(self, function: Ref) -> Iterator[tuple[Ref, Mention, Any]]:
+        """Yield the calls of a function, also by others that it is passed to with arguments."""
+        for ref, mention in self._inference.functions.callers(function):
+            yield ref, mention, mention.expression
+        name = self._program.scope(function).name
+        for ref, mention, position in self._program.passed_named.get(name, ()):
+            _, _, arguments, keywords, *lines = mention.expression
+            values = self._inference.of(arguments[position], ref)
+            if any(isinstance(value, FUNCTIONS) and value.ref == function for value in values):
+                rest = arguments[position + 1 :]
+                yield ref, mention, ("call", arguments[position], rest, keywords, *lines)
+
+    def _frame(self, hops: Sequence[_Hop]) -> Frame:
+        """Return the frame of the request for a chain of callers."""
+        frame = Frame(hops[-1].caller)
+        for hop in reversed(hops):
+            receiver = None
+            for callee, found in self._unfolding.callees(hop.call[1], frame):
+                if callee == hop.function:
+                    receiver = found
+            frame = self._unfolding.called(hop.function, hop.call, frame, receiver)
+            if hop.inner != hop.function:
+                frame = Frame(hop.inner, outer=frame)
+        return frame
+
+    # Requests
+
+    def _call(self, mention: Mention, ref: Ref) -> Call | None:
+        """Return a call as one that may send a request, None if it sends none of its own."""
+        _, function, arguments, keywords, *_ = mention.expression
+        name = last_name(function)
+        found = None
+        if name in SENDING:
+            found = self._direct(name, function, arguments, keywords, ref)
+        elif function and function[0] in {"name", "call"}:
+            found = self._renamed(function, arguments, keywords, ref)
+        return found or self._passed(arguments, keywords, ref)
+
+    def _direct(
+        self, name: str, function: Any, arguments: Any, keywords: Any, ref: Ref
+    ) -> Call | None:
+        values = self._inference.of(function, ref)
+        transport = self._http.transport_of(values)
+        if any(isinstance(value, (*FUNCTIONS, Class)) for value in values):
             return None
-        transport = self._transport(request)
-        if self._is_other_call(request, transport) or self._only_reads(request, ref):
-            return None
-        for url in self._urls(request, ref):
-            found = recognise(url, self._catalog)
-            if found and (transport or _is_plausible(found, request)):
-                used = "websockets" if url.startswith("ws") else transport or "httpx"
-                return Evidence(
-                    Target(found.kind, found.provider, used),
-                    CERTAIN if found.is_certain else LIKELY,
-                    f"{request.prefix}{request.method} to {found.url}",
-                )
-        if transport or request.method == "post":
-            return self._by_body(request, transport, ref)
+        if not transport:
+            if any(isinstance(value, AIObject) for value in values) or is_of_other_library(values):
+                return None
+            # `@router.post("/chat/completions")`
+            given = {keyword for keyword, _ in keywords}
+            if name not in {"send"} and len(arguments) < 2 and not given & _CONTENT_KEYWORDS:
+                return None
+        client = function[1] if function[0] == "attr" else None
+        return Call(name, values, transport, arguments, keywords, client)
+
+    def _renamed(self, function: Any, arguments: Any, keywords: Any, ref: Ref) -> Call | None:
+        """Return a call of `partial(requests.post)` or `sync_to_async(requests.post)`."""
+        values = self._inference.of(function, ref)
+        for value in values:
+            if isinstance(value, Library) and self._catalog.http_client(value.dotted):
+                method = value.dotted.rpartition(".")[2]
+                if method in SENDING:
+                    transport = self._http.transport_of(values)
+                    return Call(method, values, transport, arguments, keywords, None)
         return None
 
-    def _request(self, call: Mention, ref: Ref) -> _Request:
-        _, function, arguments, keywords, *_ = call.expression
-        name = last_name(function)
-        values = self._inference.of(function, ref)
-        if arguments and name not in HTTP_METHODS and last_name(arguments[0]) in HTTP_METHODS:
-            # to_thread(requests.post, url)
-            for value in self._inference.of(arguments[0], ref):
-                if isinstance(value, Library) and self._catalog.http_client(value.dotted):
-                    method = value.dotted.rpartition(".")[2]
-                    if method in HTTP_METHODS:
-                        passed = frozenset([value])
-                        return _Request(
-                            method, passed, arguments[1:], keywords, "passed uncalled; "
-                        )
-        return _Request(name, values, arguments, keywords, "")
-
-    def _transport(self, request: _Request) -> str:
-        transports = [
-            self._catalog.http_client(value.dotted)
-            for value in request.values
-            if isinstance(value, Library)
-        ]
-        transports += [v.transport for v in request.values if isinstance(v, HTTPClient)]
-        return next((each for each in transports if each), "")
-
-    def _is_other_call(self, request: _Request, transport: str) -> bool:
-        """Return whether a call sends no request of its own, or none with content."""
-        values = request.values
-        if any(isinstance(value, (*FUNCTIONS, Class)) for value in values):
-            return True
-        if transport:
-            return False
-        if any(isinstance(value, AIObject) for value in values) or is_of_other_library(values):
-            return True
-        # `@router.post("/chat/completions")`
-        keywords = {keyword for keyword, _ in request.keywords}
-        return len(request.arguments) < 2 and not keywords & _CONTENT_KEYWORDS
-
-    def _only_reads(self, request: _Request, ref: Ref) -> bool:
-        if not request.arguments or request.method not in _METHOD_FIRST:
-            return False
-        return any(
-            isinstance(value, Text) and value.text.upper() in _READING_METHODS
-            for value in self._inference.of(request.arguments[0], ref)
-        )
-
-    def _urls(self, request: _Request, ref: Ref) -> Iterator[str]:
-        """Yield what the URL may be, with "{NAME}" for an unknown part."""
-        urls = [value for keyword, value in request.keywords if keyword in {"url", "endpoint"}]
-        if not urls:
-            position = int(request.method in _METHOD_FIRST and len(request.arguments) > 1)
-            urls = list(request.arguments[position : position + 1])
-        bases = {v.base for v in request.values if isinstance(v, HTTPClient)} or {""}
-        for url in urls:
-            values = self._inference.of(url, ref)
-            texts = sorted(value.text for value in values if isinstance(value, Text))
-            if not texts and url and last_name(url):
-                texts = [f"{{{last_name(url)}}}"]
-            for text in texts:
-                for base in sorted(bases):
-                    is_whole = "://" in text or not base
-                    yield text if is_whole else f"{base.rstrip('/')}/{text.lstrip('/')}"
-
-    def _by_body(self, request: _Request, transport: str, ref: Ref) -> Evidence | None:
-        """Judge a request by its body: `{"model": ..., "messages": [...]}`, whatever its URL is."""
-        keys: set[str] = set()
-        for keyword, value in request.keywords:
-            if keyword not in _BODY_KEYWORDS:
+    def _passed(self, arguments: Any, keywords: Any, ref: Ref) -> Call | None:
+        """Return a call that is passed a method and arguments: `submit(requests.post, url)`."""
+        for position, argument in enumerate(arguments):
+            method = last_name(argument)
+            if method not in SENDING or len(arguments) < position + 2:
                 continue
-            if value and value[0] == "call" and last_name(value[1]) == "dumps" and value[2]:
-                value = value[2][0]
-            for each in self._inference.of(value, ref):
-                if isinstance(each, Table):
-                    for names, _ in each.entries:
-                        keys |= {name.text for name in names if isinstance(name, Text)}
-        kind = next((kind for words, kind in _BODIES.items() if keys.issuperset(words)), "")
-        if not kind:
+            values = self._inference.of(argument, ref)
+            if transport := self._http.transport_of(values):
+                client = argument[1] if argument[0] == "attr" else None
+                rest = arguments[position + 1 :]
+                return Call(method, values, transport, rest, keywords, client, "passed uncalled; ")
+        return None
+
+    # Judgement
+
+    def _judge(self, call: Call, frame: Frame) -> Evidence | None:
+        """Return the evidence of a request in a frame."""
+        parts = self._http.parts(call, frame)
+        if parts is None or self._only_reads(parts):
             return None
-        reason = f"{request.prefix}{request.method} with a model and a prompt"
-        return Evidence(Target(kind, "unknown", transport or "httpx"), LIKELY, reason)
+        urls = self._http.urls(parts)
+        allowed = [url for url in urls if not is_excluded(url, self._catalog)]
+        if urls and not allowed:
+            return None
+        for url in allowed:
+            found = recognise(url, self._catalog)
+            if found and (call.transport or _is_plausible(found, call)):
+                return self._of_url(found, call, parts)
+        if not call.transport and call.method != "post":
+            return None
+        keys = {key for body in parts.bodies for key in self._bodies.keys(body)}
+        return self._by_body(keys, allowed, call)
+
+    def _only_reads(self, parts: Parts) -> bool:
+        if parts.verb is None:
+            return False
+        texts = self._texts.of(parts.verb.expression, parts.verb.frame)
+        return bool(texts) and all(text.upper() in _READING_METHODS for text in texts)
+
+    def _of_url(self, found: ModelURL, call: Call, parts: Parts) -> Evidence:
+        used = "websockets" if found.url.startswith("ws") else call.transport or "httpx"
+        confidence = CERTAIN if found.is_certain else LIKELY
+        kind, seen = found.kind, ""
+        if kind == "request":
+            keys = {key for body in parts.bodies for key in self._bodies.keys(body)}
+            if told := kind_of(keys):
+                kind, seen = told[0], f" with {_listed(told[1])}"
+            elif not found.is_known_host:
+                confidence = NAME_ONLY
+        target = Target(kind, found.provider, used, found.is_recorded)
+        return Evidence(target, confidence, f"{call.prefix}{call.method} to {found.url}{seen}")
+
+    def _by_body(self, keys: set[str], urls: Sequence[str], call: Call) -> Evidence | None:
+        """Judge a request to an unknown address by its body, and by the end of its path."""
+        told = kind_of(keys)
+        for url in urls:
+            own = of_own_server(url, keys, self._catalog)
+            if own is not None:
+                kind = told[0] if told and told[0] == "chat" else own.kind
+                return self._evidence(call, kind, own, own.keys)
+        if told is None:
+            return None
+        kind, seen = told
+        url = next(iter(urls), "")
+        return self._evidence(call, kind, ModelURL.unknown(kind, url), seen)
+
+    def _evidence(self, call: Call, kind: str, url: ModelURL, seen: frozenset[str]) -> Evidence:
+        target = Target(kind, url.provider, call.transport or "httpx", url.is_recorded)
+        keys = f" with {_listed(seen)}" if seen else ""
+        to = f" to {url.url}" if url.url else ""
+        return Evidence(target, LIKELY, f"{call.prefix}{call.method}{to}{keys}")
 
 
-def _is_plausible(found: ModelURL, request: _Request) -> bool:
+def _listed(names: frozenset[str]) -> str:
+    *first, last = sorted(names)
+    return f"{', '.join(first)} and {last}" if first else last
+
+
+def _is_plausible(found: ModelURL, call: Call) -> bool:
     """Return whether a request of an unknown HTTP client goes to a model."""
-    return "://" in found.url or found.is_certain or request.method == "post"
+    return "://" in found.url or found.is_certain or call.method == "post"

@@ -89,10 +89,9 @@ class Sites:
     def _in(self, ref: Ref, scope: CodeScope) -> Iterator[Site]:
         for call in scope.calls:
             function = call.expression[1]
-            if function and self._may_be_site(function):
-                evidence = self._of_call(call, ref) or self._requests.evidence(call, ref)
-                if evidence:
-                    yield _site(call, ref, evidence)
+            known = function and self._may_be_site(function) and self._of_call(call, ref)
+            if evidence := known or self._requests.evidence(call):
+                yield _site(call, ref, evidence)
         for mention in scope.mentions:
             if mention.is_argument and (passed := self._of_passed(mention, ref)):
                 yield _site(mention, ref, passed)
