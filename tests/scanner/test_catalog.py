@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tomllib
+
 from usage_tracking import capture
 from usage_tracking.scanner import catalog
 from usage_tracking.scanner.model_urls import recognise
@@ -58,3 +60,13 @@ def test_urls_of_models_are_recognised():
         return None
 
     assert [(url, judged(url)) for url, _ in URLS] == URLS
+
+
+def test_every_type_is_described_once():
+    names = [
+        known["name"]
+        for path in sorted(catalog.PROVIDERS.glob("*.toml"))
+        for known in tomllib.loads(path.read_text()).get("type", ())
+    ]
+
+    assert sorted(names) == sorted(set(names))

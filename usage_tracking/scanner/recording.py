@@ -89,13 +89,13 @@ class Requests:
 
     def of(self, call: str, *, otherwise: bool | None = True) -> bool | None:
         """Return whether capture records the requests of a call, `otherwise` if nothing is said."""
-        for pattern, url in self.urls.items():
-            if fnmatchcase(call, pattern):
-                return is_recorded(url)
         if _is_any(call, self.unrecorded):
             return False
         if _is_any(call, self.uncertain):
             return None
+        for pattern, url in self.urls.items():
+            if fnmatchcase(call, pattern):
+                return is_recorded(url)
         return self.shared.of(call, otherwise=otherwise) if self.shared else otherwise
 
 
