@@ -97,6 +97,9 @@ class Calls:
             added = [self._inference.of(each, ref) for each in _all_arguments(call)]
             return self._inference.composites.chain([whole, *added])
         if name in known.gives:
+            needs = self._catalog.types[known.gives[name]].needs
+            if needs and not self._is_given(needs, call, ref):
+                return NOTHING
             return frozenset([AIObject(known.gives[name], (), value.origin)])
         if name in known.keeps or (name.startswith("from_") and len(value.path) == 1):
             return frozenset([AIObject(value.type_name, (), value.origin)])

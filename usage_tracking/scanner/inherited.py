@@ -50,7 +50,7 @@ def _of_private_method(path: tuple[str, ...], known: SDKType, catalog: Catalog) 
     public = name.lstrip("_")
     for call in (name, public, "()" if name in _CALLED else ""):
         if call in known.calls:
-            return Target(known.calls[call], known.provider, known.transport)
+            return known.target(call)
     if shape := catalog.unmistakable.get(public.replace("_", ".")):
         return Target(shape.kind, known.provider, known.transport)
     if public.rpartition("_")[2] in _VECTORS and "embeddings" in known.calls.values():
@@ -62,11 +62,11 @@ def _of_attribute(path: tuple[str, ...], known: SDKType, catalog: Catalog) -> Ta
     """Judge `self.root_client.responses.create(...)` and `self.llm_chain.predict(...)`."""
     for index, name in enumerate(path[:-1]):
         rest = ".".join(path[index + 1 :])
-        if "client" in words(name):
+        if words(name)[-1:] == ["client"]:
             return _of_client(rest, known, catalog)
         for held in catalog.types_named(name) or catalog.types_named(words(name)[-1]):
             if rest in held.calls and rest in held.named_calls:
-                return Target(held.calls[rest], held.provider, held.transport)
+                return held.target(rest)
     return None
 
 
@@ -79,7 +79,7 @@ def _of_client(rest: str, known: SDKType, catalog: Catalog) -> Target | None:
         shape = shape.partition(".")[2]
     for other in catalog.types.values():
         if rest in other.keywords:
-            return Target(other.calls[rest], other.provider, other.transport)
+            return other.target(rest)
     if rest in _ANY_REQUEST:
-        return Target(next(iter(known.calls.values())), known.provider, known.transport)
+        return known.target(next(iter(known.calls)))
     return None
