@@ -14,6 +14,7 @@ from .composites import elements_of, entries_of
 from .facts import Expression
 from .program import Ref, chain, last_name
 from .values import (
+    FUNCTIONS,
     NOTHING,
     AIObject,
     Class,
@@ -250,9 +251,35 @@ class Conventions:
         if not _MAKER.match(name):
             return False
         function = call[1]
-        if is_ai(".".join(chain(function))):
+        if self._is_of_project(function, ref):
+            return False
+        libraries = [v for v in self._inference.of(function, ref) if isinstance(v, Library)]
+        if any(self._inference.catalog.is_about_ai(value.dotted) for value in libraries):
+            return False  # the catalog knows what its functions make
+        named = [".".join(chain(function)), *(value.dotted for value in libraries)]
+        if any(map(is_ai, named)):
             return True
-        for value in self._inference.of(function, ref):
-            if isinstance(value, Library) and is_ai(value.dotted):
-                return not self._inference.catalog.is_about_ai(value.dotted)
         return any(is_ai(last_name(argument)) for argument in call[2][:1])
+
+    def _is_of_project(self, function: Expression, ref: Ref) -> bool:
+        """Return whether the code of a function is in the scan, even if it has not been read."""
+        program = self._inference.program
+        if any(isinstance(v, (*FUNCTIONS, Class)) for v in self._inference.of(function, ref)):
+            return True
+        while function and function[0] == "attr":
+            function = function[1]
+        at: Ref | None = ref
+        while at is not None and function and function[0] == "name":
+            for binding in program.scope(at).bindings.get(function[1], ()):
+                match binding.value:
+                    case ("from", dotted, level, name):
+                        inner = f"{dotted}.{name}" if dotted else name
+                        if program.resolve(ref[0], dotted, level) or program.resolve(
+                            ref[0], inner, level
+                        ):
+                            return True
+                    case ("import", dotted):
+                        if program.resolve(ref[0], dotted):
+                            return True
+            at = program.parent(at)
+        return False

@@ -64,7 +64,7 @@ def _of_attribute(path: tuple[str, ...], known: SDKType, catalog: Catalog) -> Ta
         rest = ".".join(path[index + 1 :])
         if words(name)[-1:] == ["client"]:
             return _of_client(rest, known, catalog)
-        for held in catalog.types_named(name) or catalog.types_named(words(name)[-1]):
+        for held in catalog.types_named(name) or catalog.types_named((words(name) or [name])[-1]):
             if rest in held.calls and rest in held.named_calls:
                 return held.target(rest)
     return None

@@ -95,7 +95,7 @@ class OpaqueClients:
         if not kind or function[0] != "attr" or not (arguments or keywords):
             return None
         owner = function[1]
-        made_by = self._factory(self._inference.of(owner, ref))
+        made_by = self._factory(owner, ref)
         if made_by is None or not all(self._is_opaque(value) for value in values):
             return None
         name = _receiver_name(owner)
@@ -107,18 +107,20 @@ class OpaqueClients:
             return None
         if not made_by and self._is_defined(method, call, ref):
             return None
-        kind = "chat" if request.startswith("messages") else kind
         is_runnable = method in _RUNNABLE or (method == "agenerate" and not keywords)
         known = self._catalog.types["langchain.model" if is_runnable else "unknown.client"]
+        kind = "chat" if is_runnable or request.startswith("messages") else kind
         how = f"; .{method}({request or '…'})"
         reason = f"{made_by} is not in the scan{how}" if made_by else f"the name {name}{how}"
         confidence = LIKELY if made_by and request else NAME_ONLY
         return Evidence(Target(kind, known.provider, known.transport), confidence, reason)
 
-    def _factory(self, values: Values) -> str | None:
+    def _factory(self, owner: Any, ref: Ref) -> str | None:
         """Return what made an object, "" if that is unknown, None if it is no unknown client."""
         made_by = ""
-        for value in values:
+        if owner and owner[0] == "call" and self._is_of_catalog(owner[1], ref):
+            return None
+        for value in self._inference.of(owner, ref):
             match value:
                 case AIObject(origin=origin) if origin.text.startswith(BY_NAME):
                     made_by = origin.text.removeprefix(BY_NAME).strip()
@@ -134,6 +136,13 @@ class OpaqueClients:
                 case _:
                     return None
         return made_by
+
+    def _is_of_catalog(self, function: Any, ref: Ref) -> bool:
+        """Return whether a function belongs to a library of which the catalog knows all models."""
+        return any(
+            isinstance(value, Library) and self._catalog.is_about_ai(value.dotted)
+            for value in self._inference.of(function, ref)
+        )
 
     def _is_opaque(self, value: Value) -> bool:
         """Return whether the code of a method is unknown."""
