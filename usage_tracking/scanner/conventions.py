@@ -242,8 +242,8 @@ class Conventions:
         types = catalog.types_named(match[1]) if match else ()
         if not types and is_ai(name):
             types = catalog.types_named(name)
-        if not types and self._makes_client(name, call, ref):
-            types = (catalog.types["unknown.client"],)
+        if not (types and is_ai(name)) and self._makes_client(name, call, ref):
+            types = (*types, catalog.types["unknown.client"])
         return frozenset(AIObject(each.name, (), origin) for each in types)
 
     def _makes_client(self, name: str, call: Any, ref: Ref) -> bool:

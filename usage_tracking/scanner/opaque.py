@@ -122,8 +122,10 @@ class OpaqueClients:
             return None
         for value in self._inference.of(owner, ref):
             match value:
-                case AIObject(origin=origin) if origin.text.startswith(BY_NAME):
-                    made_by = origin.text.removeprefix(BY_NAME).strip()
+                case AIObject(type_name, origin=origin) if origin.text.startswith(BY_NAME):
+                    factory = origin.text.removeprefix(BY_NAME).strip()
+                    if type_name == "unknown.client" or is_ai(factory):
+                        made_by = factory
                 case Library(dotted):
                     package = dotted.partition(".")[0]
                     if package in NO_MODEL or self._catalog.is_about_ai(dotted):
