@@ -59,6 +59,8 @@ _CALLS_ARGUMENT = {
 }
 #: Keywords that take a function which makes the object.
 _FACTORIES = {"default_factory", "factory"}
+#: Keywords whose argument the result calls for each request.
+_WRAPPED = {"embedding_function"}
 #: Functions that read a setting.
 _ENVIRONMENT = {"get", "getenv", "env", "config", "str", "url", "get_env", "get_setting"}
 #: Functions that return an object of a Django model.
@@ -107,15 +109,8 @@ class Conventions:
             return found
         if is_method and not is_known(receiver) and (by_name := self._by_rare_name(name, ref)):
             return by_name
-        if arguments and name[:1].islower():
-            # Wrappers of clients: instructor.from_openai(client), wrap_openai(client).
-            wrapped = frozenset(
-                value
-                for value in self._inference.of(arguments[0], ref)
-                if isinstance(value, AIObject) and not value.path
-            )
-            if wrapped:
-                return wrapped
+        if name[:1].islower() and (wrapped := self._wrapped(call, ref)):
+            return wrapped
         return self._named_after(name, call, ref)
 
     def environment(self, arguments: Any, keywords: Any, ref: Ref) -> Values:
@@ -202,6 +197,17 @@ class Conventions:
                     if isinstance(text, Text) and Text(text.text.rpartition(".")[2]) in labels:
                         found.append(Instance(cls, is_open=False))
         return frozenset(found)
+
+    def _wrapped(self, call: Any, ref: Ref) -> Values:
+        """Return the AI object that a call wraps: `instructor.from_openai(client)`."""
+        _, _, arguments, keywords, *_ = call
+        given = [value for keyword, value in keywords if keyword in _WRAPPED]
+        return frozenset(
+            value
+            for each in (*arguments[:1], *given)
+            for value in self._inference.of(each, ref)
+            if isinstance(value, AIObject) and not value.path
+        )
 
     def _by_rare_name(self, name: str, ref: Ref) -> Values:
         """Return the result of a method whose name only one or two classes of the project have."""
