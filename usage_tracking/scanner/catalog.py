@@ -108,6 +108,8 @@ class Catalog:
     paths: dict[str, str] = field(default_factory=dict)
     host_paths: dict[str, str] = field(default_factory=dict)
     ollama_paths: dict[str, str] = field(default_factory=dict)
+    #: Part of a URL's path → kind, on a provider's host.
+    host_parts: dict[str, str] = field(default_factory=dict)
     #: Paths of servers of one's own: (end, kind, sets of keys of which a body has one).
     own_paths: list[tuple[str, str, tuple[frozenset[str], ...]]] = field(default_factory=list)
     # Ends and parts of paths that call no model.
@@ -335,7 +337,7 @@ def load(extra: tuple[str, ...] = ()) -> Catalog:
 _KEYS = {
     *("provider", "transport", "imports", "marks", "hosts", "unmistakable", "functions", "type"),
     *("providers", "clients", "paths", "host_paths", "ollama_paths", "not_paths", "decorators"),
-    *("urls", "unrecorded", "uncertain", "own_paths"),
+    *("urls", "unrecorded", "uncertain", "own_paths", "host_parts"),
 }
 _TYPE_KEYS = {
     *("name", "provider", "transport", "made_by", "made_with", "keeps", "attributes", "gives"),
@@ -364,6 +366,7 @@ def _add(catalog: Catalog, entry: dict[str, Any], path: Path) -> None:
     catalog.http_clients |= entry.get("clients", {})
     catalog.paths |= entry.get("paths", {})
     catalog.host_paths |= entry.get("host_paths", {})
+    catalog.host_parts |= entry.get("host_parts", {})
     catalog.ollama_paths |= entry.get("ollama_paths", {})
     for kind, known in entry.get("own_paths", {}).items():
         bodies = tuple(frozenset(keys.split()) for keys in known["bodies"])

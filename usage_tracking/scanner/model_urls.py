@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from ..providers import has_other_apis
+from . import recording
 from .catalog import Catalog
 
 _URL = re.compile(r"^(?:(?:https?|wss?)://)?(?P<host>[^/?#]*)(?P<path>[^?#]*)", re.IGNORECASE)
@@ -30,6 +31,9 @@ _MODEL_SERVER = re.compile(
 )
 #: Keys of bodies that such a server gets at whatever path it is deployed.
 _SERVER_BODIES = {"inputs": "completion", "prompt": "completion", "instances": "prediction"}
+#: Keys of bodies whose answers are those of a provider with the same path, and those of others.
+_ANSWERED_ALIKE = {"model", "documents"}
+_ANSWERED_OTHERWISE = {"instances", "texts"}
 #: Providers with a path for each model: `/models/{model}`.
 _PATH_PER_MODEL = {"huggingface", "cloudflare", "google"}
 
@@ -50,8 +54,14 @@ class ModelURL:
 
     @property
     def is_recorded(self) -> bool | None:
-        """Whether capture records a request to it; None if that is unknown."""
-        return _is_recorded(self.url)
+        """Whether capture records a request to it; None if that is unknown.
+
+        A server of one's own may have a path of a provider, and answer in another way.
+        """
+        found = recording.is_recorded(self.url)
+        if not found or not self.keys or self.keys & _ANSWERED_ALIKE:
+            return found
+        return None if self.keys.isdisjoint(_ANSWERED_OTHERWISE) else False
 
     @classmethod
     def unknown(cls, kind: str, url: str, keys: frozenset[str] = frozenset()) -> ModelURL:
@@ -156,6 +166,8 @@ def _kind(path: str, kinds: Mapping[str, str]) -> str:
 def _of_provider(url: str, path: str, provider: str, catalog: Catalog) -> ModelURL:
     if kind := _kind(path, catalog.host_paths):
         return ModelURL(kind, provider, is_certain=True, url=url)
+    if kind := next((kind for part, kind in catalog.host_parts.items() if part in path), ""):
+        return ModelURL(kind, provider, is_certain=True, url=url)
     if ("/models/" in path and provider in _PATH_PER_MODEL) or "/ai/run/" in path:
         return ModelURL("prediction", provider, is_certain=True, url=url)
     # An API of a provider whose path is known only when the program runs.
@@ -171,11 +183,6 @@ def _of_setting(url: str, path: str, catalog: Catalog) -> ModelURL | None:
     if re.fullmatch(r"\{[^}]*\}/?", url) and _URL_SETTING.search(url):
         return ModelURL.unknown("request", url)
     return None
-
-
-def _is_recorded(url: str) -> bool | None:
-    """Return whether capture records a request, None if the URL does not tell."""
-    return True if url else None
 
 
 def _named_provider(url: str) -> str:
