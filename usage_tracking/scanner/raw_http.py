@@ -16,6 +16,7 @@ from .evidence import CERTAIN, LIKELY, NAME_ONLY, Evidence, is_of_other_library
 from .facts import FUNCTION, LAMBDA, Mention
 from .frames import Frame
 from .http_requests import SENDING, Call, HTTPRequests, Parts
+from .indirect_calls import IndirectCalls, spread
 from .inference import Inference
 from .model_urls import ModelURL, is_excluded, of_own_server, recognise
 from .program import Ref, last_name
@@ -75,6 +76,7 @@ class RawRequests:
         self._http = HTTPRequests(self._unfolding, texts, catalog)
         self._texts = texts
         self._bodies = RequestBodies(self._unfolding)
+        self._calls = IndirectCalls(inference)
         #: Identity of a call → its evidence; None until all requests have been judged.
         self._found: dict[int, Evidence] | None = None
 
@@ -121,7 +123,7 @@ class RawRequests:
         for function in list(self._open_functions(ref)):
             if any(hop.function == function for hop in hops):
                 continue
-            for caller, place, expression in self._callers(function):
+            for caller, place, expression in self._calls.of(function):
                 if left[0] <= 0:
                     break
                 left[0] -= 1
@@ -140,7 +142,7 @@ class RawRequests:
         """Return whether the function of a request is but a part of its caller."""
         if caller.hops != 1 or caller.ref[0] != ref[0]:
             return False
-        return all(len(list(self._callers(each))) <= 1 for each in self._around(ref))
+        return all(len(list(self._calls.of(each))) <= 1 for each in self._around(ref))
 
     def _around(self, ref: Ref) -> Iterator[Ref]:
         at: Ref | None = ref
@@ -153,18 +155,6 @@ class RawRequests:
         """Yield the functions at and around a scope on whose callers the last judgement depends."""
         asked = self._unfolding.asked
         return (each for each in self._around(ref) if each in asked)
-
-    def _callers(self, function: Ref) -> Iterator[tuple[Ref, Mention, Any]]:
-        """Yield the calls of a function, also by others that it is passed to with arguments."""
-        for ref, mention in self._inference.functions.callers(function):
-            yield ref, mention, mention.expression
-        name = self._program.scope(function).name
-        for ref, mention, position in self._program.passed_named.get(name, ()):
-            _, _, arguments, keywords, *lines = mention.expression
-            values = self._inference.of(arguments[position], ref)
-            if any(isinstance(value, FUNCTIONS) and value.ref == function for value in values):
-                rest = arguments[position + 1 :]
-                yield ref, mention, ("call", arguments[position], rest, keywords, *lines)
 
     def _frame(self, hops: Sequence[_Hop]) -> Frame:
         """Return the frame of the request for a chain of callers."""
@@ -184,17 +174,15 @@ class RawRequests:
     def _call(self, mention: Mention, ref: Ref) -> Call | None:
         """Return a call as one that may send a request, None if it sends none of its own."""
         _, function, arguments, keywords, *_ = mention.expression
-        name = last_name(function)
         found = None
-        if name in SENDING:
-            found = self._direct(name, function, arguments, keywords, ref)
-        elif function and function[0] in {"name", "call"}:
+        if function and function[0] in {"name", "call"}:
             found = self._renamed(function, arguments, keywords, ref)
-        return found or self._passed(arguments, keywords, ref)
+        elif last_name(function) in SENDING:
+            found = self._direct(function, arguments, keywords, ref)
+        return found or self._passed(mention.expression, ref)
 
-    def _direct(
-        self, name: str, function: Any, arguments: Any, keywords: Any, ref: Ref
-    ) -> Call | None:
+    def _direct(self, function: Any, arguments: Any, keywords: Any, ref: Ref) -> Call | None:
+        name = last_name(function)
         values = self._inference.of(function, ref)
         transport = self._http.transport_of(values)
         if any(isinstance(value, (*FUNCTIONS, Class)) for value in values):
@@ -210,21 +198,40 @@ class RawRequests:
         return Call(name, values, transport, arguments, keywords, client)
 
     def _renamed(self, function: Any, arguments: Any, keywords: Any, ref: Ref) -> Call | None:
-        """Return a call of `partial(requests.post)` or `sync_to_async(requests.post)`."""
+        """Return a call of a function of an HTTP library, also by another name."""
         values = self._inference.of(function, ref)
-        for value in values:
-            if isinstance(value, Library) and self._catalog.http_client(value.dotted):
-                method = value.dotted.rpartition(".")[2]
-                if method in SENDING:
-                    transport = self._http.transport_of(values)
-                    return Call(method, values, transport, arguments, keywords, None)
+        transport = self._http.transport_of(values)
+        if not transport:
+            is_named = last_name(function) in SENDING
+            return self._direct(function, arguments, keywords, ref) if is_named else None
+        bound = self._partial(function, ref)
+        if bound is not None:
+            if self._judge(bound, Frame(ref)):
+                return None  # the site is where URL and method are put together
+            arguments, keywords = bound.arguments + arguments, bound.keywords + keywords
+        leaves = [v.dotted.rpartition(".")[2] for v in values if isinstance(v, Library)]
+        method = next((leaf for leaf in leaves if leaf in SENDING), last_name(function))
+        if method not in SENDING:
+            return None
+        return Call(method, values, transport, arguments, keywords, None)
+
+    def _partial(self, function: Any, ref: Ref) -> Call | None:
+        """Return what `partial(requests.post, url)` is bound to."""
+        for origin in self._unfolding.origins(function, Frame(ref)):
+            made = origin.expression
+            if made and made[0] == "call" and last_name(made[1]) == "partial":
+                return self._passed(made, origin.frame.ref)
         return None
 
-    def _passed(self, arguments: Any, keywords: Any, ref: Ref) -> Call | None:
+    def _passed(self, call: Any, ref: Ref) -> Call | None:
         """Return a call that is passed a method and arguments: `submit(requests.post, url)`."""
+        _, _, arguments, keywords, *_ = call
+        if target := spread(call):
+            _, function, rest, keywords, *_ = target
+            arguments = (function, *rest)
         for position, argument in enumerate(arguments):
             method = last_name(argument)
-            if method not in SENDING or len(arguments) < position + 2:
+            if method not in SENDING or len(arguments) + len(keywords) < position + 2:
                 continue
             values = self._inference.of(argument, ref)
             if transport := self._http.transport_of(values):
