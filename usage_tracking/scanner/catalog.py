@@ -172,6 +172,11 @@ class Catalog:
     def _http_packages(self) -> frozenset[str]:
         return frozenset(name.partition(":")[0] for name in self.http_clients)
 
+    @cached_property
+    def libraries(self) -> frozenset[str]:
+        """The import names of all libraries that the data files describe."""
+        return self._http_packages | self.packages
+
     def is_about_ai(self, dotted: str) -> bool:
         """Return whether a library belongs to an AI provider or framework."""
         if dotted not in self._about_ai:

@@ -48,6 +48,8 @@ class Call:
     client: Expression
     #: How the reason begins.
     prefix: str = ""
+    #: The provider behind a relative URL, if the object whose method is called tells it.
+    provider: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -188,14 +188,18 @@ class RawRequests:
         if any(isinstance(value, (*FUNCTIONS, Class)) for value in values):
             return None
         if not transport:
-            if any(isinstance(value, AIObject) for value in values) or is_of_other_library(values):
+            # `post` is no method of AI objects, so their class may have a session of its own.
+            is_of_sdk = name != "post" and any(isinstance(value, AIObject) for value in values)
+            if is_of_sdk or is_of_other_library(values):
                 return None
             # `@router.post("/chat/completions")`
             given = {keyword for keyword, _ in keywords}
             if name not in {"send"} and len(arguments) < 2 and not given & _CONTENT_KEYWORDS:
                 return None
         client = function[1] if function[0] == "attr" else None
-        return Call(name, values, transport, arguments, keywords, client)
+        types = [self._catalog.types[v.type_name] for v in values if isinstance(v, AIObject)]
+        provider = types[0].provider if types else ""
+        return Call(name, values, transport, arguments, keywords, client, provider=provider)
 
     def _renamed(self, function: Any, arguments: Any, keywords: Any, ref: Ref) -> Call | None:
         """Return a call of a function of an HTTP library, also by another name."""
@@ -276,7 +280,10 @@ class RawRequests:
                 kind, seen = told[0], f" with {_listed(told[1])}"
             elif not found.is_known_host:
                 confidence = NAME_ONLY
-        target = Target(kind, found.provider, used, found.is_recorded)
+        provider = found.provider
+        if call.provider and provider == "unknown" and found.url.startswith("/"):
+            provider = call.provider
+        target = Target(kind, provider, used, found.is_recorded)
         return Evidence(target, confidence, f"{call.prefix}{call.method} to {found.url}{seen}")
 
     def _by_body(self, keys: set[str], urls: Sequence[str], call: Call) -> Evidence | None:

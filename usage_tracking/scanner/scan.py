@@ -113,7 +113,7 @@ def _scan(
 ) -> Report:
     on_stage(f"Reading {len(found):,} files")
     sources = _read(found, catalog, cache, options.jobs)
-    program = Program((each.path for each in found), catalog.packages)
+    program = Program((each.path for each in found), catalog.libraries)
     program.files = sources
     _deepen(program, found, catalog, cache, options.jobs)
     cache.files = {path: cache.files[path] for path in sources if path in cache.files}

@@ -239,7 +239,7 @@ class Unfolding:
                 if scope.kind == FUNCTION and _is_property(scope):
                     frame = Frame(method, {}, receiver=receiver)
                     yield from ((each, frame) for each in scope.returns)
-            elif value != ("text", ""):
+            elif not _is_empty(value):
                 yield value, Frame(cls)
         for ref, number in program.set_attributes.get(name, ()):
             if ref[0] == cls[0] and program.class_of(ref) == cls:
@@ -395,6 +395,13 @@ def _is_entry(binding: Binding) -> bool:
     value = binding.value
     is_one = value is not None and value[0] == "table" and len(value[1]) == 1
     return is_one and not binding.is_unconditional
+
+
+def _is_empty(value: Expression) -> bool:
+    """Return whether a class leaves an attribute to its subclasses: `url = ""`, `url: str = ""`."""
+    if value and value[0] == "any":
+        return bool(value[1]) and _is_empty(value[1][0])
+    return value is None or value == ("text", "")
 
 
 def _is_property(scope: CodeScope) -> bool:
