@@ -7,6 +7,7 @@ from functools import partial
 import celery
 from celery import Task, chain, group, shared_task
 from celery import shared_task as job
+from django.db import transaction
 from django.http import HttpResponse
 
 from tests.scanner.truth.ai import client
@@ -24,7 +25,7 @@ app.conf.beat_schedule = {
         *("beat_plain", "beat_section", "beat_usage_above", "beat_usage_below", "beat_block"),
         *("beat_by_alias", "beat_by_partial", "beat_by_app", "default_name_is_mapped"),
         *("sent_by_both", "sends_from_task", "sends_from_marked", "beat_class", "beat_retries"),
-        *("beat_chained",),
+        *("beat_chained", "beat_of_base", "beat_of_marked_base", "beat_hook", "sends_links"),
     )
 } | {
     "explicit": {"task": "truth.mapped.explicit", "schedule": 3600},
@@ -98,9 +99,6 @@ class Nightly(Task):
 
     def run(self):
         client.responses.create(model="task_class", input="Hi")
-
-
-app.register_task(Nightly())
 
 
 @shared_task(bind=True, max_retries=1, default_retry_delay=0)
@@ -215,3 +213,99 @@ def _of_tasks():
 @ai_usage("chat")
 def beat_chained():
     _of_tasks()
+
+
+class TrackedTask(Task):
+    def __call__(self, *args, **kwargs):
+        with ai_usage("chat"):
+            return super().__call__(*args, **kwargs)
+
+
+class MarkedTask(Task):
+    ai_section = "chat"
+
+
+class HookedTask(Task):
+    def on_success(self, retval, task_id, args, kwargs):
+        client.responses.create(model="task_on_success", input="Hi")
+
+
+@shared_task(base=TrackedTask)
+def beat_of_base():
+    client.responses.create(model="task_of_base_with_block", input="Hi")
+
+
+@shared_task(base=MarkedTask)
+def beat_of_marked_base():
+    client.responses.create(model="task_of_marked_base", input="Hi")
+
+
+@shared_task(base=HookedTask)
+@ai_usage("chat")
+def beat_hook():
+    client.responses.create(model="task_with_hook", input="Hi")
+
+
+@shared_task
+def added_in_block():
+    client.responses.create(model="periodic_task_added_in_block", input="Hi")
+
+
+@app.on_after_finalize.connect
+def add_tasks(sender, **kwargs):
+    with ai_usage("chat"):
+        sender.add_periodic_task(3600, added_in_block.s(), name="added")
+
+
+@shared_task
+def linked(result=None):
+    client.responses.create(model="task_linked_in_block", input="Hi")
+
+
+@shared_task
+def sent_with_link():
+    client.responses.create(model="task_sent_with_link", input="Hi")
+
+
+@shared_task
+def sends_links():
+    with ai_usage("chat"):
+        sent_with_link.apply_async(link=linked.s())
+
+
+@shared_task
+def eager():
+    client.responses.create(model="task_applied_eagerly", input="Hi")
+
+
+@shared_task
+def eager_outside():
+    client.responses.create(model="task_applied_eagerly_outside", input="Hi")
+
+
+def apply_eagerly(request):
+    with ai_usage("chat"):
+        eager.apply()
+    eager_outside.apply()
+    return HttpResponse()
+
+
+@shared_task
+def sent_on_commit():
+    client.responses.create(model="task_sent_on_commit_in_block", input="Hi")
+
+
+@shared_task
+def delayed_on_commit():
+    client.responses.create(model="task_sent_on_commit_after_block", input="Hi")
+
+
+def send_on_commit(request):
+    with ai_usage("chat"), transaction.atomic():
+        transaction.on_commit(sent_on_commit.delay)
+    with transaction.atomic(), ai_usage("chat"):
+        transaction.on_commit(delayed_on_commit.delay)
+    return HttpResponse()
+
+
+app.register_task(Nightly())
