@@ -23,7 +23,7 @@ from usage_tracking.scanner.report import CAPTURED, COVERED, INVISIBLE
 
 SITE = Path(__file__).parent / "truth"
 DEFAULT_SECTION = "unnamed"
-#: A site names its case as the model, or in a comment.
+#: A site names its case as the model, or in a comment on its lines or above.
 _CASE = re.compile(r'\bmodel="(\w+)"|# case: (\w+)')
 
 pytestmark = [pytest.mark.process, pytest.mark.one_driver]
@@ -69,9 +69,9 @@ def findings(driven: dict[str, Any]) -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
     for finding in driven["report"]["findings"]:
         lines = (ROOT / finding["path"]).read_text().splitlines()
-        source = "\n".join(lines[finding["line"] - 1 : finding["end_line"]])
-        match = _CASE.search(source)
-        assert match, f"{finding['path']}:{finding['line']} is no case:\n{source}"
+        above, source = lines[finding["line"] - 2], lines[finding["line"] - 1 : finding["end_line"]]
+        match = _CASE.search("\n".join(source)) or re.match(r" *()# case: (\w+)", above)
+        assert match, f"{finding['path']}:{finding['line']} is no case: {source}"
         name = match[1] or match[2]
         assert name not in found, f"two findings for {name}"
         found[name] = finding

@@ -251,10 +251,8 @@ def added_in_block():
     client.responses.create(model="periodic_task_added_in_block", input="Hi")
 
 
-@app.on_after_finalize.connect
-def add_tasks(sender, **kwargs):
-    with ai_usage("chat"):
-        sender.add_periodic_task(3600, added_in_block.s(), name="added")
+with ai_usage("chat"):
+    app.add_periodic_task(3600, added_in_block.s(), name="added")
 
 
 @shared_task

@@ -22,6 +22,7 @@ from tests.scanner.truth import (
     site,
     tasks,
     trackers,
+    transports,
 )
 from usage_tracking import ai_section, ai_usage
 
@@ -324,6 +325,15 @@ urlpatterns = [
     path("more/in_block/", more.in_block),
     path("more/marked_twice/", ai_section("chat")(more.marked_at_one_of_two_routes)),
     path("more/usage_twice/", ai_usage("chat")(more.usage_at_one_of_two_routes)),
+    path("transports/urllib_of_helper/", transports.urllib_of_helper),
+    path("transports/urllib_tracked/", transports.urllib_tracked),
+    path("transports/urllib_recorded_without_section/", transports.urllib_recorded_without_section),
+    path("transports/urllib_recorded_sometimes/", transports.urllib_recorded_sometimes),
+    path("transports/video_not_polled/", transports.video_not_polled),
+    path("transports/background_not_polled/", transports.background_not_polled),
+    path("transports/embeddings/", transports.embeddings),
+    path("transports/images/", transports.images),
+    path("transports/streamed_with_httpx/", transports.streamed_with_httpx),
     path("mapped/name/", mapped.by_name, name="view_name"),
     path("mapped/path/", mapped.by_path),
     path("mapped/class/", mapped.ByPath.as_view()),
