@@ -18,6 +18,7 @@ from tests.scanner.truth import (
     managers,
     mapped,
     more,
+    positions,
     prefixed,
     site,
     tasks,
@@ -29,6 +30,7 @@ from usage_tracking import ai_section, ai_usage
 router = SimpleRouter()
 router.register("plain-set", drf.Plain, basename="plain-set")
 router.register("argument-set", drf.WithArgument, basename="argument-set")
+router.register("actions", positions.Actions, basename="actions")
 router.register("marked-set", drf.Marked, basename="marked-set")
 
 desk: list[URLPattern | URLResolver] = [
@@ -334,6 +336,20 @@ urlpatterns = [
     path("transports/embeddings/", transports.embeddings),
     path("transports/images/", transports.images),
     path("transports/streamed_with_httpx/", transports.streamed_with_httpx),
+    path("positions/ping/", positions.ping),
+    path("positions/render_tags/", positions.render_tags),
+    path("positions/managers/", positions.managers),
+    path("positions/async_managers/", positions.async_managers),
+    path("positions/dispatched/", positions.dispatched),
+    path("positions/validated/", positions.validated),
+    path("positions/fails/", positions.fails),
+    path("positions/Guarded/", positions.Guarded.as_view()),
+    path("positions/LooselyGuarded/", positions.LooselyGuarded.as_view()),
+    path("positions/feed/", positions.News()),
+    path("positions/marked_feed/", positions.MarkedNews()),
+    path("positions/callable/", positions.CallableView()),
+    path("positions/marked_callable/", positions.MarkedCallableView()),
+    path("positions/created/", positions.Created.as_view({"post": "create"})),
     path("mapped/name/", mapped.by_name, name="view_name"),
     path("mapped/path/", mapped.by_path),
     path("mapped/class/", mapped.ByPath.as_view()),
@@ -342,3 +358,5 @@ urlpatterns = [
     path("mapped/module/", prefixed.by_module),
     path("desk/", include((desk, "desk"))),
 ]
+handler404 = "tests.scanner.truth.positions.not_found"
+handler500 = "tests.scanner.truth.positions.failed"
