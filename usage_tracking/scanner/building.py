@@ -80,6 +80,13 @@ class ScopeBuilder:
         yield
         self.managers, self._nesting = before
 
+    @contextmanager
+    def outside_with(self) -> Iterator[None]:
+        """Leave the `with` statements, for code that runs when they have ended."""
+        with self.inside_with():
+            self.managers, self._nesting = (), -1
+            yield
+
     def enter_manager(self, manager: Expression) -> None:
         """Add a context manager to the nesting of the code that follows."""
         self.managers, self._nesting = (*self.managers, manager), -1

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from .entry_points import EntryPoints
 from .facts import FUNCTION, Mention
 from .inference import Inference
-from .program import Program, Ref, last_name
+from .program import Program, Ref
 from .report import EntryPoint, Step
 from .values import is_reference_to
 
@@ -17,24 +17,6 @@ from .values import is_reference_to
 MOST_STEPS = 8
 _MOST_ENTRY_POINTS = 10
 _MOST_MENTIONS = 200
-
-_VIEW_METHODS = {
-    *("get", "post", "put", "patch", "delete", "head", "options", "dispatch"),
-    *("list", "create", "retrieve", "update", "partial_update", "destroy"),
-    *("form_valid", "get_context_data", "get_queryset", "perform_create", "perform_update"),
-    *("connect", "receive", "receive_json"),
-}
-_VIEW_BASES = re.compile(r"View|ViewSet|Mixin\b|Consumer|Admin|Resource")
-_VIEW_DECORATORS = {
-    *("api_view", "action", "require_POST", "require_GET", "require_http_methods"),
-    *("require_safe", "login_required", "csrf_exempt", "permission_required"),
-    *("staff_member_required", "never_cache", "cache_page", "get", "post", "put"),
-}
-_TASK_DECORATORS = {
-    *("shared_task", "task", "periodic_task", "db_task", "db_periodic_task", "background"),
-    *("dramatiq.actor", "actor", "job"),
-}
-_COMMAND_METHODS = {"handle", "handle_noargs"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +55,10 @@ class _Reach:
 class CallGraph:
     """The callers and entry points of the functions of a program."""
 
-    def __init__(self, program: Program, inference: Inference) -> None:
+    def __init__(self, program: Program, inference: Inference, entries: EntryPoints) -> None:
         self._program = program
         self._inference = inference
+        self._entries = entries
         self._callers: dict[Ref, list[Caller]] = {}
         self._reached: dict[Ref, _Reach] = {}
 
@@ -169,33 +152,4 @@ class CallGraph:
 
     def entry_point(self, function: Ref) -> EntryPoint | None:
         """Return a function as an entry point, None if it is not one."""
-        scope = self._program.scope(function)
-        name, kind = scope.qualname, ""
-        decorators = {
-            last_name(item[1] if item and item[0] == "call" else item) for item in scope.decorators
-        }
-        first = scope.parameters[0].name if scope.parameters else ""
-        if decorators & _TASK_DECORATORS:
-            kind = "task"
-        elif self._program.is_method(function):
-            kind = self._kind_of_method(function, decorators)
-            if kind == "command":
-                name = re.sub(r".*[/\\]|\.py$", "", function[0])
-        elif first == "request" or decorators & _VIEW_DECORATORS:
-            kind = "view"
-        return EntryPoint(kind, name, function[0], scope.line) if kind else None
-
-    def _kind_of_method(self, method: Ref, decorators: set[str]) -> str:
-        name = self._program.scope(method).name
-        cls = self._program.parent(method)
-        bases = " ".join(self._base_names(cls)) if cls else ""
-        if name in _COMMAND_METHODS and "Command" in bases:
-            return "command"
-        if (name in _VIEW_METHODS and _VIEW_BASES.search(bases)) or "action" in decorators:
-            return "view"
-        return "task" if name == "run" and "Task" in bases else ""
-
-    def _base_names(self, cls: Ref) -> Iterator[str]:
-        for each in self._inference.classes.ancestry(cls):
-            for base in self._program.scope(each).bases:
-                yield last_name(base)
+        return self._entries.of(function)

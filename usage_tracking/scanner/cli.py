@@ -100,6 +100,8 @@ def options_of(
     trackers: tuple[str, ...] = (),
     hooked: frozenset[str] = HOOKED,
     mapped: frozenset[str] = frozenset(),
+    mapped_prefixes: frozenset[str] = frozenset(),
+    scheduled: frozenset[str] = frozenset(),
 ) -> Options:
     """Return the options of a scan from parsed arguments and the site's settings."""
     cache = None if given["no_cache"] else given["cache"] or default_directory()
@@ -111,6 +113,8 @@ def options_of(
         trackers=(*trackers, *given["tracker"]),
         hooked=hooked,
         mapped=mapped,
+        mapped_prefixes=mapped_prefixes,
+        scheduled=scheduled,
         min_confidence=given["min_confidence"].replace("-", " "),
         cache=cache,
         jobs=given["jobs"],

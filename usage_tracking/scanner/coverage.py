@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
 
+from .blocks import Blocks
 from .call_graph import CallGraph
+from .class_uses import ClassUses
+from .entry_points import EntryPoints
 from .facts import FUNCTION, LAMBDA, Nesting
 from .inference import Inference
+from .marks import Marks
+from .names import Names
 from .placement import Placement
 from .program import Program, Ref, last_name
 from .report import CAPTURED, COVERED, INVISIBLE, UNKNOWN, Block, EntryPoint, Step
+from .routes import Routes
+from .runs import Runs
+from .section_values import SectionValues
 from .sections import Sections
+from .settings_map import SettingsMap
 from .sites import Site
-from .trackers import Trackers, excludes
+from .trackers import Trackers, excludes, is_fallback
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,11 +41,25 @@ class Verdict:
     path: tuple[Step, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class _Rivals:
+    """How many other sites a tracker follows, and how many of them succeed if the site does."""
+
+    all: int = 0
+    before: int = 0
+
+
+_RUNS_LATER = "it runs later than the code around it"
+#: A client whose methods return coroutines.
+_ASYNC = re.compile(r"\bAsync[A-Z]|\ba(?=[A-Z]\w+\()|\.aio\b")
+
+
 class Coverage:
     """Judges the sites of a program.
 
     `hooked` are the transports whose calls are recorded, `trackers` further names that record,
-    `mapped` dotted paths of views whose section the settings name.
+    `mapped` the dotted paths of views whose section the settings name, `mapped_prefixes` the names
+    in `AI_USAGE_SECTION_MAP`, `scheduled` the names of the tasks that a beat sends.
     """
 
     def __init__(
@@ -45,70 +69,93 @@ class Coverage:
         hooked: frozenset[str],
         trackers: frozenset[str] = frozenset(),
         mapped: frozenset[str] = frozenset(),
+        mapped_prefixes: frozenset[str] = frozenset(),
+        scheduled: frozenset[str] = frozenset(),
     ) -> None:
         self._program = program
         self._inference = inference
         self._hooked = hooked
         self._names = trackers
-        self._graph = CallGraph(program, inference)
-        self._sections = Sections(program, inference, self._graph, trackers, mapped)
+        names = Names(program, inference)
+        routes = Routes(program, inference, names)
+        entries = EntryPoints(program, inference, names, routes)
+        self._graph = CallGraph(program, inference, entries)
+        values = SectionValues(program, inference, names)
+        self._blocks = Blocks(program, inference, names, values, trackers)
+        settings = SettingsMap(program, mapped, mapped_prefixes)
+        marks = Marks(program, inference, self._blocks, values, entries, routes, settings)
+        runs = Runs(program, inference, names, scheduled)
+        class_uses = ClassUses(program, inference)
+        self._sections = Sections(program, names, self._blocks, runs, entries, marks, class_uses)
         self._placement = Placement(program, self._graph, self._sections)
 
     def judge(self, sites: list[Site]) -> list[Verdict]:
         """Return a verdict for each site."""
-        with_sites = {site.ref for site in sites}
         trackers = Trackers(
-            self._program, self._inference, self._graph, self._sections, self._names, with_sites
+            self._program,
+            self._inference,
+            self._graph,
+            self._blocks,
+            self._names,
+            {site.ref for site in sites},
         )
+        self._sections.tracker_after = trackers.names_section_after
         rivals = self._rivals(sites, trackers)
         return [
-            self._by_tracker(site, trackers, rivals.get(number, 0)) or self._by_section(site)
+            self._by_tracker(site, trackers, rivals.get(number, _Rivals()))
+            or self._by_section(site)
             for number, site in enumerate(sites)
         ]
 
-    def _by_tracker(self, site: Site, trackers: Trackers, rivals: int) -> Verdict | None:
-        """Return the verdict if a tracker follows the site."""
+    def _by_tracker(self, site: Site, trackers: Trackers, rivals: _Rivals) -> Verdict | None:
+        """Return the verdict if a tracker follows the site and decides its section."""
         tracker = trackers.after(site)
         if tracker is None:
             return None
+        # For a captured call, `record()` adds no section. Another call gets that of its block.
+        if trackers.is_record(tracker) and not (
+            self._gap(site) and trackers.handle_has_section(tracker, site.ref)
+        ):
+            return None
         name = last_name(tracker.expression[1])
         warnings: list[str] = []
-        if rivals:
-            warnings.append(f"{name} at line {tracker.line} is shared by {rivals + 1} requests")
+        if rivals.all:
+            warnings.append(f"{name} at line {tracker.line} is shared by {rivals.all + 1} requests")
         if trackers.only_on_success(site):
             warnings.append("tracked on the success path only: a failed call leaves no record")
-        return Verdict(
+        verdict = Verdict(
             COVERED,
             f"followed by {name} at line {tracker.line}",
             warnings=tuple(warnings),
             entry_points=self._graph.entry_points(site.ref),
             path=self._graph.path(site.ref),
         )
+        if rivals.before and self._gap(site) is None:
+            return replace(self._by_section(site), warnings=tuple(warnings))
+        return verdict
 
     def _by_section(self, site: Site) -> Verdict:
-        section = self._sections.reason(site.ref, site.mention)
+        home = site.ref[0]
+        answer = self._sections.answer(site.ref, site.mention, is_lazy=self._is_lazy(site))
         entries = self._graph.entry_points(site.ref)
         gap = self._gap(site)
-        is_hooked = gap is None
-        if is_hooked and section:
+        if gap is None and answer.is_named:
+            path = self._graph.path(site.ref)
             return Verdict(
-                COVERED,
-                section,
-                is_named=True,
-                entry_points=entries,
-                path=self._graph.path(site.ref),
+                COVERED, answer.text(home), is_named=True, entry_points=entries, path=path
             )
         function = self._placement.function(site)
         is_later = function is None and self._runs_later(site)
-        block = None if is_later else self._placement.block(function, site.ref[0])
-        if is_hooked and is_later:
-            status, reason = CAPTURED, "captured, but it runs later than the code around it"
-        elif is_hooked:
-            status, reason = CAPTURED, "captured, but at least one path to it names no section"
-        else:
-            status, reason = gap or (CAPTURED, "")
+        block = None if is_later else self._placement.block(function, home)
         path = self._graph.path(site.ref, function)
-        return Verdict(status, reason, bool(section), (), entries, block, path)
+        why = _RUNS_LATER if is_later else answer.text(home)
+        status, reason = gap or (CAPTURED, f"captured, but {why}")
+        return Verdict(status, reason, answer.is_named, (), entries, block, path)
+
+    def _is_lazy(self, site: Site) -> bool:
+        """Return whether a site returns a coroutine that other code awaits."""
+        is_call = site.mention.expression[0] == "call"
+        return is_call and not site.mention.is_awaited and bool(_ASYNC.search(site.reason))
 
     def _gap(self, site: Site) -> tuple[str, str] | None:
         """Return why a site may have no row, with its status; None if capture writes one."""
@@ -128,8 +175,8 @@ class Coverage:
         is_passed = site.mention.expression[0] != "call"
         return is_passed or self._program.scope(site.ref).kind == LAMBDA
 
-    def _rivals(self, sites: list[Site], trackers: Trackers) -> dict[int, int]:
-        """Return for each site how many others of its function the same tracker records.
+    def _rivals(self, sites: list[Site], trackers: Trackers) -> dict[int, _Rivals]:
+        """Return for each site the others of its function that the same tracker records.
 
         Sites of which only one runs do not count.
         """
@@ -143,11 +190,14 @@ class Coverage:
         for numbers in groups.values():
             for number in numbers:
                 here = self._nesting(sites[number])
-                rivals[number] = sum(
-                    other != number
-                    and not excludes(here, self._nesting(sites[other]), errors=False)
+                others = [
+                    self._nesting(sites[other])
                     for other in numbers
-                )
+                    if other != number
+                    and not excludes(here, self._nesting(sites[other]), errors=False)
+                ]
+                both = sum(not is_fallback(here, other) for other in others)
+                rivals[number] = _Rivals(len(others), both)
         return rivals
 
     def _nesting(self, site: Site) -> Nesting:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 from typing import Any
 
 from .building import ScopeBuilder, end_of, start_of
@@ -119,8 +120,14 @@ class ExpressionReader(ScopeBuilder):
 
     # Alternatives
 
-    def _operand(self, node: ast.Await | ast.Starred | ast.FormattedValue) -> Expression:
+    def _operand(self, node: ast.Starred | ast.FormattedValue) -> Expression:
         return self.expression(node.value)
+
+    def _await(self, node: ast.Await) -> Expression:
+        value = self.expression(node.value)
+        if isinstance(node.value, ast.Call):
+            self.scope.calls[-1].is_awaited = True
+        return value
 
     def _alternatives(self, node: ast.BoolOp) -> Expression:
         return ("any", tuple(self.expression(value) for value in node.values))
@@ -152,8 +159,10 @@ class ExpressionReader(ScopeBuilder):
         return ("index", container, key)
 
     def _comprehension(self, node: ast.ListComp | ast.SetComp | ast.GeneratorExp) -> Expression:
-        self._generators(node.generators)
-        return ("items", (self.expression(node.elt),))
+        is_kept = isinstance(node, ast.GeneratorExp) and not self.is_argument
+        with self.outside_with() if is_kept else nullcontext():
+            self._generators(node.generators)
+            return ("items", (self.expression(node.elt),))
 
     def _dict_comprehension(self, node: ast.DictComp) -> Expression:
         self._generators(node.generators)
@@ -174,12 +183,13 @@ class ExpressionReader(ScopeBuilder):
         return value
 
     def _yield(self, node: ast.Yield) -> Expression:
-        self.nesting()  # what a context manager of the project keeps open
+        self.scope.yields.append(self.nesting())
         self.scope.is_generator = True
         self.scope.returns.append(self.expression(node.value))
         return None
 
     def _yield_from(self, node: ast.YieldFrom) -> Expression:
+        self.scope.yields.append(self.nesting())
         self.scope.is_generator = True
         self.expression(node.value)
         return None
@@ -248,7 +258,7 @@ class ExpressionReader(ScopeBuilder):
 # Not bound methods: their references to the reader would be a cycle, which keeps its facts alive.
 _READERS: dict[type[ast.AST], Callable[[ExpressionReader, Any], Expression]] = {
     ast.Attribute: ExpressionReader._attribute,
-    ast.Await: ExpressionReader._operand,
+    ast.Await: ExpressionReader._await,
     ast.BinOp: ExpressionReader._operation,
     ast.BoolOp: ExpressionReader._alternatives,
     ast.Call: ExpressionReader._call,

@@ -62,6 +62,8 @@ class Mention:
     line: int
     #: It is an argument of a call, which may call it.
     is_argument: bool = False
+    #: It is a call whose result is awaited at once.
+    is_awaited: bool = False
 
 
 @dataclass(slots=True)
@@ -100,6 +102,11 @@ class CodeScope:
     nestings: list[Nesting] = field(default_factory=list)
     global_names: set[str] = field(default_factory=set)
     is_generator: bool = False
+    is_async: bool = False
+    #: The index of the nesting of each `yield`.
+    yields: list[int] = field(default_factory=list)
+    #: (line, index of its nesting) of each `return`, `continue` and `break`.
+    exits: list[tuple[int, int]] = field(default_factory=list)
 
 
 @dataclass(slots=True)

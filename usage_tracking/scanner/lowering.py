@@ -54,6 +54,7 @@ class _StatementReader(ExpressionReader):
         decorators = [self.expression(item) for item in node.decorator_list]
         scope = self.new_scope(FUNCTION, node.name, node)
         scope.decorators = decorators
+        scope.is_async = isinstance(node, ast.AsyncFunctionDef)
         scope.returns_annotation = self.annotation(node.returns)
         self.parameters(node.args, scope)
         with self.inside(scope):
@@ -71,6 +72,10 @@ class _StatementReader(ExpressionReader):
 
     def _return(self, node: ast.Return) -> None:
         self.scope.returns.append(self.expression(node.value))
+        self._exit(node)
+
+    def _exit(self, node: ast.Return | ast.Continue | ast.Break) -> None:
+        self.scope.exits.append((node.lineno, self.nesting()))
 
     def _global(self, node: ast.Global | ast.Nonlocal) -> None:
         self.scope.global_names.update(node.names)
@@ -188,7 +193,9 @@ _READERS: dict[type[ast.AST], Callable[[_StatementReader, Any], None]] = {
     ast.AsyncFunctionDef: _StatementReader._function,
     ast.AsyncWith: _StatementReader._with,
     ast.AugAssign: _StatementReader._augmented_assignment,
+    ast.Break: _StatementReader._exit,
     ast.ClassDef: _StatementReader._class,
+    ast.Continue: _StatementReader._exit,
     ast.Delete: _StatementReader._delete,
     ast.For: _StatementReader._for,
     ast.FunctionDef: _StatementReader._function,

@@ -69,7 +69,7 @@ class Placement:
             return (function,)
         chains: list[tuple[Ref, ...]] = []
         for caller in callers:
-            if self._sections.reason_here(caller.ref, caller.mention):
+            if self._sections.names_section_at(caller.ref, caller.mention):
                 continue
             above = self._graph.function(caller.ref)
             chain = self._chain(above) if above is not None else ()

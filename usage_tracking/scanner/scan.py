@@ -30,6 +30,8 @@ from .sites import Sites
 
 #: Below this many bytes, a second process costs more time than it saves.
 _WORTH_A_POOL = 1_500_000
+#: Files with these words may wrap `ai_usage` for the rest of the project.
+_OUR_MARKS = ("usage_tracking", "ai_section")
 #: Files that a process reads at a time.
 _CHUNK = 40
 _RECURSION = 12_000
@@ -50,6 +52,10 @@ class Options:
     hooked: frozenset[str] = catalogs.HOOKED
     #: Dotted paths of views whose section the settings name.
     mapped: frozenset[str] = frozenset()
+    #: The names in `AI_USAGE_SECTION_MAP`, for tasks and consumers.
+    mapped_prefixes: frozenset[str] = frozenset()
+    #: The names of the tasks that Celery beat sends.
+    scheduled: frozenset[str] = frozenset()
     min_confidence: str = NAME_ONLY
     cache: Path | None = None
     #: Processes that read files; None: one per core, at most 8.
@@ -128,7 +134,13 @@ def _scan(
         if CONFIDENCES.index(site.confidence) <= CONFIDENCES.index(options.min_confidence)
     ]
     coverage = Coverage(
-        program, inference, options.hooked, frozenset(options.trackers), options.mapped
+        program,
+        inference,
+        options.hooked,
+        frozenset(options.trackers),
+        options.mapped,
+        options.mapped_prefixes,
+        options.scheduled,
     )
     findings = list(findings_of(program, catalog, sites, coverage.judge(sites)))
     problems = [source.problem for source in sources.values() if source.problem]
@@ -196,7 +208,9 @@ def _parse_all(
     *,
     whole: bool,
 ) -> None:
-    work = partial(_parse_chunk, whole=whole, catalog=catalog, marks=catalog.all_marks)
+    work = partial(
+        _parse_chunk, whole=whole, catalog=catalog, marks=(*catalog.all_marks, *_OUR_MARKS)
+    )
     # The largest first, so that none of them is left for the end.
     ordered = sorted(wanted, key=lambda each: -each.size)
     jobs = jobs or min(os.cpu_count() or 1, 8)
@@ -262,6 +276,8 @@ def _state(found: Sequence[FoundFile], options: Options) -> str:
                 sorted(options.hooked),
                 options.trackers,
                 sorted(options.mapped),
+                sorted(options.mapped_prefixes),
+                sorted(options.scheduled),
                 options.min_confidence,
             )
         ).encode()

@@ -1,156 +1,290 @@
-"""Whether a section is named around a call, or on every way to it."""
+"""Whether every way to a call names a section, and which ways do not.
+
+A way begins at an entry point and passes the runs of functions (`runs`). It names a section if a
+block is around one of its runs, if a function on it is decorated with a block, or if its entry
+point has a section of its own (`marks`).
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
-from .call_graph import MOST_STEPS, CallGraph
-from .facts import CLASS, FUNCTION, LAMBDA, Expression, Mention
-from .inference import Inference
+from .blocks import Blocks
+from .class_uses import ClassUses
+from .entry_points import EntryPoints
+from .facts import CLASS, FUNCTION, LAMBDA, CodeScope, Expression, Mention
+from .marks import Marks
+from .names import Names
+from .places import LATER, NOW, Run
 from .program import Program, Ref, last_name
-from .values import FUNCTIONS, Library
+from .report import EntryPoint, Step
+from .runs import Runs
 
-#: Context managers and decorators of usage_tracking that name a section.
-SECTIONS = frozenset({"ai_usage", "ai_section", "AIUsageTracker"})
-#: Functions that open or apply the context manager or decorator which is their first argument.
-_WRAPPERS = {"method_decorator", "enter_context", "enter_async_context"}
+_DEEPEST = 12
+_MOST_FUNCTIONS = 400
+#: At most this many calls are named in a reason.
+_MOST_STEPS = 3
+#: Kinds of entry points whose class a view uses.
+_USED_BY_VIEWS = {"form", "serializer", "method", "field"}
+#: Methods that run while an object is made.
+_CONSTRUCTORS = {"__init__", "__new__", "__post_init__"}
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Whether a call is in a section on every way to it, why, and by which calls."""
+
+    is_named: bool
+    #: Continues "covered: " or "captured: ".
+    why: str
+    #: The place of `why`.
+    path: str = ""
+    line: int = 0
+    #: The calls from there down.
+    through: tuple[Step, ...] = ()
+
+    def text(self, home: str) -> str:
+        """Return the reason for a reader who looks at the file `home`."""
+        found = f"{self.why} {_at(self.path, self.line, home)}" if self.line else self.why
+        if self.through:
+            steps = [f"{step.name} {_at(step.path, step.line, home)}" for step in self.through]
+            found += f", through {' and '.join(steps)}"
+        return found
+
+
+def _at(path: str, line: int, home: str) -> str:
+    return f"at line {line}" if path == home else f"at {path}:{line}"
 
 
 class Sections:
-    """The sections of a program.
-
-    `trackers` are further names that count as naming a section, `mapped` the dotted paths of
-    views whose section the settings name.
-    """
+    """The sections around the calls of a program."""
 
     def __init__(
         self,
         program: Program,
-        inference: Inference,
-        graph: CallGraph,
-        trackers: frozenset[str],
-        mapped: frozenset[str],
+        names: Names,
+        blocks: Blocks,
+        runs: Runs,
+        entries: EntryPoints,
+        marks: Marks,
+        class_uses: ClassUses,
     ) -> None:
         self._program = program
-        self._inference = inference
-        self._graph = graph
-        self._trackers = trackers
-        self._mapped = mapped
+        self._names = names
+        self._blocks = blocks
+        self._runs = runs
+        self._entries = entries
+        self._marks = marks
+        self._class_uses = class_uses
+        #: Returns the name of a tracker that records a call after it was made, "" if none does.
+        self.tracker_after: Callable[[Ref, Mention], str] = lambda _ref, _mention: ""
+        #: Function and when its code runs → the answer for all its calls.
+        self._answers: dict[tuple[Ref, int], Answer] = {}
         #: A function that is judged as if it were decorated.
         self._assumed: Ref | None = None
 
     def would_cover(self, function: Ref, ref: Ref, mention: Mention) -> bool:
         """Return whether a call in the scope `ref` were in a section with `function` decorated."""
-        self._assumed = function
+        before, self._answers, self._assumed = self._answers, {}, function
         try:
-            return bool(self.reason(ref, mention))
+            return self.answer(ref, mention).is_named
         finally:
-            self._assumed = None
+            self._answers, self._assumed = before, None
 
-    def reason(self, ref: Ref, mention: Mention) -> str:
-        """Return why a call in the scope `ref` is in a section, "" if it is not."""
-        return self._of_call(ref, mention, frozenset(), 0)
+    def answer(self, ref: Ref, mention: Mention, *, is_lazy: bool = False) -> Answer:
+        """Return whether a call in the scope `ref` is in a section on every way to it."""
+        search = _Search()
+        found = [
+            self._of_run(run, search) for run in self._runs.of_site(mention, ref, is_lazy=is_lazy)
+        ]
+        return _all(found) or _no("no code is known that runs it")
 
-    def _of_call(self, ref: Ref, mention: Mention, seen: frozenset[Ref], depth: int) -> str:
-        return self.reason_here(ref, mention) or self._of_callers(ref, seen, depth)
+    def names_section_at(self, ref: Ref, mention: Mention) -> bool:
+        """Return whether the function around a call names a section for it."""
+        (run,) = self._runs.of_call(mention, ref)
+        managers = [(each, scope) for layer, scope in run.layers for each in layer]
+        if any(self._blocks.name(manager, scope) for manager, scope in managers):
+            return True
+        holder = self._holder(ref)
+        if holder is None:
+            return False
+        entry = self._entries.of(holder)
+        block, is_below_entry = self._block_of(
+            holder, self._program.scope(holder), entry.kind if entry else ""
+        )
+        if block and (is_below_entry or entry is None):
+            return True
+        return entry is not None and self._marks.of(holder, entry) is not None
 
-    def reason_here(self, ref: Ref, mention: Mention) -> str:
-        """Return the reason that the code around a call gives, without its callers."""
-        nesting = self._program.scope(ref).nestings[mention.nesting]
-        for manager in nesting.managers:
-            if name := self.name(manager, ref):
-                return f"inside `with {name}`"
-        return self._of_definition(ref)
+    def _of_run(self, run: Run, search: _Search) -> Answer | None:
+        """Return the answer for a run; None if it is a circle, which other ways enter."""
+        for managers, scope in run.layers:
+            for manager in managers:
+                if name := self._blocks.name(manager, scope):
+                    line = _line_of(manager) or run.line
+                    return _yes(f"`with {name}`", scope[0], line)
+        if run.call and run.when == NOW and not run.lost:
+            if opened := self._blocks.entered_before(run.ref, run.call):
+                return _yes(f"`{opened}` is entered before", run.ref[0], run.line)
+            if tracker := self.tracker_after(run.ref, run.call):
+                return _yes(f"followed by {tracker}", run.ref[0], run.line)
+        if run.lost:
+            return _no(f"it {run.lost}", run.ref[0], run.line)
+        holder = self._holder(run.ref)
+        if holder is None:
+            return _no("the code of the module names no section", run.ref[0], run.line)
+        return self._of_function(holder, run.when, search)
 
-    def _of_definition(self, ref: Ref) -> str:
-        """Return the reason that a function and the classes and functions around it give."""
+    def _holder(self, ref: Ref) -> Ref | None:
+        """Return the function or lambda that a scope is in; None for the code of a module."""
         at: Ref | None = ref
-        while at is not None:
-            scope = self._program.scope(at)
-            if at == self._assumed:
-                return f"{scope.qualname} is assumed to be decorated"
-            for decorator in scope.decorators:
-                if name := self.name(decorator, at):
-                    return f"{scope.qualname} is decorated with {name}"
-            if scope.kind == CLASS and "ai_section" in scope.bindings:
-                return f"{scope.qualname} has an ai_section"
-            if self._is_mapped(at):
-                return f"AI_USAGE_SECTION_MAP names the section of {scope.qualname}"
+        while at is not None and self._program.scope(at).kind not in {FUNCTION, LAMBDA}:
             at = self._program.parent(at)
-        return ""
+        return at
 
-    def _of_callers(self, ref: Ref, seen: frozenset[Ref], depth: int) -> str:
-        """Return a reason if every caller of a function is in a section."""
-        function = self._graph.function(ref)
-        if depth >= MOST_STEPS or ref in seen or function is None:
-            return ""
-        callers = [
-            each
-            for each in self._graph.callers(function)
-            if self._graph.function(each.ref) != function
-        ]
-        if not callers or self._graph.entry_point(function) is not None:
-            return ""
-        reasons = [
-            self._of_call(each.ref, each.mention, seen | {ref}, depth + 1) for each in callers
-        ]
-        if not all(reasons):
-            return ""
-        subject = "its caller is" if len(reasons) == 1 else f"all {len(reasons)} callers are"
-        return f"{subject} covered: {reasons[0]}"
+    def _of_function(self, function: Ref, when: int, search: _Search) -> Answer | None:
+        key = function, when
+        if key in self._answers:
+            return self._answers[key]
+        if key in search.active:
+            search.circles.add(key)
+            return None
+        scope = self._program.scope(function)
+        if len(search.active) >= _DEEPEST or search.seen >= _MOST_FUNCTIONS:
+            return _no("too many calls lead to", function[0], scope.line)
+        search.seen += 1
+        search.active.add(key)
+        found = self._judge(function, when, scope, search)
+        search.active.remove(key)
+        search.circles.discard(key)
+        if found is None and not search.active:
+            found = _no("only functions that call each other lead to", function[0], scope.line)
+        if found is not None and not search.circles:
+            self._answers[key] = found
+        return found
 
-    def name(self, expression: Expression, ref: Ref) -> str:
-        """Return the name of a context manager or decorator that names a section, "" for others.
+    def _judge(self, function: Ref, when: int, scope: CodeScope, search: _Search) -> Answer | None:
+        if function == self._assumed and when != LATER:
+            return _yes("assumed")
+        entry = self._entries.of(function)
+        block, is_below_entry = self._block_of(function, scope, entry.kind if entry else "")
+        if block and when != LATER and (is_below_entry or entry is None):
+            return _yes(f"`@{block}` on {scope.qualname}", function[0], scope.line)
+        answers: list[Answer | None] = []
+        if entry is not None:
+            named = self._marks.of(function, entry)
+            if named is None and (by_class := self._of_class(function, entry.kind, search)):
+                return by_class
+            if named is None and not self._is_sent(function, entry):
+                text = f"reached from {entry.kind} {entry.name}, which names no section"
+                return _no(text, entry.path, entry.line)
+            if named is not None:
+                why, at = named
+                answers.append(_yes(why, at[0], self._program.scope(at).line))
+        if block:
+            answers.append(_yes(f"`@{block}` on {scope.qualname}", *_place(function, scope)))
+        else:
+            answers += [
+                self._through(run, scope, self._of_run(run, search))
+                for run in self._runs.of(function)
+                if not (run.is_sent and answers)  # the task has a section of its own
+            ]
+        if not answers:
+            return _no(f"no caller of {scope.qualname} is known", function[0], scope.line)
+        return _all(answers)
 
-        `ai_usage` of `ai_usage(section="chat")` and of `method_decorator(ai_usage("chat"), …)`.
-        """
-        if not expression:
-            return ""
-        if expression[0] == "call":
-            _, function, arguments, *_ = expression
-            is_wrapped = bool(arguments) and last_name(function) in _WRAPPERS
-            return self.name(arguments[0] if is_wrapped else function, ref)
-        if expression[0] == "items":
-            names = (self.name(each, ref) for each in expression[1])
-            return next(filter(None, names), "")
-        name = last_name(expression)
-        if name in SECTIONS or name in self._trackers:
-            return name
-        return self._name_by_value(expression, ref)
+    def _of_class(self, method: Ref, kind: str, search: _Search) -> Answer | None:
+        """Return yes if all views that use the class of a method name a section."""
+        cls = self._program.parent(method)
+        if kind not in _USED_BY_VIEWS or cls is None:
+            return None
+        users, runs = self._class_uses.of(cls)
+        found = [self._marks.of_view_class(user) for user in users]
+        answers = [self._of_run(run, search) for run in runs]
+        if not (users or runs) or not all(found) or not all(a and a.is_named for a in answers):
+            return None
+        if found and found[0]:
+            why, at = found[0]
+            return _yes(why, at[0], self._program.scope(at).line)
+        return _all(answers)
 
-    def _name_by_value(self, expression: Expression, ref: Ref) -> str:
-        for value in self._inference.of(expression, ref):
-            if isinstance(value, Library):
-                name = value.dotted.rpartition(".")[2]
-                if name in SECTIONS:
-                    return name
-            elif isinstance(value, FUNCTIONS) and self._opens_section(value.ref):
-                return self._program.scope(value.ref).name
-        return ""
+    @staticmethod
+    def _through(run: Run, scope: CodeScope, found: Answer | None) -> Answer | None:
+        """Return the answer for a caller as the answer for the function that it calls."""
+        if found is None or scope.kind == LAMBDA:
+            return found
+        if run.lost:
+            return replace(found, why=f"{scope.qualname} {run.lost}")
+        if len(found.through) >= _MOST_STEPS:
+            return found
+        return replace(found, through=(*found.through, Step(scope.qualname, run.ref[0], run.line)))
 
-    def _opens_section(self, function: Ref) -> bool:
-        """Return whether a context manager or decorator of the project names a section."""
-        file, number = function
-        inner = [
-            scope
-            for scope in self._program.files[file].scopes
-            if scope.parent == number and scope.kind in (FUNCTION, LAMBDA)
-        ]
-        return any(
-            _last_name_called(manager) in SECTIONS
-            for scope in (self._program.scope(function), *inner)
-            for nesting in scope.nestings
-            for manager in nesting.managers
+    def _is_sent(self, task: Ref, entry: EntryPoint) -> bool:
+        """Return whether an entry point is a task to which its sender gives a section."""
+        return (
+            entry.kind == "task"
+            and self._entries.carries_section(task)
+            and any(not run.lost for run in self._runs.of(task))
         )
 
-    def _is_mapped(self, ref: Ref) -> bool:
-        qualname = self._program.scope(ref).qualname
-        if not qualname or not self._mapped:
-            return False
-        module = ref[0].removesuffix(".py").removesuffix("/__init__")
-        dotted = f"{module}.{qualname}".replace("/", ".").replace("\\", ".")
-        return any(dotted == name or dotted.endswith(f".{name}") for name in self._mapped)
+    def _block_of(self, function: Ref, scope: CodeScope, kind: str) -> tuple[str, bool]:
+        """Return the block that decorators open, and whether the entry point runs inside it."""
+        above: str = ""
+        for decorator in reversed(scope.decorators):
+            if name := self._blocks.name(decorator, function):
+                return name, not above
+            if "contextmanager" in last_name(decorator):
+                break  # a block above it ends before the code of the generator begins
+            if kind not in {"", "view"} and self._registers(decorator, function):
+                above = last_name(decorator) or "it"
+        cls = self._program.parent(function)
+        if cls and self._program.scope(cls).kind == CLASS:
+            for decorator in self._program.scope(cls).decorators:
+                if scope.name in _CONSTRUCTORS and (name := self._blocks.name(decorator, cls)):
+                    return name, True
+        return "", False
+
+    def _registers(self, decorator: Expression, ref: Ref) -> bool:
+        names = self._names.of(decorator, ref)
+        return self._entries.is_entry_decorator(names)
 
 
-def _last_name_called(expression: Any) -> str:
-    return last_name(expression[1] if expression and expression[0] == "call" else expression)
+class _Search:
+    """The functions on the way of one search."""
+
+    __slots__ = ("active", "circles", "seen")
+
+    def __init__(self) -> None:
+        self.active: set[tuple[Ref, int]] = set()
+        self.circles: set[tuple[Ref, int]] = set()
+        self.seen = 0
+
+
+def _all(answers: list[Answer | None]) -> Answer | None:
+    """Return the first answer that is no; the first yes if all others are yes or circles."""
+    known = [answer for answer in answers if answer is not None]
+    for answer in known:
+        if not answer.is_named:
+            return answer
+    return known[0] if known else None
+
+
+def _yes(why: str, path: str = "", line: int = 0) -> Answer:
+    return Answer(is_named=True, why=why, path=path, line=line)
+
+
+def _no(why: str, path: str = "", line: int = 0) -> Answer:
+    return Answer(is_named=False, why=why, path=path, line=line)
+
+
+def _place(ref: Ref, scope: CodeScope) -> tuple[str, int]:
+    return ref[0], scope.line
+
+
+def _line_of(expression: Expression) -> int:
+    if not expression:
+        return 0
+    if expression[0] == "call":
+        return int(expression[4])
+    return int(expression[2]) >> 12 if expression[0] == "name" else 0

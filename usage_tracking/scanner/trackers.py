@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
+from .blocks import Blocks
 from .call_graph import CallGraph
-from .facts import FUNCTION, LAMBDA, Mention, Nesting
+from .facts import FUNCTION, LAMBDA, CodeScope, Mention, Nesting
 from .inference import Inference
 from .program import Program, Ref, last_name
-from .sections import Sections
 from .sites import Site
 from .values import FUNCTIONS
 
 #: Functions of usage_tracking that record a call.
-TRACKERS = frozenset(
-    {"track_ai_usage", "track_ai_usage_safe", "log_ai_usage", "AIUsageTracker", "log_usage"}
-)
+TRACKERS = ("track_ai_usage", "track_ai_usage_safe", "log_ai_usage", "AIUsageTracker")
+#: Names of functions that record, of no certain package.
+_LOOSE = {"log_usage"}
 #: Methods of the handle that `with ai_usage()` returns.
 _RECORDS = {"record", "record_usage"}
 #: Methods that run a task.
 _RUNS_TASK = {"delay", "apply_async", "send"}
+
+_Branches = tuple[tuple[int, str], ...]
 
 
 class Trackers:
@@ -34,39 +37,106 @@ class Trackers:
         program: Program,
         inference: Inference,
         graph: CallGraph,
-        sections: Sections,
+        blocks: Blocks,
         names: frozenset[str],
         with_sites: set[Ref],
     ) -> None:
         self._program = program
         self._inference = inference
         self._graph = graph
-        self._sections = sections
-        self._names = TRACKERS | names
+        self._blocks = blocks
+        self._names = names | _LOOSE
         self._with_sites = with_sites
         self._calls: dict[Ref, list[Mention]] = {}
 
     def after(self, site: Site) -> Mention | None:
-        """Return the first call behind a site in its function that records it."""
-        ref = site.ref
+        """Return the first call behind a site in its function that records it, whenever it ran."""
+        return self.after_call(site.ref, site.mention)
+
+    def names_section_after(self, ref: Ref, mention: Mention) -> str:
+        """Return the name of a tracker with a section that follows a call, "" if none does."""
+        found = self.after_call(ref, mention)
+        if found is None or self.is_record(found):
+            return (
+                ""  # a handle records in the section of its block, not in one for a captured call
+            )
+        name = last_name(found.expression[1])
+        return f"{name} at line {found.line}" if name else ""
+
+    def is_record(self, tracker: Mention) -> bool:
+        """Return whether a tracker is `usage.record()`, which names no section itself."""
+        function = tracker.expression[1]
+        return last_name(function) in _RECORDS and last_name(function) not in self._names
+
+    def handle_has_section(self, tracker: Mention, ref: Ref) -> bool:
+        """Return whether the block of the handle that records names a section."""
+        return self._is_handle(tracker.expression[1][1], ref, needs_section=True)
+
+    def after_call(self, ref: Ref, mention: Mention) -> Mention | None:
+        """Return the first call behind another in its function that always records it."""
         scope = self._program.scope(ref)
         if scope.kind == LAMBDA and (outer := self._graph.function(ref)):
             ref, scope = outer, self._program.scope(outer)
             nesting = Nesting((), ())
         else:
-            nesting = scope.nestings[site.mention.nesting]
+            nesting = scope.nestings[mention.nesting]
         found = [
             call
             for call in self._in(ref)
-            if call.line >= site.mention.line
-            and call is not site.mention
+            if call is not mention
+            and (call.line >= mention.line or _contains(call.expression, mention.expression))
             and not excludes(nesting, scope.nestings[call.nesting])
         ]
+        if not found or not self._always_run(found, nesting, mention, scope):
+            return None
         return min(
             found,
-            key=lambda call: (not _always_runs(scope.nestings[call.nesting], nesting), call.line),
-            default=None,
+            key=lambda call: (
+                not {*scope.nestings[call.nesting].branches} <= {*nesting.branches},
+                call.line,
+            ),
         )
+
+    def _always_run(
+        self, trackers: list[Mention], nesting: Nesting, mention: Mention, scope: CodeScope
+    ) -> bool:
+        """Return whether a tracker runs on every way from a call to the function's end."""
+        here = {*nesting.branches}
+        if any(_contains(call.expression, mention.expression) for call in trackers):
+            return True
+        branches = [scope.nestings[call.nesting].branches for call in trackers]
+        leaves = self._exits(nesting, mention, scope)
+        for line, around in leaves:
+            before = [
+                each
+                for call, each in zip(trackers, branches, strict=True)
+                if call.line <= line or _is_finally_of(each, (*around, *nesting.branches))
+            ]
+            if not _is_certain(_beyond(before, {*around} | here)):
+                return False
+        in_loop = {pair for pair in here if pair[1] == "loop"}
+        branches = [
+            each for each in branches if in_loop <= {*each}
+        ]  # behind it only the last counts
+        if any(line <= mention.line for line, _ in leaves):
+            return True  # the call is in a `return`, and all its ways end there
+        return _is_certain(_beyond(branches, here))
+
+    def _exits(
+        self, nesting: Nesting, mention: Mention, scope: CodeScope
+    ) -> list[tuple[int, _Branches]]:
+        """Return where a function may be left behind a call: (line, branches)."""
+        found = []
+        for line, number in scope.exits:
+            there = scope.nestings[number]
+            is_own = number == mention.nesting and line <= mention.line
+            if not is_own and line < mention.line:
+                continue
+            if excludes(nesting, there) or _handles_error_of(there, nesting):
+                continue
+            found.append((line, there.branches))
+        own = [each for each in found if each[0] <= mention.line]
+        return own[-1:] or found
 
     def only_on_success(self, site: Site) -> bool:
         """Return whether no tracker of a site's function runs if the site fails."""
@@ -78,7 +148,7 @@ class Trackers:
             if any(part == "finally" or part.startswith("except") for _, part in branches):
                 return False
         managers = scope.nestings[site.mention.nesting].managers
-        return not any(self._sections.name(manager, site.ref) for manager in managers)
+        return not any(self._blocks.name(manager, site.ref) for manager in managers)
 
     def _in(self, ref: Ref) -> list[Mention]:
         if ref not in self._calls:
@@ -93,12 +163,12 @@ class Trackers:
         """Return whether a call itself records: by its name, or by what it runs."""
         _, function, arguments, *_ = call.expression
         name = last_name(function)
-        if name in self._names:
+        if self._is_tracker(function, ref):
             return True
         if name in _RECORDS and function[0] == "attr" and self._is_handle(function[1], ref):
             return True
         # sync_to_async(track)(...), executor.submit(track, ...)
-        if last_name(arguments[0] if arguments else None) in self._names:
+        if self._is_tracker(arguments[0] if arguments else None, ref):
             return True
         # track.delay(...)
         run = None
@@ -106,27 +176,45 @@ class Trackers:
             run = function[1]
         elif function and function[0] == "call" and function[2]:
             run = function[2][0]
-        return last_name(run) in self._names
+        return self._is_tracker(run, ref)
+
+    def _is_tracker(self, function: Any, ref: Ref) -> bool:
+        name = last_name(function)
+        return name in self._names or (
+            bool(function) and self._blocks.is_ours(function, ref, *TRACKERS)
+        )
 
     def _helper_records(self, call: Mention, ref: Ref) -> bool:
-        """Return whether a call is of a helper of the project that records."""
+        """Return whether a call is of a helper of the project that always records."""
         return any(
             isinstance(value, FUNCTIONS)
             and value.ref not in self._with_sites
-            and any(
-                self._records(inner, value.ref) for inner in self._program.scope(value.ref).calls
-            )
+            and self._always_records(value.ref)
             for value in self._inference.of(call.expression[1], ref)
         )
 
-    def _is_handle(self, owner: Any, ref: Ref) -> bool:
+    def _always_records(self, helper: Ref) -> bool:
+        scope = self._program.scope(helper)
+        trackers = [inner for inner in scope.calls if self._records(inner, helper)]
+        if not trackers:
+            return False
+        first = min(call.line for call in trackers)
+        branches = [scope.nestings[call.nesting].branches for call in trackers]
+        is_left = any(line < first for line, _ in scope.exits)
+        return not is_left and _is_certain(_beyond(branches, set()))
+
+    def _is_handle(self, owner: Any, ref: Ref, *, needs_section: bool = False) -> bool:
         """Return whether `owner` is `usage` of `with ai_usage(...) as usage`."""
         name = last_name(owner)
         at: Ref | None = ref
         while at is not None:
             for binding in self._program.scope(at).bindings.get(name, ()):
                 value = binding.value
-                if value and value[0] == "entered" and self._sections.name(value[1], at):
+                if (
+                    value
+                    and value[0] == "entered"
+                    and self._blocks.name(value[1], at, needs_section=needs_section)
+                ):
                     return True
             at = self._program.parent(at)
         return False
@@ -148,6 +236,64 @@ def excludes(one: Nesting, other: Nesting, *, errors: bool = True) -> bool:
     return False
 
 
-def _always_runs(tracker: Nesting, site: Nesting) -> bool:
-    """Return whether the tracker runs whenever the site has: it is in no further branch."""
-    return set(tracker.branches) <= set(site.branches)
+def is_fallback(one: Nesting, other: Nesting) -> bool:
+    """Return whether one place is in a `try` whose handler the other is in."""
+    first, second = dict(one.branches), dict(other.branches)
+    return any(
+        {part[:6], second[number][:6]} == {"try", "except"}
+        for number, part in first.items()
+        if number in second
+    )
+
+
+def _handles_error_of(handler: Nesting, site: Nesting) -> bool:
+    """Return whether a place runs only if the site has failed, or something near it."""
+    around = {number for number, part in site.branches if part in {"try", "tried"}}
+    return any(part.startswith("except") and number in around for number, part in handler.branches)
+
+
+def _is_finally_of(branches: _Branches, around: _Branches) -> bool:
+    tried = {number for number, part in around if part != "finally"}
+    return any(part == "finally" and number in tried for number, part in branches)
+
+
+def _beyond(all_branches: Iterable[_Branches], here: set[tuple[int, str]]) -> list[_Branches]:
+    """Return the branches that a place is in beyond those of another, without sure ones."""
+    tried = {number for number, part in here if part in {"try", "tried"}}
+    found = []
+    for branches in all_branches:
+        rest = tuple(
+            (number, part)
+            for number, part in branches
+            if (number, part) not in here
+            and part not in {"tried", "try", "finally"}
+            and not (part == "no error" and number in tried)
+        )
+        found.append(rest)
+    return found
+
+
+def _is_certain(branches: list[_Branches]) -> bool:
+    """Return whether one of some places is always reached: one in no branch, or both of an `if`."""
+    if any(not each for each in branches):
+        return True
+    parts: dict[int, dict[str, list[_Branches]]] = {}
+    for each in branches:
+        (number, part), *rest = each
+        parts.setdefault(number, {}).setdefault(part, []).append(tuple(rest))
+    return any(
+        {"then", "else"} <= {*found} and all(_is_certain(found[part]) for part in ("then", "else"))
+        for found in parts.values()
+    )
+
+
+def _contains(outer: Any, inner: Any) -> bool:
+    """Return whether a call has another among its arguments, at any depth."""
+    waiting = [*outer[2], *(value for _, value in outer[3])]
+    while waiting:
+        each = waiting.pop()
+        if each is inner:
+            return True
+        if isinstance(each, tuple):
+            waiting += [part for part in each if isinstance(part, tuple)]
+    return False

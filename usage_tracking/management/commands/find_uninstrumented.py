@@ -52,6 +52,7 @@ class Command(UsageCommand):
             trackers=tuple(conf.scanner_trackers()),
             hooked=_hooked(),
             mapped=frozenset(_mapped(conf.section_map())),
+            mapped_prefixes=frozenset(conf.section_map()),
         )
         out: Any = self.stdout
         pretty = terminal.printer(
@@ -120,7 +121,7 @@ def _hooked() -> frozenset[str]:
 
 
 def _mapped(sections: Mapping[str, str]) -> Iterator[str]:
-    """Yield the dotted paths of the views whose section AI_USAGE_SECTION_MAP names."""
+    """Yield the dotted paths of the views all of whose routes AI_USAGE_SECTION_MAP names."""
     if not sections or not getattr(settings, "ROOT_URLCONF", None):
         return
     try:
@@ -131,11 +132,15 @@ def _mapped(sections: Mapping[str, str]) -> Iterator[str]:
             f"loaded: {type(error).__name__}: {error}",
             returncode=CANNOT_RUN,
         ) from error
+    routes: dict[str, list[bool]] = {}
     for names, dotted in views:
-        if any(
+        is_mapped = any(
             place in names or dotted == place or dotted.startswith(f"{place}.")
             for place in sections
-        ):
+        )
+        routes.setdefault(dotted, []).append(is_mapped)
+    for dotted, are_mapped in routes.items():
+        if all(are_mapped):
             yield dotted
 
 
@@ -146,7 +151,8 @@ def _views(resolver: URLResolver, namespaces: tuple[str, ...]) -> Iterator[tuple
             inner = (*namespaces, pattern.namespace) if pattern.namespace else namespaces
             yield from _views(pattern, inner)
         elif isinstance(pattern, URLPattern):
-            view = getattr(pattern.callback, "view_class", pattern.callback)
+            view = pattern.callback
+            view = getattr(view, "view_class", None) or getattr(view, "cls", view)
             names = {":".join(namespaces[: n + 1]) for n in range(len(namespaces))}
             if pattern.name:
                 names.add(":".join((*namespaces, pattern.name)))
