@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tests.scanner.trees import only_finding, scan_tree
 
 IMPORTS = """
@@ -107,7 +109,7 @@ def test_google_over_grpc_is_captured(tmp_path):
 def test_call_over_grpc_of_another_service_is_invisible(tmp_path):
     finding = only_finding(tmp_path, f"{IMPORTS}def view(request):\n    {UNSEEN}\n")
 
-    assert (finding.status, finding.transport) == ("invisible", "stability_sdk")
+    assert (finding.status, finding.transport) == ("invisible", "grpc")
     assert "usage.record(response)" in finding.fix
 
 
@@ -245,3 +247,261 @@ def test_entry_points_of_a_site(tmp_path):
         ("command", "fill"),
         ("view", "Ask.post"),
     }
+
+
+MAIL = "from django.http import HttpResponse, StreamingHttpResponse\n"
+CELERY = "from celery import Task, shared_task\n"
+
+#: A way to name a section, or to believe so → the status.
+WAYS = {
+    "a mark below a decorator that hides it": (
+        "from rest_framework.decorators import api_view\n"
+        f"@api_view(['GET'])\n@ai_section('x')\ndef view(request):\n    {ASK}\n",
+        "captured",
+    ),
+    "a mark above it": (
+        "from rest_framework.decorators import api_view\n"
+        f"@ai_section('x')\n@api_view(['GET'])\ndef view(request):\n    {ASK}\n",
+        "covered",
+    ),
+    "a mark on a method of a view": (
+        "from django.views import View\n"
+        f"class Page(View):\n    @ai_section('x')\n    def get(self, request):\n        {ASK}\n",
+        "captured",
+    ),
+    "a mark that a view inherits": (
+        "from django.views import View\nclass Base(View):\n    ai_section = 'x'\n"
+        f"class Page(Base):\n    def get(self, request):\n        {ASK}\n",
+        "covered",
+    ),
+    "a mark on the class of a service": (
+        f"@ai_section('x')\nclass Service:\n    def ask(self):\n        {ASK}\n"
+        "def view(request):\n    Service().ask()\n",
+        "captured",
+    ),
+    "a mark on a task": (
+        f"{CELERY}@shared_task\n@ai_section('x')\ndef ask():\n    {ASK}\n",
+        "captured",
+    ),
+    "a block above a task": (
+        f"{CELERY}@ai_usage('x')\n@shared_task\ndef ask():\n    {ASK}\n",
+        "captured",
+    ),
+    "a block below a task": (
+        f"{CELERY}@shared_task\n@ai_usage('x')\ndef ask():\n    {ASK}\n",
+        "covered",
+    ),
+    "a task sent in a block": (
+        f"{CELERY}@shared_task\ndef ask():\n    {ASK}\n"
+        "def view(request):\n    with ai_usage('x'):\n        ask.delay()\n",
+        "covered",
+    ),
+    "a task sent in a block and by the beat": (
+        f"{CELERY}@shared_task\ndef ask():\n    {ASK}\n"
+        "def view(request):\n    with ai_usage('x'):\n        ask.delay()\n"
+        "BEAT = {'nightly': {'task': 'app.views.ask'}}\n",
+        "captured",
+    ),
+    "a task of a queue that carries no section": (
+        f"import dramatiq\n@dramatiq.actor\ndef ask():\n    {ASK}\n"
+        "def view(request):\n    with ai_usage('x'):\n        ask.send()\n",
+        "captured",
+    ),
+    "a thread that a block starts": (
+        "from threading import Thread\n"
+        f"def ask():\n    {ASK}\n"
+        "def view(request):\n    with ai_usage('x'):\n        Thread(target=ask).start()\n",
+        "covered",
+    ),
+    "a thread that is started behind the block": (
+        "from threading import Thread\n"
+        f"def ask():\n    {ASK}\n"
+        "def view(request):\n    with ai_usage('x'):\n        thread = Thread(target=ask)\n"
+        "    thread.start()\n",
+        "captured",
+    ),
+    "a job of a process pool": (
+        "from concurrent.futures import ProcessPoolExecutor\n"
+        f"def ask():\n    {ASK}\n"
+        "def view(request):\n    with ai_usage('x'), ProcessPoolExecutor() as pool:\n"
+        "        pool.submit(ask)\n",
+        "captured",
+    ),
+    "a body that is streamed behind the block": (
+        f"{MAIL}def view(request):\n    def body():\n        yield {ASK}\n"
+        "    with ai_usage('x'):\n        return StreamingHttpResponse(body())\n",
+        "captured",
+    ),
+    "a body of a marked view": (
+        f"{MAIL}@ai_section('x')\ndef view(request):\n    def body():\n        yield {ASK}\n"
+        "    return StreamingHttpResponse(body())\n",
+        "covered",
+    ),
+    "a generator that is read behind the block": (
+        f"def parts():\n    yield {ASK}\n"
+        "def view(request):\n    with ai_usage('x'):\n        found = parts()\n"
+        "    return list(found)\n",
+        "captured",
+    ),
+    "a coroutine that is awaited behind the block": (
+        f"async def ask():\n    {ASK}\n"
+        "async def view(request):\n    with ai_usage('x'):\n        waiting = ask()\n"
+        "    await waiting\n",
+        "captured",
+    ),
+    "a coroutine that is awaited in the block": (
+        f"async def ask():\n    {ASK}\n"
+        "async def view(request):\n    with ai_usage('x'):\n        await ask()\n",
+        "covered",
+    ),
+    "a lambda that is called behind the block": (
+        f"def view(request):\n    with ai_usage('x'):\n        ask = lambda: {ASK}\n    ask()\n",
+        "captured",
+    ),
+    "a function in a registry": (
+        f"def ask():\n    {ASK}\nREGISTRY = []\nREGISTRY.append(ask)\n"
+        "def view(request):\n    with ai_usage('x'):\n        ask()\n",
+        "captured",
+    ),
+    "a block without a section": (
+        f"def view(request):\n    with ai_usage(user=request.user):\n        {ASK}\n",
+        "captured",
+    ),
+    "a section that may be None": (
+        f"def ask(section=None):\n    with ai_usage(section):\n        {ASK}\n"
+        "def view(request):\n    ask()\n",
+        "captured",
+    ),
+    "a block in an exit stack": (
+        "from contextlib import ExitStack\n"
+        "def view(request):\n    with ExitStack() as stack:\n"
+        f"        stack.enter_context(ai_usage('x'))\n        {ASK}\n",
+        "covered",
+    ),
+    "a stored block": (
+        f"def view(request):\n    block = ai_usage('x')\n    with block:\n        {ASK}\n",
+        "covered",
+    ),
+    "a block that may not be there": (
+        "from contextlib import nullcontext\n"
+        "def view(request):\n"
+        f"    with ai_usage('x') if request.user else nullcontext():\n        {ASK}\n",
+        "captured",
+    ),
+    "a context manager that yields behind its block": (
+        "from contextlib import contextmanager\n@contextmanager\ndef own():\n"
+        "    with ai_usage('x'):\n        pass\n    yield\n"
+        f"def view(request):\n    with own():\n        {ASK}\n",
+        "captured",
+    ),
+    "a tracker behind a return": (
+        f"def view(request):\n    answer = {ASK}\n    if not request.user:\n        return answer\n"
+        "    track_ai_usage(request.user, 'x')\n",
+        "captured",
+    ),
+    "a tracker for failures only": (
+        f"def view(request):\n    try:\n        {ASK}\n    except ValueError:\n"
+        "        track_ai_usage(request.user, 'x')\n",
+        "captured",
+    ),
+    "a tracker of the caller": (
+        f"def ask():\n    return {ASK}\n"
+        "def view(request):\n    ask()\n    track_ai_usage(request.user, 'x')\n",
+        "covered",
+    ),
+    "a method of an object that is unknown": (
+        f"class Own:\n    def execute(self):\n        {ASK}\n"
+        "def view(request, search):\n    with ai_usage('x'):\n        search.execute()\n",
+        "captured",
+    ),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_way_to_name_a_section(tmp_path, way):
+    code, expected = WAYS[way]
+
+    assert statuses(tmp_path, code) == [expected]
+
+
+def test_block_of_another_package(tmp_path):
+    code = (
+        "from openai import OpenAI\nfrom other import ai_usage\nclient = OpenAI()\n"
+        f"def view(request):\n    with ai_usage('x'):\n        {ASK}\n"
+    )
+
+    assert only_finding(tmp_path, code).status == "captured"
+
+
+def test_task_of_the_section_map(tmp_path):
+    code = f"{CELERY}@shared_task(name='shop.nightly')\ndef ask():\n    {ASK}\n"
+
+    assert statuses(tmp_path, code, mapped_prefixes=frozenset({"shop"})) == ["covered"]
+    assert statuses(tmp_path, code, mapped_prefixes=frozenset({"app.views"})) == ["captured"]
+
+
+def test_task_of_the_section_map_by_its_default_name(tmp_path):
+    code = f"{CELERY}@shared_task\ndef ask():\n    {ASK}\n"
+
+    assert statuses(tmp_path, code, mapped_prefixes=frozenset({"app.views"})) == ["covered"]
+    assert statuses(tmp_path, code, mapped_prefixes=frozenset({"app.view"})) == ["captured"]
+
+
+def test_task_in_the_schedule_of_the_settings(tmp_path):
+    code = (
+        f"{CELERY}@shared_task\ndef ask():\n    {ASK}\n"
+        "def view(request):\n    with ai_usage('x'):\n        ask.delay()\n"
+    )
+
+    assert statuses(tmp_path, code, scheduled=frozenset({"app.views.ask"})) == ["captured"]
+
+
+def test_reason_names_the_place_and_the_calls(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    report = scan_tree(
+        tmp_path,
+        {
+            "app/ai.py": f"{IMPORTS}def ask():\n    return {ASK}\n"
+            f"def nightly_ask():\n    return {ASK}\n",
+            "app/views.py": "from usage_tracking import ai_usage\nfrom app.ai import ask\n"
+            "def page(request):\n    with ai_usage('x'):\n        return ask()\n",
+            "app/tasks.py": "from celery import shared_task\nfrom app.ai import nightly_ask\n"
+            "@shared_task\ndef nightly():\n    nightly_ask()\n",
+        },
+    )
+
+    assert [finding.coverage for finding in report.findings] == [
+        "`with ai_usage` at app/views.py:4, through ask at app/views.py:5",
+        "captured, but reached from task nightly, which names no section at app/tasks.py:4, "
+        "through nightly_ask at app/tasks.py:5",
+    ]
+
+
+KINDS = {
+    "consumer": "from channels.generic.websocket import WebsocketConsumer\n"
+    f"class Chat(WebsocketConsumer):\n    def receive(self, text_data):\n        {ASK}\n",
+    "signal receiver": "from django.dispatch import receiver\nfrom x import saved\n"
+    f"@receiver(saved)\ndef ask(sender, **kwargs):\n    {ASK}\n",
+    "admin action": "from django.contrib import admin\n"
+    f"class Notes(admin.ModelAdmin):\n    actions = ['ask']\n"
+    f"    def ask(self, request, queryset):\n        {ASK}\n",
+    "template tag": "from django import template\nregister = template.Library()\n"
+    f"@register.simple_tag\ndef ask():\n    {ASK}\n",
+    "middleware": "class Ask:\n    def __init__(self, get_response):\n        pass\n"
+    f"    def __call__(self, request):\n        {ASK}\n",
+    "form": "from django import forms\n"
+    f"class Note(forms.Form):\n    def clean_text(self):\n        {ASK}\n",
+    "serializer": "from rest_framework import serializers\n"
+    f"class Note(serializers.Serializer):\n    def validate(self, data):\n        {ASK}\n",
+    "task": f"from django.tasks import task\n@task\ndef ask():\n    {ASK}\n",
+    "model": "from django.db import models\n"
+    f"class Note(models.Model):\n    def save(self, *args):\n        {ASK}\n",
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_kind_of_entry_point(tmp_path, kind):
+    finding = only_finding(tmp_path, IMPORTS + KINDS[kind])
+
+    assert [entry.kind for entry in finding.entry_points] == [kind]
+    assert finding.status == "captured"

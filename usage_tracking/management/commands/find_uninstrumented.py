@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from argparse import ArgumentParser
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -53,6 +55,7 @@ class Command(UsageCommand):
             hooked=_hooked(),
             mapped=frozenset(_mapped(conf.section_map())),
             mapped_prefixes=frozenset(conf.section_map()),
+            scheduled=frozenset(_scheduled()),
         )
         out: Any = self.stdout
         pretty = terminal.printer(
@@ -144,6 +147,20 @@ def _mapped(sections: Mapping[str, str]) -> Iterator[str]:
             yield dotted
 
 
+def _scheduled() -> Iterator[str]:
+    """Yield the names of the tasks that Celery beat sends, as far as the settings name them."""
+    schedules = [
+        getattr(settings, name, None) for name in ("CELERY_BEAT_SCHEDULE", "CELERYBEAT_SCHEDULE")
+    ]
+    if celery := sys.modules.get("celery"):  # only if the site itself uses it
+        with suppress(Exception):  # the site's own configuration may be broken
+            schedules.append(celery.current_app.conf.beat_schedule)
+    for schedule in schedules:
+        for entry in schedule.values() if isinstance(schedule, Mapping) else ():
+            if isinstance(entry, Mapping) and isinstance(entry.get("task"), str):
+                yield entry["task"]
+
+
 def _views(resolver: URLResolver, namespaces: tuple[str, ...]) -> Iterator[tuple[set[str], str]]:
     """Yield (names and namespaces, dotted path) of every view of the site."""
     for pattern in resolver.url_patterns:
@@ -151,8 +168,8 @@ def _views(resolver: URLResolver, namespaces: tuple[str, ...]) -> Iterator[tuple
             inner = (*namespaces, pattern.namespace) if pattern.namespace else namespaces
             yield from _views(pattern, inner)
         elif isinstance(pattern, URLPattern):
-            view = pattern.callback
-            view = getattr(view, "view_class", None) or getattr(view, "cls", view)
+            callback: Any = pattern.callback
+            view = getattr(callback, "view_class", None) or getattr(callback, "cls", callback)
             names = {":".join(namespaces[: n + 1]) for n in range(len(namespaces))}
             if pattern.name:
                 names.add(":".join((*namespaces, pattern.name)))
