@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import tomllib
+from pathlib import Path
+
+import pytest
 
 from usage_tracking import capture
 from usage_tracking.scanner import catalog
@@ -70,3 +73,43 @@ def test_every_type_is_described_once():
     ]
 
     assert sorted(names) == sorted(set(names))
+
+
+OWN_SDK = """
+provider = "acme"
+uncertain = ["later.*"]
+
+[[type]]
+name = "acme.client"
+made_by = ["acme_ai:Client"]
+calls = { ask = "chat", embed = "embeddings", "later.ask" = "chat" }
+unrecorded = ["embed"]
+urls = { ask = "https://api.acme.example/v1/chat/completions" }
+
+[[type]]
+name = "acme.socket"
+like = "acme.client"
+made_by = ["acme_ai:Socket"]
+transport = "acme_wire"
+"""
+
+
+def test_site_describes_which_calls_are_recorded(tmp_path: Path):
+    file = tmp_path / "acme.toml"
+    file.write_text(OWN_SDK)
+    known = catalog.load((str(file),))
+
+    for dotted, transport in (("acme_ai.Client", "httpx"), ("acme_ai.Socket", "acme_wire")):
+        made = known.type_made_by(dotted) or ""
+        targets = [known.target_of(made, call) for call in ("ask", "embed", "later.ask")]
+
+        assert [target and target.is_recorded for target in targets] == [True, False, None]
+        assert {target and target.transport for target in targets} == {transport}
+
+
+def test_type_can_only_be_like_one_before_it(tmp_path: Path):
+    file = tmp_path / "acme.toml"
+    file.write_text('[[type]]\nname = "acme.socket"\nlike = "acme.client"\n')
+
+    with pytest.raises(catalog.CatalogError, match=r"no type 'acme\.client' before"):
+        catalog.load((str(file),))
