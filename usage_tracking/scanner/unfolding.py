@@ -168,6 +168,10 @@ class Unfolding:
             for value in self.inference.of(owner, frame.ref):
                 if isinstance(value, Module):
                     found += self._exported(value.file, name, depth)
+        descendants = self.inference.classes.descendants
+        if not found and any(descendants(receiver.cls) for receiver, _ in receivers):
+            # Each subclass may have its own: `inference` would name all of them.
+            expression = ("unknown", name)
         yield from found or [Argument(expression, frame)]
 
     def receivers(

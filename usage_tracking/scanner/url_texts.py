@@ -71,8 +71,8 @@ class URLTexts:
                 made = self._of_call(expression, frame)
                 if made is not None:
                     return made
-            case "name":
-                return (_unknown(expression),)
+            case "name" | "unknown":
+                return (f"{{{expression[1]}}}",)
             case "table" | "items" | "scope" | "typed":
                 return ()
         texts = self._unfolding.inference.texts(expression, frame.ref)
