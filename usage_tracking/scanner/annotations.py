@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from .ai_names import is_ai
 from .facts import Expression
 from .program import Ref, last_name, spelled
 from .values import (
@@ -23,6 +24,8 @@ from .values import (
 if TYPE_CHECKING:
     from .inference import Inference
 
+#: An origin with this prefix is known by a name alone.
+BY_NAME = "the name"
 #: An origin with this prefix is known by an annotation.
 BY_ANNOTATION = "annotation"
 
@@ -87,6 +90,10 @@ class Annotations:
                     return frozenset([AIObject(made, (), origin)])
                 if transport := catalog.http_client(dotted):
                     return frozenset([HTTPClient(transport, "", ())])
+                leaf = dotted.rpartition(".")[2]
+                if is_ai(leaf) and not catalog.is_about_ai(dotted):
+                    origin = Origin(f"{BY_NAME} {leaf}", ref[0], 0)
+                    return frozenset([AIObject("unknown.client", (), origin)])
             case Class(cls):
                 return frozenset([Instance(cls, is_open=True)])
             case AIObject() | Instance():

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from .facts import FUNCTION, CodeScope, Expression
 from .program import Program, Ref, last_name
 from .values import (
+    CONTAINERS,
     NOTHING,
     AIObject,
     Class,
@@ -54,8 +55,8 @@ class Classes:
         if is_open or not found:
             for each in self.descendants(cls):
                 found |= self._own_member(each, name)
-        if not found:
-            found = self._set_from_outside(cls, name)
+        if all(isinstance(value, CONTAINERS) for value in found):
+            found |= self._set_from_outside(cls, name)
         if not found and not name.startswith("__"):
             found = self._delegated(cls, name)
         return found
@@ -65,7 +66,13 @@ class Classes:
         for each in self.ancestry(cls)[1:]:
             if found := self._own_member(each, name):
                 return found
-        return self._of_library_bases(cls, name)
+        found = self._of_library_bases(cls, name)
+        for each in () if found else self.descendants(cls):
+            # A mixin: what comes after it in the classes that use it.
+            others = [one for one in self.ancestry(each)[1:] if one != cls]
+            found |= NOTHING.union(*(self._own_member(one, name) for one in others))
+            found |= self._of_library_bases(each, name)
+        return found
 
     def _delegated(self, cls: Ref, name: str) -> Values:
         """Return an attribute of the object that a `__getattr__` passes it on to."""
@@ -106,7 +113,11 @@ class Classes:
         for ref, number in self._program.set_attributes.get(name, ()):
             if ref[0] == cls[0] and self._program.class_of(ref) == cls:
                 owner, _, value = self._program.scope(ref).attributes[number]
-                if owner and owner[0] == "name" and self._is_self(owner[1], ref):
+                if (
+                    owner
+                    and owner[0] == "name"
+                    and (self._is_self(owner[1], ref) or owner[1] == scope.name)
+                ):
                     found |= self._inference.of(value, ref)
         return found
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from .facts import Expression
@@ -63,21 +63,22 @@ class Composites:
 
     def _table(self, entries: Any, ref: Ref) -> Table:
         inference = self._inference
-        return Table(
-            tuple(
-                (inference.texts(key, ref), flattened(inference.of(value, ref)))
-                for key, value in entries
-            )
-        )
+        found: list[tuple[Values, Values]] = []
+        for key, value in entries:
+            held = inference.of(value, ref)
+            if key is None:  # `**other`, or a key without meaning
+                tables = [each for each in held if isinstance(each, Table)]
+                found += [entry for table in tables for entry in table.entries]
+                held = frozenset(each for each in held if not isinstance(each, Table))
+            found.append((inference.texts(key, ref), flattened(held)))
+        return Table(tuple(found[:_MOST_ELEMENTS]))
 
     def filled(self, expression: Any, ref: Ref) -> Values:
         """Return a container with what a method adds to it; nothing if that is unknown."""
         return frozenset(
             value
             for value in self._inference.of(expression[1], ref)
-            if any(
-                isinstance(each, _TELLING) for each in elements_of({value}) | entries_of({value})
-            )
+            if any(isinstance(each, _TELLING) for each in _parts([frozenset([value])]))
         )
 
     def keyword_table(self, keywords: Any, ref: Ref) -> Values:
@@ -135,7 +136,11 @@ class Composites:
     def pipe(self, expression: Any, ref: Ref) -> Values:
         """Return `left | right`."""
         _, left, right = expression
-        return self.chain([self._inference.of(left, ref), self._inference.of(right, ref)])
+        sides = [self._inference.of(left, ref), self._inference.of(right, ref)]
+        both = NOTHING.union(*sides)
+        if both and all(isinstance(value, Table) for value in both):
+            return both
+        return self.chain(sides)
 
     def chain(self, sides: list[Values]) -> Values:
         """Return what `prompt | model` makes: a chain if any part of it is a model."""
@@ -224,7 +229,7 @@ class Composites:
         return frozenset(Text(text[:_LONGEST_TEXT]) for text in found)
 
 
-def elements_of(values: Collection[Value]) -> Values:
+def elements_of(values: Values) -> Values:
     """Return what iteration over any of `values` gives."""
     found: Values = NOTHING
     for value in values:
@@ -235,7 +240,7 @@ def elements_of(values: Collection[Value]) -> Values:
     return found
 
 
-def entries_of(values: Collection[Value]) -> Values:
+def entries_of(values: Values) -> Values:
     """Return the values that any dict among `values` holds."""
     found: Values = NOTHING
     for value in values:

@@ -10,6 +10,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from .ai_names import is_ai
+from .annotations import BY_NAME
 from .composites import elements_of, entries_of
 from .facts import Expression
 from .program import Ref, chain, last_name
@@ -22,6 +23,7 @@ from .values import (
     Items,
     Library,
     Origin,
+    Table,
     Text,
     Values,
     is_known,
@@ -30,9 +32,6 @@ from .values import (
 
 if TYPE_CHECKING:
     from .inference import Inference
-
-#: An origin with this prefix is known by a name alone.
-BY_NAME = "the name"
 
 #: Function that returns one of its arguments, perhaps wrapped → the argument's index.
 _RETURNS_ARGUMENT = {
@@ -96,12 +95,13 @@ class Conventions:
 
     def result(self, name: str, call: Any, ref: Ref) -> Values:
         """Return what `call` of an unknown function `name` in the scope `ref` returns."""
-        found = self._of_arguments(name, call, ref)
-        if found is not None:
-            return found
         function, arguments = call[1], call[2]
         is_method = bool(function) and function[0] == "attr"
         receiver = self._inference.of(function[1], ref) if is_method else NOTHING
+        is_entry = name in _ENTRY_GETTERS and bool(entries_of(receiver))
+        found = None if is_entry else self._of_arguments(name, call, ref)
+        if found is not None:
+            return found
         if name in _ROW_GETTERS and (rows := self._row(name, function, arguments, ref)):
             return rows
         found = self._of_receiver(name, receiver, arguments, ref)
@@ -164,11 +164,15 @@ class Conventions:
     def _of_receiver(self, name: str, receiver: Values, arguments: Any, ref: Ref) -> Values | None:
         """Return what methods of strings, dicts and chains return; None for other names."""
         if name in _ELEMENT_GETTERS and any(isinstance(value, Items) for value in receiver):
-            return NOTHING.union(*(elements_of({v}) for v in receiver if isinstance(v, Items)))
+            return NOTHING.union(
+                *(elements_of(frozenset([v])) for v in receiver if isinstance(v, Items))
+            )
         if name in _ENTRY_GETTERS:
             return entries_of(receiver) | self._inference.union(arguments[1:], ref)
         if name == "values" and (held := entries_of(receiver)):
             return frozenset([Items((held,))])
+        if name == "copy" and not arguments:
+            return frozenset(value for value in receiver if isinstance(value, (Items, Table)))
         if name == "get_app_config":
             return self._app_config(arguments, ref)
         if name == "items":

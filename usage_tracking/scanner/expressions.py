@@ -116,6 +116,8 @@ class ExpressionReader(ScopeBuilder):
                 return ("join", (left, ("text", "/"), right))
             case ast.Mod():
                 return _formatted(left, right)
+            case ast.Mult() if left and left[0] == "items":
+                return left
         return None
 
     # Alternatives
@@ -206,20 +208,24 @@ class ExpressionReader(ScopeBuilder):
                 self._unpack(target.elts, value, position)
             case ast.Subscript():
                 # The container gets one more entry.
-                entry: Expression = ("table", ((self.expression(target.slice), value),))
-                match target.value:
+                container: ast.expr = target
+                entry = value
+                while isinstance(container, ast.Subscript):
+                    entry = ("table", ((self.expression(container.slice), entry),))
+                    container = container.value
+                match container:
                     case ast.Name():
-                        scope = self.owner(target.value.id) or self.scope
+                        scope = self.owner(container.id) or self.scope
                         here = scope is self.scope
-                        self.bind_in(scope, target.value.id, entry, position if here else 0)
+                        self.bind_in(scope, container.id, entry, position if here else 0)
                     case ast.Attribute():
-                        owner = self.expression(target.value.value)
-                        self.scope.attributes.append((owner, target.value.attr, entry))
+                        owner = self.expression(container.value)
+                        self.scope.attributes.append((owner, container.attr, entry))
 
     def _unpack(self, targets: Iterable[ast.expr], value: Expression, position: int) -> None:
         for index, element in enumerate(targets):
             if isinstance(element, ast.Starred):
-                self.assign(element.value, None, position)
+                self.assign(element.value, ("items", (("element", value),)), position)
             elif value and value[0] == "items" and index < len(value[1]):
                 self.assign(element, value[1][index], position)
             else:

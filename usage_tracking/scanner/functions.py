@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from .composites import elements_of
 from .facts import LAMBDA, CodeScope, Expression, Mention
 from .program import Program, Ref, last_name, spelled
 from .values import (
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 #: At most this many calls of a function are looked at.
 _MOST_CALLERS = 80
 _CONSTRUCTORS = {"__init__", "__new__"}
+#: Functions that call their first argument with the elements of the others.
+_MAPPING = {"map", "filter", "starmap", "imap", "imap_unordered"}
 #: Values that make the annotation of a result unnecessary.
 _TELLING_RESULTS = (AIObject, Instance, HTTPClient, Class, Items, Table)
 
@@ -122,9 +125,9 @@ class Functions:
         around = cls or function
         found = self._inference.annotations.instance(parameter.annotation, around)
         found |= self._inference.of(parameter.default, around)
-        if scope.kind == LAMBDA or any(
-            isinstance(value, (AIObject, HTTPClient)) for value in found
-        ):
+        if scope.kind == LAMBDA:
+            return found | self._mapped(function, name)
+        if any(isinstance(value, (AIObject, HTTPClient)) for value in found):
             return found
         return found | self._passed(function, scope, name)
 
@@ -161,7 +164,24 @@ class Functions:
             if index < len(arguments) and is_reference_to(
                 function, self._inference.of(call.expression[2][position], ref)
             ):
-                found |= self._inference.of(arguments[index], ref)
+                passed = self._inference.of(arguments[index], ref)
+                is_mapped = last_name(call.expression[1]) in _MAPPING
+                found |= elements_of(passed) if is_mapped else passed
+        return found
+
+    def _mapped(self, function: Ref, name: str) -> Values:
+        """Return what `map` passes to a lambda."""
+        around = self._program.parent(function)
+        scope = self._program.scope(function)
+        if around is None:
+            return NOTHING
+        index = next(i for i, each in enumerate(scope.parameters) if each.name == name)
+        found: Values = NOTHING
+        for call in self._program.scope(around).calls:
+            _, callee, arguments, *_ = call.expression
+            if ("scope", function[1]) in arguments and last_name(callee) in _MAPPING:
+                iterated = arguments[1:][index : index + 1]
+                found |= elements_of(self._inference.union(iterated, around))
         return found
 
     def _of_outer_functions(self, function: Ref, name: str) -> Values:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from .ai_names import is_ai, is_role
+from .annotations import BY_NAME
 from .catalog import Catalog, Target
-from .conventions import BY_NAME
 from .evidence import LIKELY, NAME_ONLY, NO_MODEL, Evidence
 from .facts import Mention
 from .inference import Inference
@@ -130,6 +130,8 @@ class OpaqueClients:
                     package = dotted.partition(".")[0]
                     if package in NO_MODEL or self._catalog.is_about_ai(dotted):
                         return None
+                    if is_ai(dotted.rpartition(".")[2]):
+                        made_by = dotted
                 case Text(text) if "{" in text:
                     pass
                 case Instance(cls, _):

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from .annotations import BY_ANNOTATION
+from .annotations import BY_ANNOTATION, BY_NAME
 from .catalog import Catalog
-from .conventions import BY_NAME
 from .evidence import CERTAIN, LIKELY, NAME_ONLY, Evidence
 from .inference import Inference
 from .inherited import target_inside, target_of_path

@@ -92,6 +92,8 @@ class Sites:
             known = function and self._may_be_site(function) and self._of_call(call, ref)
             if evidence := known or self._requests.evidence(call):
                 yield _site(call, ref, evidence)
+            if passed_on := self._of_passed_on(call, ref):
+                yield passed_on
         for mention in scope.mentions:
             if mention.is_argument and (passed := self._of_passed(mention, ref)):
                 yield _site(mention, ref, passed)
@@ -114,6 +116,21 @@ class Sites:
     def _is_of_functions(self, value: Value) -> bool:
         """Return whether an object runs functions of the project, which are sites themselves."""
         return isinstance(value, AIObject) and not self._inference.composites.calls_model(value)
+
+    def _of_passed_on(self, call: Mention, ref: Ref) -> Site | None:
+        """Return the site of a client's method that a call gets with its arguments."""
+        _, _, arguments, keywords, line, end_line = call.expression
+        for index, method in enumerate(arguments):
+            if method and method[0] == "attr" and method[2] in KINDS:
+                values = self._inference.of(method, ref)
+                made = ("call", method, arguments[index + 1 :], keywords, line, end_line)
+                inner = Mention(made, call.nesting, call.line)
+                if not self._receivers.best(values, method, ref) and (
+                    known := self._opaque.evidence(inner, ref, values)
+                ):
+                    reason = f"passed uncalled; {known.reason}"
+                    return _site(inner, ref, replace(known, reason=reason))
+        return None
 
     def _of_passed(self, mention: Mention, ref: Ref) -> Evidence | None:
         """Return the evidence of a method that is passed uncalled: `retry(client.chat, …)`."""
