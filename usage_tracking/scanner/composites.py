@@ -197,15 +197,18 @@ class Composites:
         return found
 
     def _part(self, expression: Expression, ref: Ref) -> Values:
-        values = self._inference.of(expression, ref)
-        if not values and expression and expression[0] == "call":
-            # A component of the framework that calls no model.
-            made_by = self._inference.of(expression[1], ref)
-            return made_by or frozenset([_UNKNOWN_PART])
-        found = frozenset(_parts([values]))
-        if not found and expression and expression[0] != "join":
-            return frozenset([_UNKNOWN_PART])
-        return frozenset(value for value in found if not isinstance(value, Text))
+        found = _parts([self._inference.of(expression, ref)])
+        if not found and expression and expression[0] == "call":
+            # Perhaps a component of the framework that calls no model.
+            found = list(self._inference.of(expression[1], ref))
+        is_about_ai = self._inference.catalog.is_about_ai
+        known = frozenset(
+            value
+            for value in found
+            if not isinstance(value, (Text, Library))
+            or (isinstance(value, Library) and is_about_ai(value.dotted))
+        )
+        return known or frozenset([_UNKNOWN_PART])
 
     # Strings
 
