@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from .facts import FUNCTION, LAMBDA, Expression, Mention, Nesting
+from .facts import FUNCTION, LAMBDA, CodeScope, Expression, Mention, Nesting
 from .inference import Inference
 from .names import Names
 from .program import Program, Ref, last_name
@@ -61,6 +62,45 @@ class Blocks:
             self._opened[key] = ""  # for a context manager that uses itself
             self._opened[key] = self._name(expression, ref, _Asked(needs_section=needs_section))
         return self._opened[key]
+
+    def holds_for(self, decorator: Expression, function: Ref) -> bool:
+        """Return whether the block of a decorator is open while the function's code runs.
+
+        A wrapper of the project that only calls a generator or coroutine function does not run it.
+        """
+        scope = self._program.scope(function)
+        if not (scope.is_async or scope.is_generator):
+            return True
+        called = decorator[1] if decorator and decorator[0] == "call" else decorator
+        for value in self._inference.of(called, function):
+            if isinstance(value, Class):
+                return self._derives_from_ours(value.ref)
+            if isinstance(value, FUNCTIONS):
+                inner = [each for each in self._inside(value.ref) if each.nestings]
+                return not self._program.scope(value.ref).is_generator and (
+                    not any(nesting.managers for each in inner for nesting in each.nestings)
+                    or any(
+                        (each.is_async, each.is_generator) == (scope.is_async, scope.is_generator)
+                        for each in inner
+                    )
+                )
+        return True
+
+    def _inside(self, function: Ref) -> Iterator[CodeScope]:
+        """Yield the functions inside another, at any depth."""
+        inside = {function[1]}
+        for scope in self._program.files[function[0]].scopes:
+            if scope.parent in inside:
+                inside.add(scope.number)
+                if scope.kind == FUNCTION:
+                    yield scope
+
+    def _derives_from_ours(self, cls: Ref) -> bool:
+        return any(
+            self.is_ours(base, (each[0], 0), BLOCK)
+            for each in self._inference.classes.ancestry(cls)
+            for base in self._program.scope(each).bases
+        )
 
     def mark(self, expression: Expression, ref: Ref) -> str:
         """Return "ai_section" for a decorator that marks a view with a section, "" for others."""

@@ -282,7 +282,7 @@ class Callbacks:
 
     def _called_by_object(self, cls: Ref, found: Position, here: Run) -> Iterator[Run]:
         """Yield where an object calls a function that it was made with."""
-        unknown = replace(here, lost=f"is passed to {self._program.scope(cls).qualname}")
+        unknown = replace(here, layers=(), lost=f"is passed to {self._program.scope(cls).qualname}")
         for each in self._inference.classes.ancestry(cls):
             for method in self._program.methods(each).get("__init__", ()):
                 parameter = self._parameter(Method(method), found)
@@ -317,7 +317,7 @@ class Callbacks:
             return
         scope = self._program.scope(target.ref)
         parameter = self._parameter(target, found)
-        unknown = replace(here, lost=f"is passed to {scope.qualname}")
+        unknown = replace(here, layers=(), lost=f"is passed to {scope.qualname}")
         if parameter is None or scope.is_generator or depth > _DEEPEST:
             yield unknown
             return

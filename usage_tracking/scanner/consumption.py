@@ -54,6 +54,21 @@ class Consumption:
             case _:
                 yield self._places.call(mention, ref)
 
+    def of_call(self, call: Mention, ref: Ref) -> Run:
+        """Return where a call runs: later in a generator expression that a response streams."""
+        index = self._places.index(ref)
+        found = index.position(call.expression)
+        while found and found.role == at.PART:
+            container, found = found.around, index.position(found.around)
+            if (
+                container[0] == "items"
+                and found
+                and found.role == at.ARGUMENT
+                and (_STREAMS.search(last_name(found.around[1])))
+            ):
+                return replace(self._places.call(call, ref, STREAM), layers=())
+        return self._places.call(call, ref)
+
     def _as_argument(
         self, found: Position, ref: Ref, mention: Mention, depth: int
     ) -> Iterator[Run]:

@@ -56,11 +56,11 @@ class Runs:
             return tuple(self._callbacks.of_value(mention.expression, ref, mention.line))
         if is_lazy or last_name(mention.expression[1]) in _STREAMING:
             return tuple(self._consumption.of(mention.expression, ref, mention))
-        return (self._places.call(mention, ref),)
+        return (self._consumption.of_call(mention, ref),)
 
     def of_call(self, mention: Mention, ref: Ref) -> tuple[Run]:
         """Return the run of code that runs during a call."""
-        return (self._places.call(mention, ref),)
+        return (self._consumption.of_call(mention, ref),)
 
     def _of_function(self, function: Ref) -> Iterator[Run]:
         scope = self._program.scope(function)
@@ -73,7 +73,7 @@ class Runs:
             if is_lazy:
                 yield from self._consumption.of(call.expression, ref, call)
             else:
-                yield self._places.call(call, ref)
+                yield self._consumption.of_call(call, ref)
         for ref, mention in self._mentions(function, scope.name):
             if id(mention.expression) not in known:
                 yield from self._callbacks.of_value(mention.expression, ref, mention.line)
@@ -93,7 +93,7 @@ class Runs:
                 isinstance(value, Instance) and cls in self._inference.classes.ancestry(value.ref)
                 for value in self._inference.of(owner[1], ref)
             ):
-                yield self._places.call(call, ref)
+                yield self._consumption.of_call(call, ref)
 
     def _mentions(self, function: Ref, name: str) -> Iterator[tuple[Ref, Mention]]:
         for ref, mention in self._program.mentions_named.get(name, ())[:_MOST_MENTIONS]:

@@ -56,7 +56,9 @@ class SectionValues:
                 return _is_known_text(values)
             case "name" | "attr":
                 return self._is_section_name(expression, ref, depth)
-        return True
+            case "element" if expression[1] and expression[1][0] == "items":
+                return all(self.is_section(each, ref, depth + 1) for each in expression[1][1])
+        return expression[0] in {"element", "join", "index", "typed"}
 
     @staticmethod
     def _is_fallback(expression: Any, parts: list[bool]) -> bool:

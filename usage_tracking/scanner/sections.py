@@ -232,7 +232,9 @@ class Sections:
         """Return the block that decorators open, and whether the entry point runs inside it."""
         above: str = ""
         for decorator in reversed(scope.decorators):
-            if name := self._blocks.name(decorator, function):
+            if (name := self._blocks.name(decorator, function)) and (
+                self._blocks.holds_for(decorator, function)
+            ):
                 return name, not above
             if "contextmanager" in last_name(decorator):
                 break  # a block above it ends before the code of the generator begins
