@@ -472,7 +472,7 @@ def test_reason_names_the_place_and_the_calls(tmp_path, monkeypatch):
 
     assert [finding.coverage for finding in report.findings] == [
         "`with ai_usage` at app/views.py:4, through ask at app/views.py:5",
-        "captured, but reached from task nightly, which names no section at app/tasks.py:4, "
+        "captured, but reached from task nightly at app/tasks.py:4, which names no section, "
         "through nightly_ask at app/tasks.py:5",
     ]
 

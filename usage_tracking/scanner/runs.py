@@ -81,6 +81,8 @@ class Runs:
                     scope.name in self._places.names_read_elsewhere()
                 ):
                     yield lost(ref, mention.line, "is read elsewhere too")
+        if len(self._program.mentions_named.get(scope.name, ())) > _MOST_MENTIONS:
+            yield lost(function, scope.line, "has the name of too many other functions")
         yield from self._tasks.of(function)
         if scope.name == "run" and (cls := self._program.class_of(function)):
             yield from self._starts(cls)

@@ -46,7 +46,9 @@ class Answer:
 
     def text(self, home: str) -> str:
         """Return the reason for a reader who looks at the file `home`."""
-        found = f"{self.why} {_at(self.path, self.line, home)}" if self.line else self.why
+        place = f" {_at(self.path, self.line, home)}" if self.line else ""
+        what, comma, rest = self.why.partition(", which")
+        found = f"{what}{place}{comma}{rest}"
         if self.through:
             steps = [f"{step.name} {_at(step.path, step.line, home)}" for step in self.through]
             found += f", through {' and '.join(steps)}"
@@ -77,8 +79,8 @@ class Sections:
         self._entries = entries
         self._marks = marks
         self._class_uses = class_uses
-        #: Returns the name of a tracker that records a call after it was made, "" if none does.
-        self.tracker_after: Callable[[Ref, Mention], str] = lambda _ref, _mention: ""
+        #: Returns the name and line of a tracker that records a call behind it.
+        self.tracker_after: Callable[[Ref, Mention], tuple[str, int] | None] = _no_tracker
         #: Function and when its code runs → the answer for all its calls.
         self._answers: dict[tuple[Ref, int], Answer] = {}
         #: A function that is judged as if it were decorated.
@@ -128,7 +130,7 @@ class Sections:
             if opened := self._blocks.entered_before(run.ref, run.call):
                 return _yes(f"`{opened}` is entered before", run.ref[0], run.line)
             if tracker := self.tracker_after(run.ref, run.call):
-                return _yes(f"followed by {tracker}", run.ref[0], run.line)
+                return _yes(f"followed by {tracker[0]}", run.ref[0], tracker[1])
         if run.lost:
             return _no(f"it {run.lost}", run.ref[0], run.line)
         holder = self._holder(run.ref)
@@ -152,14 +154,22 @@ class Sections:
             return None
         scope = self._program.scope(function)
         if len(search.active) >= _DEEPEST or search.seen >= _MOST_FUNCTIONS:
-            return _no("too many calls lead to", function[0], scope.line)
+            return _no(
+                f"more calls than the scan follows lead to {scope.qualname}",
+                function[0],
+                scope.line,
+            )
         search.seen += 1
         search.active.add(key)
         found = self._judge(function, when, scope, search)
         search.active.remove(key)
         search.circles.discard(key)
         if found is None and not search.active:
-            found = _no("only functions that call each other lead to", function[0], scope.line)
+            found = _no(
+                f"only functions that call each other reach {scope.qualname}",
+                function[0],
+                scope.line,
+            )
         if found is not None and not search.circles:
             self._answers[key] = found
         return found
@@ -270,6 +280,10 @@ def _all(answers: list[Answer | None]) -> Answer | None:
         if not answer.is_named:
             return answer
     return known[0] if known else None
+
+
+def _no_tracker(_ref: Ref, _mention: Mention) -> None:
+    return None
 
 
 def _yes(why: str, path: str = "", line: int = 0) -> Answer:

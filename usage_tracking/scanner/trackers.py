@@ -53,15 +53,12 @@ class Trackers:
         """Return the first call behind a site in its function that records it, whenever it ran."""
         return self.after_call(site.ref, site.mention)
 
-    def names_section_after(self, ref: Ref, mention: Mention) -> str:
-        """Return the name of a tracker with a section that follows a call, "" if none does."""
+    def names_section_after(self, ref: Ref, mention: Mention) -> tuple[str, int] | None:
+        """Return the name and line of a tracker with a section that follows a call."""
         found = self.after_call(ref, mention)
         if found is None or self.is_record(found):
-            return (
-                ""  # a handle records in the section of its block, not in one for a captured call
-            )
-        name = last_name(found.expression[1])
-        return f"{name} at line {found.line}" if name else ""
+            return None  # a handle gives a captured call no section
+        return last_name(found.expression[1]) or "a tracker", found.line
 
     def is_record(self, tracker: Mention) -> bool:
         """Return whether a tracker is `usage.record()`, which names no section itself."""
