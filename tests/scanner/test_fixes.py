@@ -17,6 +17,8 @@ def text_of(report: Report, verbosity: int = 1) -> list[str]:
 
 
 SECTION = '@ai_section("…")'
+BLOCK = '`with ai_usage(section="…"):`'
+MAP = "add the task's name to AI_USAGE_SECTION_MAP"
 FIXES = {
     "view": (
         f"def page(request):\n    {ASK}\n",
@@ -45,23 +47,26 @@ FIXES = {
     ),
     "task": (
         f"from celery import shared_task\n@shared_task\ndef nightly():\n    {ASK}\n",
-        'put line 6 into `with ai_usage(section="…"):`',
+        f"put the statement at line 6 into {BLOCK}, or {MAP}",
     ),
     "task that calls a helper": (
         f"from celery import shared_task\ndef ask():\n    {ASK}\n"
         "@shared_task\ndef nightly():\n    ask()\n",
-        'put line 8 into `with ai_usage(section="…"):`',
+        f"put the statement at line 8 into {BLOCK}, or {MAP}",
     ),
     "command": (
         "from django.core.management.base import BaseCommand\n"
         f"class Command(BaseCommand):\n    def handle(self, **options):\n        {ASK}\n",
-        'put line 6 into `with ai_usage(section="…"):`',
+        'put the statement at line 6 into `with ai_usage(section="…"):`',
     ),
     "function without a known caller": (
         f"def ask():\n    {ASK}\n",
-        'put line 4 into `with ai_usage(section="…"):`',
+        'put the statement at line 4 into `with ai_usage(section="…"):`',
     ),
-    "code of a module": (f"{ASK}\n", 'put line 3 into `with ai_usage(section="…"):`'),
+    "code of a module": (
+        f"{ASK}\n",
+        'put the statement at line 3 into `with ai_usage(section="…"):`',
+    ),
 }
 
 
@@ -81,7 +86,10 @@ def test_one_fix_for_all_calls_of_a_function(tmp_path):
     shown = text_of(scan_tree(tmp_path, {"app/tasks.py": code}))
 
     assert "one block here covers 3 call sites" in shown[0]
-    assert shown[1] == '  fix: put lines 9 and 10 into `with ai_usage(section="…"):`'
+    assert shown[1] == (
+        '  fix: put the statements at lines 9 and 10 into `with ai_usage(section="…"):`, '
+        "or add the task's name to AI_USAGE_SECTION_MAP"
+    )
     assert not [line for line in shown[2:] if "fix: " in line]
 
 

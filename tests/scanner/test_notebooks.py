@@ -42,7 +42,7 @@ def test_places_are_cells_for_people_and_lines_of_the_file_for_tools(tmp_path, m
     scanner.main([".", "--no-cache"])
     assert (
         "a.ipynb  1 call site outside of functions\n"
-        '  fix: put cell 3:5 into `with ai_usage(section="…"):`\n'
+        '  fix: put the statement at cell 3:5 into `with ai_usage(section="…"):`\n'
         "  a.ipynb:cell 3:5  captured  openai chat  client.responses.create  in <module>"
         "  certain: client.responses ← OpenAI() at cell 2:3\n"
     ) in capsys.readouterr().out

@@ -55,8 +55,8 @@ def test_text(capsys):
         "  shop/views.py:10  invisible  stability image  SI().generate"
         "  in view  certain: SI() ← SI() at line 10\n"
         "      stability_sdk is not hooked\n"
-        '      fix: put it into `with ai_usage(section="…") as usage:`,'
-        " and call usage.record(response) in the block\n"
+        '      fix: put the call into `with ai_usage(section="…") as usage:`,'
+        " and call usage.record(response) in it\n"
         "\n"
         "shop\n"
         "  shop/views.py:9  covered  openai embeddings  OpenAI().embeddings.create  in view"

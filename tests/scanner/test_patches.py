@@ -274,7 +274,8 @@ def test_every_other_byte_stays(tmp_path, name):
 
 
 REFUSED = {
-    "stability_sdk is not hooked; call usage.record(response) behind it": (
+    'stability_sdk is not hooked; put the call into `with ai_usage(section="…") as usage:`, '
+    "and call usage.record(response) in it": (
         "from stability_sdk.client import StabilityInference\n"
         "def chat(request):\n    StabilityInference().generate('x')\n"
     ),
@@ -287,7 +288,7 @@ REFUSED = {
         f"{IMPORT}@tool\ndef chat():\n    yield {ASK}\n"
     ),
     "captured, but it runs later than the code around it; "
-    'put it into a function decorated with @ai_usage(section="…")': (
+    'move the call into a function decorated with @ai_usage(section="…")': (
         f"{IMPORT}urls = [path('ask/', lambda request: {ASK})]\n"
     ),
     "the file has carriage returns that end no line": f"x = 'a\\\rb'\n{IMPORT}{FUNCTION}",
@@ -312,7 +313,7 @@ def test_no_block_is_proposed_around_what_runs_later(tmp_path, monkeypatch, capf
 
     assert (patch.diff, patch.covered) == (b"", ())
     assert out.startswith("No block can be proposed  1 call site\n")
-    assert 'fix: put it into a function decorated with @ai_usage(section="…")\n' in out
+    assert 'fix: move the call into a function decorated with @ai_usage(section="…")\n' in out
     assert "wrap it" not in out
 
 

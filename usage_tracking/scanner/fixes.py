@@ -2,62 +2,78 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
-from .report import CAPTURED, UNKNOWN, Block, Step
+from .report import CAPTURED, UNKNOWN, Finding
 
-#: The kinds of a block for which `@ai_section` is read: from the function or class that a URL or
-#: a route names. On other code it does nothing.
-_READ_AI_SECTION = {"view", "consumer"}
+#: The kinds of a block below which methods are of a class that has the section.
+_SECTION_OF_CLASS = {"view method", "consumer"}
+_SECTION_OF_FUNCTION = {"view"}
 
 _BLOCK = '`with ai_usage(section="…"):`'
-_HANDLE = '`with ai_usage(section="…") as usage:`'
+_MAP = "add the task's name to AI_USAGE_SECTION_MAP"
+_FUNCTION = 'a function decorated with @ai_usage(section="…")'
+_RECORD = (
+    'put the call into `with ai_usage(section="…") as usage:`, '
+    "and call usage.record(response) in it"
+)
 
 
-def for_site(status: str, block: Block | None, path: Iterable[Step], *, is_named: bool) -> str:
-    """Return the fix of a call site.
-
-    Args:
-        status: Its status, which is not "covered".
-        block: Where a block covers it, None if no block can.
-        path: The way to it, from an entry point down to itself.
-        is_named: Whether a section is named on every path to it.
-    """
-    if status == CAPTURED:
-        if block is None:
-            return 'put it into a function decorated with @ai_usage(section="…")'
-        return for_block(block, [path])
-    record = (
-        "call usage.record(response) in its block"
-        if is_named
-        else f"put it into {_HANDLE}, and call usage.record(response) in the block"
-    )
-    return f"verify that rows are written, or {record}" if status == UNKNOWN else record
+def for_site(finding: Finding) -> str:
+    """Return the fix of a call site that is not covered."""
+    if finding.status == CAPTURED:
+        return for_block([finding])
+    if finding.status == UNKNOWN:
+        return f"{_RECORD}; a call that is recorded anyway is not counted twice"
+    return _RECORD
 
 
-def for_block(block: Block, paths: Iterable[Iterable[Step]]) -> str:
-    """Return the one fix of all call sites that a block covers, by the ways to them."""
-    if block.kind in _READ_AI_SECTION:
-        owner, _, method = block.name.rpartition(".")
-        if owner and not block.name.endswith(f"<locals>.{method}"):
-            return f'decorate the class {owner} with @ai_section("…")'
-        return f'decorate {block.name} with @ai_section("…"), as the outermost decorator'
-    places = sorted({_line_in(block, list(path)) for path in paths})
-    return f"put {_listed(places)} into {_BLOCK}"
+def for_block(findings: Sequence[Finding]) -> str:
+    """Return the one fix of captured call sites with the same block."""
+    block = findings[0].block
+    if block is None:
+        return _moved(len(findings))
+    if block.kind in _SECTION_OF_CLASS:
+        return f'decorate the class {block.name.rpartition(".")[0]} with @ai_section("…")'
+    if block.kind in _SECTION_OF_FUNCTION:
+        name = block.name.rpartition(".")[2]
+        return f'decorate {name} with @ai_section("…"), as the outermost decorator'
+    direct = [finding for finding in findings if not is_in_lambda(finding)]
+    parts = []
+    if direct:
+        parts.append(f"put {_statements(direct)} into {_BLOCK}")
+    if len(direct) < len(findings):
+        parts.append(_moved(len(findings) - len(direct)))
+    fix = ", and ".join(parts)
+    return f"{fix}, or {_MAP}" if block.kind == "task" else fix
 
 
-def _line_in(block: Block, path: list[Step]) -> tuple[int, str]:
-    """Return the line in a block's function from which a path leads to the call site."""
-    for step, following in pairwise(path):
-        if (step.path, step.line) == (block.path, block.line) or step.name == block.name:
+def line_in_block(finding: Finding) -> tuple[int, str]:
+    """Return the line and cell in a site's block from which the path leads to the site."""
+    block = finding.block
+    for step, following in pairwise(finding.call_path):
+        if block and (
+            (step.path, step.line) == (block.path, block.line) or step.name == block.name
+        ):
             return following.line, following.cell
-    return path[-1].line, path[-1].cell
+    return finding.call_path[-1].line, finding.call_path[-1].cell
 
 
-def _listed(places: list[tuple[int, str]]) -> str:
+def is_in_lambda(finding: Finding) -> bool:
+    """Return whether a site is in a lambda, which may run when the code around it has ended."""
+    return finding.function.endswith("<lambda>")
+
+
+def _moved(number: int) -> str:
+    if number == 1:
+        return f"move the call into {_FUNCTION}"
+    return f"move the calls into functions decorated with {_FUNCTION.partition('with ')[2]}"
+
+
+def _statements(findings: Iterable[Finding]) -> str:
+    places = sorted({line_in_block(finding) for finding in findings})
     names = [cell or str(line) for line, cell in places]
     listed = " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
-    if places[0][1]:
-        return listed
-    return f"line {listed}" if len(names) == 1 else f"lines {listed}"
+    unit = "" if places[0][1] else "line " if len(names) == 1 else "lines "
+    return f"the statement{'' if len(names) == 1 else 's'} at {unit}{listed}"

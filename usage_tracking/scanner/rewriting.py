@@ -24,6 +24,7 @@ from .syntax import (
     is_generator,
     is_import_of_ours,
     last_line,
+    runs_other_code,
 )
 
 #: Decorators that do not read the function below them in a way that a wrapper would change.
@@ -53,10 +54,8 @@ class Edit:
     section: str
     #: The line of `def`; None for code outside of functions.
     function: int | None
-    #: First and last line of each call in the place itself.
+    #: First and last line of each call in the place: of a site, or one that leads to it.
     calls: tuple[tuple[int, int], ...]
-    #: Whether calls in other functions, which this one calls, are meant too.
-    is_whole: bool = False
 
 
 class SourceText:
@@ -69,7 +68,7 @@ class SourceText:
 
     def __init__(self, data: bytes) -> None:
         self._bom = _BOM if data.startswith(_BOM) else b""
-        self._data = data
+        self.before = data
         if b"\r" in data.replace(b"\r\n", b""):
             raise CannotEditError("the file has carriage returns that end no line")
         self._lines: list[bytes] = re.findall(rb"[^\n]*\n|[^\n]+", data.removeprefix(self._bom))
@@ -95,7 +94,7 @@ class SourceText:
         opens = self._opens(edit.section)
         if edit.function is None:
             # All before any: a place is changed as a whole, or not at all.
-            for first, last in self._ranges(edit.calls):
+            for first, last in self._ranges(edit.calls, self._tree.body):
                 self._wrap(first, last, b"with " + opens, self._unit())
             return
         function = self._function(edit.function)
@@ -104,6 +103,10 @@ class SourceText:
             for each in function.decorator_list
             if (name := decorator_name(each)) not in _HARMLESS
         ]
+        if runs_other_code(function, self._tree):
+            for first, last in self._ranges(edit.calls, function.body):
+                self._wrap(first, last, _with(function) + opens, self._unit())
+            return
         if not other and function.lineno - 1 in self._deeper:
             raise CannotEditError("another change overlaps it; apply that one first")
         if not other:
@@ -185,16 +188,27 @@ class SourceText:
 
     # Statements
 
+    def function_at(self, line: int) -> int | None:
+        """Return the line of the innermost function that a line is in, None if it is in none."""
+        return max(
+            (
+                node.lineno
+                for node in ast.walk(self._tree)
+                if isinstance(node, FUNCTIONS) and node.lineno <= line <= last_line(node)
+            ),
+            default=None,
+        )
+
     def _function(self, line: int) -> Function:
         for node in ast.walk(self._tree):
             if isinstance(node, FUNCTIONS) and node.lineno == line and self._is_alone(node):
                 return node
         raise CannotEditError("the function was not found")
 
-    def _statement(self, first: int, last: int) -> ast.stmt:
-        """Return the smallest statement that can be indented and that contains the lines."""
+    def _statement(self, first: int, last: int, block: list[ast.stmt]) -> ast.stmt:
+        """Return the smallest statement of a block that can be indented and has the lines."""
         found: ast.stmt | None = None
-        body: list[ast.stmt] | None = self._tree.body
+        body: list[ast.stmt] | None = block
         while body:
             inside = [
                 each for each in body if first_line(each) <= first and last <= last_line(each)
@@ -217,26 +231,28 @@ class SourceText:
         return found
 
     def _wrap_body(self, function: Function, opens: bytes, edit: Edit) -> None:
-        """Indent the statements with the calls, or all of them, below a `with`."""
+        """Indent the statements with the calls below a `with`."""
         body = function.body[1:] if is_docstring(function.body[0]) else function.body
         chosen = [
             each
             for each in body
-            if edit.is_whole
-            or any(first_line(each) <= first <= last_line(each) for first, _ in edit.calls)
+            if any(first_line(each) <= first <= last_line(each) for first, _ in edit.calls)
         ]
         if not chosen:
             raise CannotEditError("the call is not in the body of the function")
+        if any(isinstance(each, (*FUNCTIONS, ast.ClassDef)) for each in chosen):
+            chosen = body  # what is defined in it runs later, where it is called
         first, last = self._range(chosen[0], chosen[-1])
         inside, outside = self._indent_at(first), self._indent_at(function.lineno)
         unit = inside[len(outside) :] if inside.startswith(outside) else inside
-        word = b"async with " if isinstance(function, ast.AsyncFunctionDef) else b"with "
-        self._wrap(first, last, word + opens, unit or b"    ")
+        self._wrap(first, last, _with(function) + opens, unit or b"    ")
 
-    def _ranges(self, calls: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+    def _ranges(
+        self, calls: Iterable[tuple[int, int]], body: list[ast.stmt]
+    ) -> list[tuple[int, int]]:
         """Return the first and last lines of the statements with the calls, joined if adjacent."""
         found: list[tuple[int, int]] = []
-        for statement in dict.fromkeys(self._statement(*call) for call in calls):
+        for statement in dict.fromkeys(self._statement(*call, body) for call in calls):
             found.append(self._range(statement, statement))
         joined: list[tuple[int, int]] = []
         for first, last in sorted(found, key=lambda each: (each[0], -each[1])):
@@ -305,10 +321,14 @@ class SourceText:
     def _string_lines(self) -> Iterator[int]:
         """Yield the lines that begin inside a string, which indenting would change."""
         starts: list[int] = []
-        for token in tokenize.tokenize(io.BytesIO(self._data).readline):
+        for token in tokenize.tokenize(io.BytesIO(self.before).readline):
             kind = tokenize.tok_name[token.type]
             if kind in {"FSTRING_START", "TSTRING_START"}:
                 starts.append(token.start[0])
             elif kind == "STRING" or (kind in {"FSTRING_END", "TSTRING_END"} and starts):
                 start = token.start[0] if kind == "STRING" else starts.pop()
                 yield from range(start + 1, token.end[0] + 1)
+
+
+def _with(function: Function) -> bytes:
+    return b"async with " if isinstance(function, ast.AsyncFunctionDef) else b"with "

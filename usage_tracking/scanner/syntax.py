@@ -95,3 +95,23 @@ def is_generator(function: Function) -> bool:
         if not isinstance(node, (*FUNCTIONS, ast.Lambda, ast.ClassDef)):
             waiting += ast.iter_child_nodes(node)
     return False
+
+
+def runs_other_code(function: Function, tree: ast.Module) -> bool:
+    """Return whether a function runs code that it was given, such as the views below middleware.
+
+    That code has sections of its own.
+    """
+    given = {
+        node.arg
+        for outer in ast.walk(tree)
+        if isinstance(outer, FUNCTIONS) and outer.lineno < function.lineno <= last_line(outer)
+        for node in ast.walk(outer.args)
+        if isinstance(node, ast.arg)
+    }
+    called = [node.func for node in ast.walk(function) if isinstance(node, ast.Call)]
+    return function.name in {"__call__", "__acall__"} or any(
+        (isinstance(each, ast.Name) and each.id in given)
+        or (isinstance(each, ast.Attribute) and each.attr == "get_response")
+        for each in called
+    )

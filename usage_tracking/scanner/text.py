@@ -126,8 +126,7 @@ def _group(block: Block | None, findings: list[Finding]) -> Iterator[list[Piece]
         )
         yield [(f"{block.kind} {block.name}  {where(block)}  ", "bold"), (effect, "")]
     if block and missing:
-        fix = fixes.for_block(block, [finding.call_path for finding in missing])
-        yield [("  fix: ", "bold"), (fix, "")]
+        yield [("  fix: ", "bold"), (fixes.for_block(missing), "")]
     for finding in findings:
         yield _headline(finding, "  ")
         yield from _details(finding)
