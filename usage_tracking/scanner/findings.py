@@ -16,7 +16,7 @@ from . import fixes
 from .catalog import Catalog
 from .coverage import Verdict
 from .evidence import LIKELY
-from .facts import CLASS, FUNCTION, MODULE, SourceFile
+from .facts import CLASS, FUNCTION, LAMBDA, MODULE, Expression, SourceFile
 from .program import Program, last_name
 from .report import COVERED, IGNORED, UNKNOWN, Block, EntryPoint, Finding, Step
 from .sites import Site
@@ -96,7 +96,9 @@ def _of_site(site: Site, verdict: Verdict, program: Program, places: _Places) ->
         warnings = (*warnings, _NO_REASON)
     is_open = status != IGNORED
     call_path = tuple(map(places.shown, (*verdict.path, Step(site.call, path, site.line))))
-    block = places.shown(_block(verdict.block, program)) if verdict.block and is_open else None
+    block = None
+    if verdict.block and is_open and not _escapes(site, program):
+        block = places.shown(_block(verdict.block, program))
     end_line = min(site.end_line, source.lines_on_disk) if source.cells else site.end_line
     finding = places.shown(
         Finding(
@@ -123,6 +125,26 @@ def _of_site(site: Site, verdict: Verdict, program: Program, places: _Places) ->
     if is_open and status != COVERED:
         return replace(finding, fix=fixes.for_site(finding))
     return finding
+
+
+def _escapes(site: Site, program: Program) -> bool:
+    """Return whether a function returns code that makes the call: a block in it would not help."""
+    scope, kept = program.scope(site.ref), site.mention.expression
+    if scope.kind == LAMBDA:
+        kept = ("scope", scope.number)
+        scope = program.files[site.ref[0]].scopes[scope.parent]
+    elif kept and kept[0] == "call":
+        return False
+    return any(_holds(value, kept) for value in scope.returns)
+
+
+def _holds(value: Expression, kept: Expression) -> bool:
+    """Return whether a value is, or contains, code that is kept for later."""
+    if not value or value == kept:
+        return bool(value)
+    if value[0] == "call":
+        return last_name(value[1]) == "partial" and kept in value[2]
+    return value[0] == "items" and any(_holds(each, kept) for each in value[1])
 
 
 def _block(block: Block, program: Program) -> Block:

@@ -6,7 +6,7 @@ import difflib
 import os
 import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from .fixes import is_in_lambda, line_in_block
@@ -99,7 +99,8 @@ def _narrowed(
             yield finding, reason
             continue
         block = Block("function", finding.function, finding.path, line)
-        why = files.refusal(_Change(block, [finding], proposed(block, sections)))
+        inside = replace(finding, block=block)
+        why = files.refusal(_Change(block, [inside], proposed(block, sections)))
         if why:
             yield finding, why
 
