@@ -121,6 +121,16 @@ def test_path_passes_the_block_and_not_a_covered_view(tmp_path):
     assert [step.name for step in finding.call_path[:-1]] == ["page", "helper", "ask"]
 
 
+def test_path_has_the_call_of_an_inner_function(tmp_path):
+    code = f"def page(request):\n    def ask():\n        {ASK}\n    ask()\n"
+    (finding,) = scan_tree(tmp_path, {"app/views.py": CLIENT + code}).findings
+
+    assert [(step.name, step.line) for step in finding.call_path[:-1]] == [
+        ("page", 4),
+        ("page.ask", 7),
+    ]
+
+
 def test_uncovered_sites_come_first_and_those_of_the_largest_block(tmp_path):
     code = (
         f"def done(request):\n    with ai_usage('x'):\n        {ASK}\n"

@@ -142,13 +142,13 @@ class CallGraph:
         return found
 
     def _around(self, function: Ref) -> Iterator[tuple[Ref, int]]:
-        """Yield the function around another, and those that call it, each with a line."""
-        outer = self._program.parent(function)
-        if outer and (holder := self.function(outer)):
-            yield holder, self._program.scope(function).line
+        """Yield the functions that call another, and that around it, each with a line."""
         for caller in self.callers(function):
             if (calling := self.function(caller.ref)) is not None:
                 yield calling, caller.mention.line
+        outer = self._program.parent(function)
+        if outer and (holder := self.function(outer)):
+            yield holder, self._program.scope(function).line
 
     def entry_point(self, function: Ref) -> EntryPoint | None:
         """Return a function as an entry point, None if it is not one."""
