@@ -17,8 +17,9 @@ from project.stub import StubProvider
 from tests import scanner
 from tests.scanner.truth.tests.drive import WAIT, routes, talk, visit
 
+TOOLS = ("greet", "returned", "ranked", "submitted", "inner")
 #: Further queries that the driver sends, to views with more than one path.
-QUERIES = {"plain/": ("notes",), "unknown_callers/": ("tool=greet",)}
+QUERIES = {"plain/": ("notes",), "unknown_callers/": [f"tool={name}" for name in TOOLS]}
 
 
 def drive_views(user: Any) -> list[str]:

@@ -160,6 +160,16 @@ WRAPPED = [
     f"@tool\nasync def chat(text):\n    return await {ASK}\n",
     f"@router.post('/')\ndef chat(request):\n    text = '''a\n  b'''\n    return text, helper()\n"
     f"def helper():\n    return {ASK}\n",
+    # a function that runs code with sections of its own
+    f"def timed(view):\n    def inner(request):\n        if x:\n            {ASK}\n"
+    "        return view(request)\n    return inner\n",
+    f"class Notes:\n    def __call__(self, request):\n        {ASK}\n"
+    "        return self.get_response(request)\n",
+    "async def notes(request):\n    await ask()\n    return await self.get_response(request)\n"
+    f"async def ask():\n    {ASK}\n",
+    # a generator that another decorator may read calls the function
+    f"class A:\n    @step\n    def ask(self):\n        return {ASK}\n\n"
+    "    @step\n    def run(self):\n        yield self.ask()\n",
     # code of the module
     f"answer = {ASK}\n",
     f"answer = (\n    {ASK}\n)  # end\n{ASK}\n",
@@ -210,6 +220,13 @@ def test_call_in_the_first_line(tmp_path):
     after = applied(tmp_path, "__import__('openai').responses.create(model='m')\nx = 1\n").decode()
 
     assert after.startswith("from usage_tracking import ai_usage\n\nwith ai_usage(")
+
+
+def test_block_does_not_contain_the_code_that_a_function_was_given(tmp_path):
+    code = f"def timed(view):\n    def inner(request):\n        {ASK}\n        view(request)\n"
+    after = applied(tmp_path, IMPORT + code).decode()
+
+    assert f"            {ASK}\n        view(request)\n" in after
 
 
 def test_adjacent_statements_share_a_block(tmp_path):
@@ -296,6 +313,8 @@ REFUSED = {
 
 
 KEPT = [
+    f"def made():\n    return lambda text: {ASK}",
+    "def made():\n    return partial(client.chat.completions.create, model='m')",
     f"ask = lambda text: {ASK}",
     f"class Chat:\n    ask = lambda self: {ASK}",
     f"tools = {{'ask': lambda text: {ASK}}}",

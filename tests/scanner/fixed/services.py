@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import threading
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from functools import partial  # noqa: F401 -- before the fix
 
 from django.http import StreamingHttpResponse
@@ -58,6 +58,51 @@ def greet():  # fixed
 
 
 TOOLS["greet"] = lambda text: greet().output_text
+
+
+def returned():
+    # fix: move the call into a function decorated with @ai_usage(section="…")
+    # before: return lambda text: client.responses.create(model="returned", input=text)
+    @ai_usage(section="chat")  # fixed
+    def ask(text):  # fixed
+        return client.responses.create(model="returned", input=text)  # fixed
+
+    return ask  # fixed
+
+
+def ranked(words):
+    # fix: move the call into a function decorated with @ai_usage(section="…")
+    # before: key = lambda word: client.responses.create(model="ranked", input=word).output_text
+    @ai_usage(section="chat")  # fixed
+    def key(word):  # fixed
+        return client.responses.create(model="ranked", input=word).output_text  # fixed
+
+    return sorted(words, key=key)
+
+
+def submitted():
+    with ThreadPoolExecutor(1) as pool:
+        # fix: put the statement at line +2 into `with ai_usage(section="…"):`
+        with ai_usage(section="chat"):  # fixed
+            future = pool.submit(client.responses.create, model="submitted", input="Hi")
+        return future.result().output_text
+
+
+def with_inner_function(text):
+    def ask(words):
+        return client.responses.create(model="inner_function", input=words).output_text
+
+    # fix: put the statement at line +2 into `with ai_usage(section="…"):`
+    with ai_usage(section="chat"):  # fixed
+        return ask(f"{text}!")
+
+
+TOOLS |= {
+    "returned": lambda text: returned()(text).output_text,
+    "ranked": lambda text: ranked([text]),
+    "submitted": lambda text: submitted(),
+    "inner": with_inner_function,
+}
 
 
 def retry(function, *args, **kwargs):

@@ -16,6 +16,7 @@ urlpatterns = [
     path("coroutine/", views.coroutine),
     path("below_others/", views.below_others),
     path("below_opaque/", views.below_opaque),
+    path("below_known_route/", login_required(views.below_known_route)),
     path("nested_view/", views.nested_view),
     path("static/", views.Pages.static),
     path("static_below/", login_required(views.Pages.static_below)),

@@ -44,6 +44,13 @@ def below_opaque(request):
     return HttpResponse(client.responses.create(model="below_opaque", input="Hi").output_text)
 
 
+# fix: decorate below_known_route with @ai_section("…"), as the outermost decorator
+@ai_section("chat")  # fixed
+def below_known_route(request):
+    text = client.responses.create(model="below_known_route", input="Hi").output_text
+    return HttpResponse(text)
+
+
 def made(name):
     def view(request):
         # fix: put the statement at line +2 into `with ai_usage(section="…"):`
