@@ -114,7 +114,8 @@ def test_fix_of_a_view_whose_route_hides_its_section(tmp_path):
 
 
 def test_one_fix_for_lambdas_and_other_calls(tmp_path):
-    code = f"def ask():\n    {ASK}\n    first = lambda: {ASK}\n    second = lambda: {ASK}\n"
+    ranked = f"    sorted(words, key=lambda word: {ASK})\n"
+    code = f"def ask(words):\n    {ASK}\n{ranked}{ranked}"
     shown = text_of(scan_tree(tmp_path, {"app/services.py": CLIENT + code}))
 
     assert shown[1] == (
@@ -146,7 +147,7 @@ def test_ignored_call_needs_a_reason(tmp_path):
 
     assert finding.status == "captured"
     assert finding.warnings == (
-        "`# ai-usage: ignore` gives no reason and is not applied; write the reason behind it",
+        "`# ai-usage: ignore` has no effect without a reason; write the reason after it",
     )
     assert f"      warning: {finding.warnings[0]}" in text_of(report)
 

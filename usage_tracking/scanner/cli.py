@@ -45,9 +45,9 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--min-confidence",
         choices=tuple(name.replace(" ", "-") for name in CONFIDENCES),
         default=NAME_ONLY.replace(" ", "-"),
-        help="omit less certain sites (default: name-only)",
+        help="omit call sites with a lower confidence (default: name-only)",
     )
-    parser.add_argument("--baseline", type=Path, metavar="FILE", help="ignore the findings in FILE")
+    parser.add_argument("--baseline", type=Path, metavar="FILE", help="accept the findings in FILE")
     parser.add_argument(
         "--write-baseline",
         type=Path,
@@ -63,13 +63,21 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--diff",
         action="store_true",
-        help="print a patch that names sections, instead of the report; no file is changed",
+        help="print a patch that names the missing sections, instead of the report; changes no file",
     )
     parser.add_argument(
-        "--include", action="append", default=[], choices=SKIPPED, help="also scan these"
+        "--include",
+        action="append",
+        default=[],
+        choices=SKIPPED,
+        help="also scan these; repeatable",
     )
     parser.add_argument(
-        "--exclude", action="append", default=[], metavar="PATTERN", help="omit these paths"
+        "--exclude",
+        action="append",
+        default=[],
+        metavar="PATTERN",
+        help="skip matching paths; repeatable",
     )
     parser.add_argument(
         "--tracker",

@@ -145,10 +145,10 @@ class Coverage:
                 COVERED, answer.text(home), is_named=True, entry_points=entries, path=path
             )
         function = self._placement.function(site)
-        is_later = function is None and self._runs_later(site)
+        is_later = not self._helps(function, site)
         block = None if is_later else self._placement.block(function, home)
         path = self._graph.path(site.ref, function)
-        why = _RUNS_LATER if is_later else answer.text(home)
+        why = _RUNS_LATER if is_later and function is None else answer.text(home)
         status, reason = gap or (CAPTURED, f"captured, but {why}")
         return Verdict(status, reason, answer.is_named, (), entries, block, path)
 
@@ -169,6 +169,12 @@ class Coverage:
         if site.is_recorded is None:
             return UNKNOWN, f"whether capture records {what} by this call is unknown"
         return None
+
+    def _helps(self, function: Ref | None, site: Site) -> bool:
+        """Return whether a block in a function, or in the code of the module, covers a site."""
+        if function is None:
+            return not self._runs_later(site)
+        return self._sections.would_cover(function, site.ref, site.mention)
 
     def _runs_later(self, site: Site) -> bool:
         """Return whether code only holds a call for later: in a lambda, or passed on uncalled."""

@@ -16,12 +16,12 @@ from . import fixes
 from .catalog import Catalog
 from .coverage import Verdict
 from .evidence import LIKELY
-from .facts import CLASS, FUNCTION, LAMBDA, MODULE, Expression, SourceFile
+from .facts import CLASS, FUNCTION, MODULE, SourceFile
 from .program import Program, last_name
 from .report import COVERED, IGNORED, UNKNOWN, Block, EntryPoint, Finding, Step
 from .sites import Site
 
-_NO_REASON = "`# ai-usage: ignore` gives no reason and is not applied; write the reason behind it"
+_NO_REASON = "`# ai-usage: ignore` has no effect without a reason; write the reason after it"
 
 #: Decorators that hand a view to a framework that reads no section from it.
 _REGISTER = {
@@ -96,9 +96,7 @@ def _of_site(site: Site, verdict: Verdict, program: Program, places: _Places) ->
         warnings = (*warnings, _NO_REASON)
     is_open = status != IGNORED
     call_path = tuple(map(places.shown, (*verdict.path, Step(site.call, path, site.line))))
-    block = None
-    if verdict.block and is_open and not _escapes(site, program):
-        block = places.shown(_block(verdict.block, program))
+    block = places.shown(_block(verdict.block, program)) if verdict.block and is_open else None
     end_line = min(site.end_line, source.lines_on_disk) if source.cells else site.end_line
     finding = places.shown(
         Finding(
@@ -125,26 +123,6 @@ def _of_site(site: Site, verdict: Verdict, program: Program, places: _Places) ->
     if is_open and status != COVERED:
         return replace(finding, fix=fixes.for_site(finding))
     return finding
-
-
-def _escapes(site: Site, program: Program) -> bool:
-    """Return whether a function returns code that makes the call: a block in it would not help."""
-    scope, kept = program.scope(site.ref), site.mention.expression
-    if scope.kind == LAMBDA:
-        kept = ("scope", scope.number)
-        scope = program.files[site.ref[0]].scopes[scope.parent]
-    elif kept and kept[0] == "call":
-        return False
-    return any(_holds(value, kept) for value in scope.returns)
-
-
-def _holds(value: Expression, kept: Expression) -> bool:
-    """Return whether a value is, or contains, code that is kept for later."""
-    if not value or value == kept:
-        return bool(value)
-    if value[0] == "call":
-        return last_name(value[1]) == "partial" and kept in value[2]
-    return value[0] == "items" and any(_holds(each, kept) for each in value[1])
 
 
 def _block(block: Block, program: Program) -> Block:
@@ -186,8 +164,8 @@ def _of_text(path: str, source: SourceFile, catalog: Catalog, places: _Places) -
                 function="<text>",
                 confidence=LIKELY,
                 reason="found as text: these lines could not be parsed",
-                coverage=reason or "coverage is unknown for lines that cannot be parsed",
-                fix="" if reason else "check it by hand",
+                coverage=reason or "the status of calls in lines that cannot be parsed is unknown",
+                fix="" if reason else "check by hand whether it is in a block",
                 transport=kind.transport,
                 app=_app(path),
                 warnings=(_NO_REASON,) if reason == "" else (),

@@ -23,7 +23,8 @@ _RULES = {
     INVISIBLE: (
         "ai-call-invisible",
         "AI call that nothing records",
-        "Its transport is not hooked and no tracker follows it, so the call is not recorded.",
+        "Its transport is not hooked, or capture does not record such a request, and no tracker "
+        "follows it.",
     ),
     UNKNOWN: (
         "ai-call-unknown",

@@ -49,7 +49,8 @@ def lines(
     """Yield the lines of a report.
 
     Verbosity 0: one line for each site that `fail_on` rejects, and if `is_strict`, for each entry
-    of the baseline that is out of date; 1: all sites, with reasons; 2: also all problems.
+    of the baseline that is out of date; 1: all sites; 2: also the reason of each status, and all
+    problems.
     """
     shown = (
         _lines(report, verbosity) if verbosity else _failures(report, fail_on, is_strict=is_strict)
@@ -72,14 +73,14 @@ def _failures(report: Report, fail_on: str, *, is_strict: bool) -> Iterator[list
 
 def _lines(report: Report, verbosity: int) -> Iterator[list[Piece]]:
     for block, findings in by_block(each for each in report.findings if each.is_open).items():
-        yield from _group(block, findings)
+        yield from _group(block, findings, verbosity)
         yield []
     for app, findings in by_app(each for each in report.findings if not each.is_open).items():
         yield [(app, "bold")]
         for finding in findings:
             yield _headline(finding, "  ")
             if finding.warnings or verbosity > 1:
-                yield from _details(finding)
+                yield from _details(finding, verbosity)
         yield []
     yield from _problems(report, verbosity)
     yield from _stale(report)
@@ -111,7 +112,7 @@ def count_line(report: Report) -> str:
     )
 
 
-def _group(block: Block | None, findings: list[Finding]) -> Iterator[list[Piece]]:
+def _group(block: Block | None, findings: list[Finding], verbosity: int) -> Iterator[list[Piece]]:
     """Yield the sites that one block covers, below the place of the block."""
     missing = [finding for finding in findings if finding.status == CAPTURED]
     if block is None:
@@ -129,7 +130,7 @@ def _group(block: Block | None, findings: list[Finding]) -> Iterator[list[Piece]
         yield [("  fix: ", "bold"), (fixes.for_block(missing), "")]
     for finding in findings:
         yield _headline(finding, "  ")
-        yield from _details(finding)
+        yield from _details(finding, verbosity)
 
 
 def _sites(findings: Sequence[Finding]) -> str:
@@ -147,7 +148,7 @@ def _headline(finding: Finding, indent: str) -> list[Piece]:
     ]
 
 
-def _details(finding: Finding) -> Iterator[list[Piece]]:
+def _details(finding: Finding, verbosity: int) -> Iterator[list[Piece]]:
     for warning in finding.warnings:
         yield [(f"      warning: {warning}", "yellow")]
     block, path = finding.block, finding.call_path
@@ -162,10 +163,11 @@ def _details(finding: Finding) -> Iterator[list[Piece]]:
         more = len(others) - len(shown)
         yield [(f"      also from {', '.join(shown)}" + f" and {more} more" * bool(more), "")]
     # What a block fixes is said once, at the block.
-    if finding.status != CAPTURED or block is None:
+    is_alone = finding.status != CAPTURED or block is None
+    if is_alone or verbosity > 1:
         yield [(f"      {finding.coverage}", "")]
-        if finding.fix:
-            yield [("      fix: ", "bold"), (finding.fix, "")]
+    if is_alone and finding.fix:
+        yield [("      fix: ", "bold"), (finding.fix, "")]
 
 
 def _step(step: Step | EntryPoint) -> str:
