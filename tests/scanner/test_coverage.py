@@ -109,7 +109,7 @@ def test_google_over_grpc_is_captured(tmp_path):
 def test_call_over_grpc_of_another_service_is_invisible(tmp_path):
     finding = only_finding(tmp_path, f"{IMPORTS}def view(request):\n    {UNSEEN}\n")
 
-    assert (finding.status, finding.transport) == ("invisible", "grpc")
+    assert (finding.status, finding.transport) == ("invisible", "stability_sdk")
     assert "usage.record(response)" in finding.fix
 
 
