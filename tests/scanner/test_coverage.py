@@ -505,3 +505,21 @@ def test_kind_of_entry_point(tmp_path, kind):
 
     assert [entry.kind for entry in finding.entry_points] == [kind]
     assert finding.status == "captured"
+
+
+def test_tracker_behind_two_requests_names_the_section_of_one(tmp_path):
+    code = f"def view(request):\n    {ASK}\n    {ASK}\n    track_ai_usage(1, 'chat')\n"
+
+    assert statuses(tmp_path, code) == ["captured"] * 2
+    shared = "track_ai_usage at line 12 is shared by 2 requests"
+    assert warnings(tmp_path, code).count(shared) == 2
+
+
+def test_record_in_a_block_without_a_section(tmp_path):
+    code = (
+        "def view(request):\n    with ai_usage() as usage:\n"
+        f"        answer = {UNSEEN}\n        usage.record(answer)\n"
+    )
+
+    assert statuses(tmp_path, code) == ["captured"]
+    assert statuses(tmp_path, "@ai_section('x')\n" + code) == ["covered"]

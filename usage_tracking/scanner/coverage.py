@@ -9,7 +9,7 @@ from .blocks import Blocks
 from .call_graph import CallGraph
 from .class_uses import ClassUses
 from .entry_points import EntryPoints
-from .facts import FUNCTION, LAMBDA, Nesting
+from .facts import FUNCTION, LAMBDA, Mention, Nesting
 from .inference import Inference
 from .marks import Marks
 from .names import Names
@@ -101,6 +101,9 @@ class Coverage:
         )
         self._sections.tracker_after = trackers.names_section_after
         rivals = self._rivals(sites, trackers)
+        trackers.contested = {
+            id(sites[number].mention) for number, others in rivals.items() if others.before
+        }
         return [
             self._by_tracker(site, trackers, rivals.get(number, _Rivals()))
             or self._by_section(site)
@@ -112,11 +115,8 @@ class Coverage:
         tracker = trackers.after(site)
         if tracker is None:
             return None
-        # For a captured call, `record()` adds no section. Another call gets that of its block.
-        if trackers.is_record(tracker) and not (
-            self._gap(site) and trackers.handle_has_section(tracker, site.ref)
-        ):
-            return None
+        if trackers.is_record(tracker):
+            return self._by_record(site, tracker, trackers)
         name = last_name(tracker.expression[1])
         warnings: list[str] = []
         if rivals.all:
@@ -133,6 +133,19 @@ class Coverage:
         if rivals.before and self._gap(site) is None:
             return replace(self._by_section(site), warnings=tuple(warnings))
         return verdict
+
+    def _by_record(self, site: Site, tracker: Mention, trackers: Trackers) -> Verdict | None:
+        """Return the verdict if only `usage.record()` records the site."""
+        if self._gap(site) is None:
+            return None  # for a captured call, it adds no section
+        found = self._by_section(site)
+        reason = f"followed by {last_name(tracker.expression[1])} at line {tracker.line}"
+        if found.is_named or trackers.handle_has_section(tracker, site.ref):
+            path = self._graph.path(site.ref)
+            return Verdict(
+                COVERED, reason, is_named=True, entry_points=found.entry_points, path=path
+            )
+        return replace(found, status=CAPTURED, reason=f"{reason}, whose block names no section")
 
     def _by_section(self, site: Site) -> Verdict:
         home = site.ref[0]

@@ -48,6 +48,8 @@ class Trackers:
         self._names = names | _LOOSE
         self._with_sites = with_sites
         self._calls: dict[Ref, list[Mention]] = {}
+        #: The identities of the calls that share a tracker, which then records only one of them.
+        self.contested: set[int] = set()
 
     def after(self, site: Site) -> Mention | None:
         """Return the first call behind a site in its function that records it, whenever it ran."""
@@ -58,7 +60,24 @@ class Trackers:
         found = self.after_call(ref, mention)
         if found is None or self.is_record(found):
             return None  # a handle gives a captured call no section
+        if id(mention) in self.contested or self._is_repeated(ref, mention, found):
+            return None
         return last_name(found.expression[1]) or "a tracker", found.line
+
+    def _is_repeated(self, ref: Ref, mention: Mention, tracker: Mention) -> bool:
+        """Return whether the tracker follows another call of the same function too."""
+        scope = self._program.scope(ref)
+        here = scope.nestings[mention.nesting]
+        name = last_name(mention.expression[1]) if mention.expression[0] == "call" else ""
+        return any(
+            call is not mention
+            and last_name(call.expression[1]) == name
+            and not excludes(here, scope.nestings[call.nesting])
+            and not is_fallback(here, scope.nestings[call.nesting])
+            and self.after_call(ref, call) is tracker
+            for call in (scope.calls if name and scope.kind == FUNCTION else ())
+            if call.line <= tracker.line
+        )
 
     def is_record(self, tracker: Mention) -> bool:
         """Return whether a tracker is `usage.record()`, which names no section itself."""
