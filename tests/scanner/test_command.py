@@ -98,6 +98,29 @@ def test_views_of_the_section_map_are_covered():
 
 
 @pytest.mark.django_db
+def test_tasks_of_the_settings(tmp_path):
+    code = (
+        "from celery import shared_task\nfrom openai import OpenAI\n"
+        "from usage_tracking import ai_usage\n\n\n@shared_task\ndef ask():\n"
+        "    OpenAI().responses.create(model='m', input='x')\n\n\n"
+        "def view(request):\n    with ai_usage('chat'):\n        ask.delay()\n"
+    )
+    write_tree(tmp_path, {"shop/tasks.py": code})
+    beat = {"nightly": {"task": "shop.tasks.ask", "schedule": 60}}
+    cases: list[tuple[dict[str, Any], str]] = [
+        ({}, "covered"),
+        ({"CELERY_BEAT_SCHEDULE": beat}, "captured"),
+        ({"CELERY_BEAT_SCHEDULE": beat, "AI_USAGE_SECTION_MAP": {"shop.tasks": "chat"}}, "covered"),
+    ]
+
+    for settings, status in cases:
+        with override_settings(**settings):
+            report = json.loads(find(tmp_path, "--format", "json", "--fail-on", "never").out)
+
+        assert [finding["status"] for finding in report["findings"]] == [status], settings
+
+
+@pytest.mark.django_db
 def test_patch_names_the_sections_of_the_settings(tmp_path):
     write_tree(tmp_path, {"shop/views.py": ASK.replace("view", "product_chat")})
     with override_settings(AI_USAGE_SECTIONS={"chat": "Chat", "search": "Search"}):
