@@ -63,7 +63,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--diff",
         action="store_true",
-        help="print a patch that names the missing sections, not the report; changes no file",
+        help="print a patch that names the sections, instead of the report; no file is changed",
     )
     parser.add_argument(
         "--include",
