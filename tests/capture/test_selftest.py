@@ -380,8 +380,8 @@ DISTRIBUTIONS = {
 }
 #: What the scanner looks for in code and what is no SDK: parts of others, and old copies.
 NO_SDKS = {
-    *("chromadb.utils.embedding_functions", "django_ai_core", "ell", "genai", "google_genai"),
-    *("gpt4all_api", "gpt_index", "langgraph*", "swarm"),
+    *("chromadb.utils.embedding_functions", "django_ai_core", "ell", "fastmcp", "genai"),
+    *("google_genai", "gpt4all_api", "gpt_index", "langgraph*", "mcp", "swarm"),
 }
 
 
