@@ -8,7 +8,7 @@ from typing import Any
 
 from .facts import Expression, Mention
 from .inference import Inference
-from .program import Ref, last_name
+from .program import Program, Ref, last_name
 from .values import is_reference_to
 
 #: Keywords of a function that is called later, as in `Thread(target=post, args=(url,))`.
@@ -33,8 +33,11 @@ class IndirectCalls:
         self._inference = inference
         #: Name of a function → (where, call, the call of the function that it amounts to).
         self._named: dict[str, list[tuple[Ref, Mention, Any]]] = defaultdict(list)
+        bound = _bound_names(inference.program)
         for ref, scope in inference.program.scopes():
             for mention in scope.calls:
+                for target in bound.get(last_name(mention.expression[1]), ()):
+                    self._named[target].append((ref, mention, mention.expression))
                 for call in _inner_calls(mention.expression):
                     self._named[last_name(call[1])].append((ref, mention, call))
 
@@ -46,6 +49,17 @@ class IndirectCalls:
         for ref, mention, call in self._named.get(name, ()):
             if is_reference_to(function, self._inference.of(call[1], ref)):
                 yield ref, mention, call
+
+
+def _bound_names(program: Program) -> dict[str, set[str]]:
+    """Return the names that hold a `partial`, each with the names of the functions in it."""
+    found: dict[str, set[str]] = defaultdict(set)
+    for _, scope in program.scopes():
+        values = [(name, each.value) for name, all_ in scope.bindings.items() for each in all_]
+        for name, value in [*values, *((name, value) for _, name, value in scope.attributes)]:
+            if value and value[0] == "call" and last_name(value[1]) == "partial" and value[2]:
+                found[name].add(last_name(value[2][0]))
+    return found
 
 
 def _inner_calls(call: Any) -> Iterator[Any]:

@@ -99,8 +99,8 @@ class RawRequests:
             return
         self._unfolding.start()
         evidence = self._judge(call, Frame(ref))
-        if evidence is None or evidence.confidence == NAME_ONLY:
-            callers = self._follow(call, ref, mention, (), [_MOST_CALLS])
+        if evidence is None or evidence.confidence == NAME_ONLY or self._unfolding.is_guess:
+            callers = self._without_partials(self._follow(call, ref, mention, (), [_MOST_CALLS]))
             if len(callers) == 1 and self._is_only_caller(callers[0], ref):
                 evidence = callers[0].evidence
             elif callers:
@@ -137,6 +137,14 @@ class RawRequests:
                 elif len(further) < _MOST_HOPS:
                     found += self._follow(call, caller, mention, further, left)
         return found
+
+    def _without_partials(self, callers: list[_Caller]) -> list[_Caller]:
+        """Leave out each `ask = partial(post, url)` of which a call is among the callers."""
+        called = set()
+        for each in callers:
+            if made := self._unfolding.partial(each.mention.expression[1], Frame(each.ref)):
+                called.add((made.frame.ref[0], made.expression))
+        return [each for each in callers if (each.ref[0], each.mention.expression) not in called]
 
     def _is_only_caller(self, caller: _Caller, ref: Ref) -> bool:
         """Return whether the function of a request is but a part of its caller."""
@@ -175,7 +183,9 @@ class RawRequests:
         """Return a call as one that may send a request, None if it sends none of its own."""
         _, function, arguments, keywords, *_ = mention.expression
         found = None
-        if function and function[0] in {"name", "call"}:
+        if function and function[0] == "call" and last_name(function[1]) == "getattr":
+            found = self._by_method_name(function[2], arguments, keywords, ref)
+        elif function and function[0] in {"name", "call", "index"}:
             found = self._renamed(function, arguments, keywords, ref)
         elif last_name(function) in SENDING:
             found = self._direct(function, arguments, keywords, ref)
@@ -201,6 +211,18 @@ class RawRequests:
         provider = types[0].provider if types else ""
         return Call(name, values, transport, arguments, keywords, client, provider=provider)
 
+    def _by_method_name(
+        self, looked_up: Any, arguments: Any, keywords: Any, ref: Ref
+    ) -> Call | None:
+        """Return `getattr(session, method)(url)` as `session.request(method, url)`."""
+        if len(looked_up) < 2:
+            return None
+        client, verb, *_ = looked_up
+        values = self._inference.of(("attr", client, "request"), ref)
+        if transport := self._http.transport_of(values):
+            return Call("request", values, transport, (verb, *arguments), keywords, client)
+        return None
+
     def _renamed(self, function: Any, arguments: Any, keywords: Any, ref: Ref) -> Call | None:
         """Return a call of a function of an HTTP library, also by another name."""
         values = self._inference.of(function, ref)
@@ -221,11 +243,8 @@ class RawRequests:
 
     def _partial(self, function: Any, ref: Ref) -> Call | None:
         """Return what `partial(requests.post, url)` is bound to."""
-        for origin in self._unfolding.origins(function, Frame(ref)):
-            made = origin.expression
-            if made and made[0] == "call" and last_name(made[1]) == "partial":
-                return self._passed(made, origin.frame.ref)
-        return None
+        made = self._unfolding.partial(function, Frame(ref))
+        return self._passed(made.expression, made.frame.ref) if made else None
 
     def _passed(self, call: Any, ref: Ref) -> Call | None:
         """Return a call that is passed a method and arguments: `submit(requests.post, url)`."""

@@ -35,6 +35,8 @@ class _Budget:
     steps: int = 0
     #: Functions whose unknown arguments or receiver were asked for.
     asked: set[Ref] = field(default_factory=set)
+    #: An entry of a dict was asked for by a key that only callers know.
+    is_guess: bool = False
 
 
 class Unfolding:
@@ -54,6 +56,11 @@ class Unfolding:
     def asked(self) -> set[Ref]:
         """The functions on whose callers the results since `start` depend."""
         return self._budget.asked
+
+    @property
+    def is_guess(self) -> bool:
+        """Whether the results since `start` are those of callers who pass different keys."""
+        return self._budget.is_guess
 
     def origins(self, expression: Expression, frame: Frame, depth: int = 0) -> Iterator[Argument]:
         """Yield the expressions that `expression` stands for, each with its frame.
@@ -76,6 +83,8 @@ class Unfolding:
                 found = self.origins(expression[1], frame, depth + 1)
             case "from":
                 found = self._of_import(expression, frame, depth + 1)
+            case "index":
+                found = self._of_item(expression, frame, depth + 1)
             case _:
                 found = [Argument(expression, frame)]
         yield from found
@@ -83,6 +92,23 @@ class Unfolding:
     def _of_all(self, parts: Iterable[tuple[Expression, Frame]], depth: int) -> Iterator[Argument]:
         for part, frame in parts:
             yield from self.origins(part, frame, depth)
+
+    def _of_item(self, expression: Any, frame: Frame, depth: int) -> Iterator[Argument]:
+        """Yield the entry of a dict whose key the caller passes: `ROUTES[route]`."""
+        _, container, key = expression
+        keys = [each.expression for each in self.origins(key, frame, depth)]
+        found: list[Argument] = []
+        if keys:
+            for origin in self.origins(container, frame, depth):
+                found += [value for name, value in self.entries(origin) if ("text", name) in keys]
+                if found or origin.expression is None or origin.expression[0] != "table":
+                    continue
+                # Any entry, as long as no caller passes the key.
+                self._budget.is_guess |= any(each and each[0] == "name" for each in keys)
+        for value in found:
+            yield from self.origins(value.expression, value.frame, depth)
+        if not found:
+            yield Argument(expression, frame)
 
     # Names
 
@@ -305,10 +331,10 @@ class Unfolding:
         }:
             names = names[1:]
         known = {each.name for each in scope.parameters}
-        positional = self.positional(call[2], frame)
+        positional, keywords = self._passed(call, frame, scope.name)
         arguments = dict(zip(names, positional, strict=False))
         more = []
-        for keyword, argument in self.keywords(call[3], frame):
+        for keyword, argument in keywords:
             if keyword in known:
                 arguments[keyword] = argument
             else:
@@ -317,6 +343,26 @@ class Unfolding:
         outer = frame if self.program.parent(function) == frame.ref else None
         rest = tuple(positional[len(names) :])
         return Frame(function, arguments, tuple(more), rest, receiver, outer)
+
+    def _passed(
+        self, call: Any, frame: Frame, name: str
+    ) -> tuple[list[Argument], list[tuple[str, Argument]]]:
+        """Return the arguments of a call of a function, with those that a `partial` has bound."""
+        positional = self.positional(call[2], frame)
+        keywords = self.keywords(call[3], frame)
+        if last_name(call[1]) != name and (bound := self.partial(call[1], frame)):
+            made = bound.expression or ()
+            positional = self.positional(made[2][1:], bound.frame) + positional
+            keywords = self.keywords(made[3], bound.frame) + keywords
+        return positional, keywords
+
+    def partial(self, function: Expression, frame: Frame) -> Argument | None:
+        """Return the call `partial(...)` that made a function, None if none did."""
+        for origin in self.origins(function, frame):
+            made = origin.expression
+            if made and made[0] == "call" and last_name(made[1]) == "partial" and made[2]:
+                return origin
+        return None
 
     def positional(self, arguments: Any, frame: Frame) -> list[Argument]:
         """Return positional arguments; `*arguments` gives those of the caller."""
