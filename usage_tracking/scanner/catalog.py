@@ -113,6 +113,9 @@ class Catalog:
     #: Paths of servers of one's own: (end, kind, sets of keys of which a body has one).
     own_paths: list[tuple[str, str, tuple[frozenset[str], ...]]] = field(default_factory=list)
     # Ends and parts of paths that call no model.
+    #: Hosts, and words in hosts and paths, of services that are no models.
+    other_hosts: tuple[str, ...] = ()
+    other_words: set[str] = field(default_factory=set)
     not_path_ends: tuple[str, ...] = ()
     not_path_parts: tuple[str, ...] = ()
     #: Words in files that mention AI.
@@ -342,7 +345,7 @@ def load(extra: tuple[str, ...] = ()) -> Catalog:
 _KEYS = {
     *("provider", "transport", "imports", "marks", "hosts", "unmistakable", "functions", "type"),
     *("providers", "clients", "paths", "host_paths", "ollama_paths", "not_paths", "decorators"),
-    *("urls", "unrecorded", "uncertain", "own_paths", "host_parts"),
+    *("urls", "unrecorded", "uncertain", "own_paths", "host_parts", "other_services"),
 }
 _TYPE_KEYS = {
     *("name", "provider", "transport", "made_by", "made_with", "keeps", "attributes", "gives"),
@@ -376,6 +379,8 @@ def _add(catalog: Catalog, entry: dict[str, Any], path: Path) -> None:
     for kind, known in entry.get("own_paths", {}).items():
         bodies = tuple(frozenset(keys.split()) for keys in known["bodies"])
         catalog.own_paths += [(end, kind, bodies) for end in known["ends"]]
+    catalog.other_hosts += tuple(entry.get("other_services", {}).get("hosts", ()))
+    catalog.other_words.update(entry.get("other_services", {}).get("words", ()))
     catalog.not_path_ends += tuple(entry.get("not_paths", {}).get("ends", ()))
     catalog.not_path_parts += tuple(entry.get("not_paths", {}).get("contains", ()))
     shared = {"provider": provider, "transport": transport}

@@ -10,6 +10,7 @@ from fnmatch import fnmatchcase
 from ..providers import has_other_apis
 from . import recording
 from .catalog import Catalog
+from .request_bodies import groups_of
 
 _URL = re.compile(r"^(?:(?:https?|wss?)://)?(?P<host>[^/?#]*)(?P<path>[^?#]*)", re.IGNORECASE)
 _UNKNOWN_PART = re.compile(r"\{[^}]*\}")
@@ -26,7 +27,7 @@ _PROVIDER = re.compile(
 )
 #: Names of hosts and settings of servers that a site runs for its models.
 _MODEL_SERVER = re.compile(
-    r"(?:^|[^a-z])(?:tgi|tei|v?llms?|triton|kserve|sagemaker|inference|predictor|embeddings?|rerank(?:er)?|diffusion|whisper|llama|bento(?:ml)?|ray_?serve|mlflow|ml_server|lm_server|lmstudio)(?:[^a-z]|$)",
+    r"(?:^|[^a-z])(?:tgi|tei|v?llms?|triton|kserve|sagemaker|inference|predictor|embeddings?|rerank(?:er)?|diffusion|comfy(?:ui)?|whisper|llama|bento(?:ml)?|ray_?serve|mlflow|ml_server|lm_server|lmstudio)(?:[^a-z]|$)",
     re.IGNORECASE,
 )
 #: Keys of bodies that such a server gets at whatever path it is deployed.
@@ -88,17 +89,47 @@ def of_own_server(url: str, keys: set[str], catalog: Catalog) -> ModelURL | None
     if parts is None:
         return None
     host, path = parts
+    groups = groups_of(keys)
     for end, kind, bodies in catalog.own_paths:
         if fnmatchcase(path, f"*{end}"):
             for known in bodies:
-                if known <= keys:
+                if any(known <= group for group in groups):
                     return ModelURL.unknown(kind, url, known)
-    if path.strip("/") == "" or _UNKNOWN_PART.fullmatch(path.strip("/")):
+    if path.strip("/") in {"", "prompt"} or _UNKNOWN_PART.fullmatch(path.strip("/")):
         name = host or path
         for key, kind in _SERVER_BODIES.items():
             if key in keys and _MODEL_SERVER.search(name):
                 return ModelURL.unknown(kind, url, frozenset({key}))
     return None
+
+
+def is_of_other_service(url: str, catalog: Catalog, *, is_collection_other: bool) -> bool:
+    """Return whether the known parts of a URL name another service than a model.
+
+    Args:
+        url: The URL, with unknown parts in braces.
+        catalog: The hosts and words of other services.
+        is_collection_other: A path to a collection of things, as `/cars`, is one of another
+            service.
+    """
+    host, path = _split(url) or ("", "")
+    name = _name(host)
+    if any(name == each or name.endswith(f".{each}") for each in catalog.other_hosts):
+        return True
+    if _MODEL_SERVER.search(f"{host}{path}"):
+        return False
+    words = re.findall(r"[a-z]+", _UNKNOWN_PART.sub(" ", f"{name} {path}".lower()))
+    if not catalog.other_words.isdisjoint(words):
+        return True
+    steps = [
+        step for step in _UNKNOWN_PART.sub("", path).split("/") if re.search(r"[a-z]{3}", step)
+    ]
+    return is_collection_other and bool(steps) and _is_collection(steps[-1])
+
+
+def _is_collection(step: str) -> bool:
+    """Return whether the last step of a path is a plural that stands for things to store."""
+    return step.endswith("s") and not step.endswith(("ss", "ions", "chats", "messages", "prompts"))
 
 
 def recognise(url: str, catalog: Catalog) -> ModelURL | None:

@@ -18,9 +18,9 @@ from .frames import Frame
 from .http_requests import SENDING, Call, HTTPRequests, Parts
 from .indirect_calls import IndirectCalls, spread
 from .inference import Inference
-from .model_urls import ModelURL, is_excluded, of_own_server, recognise
+from .model_urls import ModelURL, is_excluded, is_of_other_service, of_own_server, recognise
 from .program import Ref, last_name
-from .request_bodies import RequestBodies, kind_of
+from .request_bodies import RequestBodies, is_ambiguous, kind_of
 from .unfolding import Unfolding
 from .url_texts import URLTexts
 from .values import FUNCTIONS, AIObject, Class, Library
@@ -30,6 +30,8 @@ HTTP_METHODS = SENDING
 _READING_METHODS = {"GET", "DELETE", "HEAD", "OPTIONS"}
 #: Keywords of a request with content.
 _CONTENT_KEYWORDS = {"json", "data", "content", "headers", "files", "body", "payload"}
+#: Kinds whose paths other services that generate something have as well.
+_WRITTEN = {"completion", "chat", "image"}
 #: A request is followed through so many functions, and through so many calls in all.
 _MOST_HOPS = 4
 _MOST_CALLS = 400
@@ -307,17 +309,24 @@ class RawRequests:
 
     def _by_body(self, keys: set[str], urls: Sequence[str], call: Call) -> Evidence | None:
         """Judge a request to an unknown address by its body, and by the end of its path."""
+        if any(key.startswith("dataframe_") for key in keys):
+            return None  # rows of a table
         told = kind_of(keys)
+        is_vague = told is not None and is_ambiguous(told[1])
         for url in urls:
             own = of_own_server(url, keys, self._catalog)
-            if own is not None:
+            if own is not None and not (own.kind in _WRITTEN and self._is_other(url)):
                 kind = told[0] if told and told[0] == "chat" else own.kind
                 return self._evidence(call, kind, own, own.keys)
-        if told is None:
+        fitting = [url for url in urls if not self._is_other(url, is_vague=is_vague)]
+        if told is None or (urls and not fitting):
             return None
         kind, seen = told
-        url = next(iter(urls), "")
+        url = next(iter(fitting), "")
         return self._evidence(call, kind, ModelURL.unknown(kind, url), seen)
+
+    def _is_other(self, url: str, *, is_vague: bool = False) -> bool:
+        return is_of_other_service(url, self._catalog, is_collection_other=is_vague)
 
     def _evidence(self, call: Call, kind: str, url: ModelURL, seen: frozenset[str]) -> Evidence:
         target = Target(kind, url.provider, call.transport or "httpx", url.is_recorded)

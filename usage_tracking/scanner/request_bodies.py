@@ -25,6 +25,7 @@ _OF_RECEIVER = {
 _TELLING: tuple[tuple[frozenset[str], str], ...] = tuple(
     (frozenset(keys), kind)
     for *keys, kind in (
+        ("messages.role", "chat"),
         ("model", "messages", "chat"),
         ("anthropic_version", "messages", "chat"),
         ("messages", "max_tokens", "chat"),
@@ -59,6 +60,31 @@ _TELLING: tuple[tuple[frozenset[str], str], ...] = tuple(
         ("model", "input", "tools", "chat"),
     )
 )
+#: Keys of what a model is asked, each with one that says how it shall answer.
+_ASKED_HOW = {
+    ("prompt", "completion"): (
+        *("temperature", "stop", "stop_sequences", "stream", "top_k", "system", "system_prompt"),
+        *("repetition_penalty", "repeat_penalty", "max_output_tokens", "generation_config"),
+    ),
+    ("prompt", "image"): ("num_images", "aspect_ratio", "sampler_name", "width"),
+    **{
+        (asked, "completion"): ("max_new_tokens", "n_predict", "num_predict", "top_p")
+        for asked in ("text", "input", "inputs", "query", "question", "instruction", "prompts")
+    },
+}
+_TELLING += tuple(
+    (frozenset((asked, how)), kind) for (asked, kind), all_ in _ASKED_HOW.items() for how in all_
+)
+#: Keys that records of other kinds have as well; they tell only if the URL says nothing else.
+_AMBIGUOUS = {frozenset(("model", "messages")), frozenset(("model", "prompt"))}
+#: Keys whose value holds the body proper.
+_ENVELOPES = {
+    *("input", "inputs", "data", "payload", "body", "request", "params", "args", "arguments"),
+    *("kwargs", "parameters", "inputData", "model_input", "model_inputs"),
+}
+#: What a model is asked; a default or nothing at all is no question.
+_ASKED = {"prompt", "messages", "input", "inputs", "contents", "prompts", "text", "query"}
+_NOTHING = {("items", ()), ("text", ""), ("table", ())}
 
 
 class RequestBodies:
@@ -69,7 +95,34 @@ class RequestBodies:
 
     def keys(self, body: Argument) -> set[str]:
         """Return the keys that a body may have, whatever branch the code takes."""
-        return {key for key, _ in self.entries(body)}
+        return self._keys(body, 0)
+
+    def _keys(self, body: Argument, depth: int) -> set[str]:
+        """Return keys; those in an envelope as `input.prompt`, of turns also `messages.role`."""
+        found: set[str] = set()
+        for key, value in self.entries(body):
+            if key in _ASKED and value.expression in _NOTHING:
+                continue
+            found.add(key)
+            if key in _ENVELOPES and depth < 2:
+                found |= {f"{key}.{inner}" for inner in self._keys(value, depth + 1)}
+            if key in {"messages", "contents"} and self._has_turns(value):
+                found.add("messages.role")
+        return found
+
+    def _has_turns(self, messages: Argument) -> bool:
+        """Return whether a list has dicts with a role and content."""
+        for origin in self._unfolding.origins(messages.expression, messages.frame):
+            match origin.expression:
+                case ("items", parts):
+                    for part in parts:
+                        keys = {key for key, _ in self.entries(Argument(part, origin.frame))}
+                        if "role" in keys and keys & {"content", "parts"}:
+                            return True
+                case ("join", parts):
+                    if any(self._has_turns(Argument(part, origin.frame)) for part in parts):
+                        return True
+        return False
 
     def entries(self, body: Argument, depth: int = 0) -> Iterable[tuple[str, Argument]]:
         """Yield the entries of the dict that a body is, or is written from."""
@@ -102,14 +155,16 @@ class RequestBodies:
             if isinstance(value, Class):
                 yield from self._unfolding.keywords(call[3], frame)
                 for cls in self._unfolding.inference.classes.ancestry(value.ref):
-                    yield from self._fields(cls)
+                    yield from self._fields(cls, has_defaults=not call[2])
 
-    def _fields(self, cls: Ref) -> Iterable[tuple[str, Argument]]:
+    def _fields(self, cls: Ref, *, has_defaults: bool) -> Iterable[tuple[str, Argument]]:
         scope = self._unfolding.program.scope(cls)
         if scope.kind == CLASS:
             for name, bindings in scope.bindings.items():
-                if any(_is_field(each.value) for each in bindings):
-                    yield name, Argument(None, Frame(cls))
+                values = [each.value for each in bindings if _is_field(each.value)]
+                if not values or (has_defaults and name in _ASKED and values[-1][0] == "any"):
+                    continue
+                yield name, Argument(None, Frame(cls))
 
 
 def _is_field(value: Expression) -> bool:
@@ -121,6 +176,30 @@ def _is_field(value: Expression) -> bool:
     )
 
 
+def groups_of(keys: set[str]) -> list[set[str]]:
+    """Return the keys of a body, then those in each of its envelopes."""
+    envelopes = sorted({key.rpartition(".")[0] for key in keys if "." in key} - {"messages"})
+    inner = [
+        {key.removeprefix(f"{name}.") for key in keys if key.startswith(f"{name}.")}
+        for name in envelopes
+    ]
+    return [keys, *inner]
+
+
 def kind_of(keys: set[str]) -> tuple[str, frozenset[str]] | None:
     """Return what a body asks of a model, and the keys that tell so; None if they do not tell."""
-    return next(((kind, telling) for telling, kind in _TELLING if telling <= keys), None)
+    told = (
+        (kind, telling)
+        for group in groups_of(keys)
+        for telling, kind in _TELLING
+        if telling <= group
+    )
+    found = next(told, None)
+    if found is None and "input.prompt" in keys:
+        return "completion", frozenset({"input.prompt"})
+    return found
+
+
+def is_ambiguous(telling: frozenset[str]) -> bool:
+    """Return whether records that have nothing to do with a model may have these keys, too."""
+    return telling in _AMBIGUOUS
