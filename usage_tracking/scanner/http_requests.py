@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from .catalog import Catalog
@@ -17,12 +17,24 @@ from .values import HTTPClient, Library, Values
 #: Methods and functions of HTTP and WebSocket libraries that send a request.
 SENDING = {
     *("post", "request", "stream", "urlopen", "send", "fetch", "ws_connect", "connect", "open"),
-    *("create_connection", "WebSocketApp", "connect_sse", "aconnect_sse", "perform"),
+    *(
+        "send_json",
+        "send_str",
+        "send_text",
+        "create_connection",
+        "WebSocketApp",
+        "connect_sse",
+        "aconnect_sse",
+        "perform",
+    ),
 }
 #: Functions that make a request which another call sends.
 _MAKES_REQUEST = {"Request", "HTTPRequest", "build_request"}
 #: Calls whose first argument may be such a request.
 _SENDS_REQUEST = {"send", "open", "urlopen", "fetch"}
+#: Methods of WebSockets, and what opens one.
+SOCKET_METHODS = {"send", "send_json", "send_str", "send_text"}
+_OPENS_SOCKET = {"create_connection", "connect", "ws_connect"}
 #: Calls whose first argument is the HTTP method.
 _METHOD_FIRST = {"request", "stream", "connect_sse", "aconnect_sse", "build_request"}
 #: Calls whose first argument is the client.
@@ -60,6 +72,8 @@ class Parts:
     url: Argument | None
     bodies: tuple[Argument, ...]
     client: Argument | None
+    #: It is a message on a connection that another call has opened.
+    is_message: bool = False
 
 
 class HTTPRequests:
@@ -96,7 +110,9 @@ class HTTPRequests:
             for request in arguments[:1] or passed:
                 if made := self._prepared(request):
                     return made
-        if call.method == "send" or (call.method == "open" and not call.transport):
+        if call.method in SOCKET_METHODS:
+            return self._of_socket(client, arguments) if client else None
+        if call.method == "open" and not call.transport:
             return None
         is_method_first = call.method in _METHOD_FIRST or (
             call.method == "urlopen" and call.transport == "urllib3"
@@ -134,6 +150,23 @@ class HTTPRequests:
             Argument(owner, frame) if name == "build_request" else None,
             is_method_first=transport not in _URL_FIRST,
         )
+
+    def _of_socket(self, client: Argument, messages: list[Argument]) -> Parts | None:
+        """Return a message on a WebSocket of which the call that opened it is known."""
+        for origin in self._unfolding.origins(client.expression, client.frame):
+            made, frame = origin.expression, origin.frame
+            if not made or made[0] != "call" or last_name(made[1]) not in _OPENS_SOCKET:
+                continue
+            values = self._unfolding.inference.of(made[1], frame.ref)
+            if self.transport_of(values):
+                opened = _parts(
+                    self._unfolding.positional(made[2], frame),
+                    self._unfolding.keywords(made[3], frame),
+                    None,
+                    is_method_first=False,
+                )
+                return replace(opened, bodies=tuple(messages[:1]), is_message=True)
+        return None
 
     def _of_curl(self, call: Call, frame: Frame) -> Parts | None:
         """Return what `setopt` in the same function sets."""

@@ -7,6 +7,7 @@ ask a model are.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -15,7 +16,7 @@ from .catalog import Catalog, Target
 from .evidence import CERTAIN, LIKELY, NAME_ONLY, Evidence, is_of_other_library
 from .facts import FUNCTION, LAMBDA, Mention
 from .frames import Frame
-from .http_requests import SENDING, Call, HTTPRequests, Parts
+from .http_requests import SENDING, SOCKET_METHODS, Call, HTTPRequests, Parts
 from .indirect_calls import IndirectCalls, spread
 from .inference import Inference
 from .model_urls import ModelURL, is_excluded, is_of_other_service, of_own_server, recognise
@@ -206,7 +207,7 @@ class RawRequests:
                 return None
             # `@router.post("/chat/completions")`
             given = {keyword for keyword, _ in keywords}
-            if name not in {"send"} and len(arguments) < 2 and not given & _CONTENT_KEYWORDS:
+            if name not in SOCKET_METHODS and len(arguments) < 2 and not given & _CONTENT_KEYWORDS:
                 return None
         client = function[1] if function[0] == "attr" else None
         types = [self._catalog.types[v.type_name] for v in values if isinstance(v, AIObject)]
@@ -273,17 +274,27 @@ class RawRequests:
         if parts is None or self._only_reads(parts):
             return None
         urls = self._http.urls(parts)
+        if not call.transport and all(url.startswith("/") for url in urls) and self._is_test(frame):
+            return None
         allowed = [url for url in urls if not is_excluded(url, self._catalog)]
         if urls and not allowed:
             return None
         for url in allowed:
             found = recognise(url, self._catalog)
             if found and (call.transport or _is_plausible(found, call)):
-                return self._of_url(found, call, parts)
-        if not call.transport and call.method != "post":
+                # A connection to a known model is the request, not each message on it.
+                return None if parts.is_message else self._of_url(found, call, parts)
+        if not (call.transport or parts.is_message) and call.method != "post":
             return None
         keys = {key for body in parts.bodies for key in self._bodies.keys(body)}
         return self._by_body(keys, allowed, call)
+
+    def _is_test(self, frame: Frame) -> bool:
+        """Return whether code is in a test, whose client sends requests to the project itself."""
+        names = [self._program.scope(each).name for each in self._around(frame.ref)]
+        cls = self._program.class_of(frame.ref)
+        is_case = cls is not None and self._program.scope(cls).name.startswith("Test")
+        return is_case or any(re.match(r"tests?(?:_|$)", name) for name in names)
 
     def _only_reads(self, parts: Parts) -> bool:
         if parts.verb is None:
@@ -329,7 +340,8 @@ class RawRequests:
         return is_of_other_service(url, self._catalog, is_collection_other=is_vague)
 
     def _evidence(self, call: Call, kind: str, url: ModelURL, seen: frozenset[str]) -> Evidence:
-        target = Target(kind, url.provider, call.transport or "httpx", url.is_recorded)
+        transport = "websockets" if call.method in SOCKET_METHODS else call.transport or "httpx"
+        target = Target(kind, url.provider, transport, url.is_recorded)
         keys = f" with {_listed(seen)}" if seen else ""
         to = f" to {url.url}" if url.url else ""
         return Evidence(target, LIKELY, f"{call.prefix}{call.method}{to}{keys}")

@@ -21,7 +21,8 @@ _URL = re.compile(
 _UNKNOWN_PART = re.compile(r"\{[^}]*\}")
 #: A part that names one thing, and so is not the end of an unknown path.
 _NAME_OF_ONE = re.compile(
-    r"/\{(?:[^}]*[._])?(?:id|uuid|slug|name|key|model|engine|deployment|voice|speaker|agent|bot)\}/?$",
+    r"/\{(?:[^}]*[._])?(?:id|uuid|model|engine|deployment|voice|speaker|agent|bot)\}/?$"
+    r"|[a-z]s/\{(?:[^}]*[._])?(?:slug|name|key)\}/?$",
     re.IGNORECASE,
 )
 
