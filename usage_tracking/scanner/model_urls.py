@@ -129,7 +129,9 @@ def is_of_other_service(url: str, catalog: Catalog, *, is_collection_other: bool
 
 def _is_collection(step: str) -> bool:
     """Return whether the last step of a path is a plural that stands for things to store."""
-    return step.endswith("s") and not step.endswith(("ss", "ions", "chats", "messages", "prompts"))
+    return step.endswith("s") and not step.endswith(
+        ("ss", "ions", "chats", "messages", "prompts", "summaries")
+    )
 
 
 def recognise(url: str, catalog: Catalog) -> ModelURL | None:

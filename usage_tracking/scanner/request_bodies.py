@@ -101,7 +101,7 @@ class RequestBodies:
         """Return keys; those in an envelope as `input.prompt`, of turns also `messages.role`."""
         found: set[str] = set()
         for key, value in self.entries(body):
-            if key in _ASKED and value.expression in _NOTHING:
+            if key in _ASKED and value.expression in _NOTHING and not self._is_filled(key, value):
                 continue
             found.add(key)
             if key in _ENVELOPES and depth < 2:
@@ -110,14 +110,29 @@ class RequestBodies:
                 found.add("messages.role")
         return found
 
+    def _is_filled(self, key: str, value: Argument) -> bool:
+        """Return whether the function of an empty list adds items to it later."""
+        functions = (
+            call.expression[1] for call in self._unfolding.program.scope(value.frame.ref).calls
+        )
+        return any(
+            function
+            and function[0] == "attr"
+            and function[2] in {"append", "extend", "insert"}
+            and function[1]
+            and function[1][0] == "index"
+            and function[1][2] == ("text", key)
+            for function in functions
+        )
+
     def _has_turns(self, messages: Argument) -> bool:
-        """Return whether a list has dicts with a role and content."""
+        """Return whether a list has dicts with a role and content, or with parts."""
         for origin in self._unfolding.origins(messages.expression, messages.frame):
             match origin.expression:
                 case ("items", parts):
                     for part in parts:
                         keys = {key for key, _ in self.entries(Argument(part, origin.frame))}
-                        if "role" in keys and keys & {"content", "parts"}:
+                        if keys >= {"role", "content"} or "parts" in keys:
                             return True
                 case ("join", parts):
                     if any(self._has_turns(Argument(part, origin.frame)) for part in parts):

@@ -83,7 +83,7 @@ class Unfolding:
                 found = self.origins(expression[1], frame, depth + 1)
             case "from":
                 found = self._of_import(expression, frame, depth + 1)
-            case "index":
+            case "index" if isinstance(expression[2], tuple):
                 found = self._of_item(expression, frame, depth + 1)
             case _:
                 found = [Argument(expression, frame)]
