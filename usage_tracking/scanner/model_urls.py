@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from ..providers import has_other_apis
 from . import recording
 from .catalog import Catalog
-from .request_bodies import groups_of
 
 _URL = re.compile(r"^(?:(?:https?|wss?)://)?(?P<host>[^/?#]*)(?P<path>[^?#]*)", re.IGNORECASE)
 _UNKNOWN_PART = re.compile(r"\{[^}]*\}")
@@ -77,19 +76,18 @@ def is_excluded(url: str, catalog: Catalog) -> bool:
     return parts is not None and _calls_no_model(parts[1], catalog)
 
 
-def of_own_server(url: str, keys: set[str], catalog: Catalog) -> ModelURL | None:
+def of_own_server(url: str, groups: Sequence[set[str]], catalog: Catalog) -> ModelURL | None:
     """Return a URL of an unknown host as one of a model if path and body fit.
 
     Args:
         url: The URL, with unknown parts in braces.
-        keys: The keys of the body.
+        groups: The keys of the body, then those in each of its envelopes.
         catalog: The paths, and the bodies that each gets.
     """
     parts = _split(url)
     if parts is None:
         return None
     host, path = parts
-    groups = groups_of(keys)
     for end, kind, bodies in catalog.own_paths:
         if fnmatchcase(path, f"*{end}"):
             for known in bodies:
@@ -98,7 +96,7 @@ def of_own_server(url: str, keys: set[str], catalog: Catalog) -> ModelURL | None
     if path.strip("/") in {"", "prompt"} or _UNKNOWN_PART.fullmatch(path.strip("/")):
         name = host or path
         for key, kind in _SERVER_BODIES.items():
-            if key in keys and _MODEL_SERVER.search(name):
+            if any(key in group for group in groups) and _MODEL_SERVER.search(name):
                 return ModelURL.unknown(kind, url, frozenset({key}))
     return None
 

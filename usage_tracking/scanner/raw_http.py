@@ -21,7 +21,7 @@ from .indirect_calls import IndirectCalls, spread
 from .inference import Inference
 from .model_urls import ModelURL, is_excluded, is_of_other_service, of_own_server, recognise
 from .program import Ref, last_name
-from .request_bodies import RequestBodies, is_ambiguous, kind_of
+from .request_bodies import RequestBodies, groups_of, is_ambiguous, kind_of
 from .unfolding import Unfolding
 from .url_texts import URLTexts
 from .values import FUNCTIONS, AIObject, Class, Library
@@ -325,7 +325,7 @@ class RawRequests:
         told = kind_of(keys)
         is_vague = told is not None and is_ambiguous(told[1])
         for url in urls:
-            own = of_own_server(url, keys, self._catalog)
+            own = of_own_server(url, groups_of(keys), self._catalog)
             if own is not None and not (own.kind in _WRITTEN and self._is_other(url)):
                 kind = told[0] if told and told[0] == "chat" else own.kind
                 return self._evidence(call, kind, own, own.keys)

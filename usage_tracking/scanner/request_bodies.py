@@ -177,7 +177,8 @@ class RequestBodies:
         if scope.kind == CLASS:
             for name, bindings in scope.bindings.items():
                 values = [each.value for each in bindings if _is_field(each.value)]
-                if not values or (has_defaults and name in _ASKED and values[-1][0] == "any"):
+                has_default = any(value and value[0] == "any" for value in values)
+                if not values or (has_defaults and has_default and name in _ASKED):
                     continue
                 yield name, Argument(None, Frame(cls))
 
