@@ -112,10 +112,10 @@ class Catalog:
     host_parts: dict[str, str] = field(default_factory=dict)
     #: Paths of servers of one's own: (end, kind, sets of keys of which a body has one).
     own_paths: list[tuple[str, str, tuple[frozenset[str], ...]]] = field(default_factory=list)
-    # Ends and parts of paths that call no model.
     #: Hosts, and words in hosts and paths, of services that are no models.
     other_hosts: tuple[str, ...] = ()
     other_words: set[str] = field(default_factory=set)
+    # Ends and parts of paths that call no model.
     not_path_ends: tuple[str, ...] = ()
     not_path_parts: tuple[str, ...] = ()
     #: Words in files that mention AI.
