@@ -23,6 +23,8 @@ _ROLES = {
     *("service", "chat", "engine", "assistant", "completer", "generator", "gateway", "connector"),
     *("adapter", "driver", "inference", "bot", "compressor", "ranker", "judge", "writer"),
 }
+#: Words for what a model is given.
+_PROMPTS = {"prompt", "prompts", "question", "questions", "messages", "conversation"}
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 
 
@@ -41,3 +43,9 @@ def is_role(name: str) -> bool:
     """Return whether a name stands for what may be a model: `provider`, `chat_backend`."""
     found = words(name)
     return bool(found) and found[-1] in _ROLES
+
+
+def is_prompt(name: str) -> bool:
+    """Return whether a name stands for what a model is given: `system_prompt`, `questions`."""
+    found = words(name)
+    return bool(found) and found[-1] in _PROMPTS

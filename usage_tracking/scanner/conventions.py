@@ -13,7 +13,7 @@ from .ai_names import is_ai
 from .annotations import BY_NAME
 from .composites import elements_of, entries_of
 from .facts import Expression
-from .program import Ref, chain, last_name
+from .program import Ref, chain, last_name, spelled
 from .values import (
     FUNCTIONS,
     NOTHING,
@@ -107,8 +107,11 @@ class Conventions:
         found = self._of_receiver(name, receiver, arguments, ref)
         if found is not None:
             return found
-        if is_method and not is_known(receiver) and (by_name := self._by_rare_name(name, ref)):
-            return by_name
+        if is_method and not is_known(receiver):
+            if by_name := self._by_rare_name(name, ref):
+                return by_name
+            if made := self._made_by_models(name, call, ref):
+                return made
         if name[:1].islower() and (wrapped := self._wrapped(call, ref)):
             return wrapped
         return self._named_after(name, call, ref)
@@ -226,6 +229,14 @@ class Conventions:
                 result = self._inference.functions.result(method)
                 found |= frozenset(v for v in result if isinstance(v, (AIObject, Instance)))
         return found
+
+    def _made_by_models(self, name: str, call: Any, ref: Ref) -> Values:
+        """Return what a method returns that hardly anything but models and indexes has."""
+        types = self._inference.catalog.types
+        made = types["unknown.client"].gives.get(name)
+        if not made or self._inference.program.functions_named.get(name):
+            return NOTHING
+        return frozenset([AIObject(made, (), Origin(f"{spelled(call[1])}()", ref[0], call[4]))])
 
     def _row(self, name: str, function: Any, arguments: Any, ref: Ref) -> Values:
         """Return a Django object: `Model.objects.get(...)`, `get_object_or_404(Model, ...)`."""

@@ -8,9 +8,11 @@ from .ai_names import is_ai, is_role
 from .annotations import BY_NAME
 from .catalog import Catalog, Target
 from .evidence import LIKELY, NAME_ONLY, NO_MODEL, Evidence
-from .facts import Mention
+from .expression_index import OWNER, Position, index_of
+from .facts import CodeScope, Mention
 from .inference import Inference
 from .program import Program, Ref, last_name, spelled
+from .request_shapes import KINDS, RUNNABLE, RequestShapes
 from .values import (
     FUNCTIONS,
     AIObject,
@@ -27,41 +29,6 @@ from .values import (
     Values,
 )
 
-#: Methods of a client that take a prompt or messages.
-_GENERATING = {
-    *("generate", "agenerate", "complete", "acomplete", "completion", "acompletion", "ask", "aask"),
-    *("generate_text", "agenerate_text", "generate_content", "generate_stream", "stream_generate"),
-    *(
-        "generate_response",
-        "get_completion",
-        "stream_complete",
-        "astream_complete",
-        "text_completion",
-    ),
-    *("create_completion", "acreate_completion", "get_response", "generate_reply", "respond"),
-}
-_CHATTING = {
-    *("chat", "achat", "chat_completion", "achat_completion", "stream_chat", "astream_chat"),
-    *("chat_stream", "create_chat_completion", "acreate_chat_completion", "chat_async", "converse"),
-    *("chat_completions", "create_message", "send_messages"),
-}
-#: Methods of LangChain's models, and of others.
-_RUNNABLE = {
-    *("invoke", "ainvoke", "stream", "astream", "batch", "abatch", "predict", "apredict"),
-    *("astream_events",),
-}
-_EMBEDDING = {
-    *("embed", "aembed", "embed_text", "embed_texts", "aembed_text", "aembed_texts"),
-    *("get_embedding", "get_embeddings", "aget_embedding", "create_embedding"),
-    *("create_embeddings", "embed_batch", "generate_embedding", "generate_embeddings"),
-}
-_RANKING = {"rerank", "arerank", "compress_documents", "acompress_documents"}
-KINDS = {
-    **dict.fromkeys(_GENERATING, "completion"),
-    **dict.fromkeys((*_CHATTING, *_RUNNABLE), "chat"),
-    **dict.fromkeys(_EMBEDDING, "embeddings"),
-    **dict.fromkeys(_RANKING, "rerank"),
-}
 #: Methods that need no more evidence than the name of the receiver.
 _TELLING = {"chat_completion", "achat_completion", "create_chat_completion", "acomplete"} | {
     *("achat", "agenerate", "acompletion", "stream_chat", "astream_chat", "ainvoke", "astream"),
@@ -70,13 +37,10 @@ _TELLING = {"chat_completion", "achat_completion", "create_chat_completion", "ac
     *("generate_embedding", "generate_embeddings", "create_embedding", "create_embeddings"),
     *("chat", "generate", "stream", "embed", "aembed", "ask", "aask", "predict", "completion"),
 }
-_INPUTS = {"input", "inputs", "text", "texts", "documents"}
-#: Keywords of requests for text.
-_SETTINGS = {
-    *("model", "max_tokens", "temperature", "stop", "system", "system_prompt", "top_p", "stream"),
-    *("max_new_tokens", "response_format", "model_name", "max_output_tokens", "tools", "schema"),
-}
-_ROLE = Text("role")
+#: Attributes of the message that a model returns.
+_OF_MESSAGES = {"content", "tool_calls", "usage_metadata", "response_metadata", "content_blocks"}
+#: Methods whose result is such a message, or a stream of them.
+_ANSWERING = {"invoke", "ainvoke", "stream", "astream"}
 
 
 class OpaqueClients:
@@ -86,6 +50,9 @@ class OpaqueClients:
         self._program = program
         self._inference = inference
         self._catalog = catalog
+        self._shapes = RequestShapes(inference)
+        #: Scope → the calls in it whose results are read like messages of a model.
+        self._answers: dict[Ref, set[int]] = {}
 
     def evidence(self, call: Mention, ref: Ref, values: Values) -> Evidence | None:
         """Return the evidence of a call in the scope `ref` of a method that may be `values`."""
@@ -99,21 +66,54 @@ class OpaqueClients:
         if made_by is None or not all(self._is_opaque(value) for value in values):
             return None
         name = _receiver_name(owner)
-        request = self._request(method, kind, arguments, keywords, ref)
+        shape = self._shapes.of(method, arguments, keywords, ref)
         is_named = bool(made_by) or is_ai(name)
-        if not is_named and not (request and is_role(name)):
+        is_delegate = self._is_delegate(call, ref)
+        request, is_telling = shape.text, shape.is_telling or is_delegate
+        if not is_telling and self._is_message(call, ref):
+            request, is_telling = "… and its message", True
+        if not (is_telling or is_named or (request and is_role(name))):
             return None
-        if not request and method not in _TELLING:
+        if not request and method not in _TELLING and not is_telling:
             return None
-        if not made_by and self._is_defined(method, call, ref):
+        if not made_by and not is_delegate and self._is_defined(method, call, ref):
             return None
-        is_runnable = method in _RUNNABLE or (method == "agenerate" and not keywords)
+        is_runnable = method in RUNNABLE or (method == "agenerate" and not keywords)
         known = self._catalog.types["langchain.model" if is_runnable else "unknown.client"]
-        kind = "chat" if is_runnable or request.startswith("messages") else kind
-        how = f"; .{method}({request or '…'})"
-        reason = f"{made_by} is not in the scan{how}" if made_by else f"the name {name}{how}"
+        kind = "chat" if is_runnable or shape.has_messages else kind
+        how = f".{method}({request or '…'})"
+        if made_by:
+            reason = f"{made_by} is not in the scan; {how}"
+        elif is_named or not is_telling:
+            reason = f"the name {name}; {how}"
+        else:
+            reason = f"{how} is a request to a model"
         confidence = LIKELY if made_by and request else NAME_ONLY
         return Evidence(Target(kind, known.provider, known.transport), confidence, reason)
+
+    def _is_delegate(self, call: Mention, ref: Ref) -> bool:
+        """Return whether a method of a model hands its arguments on to the same method."""
+        _, function, arguments, keywords, *_ = call.expression
+        scope, cls = self._program.scope(ref), self._program.class_of(ref)
+        own = {each.name for each in scope.parameters[1:]}
+        given = [*arguments, *(value for _, value in keywords)]
+        if cls is None or scope.name != function[2] or not given:
+            return False
+        if not all(each and each[0] == "name" and each[1] in own for each in given):
+            return False
+        return any(
+            scope.name in self._catalog.types[base.type_name].calls
+            for base in self._inference.classes.library_objects(cls)
+        )
+
+    def _is_message(self, call: Mention, ref: Ref) -> bool:
+        """Return whether the code around a call reads what only a model's message has."""
+        _, function, arguments, *_ = call.expression
+        if function[2] not in _ANSWERING or len(arguments) not in {1, 2}:
+            return False
+        if ref not in self._answers:
+            self._answers[ref] = _answers(self._program.scope(ref))
+        return id(call.expression) in self._answers[ref]
 
     def _factory(self, owner: Any, ref: Ref) -> str | None:
         """Return what made an object, "" if that is unknown, None if it is no unknown client."""
@@ -189,31 +189,21 @@ class OpaqueClients:
                 return True
         return False
 
-    def _request(self, method: str, kind: str, arguments: Any, keywords: Any, ref: Ref) -> str:
-        """Return the arguments that tell a request to a model, as its reason names them."""
-        names = {name for name, _ in keywords}
-        if "messages" in names:
-            return "messages=…"
-        if any(self._are_messages(each, ref) for each in arguments[:1]):
-            return "messages"
-        if kind in {"completion", "chat"} and "prompt" in names:
-            return "prompt=…" if method in _GENERATING or names & _SETTINGS else ""
-        if kind == "completion" and arguments and len(names & _SETTINGS) > 1:
-            return ", ".join(f"{name}=…" for name in sorted(names & _SETTINGS))
-        if kind == "embeddings" and "model" in names and (names & _INPUTS or arguments):
-            return "model=…"
-        if kind == "rerank" and {"query", "documents"} & names:
-            return "query=…"
-        return ""
 
-    def _are_messages(self, expression: Any, ref: Ref) -> bool:
-        """Return whether an argument is a list of messages with roles."""
-        for value in self._inference.of(expression, ref):
-            for elements in value.elements if isinstance(value, Items) else ():
-                for each in elements:
-                    if isinstance(each, Table) and any(_ROLE in keys for keys, _ in each.entries):
-                        return True
-        return False
+def _answers(scope: CodeScope) -> set[int]:
+    """Return the calls of a scope whose results are read like messages of a model."""
+    index = index_of(scope, scope.bindings)
+    found = {key for key, position in index.positions.items() if _reads_message(position)}
+    for name, read in index.names.items():
+        if any(_reads_message(index.position(each)) for each in read):
+            for binding in scope.bindings.get(name, ()):
+                value = binding.value
+                found.add(id(value[1] if value and value[0] == "element" else value))
+    return found
+
+
+def _reads_message(position: Position | None) -> bool:
+    return position is not None and position.role == OWNER and position.name in _OF_MESSAGES
 
 
 def _receiver_name(owner: Any) -> str:

@@ -12,10 +12,11 @@ from .evidence import Evidence
 from .facts import CodeScope, Mention
 from .inference import Inference
 from .inherited import may_be_private_request
-from .opaque import KINDS, OpaqueClients
+from .opaque import OpaqueClients
 from .program import Program, Ref, last_name, spelled
 from .raw_http import HTTP_METHODS, RawRequests
 from .receivers import Receivers
+from .request_shapes import KINDS
 from .values import FUNCTIONS, AIObject, Class, Instance, Value
 
 
