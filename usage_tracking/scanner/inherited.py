@@ -30,7 +30,8 @@ def target_of_path(value: AIObject, text: str, catalog: Catalog) -> Target | Non
     if value.path != ("post",) or not known.calls or "post" in known.calls:
         return None
     kind = next((kind for end, kind in catalog.paths.items() if text.rstrip("/").endswith(end)), "")
-    return Target(kind, known.provider, known.transport) if kind else None
+    is_recorded = known.requests.of(text)
+    return Target(kind, known.provider, known.transport, is_recorded) if kind else None
 
 
 def may_be_private_request(name: str, methods: frozenset[str]) -> bool:

@@ -62,13 +62,13 @@ class OpaqueClients:
         if not kind or function[0] != "attr" or not (arguments or keywords):
             return None
         owner = function[1]
-        made_by = self._factory(owner, ref)
+        is_delegate = self._is_delegate(call, ref)
+        made_by = "" if is_delegate else self._factory(owner, ref)
         if made_by is None or not all(self._is_opaque(value) for value in values):
             return None
         name = _receiver_name(owner)
         shape = self._shapes.of(method, arguments, keywords, ref)
         is_named = bool(made_by) or is_ai(name)
-        is_delegate = self._is_delegate(call, ref)
         request, is_telling = shape.text, shape.is_telling or is_delegate
         if not is_telling and self._is_message(call, ref):
             request, is_telling = "… and its message", True
@@ -98,6 +98,9 @@ class OpaqueClients:
         own = {each.name for each in scope.parameters[1:]}
         given = [*arguments, *(value for _, value in keywords)]
         if cls is None or scope.name != function[2] or not given:
+            return False
+        held = self._inference.of(function[1], ref)
+        if not all(isinstance(value, AIObject) and value.path for value in held):
             return False
         if not all(each and each[0] == "name" and each[1] in own for each in given):
             return False
