@@ -28,8 +28,8 @@ HOOKED = frozenset(
 _WORDS = ("llm", "gpt", "claude", "gemini", "embedd", "openai", "anthropic", "ollama")
 #: Last names of AI calls that much other code uses too.
 _COMMON_NAMES = {
-    *("create", "parse", "stream", "complete", "convert", "generate", "edit", "connect"),
-    *("process", "v"),
+    *("acreate", "append", "compact", "complete", "connect", "convert", "create", "edit"),
+    *("generate", "parse", "process", "restart", "run", "send", "start", "stream", "v"),
 }
 
 
