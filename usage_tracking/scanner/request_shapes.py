@@ -52,8 +52,7 @@ UNMISTAKABLE = {
     **dict.fromkeys(
         (
             *("predict_messages", "apredict_messages", "generate_prompt", "agenerate_prompt"),
-            *("chat_completion", "achat_completion", "create_chat_completion"),
-            *("acreate_chat_completion", "structured_predict", "astructured_predict"),
+            *("structured_predict", "astructured_predict"),
             *("stream_structured_predict", "astream_structured_predict", "predict_and_call"),
             *("apredict_and_call", "astream_events", "get_chat_message_content"),
             *("get_chat_message_contents", "get_streaming_chat_message_contents"),
