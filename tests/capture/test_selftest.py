@@ -349,6 +349,7 @@ def test_each_known_sdk_is_in_one_table() -> None:
 
 #: What the scanner knows under another name than that of its distribution.
 DISTRIBUTIONS = {
+    "baml_client": "baml-py",
     "agents": "openai-agents",
     "any_llm": "any-llm-sdk",
     "autogen*": "autogen-ext",
@@ -382,6 +383,9 @@ DISTRIBUTIONS = {
 NO_SDKS = {
     *("chromadb.utils.embedding_functions", "django_ai_core", "ell", "fastmcp", "genai"),
     *("google_genai", "gpt4all_api", "gpt_index", "langgraph*", "mcp", "swarm"),
+    # Models that run in the process.
+    *("FlagEmbedding", "ctransformers", "fastembed", "llama_cpp", "mlx_lm", "vllm"),
+    "sentence_transformers",
 }
 
 
