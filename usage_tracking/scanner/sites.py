@@ -84,7 +84,7 @@ class Sites:
             return True
         if may_be_private_request(name, self._catalog.methods):
             return True
-        if function[1] and function[1][0] == "name" and name[:1].isupper():
+        if name[:1].isupper() and function[1] and function[1][0] in {"name", "attr"}:
             return True  # a client that is generated, with a method for each prompt
         # `self.chain(...)`: an attribute that may hold an object which is called.
         return name in self._program.set_attributes
