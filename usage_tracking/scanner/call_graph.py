@@ -38,7 +38,7 @@ class _Call:
 
 @dataclass(frozen=True, slots=True)
 class _Reach:
-    """What reaches a function: for each caller its call on the shortest way down."""
+    """What reaches a function: for each caller its call on the shortest path."""
 
     #: None for the function itself.
     calls: dict[Ref, _Call | None]

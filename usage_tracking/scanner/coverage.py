@@ -174,13 +174,13 @@ class Coverage:
         """Return why a site may have no row, with its status; None if capture writes one."""
         what = f"{site.provider} {site.kind}"
         if site.is_recorded is False:
-            return INVISIBLE, f"capture does not record {what} by this call"
+            return INVISIBLE, f"capture does not record this call of {what}"
         if not site.transport:
             return UNKNOWN, f"the library that sends {what} is unknown"
         if site.transport not in self._hooked:
             return INVISIBLE, f"{site.transport} is not hooked"
         if site.is_recorded is None:
-            return UNKNOWN, f"whether capture records {what} by this call is unknown"
+            return UNKNOWN, f"the scan cannot tell whether capture records this call of {what}"
         return None
 
     def _helps(self, function: Ref | None, site: Site) -> bool:

@@ -128,8 +128,8 @@ def _of_site(site: Site, verdict: Verdict, program: Program, places: _Places) ->
 def _block(block: Block, program: Program) -> Block:
     """Return a block whose kind says whether a section is read from its function or its class.
 
-    From some functions that look like views it is not: those of other frameworks, functions made
-    by a function, and context processors, which return a dictionary.
+    Some functions look like views, but no section is read from them: views of other frameworks,
+    functions made by a function, and context processors, which return a dictionary.
     """
     if block.kind != "view":
         return block

@@ -48,7 +48,7 @@ _URL_FIRST = {"urllib", "tornado"}
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A call that may send an HTTP request, whoever its callers are."""
+    """A call that may send an HTTP request, for all callers of its function."""
 
     method: str
     #: What the method may be.

@@ -27,7 +27,7 @@ def spread(call: Any) -> Any | None:
 
 
 class IndirectCalls:
-    """Finds the calls of functions of the project, whoever makes them."""
+    """Finds the calls of functions of the project, also those by functions they are passed to."""
 
     def __init__(self, inference: Inference) -> None:
         self._inference = inference

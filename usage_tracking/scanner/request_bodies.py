@@ -94,7 +94,7 @@ class RequestBodies:
         self._unfolding = unfolding
 
     def keys(self, body: Argument) -> set[str]:
-        """Return the keys that a body may have, whatever branch the code takes."""
+        """Return the keys that a body may have, on any branch of the code."""
         return self._keys(body, 0)
 
     def _keys(self, body: Argument, depth: int) -> set[str]:

@@ -1,6 +1,6 @@
-"""Whether every way to a call names a section, and which ways do not.
+"""Whether every path to a call names a section, and which paths do not.
 
-A way begins at an entry point and passes the runs of functions (`runs`). It names a section if a
+A path begins at an entry point and passes the runs of functions (`runs`). It names a section if a
 block is around one of its runs, if a function on it is decorated with a block, or if its entry
 point has a section of its own (`marks`).
 """
