@@ -224,6 +224,7 @@ urlpatterns = [
     path("drf/api_usage_below/", drf.api_usage_below),
     path("drf/serialized/", drf.serialized),
     path("drf/serialized_in_block/", drf.serialized_in_block),
+    path("magazine/", include("tests.scanner.truth.magazine.urls")),
     path("admin/", site.notes.urls),
     path("site/template/", site.template),
     path("site/context/", site.context),
