@@ -11,6 +11,8 @@ from .program import Program, Ref, last_name
 from .values import Text, Values
 
 _DEEPEST = 6
+#: Methods that take entries out of a dict, or may replace them.
+_CHANGES = {"pop", "popitem", "clear", "update", "__delitem__"}
 
 
 class SectionValues:
@@ -32,14 +34,31 @@ class SectionValues:
         return bool(arguments) and self.is_section(arguments[0], ref)
 
     def _options_have_section(self, options: Expression, ref: Ref) -> bool:
-        """Return whether `**options` contains a section."""
-        for value in [options, *(value for value, _ in self._names.bindings(options, ref))]:
-            if value and value[0] == "table":
-                return any(
-                    key == ("text", "section") and self.is_section(entry, ref)
-                    for key, entry in value[1]
-                )
-        return False
+        """Return whether `**options` contains a section, which no code takes out again."""
+        if self._is_changed(options, ref):
+            return False
+        values = [options, *(value for value, _ in self._names.bindings(options, ref))]
+        sections = [
+            entry
+            for value in values
+            if value and value[0] == "table"
+            for key, entry in value[1]
+            if key == ("text", "section")
+        ]
+        return bool(sections) and all(self.is_section(each, ref) for each in sections)
+
+    def _is_changed(self, options: Expression, ref: Ref) -> bool:
+        """Return whether code of the scope takes entries out of a dict, or may replace them."""
+        if not (name := last_name(options)):
+            return False
+        functions = (call.expression[1] for call in self._program.scope(ref).calls)
+        return any(
+            function
+            and function[0] == "attr"
+            and function[2] in _CHANGES
+            and last_name(function[1]) == name
+            for function in functions
+        )
 
     def is_section(self, expression: Expression, ref: Ref, depth: int = 0) -> bool:
         """Return whether an expression is certainly a section: neither empty nor None."""
