@@ -176,7 +176,10 @@ class Blocks:
         for value in self._inference.of(function, ref):
             if isinstance(value, FUNCTIONS) and self._opens(value.ref, asked):
                 return self._program.scope(value.ref).name
-            if isinstance(value, Class) and self._class_opens(value.ref, call, ref, asked):
+            if isinstance(value, Class) and (
+                self._class_opens(value.ref, call, ref, asked)
+                or self._object_decorates(value.ref, asked)
+            ):
                 return self._program.scope(value.ref).name
         # A partial, or a stored decorator.
         for bound, at in self._names.bindings(function, ref):
@@ -198,6 +201,8 @@ class Blocks:
             if isinstance(value, FUNCTIONS):
                 opens = self._opens(value.ref, asked)
                 return self._program.scope(value.ref).name if opens else ""
+            if isinstance(value, Class) and self._class_decorates(value.ref, asked):
+                return self._program.scope(value.ref).name
         bound = self._names.bindings(expression, ref)
         names = [
             self._name(value, at, asked.deeper()) if value != expression else ""
@@ -276,6 +281,41 @@ class Blocks:
                     return not asked.needs_section or self._passes_section(each, call, ref)
         return False
 
+    def _object_decorates(self, cls: Ref, asked: _Asked) -> bool:
+        """Return whether an object of a class is a decorator that opens a block."""
+        method = self._method(cls, "__call__")
+        return method is not None and self._opens(method, asked.deeper())
+
+    def _class_decorates(self, cls: Ref, asked: _Asked) -> bool:
+        """Return whether a class is a decorator whose objects call the function in a block."""
+        init, called = self._method(cls, "__init__"), self._method(cls, "__call__")
+        if init is None or called is None or len(self._program.scope(init).parameters) < 2:
+            return False
+        decorated = self._program.scope(init).parameters[1].name
+        kept = {
+            name
+            for owner, name, value in self._program.scope(init).attributes
+            if last_name(owner) == "self" and last_name(value) == decorated
+        }
+        scope = self._program.scope(called)
+        calls = [
+            call
+            for call in scope.calls
+            if call.expression[1]
+            and call.expression[1][0] == "attr"
+            and call.expression[1][2] in kept
+            and last_name(call.expression[1][1]) == "self"
+        ]
+        return bool(calls) and all(
+            self._any_opens(scope.nestings[call.nesting], called, asked) for call in calls
+        )
+
+    def _method(self, cls: Ref, name: str) -> Ref | None:
+        for each in self._inference.classes.ancestry(cls):
+            if found := self._program.methods(each).get(name):
+                return found[-1]
+        return None
+
     def _passes_section(self, cls: Ref, call: Any, ref: Ref) -> bool:
         """Return whether a subclass of `ai_usage` gives it a section."""
         methods = self._program.methods(cls).get("__init__", ())
@@ -318,13 +358,26 @@ class Blocks:
 
     def _enters(self, method: Ref, *, needs_section: bool) -> bool:
         """Return whether a method such as `__enter__` enters a block and leaves it open."""
-        for call in self._program.scope(method).calls:
+        calls = self._program.scope(method).calls
+        left = [last_name(call.expression[1]) for call in calls]
+        for number, call in enumerate(calls):
             _, function, arguments, *_ = call.expression
             if last_name(function) in _ENTERS and function[0] == "attr":
+                if self._is_left(function[1], method, left[number + 1 :]):
+                    continue
                 entered = arguments[0] if arguments else function[1]
                 if self.name(entered, method, needs_section=needs_section):
                     return True
         return False
+
+    def _is_left(self, stack: Expression, method: Ref, later: list[str]) -> bool:
+        """Return whether a method leaves what it enters: at the end of a `with`, or by a call."""
+        if "pop_all" in later:
+            return False
+        bound = self._names.bindings(stack, method)
+        return bool(_LEAVES & {*later}) or any(
+            value and value[0] == "entered" for value, _ in bound
+        )
 
     def _is_element(self, expression: Expression, ref: Ref) -> bool:
         """Return whether a name stands for each element of a tuple or list in turn."""
