@@ -523,3 +523,20 @@ def test_record_in_a_block_without_a_section(tmp_path):
 
     assert statuses(tmp_path, code) == ["captured"]
     assert statuses(tmp_path, "@ai_section('x')\n" + code) == ["covered"]
+
+
+def test_function_with_the_name_of_too_many_calls_is_not_covered(tmp_path):
+    code = (
+        f"{IMPORTS}def ask():\n    {ASK}\ndef page(request):\n"
+        "    with ai_usage(section='x'):\n        ask()\n"
+    )
+    calls = "from app.views import Asker\ndef other(asker):\n" + "    asker.ask()\n" * 90
+    few, many = (
+        [each.status for each in scan_tree(tmp_path / name, files).findings]
+        for name, files in (
+            ("few", {"app/views.py": code}),
+            ("many", {"app/views.py": code, "app/other.py": calls}),
+        )
+    )
+
+    assert (few, many) == (["covered"], ["captured"])

@@ -217,6 +217,11 @@ class Functions:
                 found.append((ref, call))
         return found
 
+    def may_have_more_callers(self, function: Ref) -> bool:
+        """Return whether too many calls have a function's name for `callers` to look at all."""
+        name = self._program.scope(function).name
+        return len(self._program.calls_named.get(name, ())) > _MOST_CALLERS
+
     def _candidates(self, function: Ref, name: str, cls: Ref | None) -> list[tuple[Ref, Mention]]:
         """Return the calls whose name fits a function."""
         if cls and (name in _CONSTRUCTORS or name == "__call__"):

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 from .callbacks import Callbacks
 from .consumption import Consumption
+from .dynamic_reads import DynamicReads
 from .facts import LAMBDA, Mention
 from .inference import Inference
 from .names import Names
@@ -36,6 +37,7 @@ class Runs:
         self._consumption = Consumption(program, inference, places)
         self._callbacks = Callbacks(program, inference, names, places, self._consumption)
         self._tasks = TaskRuns(program, inference, places, self._callbacks, scheduled)
+        self._dynamic = DynamicReads(program, inference, places)
         self._runs: dict[Ref, tuple[Run, ...]] = {}
 
     def of(self, function: Ref) -> tuple[Run, ...]:
@@ -81,9 +83,12 @@ class Runs:
                     scope.name in self._places.names_read_elsewhere()
                 ):
                     yield lost(ref, mention.line, "is read elsewhere too")
-        if len(self._program.mentions_named.get(scope.name, ())) > _MOST_MENTIONS:
+        if len(
+            self._program.mentions_named.get(scope.name, ())
+        ) > _MOST_MENTIONS or self._inference.functions.may_have_more_callers(function):
             yield lost(function, scope.line, "has the name of too many other functions")
         yield from self._tasks.of(function)
+        yield from self._dynamic.of(function)
         if scope.name == "run" and (cls := self._program.class_of(function)):
             yield from self._starts(cls)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import sys
 from contextlib import ExitStack, suppress
+from typing import Any
 
 from django.http import HttpResponse
 from django.views.decorators.cache import never_cache
@@ -19,10 +20,7 @@ from .wrappers import Holds, InSearch, Sectioned, in_section, spanned, timed
 
 
 def service_in_block(request):
-    if "q" not in request.GET:
-        text = "Hi"
-    else:
-        text = request.GET["q"]
+    text = request.GET.get("q", "Hi")
     with track(section="search", metadata={"q": text}) as usage:
         found = headline(text)
     return HttpResponse(f"{found}{usage.calls}")
@@ -261,7 +259,7 @@ def rebound(request):
 
 
 def deleted_section(request):
-    options = {"section": "chat"}
+    options: dict[str, Any] = {"section": "chat"}
     options.pop("section")
     with track(**options):
         client.responses.create(model="popped_option", input="Hi")

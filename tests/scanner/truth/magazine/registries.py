@@ -125,12 +125,12 @@ def magic(request):
     lazy = Lazy()
     with ai_usage("chat"):
         text = lazy.summary
-        lazy.title
+        lazy.title  # noqa: B018 -- a property
         lazy.answer("Hi", "dry")
         lazy.__str__()
         lazy.__len__()
         lazy.__getitem__(0)
-    getattr(lazy, "title")
+    getattr(lazy, "title")  # noqa: B009 -- read by its name
     lazy.short("Hi")
     return HttpResponse(f"{lazy}{len(lazy)}{[*lazy]}{text}")
 

@@ -7,10 +7,6 @@ from dataclasses import dataclass, field
 from ...ai import client
 
 
-def ask(model: str, text: str = "Hi") -> str:
-    return model + text
-
-
 def headline(text: str) -> str:
     return client.responses.create(model="service_in_block", input=text).output_text
 
