@@ -101,12 +101,12 @@ def test_views_of_the_section_map_are_covered():
 def test_tasks_of_the_settings(tmp_path):
     code = (
         "from celery import shared_task\nfrom openai import OpenAI\n"
-        "from usage_tracking import ai_usage\n\n\n@shared_task\ndef ask():\n"
+        "from usage_tracking import ai_usage\n\n\n@shared_task\ndef summarise_orders():\n"
         "    OpenAI().responses.create(model='m', input='x')\n\n\n"
-        "def view(request):\n    with ai_usage('chat'):\n        ask.delay()\n"
+        "def view(request):\n    with ai_usage('chat'):\n        summarise_orders.delay()\n"
     )
     write_tree(tmp_path, {"shop/tasks.py": code})
-    beat = {"nightly": {"task": "shop.tasks.ask", "schedule": 60}}
+    beat = {"nightly": {"task": "shop.tasks.summarise_orders", "schedule": 60}}
     cases: list[tuple[dict[str, Any], str]] = [
         ({}, "covered"),
         ({"CELERY_BEAT_SCHEDULE": beat}, "captured"),
