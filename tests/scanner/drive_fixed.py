@@ -15,36 +15,25 @@ import django
 
 from project.stub import StubProvider
 from tests import scanner
-from tests.scanner.truth.tests.drive import WAIT, routes, talk, visit
+from tests.scanner.truth.tests.drive import WAIT, get_all, talk
 
 TOOLS = ("greet", "returned", "ranked", "submitted", "inner")
+#: Views that answer only a POST.
+POSTS = ("OfOwnBase/", "NoteView/")
 #: Further queries that the driver sends, to views with more than one path.
 QUERIES = {"plain/": ("notes",), "unknown_callers/": [f"tool={name}" for name in TOOLS]}
 
 
 def drive_views(user: Any) -> list[str]:
     """Request every route; return the paths that fail."""
-    from asgiref.sync import iscoroutinefunction
-    from django.test import AsyncClient, Client
+    from django.test import Client
 
     from tests.scanner.fixed.urls import urlpatterns
 
     client = Client(raise_request_exception=False)
     client.force_login(user)
-    failed = []
-    for path, view in routes(urlpatterns):
-        for query in ("", *QUERIES.get(path, ())):
-            url = f"/{path}?{query}"
-            if iscoroutinefunction(view):
-                status = asyncio.run(visit(AsyncClient(raise_request_exception=False), user, url))
-            else:
-                response = client.get(url)
-                b"".join(response)
-                response.close()
-                status = response.status_code
-            if status >= 400 and path not in {"OfOwnBase/", "NoteView/"}:
-                failed.append(f"{url} {status} {getattr(response, 'exc_info', None)}")
-    for path in ("OfOwnBase/", "NoteView/"):
+    failed = get_all(urlpatterns, client, user, QUERIES, POSTS)
+    for path in POSTS:
         client.post(f"/{path}", {"text": "Hi"})
     client.post("/admin/auth/group/", {"_selected_action": ["1"], "action": "summarise"})
     return failed

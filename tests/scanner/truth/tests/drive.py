@@ -10,7 +10,7 @@ import json
 import os
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -60,18 +60,20 @@ def routes(patterns: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
             yield path.replace("^", "").replace("$", ""), pattern.callback
 
 
-def drive_views(user: Any) -> list[str]:
-    """Request every route; return the paths that fail."""
+def get_all(
+    patterns: Any,
+    client: Any,
+    user: Any,
+    queries: Mapping[str, Sequence[str]],
+    may_fail: Collection[str],
+) -> list[str]:
+    """Request every route, also with its `queries`; return those that fail and may not."""
     from asgiref.sync import iscoroutinefunction
-    from django.test import AsyncClient, Client
+    from django.test import AsyncClient
 
-    from tests.scanner.truth.urls import urlpatterns
-
-    client = Client(raise_request_exception=False)
-    client.force_login(user)
     failed = []
-    for path, view in routes(urlpatterns):
-        for query in ("", *QUERIES.get(path, ())):
+    for path, view in routes(patterns):
+        for query in ("", *queries.get(path, ())):
             url = f"/{path}?{query}"
             if iscoroutinefunction(view):
                 status = asyncio.run(visit(AsyncClient(raise_request_exception=False), user, url))
@@ -80,8 +82,20 @@ def drive_views(user: Any) -> list[str]:
                 b"".join(response)
                 response.close()
                 status = response.status_code
-            if status >= 400 and path not in (*POSTS, *FAILING):
+            if status >= 400 and path not in may_fail:
                 failed.append(f"{url} {status} {getattr(response, 'exc_info', None)}")
+    return failed
+
+
+def drive_views(user: Any) -> list[str]:
+    """Request every route; return the paths that fail."""
+    from django.test import Client
+
+    from tests.scanner.truth.urls import urlpatterns
+
+    client = Client(raise_request_exception=False)
+    client.force_login(user)
+    failed = get_all(urlpatterns, client, user, QUERIES, (*POSTS, *FAILING))
     client.get("/missing/")
     for path in POSTS:
         client.post(f"/{path}", {"text": "Hi"})
