@@ -540,3 +540,27 @@ def test_function_with_the_name_of_too_many_calls_is_not_covered(tmp_path):
     )
 
     assert (few, many) == (["covered"], ["captured"])
+
+
+@pytest.mark.parametrize(
+    "change", ["options['section'] = None", "options.pop('section')", "options.clear()"]
+)
+def test_section_that_code_takes_out_of_its_options_does_not_count(tmp_path, change):
+    code = (
+        "def view(request):\n    options = {'section': 'chat'}\n%s    with ai_usage(**options):\n"
+    )
+    kept, changed = (
+        only_finding(tmp_path / name, f"{IMPORTS}{code % line}        {ASK}\n").status
+        for name, line in (("a", ""), ("b", f"    {change}\n"))
+    )
+
+    assert (kept, changed) == ("covered", "captured")
+
+
+def test_path_that_a_subclass_gives_its_client(tmp_path):
+    code = (
+        "import openai\nclass Own(openai.OpenAI):\n    def ask(self):\n"
+        "        return self.post('/chat/completions', body={}, cast_to=dict)\n"
+    )
+
+    assert only_finding(tmp_path, code).status == "captured"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from . import recording
 from .ai_names import words
 from .catalog import Catalog, SDKType, Target
 from .values import AIObject
@@ -30,7 +31,7 @@ def target_of_path(value: AIObject, text: str, catalog: Catalog) -> Target | Non
     if value.path != ("post",) or not known.calls or "post" in known.calls:
         return None
     kind = next((kind for end, kind in catalog.paths.items() if text.rstrip("/").endswith(end)), "")
-    is_recorded = known.requests.of(text)
+    is_recorded = recording.is_recorded(f"{{base}}/{text.lstrip('/')}")
     return Target(kind, known.provider, known.transport, is_recorded) if kind else None
 
 
