@@ -113,3 +113,20 @@ def test_type_can_only_be_like_one_before_it(tmp_path: Path):
 
     with pytest.raises(catalog.CatalogError, match=r"no type 'acme\.client' before"):
         catalog.load((str(file),))
+
+
+@pytest.mark.parametrize(
+    ("dotted", "made"),
+    [
+        ("google.cloud.discoveryengine.RankServiceClient", "discoveryengine.client"),
+        ("google.cloud.discoveryengine_v1.RankServiceAsyncClient", "discoveryengine.client"),
+        ("google.cloud.speech_v2.RankServiceClient", None),
+        ("google.ai.generativelanguage_v1beta.TextServiceClient", "generativelanguage.palm"),
+        ("google.RankServiceClient", None),
+    ],
+)
+def test_pattern_of_a_package_stands_for_its_last_part(dotted, made):
+    known = catalog.load()
+
+    assert known.type_made_by(dotted) == made
+    assert known.is_about_ai(dotted) == dotted.startswith(("google.cloud.", "google.ai."))

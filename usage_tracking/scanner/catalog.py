@@ -288,15 +288,21 @@ def _fits(rest: str, leaf: str) -> bool:
 def _rest(dotted: str, package: str) -> str | None:
     """Return what follows the package in a dotted name, None if the package is another."""
     if "*" in package:
-        first, _, rest = dotted.partition(".")
-        return rest if fnmatchcase(first, package) else None
+        head, rest = _split_like(dotted, package)
+        return rest if rest and fnmatchcase(head, package) else None
     return dotted[len(package) + 1 :] if dotted.startswith(package + ".") else None
+
+
+def _split_like(dotted: str, package: str) -> tuple[str, str]:
+    """Return the first parts of a dotted name, as many as a package has, and the rest."""
+    parts, number = dotted.split("."), package.count(".") + 1
+    return ".".join(parts[:number]), ".".join(parts[number:])
 
 
 def _within(dotted: str, packages: Iterable[str]) -> bool:
     for package in packages:
         if "*" in package:
-            if fnmatchcase(dotted.partition(".")[0], package):
+            if fnmatchcase(_split_like(dotted, package)[0], package):
                 return True
         elif dotted == package or dotted.startswith(package + "."):
             return True
