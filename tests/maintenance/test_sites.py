@@ -126,7 +126,7 @@ def test_ctrl_c_at_any_time_causes_no_drift_and_the_next_run_continues(
         def interrupted(*arguments, moments):
             # The exit codes, and whether an end left a part of the rows.
             ended, rows = set(), set()
-            for at in moments:  # Python drops an interrupt in a finalizer: the command goes on
+            for at in moments:
                 ended.add(interrupt(*arguments, at=at))
                 rows.add(AIUsageLog.objects.count())
             return ended, any(0 < count < 1000 for count in rows)

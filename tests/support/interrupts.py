@@ -66,6 +66,14 @@ def _run(arguments: tuple[str, ...], at: int | None) -> int:
                 sys.setprofile(None)
                 signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
 
+    def interrupt_again(unraisable: sys.UnraisableHookArgs) -> None:
+        # Python drops an interrupt in a finalizer, and the command would go on to its end.
+        nonlocal at
+        if issubclass(unraisable.exc_type, KeyboardInterrupt):
+            at = calls + 1
+            sys.setprofile(count)
+
+    sys.unraisablehook = interrupt_again
     try:
         sys.setprofile(None if at is None else count)
         try:
