@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import providers
-from .recording import Requests
+from .recorded_urls import Requests
 
 PROVIDERS = Path(__file__).parent / "providers"
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import recording
+from . import recorded_urls
 from .ai_names import words
 from .catalog import Catalog, SDKType, Target
 from .values import AIObject
@@ -31,7 +31,7 @@ def target_of_path(value: AIObject, text: str, catalog: Catalog) -> Target | Non
     if value.path != ("post",) or not known.calls or "post" in known.calls:
         return None
     kind = next((kind for end, kind in catalog.paths.items() if text.rstrip("/").endswith(end)), "")
-    is_recorded = recording.is_recorded(f"{{base}}/{text.lstrip('/')}")
+    is_recorded = recorded_urls.is_recorded(f"{{base}}/{text.lstrip('/')}")
     return Target(kind, known.provider, known.transport, is_recorded) if kind else None
 
 

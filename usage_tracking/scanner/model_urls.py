@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from ..providers import has_other_apis
-from . import recording
+from . import recorded_urls
 from .catalog import Catalog
 
 _URL = re.compile(r"^(?:(?:https?|wss?)://)?(?P<host>[^/?#]*)(?P<path>[^?#]*)", re.IGNORECASE)
@@ -58,7 +58,7 @@ class ModelURL:
 
         A server of one's own may have a path of a provider, and answer in another way.
         """
-        found = recording.is_recorded(self.url)
+        found = recorded_urls.is_recorded(self.url)
         if not found or not self.keys or self.keys & _ANSWERED_ALIKE:
             return found
         return None if self.keys.isdisjoint(_ANSWERED_OTHERWISE) else False

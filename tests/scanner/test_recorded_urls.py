@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.support.cases import check_each
 from usage_tracking.call_paths import Paths
-from usage_tracking.scanner.recording import is_recorded
+from usage_tracking.scanner.recorded_urls import is_recorded
 
 BEDROCK = "https://bedrock-runtime.{region}.amazonaws.com"
 
