@@ -235,7 +235,7 @@ def test_cell_that_is_not_python_is_searched_as_text_and_hides_no_other(tmp_path
 
 
 def test_huge_notebook_is_named(tmp_path, monkeypatch):
-    monkeypatch.setattr("usage_tracking.scanner.notebooks.LARGEST", 1000)
+    monkeypatch.setattr("usage_tracking.scanner.reading.notebooks.LARGEST", 1000)
     write(tmp_path, cell(CLIENT + ASK, outputs=[{"data": "x" * 2000}]))
     report = report_of(tmp_path)
 

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from .baseline import Baseline, BaselineError
-from .cache import default_directory
 from .catalog import HOOKED, CatalogError
-from .discovery import SKIPPED
 from .evidence import CONFIDENCES, NAME_ONLY
 from .output import as_github, as_json, as_sarif
 from .patches import Patch, propose
+from .reading.cache import default_directory
+from .reading.discovery import SKIPPED
 from .report import FAILING, Report
 from .scan import CannotScanError, Options, scan
 from .terminal import Piece

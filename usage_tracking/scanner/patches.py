@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from .fixes import is_in_lambda, line_in_block
-from .parsing import NOTEBOOK
+from .reading.parsing import NOTEBOOK
 from .report import INVISIBLE, UNKNOWN, Block, Finding, Report, by_block
 from .rewriting import CannotEditError, Edit, SourceText
 from .section_names import proposed

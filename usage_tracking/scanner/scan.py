@@ -15,16 +15,16 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from . import cache as caches
 from . import catalog as catalogs
 from .coverage import Coverage
-from .discovery import FoundFile, find
 from .evidence import CONFIDENCES, NAME_ONLY
 from .facts import Problem, SourceFile
 from .findings import findings_of, relative
 from .inference import Inference
-from .parsing import parse, search_instead
 from .program import Program
+from .reading import cache as caches
+from .reading.discovery import FoundFile, find
+from .reading.parsing import parse, search_instead
 from .report import Report
 from .sites import Sites
 

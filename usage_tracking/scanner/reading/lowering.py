@@ -6,9 +6,9 @@ import ast
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+from ..facts import CLASS, FUNCTION, Expression, Imports, SourceFile
 from .building import end_of, position_of, start_of
 from .expressions import ExpressionReader
-from .facts import CLASS, FUNCTION, Expression, Imports, SourceFile
 
 
 def lower(tree: ast.Module, source: SourceFile) -> None:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from . import facts, report
+from .. import facts, report
 
 #: Increase this with every change of what a cache holds.
 VERSION = 2

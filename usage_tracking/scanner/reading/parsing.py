@@ -13,9 +13,9 @@ import tokenize
 import warnings
 from collections.abc import Iterable
 
+from ..catalog import Catalog
+from ..facts import Problem, SourceFile
 from . import notebooks
-from .catalog import Catalog
-from .facts import Problem, SourceFile
 from .lowering import lower, read_imports
 
 #: A larger file, in bytes, is probably generated; it is searched as text.

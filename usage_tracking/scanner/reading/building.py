@@ -6,7 +6,7 @@ import ast
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from .facts import MODULE, Binding, CodeScope, Expression, Mention, Nesting, SourceFile
+from ..facts import MODULE, Binding, CodeScope, Expression, Mention, Nesting, SourceFile
 
 _COLUMN_BITS = 12
 _LAST_COLUMN = (1 << _COLUMN_BITS) - 1

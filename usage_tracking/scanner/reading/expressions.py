@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable
 from contextlib import nullcontext
 from typing import Any
 
+from ..facts import CLASS, LAMBDA, MODULE, CodeScope, Expression, Mention, Parameter
 from .building import ScopeBuilder, end_of, start_of
-from .facts import CLASS, LAMBDA, MODULE, CodeScope, Expression, Mention, Parameter
 
 
 class ExpressionReader(ScopeBuilder):
