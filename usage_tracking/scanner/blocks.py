@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .facts import FUNCTION, LAMBDA, CodeScope, Expression, Mention, Nesting
-from .inference import Inference
+from .inference.engine import Inference
 from .names import Names
 from .program import Program, Ref, last_name
 from .section_values import SectionValues

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from .entry_points import EntryPoints
 from .facts import FUNCTION, Mention
-from .inference import Inference
+from .inference.engine import Inference
 from .program import Program, Ref
 from .report import EntryPoint, Step
 from .values import is_reference_to

@@ -9,7 +9,7 @@ from typing import Any
 from .catalog import Catalog, SDKType, Target
 from .evidence import CERTAIN, LIKELY, NAME_ONLY, NO_MODEL, Evidence, is_of_other_library
 from .facts import Mention
-from .inference import Inference
+from .inference.engine import Inference
 from .program import Program, Ref, chain, last_name
 from .values import AIObject, Instance, Library, Module, Table, Text, Value, Values
 

@@ -7,11 +7,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
-from . import expression_index as at
 from .consumption import LAZY, Consumption
-from .expression_index import Position
 from .facts import CLASS, FUNCTION, LAMBDA, MODULE, Expression, Mention
-from .inference import Inference
+from .inference import expression_index as at
+from .inference.engine import Inference
+from .inference.expression_index import Position
 from .names import Names
 from .places import LATER, Extra, Places, Run, lost, wrapped
 from .program import Program, Ref, last_name, spelled

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 from .facts import CLASS, FUNCTION, Expression
-from .inference import Inference
+from .inference.engine import Inference
 from .places import LATER, Run
 from .program import Program, Ref, last_name
 from .values import Class

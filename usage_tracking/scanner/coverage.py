@@ -10,7 +10,7 @@ from .call_graph import CallGraph
 from .class_uses import ClassUses
 from .entry_points import EntryPoints
 from .facts import FUNCTION, LAMBDA, Mention, Nesting
-from .inference import Inference
+from .inference.engine import Inference
 from .marks import Marks
 from .names import Names
 from .placement import Placement

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from .facts import CodeScope, Expression, Mention
-from .inference import Inference
+from .inference.engine import Inference
 from .places import Places, Run, lost
 from .program import Program, Ref, last_name, spelled
 from .values import FUNCTIONS, Class, Instance, Module, Text

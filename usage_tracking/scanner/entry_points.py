@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 from .facts import FUNCTION, CodeScope
-from .inference import Inference
+from .inference.engine import Inference
 from .names import Names
 from .program import Program, Ref, chain, last_name
 from .report import EntryPoint

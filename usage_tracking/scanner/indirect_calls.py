@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from .facts import Expression, Mention
-from .inference import Inference
+from .inference.engine import Inference
 from .program import Program, Ref, last_name
 from .values import is_reference_to
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from . import recorded_urls
-from .ai_names import words
 from .catalog import Catalog, SDKType, Target
+from .inference.ai_names import words
 from .values import AIObject
 
 #: Private methods that do what a call of the object does.

@@ -8,7 +8,7 @@ from __future__ import annotations
 from .blocks import MARK, Blocks
 from .entry_points import EntryPoints
 from .facts import FUNCTION, Expression
-from .inference import Inference
+from .inference.engine import Inference
 from .program import Program, Ref, last_name
 from .report import EntryPoint
 from .routes import Route, Routes

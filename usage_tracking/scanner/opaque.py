@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from .ai_names import is_ai, is_role
-from .annotations import BY_NAME
 from .catalog import Catalog, Target
 from .evidence import LIKELY, NAME_ONLY, NO_MODEL, Evidence
-from .expression_index import OWNER, Position, index_of
 from .facts import CodeScope, Mention
-from .inference import Inference
+from .inference.ai_names import is_ai, is_role
+from .inference.annotations import BY_NAME
+from .inference.engine import Inference
+from .inference.expression_index import OWNER, Position, index_of
 from .program import Program, Ref, last_name, spelled
 from .request_shapes import KINDS, RUNNABLE, RequestShapes
 from .values import (

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
-from .expression_index import ExpressionIndex, index_of
 from .facts import LAMBDA, Expression, Mention
+from .inference.expression_index import ExpressionIndex, index_of
 from .program import Program, Ref
 
 #: When code runs: while the code around its place does, while the response of the request is

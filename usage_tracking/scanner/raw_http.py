@@ -18,7 +18,7 @@ from .facts import FUNCTION, LAMBDA, Mention
 from .frames import Frame
 from .http_requests import SENDING, SOCKET_METHODS, Call, HTTPRequests, Parts
 from .indirect_calls import IndirectCalls, spread
-from .inference import Inference
+from .inference.engine import Inference
 from .model_urls import ModelURL, is_excluded, is_of_other_service, of_own_server, recognise
 from .program import Ref, last_name
 from .request_bodies import RequestBodies, groups_of, is_ambiguous, kind_of

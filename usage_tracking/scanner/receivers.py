@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from .annotations import BY_ANNOTATION, BY_NAME
 from .catalog import Catalog
 from .evidence import CERTAIN, LIKELY, NAME_ONLY, Evidence
-from .inference import Inference
+from .inference.annotations import BY_ANNOTATION, BY_NAME
+from .inference.engine import Inference
 from .inherited import target_inside, target_of_path
 from .program import Ref, chain, spelled
 from .values import (

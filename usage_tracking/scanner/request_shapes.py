@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from .ai_names import is_prompt
-from .inference import Inference
+from .inference.ai_names import is_prompt
+from .inference.engine import Inference
 from .program import Ref, last_name
 from .values import NOTHING, Items, Table, Text, Values, texts_in
 

@@ -6,7 +6,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 
 from .facts import Expression
-from .inference import Inference
+from .inference.engine import Inference
 from .names import Names
 from .program import Program, Ref, last_name
 from .values import FUNCTIONS, Class

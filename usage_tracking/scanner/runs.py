@@ -13,7 +13,7 @@ from .callbacks import Callbacks
 from .consumption import Consumption
 from .dynamic_reads import DynamicReads
 from .facts import LAMBDA, Mention
-from .inference import Inference
+from .inference.engine import Inference
 from .names import Names
 from .places import Places, Run, lost
 from .program import Program, Ref, last_name

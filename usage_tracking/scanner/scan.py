@@ -20,7 +20,7 @@ from .coverage import Coverage
 from .evidence import CONFIDENCES, NAME_ONLY
 from .facts import Problem, SourceFile
 from .findings import findings_of, relative
-from .inference import Inference
+from .inference.engine import Inference
 from .program import Program
 from .reading import cache as caches
 from .reading.discovery import FoundFile, find

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from .facts import Expression
-from .inference import Inference
+from .inference.engine import Inference
 from .names import Names
 from .program import Program, Ref, last_name
 from .values import Text, Values

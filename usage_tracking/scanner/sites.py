@@ -10,7 +10,7 @@ from .call_shapes import TAKES_MESSAGES, CallShapes
 from .catalog import Catalog
 from .evidence import Evidence
 from .facts import CodeScope, Mention
-from .inference import Inference
+from .inference.engine import Inference
 from .inherited import may_be_private_request
 from .opaque import OpaqueClients
 from .program import Program, Ref, last_name, spelled

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-from . import expression_index as at
 from .callbacks import Callbacks
-from .expression_index import Position
 from .facts import CLASS, MODULE, CodeScope, Mention
-from .inference import Inference
+from .inference import expression_index as at
+from .inference.engine import Inference
+from .inference.expression_index import Position
 from .places import Places, Run, lost
 from .program import Program, Ref, last_name
 from .values import FUNCTIONS

@@ -8,7 +8,7 @@ from typing import Any
 from .blocks import Blocks
 from .call_graph import CallGraph
 from .facts import FUNCTION, LAMBDA, CodeScope, Mention, Nesting
-from .inference import Inference
+from .inference.engine import Inference
 from .program import Program, Ref, last_name
 from .sites import Site
 from .values import FUNCTIONS

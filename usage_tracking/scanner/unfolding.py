@@ -13,7 +13,7 @@ from typing import Any
 
 from .facts import CLASS, FUNCTION, Binding, CodeScope, Expression
 from .frames import Argument, Frame, Receiver
-from .inference import Inference
+from .inference.engine import Inference
 from .program import Ref, last_name
 from .values import FUNCTIONS, Class, Instance, Module
 

@@ -44,17 +44,10 @@ import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from .annotations import Annotations
-from .calls import Calls
-from .catalog import Catalog
-from .classes import Classes
-from .composites import Composites
-from .facts import CLASS, Binding, Expression
-from .fixpoint import Fixpoint
-from .functions import Functions
-from .program import Program, Ref
-from .projects import Projects
-from .values import (
+from ..catalog import Catalog
+from ..facts import CLASS, Binding, Expression
+from ..program import Program, Ref
+from ..values import (
     NOTHING,
     AIObject,
     Class,
@@ -71,6 +64,13 @@ from .values import (
     Values,
     texts_in,
 )
+from .annotations import Annotations
+from .calls import Calls
+from .classes import Classes
+from .composites import Composites
+from .fixpoint import Fixpoint
+from .functions import Functions
+from .import_groups import Projects
 
 _LONGEST_PATH = 6
 _MOST_DEFAULTS = 4

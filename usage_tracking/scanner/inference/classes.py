@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .facts import FUNCTION, CodeScope, Expression
-from .program import Program, Ref, last_name
-from .values import (
+from ..facts import FUNCTION, CodeScope, Expression
+from ..program import Program, Ref, last_name
+from ..values import (
     CONTAINERS,
     NOTHING,
     AIObject,
@@ -20,7 +20,7 @@ from .values import (
 )
 
 if TYPE_CHECKING:
-    from .inference import Inference
+    from .engine import Inference
 
 #: At most this many assignments to an attribute of one name are looked at.
 _MOST_ASSIGNMENTS = 80

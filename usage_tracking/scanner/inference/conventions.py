@@ -9,12 +9,9 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from .ai_names import is_ai
-from .annotations import BY_NAME
-from .composites import elements_of, entries_of
-from .facts import Expression
-from .program import Ref, chain, last_name, spelled
-from .values import (
+from ..facts import Expression
+from ..program import Ref, chain, last_name, spelled
+from ..values import (
     FUNCTIONS,
     NOTHING,
     AIObject,
@@ -29,9 +26,12 @@ from .values import (
     is_known,
     texts_in,
 )
+from .ai_names import is_ai
+from .annotations import BY_NAME
+from .composites import elements_of, entries_of
 
 if TYPE_CHECKING:
-    from .inference import Inference
+    from .engine import Inference
 
 #: Function that returns one of its arguments, perhaps wrapped → the argument's index.
 _RETURNS_ARGUMENT = {

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from .facts import Expression
-from .fixpoint import MOST_VALUES
-from .program import Ref, last_name
-from .values import (
+from ..facts import Expression
+from ..program import Ref, last_name
+from ..values import (
     NOTHING,
     AIObject,
     Class,
@@ -27,9 +26,10 @@ from .values import (
     ordered,
     texts_in,
 )
+from .fixpoint import MOST_VALUES
 
 if TYPE_CHECKING:
-    from .inference import Inference
+    from .engine import Inference
 
 #: At most this many elements of a literal are looked at.
 _MOST_ELEMENTS = 60

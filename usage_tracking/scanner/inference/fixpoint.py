@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from .values import NOTHING, Values, order
+from ..values import NOTHING, Values, order
 
 #: At most this many values of one expression are kept.
 MOST_VALUES = 24

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .ai_names import is_ai
-from .facts import Expression
-from .program import Ref, last_name, spelled
-from .values import (
+from ..facts import Expression
+from ..program import Ref, last_name, spelled
+from ..values import (
     NOTHING,
     AIObject,
     Class,
@@ -20,9 +19,10 @@ from .values import (
     Value,
     Values,
 )
+from .ai_names import is_ai
 
 if TYPE_CHECKING:
-    from .inference import Inference
+    from .engine import Inference
 
 #: An origin with this prefix is known by a name alone.
 BY_NAME = "the name"

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .composites import elements_of
-from .conventions import Conventions
-from .facts import Expression
-from .program import Program, Ref, last_name, spelled
-from .values import (
+from ..facts import Expression
+from ..program import Program, Ref, last_name, spelled
+from ..values import (
     NOTHING,
     AIObject,
     Class,
@@ -25,10 +23,12 @@ from .values import (
     Values,
     is_known,
 )
+from .composites import elements_of
+from .conventions import Conventions
 
 if TYPE_CHECKING:
-    from .catalog import Catalog
-    from .inference import Inference
+    from ..catalog import Catalog
+    from .engine import Inference
 
 #: Parameters of a vector store that take its embedding model.
 _EMBEDDINGS = {"embedding", "embeddings", "embedding_function"}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .program import Program
+from ..program import Program
 
 
 class Projects:

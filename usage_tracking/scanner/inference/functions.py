@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .composites import elements_of
-from .facts import LAMBDA, CodeScope, Expression, Mention
-from .program import Program, Ref, last_name, spelled
-from .values import (
+from ..facts import LAMBDA, CodeScope, Expression, Mention
+from ..program import Program, Ref, last_name, spelled
+from ..values import (
     FUNCTIONS,
     NOTHING,
     AIObject,
@@ -24,10 +23,11 @@ from .values import (
     is_known,
     is_reference_to,
 )
+from .composites import elements_of
 
 if TYPE_CHECKING:
-    from .catalog import Target
-    from .inference import Inference
+    from ..catalog import Target
+    from .engine import Inference
 
 #: At most this many calls of a function are looked at.
 _MOST_CALLERS = 80

@@ -6,7 +6,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import Any
 
-from .facts import Binding, CodeScope, Expression, Mention
+from ..facts import Binding, CodeScope, Expression, Mention
 
 #: What an expression is for the one around it.
 CALLEE, ARGUMENT, OWNER = "callee", "argument", "owner"
