@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from .evidence import NAME_ONLY
+from .evidence.confidence import NAME_ONLY
 from .reading.discovery import would_find
 from .report import COVERED, IGNORED, Finding, Report, StaleEntry
 from .scan import Options

@@ -11,7 +11,7 @@ from typing import Any
 
 from .baseline import Baseline, BaselineError
 from .catalog import HOOKED, CatalogError
-from .evidence import CONFIDENCES, NAME_ONLY
+from .evidence.confidence import CONFIDENCES, NAME_ONLY
 from .output import as_github, as_json, as_sarif
 from .patches import Patch, propose
 from .reading.cache import default_directory

@@ -15,7 +15,7 @@ from typing import TypeVar
 from . import fixes
 from .catalog import Catalog
 from .coverage import Verdict
-from .evidence import LIKELY
+from .evidence.confidence import LIKELY
 from .facts import CLASS, FUNCTION, MODULE, SourceFile
 from .program import Program, last_name
 from .report import COVERED, IGNORED, UNKNOWN, Block, EntryPoint, Finding, Step

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from .catalog import Catalog, Target
-from .evidence import CERTAIN, LIKELY, NAME_ONLY, Evidence, is_of_other_library
+from .evidence.confidence import CERTAIN, LIKELY, NAME_ONLY, Evidence, is_of_other_library
 from .facts import FUNCTION, LAMBDA, Mention
 from .frames import Frame
 from .http_requests import SENDING, SOCKET_METHODS, Call, HTTPRequests, Parts

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from . import catalog as catalogs
 from .coverage import Coverage
-from .evidence import CONFIDENCES, NAME_ONLY
+from .evidence.confidence import CONFIDENCES, NAME_ONLY
 from .facts import Problem, SourceFile
 from .findings import findings_of, relative
 from .inference.engine import Inference

@@ -6,17 +6,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from .call_shapes import TAKES_MESSAGES, CallShapes
 from .catalog import Catalog
-from .evidence import Evidence
+from .evidence.call_shapes import TAKES_MESSAGES, CallShapes
+from .evidence.confidence import Evidence
+from .evidence.inherited import may_be_private_request
+from .evidence.receivers import Receivers
+from .evidence.request_shapes import KINDS
+from .evidence.unseen_objects import OpaqueClients
 from .facts import CodeScope, Mention
 from .inference.engine import Inference
-from .inherited import may_be_private_request
-from .opaque import OpaqueClients
 from .program import Program, Ref, last_name, spelled
 from .raw_http import HTTP_METHODS, RawRequests
-from .receivers import Receivers
-from .request_shapes import KINDS
 from .values import FUNCTIONS, AIObject, Class, Instance, Value
 
 

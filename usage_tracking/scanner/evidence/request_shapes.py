@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from .inference.ai_names import is_prompt
-from .inference.engine import Inference
-from .program import Ref, last_name
-from .values import NOTHING, Items, Table, Text, Values, texts_in
+from ..inference.ai_names import is_prompt
+from ..inference.engine import Inference
+from ..program import Ref, last_name
+from ..values import NOTHING, Items, Table, Text, Values, texts_in
 
 #: Methods of a client that take a prompt or messages.
 GENERATING = {

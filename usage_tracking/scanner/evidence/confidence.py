@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .catalog import Target
-from .values import Library, Values
+from ..catalog import Target
+from ..values import Library, Values
 
 CERTAIN, LIKELY, NAME_ONLY = "certain", "likely", "name only"
 CONFIDENCES = (CERTAIN, LIKELY, NAME_ONLY)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from . import recorded_urls
-from .catalog import Catalog, SDKType, Target
-from .inference.ai_names import words
-from .values import AIObject
+from .. import recorded_urls
+from ..catalog import Catalog, SDKType, Target
+from ..inference.ai_names import words
+from ..values import AIObject
 
 #: Private methods that do what a call of the object does.
 _CALLED = {"_call", "_acall"}

@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from .catalog import Catalog
-from .evidence import CERTAIN, LIKELY, NAME_ONLY, Evidence
-from .inference.annotations import BY_ANNOTATION, BY_NAME
-from .inference.engine import Inference
-from .inherited import target_inside, target_of_path
-from .program import Ref, chain, spelled
-from .values import (
+from ..catalog import Catalog
+from ..inference.annotations import BY_ANNOTATION, BY_NAME
+from ..inference.engine import Inference
+from ..program import Ref, chain, spelled
+from ..values import (
     AIObject,
     Function,
     Instance,
@@ -23,6 +21,8 @@ from .values import (
     Values,
     ordered,
 )
+from .confidence import CERTAIN, LIKELY, NAME_ONLY, Evidence
+from .inherited import target_inside, target_of_path
 
 
 class Receivers:

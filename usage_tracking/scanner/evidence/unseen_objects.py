@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from .catalog import Catalog, Target
-from .evidence import LIKELY, NAME_ONLY, NO_MODEL, Evidence
-from .facts import CodeScope, Mention
-from .inference.ai_names import is_ai, is_role
-from .inference.annotations import BY_NAME
-from .inference.engine import Inference
-from .inference.expression_index import OWNER, Position, index_of
-from .program import Program, Ref, last_name, spelled
-from .request_shapes import KINDS, RUNNABLE, RequestShapes
-from .values import (
+from ..catalog import Catalog, Target
+from ..facts import CodeScope, Mention
+from ..inference.ai_names import is_ai, is_role
+from ..inference.annotations import BY_NAME
+from ..inference.engine import Inference
+from ..inference.expression_index import OWNER, Position, index_of
+from ..program import Program, Ref, last_name, spelled
+from ..values import (
     FUNCTIONS,
     AIObject,
     Class,
@@ -28,6 +26,8 @@ from .values import (
     Value,
     Values,
 )
+from .confidence import LIKELY, NAME_ONLY, NO_MODEL, Evidence
+from .request_shapes import KINDS, RUNNABLE, RequestShapes
 
 #: Methods that need no more evidence than the name of the receiver.
 _TELLING = {"chat_completion", "achat_completion", "create_chat_completion", "acomplete"} | {

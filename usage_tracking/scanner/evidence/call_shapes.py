@@ -6,12 +6,12 @@ import re
 from collections import deque
 from typing import Any
 
-from .catalog import Catalog, SDKType, Target
-from .evidence import CERTAIN, LIKELY, NAME_ONLY, NO_MODEL, Evidence, is_of_other_library
-from .facts import Mention
-from .inference.engine import Inference
-from .program import Program, Ref, chain, last_name
-from .values import AIObject, Instance, Library, Module, Table, Text, Value, Values
+from ..catalog import Catalog, SDKType, Target
+from ..facts import Mention
+from ..inference.engine import Inference
+from ..program import Program, Ref, chain, last_name
+from ..values import AIObject, Instance, Library, Module, Table, Text, Value, Values
+from .confidence import CERTAIN, LIKELY, NAME_ONLY, NO_MODEL, Evidence, is_of_other_library
 
 #: Methods of LangChain's runnables.
 _RUNNABLE = {"invoke", "ainvoke", "stream", "astream", "astream_events", "abatch"}

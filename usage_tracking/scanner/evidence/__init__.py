@@ -1,0 +1,1 @@
+"""Whether a call calls a model, and how that is known."""
