@@ -13,7 +13,7 @@ from usage_tracking.call_paths import table as paths
 from usage_tracking.capture import endpoints
 from usage_tracking.pricing import data, table
 from usage_tracking.scanner import catalog
-from usage_tracking.scanner.raw_http import recognise
+from usage_tracking.scanner.raw_http.model_urls import recognise
 
 #: Entries of genai-prices without a provider of ours.
 NOT_OURS = {

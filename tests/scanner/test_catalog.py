@@ -9,7 +9,7 @@ import pytest
 
 from usage_tracking import capture
 from usage_tracking.scanner import catalog
-from usage_tracking.scanner.model_urls import recognise
+from usage_tracking.scanner.raw_http.model_urls import recognise
 
 
 def test_hooked_transports_are_those_of_capture():

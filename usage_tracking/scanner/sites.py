@@ -16,7 +16,7 @@ from .evidence.unseen_objects import OpaqueClients
 from .facts import CodeScope, Mention
 from .inference.engine import Inference
 from .program import Program, Ref, last_name, spelled
-from .raw_http import HTTP_METHODS, RawRequests
+from .raw_http.raw_requests import HTTP_METHODS, RawRequests
 from .values import FUNCTIONS, AIObject, Class, Instance, Value
 
 

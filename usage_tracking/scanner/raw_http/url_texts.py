@@ -7,11 +7,11 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 from urllib.parse import urljoin
 
-from .facts import Expression
-from .frames import Argument, Frame
-from .program import last_name
+from ..facts import Expression
+from ..program import last_name
+from ..values import Text
+from .caller_frames import Argument, Frame
 from .unfolding import Unfolding
-from .values import Text
 
 #: At most this many texts of one expression are looked at.
 _MOST_TEXTS = 12

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from .facts import Expression
-from .program import Ref
+from ..facts import Expression
+from ..program import Ref
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -12,19 +12,19 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from .catalog import Catalog, Target
-from .evidence.confidence import CERTAIN, LIKELY, NAME_ONLY, Evidence, is_of_other_library
-from .facts import FUNCTION, LAMBDA, Mention
-from .frames import Frame
+from ..catalog import Catalog, Target
+from ..evidence.confidence import CERTAIN, LIKELY, NAME_ONLY, Evidence, is_of_other_library
+from ..facts import FUNCTION, LAMBDA, Mention
+from ..inference.engine import Inference
+from ..program import Ref, last_name
+from ..values import FUNCTIONS, AIObject, Class, Library
+from .caller_frames import Frame
 from .http_requests import SENDING, SOCKET_METHODS, Call, HTTPRequests, Parts
 from .indirect_calls import IndirectCalls, spread
-from .inference.engine import Inference
 from .model_urls import ModelURL, is_excluded, is_of_other_service, of_own_server, recognise
-from .program import Ref, last_name
 from .request_bodies import RequestBodies, groups_of, is_ambiguous, kind_of
 from .unfolding import Unfolding
 from .url_texts import URLTexts
-from .values import FUNCTIONS, AIObject, Class, Library
 
 #: Names of calls that may send a request.
 HTTP_METHODS = SENDING

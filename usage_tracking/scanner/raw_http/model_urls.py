@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
-from ..providers import has_other_apis
-from . import recorded_urls
-from .catalog import Catalog
+from ...providers import has_other_apis
+from .. import recorded_urls
+from ..catalog import Catalog
 
 _URL = re.compile(r"^(?:(?:https?|wss?)://)?(?P<host>[^/?#]*)(?P<path>[^?#]*)", re.IGNORECASE)
 _UNKNOWN_PART = re.compile(r"\{[^}]*\}")

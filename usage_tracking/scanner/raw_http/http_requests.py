@@ -6,13 +6,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from .catalog import Catalog
-from .facts import Expression
-from .frames import Argument, Frame
-from .program import last_name
+from ..catalog import Catalog
+from ..facts import Expression
+from ..program import last_name
+from ..values import HTTPClient, Library, Values
+from .caller_frames import Argument, Frame
 from .unfolding import Unfolding
 from .url_texts import URLTexts
-from .values import HTTPClient, Library, Values
 
 #: Methods and functions of HTTP and WebSocket libraries that send a request.
 SENDING = {

@@ -11,11 +11,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from .facts import CLASS, FUNCTION, Binding, CodeScope, Expression
-from .frames import Argument, Frame, Receiver
-from .inference.engine import Inference
-from .program import Ref, last_name
-from .values import FUNCTIONS, Class, Instance, Module
+from ..facts import CLASS, FUNCTION, Binding, CodeScope, Expression
+from ..inference.engine import Inference
+from ..program import Ref, last_name
+from ..values import FUNCTIONS, Class, Instance, Module
+from .caller_frames import Argument, Frame, Receiver
 
 #: An expression is followed over at most this many steps, of which so many are in one chain.
 _MOST_STEPS = 1500

@@ -6,10 +6,10 @@ from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any
 
-from .facts import Expression, Mention
-from .inference.engine import Inference
-from .program import Program, Ref, last_name
-from .values import is_reference_to
+from ..facts import Expression, Mention
+from ..inference.engine import Inference
+from ..program import Program, Ref, last_name
+from ..values import is_reference_to
 
 #: Keywords of a function that is called later, as in `Thread(target=post, args=(url,))`.
 TARGETS = {"target", "func", "function", "fn"}

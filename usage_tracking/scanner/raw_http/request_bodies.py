@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from .facts import CLASS, Expression
-from .frames import Argument, Frame
-from .program import Ref, last_name
+from ..facts import CLASS, Expression
+from ..program import Ref, last_name
+from ..values import Class
+from .caller_frames import Argument, Frame
 from .unfolding import Unfolding
-from .values import Class
 
 #: Functions and methods that give a dict, or its text, of their first argument or receiver.
 _OF_ARGUMENT = {

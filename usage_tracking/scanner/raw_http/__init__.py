@@ -1,0 +1,1 @@
+"""HTTP requests that the project sends to a model without an SDK."""
