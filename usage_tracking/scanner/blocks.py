@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from .execution.dotted_names import Names
 from .facts import FUNCTION, LAMBDA, CodeScope, Expression, Mention, Nesting
 from .inference.engine import Inference
-from .names import Names
 from .program import Program, Ref, last_name
 from .section_values import SectionValues
 from .values import FUNCTIONS, Class, Library

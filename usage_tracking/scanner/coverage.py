@@ -6,18 +6,18 @@ import re
 from dataclasses import dataclass, replace
 
 from .blocks import Blocks
-from .call_graph import CallGraph
-from .class_uses import ClassUses
-from .entry_points import EntryPoints
+from .execution.call_graph import CallGraph
+from .execution.class_uses import ClassUses
+from .execution.dotted_names import Names
+from .execution.entry_points import EntryPoints
+from .execution.function_runs import Runs
+from .execution.routes import Routes
 from .facts import FUNCTION, LAMBDA, Mention, Nesting
 from .inference.engine import Inference
 from .marks import Marks
-from .names import Names
 from .placement import Placement
 from .program import Program, Ref, last_name
 from .report import CAPTURED, COVERED, INVISIBLE, UNKNOWN, Block, EntryPoint, Step
-from .routes import Routes
-from .runs import Runs
 from .section_values import SectionValues
 from .sections import Sections
 from .settings_map import SettingsMap

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import takewhile
 
-from .call_graph import CallGraph
+from .execution.call_graph import CallGraph
 from .program import Program, Ref
 from .report import Block
 from .sections import Sections

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from .execution.dotted_names import Names
 from .facts import Expression
 from .inference.engine import Inference
-from .names import Names
 from .program import Program, Ref, last_name
 from .values import Text, Values
 

@@ -11,15 +11,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from .blocks import Blocks
-from .class_uses import ClassUses
-from .entry_points import EntryPoints
+from .execution.class_uses import ClassUses
+from .execution.dotted_names import Names
+from .execution.entry_points import EntryPoints
+from .execution.function_runs import Runs
+from .execution.run_places import LATER, NOW, Run
 from .facts import CLASS, FUNCTION, LAMBDA, CodeScope, Expression, Mention
 from .marks import Marks
-from .names import Names
-from .places import LATER, NOW, Run
 from .program import Program, Ref, last_name
 from .report import EntryPoint, Step
-from .runs import Runs
 
 _DEEPEST = 12
 _MOST_FUNCTIONS = 400

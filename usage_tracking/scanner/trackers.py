@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from .blocks import Blocks
-from .call_graph import CallGraph
+from .execution.call_graph import CallGraph
 from .facts import FUNCTION, LAMBDA, CodeScope, Mention, Nesting
 from .inference.engine import Inference
 from .program import Program, Ref, last_name

@@ -9,16 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from ..facts import LAMBDA, Mention
+from ..inference.engine import Inference
+from ..program import Program, Ref, last_name
+from ..values import Instance, is_reference_to
 from .callbacks import Callbacks
 from .consumption import Consumption
+from .dotted_names import Names
 from .dynamic_reads import DynamicReads
-from .facts import LAMBDA, Mention
-from .inference.engine import Inference
-from .names import Names
-from .places import Places, Run, lost
-from .program import Program, Ref, last_name
+from .run_places import Places, Run, lost
 from .task_runs import TaskRuns
-from .values import Instance, is_reference_to
 
 _MOST_MENTIONS = 200
 #: Methods of clients whose request begins when their result is entered or iterated over.

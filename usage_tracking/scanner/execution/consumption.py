@@ -7,13 +7,13 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-from .facts import Mention
-from .inference import expression_index as at
-from .inference.engine import Inference
-from .inference.expression_index import Position
-from .places import LATER, STREAM, Places, Run, lost
-from .program import Program, Ref, last_name
-from .values import FUNCTIONS
+from ..facts import Mention
+from ..inference import expression_index as at
+from ..inference.engine import Inference
+from ..inference.expression_index import Position
+from ..program import Program, Ref, last_name
+from ..values import FUNCTIONS
+from .run_places import LATER, STREAM, Places, Run, lost
 
 _DEEPEST = 8
 #: Functions that iterate over what they get when their result is iterated over.

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from .facts import Expression
-from .inference.engine import Inference
-from .program import Program, Ref, last_name
-from .values import FUNCTIONS, Class, Library, Module
+from ..facts import Expression
+from ..inference.engine import Inference
+from ..program import Program, Ref, last_name
+from ..values import FUNCTIONS, Class, Library, Module
 
 #: Functions that return the function or class which is their first argument, with arguments.
 _PARTIALS = {"partial", "partialmethod"}

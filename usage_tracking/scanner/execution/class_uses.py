@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 
-from .facts import CLASS, FUNCTION, Expression
-from .inference.engine import Inference
-from .places import LATER, Run
-from .program import Program, Ref, last_name
-from .values import Class
+from ..facts import CLASS, FUNCTION, Expression
+from ..inference.engine import Inference
+from ..program import Program, Ref, last_name
+from ..values import Class
+from .run_places import LATER, Run
 
 
 class ClassUses:

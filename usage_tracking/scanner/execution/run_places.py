@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
-from .facts import LAMBDA, Expression, Mention
-from .inference.expression_index import ExpressionIndex, index_of
-from .program import Program, Ref
+from ..facts import LAMBDA, Expression, Mention
+from ..inference.expression_index import ExpressionIndex, index_of
+from ..program import Program, Ref
 
 #: When code runs: while the code around its place does, while the response of the request is
 #: sent, or at some time in the same request or task.

@@ -7,11 +7,11 @@ from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any
 
-from .facts import CodeScope, Expression, Mention
-from .inference.engine import Inference
-from .places import Places, Run, lost
-from .program import Program, Ref, last_name, spelled
-from .values import FUNCTIONS, Class, Instance, Module, Text
+from ..facts import CodeScope, Expression, Mention
+from ..inference.engine import Inference
+from ..program import Program, Ref, last_name, spelled
+from ..values import FUNCTIONS, Class, Instance, Module, Text
+from .run_places import Places, Run, lost
 
 #: Functions that take the name of an attribute → the index of that argument.
 _READERS = {"getattr": 1, "attrgetter": 0, "methodcaller": 0}

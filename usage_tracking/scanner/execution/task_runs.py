@@ -7,14 +7,14 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
+from ..facts import CLASS, MODULE, CodeScope, Mention
+from ..inference import expression_index as at
+from ..inference.engine import Inference
+from ..inference.expression_index import Position
+from ..program import Program, Ref, last_name
+from ..values import FUNCTIONS
 from .callbacks import Callbacks
-from .facts import CLASS, MODULE, CodeScope, Mention
-from .inference import expression_index as at
-from .inference.engine import Inference
-from .inference.expression_index import Position
-from .places import Places, Run, lost
-from .program import Program, Ref, last_name
-from .values import FUNCTIONS
+from .run_places import Places, Run, lost
 
 _DEEPEST = 8
 #: Methods of a Celery task that send or run it with the scope of the caller.

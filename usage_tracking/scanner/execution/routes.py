@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass
 
-from .facts import Expression
-from .inference.engine import Inference
-from .names import Names
-from .program import Program, Ref, last_name
-from .values import FUNCTIONS, Class
+from ..facts import Expression
+from ..inference.engine import Inference
+from ..program import Program, Ref, last_name
+from ..values import FUNCTIONS, Class
+from .dotted_names import Names
 
 #: Functions that add a route, and the index of the argument that is the view.
 ROUTES = {"path": 1, "re_path": 1, "url": 1, "register": 1, "add_url_rule": 2, "add_api_route": 1}

@@ -6,12 +6,12 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from ..facts import FUNCTION, Mention
+from ..inference.engine import Inference
+from ..program import Program, Ref
+from ..report import EntryPoint, Step
+from ..values import is_reference_to
 from .entry_points import EntryPoints
-from .facts import FUNCTION, Mention
-from .inference.engine import Inference
-from .program import Program, Ref
-from .report import EntryPoint, Step
-from .values import is_reference_to
 
 #: At most this many callers one behind the other are followed.
 MOST_STEPS = 8

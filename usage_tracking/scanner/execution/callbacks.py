@@ -7,16 +7,16 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
+from ..facts import CLASS, FUNCTION, LAMBDA, MODULE, Expression, Mention
+from ..inference import expression_index as at
+from ..inference.engine import Inference
+from ..inference.expression_index import Position
+from ..program import Program, Ref, last_name, spelled
+from ..values import FUNCTIONS, Class, Function, Instance, Method
 from .consumption import LAZY, Consumption
-from .facts import CLASS, FUNCTION, LAMBDA, MODULE, Expression, Mention
-from .inference import expression_index as at
-from .inference.engine import Inference
-from .inference.expression_index import Position
-from .names import Names
-from .places import LATER, Extra, Places, Run, lost, wrapped
-from .program import Program, Ref, last_name, spelled
+from .dotted_names import Names
 from .routes import ROUTES
-from .values import FUNCTIONS, Class, Function, Instance, Method
+from .run_places import LATER, Extra, Places, Run, lost, wrapped
 
 _DEEPEST = 8
 #: Functions that return their first argument, to be called.

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from .facts import FUNCTION, CodeScope
-from .inference.engine import Inference
-from .names import Names
-from .program import Program, Ref, chain, last_name
-from .report import EntryPoint
+from ..facts import FUNCTION, CodeScope
+from ..inference.engine import Inference
+from ..program import Program, Ref, chain, last_name
+from ..report import EntryPoint
+from .dotted_names import Names
 from .routes import Routes
 
 #: Decorators that hand a function over to a framework, and what the framework makes of it.

@@ -1,0 +1,1 @@
+"""Where code runs, and which code of a framework runs it."""
