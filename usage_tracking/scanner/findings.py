@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from . import fixes
 from .catalog import Catalog
-from .coverage import Verdict
+from .coverage.verdicts import Verdict
 from .evidence.confidence import LIKELY
 from .facts import CLASS, FUNCTION, MODULE, SourceFile
 from .program import Program, last_name

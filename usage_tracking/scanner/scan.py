@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 
 from . import catalog as catalogs
-from .coverage import Coverage
+from .coverage.verdicts import Coverage
 from .evidence.confidence import CONFIDENCES, NAME_ONLY
 from .facts import Problem, SourceFile
 from .findings import findings_of, relative

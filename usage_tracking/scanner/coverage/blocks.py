@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from .execution.dotted_names import Names
-from .facts import FUNCTION, LAMBDA, CodeScope, Expression, Mention, Nesting
-from .inference.engine import Inference
-from .program import Program, Ref, last_name
+from ..execution.dotted_names import Names
+from ..facts import FUNCTION, LAMBDA, CodeScope, Expression, Mention, Nesting
+from ..inference.engine import Inference
+from ..program import Program, Ref, last_name
+from ..values import FUNCTIONS, Class, Library
 from .section_values import SectionValues
-from .values import FUNCTIONS, Class, Library
 
 BLOCK, MARK, TRACKER = "ai_usage", "ai_section", "AIUsageTracker"
 _PACKAGE = "usage_tracking"

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import takewhile
 
-from .execution.call_graph import CallGraph
-from .program import Program, Ref
-from .report import Block
+from ..execution.call_graph import CallGraph
+from ..program import Program, Ref
+from ..report import Block
+from ..sites import Site
 from .sections import Sections
-from .sites import Site
 
 #: Functions from the topmost down; None if every path to the last is in a section already.
 _Chain = tuple[Ref, ...] | None

@@ -5,23 +5,23 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 
+from ..execution.call_graph import CallGraph
+from ..execution.class_uses import ClassUses
+from ..execution.dotted_names import Names
+from ..execution.entry_points import EntryPoints
+from ..execution.function_runs import Runs
+from ..execution.routes import Routes
+from ..facts import FUNCTION, LAMBDA, Mention, Nesting
+from ..inference.engine import Inference
+from ..program import Program, Ref, last_name
+from ..report import CAPTURED, COVERED, INVISIBLE, UNKNOWN, Block, EntryPoint, Step
+from ..sites import Site
 from .blocks import Blocks
-from .execution.call_graph import CallGraph
-from .execution.class_uses import ClassUses
-from .execution.dotted_names import Names
-from .execution.entry_points import EntryPoints
-from .execution.function_runs import Runs
-from .execution.routes import Routes
-from .facts import FUNCTION, LAMBDA, Mention, Nesting
-from .inference.engine import Inference
-from .marks import Marks
+from .entry_sections import Marks
 from .placement import Placement
-from .program import Program, Ref, last_name
-from .report import CAPTURED, COVERED, INVISIBLE, UNKNOWN, Block, EntryPoint, Step
 from .section_values import SectionValues
 from .sections import Sections
 from .settings_map import SettingsMap
-from .sites import Site
 from .trackers import Trackers, excludes, is_fallback
 
 

@@ -5,16 +5,16 @@ It holds for everything that the entry point reaches, until the request, message
 
 from __future__ import annotations
 
+from ..execution.entry_points import EntryPoints
+from ..execution.routes import Route, Routes
+from ..facts import FUNCTION, Expression
+from ..inference.engine import Inference
+from ..program import Program, Ref, last_name
+from ..report import EntryPoint
+from ..values import FUNCTIONS, Class
 from .blocks import MARK, Blocks
-from .execution.entry_points import EntryPoints
-from .execution.routes import Route, Routes
-from .facts import FUNCTION, Expression
-from .inference.engine import Inference
-from .program import Program, Ref, last_name
-from .report import EntryPoint
 from .section_values import SectionValues
 from .settings_map import SettingsMap
-from .values import FUNCTIONS, Class
 
 #: Decorators whose result does not have the attributes of what they decorate.
 _HIDING = {"api_view"}

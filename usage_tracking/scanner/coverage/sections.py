@@ -10,16 +10,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from ..execution.class_uses import ClassUses
+from ..execution.dotted_names import Names
+from ..execution.entry_points import EntryPoints
+from ..execution.function_runs import Runs
+from ..execution.run_places import LATER, NOW, Run
+from ..facts import CLASS, FUNCTION, LAMBDA, CodeScope, Expression, Mention
+from ..program import Program, Ref, last_name
+from ..report import EntryPoint, Step
 from .blocks import Blocks
-from .execution.class_uses import ClassUses
-from .execution.dotted_names import Names
-from .execution.entry_points import EntryPoints
-from .execution.function_runs import Runs
-from .execution.run_places import LATER, NOW, Run
-from .facts import CLASS, FUNCTION, LAMBDA, CodeScope, Expression, Mention
-from .marks import Marks
-from .program import Program, Ref, last_name
-from .report import EntryPoint, Step
+from .entry_sections import Marks
 
 _DEEPEST = 12
 _MOST_FUNCTIONS = 400

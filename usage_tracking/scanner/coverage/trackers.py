@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from ..execution.call_graph import CallGraph
+from ..facts import FUNCTION, LAMBDA, CodeScope, Mention, Nesting
+from ..inference.engine import Inference
+from ..program import Program, Ref, last_name
+from ..sites import Site
+from ..values import FUNCTIONS
 from .blocks import Blocks
-from .execution.call_graph import CallGraph
-from .facts import FUNCTION, LAMBDA, CodeScope, Mention, Nesting
-from .inference.engine import Inference
-from .program import Program, Ref, last_name
-from .sites import Site
-from .values import FUNCTIONS
 
 #: Functions of usage_tracking that record a call.
 TRACKERS = ("track_ai_usage", "track_ai_usage_safe", "log_ai_usage", "AIUsageTracker")

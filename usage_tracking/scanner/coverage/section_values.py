@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from .execution.dotted_names import Names
-from .facts import Expression
-from .inference.engine import Inference
-from .program import Program, Ref, last_name
-from .values import Text, Values
+from ..execution.dotted_names import Names
+from ..facts import Expression
+from ..inference.engine import Inference
+from ..program import Program, Ref, last_name
+from ..values import Text, Values
 
 _DEEPEST = 6
 #: Methods that take entries out of a dict, or may replace them.

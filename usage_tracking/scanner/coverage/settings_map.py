@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
-from .program import Program, Ref
+from ..program import Program, Ref
 
 
 class SettingsMap:

@@ -1,0 +1,1 @@
+"""Whether a call site is tracked."""
