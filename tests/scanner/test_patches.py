@@ -15,7 +15,7 @@ from tests.scanner.trees import write_tree
 from tests.support.children import ROOT
 from usage_tracking.scanner import Options, Report, scan
 from usage_tracking.scanner import __main__ as scanner
-from usage_tracking.scanner.patches import Patch, propose
+from usage_tracking.scanner.fixes.patches import Patch, propose
 
 pytestmark = pytest.mark.process
 

@@ -12,8 +12,8 @@ from typing import Any
 from .baseline import Baseline, BaselineError
 from .catalog import HOOKED, CatalogError
 from .evidence.confidence import CONFIDENCES, NAME_ONLY
+from .fixes.patches import Patch, propose
 from .output import as_github, as_json, as_sarif
-from .patches import Patch, propose
 from .reading.cache import default_directory
 from .reading.discovery import SKIPPED
 from .report import FAILING, Report

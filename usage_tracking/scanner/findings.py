@@ -12,11 +12,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import TypeVar
 
-from . import fixes
 from .catalog import Catalog
 from .coverage.verdicts import Verdict
 from .evidence.confidence import LIKELY
 from .facts import CLASS, FUNCTION, MODULE, SourceFile
+from .fixes import advice
 from .program import Program, last_name
 from .report import COVERED, IGNORED, UNKNOWN, Block, EntryPoint, Finding, Step
 from .sites import Site
@@ -121,7 +121,7 @@ def _of_site(site: Site, verdict: Verdict, program: Program, places: _Places) ->
         )
     )
     if is_open and status != COVERED:
-        return replace(finding, fix=fixes.for_site(finding))
+        return replace(finding, fix=advice.for_site(finding))
     return finding
 
 

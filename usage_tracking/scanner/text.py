@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from . import fixes
+from .fixes import advice
 from .report import (
     CAPTURED,
     COVERED,
@@ -127,7 +127,7 @@ def _group(block: Block | None, findings: list[Finding], verbosity: int) -> Iter
         )
         yield [(f"{block.kind} {block.name}  {where(block)}  ", "bold"), (effect, "")]
     if block and missing:
-        yield [("  fix: ", "bold"), (fixes.for_block(missing), "")]
+        yield [("  fix: ", "bold"), (advice.for_block(missing), "")]
     for finding in findings:
         yield _headline(finding, "  ")
         yield from _details(finding, verbosity)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
-from .report import CAPTURED, UNKNOWN, Finding
+from ..report import CAPTURED, UNKNOWN, Finding
 
 #: The kinds of a block below which methods are of a class that has the section.
 _SECTION_OF_CLASS = {"view method", "consumer"}

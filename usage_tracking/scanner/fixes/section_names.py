@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterator
 
-from .report import Block
+from ..report import Block
 
 #: The longest name that a section can have.
 _LONGEST = 50

@@ -9,9 +9,9 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from .fixes import is_in_lambda, line_in_block
-from .reading.parsing import NOTEBOOK
-from .report import INVISIBLE, UNKNOWN, Block, Finding, Report, by_block
+from ..reading.parsing import NOTEBOOK
+from ..report import INVISIBLE, UNKNOWN, Block, Finding, Report, by_block
+from .advice import is_in_lambda, line_in_block
 from .rewriting import CannotEditError, Edit, SourceText
 from .section_names import proposed
 

@@ -1,0 +1,1 @@
+"""How to track a call site: as advice, and as a patch."""
