@@ -6,7 +6,7 @@ import pytest
 
 from tests.scanner.trees import only_finding, scan_tree
 from usage_tracking.scanner import Report
-from usage_tracking.scanner.text import lines
+from usage_tracking.scanner.output.text import lines
 
 CLIENT = "from openai import OpenAI\nclient = OpenAI()\n"
 ASK = "client.responses.create(model='m', input='x')"

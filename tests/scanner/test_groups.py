@@ -13,8 +13,8 @@ import pytest
 
 from tests.scanner.trees import scan_tree, write_tree
 from usage_tracking.scanner import Report
-from usage_tracking.scanner.terminal import wrapped
-from usage_tracking.scanner.text import lines
+from usage_tracking.scanner.output.terminal import wrapped
+from usage_tracking.scanner.output.text import lines
 
 CLIENT = "from openai import OpenAI\nfrom usage_tracking import ai_usage\nclient = OpenAI()\n"
 ASK = "client.chat.completions.create(model='m', messages=[])"

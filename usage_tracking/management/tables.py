@@ -9,7 +9,7 @@ from itertools import chain
 from typing import Any, NamedTuple
 
 from ..log import one_line
-from ..scanner.terminal import wants_colour
+from ..scanner.output.terminal import wants_colour
 from .text_width import cut, pad, width_of
 
 #: The columns between two cells.

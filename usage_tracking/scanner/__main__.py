@@ -7,7 +7,8 @@ from argparse import ArgumentParser
 from collections.abc import Sequence
 
 from ..system import stdio
-from . import cli, terminal
+from . import cli
+from .output import terminal
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -9,17 +9,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from .baseline import Baseline, BaselineError
 from .catalog import HOOKED, CatalogError
 from .evidence.confidence import CONFIDENCES, NAME_ONLY
 from .fixes.patches import Patch, propose
-from .output import as_github, as_json, as_sarif
+from .output.baseline import Baseline, BaselineError
+from .output.machine_readable import as_github, as_json, as_sarif
+from .output.terminal import Piece
+from .output.text import escaped, lines, where
 from .reading.cache import default_directory
 from .reading.discovery import SKIPPED
 from .report import FAILING, Report
 from .scan import CannotScanError, Options, scan
-from .terminal import Piece
-from .text import escaped, lines, where
 
 _OUTPUTS = ("text", "json", "github", "sarif")
 

@@ -18,7 +18,8 @@ from django.urls import URLPattern, URLResolver, get_resolver
 
 from ... import capture, checks, conf
 from ...models import AIUsageLog
-from ...scanner import cli, terminal
+from ...scanner import cli
+from ...scanner.output import terminal
 from ..arguments import add_database, database_alias
 from ..base import CANNOT_RUN, UsageCommand
 

@@ -14,10 +14,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from .evidence.confidence import NAME_ONLY
-from .reading.discovery import would_find
-from .report import COVERED, IGNORED, Finding, Report, StaleEntry
-from .scan import Options
+from ..evidence.confidence import NAME_ONLY
+from ..reading.discovery import would_find
+from ..report import COVERED, IGNORED, Finding, Report, StaleEntry
+from ..scan import Options
 
 #: 1: paths relative to the working directory; 2: to the directory of the baseline.
 _VERSION = 2

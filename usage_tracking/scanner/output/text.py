@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from .fixes import advice
-from .report import (
+from ..fixes import advice
+from ..report import (
     CAPTURED,
     COVERED,
     IGNORED,

@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 from typing import Any
 from urllib.parse import quote
 
-from .report import CAPTURED, COVERED, IGNORED, INVISIBLE, UNKNOWN, Finding, Report
+from ..report import CAPTURED, COVERED, IGNORED, INVISIBLE, UNKNOWN, Finding, Report
 from .text import count_line, escaped, stale_line, where
 
 _LEVELS = {
