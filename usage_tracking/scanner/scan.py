@@ -292,7 +292,7 @@ def _state(found: Sequence[FoundFile], options: Options) -> str:
 def _own_digest() -> str:
     """Return a digest of the scanner's own code."""
     digest = hashlib.blake2b(digest_size=8)
-    for file in sorted(Path(__file__).parent.glob("*.py")):
+    for file in sorted(Path(__file__).parent.rglob("*.py")):
         digest.update(file.read_bytes())
     return digest.hexdigest()
 

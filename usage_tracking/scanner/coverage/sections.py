@@ -1,8 +1,8 @@
 """Whether every path to a call names a section, and which paths do not.
 
-A path begins at an entry point and passes the runs of functions (`runs`). It names a section if a
-block is around one of its runs, if a function on it is decorated with a block, or if its entry
-point has a section of its own (`marks`).
+A path begins at an entry point and passes the runs of functions (`function_runs`). It names a
+section if a block is around one of its runs, if a function on it is decorated with a block, or if
+its entry point has a section of its own (`entry_sections`).
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""Where code runs, and which code of a framework runs it."""
+"""Where code runs: at its calls, later, or when a framework calls it."""

@@ -1,1 +1,1 @@
-"""What an expression may be."""
+"""What an expression may be: an AI client, a function of the project, a text, or unknown."""

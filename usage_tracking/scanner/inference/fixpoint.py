@@ -1,4 +1,4 @@
-"""Memory for functions that depend on each other in circles; see `inference`."""
+"""Memory for functions that depend on each other in circles; see `engine`."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""The report for people and machines."""
+"""Reports for people and machines, and the baseline of accepted findings."""

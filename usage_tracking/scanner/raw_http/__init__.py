@@ -1,1 +1,1 @@
-"""HTTP requests that the project sends to a model without an SDK."""
+"""HTTP requests to models that the project sends itself, without an SDK."""
