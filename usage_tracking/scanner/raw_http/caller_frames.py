@@ -38,3 +38,12 @@ class Frame:
     receiver: Receiver | None = None
     #: The frame of a function around this one.
     outer: Frame | None = None
+
+    def at(self, ref: Ref) -> Frame:
+        """Return the frame of this scope or of one around it."""
+        frame: Frame | None = self
+        while frame is not None:
+            if frame.ref == ref:
+                return frame
+            frame = frame.outer
+        return Frame(ref)

@@ -96,8 +96,8 @@ class HTTPRequests:
 
     def parts(self, call: Call, frame: Frame) -> Parts | None:
         """Return the parts of the request that a call sends, None if it is known to send none."""
-        arguments = self._unfolding.positional(call.arguments, frame)
-        keywords = self._unfolding.keywords(call.keywords, frame)
+        arguments = self._unfolding.calls.positional(call.arguments, frame)
+        keywords = self._unfolding.calls.keywords(call.keywords, frame)
         client = Argument(call.client, frame) if call.client else None
         if call.method == "perform":
             return self._of_curl(call, frame)
@@ -145,8 +145,8 @@ class HTTPRequests:
         if not transport and name != "build_request":
             return None
         return _parts(
-            self._unfolding.positional(call[2], frame),
-            self._unfolding.keywords(call[3], frame),
+            self._unfolding.calls.positional(call[2], frame),
+            self._unfolding.calls.keywords(call[3], frame),
             Argument(owner, frame) if name == "build_request" else None,
             is_method_first=transport not in _URL_FIRST,
         )
@@ -160,8 +160,8 @@ class HTTPRequests:
             values = self._unfolding.inference.of(made[1], frame.ref)
             if self.transport_of(values):
                 opened = _parts(
-                    self._unfolding.positional(made[2], frame),
-                    self._unfolding.keywords(made[3], frame),
+                    self._unfolding.calls.positional(made[2], frame),
+                    self._unfolding.calls.keywords(made[3], frame),
                     None,
                     is_method_first=False,
                 )
@@ -210,7 +210,7 @@ class HTTPRequests:
         values = self._unfolding.inference.of(call[1], frame.ref)
         if not self.transport_of(values):
             return
-        keywords = dict(self._unfolding.keywords(call[3], frame))
+        keywords = dict(self._unfolding.calls.keywords(call[3], frame))
         base = keywords.get("base_url") or keywords.get("host")
         takes_base = last_name(call[1]).startswith("HTTP") or last_name(call[1]) == "ClientSession"
         if base is None and takes_base and call[2]:

@@ -146,7 +146,7 @@ class RequestBodies:
         for origin in self._unfolding.origins(body.expression, body.frame):
             expression = origin.expression
             if expression is None or expression[0] != "call":
-                yield from self._unfolding.entries(origin)
+                yield from self._unfolding.dicts.entries(origin)
             else:
                 yield from self._of_call(expression, origin.frame, depth + 1)
 
@@ -156,7 +156,7 @@ class RequestBodies:
         if name in {"dict", "update", "setdefault"} and (arguments or keywords):
             for argument in arguments:
                 yield from self.entries(Argument(argument, frame), depth)
-            yield from self._unfolding.entries(Argument(call, frame))
+            yield from self._unfolding.dicts.entries(Argument(call, frame))
         elif name in _OF_ARGUMENT and arguments:
             yield from self.entries(Argument(arguments[0], frame), depth)
         elif name in _OF_RECEIVER and function[0] == "attr":
@@ -168,7 +168,7 @@ class RequestBodies:
         """Yield the fields of an object of the project: `Completion(prompt=text)`."""
         for value in self._unfolding.inference.of(call[1], frame.ref):
             if isinstance(value, Class):
-                yield from self._unfolding.keywords(call[3], frame)
+                yield from self._unfolding.calls.keywords(call[3], frame)
                 for cls in self._unfolding.inference.classes.ancestry(value.ref):
                     yield from self._fields(cls, has_defaults=not call[2])
 
