@@ -12,7 +12,9 @@ from ..inference.engine import Inference
 from ..program import Program, Ref, last_name
 from ..report import EntryPoint
 from ..values import FUNCTIONS, Class
-from .blocks import MARK, Blocks
+from .blocks import Blocks
+from .package_names import MARK
+from .section_marks import SectionMarks
 from .section_values import SectionValues
 from .settings_map import SettingsMap
 
@@ -22,7 +24,7 @@ _HIDING = {"api_view"}
 _EVERY_REQUEST = ("dispatch", "__call__", "setup", "as_view")
 
 
-class Marks:
+class EntrySections:
     """The sections of the entry points of a program."""
 
     def __init__(
@@ -30,6 +32,7 @@ class Marks:
         program: Program,
         inference: Inference,
         blocks: Blocks,
+        marks: SectionMarks,
         values: SectionValues,
         entries: EntryPoints,
         routes: Routes,
@@ -38,6 +41,7 @@ class Marks:
         self._program = program
         self._inference = inference
         self._blocks = blocks
+        self._marks = marks
         self._values = values
         self._entries = entries
         self._routes = routes
@@ -83,7 +87,7 @@ class Marks:
         for decorator in scope.decorators:
             if self._hides(decorator, view):
                 break
-            if name := self._blocks.mark(decorator, view):
+            if name := self._marks.name(decorator, view):
                 return f"`@{name}` on {scope.qualname}", view
         if self._is_set(view):
             return f"{scope.qualname} has an ai_section", view
@@ -108,7 +112,7 @@ class Marks:
 
     def _of_route(self, route: Route) -> str:
         for wrapper in route.wrappers:
-            found = self._blocks.name(wrapper, route.ref) or self._blocks.mark(wrapper, route.ref)
+            found = self._blocks.name(wrapper, route.ref) or self._marks.name(wrapper, route.ref)
             if found:
                 return found
         return ""
@@ -239,7 +243,7 @@ class Marks:
         for each in self._inference.classes.ancestry(cls):
             scope = self._program.scope(each)
             for decorator in scope.decorators:
-                if (name := self._blocks.mark(decorator, each)) and (
+                if (name := self._marks.name(decorator, each)) and (
                     _method_named(decorator) in {"", "dispatch"}
                 ):
                     return f"`@{name}` on {scope.qualname}", each
@@ -251,7 +255,7 @@ class Marks:
                 return None
             for method in self._program.methods(each).get("dispatch", ()):
                 for decorator in self._program.scope(method).decorators:
-                    if self._blocks.mark(decorator, method):
+                    if self._marks.name(decorator, method):
                         return f"`@{MARK}` on {scope.qualname}.dispatch", each
         return None
 

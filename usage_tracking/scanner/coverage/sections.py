@@ -19,7 +19,7 @@ from ..facts import CLASS, FUNCTION, LAMBDA, CodeScope, Expression, Mention
 from ..program import Program, Ref, last_name
 from ..report import EntryPoint, Step
 from .blocks import Blocks
-from .entry_sections import Marks
+from .entry_sections import EntrySections
 
 _DEEPEST = 12
 _MOST_FUNCTIONS = 400
@@ -69,7 +69,7 @@ class Sections:
         blocks: Blocks,
         runs: Runs,
         entries: EntryPoints,
-        marks: Marks,
+        entry_sections: EntrySections,
         class_uses: ClassUses,
     ) -> None:
         self._program = program
@@ -77,7 +77,7 @@ class Sections:
         self._blocks = blocks
         self._runs = runs
         self._entries = entries
-        self._marks = marks
+        self._entry_sections = entry_sections
         self._class_uses = class_uses
         #: Returns the name and line of a tracker that records a call behind it.
         self.tracker_after: Callable[[Ref, Mention], tuple[str, int] | None] = _no_tracker
@@ -117,7 +117,7 @@ class Sections:
         )
         if block and (is_below_entry or entry is None):
             return True
-        return entry is not None and self._marks.of(holder, entry) is not None
+        return entry is not None and self._entry_sections.of(holder, entry) is not None
 
     def _of_run(self, run: Run, search: _Search) -> Answer | None:
         """Return the answer for a run; None if it is a circle, which other ways enter."""
@@ -127,7 +127,7 @@ class Sections:
                     line = _line_of(manager) or run.line
                     return _yes(f"`with {name}`", scope[0], line)
         if run.call and run.when == NOW and not run.lost:
-            if opened := self._blocks.entered_before(run.ref, run.call):
+            if opened := self._blocks.entered.before(run.ref, run.call):
                 return _yes(f"`{opened}` is entered before", run.ref[0], run.line)
             if tracker := self.tracker_after(run.ref, run.call):
                 return _yes(f"followed by {tracker[0]}", run.ref[0], tracker[1])
@@ -183,7 +183,7 @@ class Sections:
             return _yes(f"`@{block}` on {scope.qualname}", function[0], scope.line)
         answers: list[Answer | None] = []
         if entry is not None:
-            named = self._marks.of(function, entry)
+            named = self._entry_sections.of(function, entry)
             if named is None and (by_class := self._of_class(function, entry.kind, search)):
                 return by_class
             if named is None and not self._is_sent(function, entry):
@@ -210,7 +210,7 @@ class Sections:
         if kind not in _USED_BY_VIEWS or cls is None:
             return None
         users, runs = self._class_uses.of(cls)
-        found = [self._marks.of_view_class(user) for user in users]
+        found = [self._entry_sections.of_view_class(user) for user in users]
         answers = [self._of_run(run, search) for run in runs]
         if not (users or runs) or not all(found) or not all(a and a.is_named for a in answers):
             return None
@@ -243,7 +243,7 @@ class Sections:
         above: str = ""
         for decorator in reversed(scope.decorators):
             if (name := self._blocks.name(decorator, function)) and (
-                self._blocks.holds_for(decorator, function)
+                self._blocks.wrappers.holds_for(decorator, function)
             ):
                 return name, not above
             if "contextmanager" in last_name(decorator):

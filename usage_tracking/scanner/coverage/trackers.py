@@ -12,6 +12,7 @@ from ..program import Program, Ref, last_name
 from ..sites import Site
 from ..values import FUNCTIONS
 from .blocks import Blocks
+from .package_names import PackageNames
 
 #: Functions of usage_tracking that record a call.
 TRACKERS = ("track_ai_usage", "track_ai_usage_safe", "log_ai_usage", "AIUsageTracker")
@@ -38,6 +39,7 @@ class Trackers:
         inference: Inference,
         graph: CallGraph,
         blocks: Blocks,
+        package: PackageNames,
         names: frozenset[str],
         with_sites: set[Ref],
     ) -> None:
@@ -45,6 +47,7 @@ class Trackers:
         self._inference = inference
         self._graph = graph
         self._blocks = blocks
+        self._package = package
         self._names = names | _LOOSE
         self._with_sites = with_sites
         self._calls: dict[Ref, list[Mention]] = {}
@@ -197,7 +200,7 @@ class Trackers:
     def _is_tracker(self, function: Any, ref: Ref) -> bool:
         name = last_name(function)
         return name in self._names or (
-            bool(function) and self._blocks.is_ours(function, ref, *TRACKERS)
+            bool(function) and self._package.is_ours(function, ref, *TRACKERS)
         )
 
     def _helper_records(self, call: Mention, ref: Ref) -> bool:

@@ -17,8 +17,10 @@ from ..program import Program, Ref, last_name
 from ..report import CAPTURED, COVERED, INVISIBLE, UNKNOWN, Block, EntryPoint, Step
 from ..sites import Site
 from .blocks import Blocks
-from .entry_sections import Marks
+from .entry_sections import EntrySections
+from .package_names import PackageNames
 from .placement import Placement
+from .section_marks import SectionMarks
 from .section_values import SectionValues
 from .sections import Sections
 from .settings_map import SettingsMap
@@ -81,12 +83,18 @@ class Coverage:
         entries = EntryPoints(program, inference, names, routes)
         self._graph = CallGraph(program, inference, entries)
         values = SectionValues(program, inference, names)
-        self._blocks = Blocks(program, inference, names, values, trackers)
+        self._package = PackageNames(program, inference)
+        marks = SectionMarks(program, inference, names, self._package, values)
+        self._blocks = Blocks(program, inference, names, self._package, values, trackers)
         settings = SettingsMap(program, mapped, mapped_prefixes)
-        marks = Marks(program, inference, self._blocks, values, entries, routes, settings)
+        entry_sections = EntrySections(
+            program, inference, self._blocks, marks, values, entries, routes, settings
+        )
         runs = Runs(program, inference, names, scheduled)
         class_uses = ClassUses(program, inference)
-        self._sections = Sections(program, names, self._blocks, runs, entries, marks, class_uses)
+        self._sections = Sections(
+            program, names, self._blocks, runs, entries, entry_sections, class_uses
+        )
         self._placement = Placement(program, self._graph, self._sections)
 
     def judge(self, sites: list[Site]) -> list[Verdict]:
@@ -96,6 +104,7 @@ class Coverage:
             self._inference,
             self._graph,
             self._blocks,
+            self._package,
             self._names,
             {site.ref for site in sites},
         )
