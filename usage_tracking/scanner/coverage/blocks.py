@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from ..execution.dotted_names import Names
+from ..execution.dotted_names import DottedNames
 from ..facts import Expression
 from ..inference.engine import Inference
 from ..program import Program, Ref, last_name
@@ -36,7 +36,7 @@ class Blocks:
         self,
         program: Program,
         inference: Inference,
-        names: Names,
+        names: DottedNames,
         package: PackageNames,
         values: SectionValues,
         trackers: frozenset[str],

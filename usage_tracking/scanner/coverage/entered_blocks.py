@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..execution.dotted_names import Names
+from ..execution.dotted_names import DottedNames
 from ..facts import Expression, Mention, Nesting
 from ..program import Program, Ref, last_name
 
@@ -19,7 +19,7 @@ _LEAVES = {"__exit__", "__aexit__", "close", "aclose", "pop_all"}
 class EnteredBlocks:
     """The blocks that calls of a program enter."""
 
-    def __init__(self, program: Program, names: Names, blocks: Blocks) -> None:
+    def __init__(self, program: Program, names: DottedNames, blocks: Blocks) -> None:
         self._program = program
         self._names = names
         self._blocks = blocks

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..execution.dotted_names import Names
+from ..execution.dotted_names import DottedNames
 from ..facts import Expression
 from ..inference.engine import Inference
 from ..program import Program, Ref, last_name
@@ -21,7 +21,7 @@ class SectionMarks:
         self,
         program: Program,
         inference: Inference,
-        names: Names,
+        names: DottedNames,
         package: PackageNames,
         values: SectionValues,
     ) -> None:

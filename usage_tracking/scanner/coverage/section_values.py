@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..execution.dotted_names import Names
+from ..execution.dotted_names import DottedNames
 from ..facts import Expression
 from ..inference.engine import Inference
 from ..program import Program, Ref, last_name
@@ -18,7 +18,7 @@ _CHANGES = {"pop", "popitem", "clear", "update", "__delitem__"}
 class SectionValues:
     """The sections that calls of `ai_usage` and `ai_section` are given."""
 
-    def __init__(self, program: Program, inference: Inference, names: Names) -> None:
+    def __init__(self, program: Program, inference: Inference, names: DottedNames) -> None:
         self._program = program
         self._inference = inference
         self._names = names

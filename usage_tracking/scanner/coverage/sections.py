@@ -11,9 +11,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from ..execution.class_uses import ClassUses
-from ..execution.dotted_names import Names
+from ..execution.dotted_names import DottedNames
 from ..execution.entry_points import EntryPoints
-from ..execution.function_runs import Runs
+from ..execution.function_runs import FunctionRuns
 from ..execution.run_places import LATER, NOW, Run
 from ..facts import CLASS, FUNCTION, LAMBDA, CodeScope, Expression, Mention
 from ..program import Program, Ref, last_name
@@ -65,9 +65,9 @@ class Sections:
     def __init__(
         self,
         program: Program,
-        names: Names,
+        names: DottedNames,
         blocks: Blocks,
-        runs: Runs,
+        runs: FunctionRuns,
         entries: EntryPoints,
         entry_sections: EntrySections,
         class_uses: ClassUses,

@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 
 from ..execution.call_graph import CallGraph
 from ..execution.class_uses import ClassUses
-from ..execution.dotted_names import Names
+from ..execution.dotted_names import DottedNames
 from ..execution.entry_points import EntryPoints
-from ..execution.function_runs import Runs
+from ..execution.function_runs import FunctionRuns
 from ..execution.routes import Routes
 from ..facts import FUNCTION, LAMBDA, Mention, Nesting
 from ..inference.engine import Inference
@@ -78,7 +78,7 @@ class Coverage:
         self._inference = inference
         self._hooked = hooked
         self._names = trackers
-        names = Names(program, inference)
+        names = DottedNames(program, inference)
         routes = Routes(program, inference, names)
         entries = EntryPoints(program, inference, names, routes)
         self._graph = CallGraph(program, inference, entries)
@@ -90,7 +90,7 @@ class Coverage:
         entry_sections = EntrySections(
             program, inference, self._blocks, marks, values, entries, routes, settings
         )
-        runs = Runs(program, inference, names, scheduled)
+        runs = FunctionRuns(program, inference, names, scheduled)
         class_uses = ClassUses(program, inference)
         self._sections = Sections(
             program, names, self._blocks, runs, entries, entry_sections, class_uses

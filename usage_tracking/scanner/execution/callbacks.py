@@ -12,11 +12,11 @@ from ..inference.expression_index import Position
 from ..program import Program, Ref, last_name, spelled
 from ..values import FUNCTIONS, Class, Function, Instance, Method
 from .consumption import LAZY, Consumption
-from .dotted_names import Names
+from .dotted_names import DottedNames
 from .library_callers import LibraryCallers, calls_at_once
 from .project_callers import DEEPEST, ProjectCallers
 from .routes import ROUTES
-from .run_places import Extra, Places, Run, lost, wrapped
+from .run_places import Extra, Run, RunPlaces, lost, wrapped
 
 #: Functions that return their first argument, to be called.
 _WRAPPERS = {
@@ -37,8 +37,8 @@ class Callbacks:
         self,
         program: Program,
         inference: Inference,
-        names: Names,
-        places: Places,
+        names: DottedNames,
+        places: RunPlaces,
         consumption: Consumption,
     ) -> None:
         self._program = program

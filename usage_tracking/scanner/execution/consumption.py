@@ -13,7 +13,7 @@ from ..inference.engine import Inference
 from ..inference.expression_index import Position
 from ..program import Program, Ref, last_name
 from ..values import FUNCTIONS
-from .run_places import LATER, STREAM, Places, Run, lost
+from .run_places import LATER, STREAM, Run, RunPlaces, lost
 
 _DEEPEST = 8
 #: Functions that iterate over what they get when their result is iterated over.
@@ -28,7 +28,7 @@ _STREAMS = re.compile(r"Stream|^FileResponse$|EventSource")
 class Consumption:
     """The consumption of the generators and coroutines of a program."""
 
-    def __init__(self, program: Program, inference: Inference, places: Places) -> None:
+    def __init__(self, program: Program, inference: Inference, places: RunPlaces) -> None:
         self._program = program
         self._inference = inference
         self._places = places

@@ -14,7 +14,7 @@ _PARTIALS = {"partial", "partialmethod"}
 _DEEPEST = 6
 
 
-class Names:
+class DottedNames:
     """The names of the objects that expressions name."""
 
     def __init__(self, program: Program, inference: Inference) -> None:

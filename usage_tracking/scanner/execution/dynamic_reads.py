@@ -11,7 +11,7 @@ from ..facts import CodeScope, Expression, Mention
 from ..inference.engine import Inference
 from ..program import Program, Ref, last_name, spelled
 from ..values import FUNCTIONS, Class, Instance, Module, Text
-from .run_places import Places, Run, lost
+from .run_places import Run, RunPlaces, lost
 
 #: Functions that take the name of an attribute → the index of that argument.
 _READERS = {"getattr": 1, "attrgetter": 0, "methodcaller": 0}
@@ -25,7 +25,7 @@ _KEEPS = re.compile(r"^(?:append|add|insert|put|push|set\w*|register\w*|subscrib
 class DynamicReads:
     """The reads of functions by their names, and the decorators that keep functions."""
 
-    def __init__(self, program: Program, inference: Inference, places: Places) -> None:
+    def __init__(self, program: Program, inference: Inference, places: RunPlaces) -> None:
         self._program = program
         self._inference = inference
         self._places = places

@@ -9,7 +9,7 @@ from ..facts import FUNCTION, CodeScope
 from ..inference.engine import Inference
 from ..program import Program, Ref, chain, last_name
 from ..report import EntryPoint
-from .dotted_names import Names
+from .dotted_names import DottedNames
 from .routes import Routes
 
 #: Decorators that hand a function over to a framework, and what the framework makes of it.
@@ -94,7 +94,7 @@ class EntryPoints:
     """The entry points of a program."""
 
     def __init__(
-        self, program: Program, inference: Inference, names: Names, routes: Routes
+        self, program: Program, inference: Inference, names: DottedNames, routes: Routes
     ) -> None:
         self._program = program
         self._inference = inference

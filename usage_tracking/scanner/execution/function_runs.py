@@ -15,9 +15,9 @@ from ..program import Program, Ref, last_name
 from ..values import Instance, is_reference_to
 from .callbacks import Callbacks
 from .consumption import Consumption
-from .dotted_names import Names
+from .dotted_names import DottedNames
 from .dynamic_reads import DynamicReads
-from .run_places import Places, Run, lost
+from .run_places import Run, RunPlaces, lost
 from .task_runs import TaskRuns
 
 _MOST_MENTIONS = 200
@@ -25,15 +25,15 @@ _MOST_MENTIONS = 200
 _STREAMING = {"stream", "astream", "astream_events"}
 
 
-class Runs:
+class FunctionRuns:
     """The runs of the functions of a program."""
 
     def __init__(
-        self, program: Program, inference: Inference, names: Names, scheduled: frozenset[str]
+        self, program: Program, inference: Inference, names: DottedNames, scheduled: frozenset[str]
     ) -> None:
         self._program = program
         self._inference = inference
-        self._places = places = Places(program)
+        self._places = places = RunPlaces(program)
         self._consumption = Consumption(program, inference, places)
         self._callbacks = Callbacks(program, inference, names, places, self._consumption)
         self._tasks = TaskRuns(program, inference, places, self._callbacks, scheduled)

@@ -10,8 +10,8 @@ from ..facts import FUNCTION, Expression, Mention
 from ..inference import expression_index as at
 from ..inference.expression_index import Position
 from ..program import Program, Ref, last_name
-from .dotted_names import Names
-from .run_places import LATER, Places, Run, lost
+from .dotted_names import DottedNames
+from .run_places import LATER, Run, RunPlaces, lost
 
 _PROCESSES = re.compile(r"Process|^Pool$")
 #: Parts of the names of such functions; see `calls_at_once`.
@@ -33,7 +33,7 @@ def calls_at_once(name: str) -> bool:
 class LibraryCallers:
     """The runs of functions that code passes to a library."""
 
-    def __init__(self, program: Program, names: Names, places: Places) -> None:
+    def __init__(self, program: Program, names: DottedNames, places: RunPlaces) -> None:
         self._program = program
         self._names = names
         self._places = places

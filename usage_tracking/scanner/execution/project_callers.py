@@ -11,7 +11,7 @@ from ..inference.expression_index import Position
 from ..program import Program, Ref, last_name
 from ..values import Class, Function, Method
 from .library_callers import calls_at_once
-from .run_places import Places, Run
+from .run_places import Run, RunPlaces
 
 #: A function is followed through at most this many variables, containers and calls.
 DEEPEST = 8
@@ -20,7 +20,7 @@ DEEPEST = 8
 class ProjectCallers:
     """The runs of functions that code passes to functions and classes of the project."""
 
-    def __init__(self, program: Program, inference: Inference, places: Places) -> None:
+    def __init__(self, program: Program, inference: Inference, places: RunPlaces) -> None:
         self._program = program
         self._inference = inference
         self._places = places

@@ -9,7 +9,7 @@ from ..facts import Expression
 from ..inference.engine import Inference
 from ..program import Program, Ref, last_name
 from ..values import FUNCTIONS, Class
-from .dotted_names import Names
+from .dotted_names import DottedNames
 
 #: Functions that add a route, and the index of the argument that is the view.
 ROUTES = {"path": 1, "re_path": 1, "url": 1, "register": 1, "add_url_rule": 2, "add_api_route": 1}
@@ -28,7 +28,7 @@ class Route:
 class Routes:
     """The routes of a program, by view: a function, or a class."""
 
-    def __init__(self, program: Program, inference: Inference, names: Names) -> None:
+    def __init__(self, program: Program, inference: Inference, names: DottedNames) -> None:
         self._program = program
         self._inference = inference
         self._names = names

@@ -44,7 +44,7 @@ def wrapped(run: Run, extra: Extra) -> Run:
     return replace(run, layers=(*(((each,), ref) for each, ref in extra), *run.layers))
 
 
-class Places:
+class RunPlaces:
     """The places in a program."""
 
     def __init__(self, program: Program) -> None:

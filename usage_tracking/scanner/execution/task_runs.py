@@ -14,7 +14,7 @@ from ..inference.expression_index import Position
 from ..program import Program, Ref, last_name
 from ..values import FUNCTIONS
 from .callbacks import Callbacks
-from .run_places import Places, Run, lost
+from .run_places import Run, RunPlaces, lost
 
 _DEEPEST = 8
 #: Methods of a Celery task that send or run it with the scope of the caller.
@@ -46,7 +46,7 @@ class TaskRuns:
         self,
         program: Program,
         inference: Inference,
-        places: Places,
+        places: RunPlaces,
         callbacks: Callbacks,
         scheduled: frozenset[str],
     ) -> None:
