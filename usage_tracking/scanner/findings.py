@@ -15,19 +15,13 @@ from typing import TypeVar
 from .catalog import Catalog
 from .coverage.verdicts import Verdict
 from .evidence.confidence import LIKELY
-from .facts import CLASS, FUNCTION, MODULE, SourceFile
+from .facts import SourceFile
 from .fixes import advice
-from .program import Program, last_name
+from .program import Program
 from .report import COVERED, IGNORED, UNKNOWN, Block, EntryPoint, Finding, Step
 from .sites import Site
 
 _NO_REASON = "`# ai-usage: ignore` has no effect without a reason; write the reason after it"
-
-#: Decorators that hand a view to a framework that reads no section from it.
-_REGISTER = {
-    *("get", "post", "put", "patch", "delete", "head", "options", "websocket"),
-    *("route", "api_route", "websocket_route", "api_operation", "view_config"),
-}
 
 P = TypeVar("P", Block, EntryPoint, Finding, Step)
 
@@ -96,7 +90,7 @@ def _of_site(site: Site, verdict: Verdict, program: Program, places: _Places) ->
         warnings = (*warnings, _NO_REASON)
     is_open = status != IGNORED
     call_path = tuple(map(places.shown, (*verdict.path, Step(site.call, path, site.line))))
-    block = places.shown(_block(verdict.block, program)) if verdict.block and is_open else None
+    block = places.shown(verdict.block) if verdict.block and is_open else None
     end_line = min(site.end_line, source.lines_on_disk) if source.cells else site.end_line
     finding = places.shown(
         Finding(
@@ -123,29 +117,6 @@ def _of_site(site: Site, verdict: Verdict, program: Program, places: _Places) ->
     if is_open and status != COVERED:
         return replace(finding, fix=advice.for_site(finding))
     return finding
-
-
-def _block(block: Block, program: Program) -> Block:
-    """Return a block whose kind says whether a section is read from its function or its class.
-
-    Some functions look like views, but no section is read from them: views of other frameworks,
-    functions made by a function, and context processors, which return a dictionary.
-    """
-    if block.kind != "view":
-        return block
-    scopes = program.files[block.path].scopes
-    function = next(each for each in scopes if each.kind == FUNCTION and each.line == block.line)
-    decorators = {
-        last_name(each[1] if each and each[0] == "call" else each) for each in function.decorators
-    }
-    around = scopes[function.parent]
-    if around.kind != CLASS:
-        is_context = any(each and each[0] == "table" for each in function.returns)
-        is_read = around.kind == MODULE and not decorators & _REGISTER and not is_context
-        return block if is_read else replace(block, kind="function")
-    is_view_class = any(last_name(base) not in {"", "object"} for base in around.bases)
-    is_read = is_view_class and not decorators & {"staticmethod", "classmethod"}
-    return replace(block, kind="view method" if is_read else "method")
 
 
 def _of_text(path: str, source: SourceFile, catalog: Catalog, places: _Places) -> Iterator[Finding]:

@@ -24,9 +24,9 @@ FAILING = {
 
 @dataclass(frozen=True, slots=True)
 class EntryPoint:
-    """A view, task or command that reaches a site."""
+    """A view, task, command or other code that a framework calls, and that reaches a site."""
 
-    #: "view", "task" or "command"
+    #: "view", "task", "command" or another kind; see `entry_points`.
     kind: str
     name: str
     path: str
@@ -52,7 +52,8 @@ class Block:
     Sites with the same block need only one.
     """
 
-    #: "view", "task", "command", "method", "function" or "module"
+    #: "view" or "view method" if a section is read from it, or the kind of another entry point, or
+    #: "method", "function" or "module".
     kind: str
     name: str
     path: str

@@ -9,6 +9,7 @@ from ..execution.call_graph import CallGraph
 from ..program import Program, Ref
 from ..report import Block
 from ..sites import Site
+from .block_kinds import kind_of_view
 from .sections import Sections
 
 #: Functions from the topmost down; None if every path to the last is in a section already.
@@ -40,7 +41,9 @@ class Placement:
             return Block("module", "<module>", path, 1)
         scope = self._program.scope(function)
         if entry := self._graph.entry_point(function):
-            return Block(entry.kind, entry.name, function[0], scope.line)
+            is_view = entry.kind == "view"
+            kind = kind_of_view(function, self._program) if is_view else entry.kind
+            return Block(kind, entry.name, function[0], scope.line)
         kind = "method" if self._program.is_method(function) else "function"
         return Block(kind, scope.qualname, function[0], scope.line)
 
