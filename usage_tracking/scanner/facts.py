@@ -37,7 +37,7 @@ class Binding:
 
     position: int
     value: Expression
-    #: It is in no branch: all code behind it sees this value.
+    #: It is in no branch: all later code sees this value.
     is_unconditional: bool
     #: The scope of the value; after `global name` it is not that of the name.
     scope: int

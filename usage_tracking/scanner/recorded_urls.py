@@ -44,7 +44,7 @@ def is_recorded(url: str, method: str = "POST", paths: Paths = BUILT_IN) -> bool
     host, path = parts["host"], re.sub(r"/{2,}", "/", parts["path"])
     if not (parts["scheme"] or "." in host or "{" in host or ":" in host):
         host, path = "", "/" + host.strip("/") + path
-    # What stands for the whole host may hold the beginning of the path too.
+    # A part in place of the whole host may also hold the beginning of the path.
     is_open = "{" in path or not host or _UNKNOWN_PART.fullmatch(host) is not None
     if _is_call(parts["scheme"] or "", method, host, _UNKNOWN_PART.sub("x1", path), paths):
         return True
@@ -67,13 +67,13 @@ def _is_call(scheme: str, method: str, host: str, path: str, paths: Paths) -> bo
 
 @dataclass(frozen=True, slots=True)
 class Requests:
-    """The requests of an SDK's calls, as far as they are known. Calls may be patterns."""
+    """What is known about the requests of an SDK's calls. Calls may be patterns."""
 
     #: Call → URL: `{"text_to_speech.*": "https://api.example.com/v1/speech/{voice}"}`.
     urls: Mapping[str, str]
     #: Calls whose requests capture does not record, and that have no URL.
     unrecorded: Sequence[str]
-    #: Calls of which it is unknown whether capture records their requests.
+    #: Calls whose requests capture may or may not record.
     uncertain: Sequence[str]
     #: What is known about all calls of the provider.
     shared: Requests | None = None

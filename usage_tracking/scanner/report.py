@@ -37,7 +37,7 @@ class EntryPoint:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A line on the way to a site: the entry point, a call on the way, or the site itself."""
+    """A line on the path to a site: the entry point, a call, or the site itself."""
 
     name: str
     path: str
@@ -64,7 +64,7 @@ class Block:
 
 @dataclass(frozen=True, slots=True)
 class StaleEntry:
-    """An entry of the baseline that no longer stands for a finding."""
+    """An entry of the baseline that no longer matches a finding."""
 
     path: str
     function: str

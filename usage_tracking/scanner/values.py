@@ -155,7 +155,7 @@ class Super:
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """A string; "{NAME}" stands for an unknown part."""
+    """A string, with "{NAME}" for an unknown part."""
 
     rank: ClassVar = 9
 

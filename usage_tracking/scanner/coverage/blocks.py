@@ -64,7 +64,7 @@ class Blocks:
         return self._opened[key]
 
     def opened_by(self, expression: Expression, ref: Ref, asked: Asked) -> str:
-        """Return the name of what opens a block, without a look at what was asked before."""
+        """Return the name of what opens a block; `name` remembers it."""
         if not expression or asked.depth > DEEPEST:
             return ""
         match expression[0]:

@@ -74,6 +74,6 @@ class EnteredBlocks:
         )
 
     def _is_element(self, expression: Expression, ref: Ref) -> bool:
-        """Return whether a name stands for each element of a tuple or list in turn."""
+        """Return whether a name is set to each element of a tuple or list in turn."""
         bound = self._names.bindings(expression, ref)
         return bool(bound) and all(value and value[0] == "element" for value, _ in bound)

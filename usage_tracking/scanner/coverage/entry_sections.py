@@ -128,7 +128,7 @@ class EntrySections:
         )
 
     def _keeps_attributes(self, decorator: Ref) -> bool:
-        """Return whether a decorator of the project uses `functools.wraps` or a like function."""
+        """Return whether a decorator of the project uses `functools.wraps` or the like."""
         scope = self._program.scope(decorator)
         parameters = {parameter.name for parameter in scope.parameters}
         inner = [
@@ -166,7 +166,7 @@ class EntrySections:
     # Classes
 
     def _of_method(self, method: Ref, kind: str) -> tuple[str, Ref] | None:
-        """Return the reason if every class that has a method as its own names a section."""
+        """Return the reason if every class whose objects run a method names a section."""
         found = None
         for cls in self.classes_with(method):
             found = self._of_class(cls, method, kind)
@@ -185,11 +185,11 @@ class EntrySections:
         routed = [each for each in using if self._routes.of(each)]
         leaves = [each for each in using if not self._inference.classes.descendants(each)]
         found = routed or leaves or using
-        # A class without a route may still be a view, as far as the scan can see.
+        # A class without a route may still be a view: the scan may not see its route.
         return found + [each for each in leaves if each not in found and not routed]
 
     def _uses(self, cls: Ref, method: Ref, name: str) -> bool:
-        """Return whether a class has a method as its own, or reaches it by `super()`."""
+        """Return whether objects of a class run a method, directly or by `super()`."""
         for each in self._inference.classes.ancestry(cls):
             own = self._program.methods(each).get(name, [])
             if method in own:

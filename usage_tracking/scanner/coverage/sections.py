@@ -2,7 +2,7 @@
 
 A path begins at an entry point and passes the runs of functions (`function_runs`). It names a
 section if a block is around one of its runs, if a function on it is decorated with a block, or if
-its entry point has a section of its own (`entry_sections`).
+its entry point has its own section (`entry_sections`).
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _CONSTRUCTORS = {"__init__", "__new__", "__post_init__"}
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Whether a call is in a section on every way to it, why, and by which calls."""
+    """Whether a call is in a section on every path to it, why, and by which calls."""
 
     is_named: bool
     #: Continues "covered: " or "captured: ".
@@ -79,7 +79,7 @@ class Sections:
         self._entries = entries
         self._entry_sections = entry_sections
         self._class_uses = class_uses
-        #: Returns the name and line of a tracker that records a call behind it.
+        #: Returns the name and line of a tracker that follows a call and records it.
         self.tracker_after: Callable[[Ref, Mention], tuple[str, int] | None] = _no_tracker
         #: Function and when its code runs → the answer for all its calls.
         self._answers: dict[tuple[Ref, int], Answer] = {}
@@ -87,7 +87,7 @@ class Sections:
         self._assumed: Ref | None = None
 
     def would_cover(self, function: Ref, ref: Ref, mention: Mention) -> bool:
-        """Return whether a call in the scope `ref` were in a section with `function` decorated."""
+        """Return whether a call in the scope `ref` is in a section if `function` is decorated."""
         before, self._answers, self._assumed = self._answers, {}, function
         try:
             return self.answer(ref, mention).is_named
@@ -95,7 +95,7 @@ class Sections:
             self._answers, self._assumed = before, None
 
     def answer(self, ref: Ref, mention: Mention, *, is_lazy: bool = False) -> Answer:
-        """Return whether a call in the scope `ref` is in a section on every way to it."""
+        """Return whether a call in the scope `ref` is in a section on every path to it."""
         search = _Search()
         found = [
             self._of_run(run, search) for run in self._runs.of_site(mention, ref, is_lazy=is_lazy)
@@ -120,7 +120,7 @@ class Sections:
         return entry is not None and self._entry_sections.of(holder, entry) is not None
 
     def _of_run(self, run: Run, search: _Search) -> Answer | None:
-        """Return the answer for a run; None if it is a circle, which other ways enter."""
+        """Return the answer for a run; None if it is a circle, which other paths enter."""
         for managers, scope in run.layers:
             for manager in managers:
                 if name := self._blocks.name(manager, scope):
@@ -198,7 +198,7 @@ class Sections:
             answers += [
                 self._through(run, scope, self._of_run(run, search))
                 for run in self._runs.of(function)
-                if not (run.is_sent and answers)  # the task has a section of its own
+                if not (run.is_sent and answers)  # the task has its own section
             ]
         if not answers:
             return _no(f"no caller of {scope.qualname} is known", function[0], scope.line)
@@ -263,7 +263,7 @@ class Sections:
 
 
 class _Search:
-    """The functions on the way of one search."""
+    """The functions on the path of one search."""
 
     __slots__ = ("active", "circles", "seen")
 

@@ -30,7 +30,7 @@ class Trackers:
     """The calls of a program that record other calls.
 
     `names` are functions of the project that record. `with_sites` are the functions that contain
-    sites: what these record are their own calls.
+    sites: these record their own calls.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class Trackers:
         self.contested: set[int] = set()
 
     def after(self, site: Site) -> Mention | None:
-        """Return the first call behind a site in its function that records it, whenever it ran."""
+        """Return the first call after a site in its function that records it, whenever it ran."""
         return self.after_call(site.ref, site.mention)
 
     def names_section_after(self, ref: Ref, mention: Mention) -> tuple[str, int] | None:
@@ -92,7 +92,7 @@ class Trackers:
         return self._is_handle(tracker.expression[1][1], ref, needs_section=True)
 
     def after_call(self, ref: Ref, mention: Mention) -> Mention | None:
-        """Return the first call behind another in its function that always records it."""
+        """Return the first call after another in its function that always records it."""
         scope = self._program.scope(ref)
         if scope.kind == LAMBDA and (outer := self._graph.function(ref)):
             ref, scope = outer, self._program.scope(outer)
@@ -119,7 +119,7 @@ class Trackers:
     def _always_run(
         self, trackers: list[Mention], nesting: Nesting, mention: Mention, scope: CodeScope
     ) -> bool:
-        """Return whether a tracker runs on every way from a call to the function's end."""
+        """Return whether a tracker runs on every path from a call to the function's end."""
         here = {*nesting.branches}
         if any(_contains(call.expression, mention.expression) for call in trackers):
             return True
@@ -136,15 +136,15 @@ class Trackers:
         in_loop = {pair for pair in here if pair[1] == "loop"}
         branches = [
             each for each in branches if in_loop <= {*each}
-        ]  # behind it only the last counts
+        ]  # after it only the last counts
         if any(line <= mention.line for line, _ in leaves):
-            return True  # the call is in a `return`, and all its ways end there
+            return True  # the call is in a `return`, where all its paths end
         return _is_certain(_beyond(branches, here))
 
     def _exits(
         self, nesting: Nesting, mention: Mention, scope: CodeScope
     ) -> list[tuple[int, _Branches]]:
-        """Return where a function may be left behind a call: (line, branches)."""
+        """Return where a function may be left after a call: (line, branches)."""
         found = []
         for line, number in scope.exits:
             there = scope.nestings[number]
@@ -240,7 +240,7 @@ class Trackers:
 
 
 def excludes(one: Nesting, other: Nesting, *, errors: bool = True) -> bool:
-    """Return whether two places are in branches of which only one runs.
+    """Return whether two places are in branches that exclude each other.
 
     With `errors`, handlers of the same `try` are such branches too.
     """

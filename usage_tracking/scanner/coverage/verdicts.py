@@ -206,7 +206,7 @@ class Coverage:
     def _rivals(self, sites: list[Site], trackers: Trackers) -> dict[int, _Rivals]:
         """Return for each site the others of its function that the same tracker records.
 
-        Sites of which only one runs do not count.
+        Sites that exclude each other do not count.
         """
         groups: dict[tuple[Ref, int], list[int]] = {}
         for number, site in enumerate(sites):

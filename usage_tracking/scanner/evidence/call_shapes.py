@@ -40,7 +40,7 @@ _REQUEST_KEYWORDS = {
     *("max_tokens", "temperature", "size", "n", "response_format", "previous_response_id"),
     *(None, "conversation", "text_format"),
 }
-#: Keywords and receivers that tell a one-word shape from a method of the project.
+#: Keywords and receivers that distinguish a one-word shape from a method of the project.
 _SDK_KEYWORDS = {"contents", "generation_config", "modelId", "safety_settings", "max_new_tokens"}
 _SDK_RECEIVERS = {"model", "client", "genai", "models"}
 _TRANSPARENT = {"with_raw_response", "with_streaming_response"}
@@ -216,7 +216,7 @@ class CallShapes:
             case Instance() | AIObject():
                 return True
             case Text():
-                # The receiver may be a path that stands for an object, with methods that str lacks.
+                # The receiver may be the path of an object, with methods that str lacks.
                 return hasattr(str, method)
             case Library(dotted):
                 # An import from an unknown library may be what its name suggests.
@@ -240,7 +240,7 @@ def _attributes(function: Any) -> int:
 def _is_builtin_method(value: Value) -> bool:
     """Return whether `value` is a method such as `str.format`.
 
-    Other methods of a text are not builtin: the text is a path that stands for an object.
+    Other methods of a text are not builtin: the text is the path of an object.
     """
     if not isinstance(value, Library):
         return False

@@ -9,7 +9,7 @@ from ..values import AIObject
 
 #: Private methods that do what a call of the object does.
 _CALLED = {"_call", "_acall"}
-#: Private methods that end so compute vectors.
+#: Private methods with these endings compute vectors.
 _VECTORS = {"embedding", "embeddings"}
 #: Requests of a client whose class is unknown.
 _ANY_REQUEST = {"create", "parse", "stream", "generate", "complete", "chat", "invoke"}

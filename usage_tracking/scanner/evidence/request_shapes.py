@@ -35,7 +35,7 @@ _EMBEDDING = {
 }
 _RANKING = {"rerank", "arerank"}
 _MODERATING = {"moderate", "amoderate"}
-#: Methods that hardly anything but models and what is made of models has, with their kind.
+#: Methods that almost only models and objects made from models have, with their kind.
 UNMISTAKABLE = {
     **dict.fromkeys(
         (
@@ -68,7 +68,7 @@ KINDS = {
     **dict.fromkeys(_MODERATING, "moderation"),
     **UNMISTAKABLE,
 }
-#: Asynchronous methods that runnables have, and hardly anything else.
+#: Asynchronous methods that almost only runnables have.
 _ASYNCHRONOUS = {"ainvoke", "astream", "abatch"}
 _INPUTS = {"input", "inputs", "text", "texts", "documents"}
 #: Keywords of requests for text.
@@ -77,12 +77,12 @@ _SETTINGS = {
     *("max_new_tokens", "response_format", "model_name", "max_output_tokens", "tools", "schema"),
     *("max_completion_tokens", "system_instruction", "response_model", "top_k"),
 }
-#: Those that nothing but a model takes.
+#: Those that only a model takes.
 _OF_MODELS = {
     *("max_tokens", "max_new_tokens", "max_output_tokens", "max_completion_tokens", "top_p"),
     *("system_prompt", "system_instruction", "response_format", "response_model"),
 }
-#: Those that tell a prompt for a model from a prompt for a person.
+#: Those that show that a prompt is for a model, not for a person.
 _WITH_PROMPT = _OF_MODELS | {"temperature", "system", "model", "model_name"}
 _DOCUMENTS = {"documents", "docs", "passages", "texts", "nodes", "candidates"}
 _TEXT_ROLES = {"system", "human", "user", "ai", "assistant", "developer", "placeholder"}
@@ -91,10 +91,10 @@ _CONTENTS = {Text("content"), Text("parts"), Text("tool_calls")}
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """What tells a request, as its reason names it, "" if nothing does."""
+    """What shows a request, as its reason names it, "" if nothing does."""
 
     text: str = ""
-    #: Only models take such a call, whatever the receiver is called.
+    #: Only models take such a call; the name of the receiver does not matter.
     is_telling: bool = False
     has_messages: bool = False
 
@@ -149,7 +149,7 @@ class RequestShapes:
 
 
 def _of_text(method: str, first: Any, arguments: Any, names: set[Any]) -> Shape:
-    """Return the shape of a call whose arguments are texts, as far as that is known."""
+    """Return the shape of a call if its known arguments are texts."""
     settings = names & _SETTINGS
     shown = ", ".join(f"{name}=…" for name in sorted(settings))
     is_generating = method in GENERATING or method in _CHATTING

@@ -119,7 +119,7 @@ class OpaqueClients:
         return id(call.expression) in self._answers[ref]
 
     def _factory(self, owner: Any, ref: Ref) -> str | None:
-        """Return what made an object, "" if that is unknown, None if it is no unknown client."""
+        """Return what made an unknown client, "" if that is unknown, None for other objects."""
         made_by = ""
         if owner and owner[0] == "call" and self._is_of_catalog(owner[1], ref):
             return None
@@ -145,7 +145,7 @@ class OpaqueClients:
         return made_by
 
     def _is_of_catalog(self, function: Any, ref: Ref) -> bool:
-        """Return whether a function belongs to a library of which the catalog knows all models."""
+        """Return whether a function belongs to a library whose models are all in the catalog."""
         return any(
             isinstance(value, Library) and self._catalog.is_about_ai(value.dotted)
             for value in self._inference.of(function, ref)
@@ -210,7 +210,7 @@ def _reads_message(position: Position | None) -> bool:
 
 
 def _receiver_name(owner: Any) -> str:
-    """Return the name that says most about an object: its own, or that of its container."""
+    """Return the more telling name of an object: its own, or that of its container."""
     while owner and owner[0] in {"index", "call", "element"}:
         owner = owner[1]
     return last_name(owner) or spelled(owner)

@@ -13,7 +13,7 @@ from ..report import EntryPoint, Step
 from ..values import is_reference_to
 from .entry_points import EntryPoints
 
-#: At most this many callers one behind the other are followed.
+#: A chain of callers is followed over at most this many calls.
 MOST_STEPS = 8
 _MOST_ENTRY_POINTS = 10
 _MOST_MENTIONS = 200
@@ -95,10 +95,10 @@ class CallGraph:
         return tuple(self._reach(self.function(ref)).entry_points.values())
 
     def path(self, ref: Ref, through: Ref | None = None) -> tuple[Step, ...]:
-        """Return the way to the code of a scope: the nearest entry point, and calls from there.
+        """Return the path to the code of a scope: the nearest entry point, and calls from there.
 
-        With `through`, a function on the way, the way passes it. If no entry point is known, it
-        begins there. Empty if neither is known.
+        With `through`, prefer a path that passes this function. If no entry point is known, the
+        path begins there. Empty if neither is known.
         """
         reach = self._reach(self.function(ref))
         starts = [*reach.entry_points]

@@ -56,7 +56,7 @@ class Callbacks:
         extra: Extra = (),
         depth: int = 0,
     ) -> Iterator[Run]:
-        """Yield where a function runs that `value` names; `extra` is called with it on the way."""
+        """Yield where a function runs that `value` names; `extra` is called with it before."""
         found = self._places.index(ref).position(value)
         if found is None or depth > DEEPEST:
             yield lost(ref, line, "is named", extra)

@@ -92,7 +92,7 @@ def propose(report: Report, paths: Iterable[str], sections: Collection[str] = ()
 def _narrowed(
     change: _Change, reason: str, files: _Files, sections: Collection[str]
 ) -> Iterator[tuple[Finding, str]]:
-    """Cover the sites of a refused change in their own functions; yield those that are left."""
+    """Cover the sites of a refused change in their own functions; yield the remaining ones."""
     for finding in change.findings:
         line = files.function_at(finding.path, finding.line)
         if line in {None, change.block.line} or is_in_lambda(finding):

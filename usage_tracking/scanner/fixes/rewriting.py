@@ -153,7 +153,7 @@ class SourceText:
         return "ai_usage", 0
 
     def _add_import(self) -> None:
-        """Insert the import behind the first imports of the file, before those of the project."""
+        """Insert the import after the first imports of the file, before those of the project."""
         line = b"from usage_tracking import ai_usage"
         body = self._tree.body
         rest = body[1:] if is_docstring(body[0]) else body
@@ -172,7 +172,7 @@ class SourceText:
         if end >= len(self._lines):
             raise CannotEditError("there is no line for the import")
         module = last.module if isinstance(last, ast.ImportFrom) else ast.unparse(last).split()[1]
-        # Imports of the standard library are a group of their own.
+        # Imports of the standard library are a separate group.
         is_standard = (module or "").partition(".")[0] in {"__future__", *sys.stdlib_module_names}
         lines = [b"", line] if is_standard else [line]
         self._insert(end + 1, *lines, indent=b"", at_front=True)

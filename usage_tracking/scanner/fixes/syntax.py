@@ -100,7 +100,7 @@ def is_generator(function: Function) -> bool:
 def runs_other_code(function: Function, tree: ast.Module) -> bool:
     """Return whether a function runs code that it was given, such as the views below middleware.
 
-    That code has sections of its own.
+    That code has its own sections.
     """
     given = {
         node.arg

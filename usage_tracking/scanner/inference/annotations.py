@@ -40,7 +40,7 @@ _MAPPINGS = {"dict", "Dict", "Mapping"}
 
 
 class Annotations:
-    """The objects that annotations stand for."""
+    """The objects that annotations describe."""
 
     def __init__(self, inference: Inference) -> None:
         self._inference = inference

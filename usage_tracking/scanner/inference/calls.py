@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 _EMBEDDINGS = {"embedding", "embeddings", "embedding_function"}
 #: Functions that return a session of an HTTP library.
 _MAKES_SESSION = {"session", "build_opener", "create_scraper"}
-#: Builtins whose result stands for their first argument, or for its elements.
+#: Builtins whose result counts as their first argument, or as its elements.
 _PASSING_BUILTINS = {
     *("next", "iter", "list", "tuple", "set", "reversed", "sorted", "str", "id", "vars"),
 }

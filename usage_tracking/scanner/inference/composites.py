@@ -36,7 +36,7 @@ _MOST_ELEMENTS = 60
 #: At most this many texts of one part of a string are looked at.
 _MOST_PARTS = 6
 _LONGEST_TEXT = 2000
-#: Stands for a part of which nothing is known.
+#: A part that nothing is known about.
 _UNKNOWN_PART = Text("{part}")
 #: What a container must hold to be worth following.
 _TELLING = (AIObject, HTTPClient, Instance, Class, Function, Method)

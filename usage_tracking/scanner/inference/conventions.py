@@ -71,7 +71,7 @@ _ROW_GETTERS = {
 _ENTRY_GETTERS = {"get", "pop", "setdefault", "__getitem__"}
 #: Methods that return an element of a queue, a deque or a context variable.
 _ELEMENT_GETTERS = {"get", "get_nowait", "pop", "popleft"}
-#: Methods of strings, paths and URLs whose result stands for the string.
+#: Methods of strings, paths and URLs whose result counts as the string.
 _TEXT_METHODS = {
     *("rstrip", "strip", "lstrip", "lower", "replace", "removesuffix", "format", "decode"),
     *("encode", "unicode_string", "format_map"),
@@ -231,7 +231,7 @@ class Conventions:
         return found
 
     def _made_by_models(self, name: str, call: Any, ref: Ref) -> Values:
-        """Return what a method returns that hardly anything but models and indexes has."""
+        """Return what a method returns that almost only models and indexes have."""
         types = self._inference.catalog.types
         made = types["unknown.client"].gives.get(name)
         if not made or self._inference.program.functions_named.get(name):

@@ -10,11 +10,11 @@ class Projects:
 
     def __init__(self, program: Program) -> None:
         self._program = program
-        #: File → the file that stands for its part; empty until needed.
+        #: File → the file that represents its part; empty until needed.
         self._heads: dict[str, str] = {}
 
     def is_one(self, path: str, other: str) -> bool:
-        """Return whether imports connect two files, in whatever direction."""
+        """Return whether imports connect two files, in either direction."""
         if not self._heads:
             self._connect()
         return self._head(path) == self._head(other)

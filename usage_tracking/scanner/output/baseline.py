@@ -102,7 +102,7 @@ class Baseline:
 
     def _stale(self, report: Report, left: Counter[_Entry]) -> Iterator[StaleEntry]:
         if self._options.min_confidence != NAME_ONLY:
-            return  # the entry may stand for a finding that is hidden
+            return  # the entry may match a finding that is hidden
         unread = self._unread(report)
         done = {self._entry(each) for each in report.findings if each.status in {COVERED, IGNORED}}
         for entry, count in sorted(left.items(), key=lambda each: str(each[0])):
@@ -116,7 +116,7 @@ class Baseline:
                 yield StaleEntry(entry.path, entry.function, entry.call, count, reason)
 
     def _unread(self, report: Report) -> set[str]:
-        """Return the files of which only a part could be read."""
+        """Return the files that could be read only in part."""
         return {self._path(problem.path) for problem in report.problems}
 
     def _is_known(self, entry: _Entry, unread: set[str]) -> bool:

@@ -29,7 +29,7 @@ class CallFrames:
         self._program = unfolding.program
 
     def origins(self, expression: Any, frame: Frame, depth: int) -> Iterator[Argument]:
-        """Yield what a call returns; a call of unknown code stands for itself."""
+        """Yield what a call returns; for a call of unknown code, the call."""
         function, arguments = expression[1], expression[2]
         found: list[Argument] = []
         for callee, receiver in self.callees(function, frame):

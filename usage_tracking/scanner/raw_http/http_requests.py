@@ -1,4 +1,4 @@
-"""HTTP requests in code: the parts of a request, whichever library and call sends it."""
+"""The parts of an HTTP request in code: method, URL and bodies, for any library and call."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class Call:
     client: Expression
     #: How the reason begins.
     prefix: str = ""
-    #: The provider behind a relative URL, if the object whose method is called tells it.
+    #: The provider behind a relative URL, if the object whose method is called belongs to one.
     provider: str = ""
 
 
@@ -152,7 +152,7 @@ class HTTPRequests:
         )
 
     def _of_socket(self, client: Argument, messages: list[Argument]) -> Parts | None:
-        """Return a message on a WebSocket of which the call that opened it is known."""
+        """Return a message on a WebSocket, if the call that opened it is known."""
         for origin in self._unfolding.origins(client.expression, client.frame):
             made, frame = origin.expression, origin.frame
             if not made or made[0] != "call" or last_name(made[1]) not in _OPENS_SOCKET:

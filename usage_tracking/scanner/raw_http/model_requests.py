@@ -16,7 +16,7 @@ from .request_bodies import RequestBodies, groups_of, is_ambiguous, kind_of
 from .url_texts import URLTexts
 
 _READING_METHODS = {"GET", "DELETE", "HEAD", "OPTIONS"}
-#: Kinds whose paths other services that generate something have as well.
+#: Kinds whose paths are also those of services that generate something without a model.
 _WRITTEN = {"completion", "chat", "image"}
 
 
@@ -79,8 +79,8 @@ class ModelRequests:
         kind, seen = found.kind, ""
         if kind == "request":
             keys = {key for body in parts.bodies for key in self._bodies.keys(body)}
-            if told := kind_of(keys):
-                kind, seen = told[0], f" with {_listed(told[1])}"
+            if asked := kind_of(keys):
+                kind, seen = asked[0], f" with {_listed(asked[1])}"
             elif not found.is_known_host:
                 confidence = NAME_ONLY
         provider = found.provider
@@ -93,17 +93,17 @@ class ModelRequests:
         """Judge a request to an unknown address by its body, and by the end of its path."""
         if any(key.startswith("dataframe_") for key in keys):
             return None  # rows of a table
-        told = kind_of(keys)
-        is_vague = told is not None and is_ambiguous(told[1])
+        asked = kind_of(keys)
+        is_vague = asked is not None and is_ambiguous(asked[1])
         for url in urls:
             own = of_own_server(url, groups_of(keys), self._catalog)
             if own is not None and not (own.kind in _WRITTEN and self._is_other(url)):
-                kind = told[0] if told and told[0] == "chat" else own.kind
+                kind = asked[0] if asked and asked[0] == "chat" else own.kind
                 return self._evidence(call, kind, own, own.keys)
         fitting = [url for url in urls if not self._is_other(url, is_vague=is_vague)]
-        if told is None or (urls and not fitting):
+        if asked is None or (urls and not fitting):
             return None
-        kind, seen = told
+        kind, seen = asked
         url = next(iter(fitting), "")
         return self._evidence(call, kind, ModelURL.unknown(kind, url), seen)
 

@@ -1,4 +1,4 @@
-"""Which URLs, as far as they are known, belong to a model."""
+"""Which URLs belong to a model, judged by their known parts."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _MODEL_SERVER = re.compile(
     r"(?:^|[^a-z])(?:tgi|tei|v?llms?|triton|kserve|sagemaker|inference|predictor|embeddings?|rerank(?:er)?|diffusion|comfy(?:ui)?|whisper|llama|bento(?:ml)?|ray_?serve|mlflow|ml_server|lm_server|lmstudio)(?:[^a-z]|$)",
     re.IGNORECASE,
 )
-#: Keys of bodies that such a server gets at whatever path it is deployed.
+#: Keys of bodies that such a server gets at any path.
 _SERVER_BODIES = {"inputs": "completion", "prompt": "completion", "instances": "prediction"}
 #: Keys of bodies whose answers are those of a provider with the same path, and those of others.
 _ANSWERED_ALIKE = {"model", "documents"}
@@ -49,14 +49,14 @@ class ModelURL:
     url: str
     #: The host belongs to a provider.
     is_known_host: bool = True
-    #: Keys of the body that tell what it asks, if the URL alone does not.
+    #: Keys of the body that show what it asks, if the URL alone does not.
     keys: frozenset[str] = frozenset()
 
     @property
     def is_recorded(self) -> bool | None:
         """Whether capture records a request to it; None if that is unknown.
 
-        A server of one's own may have a path of a provider, and answer in another way.
+        A server of the site may have a path of a provider, and answer in another way.
         """
         found = recorded_urls.is_recorded(self.url)
         if not found or not self.keys or self.keys & _ANSWERED_ALIKE:
@@ -126,7 +126,7 @@ def is_of_other_service(url: str, catalog: Catalog, *, is_collection_other: bool
 
 
 def _is_collection(step: str) -> bool:
-    """Return whether the last step of a path is a plural that stands for things to store."""
+    """Return whether the last step of a path is the plural of things to store."""
     return step.endswith("s") and not step.endswith(
         ("ss", "ions", "chats", "messages", "prompts", "summaries")
     )

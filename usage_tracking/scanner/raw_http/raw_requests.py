@@ -1,7 +1,7 @@
 """Evidence from HTTP requests that the project sends itself, without an SDK.
 
 A request whose URL or body comes from the callers of a function is judged once for each caller,
-with what this caller passes: a helper that serves many services is no site, and its callers that
+with what this caller passes. A helper that serves many services is not a site; its callers that
 ask a model are.
 """
 
@@ -136,7 +136,7 @@ class RawRequests:
         return found
 
     def _without_partials(self, callers: list[_Caller]) -> list[_Caller]:
-        """Leave out each `ask = partial(post, url)` of which a call is among the callers."""
+        """Leave out each `ask = partial(post, url)` if a call of `ask` is among the callers."""
         called = set()
         for each in callers:
             if made := self._unfolding.calls.partial(each.mention.expression[1], Frame(each.ref)):
@@ -144,7 +144,7 @@ class RawRequests:
         return [each for each in callers if (each.ref[0], each.mention.expression) not in called]
 
     def _is_only_caller(self, caller: _Caller, ref: Ref) -> bool:
-        """Return whether the function of a request is but a part of its caller."""
+        """Return whether the function of a request only serves this caller."""
         if caller.hops != 1 or caller.ref[0] != ref[0]:
             return False
         return all(

@@ -21,7 +21,7 @@ _OF_RECEIVER = {
     *("encode", "copy", "model_dump", "model_dump_json", "dict", "json", "to_dict", "as_dict"),
     *("to_json", "dumps", "asdict", "model_copy", "items", "dump", "serialize", "strip"),
 }
-#: Keys that tell what a request of any address asks of a model; the first that fits counts.
+#: Keys that show what a request to any address asks of a model; the first that fits counts.
 _TELLING: tuple[tuple[frozenset[str], str], ...] = tuple(
     (frozenset(keys), kind)
     for *keys, kind in (
@@ -60,7 +60,7 @@ _TELLING: tuple[tuple[frozenset[str], str], ...] = tuple(
         ("model", "input", "tools", "chat"),
     )
 )
-#: Keys of what a model is asked, each with one that says how it shall answer.
+#: Keys of a prompt, each with a key that says how the model answers it.
 _ASKED_HOW = {
     ("prompt", "completion"): (
         *("temperature", "stop", "stop_sequences", "stream", "top_k", "system", "system_prompt"),
@@ -75,14 +75,14 @@ _ASKED_HOW = {
 _TELLING += tuple(
     (frozenset((asked, how)), kind) for (asked, kind), all_ in _ASKED_HOW.items() for how in all_
 )
-#: Keys that records of other kinds have as well; they tell only if the URL says nothing else.
+#: Keys that other records have as well; they count only if the URL does not name another service.
 _AMBIGUOUS = {frozenset(("model", "messages")), frozenset(("model", "prompt"))}
 #: Keys whose value holds the body proper.
 _ENVELOPES = {
     *("input", "inputs", "data", "payload", "body", "request", "params", "args", "arguments"),
     *("kwargs", "parameters", "inputData", "model_input", "model_inputs"),
 }
-#: What a model is asked; a default or nothing at all is no question.
+#: Keys of a prompt. An empty value, such as a default, is not a prompt.
 _ASKED = {"prompt", "messages", "input", "inputs", "contents", "prompts", "text", "query"}
 _NOTHING = {("items", ()), ("text", ""), ("table", ())}
 
@@ -203,14 +203,14 @@ def groups_of(keys: set[str]) -> list[set[str]]:
 
 
 def kind_of(keys: set[str]) -> tuple[str, frozenset[str]] | None:
-    """Return what a body asks of a model, and the keys that tell so; None if they do not tell."""
-    told = (
+    """Return what a body asks of a model, and the keys that show it; None if no key shows it."""
+    matches = (
         (kind, telling)
         for group in groups_of(keys)
         for telling, kind in _TELLING
         if telling <= group
     )
-    found = next(told, None)
+    found = next(matches, None)
     if found is None and "input.prompt" in keys:
         return "completion", frozenset({"input.prompt"})
     return found

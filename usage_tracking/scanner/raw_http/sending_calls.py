@@ -38,7 +38,7 @@ class SendingCalls:
         self._requests = requests
 
     def of(self, mention: Mention, ref: Ref) -> Call | None:
-        """Return a call as one that may send a request, None if it sends none of its own."""
+        """Return a call as one that may send a request, None if it sends none itself."""
         _, function, arguments, keywords, *_ = mention.expression
         found = None
         if function and function[0] == "call" and last_name(function[1]) == "getattr":
@@ -56,7 +56,7 @@ class SendingCalls:
         if any(isinstance(value, (*FUNCTIONS, Class)) for value in values):
             return None
         if not transport:
-            # `post` is no method of AI objects, so their class may have a session of its own.
+            # AI objects have no method `post`, so their class may have its own session.
             is_of_sdk = name != "post" and any(isinstance(value, AIObject) for value in values)
             if is_of_sdk or is_of_other_library(values):
                 return None

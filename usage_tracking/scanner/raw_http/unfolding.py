@@ -20,7 +20,7 @@ from .caller_frames import Argument, Frame
 from .dict_entries import DictEntries
 from .variables import Variables
 
-#: An expression is followed over at most this many steps, of which so many are in one chain.
+#: An expression is followed over at most this many steps, and this many in one chain.
 _MOST_STEPS = 1500
 _DEEPEST = 30
 
@@ -65,9 +65,9 @@ class Unfolding:
         self._budget.asked.add(function)
 
     def origins(self, expression: Expression, frame: Frame, depth: int = 0) -> Iterator[Argument]:
-        """Yield the expressions that `expression` stands for, each with its frame.
+        """Yield the expressions that make `expression`, each with its frame.
 
-        A name that nothing is known about stands for itself.
+        For a name that nothing is known about, yield the name.
         """
         self._budget.steps += 1
         if expression is None or depth > _DEEPEST or self._budget.steps > _MOST_STEPS:

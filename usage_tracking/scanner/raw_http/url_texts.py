@@ -16,7 +16,7 @@ from .unfolding import Unfolding
 #: At most this many texts of one expression are looked at.
 _MOST_TEXTS = 12
 _LONGEST_TEXT = 600
-#: Methods whose result stands for the string or URL, and those that cut a slash off.
+#: Methods whose result counts as the string or URL, and those that cut a slash off.
 _KEEPS = {
     *(
         "lower",

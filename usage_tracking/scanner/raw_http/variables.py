@@ -25,7 +25,7 @@ class Variables:
         self._additions: dict[Ref, dict[str, list[Any]]] = {}
 
     def origins(self, expression: Any, frame: Frame, depth: int) -> Iterator[Argument]:
-        """Yield what a name stands for; a name that nothing is known about stands for itself."""
+        """Yield what a name is set to; for a name that nothing is known about, the name."""
         _, name, position = expression
         at: Ref | None = frame.ref
         while at is not None:

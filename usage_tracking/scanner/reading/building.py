@@ -137,7 +137,7 @@ class ScopeBuilder:
         )
 
     def _is_variable(self, name: str) -> bool:
-        """Return whether a name is a variable of a function, hence rarely a function itself."""
+        """Return whether a name is a variable of a function, and so rarely a function itself."""
         if self.scope.kind == MODULE or name in {"self", "cls"}:
             return self.scope.kind != MODULE
         if any(parameter.name == name for parameter in self.scope.parameters):

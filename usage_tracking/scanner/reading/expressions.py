@@ -16,7 +16,7 @@ class ExpressionReader(ScopeBuilder):
     """Reads expressions, and notes the calls, mentions and bindings in them."""
 
     def expression(self, node: ast.AST | None) -> Expression:
-        """Return an expression as facts have it, and note its calls on the way."""
+        """Return an expression as a fact, and note its calls."""
         if node is None:
             return None
         read = _READERS.get(type(node))

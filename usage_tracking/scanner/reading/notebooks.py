@@ -1,7 +1,7 @@
 """From a Jupyter notebook to Python text: formats 3 and 4, any kernel that runs Python.
 
 A line of a cell keeps the number that it has in the file, so that editors and code scanning find
-it. Where a file holds several lines of code in one of its own, as minified ones do, the next
+it. Where one line of the file holds several lines of code, as in minified files, the next
 numbers follow.
 """
 
@@ -33,7 +33,7 @@ _CELL_MAGIC = re.compile(r"\s*%%(\w*)")
 #: What the value of a magic is assigned to, and the options between a magic and its statement.
 _TARGETS = r"(?:[\w.,\[\]'\" ]+=\s*)?"
 _OPTIONS = r"(?:-(?:[A-Za-z]\s*\d+|[sTD]\s*\S+|[A-Za-z-]+)\s+)*"
-#: (a line that only IPython understands, what stands for it)
+#: (a line that only IPython understands, its replacement)
 _MAGICS = (
     (re.compile(rf"^(\s*{_TARGETS})%(?:time|timeit|prun|memit)\s+{_OPTIONS}(?!-)(.+)$"), r"\1\2"),
     (re.compile(r"^(\s*)[%!?].*$"), r"\1pass"),
@@ -69,7 +69,7 @@ def read(text: str) -> Notebook:
     """Return the code of a notebook.
 
     Raises:
-        NotebookError: The file is no notebook, or of a format before 3.
+        NotebookError: The file is not a notebook, or its format is older than 3.
     """
     line_ends = [match.start() for match in re.finditer("\n", text)]
     notebook = Notebook(lines_on_disk=len(line_ends) + (not text.endswith("\n")))
