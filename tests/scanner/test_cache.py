@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
+import sys
 from typing import Any
 
+import pytest
+
 from tests.scanner.trees import write_tree
+from tests.support.children import ROOT
 from usage_tracking.scanner import Options, Report, scan
 
 ASK = "import openai\nopenai.chat.completions.create(model='m', messages=[])\n"
@@ -55,6 +61,24 @@ def test_other_options_do_not_use_the_cache(tmp_path):
     scan_with_cache(tmp_path)
 
     assert not scan_with_cache(tmp_path, hooked=frozenset()).from_cache
+
+
+@pytest.mark.process
+def test_changed_code_of_the_scanner_does_not_use_the_cache(tmp_path):
+    package = tmp_path / "usage_tracking"
+    shutil.copytree(ROOT / "usage_tracking", package, ignore=shutil.ignore_patterns("__pycache__"))
+    write_tree(tmp_path, {"src/a.py": ASK})
+    command = [sys.executable, "-m", "usage_tracking.scanner", "src", "--cache", "cache"]
+
+    def is_from_cache() -> bool:
+        ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+        assert ended.returncode == 1, ended.stderr
+        return "from the cache" in ended.stdout
+
+    assert [is_from_cache(), is_from_cache()] == [False, True]
+    for module in (package / "scanner" / "cli.py", package / "scanner" / "reading" / "lowering.py"):
+        module.write_text(module.read_text() + "# changed")
+        assert [is_from_cache(), is_from_cache()] == [False, True]
 
 
 def test_corrupt_caches_are_ignored(tmp_path):
