@@ -107,8 +107,6 @@ class RawRequests:
         if evidence:
             self._found.setdefault(id(mention), evidence)
 
-    # Callers
-
     def _follow(
         self, call: Call, ref: Ref, mention: Mention, hops: tuple[_Hop, ...], left: list[int]
     ) -> list[_Caller]:
