@@ -18,7 +18,7 @@ The hosts of SageMaker: https://docs.aws.amazon.com/general/latest/gr/sagemaker.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from fnmatch import fnmatchcase
 from functools import lru_cache
 from pathlib import Path
@@ -42,6 +42,9 @@ SITE_HOSTS = tuple(host for host, _ in _hosts("site_hosts"))
 #: Hosts and patterns that serve other APIs too.
 MIXED_HOSTS = tuple(host for host, _ in _hosts("mixed_hosts"))
 
+OLLAMA_PORT = 11434
+_OLLAMA_PATHS = ("/api/chat", "/api/generate", "/api/embed", "/api/embeddings", "/v1/systemone")
+
 _PATTERNS = {host: provider for host, provider in HOSTS.items() if "*" in host}
 
 
@@ -52,6 +55,35 @@ def provider_of(host: str) -> str | None:
     return next(
         (provider for pattern, provider in _PATTERNS.items() if fnmatchcase(host, pattern)), None
     )
+
+
+def provider_at(
+    host: str, port: int | None, path: str, gateways: Iterable[tuple[str, str]]
+) -> str | None:
+    """Return the provider behind a host, port and path, None if it is unknown.
+
+    Gateways come first. The longest prefix wins; of two gateways that differ only in the port, the
+    one that names it.
+
+    Args:
+        host: The host, in lower case.
+        port: The port, None if the URL names none.
+        path: The raw path, percent-encoded, without the query.
+        gateways: The items of AI_USAGE_GATEWAYS: `host[:port][/prefix]` and provider.
+    """
+    # Without a port, the URL uses the default port of its scheme.
+    authorities = {host, *(f"{host}:{number}" for number in ((port,) if port else (443, 80)))}
+    matching: list[tuple[int, bool, str]] = []
+    for place, provider in gateways:
+        authority, _, prefix = place.partition("/")
+        prefix = "/" + prefix.strip("/") if prefix.strip("/") else ""
+        if authority.lower() in authorities and (path == prefix or path.startswith(prefix + "/")):
+            matching.append((len(prefix), ":" in authority, provider))
+    if matching:
+        return max(matching)[-1]
+    if port == OLLAMA_PORT and path.rstrip("/").endswith(_OLLAMA_PATHS):
+        return "ollama"
+    return provider_of(host)
 
 
 @lru_cache(maxsize=512)  # capture asks for each call

@@ -20,7 +20,7 @@ from .table import (
     Kind,
 )
 
-__all__ = ["DEPLOYMENT", "MODEL", "Match", "Paths", "fits"]
+__all__ = ["DEPLOYMENT", "MODEL", "Kind", "Match", "Paths", "fits"]
 
 
 class Match(NamedTuple):
@@ -50,6 +50,8 @@ class Paths:
             ending if ending.startswith(":") else "/" + ending.strip("/"): kind
             for ending, kind in (own or {}).items()
         }
+        #: The endings of the own paths.
+        self.own = frozenset(rooted)
         self._tables: dict[str, _Table] = {"POST": _table(_posted(rooted)), "GET": _table(_got())}
         self._sockets = [
             (_compiled(ending), name)

@@ -13,8 +13,7 @@ from .. import conf
 from ..call_paths import DEPLOYMENT, MODEL, fits
 from ..events import UNKNOWN
 from ..formats.bedrock_converse import model_name
-from ..providers import provider_of as known_provider
-from ..providers import runs_site_services
+from ..providers import provider_at, runs_site_services
 from . import paths
 
 
@@ -52,9 +51,6 @@ _WORDS = (
     (("whisper",), "transcription"),
     (("/melotts", "/aura-"), "speech"),
 )
-
-_OLLAMA_PORT = 11434
-_OLLAMA_PATHS = ("/api/chat", "/api/generate", "/api/embed", "/api/embeddings", "/v1/systemone")
 
 
 def recognise(method: str, host: str, port: int | None, path: str) -> Target | None:
@@ -130,24 +126,8 @@ def _model(path: str) -> str:
 
 @lru_cache(maxsize=512)
 def provider_of(host: str, port: int | None, path: str) -> str | None:
-    """Return the provider behind a host, None if it is unknown.
-
-    AI_USAGE_GATEWAYS comes first. The longest prefix wins; of two gateways that differ only in the
-    port, the one that names it.
-    """
-    # Without a port, the URL uses the default port of its scheme.
-    authorities = {host, *(f"{host}:{number}" for number in ((port,) if port else (443, 80)))}
-    matching: list[tuple[int, bool, str]] = []
-    for place, provider in conf.gateways().items():
-        authority, _, prefix = place.partition("/")
-        prefix = "/" + prefix.strip("/") if prefix.strip("/") else ""
-        if authority.lower() in authorities and (path == prefix or path.startswith(prefix + "/")):
-            matching.append((len(prefix), ":" in authority, provider))
-    if matching:
-        return max(matching)[-1]
-    if port == _OLLAMA_PORT and path.rstrip("/").endswith(_OLLAMA_PATHS):
-        return "ollama"
-    return known_provider(host)
+    """Return the provider behind a host, None if it is unknown; AI_USAGE_GATEWAYS comes first."""
+    return provider_at(host, port, path, conf.gateways().items())
 
 
 def _forget(**_: object) -> None:
