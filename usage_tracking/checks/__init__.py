@@ -5,7 +5,13 @@ from __future__ import annotations
 from django.core.checks import Tags
 from django.core.checks import register as register_check
 
-from .installation import check_database, check_middleware, check_outbox, check_tenants
+from .installation import (
+    check_database,
+    check_middleware,
+    check_outbox,
+    check_tenants,
+    has_middleware,
+)
 from .settings import check_settings
 
 __all__ = [
@@ -15,6 +21,7 @@ __all__ = [
     "check_outbox",
     "check_settings",
     "check_tenants",
+    "has_middleware",
     "register",
 ]
 

@@ -29,16 +29,7 @@ def check_middleware(**_: Any) -> list[CheckMessage]:
 
     from ..middleware import AIUsageMiddleware
 
-    ours = authentication = None
-    for position, path in enumerate(settings.MIDDLEWARE):
-        try:
-            middleware = import_string(path)
-        except ImportError:
-            continue  # Django reports it at the start
-        if isinstance(middleware, type) and issubclass(middleware, AIUsageMiddleware):
-            ours = position
-        if isinstance(middleware, type) and issubclass(middleware, AuthenticationMiddleware):
-            authentication = position
+    ours, authentication = map(_position, (AIUsageMiddleware, AuthenticationMiddleware))
     if ours is None:
         return [
             Warning(
@@ -57,6 +48,26 @@ def check_middleware(**_: Any) -> list[CheckMessage]:
             )
         ]
     return []
+
+
+def has_middleware() -> bool:
+    """Return whether requests have a scope, and with it the section of their view."""
+    from ..middleware import AIUsageMiddleware
+
+    return _position(AIUsageMiddleware) is not None
+
+
+def _position(wanted: type) -> int | None:
+    """Return the last position of a middleware class, or a subclass, in MIDDLEWARE."""
+    found = None
+    for position, path in enumerate(settings.MIDDLEWARE):
+        try:
+            middleware = import_string(path)
+        except ImportError:
+            continue  # Django reports it at the start
+        if isinstance(middleware, type) and issubclass(middleware, wanted):
+            found = position
+    return found
 
 
 def check_database(databases: Sequence[str] | None = None, **_: Any) -> list[CheckMessage]:
