@@ -6,13 +6,14 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import fields
 from typing import Any
 
 import pytest
 
 from tests.scanner.trees import write_tree
 from tests.support.children import ROOT
-from usage_tracking.scanner import Options, Report, scan
+from usage_tracking.scanner import Options, Report, Tracking, scan
 
 ASK = "import openai\nopenai.chat.completions.create(model='m', messages=[])\n"
 
@@ -58,9 +59,21 @@ def test_change_in_one_file_changes_the_findings_of_another(tmp_path):
 
 def test_other_options_do_not_use_the_cache(tmp_path):
     write_tree(tmp_path, {"src/a.py": ASK + "track()\n"})
-    scan_with_cache(tmp_path)
+    others = [
+        Tracking(is_enabled=False),
+        Tracking(hooked=frozenset()),
+        Tracking(paths=(("/llm/answer", ("openai.chat", "chat")),)),
+        Tracking(gateways=(("llm.example.com", "openai"),)),
+        Tracking(records_unknown_hosts=False),
+        Tracking(reaches_threads=False),
+        Tracking(reads_views=False),
+    ]
+    assert len(others) == len(fields(Tracking))
+    for tracking in others:
+        scan_with_cache(tmp_path)
 
-    assert not scan_with_cache(tmp_path, hooked=frozenset()).from_cache
+        assert not scan_with_cache(tmp_path, tracking=tracking).from_cache
+        assert scan_with_cache(tmp_path, tracking=tracking).from_cache
 
 
 @pytest.mark.process

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from usage_tracking import capture
-from usage_tracking.scanner import catalog
+from usage_tracking.scanner import catalog, recorded_urls
 from usage_tracking.scanner.raw_http.model_urls import recognise
 
 
 def test_hooked_transports_are_those_of_capture():
-    assert set(catalog.HOOKED) == set(capture.TRANSPORTS)
+    assert set(recorded_urls.HOOKED) == set(capture.TRANSPORTS)
 
 
 def test_types_made_by_libraries():

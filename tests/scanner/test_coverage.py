@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.scanner.trees import only_finding, scan_tree
+from usage_tracking.scanner import Tracking
 
 IMPORTS = """
 import boto3
@@ -137,7 +138,9 @@ def test_record_of_another_object_covers_nothing(tmp_path):
 def test_transport_that_is_not_hooked_is_invisible(tmp_path):
     code = f"def view(request):\n    with ai_usage('chat'):\n        {ASK}\n"
 
-    assert statuses(tmp_path, code, hooked=frozenset({"requests"})) == ["invisible"]
+    assert statuses(tmp_path, code, tracking=Tracking(hooked=frozenset({"requests"}))) == [
+        "invisible"
+    ]
 
 
 def test_tracker_of_the_site(tmp_path):

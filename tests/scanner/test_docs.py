@@ -10,6 +10,7 @@ import pytest
 
 from tests.scanner.trees import scan_tree, write_tree
 from tests.support.children import ROOT
+from usage_tracking import conf
 from usage_tracking.scanner import __main__ as scanner
 from usage_tracking.scanner import report
 
@@ -125,8 +126,15 @@ def test_data_file_of_the_docs_works(tmp_path):
     ]
 
 
+def test_settings_that_change_the_status_exist():
+    named = re.findall(r"^\| `AI_USAGE_(\w+)", DOCS, re.MULTILINE)
+
+    assert len(named) == 7
+    assert set(named) <= set(conf.SETTINGS)
+
+
 def test_statuses_and_thresholds_are_all_there():
-    assert re.findall(r"^\| `(\w+)` \|", DOCS, re.MULTILINE) == list(report.STATUSES)
+    assert re.findall(r"^\| `([a-z]+)` \|", DOCS, re.MULTILINE) == list(report.STATUSES)
     assert all(f"`{name}`" in DOCS or f"--fail-on {name}" in DOCS for name in report.FAILING)
 
 

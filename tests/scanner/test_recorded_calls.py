@@ -5,7 +5,7 @@ from __future__ import annotations
 from tests.sdks import method_list
 from tests.sdks.method_list import FREE, LATER, NOT_YET, ROW, Method
 from tests.support.cases import check_each
-from usage_tracking.scanner import catalog
+from usage_tracking.scanner import catalog, recorded_urls
 from usage_tracking.scanner.catalog import Target
 
 #: SDK or service → the type of its client.
@@ -133,7 +133,7 @@ def test_call_of_a_class() -> None:
         target = known.target_of(made, call)
         assert target is not None
         assert target.is_recorded is status
-        assert target.transport in catalog.HOOKED
+        assert target.transport in recorded_urls.HOOKED
 
     statuses = ((RECORDED, True), (UNRECORDED, False), (UNCERTAIN, None))
     check_each(check, [(case, status) for cases, status in statuses for case in cases])
@@ -174,7 +174,7 @@ def test_unhooked_transport_is_said() -> None:
         target = known.target_of(known.type_made_by(dotted) or "", call)
         assert target is not None
         assert target.transport == transport
-        assert transport not in catalog.HOOKED
+        assert transport not in recorded_urls.HOOKED
 
     check_each(
         check,

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from tests.support.cases import check_each
-from usage_tracking.call_paths import Paths
-from usage_tracking.scanner.recorded_urls import is_recorded
+from usage_tracking.scanner.recorded_urls import Tracking, is_recorded
 
 BEDROCK = "https://bedrock-runtime.{region}.amazonaws.com"
 
@@ -51,7 +50,7 @@ def test_url_tells_whether_capture_records_the_request() -> None:
 
 
 def test_paths_of_the_site_count() -> None:
-    paths = Paths({"llm/ask": ("openai.chat", "chat")})
+    tracking = Tracking(paths=(("llm/ask", ("openai.chat", "chat")),))
 
     assert is_recorded("https://gw.example.com/v7/llm/ask") is False
-    assert is_recorded("https://gw.example.com/v7/llm/ask", paths=paths) is True
+    assert is_recorded("https://gw.example.com/v7/llm/ask", tracking=tracking) is True

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from .catalog import CatalogError
+from .recorded_urls import Tracking
 from .report import Finding, Report
 from .scan import CannotScanError, Options, scan
 
-__all__ = ["CannotScanError", "CatalogError", "Finding", "Options", "Report", "scan"]
+__all__ = ["CannotScanError", "CatalogError", "Finding", "Options", "Report", "Tracking", "scan"]

@@ -3,26 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import tomllib
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
 from .. import providers
-from .recorded_urls import Requests
+from .recorded_urls import DEFAULT, Requests, Tracking
 
 PROVIDERS = Path(__file__).parent / "providers"
-
-#: Transports whose calls usage_tracking records; a test compares them with `capture.TRANSPORTS`.
-HOOKED = frozenset(
-    {
-        *("httpx", "httpx2", "requests", "aiohttp", "botocore", "grpc"),
-        *("websockets", "httpx_ws", "websocket_client"),
-    }
-)
 
 #: Parts of the names of variables and settings in AI code.
 _WORDS = ("llm", "gpt", "claude", "gemini", "embedd", "openai", "anthropic", "ollama")
@@ -31,6 +24,10 @@ _COMMON_NAMES = {
     *("acreate", "append", "compact", "complete", "connect", "convert", "create", "edit"),
     *("generate", "parse", "process", "restart", "run", "send", "start", "stream", "v"),
 }
+
+
+#: A part of a path in AI_USAGE_PATHS that stands for anything.
+_VARIABLE = re.compile(r"\{\*?\}")
 
 
 class CatalogError(ValueError):
@@ -47,6 +44,12 @@ class Target:
     transport: str
     #: Whether capture records the request if the transport is hooked; None if that is unknown.
     is_recorded: bool | None = True
+
+    def sent_to(self, is_reached: bool | None) -> Target:  # noqa: FBT001 -- or unknown
+        """Return the target of a call whose host is reached by capture, not, or perhaps."""
+        if is_reached is True or self.is_recorded is False:
+            return self
+        return replace(self, is_recorded=is_reached)
 
 
 @dataclass(slots=True, eq=False)
@@ -96,6 +99,8 @@ class Catalog:
 
     #: Changes with the content of the data files.
     digest: str
+    #: What the site tracks.
+    tracking: Tracking = DEFAULT
     #: Name → type.
     types: dict[str, SDKType] = field(default_factory=dict)
     #: Path of attributes that only one provider's SDK has → what it requests.
@@ -310,8 +315,10 @@ def _within(dotted: str, packages: Iterable[str]) -> bool:
 
 
 @cache
-def load(extra: tuple[str, ...] = ()) -> Catalog:
+def load(extra: tuple[str, ...] = (), tracking: Tracking = DEFAULT) -> Catalog:
     """Return the catalog of this package, extended by `extra` files or directories.
+
+    `tracking` decides which requests count as recorded, and adds the paths of the site.
 
     Raises:
         CatalogError: A file cannot be read or has an unknown key.
@@ -326,7 +333,10 @@ def load(extra: tuple[str, ...] = ()) -> Catalog:
         else:
             raise CatalogError(f"{name} is neither a file nor a directory")
     digest = hashlib.sha256(providers.PATH.read_bytes())
-    catalog = Catalog("", hosts=dict(providers.HOSTS))
+    digest.update(repr(tracking.paths).encode())
+    catalog = Catalog("", tracking, hosts=dict(providers.HOSTS))
+    for ending, _ in tracking.paths:
+        catalog.marks.add(max(_VARIABLE.split(ending), key=len).strip("/"))
     for path in files:
         try:
             data = path.read_bytes()
@@ -369,7 +379,7 @@ def _add(catalog: Catalog, entry: dict[str, Any], path: Path) -> None:
     catalog.marks.update(entry.get("marks", ()))
     catalog.hosts |= dict.fromkeys(entry.get("hosts", ()), provider)
     catalog.hosts |= entry.get("providers", {})
-    requests = Requests.read(entry)
+    requests = Requests.read(entry, catalog.tracking)
     for shape, kind in entry.get("unmistakable", {}).items():
         catalog.unmistakable[shape] = Target(kind, provider, transport, requests.of(shape))
     for key, table in (("functions", catalog._functions), ("decorators", catalog._decorators)):
@@ -403,7 +413,7 @@ def _add(catalog: Catalog, entry: dict[str, Any], path: Path) -> None:
         given[own["name"]] = shared | base | own
         families[own["name"]] = frozenset({own["name"]}) | families.get(like, frozenset())
     for known in given.values():
-        made = _type(known, families[known["name"]], requests)
+        made = _type(known, families[known["name"]], requests, catalog.tracking)
         catalog.types[made.name] = made
         for maker in known.get("made_by", ()):
             package, leaf = _split(maker, path)
@@ -418,7 +428,9 @@ def _add(catalog: Catalog, entry: dict[str, Any], path: Path) -> None:
             )
 
 
-def _type(known: dict[str, Any], family: frozenset[str], requests: Requests) -> SDKType:
+def _type(
+    known: dict[str, Any], family: frozenset[str], requests: Requests, tracking: Tracking
+) -> SDKType:
     return SDKType(
         name=known["name"],
         family=family,
@@ -436,7 +448,7 @@ def _type(known: dict[str, Any], family: frozenset[str], requests: Requests) -> 
         is_local=known.get("is_local", False),
         gathers=known.get("gathers", ""),
         parts=frozenset(known.get("parts", ())),
-        requests=Requests.read(known, requests),
+        requests=Requests.read(known, tracking, requests),
     )
 
 

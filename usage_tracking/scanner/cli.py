@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from .catalog import HOOKED, CatalogError
+from .catalog import CatalogError
 from .evidence.confidence import CONFIDENCES, NAME_ONLY
 from .fixes.patches import Patch, propose
 from .output.baseline import Baseline, BaselineError
@@ -18,6 +18,7 @@ from .output.terminal import Piece
 from .output.text import escaped, lines, where
 from .reading.cache import default_directory
 from .reading.discovery import SKIPPED
+from .recorded_urls import DEFAULT, Tracking
 from .report import FAILING, Report
 from .scan import CannotScanError, Options, scan
 
@@ -106,7 +107,7 @@ def options_of(
     *,
     extra: tuple[str, ...] = (),
     trackers: tuple[str, ...] = (),
-    hooked: frozenset[str] = HOOKED,
+    tracking: Tracking = DEFAULT,
     mapped: frozenset[str] = frozenset(),
     mapped_prefixes: frozenset[str] = frozenset(),
     scheduled: frozenset[str] = frozenset(),
@@ -119,7 +120,7 @@ def options_of(
         exclude=tuple(given["exclude"]),
         extra=(*extra, *given["extra"]),
         trackers=(*trackers, *given["tracker"]),
-        hooked=hooked,
+        tracking=tracking,
         mapped=mapped,
         mapped_prefixes=mapped_prefixes,
         scheduled=scheduled,

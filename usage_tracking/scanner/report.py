@@ -12,6 +12,9 @@ COVERED, CAPTURED, UNKNOWN = "covered", "captured", "unknown"
 INVISIBLE, IGNORED = "invisible", "ignored"
 STATUSES = (COVERED, CAPTURED, UNKNOWN, INVISIBLE, IGNORED)
 
+#: Why no call is recorded at all.
+DISABLED = "AI_USAGE_ENABLED is False"
+
 #: `--fail-on` → the statuses that fail. With "any", covered sites with a warning fail too.
 FAILING = {
     "never": frozenset[str](),

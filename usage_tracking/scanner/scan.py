@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -25,6 +25,7 @@ from .program import Program
 from .reading import cache as caches
 from .reading.discovery import FoundFile, find
 from .reading.parsing import parse, search_instead
+from .recorded_urls import DEFAULT, Tracking
 from .report import Report
 from .sites import Sites
 
@@ -48,8 +49,8 @@ class Options:
     extra: tuple[str, ...] = ()
     #: Names of the project's functions that record a call.
     trackers: tuple[str, ...] = ()
-    #: The transports whose calls are recorded.
-    hooked: frozenset[str] = catalogs.HOOKED
+    #: What the site tracks, by its settings.
+    tracking: Tracking = DEFAULT
     #: Dotted paths of views whose section the settings name.
     mapped: frozenset[str] = frozenset()
     #: The names in `AI_USAGE_SECTION_MAP`, for tasks and consumers.
@@ -83,7 +84,7 @@ def scan(options: Options, on_stage: Callable[[str], object] | None = None) -> R
     for path in options.paths:
         if not os.path.exists(path):
             raise CannotScanError(f"{path} does not exist")
-    catalog = catalogs.load(options.extra)
+    catalog = catalogs.load(options.extra, options.tracking)
     found = list(find(options.paths, include=options.include, exclude=options.exclude))
     place = "\n".join(os.path.abspath(path) for path in options.paths)
     version = ".".join(map(str, sys.version_info[:3]))
@@ -136,7 +137,7 @@ def _scan(
     coverage = Coverage(
         program,
         inference,
-        options.hooked,
+        options.tracking,
         frozenset(options.trackers),
         options.mapped,
         options.mapped_prefixes,
@@ -268,12 +269,12 @@ def _parse_chunk(
 
 
 def _state(found: Sequence[FoundFile], options: Options) -> str:
-    digest = hashlib.blake2b()
+    digest, tracking = hashlib.blake2b(), astuple(options.tracking)
     digest.update(repr((os.getcwd(), options.paths, options.include, options.exclude)).encode())
     digest.update(
         repr(
             (
-                sorted(options.hooked),
+                [sorted(value) if isinstance(value, frozenset) else value for value in tracking],
                 options.trackers,
                 sorted(options.mapped),
                 sorted(options.mapped_prefixes),

@@ -106,7 +106,13 @@ class Sites:
         values = self._inference.of(function, ref)
         if known := self._receivers.best(values, function, ref):
             is_local = self._inference.calls.is_local
-            return None if function[0] == "attr" and is_local(call.expression, ref) else known
+            if function[0] == "attr" and is_local(call.expression, ref):
+                return None
+            is_reached = self._inference.calls.is_reached
+            target = known.target
+            return replace(
+                known, target=target.sent_to(is_reached(target.provider, call.expression, ref))
+            )
         if any(self._is_of_functions(value) for value in values):
             return None
         if function[0] == "attr" and function[2] == "post" and call.expression[2]:

@@ -33,6 +33,8 @@ class Origin:
     text: str
     file: str
     line: int
+    #: Whether its requests go to a host whose calls are recorded, None if that is unknown.
+    is_reached: bool | None = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,8 +17,9 @@ from django.db import DatabaseError
 from django.urls import URLPattern, URLResolver, get_resolver
 
 from ... import capture, checks, conf
+from ...capture import paths
 from ...models import AIUsageLog
-from ...scanner import cli
+from ...scanner import Tracking, cli
 from ...scanner.output import terminal
 from ..arguments import add_database, database_alias
 from ..base import CANNOT_RUN, UsageCommand
@@ -53,9 +54,9 @@ class Command(UsageCommand):
             tuple(options["paths"]) or tuple(_project()),
             extra=tuple(map(str, conf.scanner_extra())),
             trackers=tuple(conf.scanner_trackers()),
-            hooked=_hooked(),
+            tracking=_tracking(),
             mapped=frozenset(_mapped(conf.section_map())),
-            mapped_prefixes=frozenset(conf.section_map()),
+            mapped_prefixes=frozenset(name for name, code in conf.section_map().items() if code),
             scheduled=frozenset(_scheduled()),
         )
         out: Any = self.stdout
@@ -113,14 +114,21 @@ def _project() -> Iterator[str]:
             yield app.path
 
 
-def _hooked() -> frozenset[str]:
-    if not conf.enabled():
-        return frozenset()
+def _tracking() -> Tracking:
+    """Return what the settings say about the calls of the site."""
     wanted = conf.capture()
-    return frozenset(
-        name
-        for name in capture.TRANSPORTS
-        if wanted is True or (wanted is not False and name in wanted)
+    return Tracking(
+        is_enabled=conf.enabled(),
+        hooked=frozenset(
+            name
+            for name in capture.TRANSPORTS
+            if wanted is True or (wanted is not False and name in wanted)
+        ),
+        paths=tuple(paths.own().items()),
+        gateways=tuple(conf.gateways().items()),
+        records_unknown_hosts=conf.unknown_hosts(),
+        reaches_threads=conf.propagate_threads(),
+        reads_views=checks.has_middleware(),
     )
 
 
@@ -138,11 +146,7 @@ def _mapped(sections: Mapping[str, str]) -> Iterator[str]:
         ) from error
     routes: dict[str, list[bool]] = {}
     for names, dotted in views:
-        is_mapped = any(
-            place in names or dotted == place or dotted.startswith(f"{place}.")
-            for place in sections
-        )
-        routes.setdefault(dotted, []).append(is_mapped)
+        routes.setdefault(dotted, []).append(bool(conf.mapped_section(dotted, *names)))
     for dotted, are_mapped in routes.items():
         if all(are_mapped):
             yield dotted
@@ -162,8 +166,8 @@ def _scheduled() -> Iterator[str]:
                 yield entry["task"]
 
 
-def _views(resolver: URLResolver, namespaces: tuple[str, ...]) -> Iterator[tuple[set[str], str]]:
-    """Yield (names and namespaces, dotted path) of every view of the site."""
+def _views(resolver: URLResolver, namespaces: tuple[str, ...]) -> Iterator[tuple[list[str], str]]:
+    """Yield (name and namespaces, dotted path) of every view of the site."""
     for pattern in resolver.url_patterns:
         if isinstance(pattern, URLResolver):
             inner = (*namespaces, pattern.namespace) if pattern.namespace else namespaces
@@ -171,9 +175,8 @@ def _views(resolver: URLResolver, namespaces: tuple[str, ...]) -> Iterator[tuple
         elif isinstance(pattern, URLPattern):
             callback: Any = pattern.callback
             view = getattr(callback, "view_class", None) or getattr(callback, "cls", callback)
-            names = {":".join(namespaces[: n + 1]) for n in range(len(namespaces))}
-            if pattern.name:
-                names.add(":".join((*namespaces, pattern.name)))
+            names = [":".join((*namespaces, pattern.name))] if pattern.name else []
+            names += [":".join(namespaces[:n]) for n in range(len(namespaces), 0, -1)]
             module = getattr(view, "__module__", "")
             name = getattr(view, "__qualname__", type(view).__qualname__)
             yield names, f"{module}.{name}"

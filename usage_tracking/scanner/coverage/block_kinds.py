@@ -12,12 +12,12 @@ _REGISTER = {
 }
 
 
-def kind_of_view(view: Ref, program: Program) -> str:
+def kind_of_view(view: Ref, program: Program, *, reads_views: bool) -> str:
     """Return the kind of a block in a view: "view" or "view method" if its section is read.
 
     Some functions look like views, but no section is read from them: views of other frameworks,
     functions made by a function, and context processors, which return a dictionary. Their kind is
-    "function" or "method".
+    "function" or "method". So is that of every view if the site reads no sections from views.
     """
     scope = program.scope(view)
     decorators = {
@@ -26,8 +26,8 @@ def kind_of_view(view: Ref, program: Program) -> str:
     around = program.files[view[0]].scopes[scope.parent]
     if around.kind != CLASS:
         is_context = any(each and each[0] == "table" for each in scope.returns)
-        is_read = around.kind == MODULE and not decorators & _REGISTER and not is_context
-        return "view" if is_read else "function"
+        is_view = around.kind == MODULE and not decorators & _REGISTER and not is_context
+        return "view" if reads_views and is_view else "function"
     is_view_class = any(last_name(base) not in {"", "object"} for base in around.bases)
-    is_read = is_view_class and not decorators & {"staticmethod", "classmethod"}
-    return "view method" if is_read else "method"
+    is_view = is_view_class and not decorators & {"staticmethod", "classmethod"}
+    return "view method" if reads_views and is_view else "method"

@@ -37,6 +37,8 @@ class EntrySections:
         entries: EntryPoints,
         routes: Routes,
         mapped: SettingsMap,
+        *,
+        reads_views: bool,
     ) -> None:
         self._program = program
         self._inference = inference
@@ -46,6 +48,8 @@ class EntrySections:
         self._entries = entries
         self._routes = routes
         self._mapped = mapped
+        #: Whether a request has the section of its view, by `ai_section` or the map.
+        self.reads_views = reads_views
         self._sections: dict[Ref, tuple[str, Ref] | None] = {}
         self._of_classes: dict[Ref, tuple[str, Ref] | None] = {}
 
@@ -84,6 +88,8 @@ class EntrySections:
 
     def _of_function(self, view: Ref) -> tuple[str, Ref] | None:
         scope = self._program.scope(view)
+        if not self.reads_views:
+            return self._of_routes(view)
         for decorator in scope.decorators:
             if self._hides(decorator, view):
                 break
@@ -112,7 +118,9 @@ class EntrySections:
 
     def _of_route(self, route: Route) -> str:
         for wrapper in route.wrappers:
-            found = self._blocks.name(wrapper, route.ref) or self._marks.name(wrapper, route.ref)
+            found = self._blocks.name(wrapper, route.ref)
+            if not found and self.reads_views:
+                found = self._marks.name(wrapper, route.ref)
             if found:
                 return found
         return ""
@@ -209,13 +217,14 @@ class EntrySections:
 
     def _of_class(self, cls: Ref, method: Ref, kind: str) -> tuple[str, Ref] | None:
         name = self._program.scope(cls).name
-        if section := self.section(cls):
+        is_read = self.reads_views or kind == "consumer"
+        if is_read and (section := self.section(cls)):
             return section
         if opened := self._decorated_for(cls, self._program.scope(method).name):
             return opened
         if kind == "consumer":
             return self._by_map(cls) if self._mapped.has_path(cls) else None
-        if self._mapped.has_view(cls):
+        if is_read and self._mapped.has_view(cls):
             return self._by_map(cls)
         if self._dispatches_in_block(cls, method):
             return f"{name}.dispatch opens a block", cls
@@ -225,13 +234,15 @@ class EntrySections:
         """Return why all requests to a class of views have a section, None if not all do."""
         found = None
         for each in (cls, *self._inference.classes.descendants(cls)):
-            found = self.section(each) or self._by_routes_or_map(each)
+            section = self.section(each) if self.reads_views else None
+            found = section or self._by_routes_or_map(each)
             if found is None:
                 return None
         return found
 
     def _by_routes_or_map(self, cls: Ref) -> tuple[str, Ref] | None:
-        return self._by_map(cls) if self._mapped.has_view(cls) else self._of_routes(cls)
+        is_mapped = self.reads_views and self._mapped.has_view(cls)
+        return self._by_map(cls) if is_mapped else self._of_routes(cls)
 
     def section(self, cls: Ref) -> tuple[str, Ref] | None:
         """Return why a class has a section, and the class that names it."""

@@ -19,10 +19,13 @@ _Chain = tuple[Ref, ...] | None
 class Placement:
     """The blocks for the sites of a program."""
 
-    def __init__(self, program: Program, graph: CallGraph, sections: Sections) -> None:
+    def __init__(
+        self, program: Program, graph: CallGraph, sections: Sections, *, reads_views: bool
+    ) -> None:
         self._program = program
         self._graph = graph
         self._sections = sections
+        self._reads_views = reads_views
         self._chains: dict[Ref, _Chain] = {}
 
     def function(self, site: Site) -> Ref | None:
@@ -41,8 +44,9 @@ class Placement:
             return Block("module", "<module>", path, 1)
         scope = self._program.scope(function)
         if entry := self._graph.entry_point(function):
-            is_view = entry.kind == "view"
-            kind = kind_of_view(function, self._program) if is_view else entry.kind
+            kind = entry.kind
+            if kind == "view":
+                kind = kind_of_view(function, self._program, reads_views=self._reads_views)
             return Block(kind, entry.name, function[0], scope.line)
         kind = "method" if self._program.is_method(function) else "function"
         return Block(kind, scope.qualname, function[0], scope.line)

@@ -187,7 +187,7 @@ class Sections:
             if named is None and (by_class := self._of_class(function, entry.kind, search)):
                 return by_class
             if named is None and not self._is_sent(function, entry):
-                text = f"reached from {entry.kind} {entry.name}, which names no section"
+                text = f"reached from {entry.kind} {entry.name}, which {self._lacks(entry.kind)}"
                 return _no(text, entry.path, entry.line)
             if named is not None:
                 why, at = named
@@ -203,6 +203,11 @@ class Sections:
         if not answers:
             return _no(f"no caller of {scope.qualname} is known", function[0], scope.line)
         return _all(answers)
+
+    def _lacks(self, kind: str) -> str:
+        if kind == "view" and not self._entry_sections.reads_views:
+            return "has no section without AIUsageMiddleware"
+        return "names no section"
 
     def _of_class(self, method: Ref, kind: str, search: _Search) -> Answer | None:
         """Return yes if all views that use the class of a method name a section."""

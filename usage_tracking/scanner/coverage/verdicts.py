@@ -14,7 +14,8 @@ from ..execution.routes import Routes
 from ..facts import FUNCTION, LAMBDA, Mention, Nesting
 from ..inference.engine import Inference
 from ..program import Program, Ref, last_name
-from ..report import CAPTURED, COVERED, INVISIBLE, UNKNOWN, Block, EntryPoint, Step
+from ..recorded_urls import Tracking
+from ..report import CAPTURED, COVERED, DISABLED, INVISIBLE, UNKNOWN, Block, EntryPoint, Step
 from ..sites import Site
 from .blocks import Blocks
 from .entry_sections import EntrySections
@@ -51,6 +52,7 @@ class _Rivals:
     before: int = 0
 
 
+_UNKNOWN_HOSTS = " (AI_USAGE_UNKNOWN_HOSTS is False)"
 _RUNS_LATER = "it runs later than the code around it"
 #: A client whose methods return coroutines.
 _ASYNC = re.compile(r"\bAsync[A-Z]|\ba(?=[A-Z]\w+\()|\.aio\b")
@@ -59,16 +61,16 @@ _ASYNC = re.compile(r"\bAsync[A-Z]|\ba(?=[A-Z]\w+\()|\.aio\b")
 class Coverage:
     """Judges the sites of a program.
 
-    `hooked` are the transports whose calls are recorded, `trackers` further names that record,
-    `mapped` the dotted paths of views whose section the settings name, `mapped_prefixes` the names
-    in `AI_USAGE_SECTION_MAP`, `scheduled` the names of the tasks that a beat sends.
+    `tracking` is what the site tracks, `trackers` are further names that record, `mapped` the
+    dotted paths of views whose section the settings name, `mapped_prefixes` the names in
+    `AI_USAGE_SECTION_MAP`, `scheduled` the names of the tasks that a beat sends.
     """
 
     def __init__(
         self,
         program: Program,
         inference: Inference,
-        hooked: frozenset[str],
+        tracking: Tracking,
         trackers: frozenset[str] = frozenset(),
         mapped: frozenset[str] = frozenset(),
         mapped_prefixes: frozenset[str] = frozenset(),
@@ -76,7 +78,7 @@ class Coverage:
     ) -> None:
         self._program = program
         self._inference = inference
-        self._hooked = hooked
+        self._tracking = tracking
         self._names = trackers
         names = DottedNames(program, inference)
         routes = Routes(program, inference, names)
@@ -88,14 +90,26 @@ class Coverage:
         self._blocks = Blocks(program, inference, names, self._package, values, trackers)
         settings = SettingsMap(program, mapped, mapped_prefixes)
         entry_sections = EntrySections(
-            program, inference, self._blocks, marks, values, entries, routes, settings
+            program,
+            inference,
+            self._blocks,
+            marks,
+            values,
+            entries,
+            routes,
+            settings,
+            reads_views=tracking.reads_views,
         )
-        runs = FunctionRuns(program, inference, names, scheduled)
+        runs = FunctionRuns(
+            program, inference, names, scheduled, reaches_threads=tracking.reaches_threads
+        )
         class_uses = ClassUses(program, inference)
         self._sections = Sections(
             program, names, self._blocks, runs, entries, entry_sections, class_uses
         )
-        self._placement = Placement(program, self._graph, self._sections)
+        self._placement = Placement(
+            program, self._graph, self._sections, reads_views=tracking.reads_views
+        )
 
     def judge(self, sites: list[Site]) -> list[Verdict]:
         """Return a verdict for each site."""
@@ -122,7 +136,7 @@ class Coverage:
     def _by_tracker(self, site: Site, trackers: Trackers, rivals: _Rivals) -> Verdict | None:
         """Return the verdict if a tracker follows the site and decides its section."""
         tracker = trackers.after(site)
-        if tracker is None:
+        if tracker is None or not self._tracking.is_enabled:
             return None
         if trackers.is_record(tracker):
             return self._by_record(site, tracker, trackers)
@@ -182,11 +196,14 @@ class Coverage:
     def _gap(self, site: Site) -> tuple[str, str] | None:
         """Return why a site may have no row, with its status; None if capture writes one."""
         what = f"{site.provider} {site.kind}"
+        if not self._tracking.is_enabled:
+            return INVISIBLE, DISABLED
         if site.is_recorded is False:
-            return INVISIBLE, f"capture does not record this call of {what}"
+            why = "" if self._tracking.records_unknown_hosts else _UNKNOWN_HOSTS
+            return INVISIBLE, f"capture does not record this call of {what}{why}"
         if not site.transport:
             return UNKNOWN, f"the library that sends {what} is unknown"
-        if site.transport not in self._hooked:
+        if site.transport not in self._tracking.hooked:
             return INVISIBLE, f"{site.transport} is not hooked"
         if site.is_recorded is None:
             return UNKNOWN, f"the scan cannot tell whether capture records this call of {what}"

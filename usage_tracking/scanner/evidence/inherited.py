@@ -30,8 +30,12 @@ def target_of_path(value: AIObject, text: str, catalog: Catalog) -> Target | Non
     known = catalog.types[value.type_name]
     if value.path != ("post",) or not known.calls or "post" in known.calls:
         return None
-    kind = next((kind for end, kind in catalog.paths.items() if text.rstrip("/").endswith(end)), "")
-    is_recorded = recorded_urls.is_recorded(f"{{base}}/{text.lstrip('/')}")
+    url = f"{{base}}/{text.lstrip('/')}"
+    kind = recorded_urls.kind_by_settings(url, catalog.tracking)
+    if not kind:
+        ends = catalog.paths.items()
+        kind = next((kind for end, kind in ends if text.rstrip("/").endswith(end)), "")
+    is_recorded = recorded_urls.is_recorded(url, tracking=catalog.tracking, provider=known.provider)
     return Target(kind, known.provider, known.transport, is_recorded) if kind else None
 
 

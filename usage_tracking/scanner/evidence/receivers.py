@@ -108,4 +108,5 @@ class Receivers:
             where = f" at line {origin.line}" if is_here else f" in {origin.file}:{origin.line}"
         is_annotated = origin.text.startswith(BY_ANNOTATION)
         confidence = NAME_ONLY if is_named else LIKELY if is_annotated else CERTAIN
+        target = target.sent_to(origin.is_reached)
         yield Evidence(target, confidence, f"{spelled(receiver)} ← {origin.text}{where}")

@@ -12,8 +12,7 @@ from ..inference.expression_index import Position
 from ..program import Program, Ref, last_name, spelled
 from ..values import FUNCTIONS, Class, Function, Instance, Method
 from .consumption import LAZY, Consumption
-from .dotted_names import DottedNames
-from .library_callers import LibraryCallers, calls_at_once
+from .library_callers import IN_THREAD, POOL_METHODS, THREADS, LibraryCallers, calls_at_once
 from .project_callers import DEEPEST, ProjectCallers
 from .routes import ROUTES
 from .run_places import Extra, Run, RunPlaces, lost, wrapped
@@ -22,11 +21,6 @@ from .run_places import Extra, Run, RunPlaces, lost, wrapped
 _WRAPPERS = {
     *("partial", "sync_to_async", "async_to_sync", "database_sync_to_async", "wraps"),
     *("coroutine", "markcoroutinefunction", "staticmethod", "cache", "lru_cache"),
-}
-_THREADS = {"Thread", "Timer"}
-_POOL_METHODS = {
-    *("submit", "map", "imap", "imap_unordered", "starmap", "apply", "apply_async", "map_async"),
-    *("starmap_async", "run_in_executor"),
 }
 
 
@@ -37,16 +31,16 @@ class Callbacks:
         self,
         program: Program,
         inference: Inference,
-        names: DottedNames,
         places: RunPlaces,
         consumption: Consumption,
+        libraries: LibraryCallers,
     ) -> None:
         self._program = program
         self._inference = inference
         self._places = places
         self._consumption = consumption
-        self._libraries = LibraryCallers(program, names, places)
-        self._project = ProjectCallers(program, inference, places)
+        self._libraries = libraries
+        self._project = ProjectCallers(program, inference, places, libraries)
 
     def of_value(
         self,
@@ -165,7 +159,7 @@ class Callbacks:
             return  # an entry point
         if special := self._libraries.special(name, function, call, ref):
             yield from special
-        elif name in _THREADS:
+        elif name in THREADS and self._libraries.reaches_threads:
             yield from self._libraries.started(found.around, ref, line)
         elif name in LAZY and (function[0] == "name" or name != "map"):
             yield from self._consumption.of(found.around, ref, call, depth + 1)
@@ -175,8 +169,10 @@ class Callbacks:
         elif name in _WRAPPERS or function[0] == "call" or self._is_routed(found.around, ref):
             wrapper = ((function, ref),) if function[0] == "call" else ()
             yield from self.of_value(found.around, ref, line, (*extra, *wrapper), depth + 1)
-        elif name in _POOL_METHODS and self._libraries.is_process(found.around, ref):
+        elif name in POOL_METHODS and self._libraries.is_process(found.around, ref):
             yield lost(ref, line, "runs in another process")
+        elif self._libraries.loses_section(found.around, ref):
+            yield lost(ref, line, IN_THREAD)
         elif calls_at_once(name) and not name[:1].isupper():
             yield self._places.call(call, ref)
         else:

@@ -17,6 +17,7 @@ from .callbacks import Callbacks
 from .consumption import Consumption
 from .dotted_names import DottedNames
 from .dynamic_reads import DynamicReads
+from .library_callers import IN_THREAD, LibraryCallers
 from .run_places import Run, RunPlaces, lost
 from .task_runs import TaskRuns
 
@@ -29,13 +30,20 @@ class FunctionRuns:
     """The runs of the functions of a program."""
 
     def __init__(
-        self, program: Program, inference: Inference, names: DottedNames, scheduled: frozenset[str]
+        self,
+        program: Program,
+        inference: Inference,
+        names: DottedNames,
+        scheduled: frozenset[str],
+        *,
+        reaches_threads: bool,
     ) -> None:
         self._program = program
         self._inference = inference
         self._places = places = RunPlaces(program)
         self._consumption = Consumption(program, inference, places)
-        self._callbacks = Callbacks(program, inference, names, places, self._consumption)
+        self._libraries = LibraryCallers(program, names, places, reaches_threads=reaches_threads)
+        self._callbacks = Callbacks(program, inference, places, self._consumption, self._libraries)
         self._tasks = TaskRuns(program, inference, places, self._callbacks, scheduled)
         self._dynamic = DynamicReads(program, inference, places)
         self._runs: dict[Ref, tuple[Run, ...]] = {}
@@ -56,6 +64,8 @@ class FunctionRuns:
         """
         if mention.expression[0] != "call":
             return tuple(self._callbacks.of_value(mention.expression, ref, mention.line))
+        if self._libraries.loses_section(mention.expression, ref, is_request=True):
+            return (lost(ref, mention.line, IN_THREAD),)
         if is_lazy or last_name(mention.expression[1]) in _STREAMING:
             return tuple(self._consumption.of(mention.expression, ref, mention))
         return (self._consumption.of_call(mention, ref),)
@@ -100,7 +110,10 @@ class FunctionRuns:
                 isinstance(value, Instance) and cls in self._inference.classes.ancestry(value.ref)
                 for value in self._inference.of(owner[1], ref)
             ):
-                yield self._consumption.of_call(call, ref)
+                if self._libraries.reaches_threads:
+                    yield self._consumption.of_call(call, ref)
+                else:
+                    yield lost(ref, call.line, IN_THREAD)
 
     def _mentions(self, function: Ref, name: str) -> Iterator[tuple[Ref, Mention]]:
         for ref, mention in self._program.mentions_named.get(name, ())[:_MOST_MENTIONS]:

@@ -10,7 +10,7 @@ from ..inference.engine import Inference
 from ..inference.expression_index import Position
 from ..program import Program, Ref, last_name
 from ..values import Class, Function, Method
-from .library_callers import calls_at_once
+from .library_callers import LibraryCallers, calls_at_once
 from .run_places import Run, RunPlaces
 
 #: A function is followed through at most this many variables, containers and calls.
@@ -20,10 +20,17 @@ DEEPEST = 8
 class ProjectCallers:
     """The runs of functions that code passes to functions and classes of the project."""
 
-    def __init__(self, program: Program, inference: Inference, places: RunPlaces) -> None:
+    def __init__(
+        self,
+        program: Program,
+        inference: Inference,
+        places: RunPlaces,
+        libraries: LibraryCallers,
+    ) -> None:
         self._program = program
         self._inference = inference
         self._places = places
+        self._libraries = libraries
 
     def runs(
         self, target: Function | Method | Class, found: Position, here: Run, depth: int
@@ -60,6 +67,7 @@ class ProjectCallers:
                     or (
                         position.role == at.ARGUMENT
                         and calls_at_once(last_name(position.around[1]))
+                        and not self._libraries.loses_section(position.around, target.ref)
                     )
                 )
             ):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
-from ..report import CAPTURED, UNKNOWN, Finding
+from ..report import CAPTURED, DISABLED, UNKNOWN, Finding
 
 #: The kinds of a block below which methods are of a class that has the section.
 _SECTION_OF_CLASS = {"view method", "consumer"}
@@ -22,6 +22,8 @@ _RECORD = (
 
 def for_site(finding: Finding) -> str:
     """Return the fix of a call site that is not covered."""
+    if finding.coverage == DISABLED:
+        return "set AI_USAGE_ENABLED = True"
     if finding.status == CAPTURED:
         return for_block([finding])
     if finding.status == UNKNOWN:

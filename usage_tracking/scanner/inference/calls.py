@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ..facts import Expression
 from ..program import Program, Ref, last_name, spelled
+from ..recorded_urls import reaches
 from ..values import (
     NOTHING,
     AIObject,
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
 
 #: Parameters of a vector store that take its embedding model.
 _EMBEDDINGS = {"embedding", "embeddings", "embedding_function"}
+#: Parameters of a client that take the address of its server.
+_ADDRESSES = {"base_url", "api_base", "openai_api_base", "server_url", "host"}
 #: Functions that return a session of an HTTP library.
 _MAKES_SESSION = {"session", "build_opener", "create_scraper"}
 #: Builtins whose result counts as their first argument, or as its elements.
@@ -123,7 +127,7 @@ class Calls:
             needs = self._catalog.types[type_name].needs
             if needs and not self._is_given(needs, call, ref):
                 return NOTHING
-            made = AIObject(type_name, (), _origin(call, ref))
+            made = AIObject(type_name, (), self._origin(type_name, call, ref))
             if self._catalog.types[type_name].gathers:
                 return self._gathered(made, call, ref)
             return frozenset([made])
@@ -177,10 +181,32 @@ class Calls:
         if type_name:
             known = self._catalog.types[type_name]
             if method in known.gives:
-                return frozenset([AIObject(known.gives[method], (), _origin(call, ref))])
+                return frozenset(
+                    [AIObject(known.gives[method], (), self._origin(type_name, call, ref))]
+                )
             if method in known.keeps or method.startswith("from_"):
-                return frozenset([AIObject(type_name, (), _origin(call, ref))])
+                return frozenset([AIObject(type_name, (), self._origin(type_name, call, ref))])
         return NOTHING
+
+    def _origin(self, type_name: str, call: Any, ref: Ref) -> Origin:
+        """Return the origin of a client that a call makes."""
+        is_reached = self.is_reached(self._catalog.types[type_name].provider, call, ref)
+        return replace(_origin(call, ref), is_reached=is_reached)
+
+    def is_reached(self, provider: str, call: Any, ref: Ref) -> bool | None:
+        """Return whether capture records calls to the address in the arguments of a call.
+
+        Without an address, an SDK sends to its provider. None means that the address is unknown.
+        """
+        tracking = self._catalog.tracking
+        given = next((value for name, value in call[3] if name in _ADDRESSES and value), None)
+        if given is None or tracking.records_unknown_hosts:
+            return True
+        # The host of Ollama is known by its port and path.
+        path = "/api/chat" if provider == "ollama" else ""
+        texts = [each.text for each in self._inference.texts(given, ref) if isinstance(each, Text)]
+        found = {reaches(text.rstrip("/") + path, tracking) for text in texts}
+        return found.pop() if len(found) == 1 else None
 
     def _made_with(self, call: Any, ref: Ref) -> Values:
         """Return the client that an argument names: `client("bedrock-runtime")`."""

@@ -74,7 +74,7 @@ class ModelRequests:
         return bool(texts) and all(text.upper() in _READING_METHODS for text in texts)
 
     def _of_url(self, found: ModelURL, call: Call, parts: Parts) -> Evidence:
-        used = "websockets" if found.url.startswith("ws") else call.transport or "httpx"
+        used = call.transport or ("websockets" if found.url.startswith("ws") else "httpx")
         confidence = CERTAIN if found.is_certain else LIKELY
         kind, seen = found.kind, ""
         if kind == "request":
@@ -86,7 +86,7 @@ class ModelRequests:
         provider = found.provider
         if call.provider and provider == "unknown" and found.url.startswith("/"):
             provider = call.provider
-        target = Target(kind, provider, used, found.is_recorded)
+        target = Target(kind, provider, used, found.is_recorded(self._catalog.tracking))
         return Evidence(target, confidence, f"{call.prefix}{call.method} to {found.url}{seen}")
 
     def _by_body(self, keys: set[str], urls: Sequence[str], call: Call) -> Evidence | None:
@@ -111,8 +111,9 @@ class ModelRequests:
         return is_of_other_service(url, self._catalog, is_collection_other=is_vague)
 
     def _evidence(self, call: Call, kind: str, url: ModelURL, seen: frozenset[str]) -> Evidence:
-        transport = "websockets" if call.method in SOCKET_METHODS else call.transport or "httpx"
-        target = Target(kind, url.provider, transport, url.is_recorded)
+        is_socket = call.method in SOCKET_METHODS
+        transport = call.transport or ("websockets" if is_socket else "httpx")
+        target = Target(kind, url.provider, transport, url.is_recorded(self._catalog.tracking))
         keys = f" with {_listed(seen)}" if seen else ""
         to = f" to {url.url}" if url.url else ""
         return Evidence(target, LIKELY, f"{call.prefix}{call.method}{to}{keys}")

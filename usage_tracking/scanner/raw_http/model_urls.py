@@ -52,13 +52,12 @@ class ModelURL:
     #: Keys of the body that show what it asks, if the URL alone does not.
     keys: frozenset[str] = frozenset()
 
-    @property
-    def is_recorded(self) -> bool | None:
-        """Whether capture records a request to it; None if that is unknown.
+    def is_recorded(self, tracking: recorded_urls.Tracking) -> bool | None:
+        """Return whether capture records a request to it; None if that is unknown.
 
         A server of the site may have a path of a provider, and answer in another way.
         """
-        found = recorded_urls.is_recorded(self.url)
+        found = recorded_urls.is_recorded(self.url, tracking=tracking)
         if not found or not self.keys or self.keys & _ANSWERED_ALIKE:
             return found
         return None if self.keys.isdisjoint(_ANSWERED_OTHERWISE) else False
@@ -72,6 +71,8 @@ class ModelURL:
 
 def is_excluded(url: str, catalog: Catalog) -> bool:
     """Return whether a path is known to call no model: a list of models, a count of tokens."""
+    if recorded_urls.kind_by_settings(url, catalog.tracking):
+        return False
     parts = _split(url)
     return parts is not None and _calls_no_model(parts[1], catalog)
 
@@ -142,7 +143,11 @@ def recognise(url: str, catalog: Catalog) -> ModelURL | None:
         return None
     host, path = parts
     name = _name(host)
-    provider = _provider_of(name, catalog) if name else None
+    gateway = recorded_urls.gateway_of(url, catalog.tracking)
+    provider = gateway or (_provider_of(name, catalog) if name else None)
+    if kind := recorded_urls.kind_by_settings(url, catalog.tracking):
+        is_known = bool(name) and "{" not in name
+        return ModelURL(kind, provider or _named_provider(url), is_known, url)
     if _calls_no_model(path, catalog):
         return None
     if kind := _kind(path, catalog.paths):
@@ -152,7 +157,9 @@ def recognise(url: str, catalog: Catalog) -> ModelURL | None:
         kind := _kind(path, catalog.ollama_paths)
     ):
         return ModelURL(kind, "ollama", is_certain="11434" in url, url=url)
-    if provider is not None and not has_other_apis(name):
+    if gateway and (kind := _kind(path, catalog.host_paths)):
+        return ModelURL(kind, gateway, is_certain=True, url=url)
+    if provider is not None and not gateway and not has_other_apis(name):
         return _of_provider(url, path, provider, catalog)
     if provider is not None and "/ai/run/" in path:
         return ModelURL("prediction", provider, is_certain=True, url=url)
