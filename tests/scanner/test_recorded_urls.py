@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
+from itertools import product
+from typing import Any
+from urllib.parse import urlsplit
+
+from django.test import override_settings
+
 from tests.support.cases import check_each
+from usage_tracking.call_paths import table
+from usage_tracking.capture import paths
+from usage_tracking.capture.endpoints import recognise
+from usage_tracking.capture.exchange import is_wanted
+from usage_tracking.capture.sockets import open_session
 from usage_tracking.scanner.recorded_urls import Tracking, is_recorded
 
 BEDROCK = "https://bedrock-runtime.{region}.amazonaws.com"
@@ -54,3 +65,54 @@ def test_paths_of_the_site_count() -> None:
 
     assert is_recorded("https://gw.example.com/v7/llm/ask") is False
     assert is_recorded("https://gw.example.com/v7/llm/ask", tracking=tracking) is True
+
+
+HOSTS = [
+    *("https://api.openai.com", "https://api.mistral.ai", "https://api.writer.com"),
+    *("https://me.openai.azure.com", "https://fal.run", "https://api.cloudflare.com"),
+    *("https://llm.example.com", "https://LLM.example.com:443", "https://llm.example.com/openai"),
+    *("http://localhost:8000", "http://localhost:8001", "http://gpu:11434", "http://gpu"),
+]
+PATHS = [
+    *table.CALLS,
+    *(path for paths_of_one in table.CALLS_OF.values() for path in paths_of_one),
+    *table.POSTED_POLLS,
+    *("/models/m:generateContent", "/model/m/invoke", "/v1/embeddings/", "/llm/answer", "/x/llm/a"),
+    *("/v1/moderations", "/text-to-speech/v", "/"),
+]
+SETTINGS: list[dict[str, Any]] = [
+    {},
+    {"PATHS": {"/llm/answer": "openai.chat", "/llm/{}": "rerank", "/x/y": "openai.realtime"}},
+    {"GATEWAYS": {"llm.example.com/openai": "openai", "localhost:8000": "mistral"}},
+    {"GATEWAYS": {"llm.example.com": "writer", "api.openai.com": "mistral"}},
+    {"GATEWAYS": {"LLM.example.com:443/": "aws", "gpu:80": "ours"}},
+]
+
+
+def test_whole_url_is_judged_as_capture_does() -> None:
+    def check(given: dict[str, Any], records_unknown_hosts: bool) -> None:
+        settings = {f"AI_USAGE_{name}": value for name, value in given.items()}
+        with override_settings(AI_USAGE_UNKNOWN_HOSTS=records_unknown_hosts, **settings):
+            tracking = Tracking(
+                paths=tuple(paths.own().items()),
+                gateways=tuple(given.get("GATEWAYS", {}).items()),
+                records_unknown_hosts=records_unknown_hosts,
+            )
+            for host, path in product(HOSTS, PATHS):
+                ending = f"/models/m{path}" if path.startswith(":") else path
+                url = host + ending.replace("{*}", "a/b").replace("{}", "a")
+                assert is_recorded(url, tracking=tracking) is captures(url), url
+            for host, ending in product(HOSTS, [*table.SOCKETS, "/x/y", "/v1/messages"]):
+                url = f"ws{host.removeprefix('http')}/{ending.lstrip('/').replace('{}', 'a')}"
+                assert is_recorded(url, tracking=tracking) is captures(url), url
+
+    check_each(check, list(product(SETTINGS, (True, False))))
+
+
+def captures(url: str) -> bool:
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    if parts.scheme.startswith("ws"):
+        return open_session("websockets", host, parts.port, parts.path, "") is not None
+    endpoint = recognise("POST", host, parts.port, parts.path)
+    return endpoint is not None and is_wanted("httpx", endpoint)
