@@ -557,6 +557,11 @@ def test_section_of_a_view_class_needs_the_middleware(tmp_path: Path) -> None:
 
         assert [finding.status for finding in found] == expected
 
+    marked = found[0]
+    assert marked.block is not None
+    assert marked.block.kind == "method"
+    assert marked.fix == 'put the statement at line 9 into `with ai_usage(section="…"):`'
+
 
 def route(settings: Any, root: Path, code: str) -> None:
     """Write `code`, and make its function `view` the only view of the site."""
