@@ -13,17 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from .. import providers
+from .facts import Imports
 from .recorded_urls import DEFAULT, Requests, Tracking
 
 PROVIDERS = Path(__file__).parent / "providers"
-
-#: Parts of the names of variables and settings in AI code.
-_WORDS = ("llm", "gpt", "claude", "gemini", "embedd", "openai", "anthropic", "ollama")
-#: Last names of AI calls that much other code uses too.
-_COMMON_NAMES = {
-    *("acreate", "append", "compact", "complete", "connect", "convert", "create", "edit"),
-    *("generate", "parse", "process", "restart", "run", "send", "start", "stream", "v"),
-}
 
 
 #: A part of a path in AI_USAGE_PATHS that stands for anything.
@@ -168,12 +161,12 @@ class Catalog:
             self._clients[dotted] = found
         return self._clients[dotted]
 
-    def sends_http(self, modules: Iterable[tuple[str, int, tuple[str, ...]]]) -> bool:
+    def sends_http(self, imports: Imports) -> bool:
         """Return whether any of the imports of a file is of an HTTP library."""
         return any(
             not level
             and self._http_packages.intersection((dotted, *(f"{dotted}.{n}" for n in names)))
-            for dotted, level, names in modules
+            for dotted, level, names in imports.modules
         )
 
     @cached_property
@@ -184,6 +177,13 @@ class Catalog:
     def libraries(self) -> frozenset[str]:
         """The import names of all libraries that the data files describe."""
         return self._http_packages | self.packages
+
+    def names_of(self, package: str) -> frozenset[str]:
+        """Return the names of classes and functions that a package is known to have."""
+        known = (*self._makers.get(package, ()), *self._functions.get(package, ()))
+        return frozenset(
+            name for leaf, _ in known for name in leaf.split(".")[:1] if name.isidentifier()
+        )
 
     def is_about_ai(self, dotted: str) -> bool:
         """Return whether a library belongs to an AI provider or framework."""
@@ -255,19 +255,6 @@ class Catalog:
             for name in known.names:
                 found[name] = (*found.get(name, ()), known)
         return found
-
-    @cached_property
-    def all_marks(self) -> tuple[str, ...]:
-        """Lower-case words: a file that mentions AI has one of them, or an import of AI."""
-        words = {*_WORDS, *self.marks, *(path for path in self.paths)}
-        words |= {path.rpartition(".")[2] for path in self.unmistakable} - _COMMON_NAMES
-        words |= {host.strip("*.") for host in self.hosts}
-        words |= {name for known in self.types.values() for name in known.names if len(name) > 5}
-        found: list[str] = []
-        for word in sorted((word.lower() for word in words), key=len):
-            if not any(shorter in word for shorter in found):
-                found.append(word)
-        return tuple(found)
 
     def _matches(self, dotted: str, table: dict[str, list[tuple[str, Any]]]) -> Iterator[Any]:
         exact, globs = [], []

@@ -118,6 +118,21 @@ class Imports:
 
 
 @dataclass(slots=True)
+class Part:
+    """A statement of a module."""
+
+    line: int
+    end_line: int
+    #: The names that it binds.
+    names: tuple[str, ...]
+    #: All words in its code, also those in texts.
+    words: frozenset[str]
+    is_import: bool
+    #: Whether it has a sign of AI.
+    has_sign: bool
+
+
+@dataclass(slots=True)
 class Problem:
     """A file, or lines of it, that could not be read as Python."""
 
@@ -136,6 +151,8 @@ class SourceFile:
     imports: Imports = field(default_factory=Imports)
     #: Empty if only the imports have been read.
     scopes: list[CodeScope] = field(default_factory=list)
+    #: Its statements, in order. Empty if only the imports have been read.
+    outline: list[Part] = field(default_factory=list)
     #: Constants in capitals in dicts: a site's defaults of its settings.
     defaults: dict[str, list[str]] = field(default_factory=dict)
     star_imports: list[tuple[str, int]] = field(default_factory=list)
@@ -143,6 +160,10 @@ class SourceFile:
     ignores: dict[int, str] = field(default_factory=dict)
     #: Whether the file itself mentions AI.
     mentions_ai: bool = False
+    #: Whether more than its imports has been read, or it cannot be read.
+    is_whole: bool = False
+    #: Whether it imports an HTTP library.
+    sends_http: bool = False
     #: (line, shape, text): calls found in text that is not valid Python for this interpreter.
     text_calls: list[tuple[int, str, str]] = field(default_factory=list)
     problem: Problem | None = None

@@ -27,12 +27,17 @@ P = TypeVar("P", Block, EntryPoint, Finding, Step)
 
 
 def findings_of(
-    program: Program, catalog: Catalog, sites: Iterable[Site], verdicts: Iterable[Verdict]
+    program: Program, sites: Iterable[Site], verdicts: Iterable[Verdict]
 ) -> Iterator[Finding]:
-    """Yield the finding of each site, then those in lines that could not be parsed."""
+    """Yield the finding of each site."""
     places = _Places(program)
     for site, verdict in zip(sites, verdicts, strict=True):
         yield _of_site(site, verdict, program, places)
+
+
+def findings_in_text(program: Program, catalog: Catalog) -> Iterator[Finding]:
+    """Yield the calls in lines that could not be parsed."""
+    places = _Places(program)
     for path, source in program.files.items():
         yield from _of_text(path, source, catalog, places)
 

@@ -7,7 +7,7 @@ import sys
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 
-from .facts import CLASS, FUNCTION, LAMBDA, CodeScope, Mention, SourceFile
+from .facts import CLASS, FUNCTION, LAMBDA, MODULE, CodeScope, Mention, SourceFile
 
 #: A scope: the path of its file and its number there.
 Ref = tuple[str, int]
@@ -32,6 +32,8 @@ class Program:
         self._resolved: dict[tuple[str, str], str | None] = {}
         self._imported: dict[str, frozenset[str]] = {}
         self._methods: dict[Ref, dict[str, list[Ref]]] = {}
+        #: File → the numbers of the lines that can have to do with AI calls; see `relevance`.
+        self.relevant_lines: dict[str, set[int]] = {}
         # Filled by `index`:
         self.calls_named: dict[str, list[tuple[Ref, Mention]]] = defaultdict(list)
         #: Class → the calls in it of `cls(...)` and of `super().__init__(...)`.
@@ -117,26 +119,32 @@ class Program:
             return None
         return self._module_at(os.path.join(os.path.dirname(package), name))
 
-    def importers(self) -> dict[str, set[str]]:
-        """Return for each file the files that import it."""
-        found: dict[str, set[str]] = defaultdict(set)
+    def imported_module(
+        self, importer: str, of: tuple[str, int], package: str | None, name: str
+    ) -> str | None:
+        """Return the file of `name` if `from package import name` imports a module."""
+        dotted, level = of
+        if package:
+            return self.submodule(package, name)
+        return self.resolve(importer, f"{dotted}.{name}" if dotted else name, level)
+
+    def users(self) -> dict[str, list[tuple[str, frozenset[str] | None]]]:
+        """Return for each file the files that import it, with the names; None: the module."""
+        found: dict[str, list[tuple[str, frozenset[str] | None]]] = defaultdict(list)
         for path, source in self.files.items():
             for dotted, level, names in source.imports.modules:
                 module = self.resolve(path, dotted, level)
                 if module:
-                    found[module].add(path)
+                    is_whole = not names or "*" in names
+                    found[module].append((path, None if is_whole else frozenset(names)))
                 for name in names:
-                    # `from package import module`
-                    if (module and (inner := self.submodule(module, name))) or (
-                        not module
-                        and (
-                            inner := self.resolve(
-                                path, f"{dotted}.{name}" if dotted else name, level
-                            )
-                        )
-                    ):
-                        found[inner].add(path)
+                    if inner := self.imported_module(path, (dotted, level), module, name):
+                        found[inner].append((path, None))
         return found
+
+    def importers(self) -> dict[str, set[str]]:
+        """Return for each file the files that import it."""
+        return {path: {user for user, _ in users} for path, users in self.users().items()}
 
     def imported_by(self, path: str) -> frozenset[str]:
         """Return the files that a file imports."""
@@ -144,11 +152,10 @@ class Program:
             found: set[str | None] = set()
             for dotted, level, names in self.files[path].imports.modules:
                 module = self.resolve(path, dotted, level)
-                if module:
-                    found.add(module)
-                for name in names:
-                    inner = self.submodule(module, name) if module else None
-                    found.add(inner or self.resolve(path, f"{dotted}.{name}", level))
+                found.add(module)
+                found |= {
+                    self.imported_module(path, (dotted, level), module, name) for name in names
+                }
             self._imported[path] = frozenset(each for each in found if each)
         return self._imported[path]
 
@@ -185,6 +192,14 @@ class Program:
             for scope in source.scopes:
                 yield (path, scope.number), scope
 
+    def relevant(self, mentions: Iterable[Mention], ref: Ref) -> list[Mention]:
+        """Return those of the mentions in a scope that can have to do with AI calls."""
+        return [mention for mention in mentions if self.is_relevant(ref, mention)]
+
+    def is_relevant(self, ref: Ref, mention: Mention) -> bool:
+        """Return whether a mention in a scope can have to do with AI calls."""
+        return mention.line in self.relevant_lines[ref[0]]
+
     # Names
 
     def index(self) -> None:
@@ -195,8 +210,10 @@ class Program:
         for ref, scope in self.scopes():
             self._index_definition(ref, scope)
             self._index_calls(ref, scope)
-            for number, (_, name, _) in enumerate(scope.attributes):
-                self.set_attributes[name].append((ref, number))
+            # The statement of a module's assignment is not known.
+            if scope.kind == MODULE or scope.line in self.relevant_lines[ref[0]]:
+                for number, (_, name, _) in enumerate(scope.attributes):
+                    self.set_attributes[name].append((ref, number))
         for ref, scope in self.scopes():
             self._index_mentions(ref, scope)
 

@@ -131,6 +131,8 @@ class Report:
     from_cache: bool = False
     #: Number of files that were read in full, not only for their imports.
     analysed: int = 0
+    #: Directories of SDKs, whose own code was not read.
+    sdks: tuple[str, ...] = ()
     #: Sections of the site without rows; None if they were not looked up.
     silent_sections: tuple[str, ...] | None = None
     #: Entries of the baseline to remove; None without a baseline.

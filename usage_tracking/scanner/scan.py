@@ -4,38 +4,29 @@ from __future__ import annotations
 
 import gc
 import hashlib
-import multiprocessing
 import os
 import pickle
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Sequence
 from dataclasses import astuple, dataclass, replace
-from functools import partial
 from pathlib import Path
 
 from . import catalog as catalogs
 from .coverage.verdicts import Coverage
 from .evidence.confidence import CONFIDENCES, NAME_ONLY
-from .facts import Problem, SourceFile
-from .findings import findings_of, relative
+from .facts import Problem
+from .findings import findings_in_text, findings_of, relative
 from .inference.engine import Inference
 from .program import Program
 from .reading import cache as caches
 from .reading.discovery import FoundFile, find
-from .reading.parsing import parse, search_instead
+from .reading.file_reader import RECURSION, FileReader
+from .reading.relevance import relevant_lines
+from .reading.sdks import sdks_among, without
 from .recorded_urls import DEFAULT, Tracking
-from .report import Report
+from .report import Finding, Report
 from .sites import Sites
-
-#: Below this many bytes, a second process costs more time than it saves.
-_WORTH_A_POOL = 1_500_000
-#: Files with these words may wrap `ai_usage` for the rest of the project.
-_OUR_MARKS = ("usage_tracking", "ai_section")
-#: Files that a process reads at a time.
-_CHUNK = 40
-_RECURSION = 12_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +76,9 @@ def scan(options: Options, on_stage: Callable[[str], object] | None = None) -> R
         if not os.path.exists(path):
             raise CannotScanError(f"{path} does not exist")
     catalog = catalogs.load(options.extra, options.tracking)
-    found = list(find(options.paths, include=options.include, exclude=options.exclude))
+    every = list(find(options.paths, include=options.include, exclude=options.exclude))
+    own_code_of = sdks_among(every, catalog)
+    found = without(every, own_code_of)
     place = "\n".join(os.path.abspath(path) for path in options.paths)
     version = ".".join(map(str, sys.version_info[:3]))
     key = f"{caches.VERSION}-{_own_digest()}-{version}-{catalog.digest[:16]}"
@@ -99,15 +92,16 @@ def scan(options: Options, on_stage: Callable[[str], object] | None = None) -> R
     depth = sys.getrecursionlimit()
     # The collector would walk millions of tuples again and again, and free none of them.
     gc.disable()
-    sys.setrecursionlimit(max(depth, _RECURSION))
+    sys.setrecursionlimit(max(depth, RECURSION))
     try:
         report = _scan(found, options, catalog, cache, on_stage or (lambda _: None))
+        report = replace(report, sdks=tuple(map(relative, own_code_of)))
     finally:
         sys.setrecursionlimit(depth)
         if was_enabled:
             gc.enable()
     cache.result = (state, pickle.dumps(report, protocol=5))
-    cache.save()
+    cache.save_results()
     return replace(report, seconds=time.perf_counter() - started)
 
 
@@ -119,13 +113,44 @@ def _scan(
     on_stage: Callable[[str], object],
 ) -> Report:
     on_stage(f"Reading {len(found):,} files")
-    sources = _read(found, catalog, cache, options.jobs)
     program = Program((each.path for each in found), catalog.libraries)
-    program.files = sources
-    _deepen(program, found, catalog, cache, options.jobs)
-    cache.files = {path: cache.files[path] for path in sources if path in cache.files}
+    with FileReader(found, catalog, cache, options.jobs) as reader:
+        reader.read()
+        program.files = sources = reader.sources
+        program.relevant_lines = relevant_lines(program, reader.read_in_full, reader.outline)
+    cache.files = {path: cache.files[path] for path in sources}
+    state = _state_of_analysis(program, options, cache)
+    kept_state, kept = cache.analysis or ("", b"")
+    is_new = kept_state != state
+    if is_new:
+        reader.load_scopes(program.relevant_lines)
+    cache.save_files()
+    if is_new:
+        on_stage("Analysing calls")
+        analysis = _analyse(program, options, catalog)
+        kept = pickle.dumps(analysis, protocol=5)
+        cache.analysis = (state, kept)
+    findings, faults = caches.loads(kept)
+    findings += findings_in_text(program, catalog)
+    problems = [source.problem for source in sources.values() if source.problem]
+    problems += [
+        Problem(path, f"was analysed only in part because of an error in the scanner ({fault})")
+        for path, fault in faults.items()
+    ]
+    return Report(
+        findings=tuple(sorted(findings, key=lambda each: (each.path, each.line, each.call))),
+        problems=tuple(replace(each, path=relative(each.path)) for each in problems),
+        files=len(sources),
+        lines=sum(source.lines for source in sources.values()),
+        analysed=len(program.relevant_lines),
+    )
+
+
+def _analyse(
+    program: Program, options: Options, catalog: catalogs.Catalog
+) -> tuple[list[Finding], dict[str, str]]:
+    """Return the findings in the relevant files, and file → error of the scanner."""
     program.index()
-    on_stage("Analysing calls")
     inference = Inference(program, catalog)
     finder = Sites(program, inference, catalog)
     inference.solve(finder.candidates())
@@ -143,151 +168,47 @@ def _scan(
         options.mapped_prefixes,
         options.scheduled,
     )
-    findings = list(findings_of(program, catalog, sites, coverage.judge(sites)))
-    problems = [source.problem for source in sources.values() if source.problem]
-    problems += [
-        Problem(path, f"was analysed only in part because of an error in the scanner ({fault})")
-        for path, fault in inference.faults.items()
-    ]
+    findings = list(findings_of(program, sites, coverage.judge(sites)))
+    faults = inference.faults
     inference.close()
-    return Report(
-        findings=tuple(sorted(findings, key=lambda each: (each.path, each.line, each.call))),
-        problems=tuple(replace(each, path=relative(each.path)) for each in problems),
-        files=len(sources),
-        lines=sum(source.lines for source in sources.values()),
-        analysed=sum(bool(source.scopes) for source in sources.values()),
-    )
-
-
-# Reading
-
-
-def _read(
-    found: Sequence[FoundFile], catalog: catalogs.Catalog, cache: caches.Cache, jobs: int | None
-) -> dict[str, SourceFile]:
-    """Return the facts of all files: in full if a file mentions AI, else only its imports."""
-    sources: dict[str, SourceFile] = {}
-    missing: list[FoundFile] = []
-    for each in found:
-        kept = cache.files.get(each.path)
-        if kept and kept[0] == (each.size, each.modified):
-            sources[each.path] = caches.loads(kept[1])
-        else:
-            missing.append(each)
-    _parse_all(missing, catalog, cache, sources, jobs, whole=False)
-    return {each.path: sources[each.path] for each in found if each.path in sources}
-
-
-def _deepen(
-    program: Program,
-    found: Sequence[FoundFile],
-    catalog: catalogs.Catalog,
-    cache: caches.Cache,
-    jobs: int | None,
-) -> None:
-    """Read in full the files that import a file which mentions AI, directly or indirectly."""
-    importers = program.importers()
-    waiting = [path for path, source in program.files.items() if source.mentions_ai]
-    reached = set(waiting)
-    while waiting:
-        for importer in importers.get(waiting.pop(), ()):
-            if importer not in reached:
-                reached.add(importer)
-                waiting.append(importer)
-    shallow = [
-        each for each in found if each.path in reached and not program.files[each.path].scopes
-    ]
-    _parse_all(shallow, catalog, cache, program.files, jobs, whole=True)
-
-
-def _parse_all(
-    wanted: Sequence[FoundFile],
-    catalog: catalogs.Catalog,
-    cache: caches.Cache,
-    sources: dict[str, SourceFile],
-    jobs: int | None,
-    *,
-    whole: bool,
-) -> None:
-    work = partial(
-        _parse_chunk, whole=whole, catalog=catalog, marks=(*catalog.all_marks, *_OUR_MARKS)
-    )
-    # The largest first, so that none of them is left for the end.
-    ordered = sorted(wanted, key=lambda each: -each.size)
-    jobs = jobs or min(os.cpu_count() or 1, 8)
-    if jobs > 1 and sum(each.size for each in wanted) > _WORTH_A_POOL:
-        count = max(1, -(-len(ordered) // _CHUNK))
-        chunks = [ordered[number::count] for number in range(count)]
-        context = multiprocessing.get_context(
-            "fork" if hasattr(os, "fork") and sys.platform != "darwin" else "spawn"
-        )
-        with ProcessPoolExecutor(jobs, mp_context=context) as pool:
-            for results in pool.map(work, chunks):
-                _keep(results, cache, sources)
-    else:
-        _keep(work(ordered), cache, sources)
-
-
-def _keep(
-    results: Iterable[tuple[FoundFile, bytes]], cache: caches.Cache, sources: dict[str, SourceFile]
-) -> None:
-    for each, data in results:
-        sources[each.path] = caches.loads(data)
-        if cache.file is not None:
-            cache.files[each.path] = ((each.size, each.modified), data)
-
-
-def _parse_chunk(
-    chunk: Sequence[FoundFile],
-    *,
-    whole: bool,
-    catalog: catalogs.Catalog,
-    marks: Iterable[str],
-) -> list[tuple[FoundFile, bytes]]:
-    sys.setrecursionlimit(max(sys.getrecursionlimit(), _RECURSION))
-    gc.disable()
-    results = []
-    for each in chunk:
-        try:
-            data = Path(each.path).read_bytes()
-        except OSError as error:
-            source = SourceFile(
-                each.path, problem=Problem(each.path, f"cannot be read: {error.strerror}")
-            )
-        else:
-            source = parse(each.path, data, whole=whole, catalog=catalog, marks=marks)
-        try:
-            facts = pickle.dumps(source, protocol=5)
-        except RecursionError:  # since Python 3.13, the limit of C code is fixed
-            search_instead(source, data.decode(errors="replace"), catalog)
-            facts = pickle.dumps(source, protocol=5)
-        results.append((each, facts))
-    return results
+    return findings, faults
 
 
 # The cache
 
 
 def _state(found: Sequence[FoundFile], options: Options) -> str:
-    digest, tracking = hashlib.blake2b(), astuple(options.tracking)
-    digest.update(repr((os.getcwd(), options.paths, options.include, options.exclude)).encode())
-    digest.update(
-        repr(
-            (
-                [sorted(value) if isinstance(value, frozenset) else value for value in tracking],
-                options.trackers,
-                sorted(options.mapped),
-                sorted(options.mapped_prefixes),
-                sorted(options.scheduled),
-                options.min_confidence,
-            )
-        ).encode()
-    )
+    """Return a digest of all that a report depends on."""
+    digest = hashlib.blake2b(_state_of_options(options).encode())
     for each in found:
         digest.update(
             f"{each.path}\0{each.size}\0{each.modified}\n".encode(errors="surrogateescape")
         )
     return digest.hexdigest()
+
+
+def _state_of_analysis(program: Program, options: Options, cache: caches.Cache) -> str:
+    """Return a digest of all that an analysis depends on."""
+    digest = hashlib.blake2b(_state_of_options(options).encode())
+    for path, source in program.files.items():
+        digest.update(f"{path}\0{source.imports}\n".encode(errors="surrogateescape"))
+    for path, lines in program.relevant_lines.items():
+        digest.update(f"{path}\0{sorted(lines)}\n".encode(errors="surrogateescape"))
+        digest.update(cache.files[path].facts)
+        digest.update(cache.files[path].scopes)
+    return digest.hexdigest()
+
+
+def _state_of_options(options: Options) -> str:
+    values = [
+        sorted(value) if isinstance(value, frozenset) else value
+        for value in (
+            *(os.getcwd(), options.paths, options.include, options.exclude, options.trackers),
+            *(options.mapped, options.mapped_prefixes, options.scheduled, options.min_confidence),
+            *astuple(options.tracking),
+        )
+    ]
+    return repr(values)
 
 
 def _own_digest() -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -18,6 +19,8 @@ from .inference.engine import Inference
 from .program import Program, Ref, last_name, spelled
 from .raw_http.raw_requests import HTTP_METHODS, RawRequests
 from .values import FUNCTIONS, AIObject, Class, Instance, Value
+
+_BUILTINS = frozenset(vars(builtins))
 
 
 @dataclass(slots=True)
@@ -60,9 +63,9 @@ class Sites:
         """Return the expressions that have to be evaluated before `find`."""
         found = []
         for ref, scope in self._program.scopes():
-            for call in scope.calls:
+            for call in self._program.relevant(scope.calls, ref):
                 function = call.expression[1]
-                if function and self._may_be_site(function):
+                if function and self._may_be_site(function, ref):
                     found.append((function, ref))
         return found
 
@@ -77,9 +80,13 @@ class Sites:
                 self._inference.faults[ref[0]] = f"{type(error).__name__}: {error}"
         return sorted(found.values(), key=lambda site: (site.ref[0], site.line))
 
-    def _may_be_site(self, function: Any) -> bool:
+    def _may_be_site(self, function: Any, ref: Ref) -> bool:
         """Return whether a call of `function` can be a site at all, by its name."""
         name = last_name(function)
+        if function[0] == "name" and name in _BUILTINS:
+            # Hardly any code gives another meaning to such a name.
+            scopes = self._program.files[ref[0]].scopes
+            return any(name in scope.bindings for scope in (scopes[0], scopes[ref[1]]))
         if function[0] != "attr" or name in self._names:
             return True
         if may_be_private_request(name, self._catalog.methods):
@@ -90,14 +97,14 @@ class Sites:
         return name in self._program.set_attributes
 
     def _in(self, ref: Ref, scope: CodeScope) -> Iterator[Site]:
-        for call in scope.calls:
+        for call in self._program.relevant(scope.calls, ref):
             function = call.expression[1]
-            known = function and self._may_be_site(function) and self._of_call(call, ref)
+            known = function and self._may_be_site(function, ref) and self._of_call(call, ref)
             if evidence := known or self._requests.evidence(call):
                 yield _site(call, ref, evidence)
             if passed_on := self._of_passed_on(call, ref):
                 yield passed_on
-        for mention in scope.mentions:
+        for mention in self._program.relevant(scope.mentions, ref):
             if mention.is_argument and (passed := self._of_passed(mention, ref)):
                 yield _site(mention, ref, passed)
 

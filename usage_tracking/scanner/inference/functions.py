@@ -160,6 +160,8 @@ class Functions:
         """Return what follows a function among arguments: `run(function, client)`."""
         found: Values = NOTHING
         for ref, call, position in self._program.passed_named.get(name, ())[:_MOST_CALLERS]:
+            if not self._program.is_relevant(ref, call):
+                continue
             arguments = call.expression[2][position + 1 :]
             if index < len(arguments) and is_reference_to(
                 function, self._inference.of(call.expression[2][position], ref)
@@ -206,6 +208,8 @@ class Functions:
         scope = self._program.scope(function)
         cls = self._program.parent(function) if self._program.is_method(function) else None
         candidates = self._candidates(function, scope.name, cls)
+        if by_name:
+            candidates = [each for each in candidates if self._program.is_relevant(*each)]
         found = []
         is_unique = by_name and len(self._program.functions_named.get(scope.name, ())) == 1
         for ref, call in candidates[:_MOST_CALLERS]:

@@ -82,7 +82,7 @@ class RawRequests:
         if self._found is None:
             self._found = {}
             for ref, scope in self._program.scopes():
-                for mention in scope.calls:
+                for mention in self._program.relevant(scope.calls, ref):
                     try:
                         self._judge_all(mention, ref)
                     except Exception as error:  # noqa: BLE001 -- the report names it

@@ -12,14 +12,14 @@ import os
 import pickle
 import sys
 import tempfile
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from .. import facts, report
 
 #: Increase this with every change of what a cache holds.
-VERSION = 2
+VERSION = 3
 
 _CLASSES = {
     (module.__name__, name): value
@@ -56,14 +56,27 @@ def loads(data: bytes) -> Any:
     return _Reader(io.BytesIO(data)).load()
 
 
+@dataclass(frozen=True, slots=True)
+class CachedFile:
+    """What a scan has read of a file."""
+
+    #: Its size and when it was modified.
+    state: tuple[int, int]
+    #: Pickled: its facts without the two that follow, its outline, its scopes.
+    facts: bytes
+    outline: bytes
+    scopes: bytes
+
+
 @dataclass(slots=True)
 class Cache:
     """The cache of one set of paths. Without a file it is empty and is not saved."""
 
     file: Path | None
     key: str
-    #: Path → ((size, modified), facts as bytes).
-    files: dict[str, tuple[tuple[int, int], bytes]] = field(default_factory=dict)
+    files: dict[str, CachedFile] = field(default_factory=dict)
+    #: The state that the last analysis belongs to, and its pickled result.
+    analysis: tuple[str, bytes] | None = None
     #: The state that the last report belongs to, and the pickled report.
     result: tuple[str, bytes] | None = None
 
@@ -77,9 +90,9 @@ class Cache:
         try:
             data = cache.file and cache.file.with_suffix(".result").read_bytes()
             if data and (content := _checked(data, key)) is not None:
-                cache.result = loads(content)
+                cache.result, cache.analysis = loads(content)
         except _UNREADABLE:
-            cache.result = None
+            cache.result = cache.analysis = None
         return cache
 
     def load_files(self) -> None:
@@ -88,18 +101,27 @@ class Cache:
             return
         try:
             content = _checked(self.file.read_bytes(), self.key)
-            self.files = loads(content) if content is not None else {}
+            entries = loads(content) if content is not None else {}
+            self.files = {path: CachedFile(*entry) for path, entry in entries.items()}
         except _UNREADABLE:
             self.files = {}
 
-    def save(self) -> None:
-        """Write the cache. An error does not fail the scan."""
+    def save_files(self) -> None:
+        """Write the facts of files, and forget them to save memory."""
+        self._save("", {path: astuple(kept) for path, kept in self.files.items()})
+        self.files = {}
+
+    def save_results(self) -> None:
+        """Write the results of the analysis and of the scan."""
+        self._save(".result", (self.result, self.analysis))
+
+    def _save(self, suffix: str, content: Any) -> None:
+        """Write a file of the cache. An error does not fail the scan."""
         if self.file is None:
             return
         try:
             self.file.parent.mkdir(parents=True, exist_ok=True)
-            _write(self.file, self.key, self.files)
-            _write(self.file.with_suffix(".result"), self.key, self.result)
+            _write(self.file.with_suffix(suffix or self.file.suffix), self.key, content)
         except OSError:
             return
 

@@ -6,7 +6,7 @@ import ast
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from ..facts import CLASS, FUNCTION, Expression, Imports, SourceFile
+from ..facts import CLASS, FUNCTION, Expression, SourceFile
 from .building import end_of, position_of, start_of
 from .expressions import ExpressionReader
 
@@ -14,29 +14,6 @@ from .expressions import ExpressionReader
 def lower(tree: ast.Module, source: SourceFile) -> None:
     """Fill `source` with all facts of its tree."""
     _StatementReader(source).statements(tree.body)
-
-
-def read_imports(tree: ast.Module) -> Imports:
-    """Return the imports of a file, wherever in it they are."""
-    found = Imports()
-    waiting: list[ast.AST] = [tree]
-    while waiting:
-        node = waiting.pop()
-        if isinstance(node, ast.Import):
-            found.modules += [(alias.name, 0, ()) for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            names = tuple(alias.name for alias in node.names)
-            found.modules.append((node.module or "", node.level, names))
-        else:
-            waiting += _body(node)
-            for block in ("orelse", "finalbody", "handlers", "cases"):
-                waiting += getattr(node, block, None) or ()
-    return found
-
-
-def _body(node: ast.AST) -> list[ast.AST]:
-    body = getattr(node, "body", None)
-    return body if isinstance(body, list) else []  # in `a if b else c` it is a single node
 
 
 class _StatementReader(ExpressionReader):

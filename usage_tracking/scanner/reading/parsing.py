@@ -16,7 +16,10 @@ from collections.abc import Iterable
 from ..catalog import Catalog
 from ..facts import Problem, SourceFile
 from . import notebooks
-from .lowering import lower, read_imports
+from .imports import read_imports, statements
+from .lowering import lower
+from .outlines import outline_of
+from .signs import Signs
 
 #: A larger file, in bytes, is probably generated; it is searched as text.
 LARGEST = 2_000_000
@@ -42,15 +45,10 @@ def read_text(data: bytes) -> tuple[str, str]:
         return data.decode("latin-1"), f"is not {encoding}; read as latin-1"
 
 
-def parse(
-    path: str, data: bytes, *, whole: bool, catalog: Catalog, marks: Iterable[str]
-) -> SourceFile:
-    """Return the facts of a file: all if `whole` or if it mentions AI, else only its imports.
-
-    `marks` are lower-case words, of which a file that mentions AI has at least one.
-    """
+def parse(path: str, data: bytes, *, whole: bool, catalog: Catalog, signs: Signs) -> SourceFile:
+    """Return the facts of a file: all if `whole` or if it mentions AI, else only its imports."""
     text, problem = read_text(data)
-    source = SourceFile(path, lines=text.count("\n") + 1)
+    source = SourceFile(path, lines=text.count("\n") + 1, is_whole=whole)
     if problem:
         source.problem = Problem(path, problem)
     if path.endswith(NOTEBOOK):
@@ -59,8 +57,6 @@ def parse(
         source.problem = Problem(path, f"has {len(data)} bytes; searched as text")
         source.text_calls = search_text(text.splitlines(), catalog.unmistakable)
         return source
-    lower_text = text.lower()
-    source.mentions_ai = any(mark in lower_text for mark in marks)
     if "ai-usage" in text:
         source.ignores = _ignores(text)
     tree, dropped, reason = _tree(text)
@@ -71,25 +67,39 @@ def parse(
         kept = [line if number in dropped else "" for number, line in enumerate(lines, 1)]
         source.text_calls += search_text(kept, catalog.unmistakable)
     if tree is None:
+        source.is_whole = True
         return source
     try:
+        code = text.replace("\r\n", "\n").replace("\r", "\n")  # lines as the parser counts them
+        sign_lines = signs.lines_in_code(code, tree) | _lines_of_ai_imports(tree, catalog)
+        source.mentions_ai = bool(sign_lines)
         imports = read_imports(tree)
-        source.mentions_ai |= any(
-            level == 0
-            and (
-                catalog.is_about_ai(dotted)
-                or any(catalog.is_about_ai(f"{dotted}.{name}") for name in names)
-            )
-            for dotted, level, names in imports.modules
-        )
-        # A helper that sends requests for others need not mention AI itself.
-        if whole or source.mentions_ai or catalog.sends_http(imports.modules):
+        # The URL and the body of a request may have no sign of AI.
+        source.sends_http = catalog.sends_http(imports)
+        source.is_whole = whole or source.mentions_ai or source.sends_http
+        if source.is_whole:
             lower(tree, source)
+            source.outline = outline_of(code, tree, sign_lines)
         else:
             source.imports = imports
     except RecursionError:
+        source.is_whole = True
         search_instead(source, text, catalog)
     return source
+
+
+def _lines_of_ai_imports(tree: ast.Module, catalog: Catalog) -> set[int]:
+    found = set()
+    for node in statements(tree):
+        if isinstance(node, ast.Import):
+            dotted = [each.name for each in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            dotted = [node.module, *(f"{node.module}.{each.name}" for each in node.names)]
+        else:
+            continue
+        if any(map(catalog.is_about_ai, dotted)):
+            found.add(node.lineno)
+    return found
 
 
 def _code_of_notebook(source: SourceFile, text: str, size: int, catalog: Catalog) -> str:
