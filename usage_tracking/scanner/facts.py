@@ -125,8 +125,8 @@ class Part:
     end_line: int
     #: The names that it binds.
     names: tuple[str, ...]
-    #: All words in its code, also those in texts.
-    words: frozenset[str]
+    #: All words in its code, also those in texts, with spaces between.
+    words: str
     is_import: bool
     #: Whether it has a sign of AI.
     has_sign: bool

@@ -32,8 +32,8 @@ class Program:
         self._resolved: dict[tuple[str, str], str | None] = {}
         self._imported: dict[str, frozenset[str]] = {}
         self._methods: dict[Ref, dict[str, list[Ref]]] = {}
-        #: File → the numbers of the lines that can have to do with AI calls; see `relevance`.
-        self.relevant_lines: dict[str, set[int]] = {}
+        #: File → the lines that can have to do with AI calls, as bits; see `reading.relevance`.
+        self.relevant_lines: dict[str, int] = {}
         # Filled by `index`:
         self.calls_named: dict[str, list[tuple[Ref, Mention]]] = defaultdict(list)
         #: Class → the calls in it of `cls(...)` and of `super().__init__(...)`.
@@ -198,7 +198,11 @@ class Program:
 
     def is_relevant(self, ref: Ref, mention: Mention) -> bool:
         """Return whether a mention in a scope can have to do with AI calls."""
-        return mention.line in self.relevant_lines[ref[0]]
+        return self.is_relevant_line(ref[0], mention.line)
+
+    def is_relevant_line(self, path: str, line: int) -> bool:
+        """Return whether a line can have to do with AI calls."""
+        return bool(self.relevant_lines[path] >> line & 1)
 
     # Names
 
@@ -211,7 +215,7 @@ class Program:
             self._index_definition(ref, scope)
             self._index_calls(ref, scope)
             # The statement of a module's assignment is not known.
-            if scope.kind == MODULE or scope.line in self.relevant_lines[ref[0]]:
+            if scope.kind == MODULE or self.is_relevant_line(ref[0], scope.line):
                 for number, (_, name, _) in enumerate(scope.attributes):
                     self.set_attributes[name].append((ref, number))
         for ref, scope in self.scopes():

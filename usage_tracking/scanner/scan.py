@@ -193,7 +193,7 @@ def _state_of_analysis(program: Program, options: Options, cache: caches.Cache) 
     for path, source in program.files.items():
         digest.update(f"{path}\0{source.imports}\n".encode(errors="surrogateescape"))
     for path, lines in program.relevant_lines.items():
-        digest.update(f"{path}\0{sorted(lines)}\n".encode(errors="surrogateescape"))
+        digest.update(f"{path}\0{lines:x}\n".encode(errors="surrogateescape"))
         digest.update(cache.files[path].facts)
         digest.update(cache.files[path].scopes)
     return digest.hexdigest()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from ..facts import FUNCTION, CodeScope, Expression
@@ -35,6 +36,7 @@ class Classes:
         self._program: Program = inference.program
         self._ancestry: dict[Ref, list[Ref]] = {}
         self._descendants: dict[Ref, list[Ref]] = {}
+        self._validated: dict[Ref, list[tuple[Ref, Expression, Expression]]] = {}
 
     # Attributes
 
@@ -124,17 +126,22 @@ class Classes:
     def _set_by_validators(self, cls: Ref, name: str) -> Values:
         """Return what a validator sets a field to: `values["client"] = OpenAI()`."""
         found: Values = NOTHING
+        if cls not in self._validated:
+            self._validated[cls] = list(self._fields_set_by_validators(cls))
+        for method, key, value in self._validated[cls]:
+            if key == ("text", name):
+                found |= self._inference.of(value, method)
+        return found
+
+    def _fields_set_by_validators(self, cls: Ref) -> Iterator[tuple[Ref, Expression, Expression]]:
+        """Yield (method, key, value) of all that the validators of a class set."""
         for method in (each for some in self._program.methods(cls).values() for each in some):
             scope = self._program.scope(method)
-            if not any(_is_validator(item) for item in scope.decorators):
-                continue
-            for parameter in scope.parameters[1:2]:
-                for binding in scope.bindings.get(parameter.name, ()):
-                    if binding.value and binding.value[0] == "table":
-                        for key, value in binding.value[1]:
-                            if key == ("text", name):
-                                found |= self._inference.of(value, method)
-        return found
+            if any(_is_validator(item) for item in scope.decorators):
+                for parameter in scope.parameters[1:2]:
+                    for binding in scope.bindings.get(parameter.name, ()):
+                        if binding.value and binding.value[0] == "table":
+                            yield from ((method, key, value) for key, value in binding.value[1])
 
     def _is_self(self, name: str, ref: Ref) -> bool:
         if name in {"self", "cls"}:

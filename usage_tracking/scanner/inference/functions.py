@@ -44,6 +44,8 @@ class Functions:
     def __init__(self, inference: Inference) -> None:
         self._inference = inference
         self._program: Program = inference.program
+        #: (file, name, class) → the calls of that name in the file and those that import it.
+        self._near: dict[tuple[str, str, Ref | None], list[tuple[Ref, Mention]]] = {}
 
     # Results
 
@@ -238,11 +240,14 @@ class Functions:
             candidates = self._program.calls_named.get(name, [])
         if len(candidates) > _MOST_CALLERS:
             # A common name: calls of this very function are in files that import its file.
-            candidates = [
-                (ref, call)
-                for ref, call in candidates
-                if ref[0] == function[0] or function[0] in self._program.imported_by(ref[0])
-            ]
+            key = function[0], name, cls
+            if key not in self._near:
+                self._near[key] = [
+                    (ref, call)
+                    for ref, call in candidates
+                    if ref[0] == function[0] or function[0] in self._program.imported_by(ref[0])
+                ]
+            return self._near[key]
         return candidates
 
     def _is_call_of(self, values: Values, function: Ref, cls: Ref | None) -> bool:

@@ -30,7 +30,7 @@ def outline_of(text: str, tree: ast.Module, signs: set[int]) -> list[Part]:
         end = node.end_lineno or start
         numbers = range(start, end + 1)
         code = "\n".join(lines[number - 1] for number in numbers if number not in docstrings)
-        words = frozenset(_WORD.findall(code))
+        words = " ".join(dict.fromkeys(_WORD.findall(code)))
         filled = variables.intersection(_filled_in(node))
         is_import = isinstance(node, (ast.Import, ast.ImportFrom))
         has_sign = not signs.isdisjoint(numbers)

@@ -34,24 +34,29 @@ OutlineOf = Callable[[str], list[Part]]
 
 def relevant_lines(
     program: Program, read_in_full: ReadInFull, outline_of: OutlineOf
-) -> dict[str, set[int]]:
-    """Return for each file to analyse the numbers of its relevant lines, perhaps none."""
+) -> dict[str, int]:
+    """Return for each file to analyse its relevant lines, perhaps none, as bits of a number."""
     relevant = _Upwards(program, read_in_full, outline_of).follow()
-    found = {
-        path: {line for part in parts for line in range(part.line, part.end_line + 1)}
-        for path, parts in relevant.items()
-    }
+    found = {path: _lines_of(parts) for path, parts in relevant.items()}
     for path, source in program.files.items():
         if source.sends_http:
-            found[path] = set(range(1, source.lines + 1))
+            found[path] = (2 << source.lines) - 1
     using = relevant
     for distance in range(_DEEPEST):
         using = _definitions_used(program, using, read_in_full, outline_of)
         for path, parts in using.items():
-            lines = found.setdefault(path, set())
-            if distance == 0:  # a function may call the client that it is passed
-                lines.update(n for part in parts for n in range(part.line, part.end_line + 1))
+            # A function may call the client that it is passed.
+            lines = _lines_of(parts) if distance == 0 else 0
+            found[path] = found.get(path, 0) | lines
     return found
+
+
+def _lines_of(parts: Iterable[Part]) -> int:
+    """Return the lines of statements as the bits of a number, bit 1 for the first line."""
+    lines = 0
+    for part in parts:
+        lines |= (2 << part.end_line) - (1 << part.line)
+    return lines
 
 
 class _Upwards:
@@ -101,7 +106,7 @@ class _Upwards:
         while found := {
             index
             for index, part in enumerate(outline)
-            if index not in relevant and (part.has_sign or not known.isdisjoint(part.words))
+            if index not in relevant and (part.has_sign or not known.isdisjoint(part.words.split()))
         }:
             relevant |= found
             known.update(name for index in found for name in outline[index].names)
@@ -130,10 +135,10 @@ def _used(
     program: Program, path: str, parts: Iterable[Part], outline: Iterable[Part]
 ) -> Iterator[tuple[str, set[str]]]:
     """Yield the modules that statements of a file use, with the names that they use of each."""
-    words = {word for part in parts for word in part.words}
+    words = {word for part in parts for word in part.words.split()}
     for part in outline:
         if part.is_import and not words.isdisjoint(part.names):
-            words |= part.words  # also the name that it has there, without `as`
+            words.update(part.words.split())  # also the name that it has there, without `as`
     yield path, words
     for dotted, level, names in program.files[path].imports.modules:
         module = program.resolve(path, dotted, level)
