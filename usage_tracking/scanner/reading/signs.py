@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator
 from itertools import groupby
 
 from ..catalog import Catalog
+from ..inference.ai_names import is_ai, is_role
 from .outlines import docstrings_of
 
 #: Words in the names of variables, functions, settings and models in AI code.
@@ -30,7 +31,27 @@ _COMMON_NAMES = {
     *("acreate", "append", "compact", "complete", "connect", "convert", "create", "edit"),
     *("generate", "parse", "process", "restart", "run", "send", "start", "stream", "v"),
 }
-_QUOTES = "'\""
+#: How many characters around a possible sign are looked at.
+_CONTEXT = 200
+_METHOD = re.compile(r"\.\w+\(")
+_RECEIVER = re.compile(r"[\w.]+$")
+#: Objects on which code of another file may have set a model.
+_HOLDERS = {"app", "config", "container", "current_app", "g", "request", "state"}
+#: What is near a call that invokes a command of a terminal.
+_OF_COMMAND = re.compile(r"ctx|context|command|cli|super")
+#: What is near a call with a common name if it is one of a model.
+_PROMPT = re.compile(
+    r"prompt|messages?\b|question|conversation|query|temperature|max_\w*tokens|top_[pk]\b|system"
+    r"|\brole\b|\.content\b|tool_calls|_metadata|documents|passages|docs\b|texts"
+)
+_KEY = re.compile(r"(['\"])\w+\1")
+#: What follows the key of a body: `"prompt": text`, `body["prompt"] = text`.
+_IS_KEY = re.compile(r"\s*(?::|\]\s*=[^=])")
+#: What follows a setting of a request, not one that is only handed on.
+_SETTINGS = {"max_tokens", "max_new_tokens", "text_input"}
+_IS_SETTING = re.compile(r"['\"]|\s*=\s*(?!(?:self\.)?_?max_tokens|none|_)")
+#: What follows a word that is none of AI: `gptr`, `embedder-policy`.
+_OTHER_MEANING = re.compile(r"r\b|[-_]polic")
 #: Shorter names of clients are too common to be a sign.
 _SHORTEST_NAME = 6
 
@@ -41,7 +62,12 @@ class Signs:
     def __init__(self, catalog: Catalog) -> None:
         signs = {*_WORDS, *_OUR_WORDS, *catalog.marks, *catalog.paths}
         signs |= {_literal_part(host) for host in catalog.hosts}
-        methods = {path.rpartition(".")[2] for path in catalog.unmistakable} - _COMMON_NAMES
+        # `generate_content`, but `completions.create`.
+        methods = {
+            ".".join(parts[-2:] if parts[-1] in _COMMON_NAMES else parts[-1:])
+            for parts in (path.split(".") for path in catalog.unmistakable)
+            if len(parts) > 1 or parts[0] not in _COMMON_NAMES
+        }
         #: Name of a client → the attributes of each of its calls.
         self._names: dict[str, set[tuple[str, ...]]] = {}
         for known in catalog.types.values():
@@ -57,7 +83,7 @@ class Signs:
         # Each pattern begins with a set of characters, and a search skips all others.
         self._in_lower_case = (
             re.compile(f"[^a-z]({_any_of(words)})"),
-            re.compile(f"[^a-z]a?({_any_of(methods)})(?![a-z0-9_])"),
+            re.compile(f"[^a-z_]a?({_any_of(methods)})(?![a-z0-9_])"),
             re.compile(f"({_any_of(lower - words)})"),
         )
         in_camel_case = "|".join(
@@ -77,14 +103,35 @@ class Signs:
         searches = [(pattern, lower) for pattern in self._in_lower_case]
         for pattern, searched in (*searches, (self._in_camel_case, "\n" + text)):
             for match in pattern.finditer(searched):
-                start, sign = match.start(1), match[1]
-                calls = self._names.get(sign.lower(), ())
-                is_client = any(all(f".{part}" in text for part in call) for call in calls)
-                # `"PROMPT"` is no key of a body.
-                is_key = sign[0] not in _QUOTES or sign in text
-                if is_key and (is_client or not calls):
+                if self._counts(match, searched, text):
+                    start = match.start(1)
                     before = searched[searched.rfind("\n", 0, start) + 1 : start]
                     yield searched.count("\n", 0, start), before
+
+    def _counts(self, match: re.Match[str], searched: str, text: str) -> bool:
+        """Return whether what is around a possible sign confirms it."""
+        sign, after = match[1], searched[match.end() :][:_CONTEXT]
+        if calls := self._names.get(sign.lower()):
+            return any(all(f".{part}" in text for part in call) for call in calls)
+        if _METHOD.fullmatch(sign):
+            return self._is_request(searched[: match.start()][-_CONTEXT:], sign, after)
+        if _KEY.fullmatch(sign):
+            return sign in text and bool(_IS_KEY.match(after))
+        if sign in _SETTINGS:
+            return bool(_IS_SETTING.match(after))
+        if sign.isdigit():  # a port, not a part of another number
+            return not (searched[match.start() - 1].isalnum() or after[:1].isalnum())
+        return not _OTHER_MEANING.match(after)
+
+    def _is_request(self, before: str, sign: str, after: str) -> bool:
+        """Return whether a method with a common name may be called to ask a model."""
+        receiver = _RECEIVER.search(before)
+        names = receiver[0].split(".") if receiver else []
+        if names and (is_role(names[-1]) or is_ai(names[-1])):
+            return True
+        if "invoke" in sign:
+            return not _OF_COMMAND.search(f"{names[-1:]} {after.partition(')')[0]}")
+        return bool(_PROMPT.search(after)) or not _HOLDERS.isdisjoint(names[:-1])
 
 
 def _any_of(texts: Iterable[str]) -> str:
@@ -108,4 +155,4 @@ def _literal_part(host: str) -> str:
 def _is_comment(before: str) -> bool:
     """Return whether what follows `before` on its line is certainly in a comment."""
     code, hash_sign, _ = before.partition("#")
-    return bool(hash_sign) and not any(quote in code for quote in _QUOTES)
+    return bool(hash_sign) and all(code.count(quote) % 2 == 0 for quote in "'\"")
