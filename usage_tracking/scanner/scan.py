@@ -192,7 +192,7 @@ def _state_of_analysis(program: Program, options: Options, cache: caches.Cache) 
     digest = hashlib.blake2b(_state_of_options(options).encode())
     for path, source in program.files.items():
         digest.update(f"{path}\0{source.imports}\n".encode(errors="surrogateescape"))
-    for path, lines in program.relevant_lines.items():
+    for path, lines in sorted(program.relevant_lines.items()):
         digest.update(f"{path}\0{lines:x}\n".encode(errors="surrogateescape"))
         digest.update(cache.files[path].facts)
         digest.update(cache.files[path].scopes)

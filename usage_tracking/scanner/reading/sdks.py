@@ -22,7 +22,8 @@ def sdks_among(found: Iterable[FoundFile], catalog: Catalog) -> list[str]:
     """Return the directories of the SDKs that the catalog describes.
 
     Such a directory has the name of the SDK's package, is not inside another package, has a module
-    with the version, and defines at least two of the names that the catalog knows of the SDK.
+    with the version, and defines at least two of the names that the catalog knows of the SDK, or
+    the only one.
     """
     paths = {each.path for each in found}
     directories = (os.path.dirname(path) for path in paths if os.path.basename(path) in _VERSIONS)
@@ -38,12 +39,13 @@ def without(found: Sequence[FoundFile], directories: Sequence[str]) -> list[Foun
 def _is_sdk(directory: str, paths: set[str], catalog: Catalog) -> bool:
     if os.path.join(directory, "__init__.py") not in paths:
         return False
-    base, name = os.path.split(directory)
-    names = catalog.names_of(name)
-    if not names:  # `google.genai`
-        base, parent = os.path.split(base)
-        names = catalog.names_of(f"{parent}.{name}")
-    if not names or os.path.join(base, "__init__.py") in paths:
+    above, name = os.path.split(directory)
+    base, parent = os.path.split(above)
+    names = set(catalog.names_of(f"{parent}.{name}"))  # `google.genai`
+    if names:
+        above = base
+    names |= catalog.names_of(name)
+    if not names or os.path.join(above, "__init__.py") in paths:
         return False
     definition = re.compile(rf"^(?:class|(?:async )?def) ({'|'.join(sorted(names))})\b", re.M)
     defined: set[str] = set()
@@ -54,6 +56,6 @@ def _is_sdk(directory: str, paths: set[str], catalog: Catalog) -> bool:
             except OSError:
                 continue
             defined.update(definition.findall(text))
-            if len(defined) >= _FEWEST_DEFINITIONS:
+            if len(defined) >= min(_FEWEST_DEFINITIONS, len(names)):
                 return True
     return False

@@ -38,7 +38,7 @@ _RECEIVER = re.compile(r"[\w.]+$")
 #: Objects on which code of another file may have set a model.
 _HOLDERS = {"app", "config", "container", "current_app", "g", "request", "state"}
 #: What is near a call that invokes a command of a terminal.
-_OF_COMMAND = re.compile(r"ctx|context|command|cli|super")
+_OF_COMMAND = re.compile(r"ctx|context|command|cmd|cli\b|super")
 #: What is near a call with a common name if it is one of a model.
 _PROMPT = re.compile(
     r"prompt|messages?\b|question|conversation|query|temperature|max_\w*tokens|top_[pk]\b|system"
