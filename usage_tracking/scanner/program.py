@@ -6,6 +6,7 @@ import os
 import sys
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from functools import cached_property
 
 from .facts import CLASS, FUNCTION, LAMBDA, MODULE, CodeScope, Mention, SourceFile
 
@@ -115,7 +116,7 @@ class Program:
 
     def submodule(self, package: str, name: str) -> str | None:
         """Return the file of a module in the package whose `__init__.py` is `package`."""
-        if os.path.basename(package) != "__init__.py":
+        if name not in self._named or os.path.basename(package) != "__init__.py":
             return None
         return self._module_at(os.path.join(os.path.dirname(package), name))
 
@@ -126,10 +127,13 @@ class Program:
         dotted, level = of
         if package:
             return self.submodule(package, name)
+        if name not in self._named:
+            return None
         return self.resolve(importer, f"{dotted}.{name}" if dotted else name, level)
 
+    @cached_property
     def users(self) -> dict[str, list[tuple[str, frozenset[str] | None]]]:
-        """Return for each file the files that import it, with the names; None: the module."""
+        """For each file the files that import it, with the names; None: the module."""
         found: dict[str, list[tuple[str, frozenset[str] | None]]] = defaultdict(list)
         for path, source in self.files.items():
             for dotted, level, names in source.imports.modules:
@@ -144,7 +148,7 @@ class Program:
 
     def importers(self) -> dict[str, set[str]]:
         """Return for each file the files that import it."""
-        return {path: {user for user, _ in users} for path, users in self.users().items()}
+        return {path: {user for user, _ in users} for path, users in self.users.items()}
 
     def imported_by(self, path: str) -> frozenset[str]:
         """Return the files that a file imports."""

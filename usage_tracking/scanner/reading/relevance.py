@@ -73,7 +73,7 @@ class _Upwards:
 
     def follow(self) -> dict[str, list[Part]]:
         """Return the relevant statements of each file that has any."""
-        users = self._program.users()
+        users = self._program.users
         waiting: dict[str, set[str]] = {
             path: set() for path, source in self._program.files.items() if source.mentions_ai
         }
