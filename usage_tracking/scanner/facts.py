@@ -130,6 +130,16 @@ class Part:
     is_import: bool
     #: Whether it has a sign of AI.
     has_sign: bool
+    #: Whether it is a function or class.
+    is_definition: bool = False
+    #: Imported names or names of its module, of objects that it puts something into.
+    fills: tuple[str, ...] = ()
+    #: Functions that it calls for their effect, and its decorators.
+    effects: tuple[str, ...] = ()
+    #: The bases of a class.
+    bases: tuple[str, ...] = ()
+    #: (owner, attribute) of the attributes that it sets: `state`, `llm` of `app.state.llm = …`.
+    attributes: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(slots=True)
@@ -158,8 +168,10 @@ class SourceFile:
     star_imports: list[tuple[str, int]] = field(default_factory=list)
     #: Line → the reason to ignore its calls.
     ignores: dict[int, str] = field(default_factory=dict)
-    #: Whether the file itself mentions AI.
+    #: Whether the code of the file mentions AI.
     mentions_ai: bool = False
+    #: Whether the file mentions AI at all, if only in a comment.
+    is_about_ai: bool = False
     #: Whether more than its imports has been read, or it cannot be read.
     is_whole: bool = False
     #: Whether it imports an HTTP library.

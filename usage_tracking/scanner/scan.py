@@ -117,7 +117,7 @@ def _scan(
     with FileReader(found, catalog, cache, options.jobs) as reader:
         reader.read()
         program.files = sources = reader.sources
-        program.relevant_lines = relevant_lines(program, reader.read_in_full, reader.outline)
+        program.relevant_lines = relevant_lines(program, reader)
     cache.files = {path: cache.files[path] for path in sources}
     state = _state_of_analysis(program, options, cache)
     kept_state, kept = cache.analysis or ("", b"")

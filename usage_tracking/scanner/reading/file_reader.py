@@ -6,8 +6,9 @@ import gc
 import multiprocessing
 import os
 import pickle
+import re
 import sys
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -69,6 +70,29 @@ class FileReader:
         """Read in full those of the files that were not."""
         shallow = [self._found[path] for path in paths if not self.sources[path].is_whole]
         self._read(shallow, whole=True)
+
+    def search(
+        self, paths: Iterable[str], attributes: Mapping[str, Collection[str]]
+    ) -> Iterator[tuple[str, set[int]]]:
+        """Yield the files with one of the `attributes` by owner, and the numbers of the lines."""
+        owners = [f"{owner}.".encode() for owner in attributes]
+        pattern = re.compile(
+            "|".join(
+                rf"\b{re.escape(owner)}\.(?:{'|'.join(map(re.escape, sorted(names)))})\b"
+                for owner, names in attributes.items()
+            ).encode()
+        )
+        for path in paths:
+            try:
+                data = Path(path).read_bytes()
+            except OSError:
+                continue
+            if any(owner in data for owner in owners):
+                lines = {
+                    data.count(b"\n", 0, match.start()) + 1 for match in pattern.finditer(data)
+                }
+                if lines:
+                    yield path, lines
 
     def outline(self, path: str) -> list[Part]:
         """Return the statements of a file that was read in full."""

@@ -55,7 +55,7 @@ def parse(path: str, data: bytes, *, whole: bool, catalog: Catalog, signs: Signs
         text = _code_of_notebook(source, text, len(data), catalog)
     elif len(data) > LARGEST:
         source.problem = Problem(path, f"has {len(data)} bytes; searched as text")
-        source.text_calls = search_text(text.splitlines(), catalog.unmistakable)
+        source.text_calls = search_text(_lines(text), catalog.unmistakable)
         return source
     if "ai-usage" in text:
         source.ignores = _ignores(text)
@@ -63,15 +63,16 @@ def parse(path: str, data: bytes, *, whole: bool, catalog: Catalog, signs: Signs
     if reason:
         source.problem = Problem(path, *reason)
     if dropped:
-        lines = text.splitlines()
+        lines = _lines(text)
         kept = [line if number in dropped else "" for number, line in enumerate(lines, 1)]
         source.text_calls += search_text(kept, catalog.unmistakable)
     if tree is None:
         source.is_whole = True
         return source
     try:
-        code = text.replace("\r\n", "\n").replace("\r", "\n")  # lines as the parser counts them
-        sign_lines = signs.lines_in_code(code, tree) | _lines_of_ai_imports(tree, catalog)
+        code = "\n".join(_lines(text))
+        sign_lines, source.is_about_ai = signs.lines(code, tree)
+        sign_lines |= _lines_of_ai_imports(tree, catalog)
         source.mentions_ai = bool(sign_lines)
         imports = read_imports(tree)
         # The URL and the body of a request may have no sign of AI.
@@ -123,7 +124,12 @@ def search_instead(source: SourceFile, text: str, catalog: Catalog) -> None:
     """Replace the facts of a file that is nested too deeply by a search of its text."""
     source.scopes.clear()
     source.problem = Problem(source.path, "is nested too deeply; searched as text")
-    source.text_calls = search_text(text.splitlines(), catalog.unmistakable)
+    source.text_calls = search_text(_lines(text), catalog.unmistakable)
+
+
+def _lines(text: str) -> list[str]:
+    """Return the lines of a text as the parser counts them: a form feed does not end one."""
+    return text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
 
 
 def _ignores(text: str) -> dict[int, str]:
@@ -132,7 +138,7 @@ def _ignores(text: str) -> dict[int, str]:
     A comment on a line of its own applies to the line below.
     """
     found = {}
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(_lines(text), 1):
         if match := _IGNORE.search(line):
             found[number + line.lstrip().startswith("#")] = match[1].strip()
     return found
@@ -153,10 +159,10 @@ def _tree(text: str) -> tuple[ast.Module | None, set[int], tuple[str, int] | Non
             if first is None:
                 first = (f"is not valid Python for this version: {error.msg}", line)
             if lines is None:
-                lines = text.splitlines()
+                lines = _lines(text)
             if not _repair(lines, line, error.msg or "", dropped):
                 break
-            text = "\n".join(lines) + "\n"
+            text = "\n".join(lines)
         except (ValueError, RecursionError, MemoryError) as error:
             first = first or (f"cannot be parsed: {error}", 1)
             break

@@ -4,10 +4,16 @@ Signs of AI (`signs`) are where this begins. It follows names from statement to 
 modules:
 
 - *Upwards*: a statement with a sign is relevant. So is each statement that has a name which a
-  relevant statement of its module binds, or which its module imports from there. A client
-  reaches the code that uses it in this way, and a call site the code that calls it.
+  relevant statement of its module binds, or which its module imports from there, also through
+  the modules between them. A client reaches the code that uses it in this way, and a call site
+  the code that calls it.
+- *Sideways*: what a relevant statement fills is relevant too, such as a registry of another
+  module. So is the interface that a class implements, because code that calls the interface
+  calls the class.
+- *By attributes and settings*: `app.state.llm` and `settings.LLM_URL` reach files that do not
+  import the one that sets them. They are found by a search of all files.
 - *Downwards*: of a relevant statement, the definitions that it uses are needed too: the function
-  that it passes a client to, the base of its class. These are followed two imports far, because
+  that it passes a client to, the base of its class. These are followed a few imports far, because
   what such definitions use in turn hardly says anything about the call.
 
 A file that imports an HTTP library is relevant as a whole, but not what imports it.
@@ -18,36 +24,47 @@ little, and needs no analysis.
 
 from __future__ import annotations
 
+import os
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from typing import Protocol
 
 from ..facts import Part
 from ..program import Program
 
-_DEEPEST = 2
+_DEEPEST = 3
+#: At most this often, files are searched for the attributes that the files found before set.
+_MOST_SEARCHES = 3
+#: Words of an interface, whose methods other classes implement.
+_INTERFACE = {"ABC", "ABCMeta", "NotImplementedError", "abstractmethod"}
+_PACKAGE = "__init__.py"
 
-#: Reads files in full, if they were not yet.
-ReadInFull = Callable[[Collection[str]], None]
-#: Returns the statements of a file that was read in full.
-OutlineOf = Callable[[str], list[Part]]
+
+class Reader(Protocol):
+    """Reads what has not been read of files."""
+
+    def read_in_full(self, paths: Collection[str]) -> None:
+        """Read in full those of the files that were not."""
+
+    def outline(self, path: str) -> list[Part]:
+        """Return the statements of a file that was read in full."""
+
+    def search(
+        self, paths: Iterable[str], attributes: Mapping[str, Collection[str]]
+    ) -> Iterator[tuple[str, set[int]]]:
+        """Yield the files with one of the `attributes` by owner, and the numbers of the lines."""
 
 
-def relevant_lines(
-    program: Program, read_in_full: ReadInFull, outline_of: OutlineOf
-) -> dict[str, int]:
+def relevant_lines(program: Program, reader: Reader) -> dict[str, int]:
     """Return for each file to analyse its relevant lines, perhaps none, as bits of a number."""
-    relevant = _Upwards(program, read_in_full, outline_of).follow()
+    relevant = _Upwards(program, reader).follow()
+    needed = _follow_downwards(program, relevant, reader)
     found = {path: _lines_of(parts) for path, parts in relevant.items()}
+    for path, parts in needed.items():
+        found[path] = found.get(path, 0) | _lines_of(parts)
     for path, source in program.files.items():
         if source.sends_http:
             found[path] = (2 << source.lines) - 1
-    using = relevant
-    for distance in range(_DEEPEST):
-        using = _definitions_used(program, using, read_in_full, outline_of)
-        for path, parts in using.items():
-            # A function may call the client that it is passed.
-            lines = _lines_of(parts) if distance == 0 else 0
-            found[path] = found.get(path, 0) | lines
     return found
 
 
@@ -60,49 +77,65 @@ def _lines_of(parts: Iterable[Part]) -> int:
 
 
 class _Upwards:
-    def __init__(self, program: Program, read_in_full: ReadInFull, outline_of: OutlineOf) -> None:
+    def __init__(self, program: Program, reader: Reader) -> None:
         self._program = program
-        self._read_in_full = read_in_full
-        self._outline_of = outline_of
+        self._reader = reader
+        self._users = program.users
         #: File → its statements.
         self._outlines: dict[str, list[Part]] = {}
         #: File → words that stand for names of relevant statements, of it or of what it imports.
         self._words: dict[str, set[str]] = defaultdict(set)
+        #: File → names of relevant statements of the modules that it imports as a whole.
+        self._through: dict[str, set[str]] = defaultdict(set)
+        #: File → the names that it may give those modules.
+        self._modules: dict[str, set[str]] = defaultdict(set)
         #: File → the indexes of its relevant statements.
         self._relevant: dict[str, set[int]] = defaultdict(set)
+        #: File → the indexes of those whose effects have been followed.
+        self._followed: dict[str, set[int]] = defaultdict(set)
+        #: Owner → attributes that statements with a sign set, and those of them searched for.
+        self._attributes: dict[str, set[str]] = defaultdict(set)
+        self._searched: set[tuple[str, str]] = set()
 
     def follow(self) -> dict[str, list[Part]]:
         """Return the relevant statements of each file that has any."""
-        users = self._program.users
+        files = self._program.files
         waiting: dict[str, set[str]] = {
-            path: set() for path, source in self._program.files.items() if source.mentions_ai
+            path: set() for path, source in files.items() if source.mentions_ai
         }
-        while waiting:
-            self._read_in_full(waiting)
-            further: dict[str, set[str]] = defaultdict(set)
-            for path, words in waiting.items():
-                names = self._spread(path, words)
-                bound = {name for part in self._outlines[path] for name in part.names}
-                for user, imported in users.get(path, ()):
-                    # A name that the module does not bind may be anything that it has.
-                    is_known = imported is not None and imported <= bound
-                    reached = names & imported if imported and is_known else names
-                    if not reached <= self._words.get(user, set()):
-                        further[user] |= reached
-            waiting = further
+        for _ in range(_MOST_SEARCHES):
+            self._follow_names(waiting)
+            waiting = self._search()
+        self._follow_names(waiting)
         return {
-            path: [self._outlines[path][index] for index in sorted(indexes)]
+            path: [self._outline(path)[index] for index in sorted(indexes)]
             for path, indexes in self._relevant.items()
             if indexes
         }
 
+    def _outline(self, path: str) -> list[Part]:
+        if path not in self._outlines:
+            self._outlines[path] = self._reader.outline(path)
+        return self._outlines[path]
+
+    def _follow_names(self, waiting: dict[str, set[str]]) -> None:
+        while waiting:
+            self._reader.read_in_full(waiting)
+            further: dict[str, set[str]] = defaultdict(set)
+            for path, words in waiting.items():
+                names = self._spread(path, words)
+                for user, reached, is_new in self._reached(path, names):
+                    if is_new or not reached <= self._words[user]:
+                        further[user] |= reached
+            self._follow_effects(waiting, further)
+            waiting = further
+
     def _spread(self, path: str, words: set[str]) -> set[str]:
         """Add `words` to those of a file; return the names of its relevant statements."""
-        if path not in self._outlines:
-            self._outlines[path] = self._outline_of(path)
-        outline = self._outlines[path]
         known, relevant = self._words[path], self._relevant[path]
         known |= words
+        outline = self._outline(path)
+        known.update(name for index in relevant for name in outline[index].names)
         while found := {
             index
             for index, part in enumerate(outline)
@@ -112,23 +145,147 @@ class _Upwards:
             known.update(name for index in found for name in outline[index].names)
         return {name for index in relevant for name in outline[index].names}
 
+    def _reached(self, path: str, names: set[str]) -> Iterator[tuple[str, set[str], bool]]:
+        """Yield the files that import any of `names` or of what a file passes on, with these.
 
-def _definitions_used(
-    program: Program,
-    using: dict[str, list[Part]],
-    read_in_full: ReadInFull,
-    outline_of: OutlineOf,
+        The last item tells whether such a file passes on something new.
+        """
+        outline = self._outline(path)
+        bound = {name for part in outline for name in part.names}
+        through = self._through[path]
+        modules = {
+            name
+            for part in outline
+            if part.is_import and not self._modules[path].isdisjoint(part.words.split())
+            for name in part.names
+        }
+        # A package or `import *` passes on what it imports, other modules hardly do.
+        is_open = os.path.basename(path) == _PACKAGE or "*" in bound
+        for user, imported in self._users.get(path, ()):
+            is_new = False
+            if imported is None:
+                reached = names | through if is_open else names
+                is_new = self._pass_on(path, user, reached)
+            elif not imported <= bound:
+                reached = names | through  # it may be anything that the module has
+            else:
+                reached = names & imported
+                if through and not imported.isdisjoint(modules):
+                    reached |= through
+                    is_new = self._pass_on(path, user, through)
+            yield user, reached, is_new
+
+    def _pass_on(self, path: str, user: str, names: set[str]) -> bool:
+        directory, file = os.path.split(path)
+        stem = os.path.basename(directory) if file == _PACKAGE else file.removesuffix(".py")
+        self._modules[user].add(stem)
+        is_new = not names <= self._through[user]
+        self._through[user] |= names
+        return is_new
+
+    def _follow_effects(self, paths: Iterable[str], further: dict[str, set[str]]) -> None:
+        """Add what relevant statements of files fill or implement to the words of its module."""
+        files = self._program.files
+        asked: dict[str, set[str]] = defaultdict(set)
+        bases: dict[str, set[str]] = defaultdict(set)
+        for path in paths:
+            outline = self._outline(path)
+            for index in self._relevant[path] - self._followed[path]:
+                part = outline[index]
+                if part.has_sign:
+                    for owner, name in part.attributes:
+                        self._attributes[owner].add(name)
+                if part.has_sign and "settings" in path:
+                    self._attributes["settings"].update(filter(str.isupper, part.names))
+                for module, name in self._origins(path, {*part.fills, *part.effects}):
+                    asked[module].add(name)
+                for module, name in self._origins(path, {*part.bases}):
+                    bases[module].add(name)
+            self._followed[path] |= self._relevant[path]
+        modules = [path for path in {*asked, *bases} if files[path].is_about_ai]
+        self._reader.read_in_full(modules)
+        for module in modules:
+            words = {
+                name
+                for part in self._outline(module)
+                for name in part.names
+                if (name in asked[module] and _is_filled(part))
+                or (name in bases[module] and not _INTERFACE.isdisjoint(part.words.split()))
+            }
+            words &= asked[module] | bases[module]
+            if not words <= self._words[module]:
+                further[module] |= words
+
+    def _origins(self, path: str, names: set[str]) -> Iterator[tuple[str, str]]:
+        """Yield the modules that bind names of a file, with the names that they have there."""
+        if not names:
+            return
+        source = self._program.files[path]
+        yield from ((path, name) for name in names)
+        words = set(names)
+        for part in self._outline(path):
+            if part.is_import and not names.isdisjoint(part.names):
+                words.update(part.words.split())
+        for dotted, level, imported in source.imports.modules:
+            if not words.isdisjoint(imported):
+                module = self._program.resolve(path, dotted, level)
+                if module:
+                    yield from ((module, name) for name in words.intersection(imported))
+
+    def _search(self) -> dict[str, set[str]]:
+        """Return the files with attributes that relevant statements set, and note where."""
+        wanted: dict[str, set[str]] = {}
+        for owner, names in self._attributes.items():
+            if fresh := {name for name in names if (owner, name) not in self._searched}:
+                wanted[owner] = fresh
+                self._searched |= {(owner, name) for name in fresh}
+        files = [
+            path
+            for path, source in self._program.files.items()
+            if source.is_about_ai or path in self._words
+        ]
+        found = dict(self._reader.search(files, wanted)) if wanted else {}
+        self._reader.read_in_full(found)
+        for path, lines in found.items():
+            for index, part in enumerate(self._outline(path)):
+                if not lines.isdisjoint(range(part.line, part.end_line + 1)):
+                    self._relevant[path].add(index)
+        return {path: set() for path in found}
+
+
+def _is_filled(part: Part) -> bool:
+    """Return whether a statement binds a variable, or a function that fills one."""
+    return not part.is_definition or len(part.names) > 1
+
+
+def _follow_downwards(
+    program: Program, relevant: dict[str, list[Part]], reader: Reader
 ) -> dict[str, list[Part]]:
-    """Return the statements that bind what other statements use, by file."""
-    asked: dict[str, set[str]] = defaultdict(set)
-    for path, parts in using.items():
-        for module, names in _used(program, path, parts, outline_of(path)):
-            asked[module] |= names
-    read_in_full(asked)
-    return {
-        path: [part for part in outline_of(path) if not names.isdisjoint(part.names)]
-        for path, names in asked.items()
-    }
+    """Return the definitions that relevant statements use, by file.
+
+    Calls in those far down are judged only in files that are about AI.
+    """
+    needed: dict[str, set[str]] = defaultdict(set)
+    found: dict[str, list[Part]] = defaultdict(list)
+    using = relevant
+    for level in range(_DEEPEST):
+        asked: dict[str, set[str]] = defaultdict(set)
+        for path, parts in using.items():
+            for module, names in _used(program, path, parts, reader.outline(path)):
+                asked[module] |= names - needed[module]
+        asked = {path: names for path, names in asked.items() if names}
+        reader.read_in_full(asked)
+        using = {}
+        for path, names in asked.items():
+            needed[path] |= names
+            bound = names | {"*"}  # `import *` may bind any of them
+            using[path] = [
+                part for part in reader.outline(path) if not bound.isdisjoint(part.names)
+            ]
+            if using[path]:
+                is_judged = level == 0 or program.files[path].is_about_ai
+                found[path] += using[path] if is_judged else []
+    return found
 
 
 def _used(

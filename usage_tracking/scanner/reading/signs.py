@@ -92,10 +92,14 @@ class Signs:
         )
         self._in_camel_case = re.compile(f"({in_camel_case})")
 
-    def lines_in_code(self, text: str, tree: ast.Module) -> set[int]:
-        """Return the numbers of the lines of code with a sign; `tree` is the code of `text`."""
-        found = {line for line, before in self._found(text) if not _is_comment(before)}
-        return found - docstrings_of(tree) if found else found
+    def lines(self, text: str, tree: ast.Module) -> tuple[set[int], bool]:
+        """Return the lines of code with a sign, and whether `text` has any, also in comments.
+
+        `tree` is the code of `text`.
+        """
+        found = list(self._found(text))
+        in_code = {line for line, before in found if not _is_comment(before)}
+        return (in_code - docstrings_of(tree) if in_code else in_code), bool(found)
 
     def _found(self, text: str) -> Iterator[tuple[int, str]]:
         """Yield (number of the line, what is before it on the line) of each sign."""

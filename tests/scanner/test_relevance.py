@@ -1,0 +1,105 @@
+"""What connects files: code that is far from any sign of AI is still found."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from .trees import scan_tree
+
+_ASK = """
+    import anthropic
+
+    def ask(text):
+        return anthropic.Anthropic().messages.create(model="m", messages=[])
+"""
+_GOOD = """
+    from usage_tracking import ai_usage
+    {line}
+
+    def good(request):
+        with ai_usage("good"):
+            return {call}
+"""
+_CLIENT = "import anthropic\n"
+_MESSAGES = ".messages.create(model='m')"
+
+CASES = {
+    "helper far down": {
+        "views.py": _CLIENT
+        + "from flow import start\ndef v(r):\n    return start(anthropic.Anthropic())\n",
+        "flow.py": "from low import run\ndef start(x):\n    return run(x)\n",
+        "low.py": f'"""Calls the LLM."""\ndef run(x):\n    return x{_MESSAGES}\n',
+    },
+    "helper of a package": {
+        "views.py": _CLIENT
+        + "from tools import run\ndef v(r):\n    return run(anthropic.Anthropic())\n",
+        "tools/__init__.py": "from .low import run\n",
+        "tools/low.py": f'"""Calls the LLM."""\ndef run(x):\n    return x{_MESSAGES}\n',
+    },
+    "attribute of state": {
+        "boot.py": _CLIENT + "def boot(app):\n    app.state.brain = anthropic.Anthropic()\n",
+        "views.py": f'"""LLM."""\ndef v(request):\n    return request.app.state.brain{_MESSAGES}\n',
+    },
+    "registry by function": {
+        "registry.py": '"""LLMs."""\n_ALL = {}\ndef register(name, item):\n    _ALL[name] = item\n'
+        "def get(name):\n    return _ALL[name]\n",
+        "boot.py": _CLIENT
+        + "from registry import register\nregister('fast', anthropic.Anthropic())\n",
+        "views.py": f"from registry import get\ndef v(r):\n    return get('fast'){_MESSAGES}\n",
+    },
+    "setting": {
+        "settings.py": 'ASSISTANT_URL = "https://api.openai.com/v1/chat/completions"\n',
+        "http_tools.py": "import requests\ndef send(url, data):\n"
+        "    return requests.post(url, json=data)\n",
+        "views.py": '"""LLM."""\nfrom django.conf import settings\nfrom http_tools import send\n'
+        "def v(r):\n    return send(settings.ASSISTANT_URL, {})\n",
+    },
+    "shape with a common name": {
+        "low.py": "def send(x):\n    return x.completions.create(model='m')\n",
+    },
+}
+
+
+@pytest.mark.parametrize("files", CASES.values(), ids=CASES)
+def test_call_that_names_connect_with_a_sign_is_found(
+    tmp_path: Path, files: dict[str, str]
+) -> None:
+    (found,) = scan_tree(tmp_path, files).findings
+
+    assert found.line > 1
+
+
+CALLERS = {
+    "import *": {
+        "shop/services.py": "from .ai import *\n",
+        "shop/views.py": _GOOD.format(line="from .ai import ask", call="ask(1)"),
+        "shop/jobs.py": "from .services import ask\ndef job():\n    return ask(1)\n",
+    },
+    "module of a module": {
+        "shop/services.py": "from . import ai as brain\n",
+        "shop/views.py": _GOOD.format(line="from .ai import ask", call="ask(1)"),
+        "shop/jobs.py": "from .services import brain\ndef job():\n    return brain.ask(1)\n",
+    },
+    "module of a package": {
+        "shop/__init__.py": "from . import ai\n",
+        "shop/views.py": _GOOD.format(line="from .ai import ask", call="ask(1)"),
+        "jobs.py": "import shop\ndef job():\n    return shop.ai.ask(1)\n",
+    },
+}
+
+
+@pytest.mark.parametrize("files", CALLERS.values(), ids=CALLERS)
+def test_caller_without_section_is_seen(tmp_path: Path, files: dict[str, str]) -> None:
+    (found,) = scan_tree(tmp_path, {"shop/ai.py": _ASK, **files}).findings
+
+    assert found.status == "captured"
+
+
+def test_form_feed_in_invalid_file_does_not_end_a_line(tmp_path: Path) -> None:
+    code = 'import openai\n\f\ndef ask(x):\n    print "x"\n\f\n    openai.ChatCompletion.create()\n'
+
+    (found,) = scan_tree(tmp_path, {"old.py": code + '\f\nprint "y"\n'}).findings
+
+    assert found.line == 6
