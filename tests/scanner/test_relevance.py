@@ -82,6 +82,20 @@ CALLERS = {
         "shop/views.py": _GOOD.format(line="from .ai import ask", call="ask(1)"),
         "shop/jobs.py": "from .services import brain\ndef job():\n    return brain.ask(1)\n",
     },
+    "helpers of four modules": {
+        "shop/views.py": _GOOD.format(line="from .ai import ask", call="ask(1)")
+        + "    from .one import one\n\n    def bad(request):\n        return one(ask)\n",
+        "shop/one.py": "from .two import two\ndef one(call):\n    return two(call)\n",
+        "shop/two.py": "from .three import three\ndef two(call):\n    return three(call)\n",
+        "shop/three.py": "from .four import four\ndef three(call):\n    return four(call)\n",
+        "shop/four.py": "def four(call):\n    return call(1)\n",
+    },
+    "computed name": {
+        "shop/__init__.py": "def __getattr__(name):\n    from . import ai\n"
+        "    return getattr(ai, name)\n",
+        "shop/views.py": _GOOD.format(line="from .ai import ask", call="ask(1)"),
+        "jobs.py": "def job():\n    import shop\n    return shop.ask(1)\n",
+    },
     "module of a package": {
         "shop/__init__.py": "from . import ai\n",
         "shop/views.py": _GOOD.format(line="from .ai import ask", call="ask(1)"),

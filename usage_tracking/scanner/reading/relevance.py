@@ -32,11 +32,13 @@ from typing import Protocol
 from ..facts import Part
 from ..program import Program
 
-_DEEPEST = 3
+_DEEPEST = 6
 #: At most this often, files are searched for the attributes that the files found before set.
 _MOST_SEARCHES = 3
 #: Words of an interface, whose methods other classes implement.
 _INTERFACE = {"ABC", "ABCMeta", "NotImplementedError", "abstractmethod"}
+#: Words of code that reads what a module has by a computed name.
+_READING = {"__dict__", "attrgetter", "getattr", "globals", "import_module", "vars"}
 _PACKAGE = "__init__.py"
 
 
@@ -136,13 +138,17 @@ class _Upwards:
         known |= words
         outline = self._outline(path)
         known.update(name for index in relevant for name in outline[index].names)
+        telling = known | _READING if self._modules[path] else known
         while found := {
             index
             for index, part in enumerate(outline)
-            if index not in relevant and (part.has_sign or not known.isdisjoint(part.words.split()))
+            if index not in relevant
+            and (part.has_sign or not telling.isdisjoint(part.words.split()))
         }:
             relevant |= found
-            known.update(name for index in found for name in outline[index].names)
+            bound = {name for index in found for name in outline[index].names}
+            known |= bound
+            telling |= bound
         return {name for index in relevant for name in outline[index].names}
 
     def _reached(self, path: str, names: set[str]) -> Iterator[tuple[str, set[str], bool]]:
