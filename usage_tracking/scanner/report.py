@@ -131,7 +131,7 @@ class Report:
     from_cache: bool = False
     #: Number of files that were read in full, not only for their imports.
     analysed: int = 0
-    #: Directories of SDKs, whose own code was not read.
+    #: Directories of SDKs, whose own code was not searched.
     sdks: tuple[str, ...] = ()
     #: Sections of the site without rows; None if they were not looked up.
     silent_sections: tuple[str, ...] | None = None
@@ -175,6 +175,7 @@ class Report:
             },
             "findings": [_finding(finding) for finding in self.findings],
             "problems": [asdict(problem) for problem in self.problems],
+            "sdks": list(self.sdks),
             **(
                 {}
                 if self.silent_sections is None

@@ -79,6 +79,7 @@ def scan(options: Options, on_stage: Callable[[str], object] | None = None) -> R
     every = list(find(options.paths, include=options.include, exclude=options.exclude))
     own_code_of = sdks_among(every, catalog)
     found = without(every, own_code_of)
+    sdks = tuple(map(relative, own_code_of))
     place = "\n".join(os.path.abspath(path) for path in options.paths)
     version = ".".join(map(str, sys.version_info[:3]))
     key = f"{caches.VERSION}-{_own_digest()}-{version}-{catalog.digest[:16]}"
@@ -86,7 +87,8 @@ def scan(options: Options, on_stage: Callable[[str], object] | None = None) -> R
     state = _state(found, options)
     if cache.result and cache.result[0] == state:
         report: Report = caches.loads(cache.result[1])
-        return replace(report, seconds=time.perf_counter() - started, from_cache=True)
+        seconds = time.perf_counter() - started
+        return replace(report, sdks=sdks, seconds=seconds, from_cache=True)
     cache.load_files()
     was_enabled = gc.isenabled()
     depth = sys.getrecursionlimit()
@@ -95,14 +97,13 @@ def scan(options: Options, on_stage: Callable[[str], object] | None = None) -> R
     sys.setrecursionlimit(max(depth, RECURSION))
     try:
         report = _scan(found, options, catalog, cache, on_stage or (lambda _: None))
-        report = replace(report, sdks=tuple(map(relative, own_code_of)))
     finally:
         sys.setrecursionlimit(depth)
         if was_enabled:
             gc.enable()
     cache.result = (state, pickle.dumps(report, protocol=5))
     cache.save_results()
-    return replace(report, seconds=time.perf_counter() - started)
+    return replace(report, sdks=sdks, seconds=time.perf_counter() - started)
 
 
 def _scan(

@@ -31,6 +31,7 @@ STYLES = {
 }
 _MOST_PROBLEMS = 20
 _MOST_ENTRY_POINTS = 5
+_MOST_SDKS = 5
 
 
 def escaped(text: str) -> str:
@@ -82,6 +83,7 @@ def _lines(report: Report, verbosity: int) -> Iterator[list[Piece]]:
             if finding.warnings or verbosity > 1:
                 yield from _details(finding, verbosity)
         yield []
+    yield from _sdks(report, verbosity)
     yield from _problems(report, verbosity)
     yield from _stale(report)
     if report.silent_sections:
@@ -188,6 +190,16 @@ def _stale(report: Report) -> Iterator[list[Piece]]:
     it = "it" if number == 1 else "them"
     yield [(f"{entries} of the baseline out of date; remove {it} with --write-baseline:", "yellow")]
     yield from ([(f"  {stale_line(entry)}", "")] for entry in report.stale)
+    yield []
+
+
+def _sdks(report: Report, verbosity: int) -> Iterator[list[Piece]]:
+    if not report.sdks:
+        return
+    shown = report.sdks if verbosity > 1 else report.sdks[:_MOST_SDKS]
+    more = len(report.sdks) - len(shown)
+    names = ", ".join(shown) + f" and {more} more (-v 2 lists them)" * bool(more)
+    yield [("Not searched, because they are SDKs: ", ""), (names, "")]
     yield []
 
 
