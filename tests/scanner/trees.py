@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
 import textwrap
 from pathlib import Path
 from typing import Any
+
+import openai
 
 from usage_tracking.scanner import Finding, Options, Report, scan
 
@@ -26,3 +29,15 @@ def only_finding(root: Path, code: str, **options: Any) -> Finding:
     """The one call site of a file with `code`."""
     (found,) = scan_tree(root, {"app/views.py": code}, **options).findings
     return found
+
+
+def copy_of_openai(directory: Path) -> Path:
+    """Copy some files of the installed SDK, with its clients and its requests."""
+    installed = Path(openai.__file__).parent
+    for name in (
+        *("__init__.py", "_version.py", "_client.py", "_module_client.py"),
+        *("resources/__init__.py", "resources/responses/responses.py"),
+    ):
+        (directory / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(installed / name, directory / name)
+    return directory
