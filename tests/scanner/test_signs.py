@@ -1,0 +1,130 @@
+"""Signs of AI in the code of a file."""
+
+from __future__ import annotations
+
+import pytest
+
+from usage_tracking.scanner import catalog as catalogs
+from usage_tracking.scanner.reading.parsing import parse
+from usage_tracking.scanner.reading.signs import Signs
+
+CATALOG = catalogs.load()
+SIGNS = Signs(CATALOG)
+
+
+def lines_with_sign(code: str | bytes) -> list[int]:
+    """The first lines of the statements of a module that have a sign."""
+    data = code.encode() if isinstance(code, str) else code
+    source = parse("a.py", data, whole=True, catalog=CATALOG, signs=SIGNS)
+    return sorted({part.line for part in source.outline if part.has_sign})
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "LLMClient()",
+        "myLLM = 1",
+        "get_llm()",
+        "llm2 = 1",
+        "_llm = 1",
+        "settings.DEFAULT_LLM",
+        "chat.useGPT4()",
+        "client.llm",
+        pytest.param(
+            "def f(llm): ...",
+            marks=pytest.mark.xfail(strict=True, reason="`...` counts as a docstring"),
+        ),
+        "def f(): return [each for each in llms]",
+        'model = "gpt-4o"',
+        'url = "https://api.openai.com/v1"',
+        "client.generate_content(question)",
+        "client.agenerate_content(question)",
+        "import openai",
+        "from openai import OpenAI as Client",
+        "def f():\n    import openai",
+        "from usage_tracking import ai_usage",
+        "@ai_section('x')\ndef f(request): ...",
+        "x = '# llm'",
+        "x = '''\nllm\n'''",
+        "x = f'''\n{1}\nllm\n'''",
+    ],
+)
+def test_sign(code):
+    assert lines_with_sign(code) == [1]
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "",
+        "fullmatch(r'x', 'y')",
+        "unique_together = ('a', 'b')",
+        "coherent = True",
+        "enrollment = 1",
+        "callme()",
+        "Philanthropic()",
+        "SmallModel()",
+        "chatllm_x = 1",
+        "x.generate_contents()",
+        "# llm",
+        "x = 1  # llm",
+        "def f():\n    # llm\n    return 1",
+        '"""llm"""',
+        'def f():\n    """Ask the LLM.\n\n    gpt\n    """',
+        'class Chat:\n    """llm"""\n    x = 1\n    "llm"',
+    ],
+)
+def test_no_sign(code):
+    assert lines_with_sign(code) == []
+
+
+@pytest.mark.parametrize(
+    ("code", "lines"),
+    [
+        ("replicate_client = make()\nreplicate_client.close()", []),
+        ("replicate_client = make()\nclient.run()", [1]),
+        ("replicate_client = make()\nreplicate_client.run('m')", [1, 2]),
+        # The whole path of a call counts.
+        ("together_client = make()\ntogether_client.images.list()", []),
+        ("together_client = make()\ntogether_client.images.generate()", [1, 2]),
+        # Short names are too common.
+        ("model = make()\nmodel.invoke('x')", [2]),
+    ],
+)
+def test_usual_name_of_a_client_counts_with_one_of_its_methods(code, lines):
+    assert lines_with_sign(code) == lines
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_ends_of_lines(end):
+    code = f"x = 1{end}y = 2{end}llm = 3{end}# llm{end}"
+
+    assert lines_with_sign(code.encode()) == [3]
+
+
+@pytest.mark.parametrize("text", ["\x0c", "\x0cy = 2", "y = 'a\u2028b\x85c'", "y = 'a\x1cb'"])
+def test_characters_that_end_lines_only_elsewhere(text):
+    assert lines_with_sign(f"x = 1\n{text}\nllm = 3\nz = 4\n") == [3]
+
+
+@pytest.mark.parametrize(
+    ("code", "lines"),
+    [
+        # "İ" has one character, and two in lower case.
+        (f"# {'İ' * 40}\nx = 1\nllm = 2\ny = 3", [3]),
+        (f"x = '{'İ' * 40}'; llm = 1\ny = 2", [1]),
+        (f"x = {'İ' * 40} = llm\ny = 2", [1]),
+        (f"x = 1  # {'İ' * 40} llm\ny = 2", []),
+        ("straße = 1\nllm = 2", [2]),
+    ],
+)
+def test_unicode_with_another_length_in_lower_case(code, lines):
+    assert lines_with_sign(code) == lines
+
+
+def test_file_with_a_byte_order_mark():
+    assert lines_with_sign(b"\xef\xbb\xbfllm = 1\n") == [1]
+
+
+def test_decorators_belong_to_their_statement():
+    assert lines_with_sign("x = 1\n@with_llm\n@other\ndef f(): ...\n") == [2]
