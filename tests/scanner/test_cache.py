@@ -6,10 +6,14 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
 from tests.scanner.trees import write_tree
 from tests.support.children import ROOT
@@ -118,3 +122,187 @@ def test_scanned_tree_stays_clean(tmp_path):
     scan(Options(paths=(str(tmp_path / "src"),), cache=tmp_path / "elsewhere"))
 
     assert [path.name for path in (tmp_path / "src").iterdir()] == ["a.py"]
+
+
+class TestChangesOfATree:
+    """A scan after a change gives what one without a cache gives."""
+
+    FILES = {
+        "src/clients.py": "import anthropic\n\n\ndef get():\n    return anthropic.Anthropic()\n",
+        "src/use.py": "from clients import get\n\n\ndef ask(q):\n"
+        "    return get().messages.create(model='m', messages=[q])\n",
+        "src/views.py": "from use import ask\n\n\ndef view(request):\n    return ask('x')\n",
+        "src/forms.py": "import decimal\n\n\nclass Form:\n    total = decimal.Decimal(1)\n",
+        "src/models.py": "class Order:\n    total = 1\n",
+    }
+
+    @pytest.fixture(autouse=True)
+    def tree(self, tmp_path):
+        write_tree(tmp_path, self.FILES)
+        scan_with_cache(tmp_path)
+        return tmp_path
+
+    def assert_scanned(self, root, *, anew: bool, **options: Any) -> Report:
+        report, stages = stages_of(root, **options)
+
+        assert not report.from_cache
+        assert ("Analysing calls" in stages) == anew
+        assert content_of(report) == content_of(
+            scan(Options(paths=(str(root / "src"),), **options))
+        )
+        return report
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "class Order:\n    total = 22\n",
+            "# A comment about an LLM.\nclass Order:\n    total = 1\n",
+            '"""Orders, which no LLM reads."""\n',
+            "",
+        ],
+    )
+    def test_change_of_an_irrelevant_file_needs_no_analysis(self, tree, text):
+        write_tree(tree, {"src/models.py": text})
+
+        report = self.assert_scanned(tree, anew=False)
+        assert len(report.findings) == 1
+        assert scan_with_cache(tree).from_cache
+
+    def test_irrelevant_file_that_cannot_be_read_is_a_problem(self, tree):
+        write_tree(tree, {"src/models.py": "class Order:\n    print 'x'\n"})
+
+        assert len(self.assert_scanned(tree, anew=False).problems) == 1
+
+    @pytest.mark.parametrize(
+        ("name", "text"),
+        [
+            ("use.py", "from clients import get\n\n\ndef ask(q): ...\n"),
+            ("clients.py", "def get():\n    return print\n"),
+            ("views.py", "# moved\n" + FILES["src/views.py"]),
+            ("models.py", FILES["src/models.py"] + "\n" + ASK),
+            ("models.py", FILES["src/models.py"] + "    llm = 1\n"),
+        ],
+    )
+    def test_change_of_a_relevant_file_needs_an_analysis(self, tree, name, text):
+        write_tree(tree, {f"src/{name}": text})
+
+        self.assert_scanned(tree, anew=True)
+
+    @pytest.mark.parametrize(
+        "text", ["import decimal, json\n", "from use import ask\n", "from models import Order\n"]
+    )
+    def test_change_of_an_import_needs_an_analysis(self, tree, text):
+        write_tree(tree, {"src/forms.py": text})
+
+        self.assert_scanned(tree, anew=True)
+
+    @pytest.mark.parametrize("text", ["x = 1\n", ASK])
+    def test_new_file_needs_an_analysis(self, tree, text):
+        write_tree(tree, {"src/new.py": text})
+
+        self.assert_scanned(tree, anew=True)
+
+    @pytest.mark.parametrize("name", [Path(name).name for name in FILES])
+    def test_removed_file_needs_an_analysis(self, tree, name):
+        (tree / "src" / name).unlink()
+
+        self.assert_scanned(tree, anew=True)
+
+    @pytest.mark.parametrize(
+        "options",
+        [
+            {"trackers": ("get",)},
+            {"mapped": frozenset({"views.view"})},
+            {"scheduled": frozenset({"x"})},
+            {"min_confidence": "certain"},
+            {"exclude": ("x.py",)},
+            {"tracking": Tracking(is_enabled=False)},
+        ],
+    )
+    def test_other_option_needs_an_analysis(self, tree, options):
+        self.assert_scanned(tree, anew=True, **options)
+
+    def test_analysis_is_kept_over_several_changes(self, tree):
+        for number in range(3):
+            write_tree(tree, {"src/models.py": f"x = {'1' * (number + 1)}\n"})
+
+            self.assert_scanned(tree, anew=False)
+
+
+def stages_of(root, **options: Any) -> tuple[Report, list[str]]:
+    """The report of a scan with the cache, and its stages."""
+    stages: list[str] = []
+    cached = Options(paths=(str(root / "src"),), cache=root / "cache", **options)
+    return scan(cached, stages.append), stages
+
+
+def content_of(report: Report) -> tuple[Any, ...]:
+    return report.findings, report.problems, report.files, report.lines, report.sdks
+
+
+# Trees that change
+
+#: Part of a file → its code. `{next}` is the next module.
+PARTS = {
+    "broken": "print 'x'",
+    "comment": "# What the LLM says is checked below.",
+    "import": "from {next} import answer, client",
+    "http": "import requests",
+    "client": "from anthropic import Anthropic\nclient = Anthropic()",
+    "call": "def answer(q):\n    return client.messages.create(model='m', messages=[q])",
+    "covered": "from usage_tracking import ai_usage\n"
+    "def ask(q):\n    with ai_usage('x'):\n        return answer(q)",
+    "user": "def view(request):\n    return answer(request.GET['q'])",
+}
+MODULES = ("clients", "services", "views", "openai/__init__", "openai/version", "other")
+START = {
+    "clients": {"client"},
+    "services": {"import", "call", "user"},
+    "views": {"import", "covered"},
+    "openai/__init__": {"client"},
+    "openai/version": set(),
+    "other": {"user"},
+}
+
+
+def code_of(module: str, parts: set[str]) -> str:
+    following = MODULES[MODULES.index(module) - 1].partition("/")[0]
+    sdk = "class OpenAI: ...\nclass Client: ...\n" if module == "openai/__init__" else ""
+    return sdk + "".join(
+        code.format(next=following) + "\n" for part, code in PARTS.items() if part in parts
+    )
+
+
+@settings(max_examples=25)
+@given(
+    st.lists(
+        st.lists(
+            st.tuples(st.sampled_from(MODULES), st.sampled_from(["file", *PARTS])),
+            min_size=1,
+            max_size=3,
+        ),
+        max_size=5,
+    )
+)
+@example(
+    [[("other", "comment")], [("other", "import")], [("views", "file")], [("clients", "file")]]
+)
+def test_scans_of_a_changing_tree_equal_scans_without_a_cache(rounds):
+    tree = {module: set(parts) for module, parts in START.items()}
+    with tempfile.TemporaryDirectory() as directory:
+        root = Path(directory)
+        for number, edits in enumerate([[], *rounds]):
+            for module, part in edits:
+                tree[module] ^= {part}
+            for module, parts in tree.items():
+                file = root / "src" / f"{module}.py"
+                code = code_of(module, parts)
+                if "file" in parts:  # removed
+                    file.unlink(missing_ok=True)
+                elif not file.exists() or file.read_text() != code:
+                    write_tree(root, {f"src/{module}.py": code})
+                    # Two changes may have the same time on a coarse clock.
+                    os.utime(file, ns=(number, number))
+
+            report = scan_with_cache(root)
+            assert content_of(report) == content_of(scan(Options(paths=(str(root / "src"),))))
