@@ -177,6 +177,8 @@ class TestChangesOfATree:
         ("name", "text"),
         [
             ("use.py", "from clients import get\n\n\ndef ask(q): ...\n"),
+            ("use.py", FILES["src/use.py"].replace("create", "count_tokens")),
+            ("use.py", FILES["src/use.py"].replace("[q])", "[q])  # ai-usage: ignore old")),
             ("clients.py", "def get():\n    return print\n"),
             ("views.py", "# moved\n" + FILES["src/views.py"]),
             ("models.py", FILES["src/models.py"] + "\n" + ASK),
@@ -250,6 +252,7 @@ PARTS = {
     "http": "import requests",
     "client": "from anthropic import Anthropic\nclient = Anthropic()",
     "call": "def answer(q):\n    return client.messages.create(model='m', messages=[q])",
+    "count": "def answer(q):\n    return client.messages.count_tokens(model='m', messages=[q])",
     "covered": "from usage_tracking import ai_usage\n"
     "def ask(q):\n    with ai_usage('x'):\n        return answer(q)",
     "user": "def view(request):\n    return answer(request.GET['q'])",
@@ -273,7 +276,7 @@ def code_of(module: str, parts: set[str]) -> str:
     )
 
 
-@settings(max_examples=25)
+@settings(max_examples=25, deadline=None)
 @given(
     st.lists(
         st.lists(
