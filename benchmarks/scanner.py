@@ -2,7 +2,7 @@
 
 Without paths, scan all Python code of this interpreter: the standard library and every installed
 package. Print lines per second and peak memory, how both grow with the number of files, and the
-time of a second scan, with the cache.
+time of a second scan, with the cache: of unchanged files, and of one changed file.
 """
 
 from __future__ import annotations
@@ -17,6 +17,13 @@ from pathlib import Path
 from typing import Any
 
 from usage_tracking.scanner import Options, scan
+
+#: Files that change between two scans with the cache.
+CHANGED = {
+    "without_AI_calls": "def add(a, b):\n    return a + b\n",
+    "with_AI_calls": "from openai import OpenAI\n\n\ndef ask(question):\n"
+    "    return OpenAI().responses.create(model='m', input=question)\n",
+}
 
 
 def main() -> None:
@@ -33,12 +40,17 @@ def main() -> None:
                 if number % share == 0:
                     _copy_file(Path(directory) / "all" / name, part / name)
             _run(part, None)
+        for name, code in CHANGED.items():
+            (part / f"{name}.py").write_text(code)
         cache = Path(directory) / "cache"
         first, again = _run(part, cache), _run(part, cache)
         print(f"unchanged, from the cache: {again:.2f} s, {100 * again / first:.1f} %")
-        (part / every[0]).write_text("x = 1\n")
-        changed = _run(part, cache)
-        print(f"one file changed: {changed:.2f} s, {100 * changed / first:.1f} %")
+        for name in CHANGED:
+            file = part / f"{name}.py"
+            file.write_text("# changed\n" + file.read_text())
+            changed = _run(part, cache)
+            share = 100 * changed / first
+            print(f"one file {name.replace('_', ' ')} changed: {changed:.2f} s, {share:.1f} %")
 
 
 def _gather(roots: list[str], target: Path) -> list[Path]:

@@ -287,6 +287,7 @@ def code_of(module: str, parts: set[str]) -> str:
         max_size=5,
     )
 )
+@example([[("services", "call"), ("services", "count")]])
 @example(
     [[("other", "comment")], [("other", "import")], [("views", "file")], [("clients", "file")]]
 )
