@@ -40,17 +40,17 @@ def main() -> None:
                 if number % share == 0:
                     _copy_file(Path(directory) / "all" / name, part / name)
             _run(part, None)
-        for name, code in CHANGED.items():
-            (part / f"{name}.py").write_text(code)
+        for kind, code in CHANGED.items():
+            (part / f"{kind}.py").write_text(code)
         cache = Path(directory) / "cache"
         first, again = _run(part, cache), _run(part, cache)
         print(f"unchanged, from the cache: {again:.2f} s, {100 * again / first:.1f} %")
-        for name in CHANGED:
-            file = part / f"{name}.py"
+        for kind in CHANGED:
+            file = part / f"{kind}.py"
             file.write_text("# changed\n" + file.read_text())
             changed = _run(part, cache)
-            share = 100 * changed / first
-            print(f"one file {name.replace('_', ' ')} changed: {changed:.2f} s, {share:.1f} %")
+            percent = 100 * changed / first
+            print(f"one file {kind.replace('_', ' ')} changed: {changed:.2f} s, {percent:.1f} %")
 
 
 def _gather(roots: list[str], target: Path) -> list[Path]:
