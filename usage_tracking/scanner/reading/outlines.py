@@ -58,13 +58,16 @@ def outline_of(text: str, tree: ast.Module, signs: set[int]) -> list[Part]:
 
 
 def docstrings_of(tree: ast.Module) -> set[int]:
-    """Return the numbers of the lines of strings that stand alone."""
+    """Return the numbers of the lines that hold nothing but strings that stand alone."""
     found: set[int] = set()
+    others: set[int] = set()
     for node in statements(tree):
         match node:
             case ast.Expr(value=ast.Constant(value=str())):
                 found.update(range(node.lineno, (node.end_lineno or node.lineno) + 1))
-    return found
+            case ast.stmt(lineno=first, end_lineno=last):
+                others |= {first} if hasattr(node, "body") else {first, last or first}
+    return found - others
 
 
 def _bound_by(statement: ast.stmt) -> Iterator[str]:

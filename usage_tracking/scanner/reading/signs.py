@@ -22,7 +22,7 @@ from .outlines import docstrings_of
 _WORDS = {
     *("llm", "gpt", "chatgpt", "claude", "gemini", "embedding", "embedder", "openai", "anthropic"),
     *("ollama", "mistral", "bedrock", "genai", "vllm", "litellm", "deepseek", "groq"),
-    *("reranker", "chat_model"),
+    *("reranker", "chat_model", "chatmodel"),
 }
 #: Files with these words may wrap `ai_usage` for the rest of the project.
 _OUR_WORDS = {"usage_tracking", "ai_section"}
@@ -72,7 +72,8 @@ class Signs:
         self._names: dict[str, set[tuple[str, ...]]] = {}
         for known in catalog.types.values():
             for name in known.names:
-                if len(name) >= _SHORTEST_NAME and name not in signs:
+                is_told = any(word in name for word in _WORDS)
+                if len(name) >= _SHORTEST_NAME and not is_told:
                     calls = self._names.setdefault(name, set())
                     calls |= {tuple(path.split(".")) for path in known.named_calls}
         lower = {sign.lower() for sign in (*signs, *self._names)}
