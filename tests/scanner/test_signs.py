@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+
 import pytest
 
 from usage_tracking.scanner import catalog as catalogs
@@ -129,3 +131,13 @@ def test_file_with_a_byte_order_mark():
 
 def test_decorators_belong_to_their_statement():
     assert lines_with_sign("x = 1\n@with_llm\n@other\ndef f(): ...\n") == [2]
+
+
+@pytest.mark.parametrize("host", ["ai.x", "*.ai", "*"])
+def test_short_host_of_a_data_file(tmp_path, host):
+    data = tmp_path / "acme.toml"
+    data.write_text(f'hosts = ["{host}"]\n')
+
+    signs = Signs(catalogs.load((str(data),)))
+
+    assert signs.lines("client = openai", ast.parse("client = openai"))[0] == {1}

@@ -52,7 +52,7 @@ def _is_sdk(directory: str, paths: set[str], catalog: Catalog) -> bool:
     for path in paths:
         if path.startswith(directory + os.sep):
             try:
-                text = Path(path).read_text(errors="replace")
+                text = Path(path).read_text(encoding="utf-8", errors="replace")
             except OSError:
                 continue
             defined.update(definition.findall(text))

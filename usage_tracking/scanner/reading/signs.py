@@ -76,7 +76,7 @@ class Signs:
                 if len(name) >= _SHORTEST_NAME and not is_told:
                     calls = self._names.setdefault(name, set())
                     calls |= {tuple(path.split(".")) for path in known.named_calls}
-        lower = {sign.lower() for sign in (*signs, *self._names)}
+        lower = {sign.lower() for sign in (*signs, *self._names) if sign}
         words = {sign for sign in lower if sign[0].isalpha()}
         capitalised = {word.capitalize() for word in words} | {word.upper() for word in words}
         by_letter = groupby(sorted(capitalised), key=lambda word: word[0])
@@ -119,7 +119,8 @@ class Signs:
         if calls := self._names.get(sign.lower()):
             return any(all(f".{part}" in text for part in call) for call in calls)
         if _METHOD.fullmatch(sign):
-            return self._is_request(searched[: match.start()][-_CONTEXT:], sign, after)
+            before = searched[max(0, match.start() - _CONTEXT) : match.start()]
+            return self._is_request(before, sign, after)
         if _KEY.fullmatch(sign):
             return sign in text and bool(_IS_KEY.match(after))
         if sign in _SETTINGS:
@@ -154,7 +155,8 @@ def _any_of(texts: Iterable[str]) -> str:
 
 def _literal_part(host: str) -> str:
     """Return what all hosts have in common that fit a pattern."""
-    return next(part for part in host.split("*") if len(part) > len("api."))
+    parts = host.split("*")
+    return next((part for part in parts if len(part) > len("api.")), max(parts, key=len))
 
 
 def _is_comment(before: str) -> bool:
