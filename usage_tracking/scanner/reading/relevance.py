@@ -138,17 +138,19 @@ class _Upwards:
         known |= words
         outline = self._outline(path)
         known.update(name for index in relevant for name in outline[index].names)
-        telling = known | _READING if self._modules[path] else known
+        modules = self._modules[path]
         while found := {
             index
             for index, part in enumerate(outline)
             if index not in relevant
-            and (part.has_sign or not telling.isdisjoint(part.words.split()))
+            and (
+                part.has_sign
+                or not known.isdisjoint(words := part.words.split())
+                or not (_READING.isdisjoint(words) or modules.isdisjoint(words))
+            )
         }:
             relevant |= found
-            bound = {name for index in found for name in outline[index].names}
-            known |= bound
-            telling |= bound
+            known.update(name for index in found for name in outline[index].names)
         return {name for index in relevant for name in outline[index].names}
 
     def _reached(self, path: str, names: set[str]) -> Iterator[tuple[str, set[str], bool]]:
