@@ -39,6 +39,8 @@ _MOST_SEARCHES = 3
 _INTERFACE = {"ABC", "ABCMeta", "NotImplementedError", "abstractmethod"}
 #: Words of code that reads what a module has by a computed name.
 _READING = {"__dict__", "attrgetter", "getattr", "globals", "import_module", "vars"}
+#: In a statement with more words, such a word and a module have hardly to do with each other.
+_LONG = 40
 _PACKAGE = "__init__.py"
 
 
@@ -142,12 +144,7 @@ class _Upwards:
         while found := {
             index
             for index, part in enumerate(outline)
-            if index not in relevant
-            and (
-                part.has_sign
-                or not known.isdisjoint(words := part.words.split())
-                or not (_READING.isdisjoint(words) or modules.isdisjoint(words))
-            )
+            if index not in relevant and _is_reached(part, known, modules)
         }:
             relevant |= found
             known.update(name for index in found for name in outline[index].names)
@@ -259,6 +256,14 @@ class _Upwards:
                 if not lines.isdisjoint(range(part.line, part.end_line + 1)):
                     self._relevant[path].add(index)
         return {path: set() for path in found}
+
+
+def _is_reached(part: Part, known: set[str], modules: set[str]) -> bool:
+    """Return whether a statement has a sign, a known name, or may read any name of a module."""
+    words = part.words.split()
+    if part.has_sign or not known.isdisjoint(words):
+        return True
+    return len(words) < _LONG and not (_READING.isdisjoint(words) or modules.isdisjoint(words))
 
 
 def _is_filled(part: Part) -> bool:
