@@ -213,9 +213,11 @@ def _state_of_options(options: Options) -> str:
 
 
 def _own_digest() -> str:
-    """Return a digest of the scanner's own code."""
+    """Return a digest of the code that a report depends on."""
+    here = Path(__file__).parent
+    files = [*here.rglob("*.py"), *here.with_name("call_paths").rglob("*.py")]
     digest = hashlib.blake2b(digest_size=8)
-    for file in sorted(Path(__file__).parent.rglob("*.py")):
+    for file in sorted((*files, here.with_name("providers.py"))):
         digest.update(file.read_bytes())
     return digest.hexdigest()
 
