@@ -79,6 +79,7 @@ def _run(path: Path, cache: Path | None) -> float:
     parent, child = context.Pipe(duplex=False)
     process = context.Process(target=_measure, args=(child, str(path), cache))
     process.start()
+    child.close()  # so that an error in the process ends `recv`
     seconds: float
     files, lines, seconds, peak, sites = parent.recv()
     process.join()
