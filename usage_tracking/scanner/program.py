@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
@@ -10,6 +11,7 @@ from functools import cached_property
 
 from .facts import CLASS, FUNCTION, LAMBDA, MODULE, CodeScope, Mention, SourceFile
 
+_SETTINGS = re.compile(r"(^|[/\\])(settings|config)")
 #: A scope: the path of its file and its number there.
 Ref = tuple[str, int]
 
@@ -162,6 +164,10 @@ class Program:
                 }
             self._imported[path] = frozenset(each for each in found if each)
         return self._imported[path]
+
+    def is_settings(self, path: str) -> bool:
+        """Return whether a file holds settings, by its name."""
+        return bool(_SETTINGS.search(path))
 
     # Scopes
 

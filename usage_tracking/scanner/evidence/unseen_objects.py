@@ -169,7 +169,7 @@ class OpaqueClients:
         return not any(
             other != function
             and [each.name for each in self._program.scope(other).parameters] == signature
-            and self._inference.projects.is_one(other[0], function[0])
+            and self._inference.import_groups.is_one(other[0], function[0])
             for other in self._program.functions_named[scope.name]
         )
 
@@ -183,7 +183,7 @@ class OpaqueClients:
             needed = sum(each.default is None and not each.keyword_only for each in parameters) - 1
             if (
                 self._program.is_method(function)
-                and self._inference.projects.is_one(function[0], ref[0])
+                and self._inference.import_groups.is_one(function[0], ref[0])
                 and not self._is_stub(function)
                 and names <= known
                 and len(arguments) + len(names) >= needed

@@ -219,7 +219,7 @@ class Conventions:
     def _by_rare_name(self, name: str, ref: Ref) -> Values:
         """Return the result of a method whose name only one or two classes of the project have."""
         program = self._inference.program
-        is_one = self._inference.projects.is_one
+        is_one = self._inference.import_groups.is_one
         methods = [
             each for each in program.functions_named.get(name, ()) if is_one(each[0], ref[0])
         ]

@@ -40,7 +40,6 @@ imports, and passes each kind of expression to its rule.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -70,7 +69,7 @@ from .classes import Classes
 from .composites import Composites
 from .fixpoint import Fixpoint
 from .functions import Functions
-from .import_groups import Projects
+from .import_groups import ImportGroups
 
 _LONGEST_PATH = 6
 _MOST_DEFAULTS = 4
@@ -87,7 +86,7 @@ class Inference:
         self.catalog = catalog
         #: File → an exception that its code caused in the scanner.
         self.faults: dict[str, str] = {}
-        self.projects = Projects(program)
+        self.import_groups = ImportGroups(program)
         self.annotations = Annotations(self)
         self.calls = Calls(self)
         self.classes = Classes(self)
@@ -96,9 +95,7 @@ class Inference:
         self._fixpoint = Fixpoint()
         #: Evaluates a function at most once a round.
         self.once = self._fixpoint.once
-        self._settings = [
-            path for path in program.files if re.search(r"(^|[/\\])(settings|config)", path)
-        ]
+        self._settings = list(filter(program.is_settings, program.files))
         self._rules: dict[str, Callable[[Any, Ref], Values]] = {
             "any": self._any,
             "attr": self._attribute,

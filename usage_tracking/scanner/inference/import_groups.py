@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..program import Program
 
 
-class Projects:
+class ImportGroups:
     """The parts of a program that no import connects."""
 
     def __init__(self, program: Program) -> None:
