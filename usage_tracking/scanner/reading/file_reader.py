@@ -133,14 +133,12 @@ def _read_chunk(
 ) -> list[tuple[str, caches.CachedFile]]:
     sys.setrecursionlimit(max(sys.getrecursionlimit(), RECURSION))
     gc.disable()
-    return [(each.path, _read_file(each, whole, catalog, signs)) for each in chunk]
+    read = partial(_read_file, whole=whole, catalog=catalog, signs=signs)
+    return [(each.path, read(each)) for each in chunk]
 
 
 def _read_file(
-    file: FoundFile,
-    whole: bool,  # noqa: FBT001
-    catalog: Catalog,
-    signs: Signs,
+    file: FoundFile, *, whole: bool, catalog: Catalog, signs: Signs
 ) -> caches.CachedFile:
     try:
         data = Path(file.path).read_bytes()

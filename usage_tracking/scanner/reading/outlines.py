@@ -39,6 +39,7 @@ def outline_of(text: str, tree: ast.Module, signs: set[int]) -> list[Part]:
         numbers = range(start, end + 1)
         code = "\n".join(lines[number - 1] for number in numbers if number not in docstrings)
         effects = _Effects(node)
+        bases = node.bases if isinstance(node, ast.ClassDef) else []
         part = Part(
             start,
             end,
@@ -49,10 +50,9 @@ def outline_of(text: str, tree: ast.Module, signs: set[int]) -> list[Part]:
             is_definition=isinstance(node, _DEFINITIONS),
             fills=tuple(known & effects.filled_for_all),
             effects=tuple(known & effects.called),
+            bases=tuple(known.intersection(map(_last_name, bases))),
             attributes=tuple(effects.attributes),
         )
-        if isinstance(node, ast.ClassDef):
-            part.bases = tuple(known.intersection(filter(None, map(_last_name, node.bases))))
         found.append(part)
     return found
 
