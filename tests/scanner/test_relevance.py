@@ -96,6 +96,18 @@ CALLERS = {
         "shop/views.py": _GOOD.format(line="from .ai import ask", call="ask(1)"),
         "jobs.py": "def job():\n    import shop\n    return shop.ask(1)\n",
     },
+    "module by its name": {
+        "shop/__init__.py": "",
+        "shop/views.py": _GOOD.format(line="from .ai import ask", call="ask(1)"),
+        "jobs.py": "from importlib import import_module\ndef job():\n"
+        "    return import_module('shop.ai').ask(1)\n",
+    },
+    "function by its name": {
+        "shop/__init__.py": "",
+        "shop/views.py": _GOOD.format(line="from .ai import ask", call="ask(1)"),
+        "jobs.py": "from django.utils.module_loading import import_string\ndef job():\n"
+        "    return import_string('shop.ai.ask')(1)\n",
+    },
     "module of a package": {
         "shop/__init__.py": "from . import ai\n",
         "shop/views.py": _GOOD.format(line="from .ai import ask", call="ask(1)"),

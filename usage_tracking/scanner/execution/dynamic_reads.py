@@ -31,7 +31,7 @@ class DynamicReads:
         self._places = places
         #: Name → (scope, line) of its reads.
         self._named: dict[str, list[tuple[Ref, int]]] = defaultdict(list)
-        #: Function → the reads of all names of its module or class that fit a pattern.
+        #: Function → its imports by name, and reads of all names of its module or class that fit.
         self._open: dict[Ref, list[tuple[Ref, int]]] = defaultdict(list)
         self._are_found = False
 
@@ -57,6 +57,10 @@ class DynamicReads:
                 if len(arguments) > number:
                     owner = arguments[0] if number else None
                     self._read(arguments[number], owner, ref, call.line)
+        for ref, call in self._program.calls_named.get("import_string", ()):
+            for value in self._inference.of(call.expression, ref):
+                if isinstance(value, FUNCTIONS):
+                    self._open[value.ref].append((ref, call.line))
         for reader in _NAMESPACES:
             for ref, call in self._program.calls_named.get(reader, ()):
                 found = self._places.index(ref).position(call.expression)

@@ -18,6 +18,7 @@ from ..values import (
     Items,
     Library,
     Method,
+    Module,
     Origin,
     Super,
     Text,
@@ -155,14 +156,25 @@ class Calls:
             return self._inference.composites.joined(
                 (arguments[0], ("text", "/"), arguments[1]), ref
             )
-        if name == "import_module" and arguments:
-            texts = self._inference.of(arguments[0], ref)
-            return frozenset(
-                Library(value.text)
-                for value in texts
-                if isinstance(value, Text) and "{" not in value.text
-            )
+        if name in {"import_module", "import_string"} and arguments:
+            return self._imported(name, arguments[0], ref)
         return self.conventions.result(name, call, ref)
+
+    def _imported(self, function: str, argument: Any, ref: Ref) -> Values:
+        """Return what Python's `import_module` or Django's `import_string` imports by its name."""
+        found: Values = NOTHING
+        for text in self._inference.of(argument, ref):
+            if not isinstance(text, Text) or "{" in text.text:
+                continue
+            dotted, _, name = text.text.rpartition(".")
+            if function == "import_module":
+                path = self._program.resolve(ref[0], text.text)
+                found |= {Module(path) if path else Library(text.text)}
+            elif path := self._program.resolve(ref[0], dotted):
+                found |= self._inference.exported(path, name)
+            else:
+                found |= {Library(text.text)}
+        return found
 
     def _gathered(self, made: AIObject, call: Any, ref: Ref) -> Values:
         """Return a composition: an object that calls a model if an argument does."""

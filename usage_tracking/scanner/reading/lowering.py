@@ -149,12 +149,9 @@ class _StatementReader(ExpressionReader):
             first = alias.name.partition(".")[0]
             name, dotted = (alias.asname, alias.name) if alias.asname else (first, first)
             self.bind(name, ("import", dotted), start_of(node))
-        self.source.imports.modules += [(alias.name, 0, ()) for alias in node.names]
 
     def _import_from(self, node: ast.ImportFrom) -> None:
         module = node.module or ""
-        names = tuple(alias.name for alias in node.names)
-        self.source.imports.modules.append((module, node.level, names))
         for alias in node.names:
             if alias.name == "*":
                 self.source.star_imports.append((module, node.level))

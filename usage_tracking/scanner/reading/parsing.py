@@ -74,15 +74,13 @@ def parse(path: str, data: bytes, *, whole: bool, catalog: Catalog, signs: Signs
         sign_lines, source.is_about_ai = signs.lines(code, tree)
         sign_lines |= _lines_of_ai_imports(tree, catalog)
         source.mentions_ai = bool(sign_lines)
-        imports = read_imports(tree)
+        source.imports = read_imports(tree, text)
         # The URL and the body of a request may have no sign of AI.
-        source.sends_http = catalog.sends_http(imports)
+        source.sends_http = catalog.sends_http(source.imports)
         source.is_whole = whole or source.mentions_ai or source.sends_http
         if source.is_whole:
             lower(tree, source)
             source.outline = outline_of(code, tree, sign_lines)
-        else:
-            source.imports = imports
     except RecursionError:
         source.is_whole = True
         search_instead(source, text, catalog)

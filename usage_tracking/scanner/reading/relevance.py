@@ -11,12 +11,13 @@ modules:
   module. So is the interface that a class implements, because code that calls the interface
   calls the class.
 - *By attributes and settings*: `app.state.llm` and `settings.LLM_URL` reach files that do not
-  import the one that sets them. They are found by a search of all files.
+  import the one that sets them.
 - *Downwards*: of a relevant statement, the definitions that it uses are needed too: the function
   that it passes a client to, the base of its class. These are followed a few imports far, because
   what such definitions use in turn hardly says anything about the call.
 
-A file that imports an HTTP library is relevant as a whole, but not what imports it.
+A file that imports an HTTP library is relevant as a whole, but not what imports it. The links of
+the second and third kind lead only to files that mention AI somewhere, at least in a comment.
 
 Words stand for names here, whatever they mean in the code. This finds too much rather than too
 little, and needs no analysis.
@@ -181,10 +182,13 @@ class _Upwards:
             yield user, reached, is_new
 
     def _pass_on(self, path: str, user: str, names: set[str]) -> bool:
+        """Note that a file imports a module with `names`; return whether that is new."""
+        if not names:
+            return False
         directory, file = os.path.split(path)
         stem = os.path.basename(directory) if file == _PACKAGE else file.removesuffix(".py")
+        is_new = stem not in self._modules[user] or not names <= self._through[user]
         self._modules[user].add(stem)
-        is_new = not names <= self._through[user]
         self._through[user] |= names
         return is_new
 
@@ -200,7 +204,7 @@ class _Upwards:
                 if part.has_sign:
                     for owner, name in part.attributes:
                         self._attributes[owner].add(name)
-                if part.has_sign and "settings" in path:
+                if part.has_sign and self._program.is_settings(path):
                     self._attributes["settings"].update(filter(str.isupper, part.names))
                 for module, name in self._origins(path, {*part.fills, *part.effects}):
                     asked[module].add(name)
@@ -244,12 +248,14 @@ class _Upwards:
             if fresh := {name for name in names if (owner, name) not in self._searched}:
                 wanted[owner] = fresh
                 self._searched |= {(owner, name) for name in fresh}
+        if not wanted:
+            return {}
         files = [
             path
             for path, source in self._program.files.items()
             if source.is_about_ai or path in self._words
         ]
-        found = dict(self._reader.search(files, wanted)) if wanted else {}
+        found = dict(self._reader.search(files, wanted))
         self._reader.read_in_full(found)
         for path, lines in found.items():
             for index, part in enumerate(self._outline(path)):
