@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.scanner.trees import write_tree
+from tests.scanner.trees import copy_of_openai, write_tree
 from usage_tracking.scanner import __main__ as scanner
 
 CLIENT = "from openai import OpenAI\nfrom usage_tracking import ai_usage\nclient = OpenAI()\n"
@@ -192,6 +192,17 @@ def test_file_that_cannot_be_parsed_makes_no_entry_stale(capsys, tree):
     change(tree, shop="x = ((\n")
 
     assert stale(run(capsys, ".", "--baseline", "old.json")[1]) == []
+
+
+def test_sdk_that_is_no_longer_searched_makes_no_entry_stale(capsys, tree):
+    write_tree(tree, {"site/vendor/openai/__init__.py": VIEWS})
+    run(capsys, ".", "--write-baseline", "old.json")
+    copy_of_openai(tree / "site" / "vendor" / "openai")
+
+    code, out, _ = run(capsys, ".", "--baseline", "old.json", "--strict-baseline")
+
+    assert "SDKs: vendor/openai" in out
+    assert (code, stale(out)) == (0, [])
 
 
 def test_writing_again_removes_stale_entries_and_keeps_those_of_other_parts(capsys, tree):

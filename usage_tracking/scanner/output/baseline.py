@@ -11,7 +11,7 @@ import os
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ..evidence.confidence import NAME_ONLY
@@ -116,13 +116,15 @@ class Baseline:
                 yield StaleEntry(entry.path, entry.function, entry.call, count, reason)
 
     def _unread(self, report: Report) -> set[str]:
-        """Return the files that could be read only in part."""
-        return {self._path(problem.path) for problem in report.problems}
+        """Return the files that could be read only in part, and the directories of SDKs."""
+        paths = (*(problem.path for problem in report.problems), *report.sdks)
+        return set(map(self._path, paths))
 
     def _is_known(self, entry: _Entry, unread: set[str]) -> bool:
         """Return whether the scan read the file of an entry, or would have if it existed."""
         options = self._options
-        return entry.path not in unread and would_find(
+        around = map(str, PurePosixPath(entry.path).parents)
+        return unread.isdisjoint((entry.path, *around)) and would_find(
             os.path.join(self._root, entry.path),
             options.paths,
             include=options.include,
