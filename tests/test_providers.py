@@ -12,7 +12,7 @@ from usage_tracking import providers
 from usage_tracking.call_paths import table as paths
 from usage_tracking.capture import endpoints
 from usage_tracking.pricing import data, table
-from usage_tracking.scanner import catalog
+from usage_tracking.scanner import data_files
 from usage_tracking.scanner.raw_http.model_urls import recognise
 
 #: Entries of genai-prices without a provider of ours.
@@ -94,11 +94,11 @@ def path_of(ending: str) -> str:
 def test_every_host_has_one_provider_for_capture_and_scanner() -> None:
     def check(host: str, provider: str) -> None:
         assert endpoints.provider_of(example(host), None, "/") == provider
-        assert catalog.load().provider_of(example(host)) == provider
-        assert catalog.load().hosts[host] == provider
+        assert data_files.load().provider_of(example(host)) == provider
+        assert data_files.load().hosts[host] == provider
 
     check_each(check, providers.HOSTS.items())
-    assert catalog.load().hosts == providers.HOSTS
+    assert data_files.load().hosts == providers.HOSTS
 
 
 def test_no_host_is_there_twice() -> None:
@@ -171,7 +171,7 @@ def test_host_that_only_a_pattern_of_genai_prices_names_is_recognised() -> None:
 def test_every_path_of_capture_is_known_to_the_scanner() -> None:
     def check(ending: str, operation: str) -> None:
         host = "localhost:11434" if ending.startswith("/api/") else "api.openai.com"
-        found = recognise(f"https://{host}{path_of(ending)}", catalog.load())
+        found = recognise(f"https://{host}{path_of(ending)}", data_files.load())
         kind = found.kind if found else ""
 
         assert kind in KINDS[operation]
@@ -180,7 +180,7 @@ def test_every_path_of_capture_is_known_to_the_scanner() -> None:
 
 
 def test_every_path_of_the_scanner_is_captured() -> None:
-    known: Any = catalog.load()
+    known: Any = data_files.load()
     scanned = [*known.paths, *known.host_paths, *known.ollama_paths]
     names = {name.lower(): name for name in CALLS}
 
@@ -192,7 +192,7 @@ def test_every_path_of_the_scanner_is_captured() -> None:
 def test_host_with_other_apis_counts_with_the_path_of_a_model_only() -> None:
     def check(host: str) -> None:
         def found(path: str) -> Any:
-            return recognise(f"https://{example(host)}{path}", catalog.load())
+            return recognise(f"https://{example(host)}{path}", data_files.load())
 
         assert found("/api/2.1/jobs/runs") is None
         assert found("/client/v4/zones") is None
@@ -213,9 +213,9 @@ def test_host_of_the_site_s_own_services_needs_the_right_answer() -> None:
 
 
 def test_digest_of_the_catalog_depends_on_the_table(monkeypatch: Any, tmp_path: Any) -> None:
-    before = catalog.load().digest
+    before = data_files.load().digest
     changed = tmp_path / "providers.json"
     changed.write_bytes(providers.PATH.read_bytes() + b"\n")
     monkeypatch.setattr(providers, "PATH", changed)
 
-    assert catalog.load.__wrapped__().digest != before
+    assert data_files.load.__wrapped__().digest != before

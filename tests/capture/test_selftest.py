@@ -26,7 +26,7 @@ from usage_tracking.capture import selftest
 from usage_tracking.capture.selftest_answers import OPENAI_CHAT
 from usage_tracking.capture.selftest_known import FRAMEWORKS, UNTRIED
 from usage_tracking.capture.selftest_sdks import SDK, SDKS
-from usage_tracking.scanner.catalog import load
+from usage_tracking.scanner.data_files import load
 
 pytestmark = [pytest.mark.django_db, pytest.mark.server]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from usage_tracking import capture
-from usage_tracking.scanner import catalog, recorded_urls
+from usage_tracking.scanner import data_files, recorded_urls
 from usage_tracking.scanner.raw_http.model_urls import recognise
 
 
@@ -29,7 +29,7 @@ def test_types_made_by_libraries():
         "myopenai.OpenAI": None,
     }
 
-    assert {dotted: catalog.load().type_made_by(dotted) for dotted in made} == made
+    assert {dotted: data_files.load().type_made_by(dotted) for dotted in made} == made
 
 
 URLS: list[tuple[str, tuple[str, str, bool] | None]] = [
@@ -58,7 +58,7 @@ URLS: list[tuple[str, tuple[str, str, bool] | None]] = [
 
 def test_urls_of_models_are_recognised():
     def judged(url: str) -> tuple[str, str, bool] | None:
-        if found := recognise(url, catalog.load()):
+        if found := recognise(url, data_files.load()):
             return found.kind, found.provider, found.is_certain
         return None
 
@@ -68,7 +68,7 @@ def test_urls_of_models_are_recognised():
 def test_every_type_is_described_once():
     names = [
         known["name"]
-        for path in sorted(catalog.PROVIDERS.glob("*.toml"))
+        for path in sorted(data_files.PROVIDERS.glob("*.toml"))
         for known in tomllib.loads(path.read_text()).get("type", ())
     ]
 
@@ -97,7 +97,7 @@ transport = "acme_wire"
 def test_site_describes_which_calls_are_recorded(tmp_path: Path):
     file = tmp_path / "acme.toml"
     file.write_text(OWN_SDK)
-    known = catalog.load((str(file),))
+    known = data_files.load((str(file),))
 
     for dotted, transport in (("acme_ai.Client", "httpx"), ("acme_ai.Socket", "acme_wire")):
         made = known.type_made_by(dotted) or ""
@@ -111,8 +111,8 @@ def test_type_can_only_be_like_one_before_it(tmp_path: Path):
     file = tmp_path / "acme.toml"
     file.write_text('[[type]]\nname = "acme.socket"\nlike = "acme.client"\n')
 
-    with pytest.raises(catalog.CatalogError, match=r"no type 'acme\.client' before"):
-        catalog.load((str(file),))
+    with pytest.raises(data_files.CatalogError, match=r"no type 'acme\.client' before"):
+        data_files.load((str(file),))
 
 
 @pytest.mark.parametrize(
@@ -126,7 +126,7 @@ def test_type_can_only_be_like_one_before_it(tmp_path: Path):
     ],
 )
 def test_pattern_of_a_package_stands_for_its_last_part(dotted, made):
-    known = catalog.load()
+    known = data_files.load()
 
     assert known.type_made_by(dotted) == made
     assert known.is_about_ai(dotted) == dotted.startswith(("google.cloud.", "google.ai."))

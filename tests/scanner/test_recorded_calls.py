@@ -5,7 +5,7 @@ from __future__ import annotations
 from tests.sdks import method_list
 from tests.sdks.method_list import FREE, LATER, NOT_YET, ROW, Method
 from tests.support.cases import check_each
-from usage_tracking.scanner import catalog, recorded_urls
+from usage_tracking.scanner import data_files, recorded_urls
 from usage_tracking.scanner.catalog import Target
 
 #: SDK or service → the type of its client.
@@ -26,7 +26,7 @@ METHODS = method_list.load()
 
 
 def target_of(method: Method) -> Target | None:
-    known = catalog.load()
+    known = data_files.load()
     name, sdk = method.name, method.sdk
     if sdk == "boto3":
         sdk, _, name = name.partition(".")
@@ -124,7 +124,7 @@ UNCERTAIN = [
 
 
 def test_call_of_a_class() -> None:
-    known = catalog.load()
+    known = data_files.load()
 
     def check(case: str, status: bool | None) -> None:
         dotted, call = case.split()
@@ -141,7 +141,7 @@ def test_call_of_a_class() -> None:
 
 def test_functions_of_an_sdk() -> None:
     def check(dotted: str, status: bool | None) -> None:
-        target = catalog.load().function(dotted)
+        target = data_files.load().function(dotted)
         assert target is not None
         assert target.is_recorded is status
 
@@ -160,7 +160,7 @@ def test_functions_of_an_sdk() -> None:
 
 
 def test_chain_of_a_model_that_is_not_recorded_is_not_recorded() -> None:
-    known = catalog.load()
+    known = data_files.load()
     model = known.types[known.type_made_by("langchain_community.llms.Tongyi") or ""]
     chain = known.target_of(model.pipes or "", "invoke")
 
@@ -170,7 +170,7 @@ def test_chain_of_a_model_that_is_not_recorded_is_not_recorded() -> None:
 
 def test_unhooked_transport_is_said() -> None:
     def check(dotted: str, call: str, transport: str) -> None:
-        known = catalog.load()
+        known = data_files.load()
         target = known.target_of(known.type_made_by(dotted) or "", call)
         assert target is not None
         assert target.transport == transport

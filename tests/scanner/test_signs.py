@@ -6,11 +6,11 @@ import ast
 
 import pytest
 
-from usage_tracking.scanner import catalog as catalogs
+from usage_tracking.scanner import data_files
 from usage_tracking.scanner.reading.parsing import parse
 from usage_tracking.scanner.reading.signs import Signs
 
-CATALOG = catalogs.load()
+CATALOG = data_files.load()
 SIGNS = Signs(CATALOG)
 
 
@@ -138,6 +138,6 @@ def test_short_host_of_a_data_file(tmp_path, host):
     data = tmp_path / "acme.toml"
     data.write_text(f'hosts = ["{host}"]\n')
 
-    signs = Signs(catalogs.load((str(data),)))
+    signs = Signs(data_files.load((str(data),)))
 
     assert signs.lines("client = openai", ast.parse("client = openai"))[0] == {1}

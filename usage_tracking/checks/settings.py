@@ -195,7 +195,7 @@ def _check_billing() -> Iterator[CheckMessage]:
 def _check_scanner_extra() -> Iterator[CheckMessage]:
     if not conf.scanner_extra():
         return
-    from ..scanner.catalog import CatalogError, load  # imported only if needed, for a fast start
+    from ..scanner.data_files import CatalogError, load  # imported only if needed, for a fast start
 
     try:
         load(tuple(map(str, conf.scanner_extra())))

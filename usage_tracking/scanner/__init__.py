@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .catalog import CatalogError
+from .data_files import CatalogError
 from .recorded_urls import Tracking
 from .report import Finding, Report
 from .scan import CannotScanError, Options, scan

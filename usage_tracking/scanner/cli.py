@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from .catalog import CatalogError
+from .data_files import CatalogError
 from .evidence.confidence import CONFIDENCES, NAME_ONLY
 from .fixes.patches import Patch, propose
 from .output.baseline import Baseline, BaselineError

@@ -12,7 +12,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 
-from . import catalog as catalogs
+from . import data_files
+from .catalog import Catalog
 from .coverage.verdicts import Coverage
 from .evidence.confidence import CONFIDENCES, NAME_ONLY
 from .facts import Problem
@@ -75,7 +76,7 @@ def scan(options: Options, on_stage: Callable[[str], object] | None = None) -> R
     for path in options.paths:
         if not os.path.exists(path):
             raise CannotScanError(f"{path} does not exist")
-    catalog = catalogs.load(options.extra, options.tracking)
+    catalog = data_files.load(options.extra, options.tracking)
     every = list(find(options.paths, include=options.include, exclude=options.exclude))
     own_code_of = sdks_among(every, catalog)
     found = without(every, own_code_of)
@@ -109,7 +110,7 @@ def scan(options: Options, on_stage: Callable[[str], object] | None = None) -> R
 def _scan(
     found: Sequence[FoundFile],
     options: Options,
-    catalog: catalogs.Catalog,
+    catalog: Catalog,
     cache: caches.Cache,
     on_stage: Callable[[str], object],
 ) -> Report:
@@ -148,7 +149,7 @@ def _scan(
 
 
 def _analyse(
-    program: Program, options: Options, catalog: catalogs.Catalog
+    program: Program, options: Options, catalog: Catalog
 ) -> tuple[list[Finding], dict[str, str]]:
     """Return the findings in the relevant files, and file → error of the scanner."""
     program.index()
