@@ -37,30 +37,35 @@ Call = Callable[[StubProvider, str], Any]
 
 
 def openai_plain(stub: StubProvider, prompt: str) -> None:
-    client = openai.OpenAI(base_url=stub.openai_url, api_key=OPENAI_KEY, max_retries=0)
-    client.chat.completions.create(model="gpt-4o-mini", messages=_messages(prompt))
+    with _openai(stub) as client:
+        client.chat.completions.create(model="gpt-4o-mini", messages=_messages(prompt))
 
 
 def openai_streamed(stub: StubProvider, prompt: str) -> None:
-    client = openai.OpenAI(base_url=stub.openai_url, api_key=OPENAI_KEY, max_retries=0)
     messages = _messages(prompt)
-    list(client.chat.completions.create(model="gpt-4o-mini", messages=messages, stream=True))
+    with _openai(stub) as client:
+        list(client.chat.completions.create(model="gpt-4o-mini", messages=messages, stream=True))
 
 
 def openai_abandoned(stub: StubProvider, prompt: str) -> None:
-    client = openai.OpenAI(base_url=stub.openai_url, api_key=OPENAI_KEY, max_retries=0)
-    with client.responses.create(model="gpt-4o-mini", input=prompt, stream=True) as stream:
+    with (
+        _openai(stub) as client,
+        client.responses.create(model="gpt-4o-mini", input=prompt, stream=True) as stream,
+    ):
         next(iter(stream))
 
 
 def anthropic_streamed(stub: StubProvider, prompt: str) -> None:
-    client = anthropic.Anthropic(base_url=stub.anthropic_url, api_key=ANTHROPIC_KEY, max_retries=0)
-    with client.messages.stream(
-        model="claude-haiku-4-5",
-        max_tokens=100,
-        system=SYSTEM,
-        messages=[{"role": "user", "content": prompt}],
-    ) as stream:
+    url = stub.anthropic_url
+    with (
+        anthropic.Anthropic(base_url=url, api_key=ANTHROPIC_KEY, max_retries=0) as client,
+        client.messages.stream(
+            model="claude-haiku-4-5",
+            max_tokens=100,
+            system=SYSTEM,
+            messages=[{"role": "user", "content": prompt}],
+        ) as stream,
+    ):
         stream.get_final_message()
 
 
@@ -87,6 +92,10 @@ CALLS = [
     google_plain,
     google_key_in_the_address,
 ]
+
+
+def _openai(stub: StubProvider) -> openai.OpenAI:
+    return openai.OpenAI(base_url=stub.openai_url, api_key=OPENAI_KEY, max_retries=0)
 
 
 def _messages(prompt: str) -> Any:
