@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import ast
+from textwrap import indent
 
 import pytest
 
 from usage_tracking.scanner import data_files
+from usage_tracking.scanner.facts import SourceFile
 from usage_tracking.scanner.reading.parsing import parse
 from usage_tracking.scanner.reading.signs import Signs
 
@@ -14,11 +16,14 @@ CATALOG = data_files.load()
 SIGNS = Signs(CATALOG)
 
 
+def parsed(code: str | bytes) -> SourceFile:
+    data = code.encode() if isinstance(code, str) else code
+    return parse("a.py", data, whole=True, catalog=CATALOG, signs=SIGNS)
+
+
 def lines_with_sign(code: str | bytes) -> list[int]:
     """The first lines of the statements of a module that have a sign."""
-    data = code.encode() if isinstance(code, str) else code
-    source = parse("a.py", data, whole=True, catalog=CATALOG, signs=SIGNS)
-    return sorted({part.line for part in source.outline if part.has_sign})
+    return sorted({part.line for part in parsed(code).outline if part.has_sign})
 
 
 @pytest.mark.parametrize(
@@ -69,6 +74,8 @@ def test_sign(code):
         "SmallModel()",
         "chatllm_x = 1",
         "x.generate_contents()",
+        "best.percent_coherence",
+        'EMOJI = {"gemini": "\u264a"}',
         "# llm",
         "x = 1  # llm",
         "def f():\n    # llm\n    return 1",
@@ -96,6 +103,90 @@ def test_no_sign(code):
 )
 def test_usual_name_of_a_client_counts_with_one_of_its_methods(code, lines):
     assert lines_with_sign(code) == lines
+
+
+#: Code whose only signs are words that other code uses too, and that asks a model.
+ASKING = [
+    'session.post(url, json={"prompt": text})',
+    'post(URL, {"model": "m", "messages": [m]})',
+    'body = {"inputs": text}\nsend(URL, body)',
+    'body = {}\nbody["prompt"] = text\nreturn_of(send(URL, data=body))',
+    'self.body["prompt"] = text\nsend(URL, data=self.body)',
+    'body: dict = {"prompt": text}\nreturn call("/x", body)',
+    'request(URL, data=json.dumps({"prompt": text}))',
+    'batch([{"prompt": text} for text in texts])',
+    'post(URL, {"input": {"prompt": text}})',
+    'post(URL, **{"prompt": text})',
+    'body = base | {"prompt": text}\npost(URL, body)',
+    "engine.run(text, max_tokens=5)",
+    "ask(text, system_prompt=SYSTEM)",
+    'post(URL, {"messages": build(text)})',
+    "engine.run(text, max_tokens=max_tokens)",
+    "engine.run(text, **dict(max_tokens=5))",
+    "self.embedding.run(text)",
+    "return embeddings(text)",
+    "from corp.tools import get_embedding\nget_embedding(text)",
+    "from corp.embedding import make\nmake(text)",
+    "class Mine(corp.Embedding): ...",
+]
+
+
+@pytest.mark.parametrize("code", ASKING)
+def test_doubtful_sign_of_code_that_asks(code):
+    source = parsed(f"def ask(text):\n{indent(code, '    ')}")
+
+    assert source.mentions_ai
+    assert any(part.has_sign for part in source.outline)
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        'def room(request):\n    return render(request, "room.html", {"messages": messages})',
+        'def room(request):\n    context = {"documents": 1}\n    render(request, "a", context)',
+        'def room(request):\n    return JsonResponse({"messages": list(rows)})',
+        'def room(request):\n    return Response(data={"prompt": text})',
+        'STYLES = {"prompt": Style.null(), "inputs": Style(bold=True)}',
+        'FIELDS = {"text_input": " ".join(CLASSES)}',
+        "text_input = wrap(stream)",
+        "max_tokens = 5",
+        "self._max_tokens = self._budget = None",
+        "self._max_tokens = max_tokens",
+        "def parse(source, max_tokens=None):\n    return Parser(source, max_tokens=max_tokens)",
+        "def ask(enable_system_prompt=1):\n    ask(enable_system_prompt=enable_system_prompt)",
+        "def ask(self, max_tokens):\n    self.parser.parse(self.x, max_tokens=max_tokens)",
+        "class Row(models.Model):\n    embedding = VectorField()",
+        "def embedding_api(source):\n    apply(self._embedding)\n    _patch_for_embedding(source)",
+        "async def stream_async(self, action): ...",
+    ],
+)
+def test_doubtful_sign_of_other_code(code):
+    source = parsed(code)
+
+    assert not source.mentions_ai
+    assert not source.may_build_body
+    assert source.is_about_ai
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        'def body(text):\n    return {"inputs": text}',
+        'class Job:\n    def fill(self, text):\n        self.body["prompt"] = text',
+        'BODY = {"prompt": "Be brief."}',
+        'FORM = validated({"prompt": str})',
+        'def get(self):\n    self._call(lambda result: {"messages": result["messages"]})',
+    ],
+)
+def test_what_may_be_the_body_of_a_request(code):
+    source = parsed(code)
+
+    assert not source.mentions_ai
+    assert source.may_build_body
+
+
+def test_doubtful_signs_count_beside_others():
+    assert lines_with_sign('STYLES = {"prompt": Style()}\nimport openai\n') == [1, 2]
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
@@ -140,4 +231,4 @@ def test_short_host_of_a_data_file(tmp_path, host):
 
     signs = Signs(data_files.load((str(data),)))
 
-    assert signs.lines("client = openai", ast.parse("client = openai"))[0] == {1}
+    assert signs.find("client = openai", ast.parse("client = openai")).lines == {1}

@@ -170,6 +170,8 @@ class SourceFile:
     ignores: dict[int, str] = field(default_factory=dict)
     #: Whether the code of the file mentions AI.
     mentions_ai: bool = False
+    #: Whether it only builds what may be the body of a request to a model.
+    may_build_body: bool = False
     #: Whether the file mentions AI at all, if only in a comment.
     is_about_ai: bool = False
     #: Whether more than its imports has been read, or it cannot be read.

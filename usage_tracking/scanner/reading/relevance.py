@@ -3,7 +3,8 @@
 Signs of AI (`signs`) are where this begins. It follows names from statement to statement of
 modules:
 
-- *Upwards*: a statement with a sign is relevant. So is each statement that has a name which a
+- *Upwards*: a statement with a sign is relevant, if its file is about AI, or builds what may be a
+  body and is imported beside code that sends HTTP. So is each statement that has a name which a
   relevant statement of its module binds, or which its module imports from there, also through
   the modules between them. A client reaches the code that uses it in this way, and a call site
   the code that calls it.
@@ -105,8 +106,11 @@ class _Upwards:
     def follow(self) -> dict[str, list[Part]]:
         """Return the relevant statements of each file that has any."""
         files = self._program.files
+        near = _near_senders(self._program)
         waiting: dict[str, set[str]] = {
-            path: set() for path, source in files.items() if source.mentions_ai
+            path: set()
+            for path, source in files.items()
+            if source.mentions_ai or (source.may_build_body and path in near)
         }
         for _ in range(_MOST_SEARCHES):
             self._follow_names(waiting)
@@ -262,6 +266,14 @@ class _Upwards:
                 if not lines.isdisjoint(range(part.line, part.end_line + 1)):
                     self._relevant[path].add(index)
         return {path: set() for path in found}
+
+
+def _near_senders(program: Program) -> set[str]:
+    """Return the files whose bodies may be sent: they are imported beside what sends HTTP."""
+    importers = program.importers()
+    senders = {path for path, source in program.files.items() if source.sends_http}
+    users = senders.union(*(importers.get(path, ()) for path in senders))
+    return users.union(*map(program.imported_by, users))
 
 
 def _is_reached(part: Part, known: set[str], modules: set[str]) -> bool:

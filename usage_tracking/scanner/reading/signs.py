@@ -4,7 +4,8 @@ Reading a file in full costs far more than searching its text, and most files of
 nothing to do with AI. A file has a sign if its code, not only a comment or a docstring, has a word
 such as `llm`, the name of a method or host that only AI has, or the usual name of a client
 together with one of the client's methods. A file also has one if it imports an AI library, which
-`parsing` asks of the imports.
+`parsing` asks of the imports. Words that other code has too are signs beside others, or if the code
+uses them as code that asks a model does (`doubtful`).
 """
 
 from __future__ import annotations
@@ -12,10 +13,12 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from itertools import groupby
 
 from ..catalog import Catalog
 from ..inference.ai_names import is_ai, is_role
+from . import doubtful
 from .outlines import docstrings_of
 
 #: Words in the names of variables, functions, settings and models in AI code.
@@ -47,13 +50,23 @@ _PROMPT = re.compile(
 _KEY = re.compile(r"(['\"])\w+\1")
 #: What follows the key of a body: `"prompt": text`, `body["prompt"] = text`.
 _IS_KEY = re.compile(r"\s*(?::|\]\s*=[^=])")
-#: What follows a setting of a request, not one that is only handed on.
-_SETTINGS = {"max_tokens", "max_new_tokens", "text_input"}
-_IS_SETTING = re.compile(r"['\"]|\s*=\s*(?!(?:self\.)?_?max_tokens|none|_)")
-#: What follows a word that is none of AI: `gptr`, `embedder-policy`.
-_OTHER_MEANING = re.compile(r"r\b|[-_]polic")
+#: What follows a word that is none of AI: `gptr`, `embedder-policy`, `coherence`, a symbol by name.
+_OTHER_MEANING = re.compile(r"r\b|[-_]polic|n(?:ce|t)\b|['\"]: ['\"][^ -~]")
+_DEFINITION = re.compile(r"\bdef\s+$")
 #: Shorter names of clients are too common to be a sign.
 _SHORTEST_NAME = 6
+
+
+@dataclass(frozen=True, slots=True)
+class FoundSigns:
+    """The signs in a file."""
+
+    #: The numbers of the lines of code with a sign.
+    lines: set[int]
+    #: Whether `lines` are of AI. Else the code only builds what may be the body of a request.
+    are_certain: bool
+    #: Whether the file has any sign, also in comments.
+    any: bool
 
 
 class Signs:
@@ -93,17 +106,31 @@ class Signs:
         )
         self._in_camel_case = re.compile(f"({in_camel_case})")
 
-    def lines(self, text: str, tree: ast.Module) -> tuple[set[int], bool]:
-        """Return the lines of code with a sign, and whether `text` has any, also in comments.
+    def find(self, text: str, tree: ast.Module, *, is_certain: bool = False) -> FoundSigns:
+        """Return the signs in a file.
 
-        `tree` is the code of `text`.
+        Args:
+            text: The code of the file.
+            tree: The same code.
+            is_certain: Whether the code is known to be about AI. Then doubtful signs count.
         """
         found = list(self._found(text))
-        in_code = {line for line, before in found if not _is_comment(before)}
-        return (in_code - docstrings_of(tree) if in_code else in_code), bool(found)
+        in_code = {
+            (line, is_doubtful) for line, before, is_doubtful in found if not _is_comment(before)
+        }
+        if in_code:
+            docstrings = docstrings_of(tree)
+            in_code = {each for each in in_code if each[0] not in docstrings}
+        lines = {line for line, _ in in_code}
+        use = doubtful.Use.ASKS
+        if not is_certain and all(is_doubtful for _, is_doubtful in in_code):
+            use = doubtful.use_in(tree) if lines else doubtful.Use.OTHER
+        if use is doubtful.Use.OTHER:
+            lines.clear()
+        return FoundSigns(lines, use is doubtful.Use.ASKS, any=bool(found))
 
-    def _found(self, text: str) -> Iterator[tuple[int, str]]:
-        """Yield (number of the line, what is before it on the line) of each sign."""
+    def _found(self, text: str) -> Iterator[tuple[int, str, bool]]:
+        """Yield the line of each sign, what is before it there, and whether it is doubtful."""
         lower = "\n" + text.lower()
         searches = [(pattern, lower) for pattern in self._in_lower_case]
         for pattern, searched in (*searches, (self._in_camel_case, "\n" + text)):
@@ -111,11 +138,14 @@ class Signs:
                 if self._counts(match, searched, text):
                     start = match.start(1)
                     before = searched[searched.rfind("\n", 0, start) + 1 : start]
-                    yield searched.count("\n", 0, start), before
+                    is_doubtful = _is_doubtful(match[1].lower()) or bool(_DEFINITION.search(before))
+                    yield searched.count("\n", 0, start), before, is_doubtful
 
     def _counts(self, match: re.Match[str], searched: str, text: str) -> bool:
         """Return whether what is around a possible sign confirms it."""
         sign, after = match[1], searched[match.end() :][:_CONTEXT]
+        if _OTHER_MEANING.match(after):
+            return False
         if calls := self._names.get(sign.lower()):
             return any(all(f".{part}" in text for part in call) for call in calls)
         if _METHOD.fullmatch(sign):
@@ -123,11 +153,9 @@ class Signs:
             return self._is_request(before, sign, after)
         if _KEY.fullmatch(sign):
             return sign in text and bool(_IS_KEY.match(after))
-        if sign in _SETTINGS:
-            return bool(_IS_SETTING.match(after))
         if sign.isdigit():  # a port, not a part of another number
             return not (searched[match.start() - 1].isalnum() or after[:1].isalnum())
-        return not _OTHER_MEANING.match(after)
+        return True
 
     def _is_request(self, before: str, sign: str, after: str) -> bool:
         """Return whether a method with a common name may be called to ask a model."""
@@ -138,6 +166,10 @@ class Signs:
         if "invoke" in sign:
             return not _OF_COMMAND.search(f"{names[-1:]} {after.partition(')')[0]}")
         return bool(_PROMPT.search(after)) or not _HOLDERS.isdisjoint(names[:-1])
+
+
+def _is_doubtful(sign: str) -> bool:
+    return sign.strip("'\"") in doubtful.KEYS or sign in doubtful.SETTINGS or sign in doubtful.WORDS
 
 
 def _any_of(texts: Iterable[str]) -> str:
