@@ -14,8 +14,9 @@ modules:
 - *By attributes and settings*: `app.state.llm` and `settings.LLM_URL` reach files that do not
   import the one that sets them.
 - *Downwards*: of a relevant statement, the definitions that it uses are needed too: the function
-  that it passes a client to, the base of its class. These are followed a few imports far, because
-  what such definitions use in turn hardly says anything about the call.
+  that it passes a client to, the base of its class. These are followed a few imports far, less far
+  in files that do not mention AI, because what such definitions use in turn hardly says anything
+  about the call.
 
 A file that imports an HTTP library is relevant as a whole, but not what imports it. The links of
 the second and third kind lead only to files that mention AI somewhere, at least in a comment.
@@ -34,7 +35,9 @@ from typing import Protocol
 from ..facts import Part
 from ..program import Program
 
+#: So many imports down, definitions are followed; so many in files that do not mention AI.
 _DEEPEST = 6
+_DEEPEST_ELSEWHERE = 3
 #: At most this often, files are searched for the attributes that the files found before set.
 _MOST_SEARCHES = 3
 #: Words of an interface, whose methods other classes implement.
@@ -314,8 +317,10 @@ def _follow_downwards(
                 part for part in reader.outline(path) if not bound.isdisjoint(part.names)
             ]
             if using[path]:
-                is_judged = level == 0 or program.files[path].is_about_ai
-                found[path] += using[path] if is_judged else []
+                is_about_ai = program.files[path].is_about_ai
+                found[path] += using[path] if level == 0 or is_about_ai else []
+                if level + 1 >= _DEEPEST_ELSEWHERE and not is_about_ai:
+                    del using[path]
     return found
 
 
