@@ -103,7 +103,6 @@ def test_fix(tmp_path, case):
     assert only_finding(tmp_path, CLIENT + code).fix == fix
 
 
-@pytest.mark.xfail(reason="the scan does not ask what the route does to the view", strict=True)
 def test_fix_of_a_view_whose_route_hides_its_section(tmp_path):
     code = (
         f"from django.urls import path\ndef timed(view):\n    return lambda r: view(r)\n"

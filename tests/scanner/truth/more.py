@@ -389,6 +389,62 @@ def login_at_route(request):
     return HttpResponse(client.responses.create(model="login_at_route", input="Hi").output_text)
 
 
+def passing_attributes(view):
+    @functools.wraps(view)
+    def inner(request):
+        return view(request)
+
+    return inner
+
+
+def hiding_attributes(view):
+    return lambda request: view(request)
+
+
+def traced(name):
+    def decorate(view):
+        @functools.wraps(view)
+        def inner(request):
+            return view(request)
+
+        return inner
+
+    return decorate
+
+
+@ai_section("chat")
+def marked_in_wrapper(request):
+    return HttpResponse(client.responses.create(model="marked_in_wrapper", input="Hi").output_text)
+
+
+@ai_section("chat")
+def marked_in_wrappers(request):
+    return HttpResponse(client.responses.create(model="marked_in_wrappers", input="Hi").output_text)
+
+
+@ai_section("chat")
+def marked_in_hiding_wrapper(request):
+    text = client.responses.create(model="marked_in_hiding_wrapper", input="Hi").output_text
+    return HttpResponse(text)
+
+
+@ai_section("chat")
+def marked_also_in_hiding_wrapper(request):
+    text = client.responses.create(model="marked_also_in_hiding_wrapper", input="Hi").output_text
+    return HttpResponse(text)
+
+
+@ai_usage("chat")
+def usage_in_hiding_wrapper(request):
+    text = client.responses.create(model="usage_in_hiding_wrapper", input="Hi").output_text
+    return HttpResponse(text)
+
+
+def unmarked_in_wrapper(request):
+    text = client.responses.create(model="unmarked_in_wrapper", input="Hi").output_text
+    return HttpResponse(text)
+
+
 @ai_section("")
 def empty_mark(request):
     return HttpResponse(client.responses.create(model="empty_mark", input="Hi").output_text)

@@ -88,7 +88,7 @@ class EntrySections:
 
     def _of_function(self, view: Ref) -> tuple[str, Ref] | None:
         scope = self._program.scope(view)
-        if not self.reads_views:
+        if not self.reads_views or self.is_hidden(view):
             return self._of_routes(view)
         for decorator in scope.decorators:
             if self._hides(decorator, view):
@@ -100,6 +100,19 @@ class EntrySections:
         if self._mapped.has_view(view):
             return self._by_map(view)
         return self._of_routes(view)
+
+    def is_hidden(self, view: Ref) -> bool:
+        """Return whether a route hides the attributes of a view, so that no section is read."""
+        return any(
+            self._hides(wrapper, route.ref)
+            for route in self._routes.of(view)
+            for wrapper in route.wrappers
+        )
+
+    def is_wrapped_at(self, view: Ref, ref: Ref, line: int) -> bool:
+        """Return whether a route wraps a view at a line, and keeps its attributes."""
+        innermost = [route.innermost for route in self._routes.of(view)]
+        return (ref, line) in innermost and not self.is_hidden(view)
 
     def _of_routes(self, view: Ref) -> tuple[str, Ref] | None:
         """Return the reason if every route of a view names a section around it."""

@@ -46,7 +46,8 @@ class Placement:
         if entry := self._graph.entry_point(function):
             kind = entry.kind
             if kind == "view":
-                kind = kind_of_view(function, self._program, reads_views=self._reads_views)
+                is_read = self._reads_views and self._sections.is_read(function)
+                kind = kind_of_view(function, self._program, reads_views=is_read)
             return Block(kind, entry.name, function[0], scope.line)
         kind = "method" if self._program.is_method(function) else "function"
         return Block(kind, scope.qualname, function[0], scope.line)

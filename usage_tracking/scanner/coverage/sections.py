@@ -198,11 +198,19 @@ class Sections:
             answers += [
                 self._through(run, scope, self._of_run(run, search))
                 for run in self._runs.of(function)
-                if not (run.is_sent and answers)  # the task has its own section
+                if not (answers and self._has_own_section(run, function))
             ]
         if not answers:
             return _no(f"no caller of {scope.qualname} is known", function[0], scope.line)
         return _all(answers)
+
+    def _has_own_section(self, run: Run, entry: Ref) -> bool:
+        """Return whether a task is sent, or a view routed, so that its own section is read."""
+        return run.is_sent or self._entry_sections.is_wrapped_at(entry, run.ref, run.line)
+
+    def is_read(self, view: Ref) -> bool:
+        """Return whether the section of a view is read where its routes lead."""
+        return not self._entry_sections.is_hidden(view)
 
     def _lacks(self, kind: str) -> str:
         if kind == "view" and not self._entry_sections.reads_views:

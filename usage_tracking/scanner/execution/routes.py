@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..facts import Expression
 from ..inference.engine import Inference
@@ -23,6 +23,8 @@ class Route:
     ref: Ref
     line: int
     wrappers: tuple[Expression, ...]
+    #: Where the innermost of them is called.
+    innermost: tuple[Ref, int] | None = None
 
 
 class Routes:
@@ -44,20 +46,20 @@ class Routes:
                     _, _, arguments, keywords, line, *_ = call.expression
                     named = [value for keyword, value in keywords if keyword in {"view", "viewset"}]
                     for target in (*arguments[index : index + 1], *named):
-                        self._add(target, ref, line, (), 0)
+                        self._add(target, ref, Route(ref, line, ()), 0)
         return self._routes.get(view, [])
 
-    def _add(
-        self, target: Expression, ref: Ref, line: int, wrappers: tuple[Expression, ...], depth: int
-    ) -> None:
+    def _add(self, target: Expression, ref: Ref, route: Route, depth: int) -> None:
         if not target or depth > _DEEPEST:
             return
         if target[0] == "call":
-            _, function, arguments, *_ = target
+            _, function, arguments, _, line, *_ = target
             if last_name(function) == "as_view" and function[0] == "attr":
-                self._add(function[1], ref, line, wrappers, depth + 1)
+                self._add(function[1], ref, route, depth + 1)
             elif arguments:
-                self._add(arguments[0], ref, line, (*wrappers, function), depth + 1)
+                wrappers = (*route.wrappers, function)
+                inner = replace(route, wrappers=wrappers, innermost=(ref, line))
+                self._add(arguments[0], ref, inner, depth + 1)
             return
         views = [
             value.ref
@@ -65,8 +67,8 @@ class Routes:
             if isinstance(value, (*FUNCTIONS, Class))
         ]
         for view in views:
-            self._routes[view].append(Route(ref, line, wrappers))
+            self._routes[view].append(replace(route, ref=ref))
         if not views:
             for value, at in self._names.bindings(target, ref):
                 if value and value[0] == "call":
-                    self._add(value, at, line, wrappers, depth + 1)
+                    self._add(value, at, route, depth + 1)
