@@ -31,6 +31,7 @@ def lines_with_sign(code: str | bytes) -> list[int]:
     [
         "LLMClient()",
         "myLLM = 1",
+        "HTTPLLM()",
         "get_llm()",
         "llm2 = 1",
         "_llm = 1",
@@ -72,6 +73,7 @@ def test_sign(code):
         "callme()",
         "Philanthropic()",
         "SmallModel()",
+        "SMALLMODEL = 1",
         "chatllm_x = 1",
         "x.generate_contents()",
         "best.percent_coherence",

@@ -104,7 +104,8 @@ class Signs:
             f"{letter}(?<=[a-z0-9]{letter})(?:{_any_of(word[1:] for word in group)})"
             for letter, group in by_letter
         )
-        self._in_camel_case = re.compile(f"({in_camel_case})")
+        # Also at the end of capitals: `HTTPLLM`.
+        self._in_camel_case = re.compile(f"({in_camel_case}|L(?<=[A-Z]L)LM(?![A-Z]))")
 
     def find(self, text: str, tree: ast.Module, *, is_certain: bool = False) -> FoundSigns:
         """Return the signs in a file.
