@@ -42,6 +42,7 @@ def lines_with_sign(code: str | bytes) -> list[int]:
         "class Client(LLM): ...",
         "def f(): return [each for each in llms]",
         'model = "gpt-4o"',
+        'NAMES = {"gpt": "通用", "claude": "é"}',
         'url = "https://api.openai.com/v1"',
         "client.generate_content(question)",
         "client.agenerate_content(question)",
@@ -107,6 +108,7 @@ def test_usual_name_of_a_client_counts_with_one_of_its_methods(code, lines):
     assert lines_with_sign(code) == lines
 
 
+RENDER = "from django.shortcuts import render\nfrom django.http import HttpResponse, JsonResponse\n"
 #: Code whose only signs are words that other code uses too, and that asks a model.
 ASKING = [
     'session.post(url, json={"prompt": text})',
@@ -120,6 +122,11 @@ ASKING = [
     'post(URL, {"input": {"prompt": text}})',
     'post(URL, **{"prompt": text})',
     'body = base | {"prompt": text}\npost(URL, body)',
+    'post("/complete", {"text": text, "max_tokens": 5})',
+    'print(post(URL, {"prompt": text}))',
+    'images.render({"prompt": text})',
+    'socket.send_json({"inputs": text})',
+    'body |= {"prompt": text}\npost(URL, body)',
     "engine.run(text, max_tokens=5)",
     "ask(text, system_prompt=SYSTEM)",
     'post(URL, {"messages": build(text)})',
@@ -144,10 +151,19 @@ def test_doubtful_sign_of_code_that_asks(code):
 @pytest.mark.parametrize(
     "code",
     [
-        'def room(request):\n    return render(request, "room.html", {"messages": messages})',
-        'def room(request):\n    context = {"documents": 1}\n    render(request, "a", context)',
-        'def room(request):\n    return JsonResponse({"messages": list(rows)})',
-        'def room(request):\n    return Response(data={"prompt": text})',
+        f"{RENDER}def room(request):\n    return render(request, 'a', {{'messages': rows}})",
+        f"{RENDER}def room(request):\n    x = {{'documents': 1}}\n    render(request, 'a', x)",
+        f"{RENDER}def room(request):\n    return JsonResponse({{'messages': list(rows)}})",
+        f"{RENDER}def room(request):\n    return HttpResponse(json.dumps({{'messages': rows}}))",
+        "from rest_framework.response import Response\n"
+        "def room(request):\n    return Response(data={'prompt': text})",
+        "def room(request):\n    return NoteSerializer(data={'documents': 1}).data",
+        "class Chat(JsonWebsocketConsumer):\n    def f(self):\n"
+        "        self.send_json({'messages': rows})",
+        "class Tests(TestCase):\n    def test(self):\n"
+        "        self.assertEqual(value, {'messages': []})",
+        "def login(request):\n    return redirect(URL + urlencode({'prompt': 'consent'}))",
+        "def f():\n    logger.info('x', {'prompt': 1})",
         'STYLES = {"prompt": Style.null(), "inputs": Style(bold=True)}',
         'FIELDS = {"text_input": " ".join(CLASSES)}',
         "text_input = wrap(stream)",
@@ -158,7 +174,6 @@ def test_doubtful_sign_of_code_that_asks(code):
         "def ask(enable_system_prompt=1):\n    ask(enable_system_prompt=enable_system_prompt)",
         "def ask(self, max_tokens):\n    self.parser.parse(self.x, max_tokens=max_tokens)",
         "class Row(models.Model):\n    embedding = VectorField()",
-        "def embedding_api(source):\n    apply(self._embedding)\n    _patch_for_embedding(source)",
         "async def stream_async(self, action): ...",
     ],
 )
@@ -174,10 +189,22 @@ def test_doubtful_sign_of_other_code(code):
     "code",
     [
         'def body(text):\n    return {"inputs": text}',
-        'class Job:\n    def fill(self, text):\n        self.body["prompt"] = text',
+        'def body(text):\n    return {"text": text, "max_tokens": 5}',
+        "class Job:\n    def fill(self, text):\n        self.body['prompt'] = text",
         'BODY = {"prompt": "Be brief."}',
+        'DEFAULTS = {"prompt": "", "top_p": float(os.environ["TOP_P"])}',
+        'BUILDERS = {"hf": lambda text: {"inputs": text}}',
         'FORM = validated({"prompt": str})',
+        'print(gateway.infer({"inputs": line}))',
+        "def body(text):\n    x = {'inputs': text}\n    logger.debug('%s', x)\n    return x",
+        f"{RENDER}def body(text):\n    data = {{'prompt': text}}\n    return data\n"
+        "def f(r):\n    data = {}\n    return HttpResponse(data)",
         'def get(self):\n    self._call(lambda result: {"messages": result["messages"]})',
+        "def get_embedding(text):\n    return gateway.encode({'texts': [text]})",
+        "def f(row):\n    row.embedding = gateway.encode(row.text)",
+        "def f(text):\n    Chunk.objects.create(embedding=gateway.encode(text))",
+        "def embedding_api(source):\n    apply(self._embedding)",
+        "def f(text):\n    (body, n) = {'inputs': text}, 1\n    return body",
     ],
 )
 def test_what_may_be_the_body_of_a_request(code):
@@ -185,6 +212,12 @@ def test_what_may_be_the_body_of_a_request(code):
 
     assert not source.mentions_ai
     assert source.may_build_body
+
+
+def test_doubtful_signs_count_in_code_that_sends_http():
+    code = "import requests\n\ndef ask(text):\n    body = {}\n    body['max_tokens'] = 5\n"
+
+    assert parsed(code).mentions_ai
 
 
 def test_doubtful_signs_count_beside_others():

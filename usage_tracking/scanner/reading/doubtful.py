@@ -1,8 +1,9 @@
 """Signs that code without AI has too, and how they are used.
 
 `"messages"` is a key of the body of a request to a model, and a variable of a template. In a file
-without any other sign, such a word counts only if the code is about to ask: it hands a body or a
-setting to a call, or uses an object that is named after embeddings.
+without any other sign, such a word counts if the code is about to ask: it hands a body or a setting
+to a call, or uses an object that is named after embeddings. Code that only builds what may be a
+body counts near code that sends requests, which `relevance` knows.
 """
 
 from __future__ import annotations
@@ -13,18 +14,31 @@ from enum import Enum
 
 from ..inference.ai_names import is_role, words
 
-#: Settings of a request: they are handed to a call.
-SETTINGS = frozenset({"max_tokens", "max_new_tokens", "n_predict", "system_prompt"})
 #: Keys of the body of a request.
 KEYS = frozenset({"documents", "inputs", "instances", "messages", "prompt", "text_input"})
+#: Settings of a request: keys of its body, or keywords of a call.
+SETTINGS = frozenset({"max_tokens", "max_new_tokens", "n_predict", "system_prompt"})
 #: Words of mathematics, linguistics and linking, too.
 WORDS = frozenset({"embedding"})
-#: What shows a dict to people or to the caller of a view.
+#: Values of `"prompt"` in a request for a login with OAuth.
+_OAUTH = {"consent", "login", "none", "select_account"}
+#: Libraries of which a function or class may show a dict to people.
+_WEB = {
+    *("django", "rest_framework", "ninja", "fastapi", "starlette", "litestar", "flask", "quart"),
+    *("sanic", "aiohttp", "jinja2"),
+}
+#: Such functions, classes and methods.
 _SHOWING = {
     *("render", "render_to_string", "render_to_response", "TemplateResponse", "JsonResponse"),
     *("HttpResponse", "Response", "ORJSONResponse", "JSONResponse", "Context", "RequestContext"),
-    *("get_context_data", "log", "debug", "info", "warning", "error", "exception", "print"),
+    "get_context_data",
 }
+#: What may have them as methods.
+_SHOWERS = {"self", "shortcuts", "super", "template", "templates"}
+#: Methods by which a consumer of Channels answers.
+_ANSWERING = {"group_send", "send", "send_json"}
+_ANSWERERS = {"channel_layer", "self", "super"}
+_LOGGING = {"critical", "debug", "error", "exception", "info", "log", "warning"}
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 
 
@@ -33,47 +47,130 @@ class Use(Enum):
 
     #: It hands a body or a setting to a call, or uses what is named after embeddings.
     ASKS = "asks"
-    #: It builds what may be a body, and hands it to no call.
+    #: It builds what may be a body, or makes something that is named after embeddings.
     BUILDS = "builds"
     OTHER = "other"
 
 
 def use_in(tree: ast.Module) -> Use:
     """Return how the code of a file uses words that may be signs."""
-    nodes = list(ast.walk(tree))
-    if any(_is_of_embedding(node) or _passes_setting(node) for node in nodes):
-        return Use.ASKS
-    # Nothing asks a model while a module is loaded.
-    run_later = [
-        inner for node in nodes if isinstance(node, _FUNCTIONS) for inner in ast.walk(node)
-    ]
-    calls = [node for node in run_later if isinstance(node, ast.Call)]
-    holders = {node: set(_holders_of_body(node)) for node in nodes}
-    named = set().union(*holders.values())
-    for call in calls:
-        if not _shows(call) and (any(map(_has_body, _arguments(call))) or named & _passed(call)):
+    return _Reading(tree).use()
+
+
+class _Reading:
+    def __init__(self, tree: ast.Module) -> None:
+        self._tree = tree
+        self._nodes = list(ast.walk(tree))
+        self._functions = [node for node in self._nodes if isinstance(node, _FUNCTIONS)]
+        #: Names that are imported from web frameworks.
+        self._of_web = {
+            alias.asname or alias.name
+            for node in self._nodes
+            if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] in _WEB
+            for alias in node.names
+        }
+        self._answers = any(
+            _name(base).endswith("Consumer")
+            for node in self._nodes
+            if isinstance(node, ast.ClassDef)
+            for base in node.bases
+        )
+
+    def use(self) -> Use:
+        if any(_is_of_embedding(node) or _passes_setting(node) for node in self._nodes):
             return Use.ASKS
-    shown = set().union(*(_passed(call) for call in calls if _shows(call)))
-    others = [node for node in nodes if _shows(node) or holders[node] & shown]
-    others += [node for node in tree.body if _is_table(node)]
-    excluded = {inner for node in others for inner in ast.walk(node)}
-    return Use.BUILDS if any(map(_is_body, set(nodes) - excluded)) else Use.OTHER
+        bodies = set().union(*map(_holders_of_body, self._nodes))
+        # Nothing asks a model while a module is loaded.
+        for function in self._functions:
+            for node in ast.walk(function):
+                if isinstance(node, ast.Call) and not self._shows(node) and not _encodes(node):
+                    arguments = list(_arguments(node))
+                    if any(map(_has_body, arguments)) or bodies & _named_in(arguments):
+                        return Use.ASKS
+        rest = set(self._nodes) - set(self._shown()) - set(_tables(self._tree))
+        if any(_is_body(node) or _makes_embedding(node) for node in rest):
+            return Use.BUILDS
+        return Use.OTHER
+
+    def _shown(self) -> Iterator[ast.AST]:
+        """Yield what is shown: arguments, and what variables hold that are arguments."""
+        for node in self._nodes:
+            if isinstance(node, ast.Call) and self._shows(node):
+                for argument in _arguments(node):
+                    yield from _outside_calls(argument)
+        for function in self._functions:
+            inner = list(ast.walk(function))
+            shown = {
+                name
+                for node in inner
+                if isinstance(node, ast.Call) and self._shows(node) and not _logs(node)
+                for name in _named_in(_arguments(node))
+            }
+            for node in inner:
+                if not shown.isdisjoint(_holders_of_body(node)):
+                    yield from _outside_calls(node)
+
+    def _shows(self, call: ast.Call) -> bool:
+        """Return whether a call shows its arguments to people, and asks no model."""
+        match call.func:
+            case ast.Name(id=name):
+                is_form = name.endswith(("Serializer", "Form"))
+                return (name in _SHOWING and name in self._of_web) or is_form or _logs(call)
+            case ast.Attribute(attr=name, value=receiver):
+                owner = _name(receiver.func if isinstance(receiver, ast.Call) else receiver)
+                return (
+                    (name in _SHOWING and owner in _SHOWERS)
+                    or (self._answers and name in _ANSWERING and owner in _ANSWERERS)
+                    or (name.startswith("assert") and owner == "self")
+                    or _logs(call)
+                )
+        return False
+
+
+def _logs(call: ast.Call) -> bool:
+    match call.func:
+        case ast.Name(id="print"):
+            return True
+        case ast.Attribute(attr=name, value=receiver):
+            return name in _LOGGING and "log" in _name(receiver).lower()
+    return False
+
+
+def _encodes(call: ast.Call) -> bool:
+    """Return whether a call turns a body into text, which is sent or shown elsewhere."""
+    return _name(call.func) in {"dumps", "urlencode"}
 
 
 def _is_of_embedding(node: ast.AST) -> bool:
     """Return whether code imports, subclasses or calls what is named after embeddings."""
-    names: Iterable[str] = ()
     match node:
         case ast.Call(func=ast.Attribute(value=value)):
-            names = _dotted(value)
-        case ast.Call(func=ast.Name(id=name)) if words(name)[-1:] == ["embeddings"]:
-            return True
+            return _names_embedding(*_dotted(value))
+        case ast.Call(func=ast.Name(id=name)):
+            return words(name)[-1:] == ["embeddings"]
         case ast.ClassDef(bases=bases):
-            names = (name for base in bases for name in _dotted(base))
+            return _names_embedding(*(name for base in bases for name in _dotted(base)))
         case ast.ImportFrom(module=module, names=imported):
-            names = (module or "", *(each.name for each in imported))
+            return _names_embedding(module or "", *(each.name for each in imported))
         case ast.Import(names=imported):
-            names = (each.name for each in imported)
+            return _names_embedding(*(each.name for each in imported))
+    return False
+
+
+def _makes_embedding(node: ast.AST) -> bool:
+    """Return whether code defines, calls or fills what is named after embeddings."""
+    match node:
+        case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
+            return _names_embedding(name)
+        case ast.Call(func=function, keywords=keywords):
+            return _names_embedding(_name(function), *(each.arg or "" for each in keywords))
+        case ast.Assign(targets=targets, value=value):
+            is_field = isinstance(value, ast.Call) and _name(value.func).endswith("Field")
+            return not is_field and _names_embedding(*map(_name, targets))
+    return False
+
+
+def _names_embedding(*names: str) -> bool:
     return any(word.removesuffix("s") in WORDS for name in names for word in words(name))
 
 
@@ -97,18 +194,22 @@ def _passes_setting(node: ast.AST) -> bool:
     )
 
 
-def _holders_of_body(node: ast.AST) -> Iterator[str]:
-    """Yield the variables and attributes that a statement gives a body."""
+def _holders_of_body(node: ast.AST) -> set[str]:
+    """Return the variables and attributes that a statement gives a body."""
     match node:
         case ast.Assign(targets=targets, value=value):
-            for target in targets:
-                if isinstance(target, ast.Subscript):
-                    if _is_body(target):
-                        yield _name(target.value)
-                elif _has_body(value):
-                    yield _name(target)
-        case ast.AnnAssign(target=target, value=ast.expr() as value) if _has_body(value):
-            yield _name(target)
+            pass
+        case ast.AnnAssign(target=target, value=ast.expr() as value):
+            targets = [target]
+        case ast.AugAssign(target=target, value=value) | ast.NamedExpr(target=target, value=value):
+            targets = [target]
+        case _:
+            return set()
+    if _has_body(value):
+        return _named_in(targets)
+    return {
+        _name(each.value) for each in targets if isinstance(each, ast.Subscript) and _is_body(each)
+    }
 
 
 def _name(expression: ast.expr) -> str:
@@ -118,9 +219,9 @@ def _name(expression: ast.expr) -> str:
     return ""
 
 
-def _passed(call: ast.Call) -> set[str]:
-    """Return the variables and attributes that a call gets."""
-    nodes = (node for argument in _arguments(call) for node in ast.walk(argument))
+def _named_in(expressions: Iterable[ast.expr]) -> set[str]:
+    """Return the variables and attributes in expressions."""
+    nodes = (node for expression in expressions for node in ast.walk(expression))
     return {_name(node) for node in nodes if isinstance(node, (ast.Name, ast.Attribute))}
 
 
@@ -130,38 +231,44 @@ def _arguments(call: ast.Call) -> Iterator[ast.expr]:
 
 
 def _has_body(expression: ast.expr) -> bool:
-    """Return whether an expression holds what may be a body, outside what it calls or defines."""
-    waiting: list[ast.AST] = [expression]
+    return any(map(_is_body, _outside_calls(expression)))
+
+
+def _outside_calls(node: ast.AST) -> Iterator[ast.AST]:
+    """Yield a node and what is in it, outside of what it calls or defines."""
+    waiting: list[ast.AST] = [node]
     while waiting:
-        node = waiting.pop()
-        if _is_body(node):
-            return True
-        if not isinstance(node, (ast.Call, ast.Lambda)):
-            waiting += ast.iter_child_nodes(node)
-    return False
+        inner = waiting.pop()
+        yield inner
+        is_call = isinstance(inner, ast.Call) and not _encodes(inner)
+        if not is_call and not isinstance(inner, ast.Lambda):
+            waiting += ast.iter_child_nodes(inner)
 
 
 def _is_body(node: ast.AST) -> bool:
     """Return whether a node is a dict with a key of a body, or sets such a key."""
     match node:
-        case ast.Dict(keys=keys):
-            return any(isinstance(key, ast.Constant) and key.value in KEYS for key in keys)
-        case ast.Subscript(ctx=ast.Store(), slice=ast.Constant(value=key)):
-            return key in KEYS
+        case ast.Dict(keys=keys, values=values):
+            return any(
+                _is_key(key) and not (isinstance(value, ast.Constant) and value.value in _OAUTH)
+                for key, value in zip(keys, values, strict=True)
+            )
+        case ast.Subscript(ctx=ast.Store(), slice=key):
+            return _is_key(key)
     return False
 
 
-def _is_table(node: ast.AST) -> bool:
-    """Return whether a statement of a module defines styles, validators or the like by name."""
-    value = node.value if isinstance(node, (ast.Assign, ast.AnnAssign)) else None
-    return isinstance(value, ast.Dict) and any(
-        isinstance(each, (ast.Call, ast.Lambda)) for each in value.values
-    )
+def _is_key(key: ast.expr | None) -> bool:
+    return isinstance(key, ast.Constant) and (key.value in KEYS or key.value in SETTINGS)
 
 
-def _shows(node: ast.AST) -> bool:
-    """Return whether a call shows its arguments to people."""
-    match node:
-        case ast.Call(func=ast.Name(id=name) | ast.Attribute(attr=name)):
-            return name in _SHOWING
-    return False
+def _tables(tree: ast.Module) -> Iterator[ast.AST]:
+    """Yield the dicts of a module that hold styles, validators or the like by name."""
+    for node in tree.body:
+        value = node.value if isinstance(node, (ast.Assign, ast.AnnAssign)) else None
+        if isinstance(value, ast.Dict) and all(
+            isinstance(each, (ast.Call, ast.Lambda))
+            for key, each in zip(value.keys, value.values, strict=True)
+            if _is_key(key)
+        ):
+            yield value

@@ -71,15 +71,15 @@ def parse(path: str, data: bytes, *, whole: bool, catalog: Catalog, signs: Signs
         return source
     try:
         code = "\n".join(_lines(text))
+        source.imports = read_imports(tree, text)
+        # The URL and the body of a request may have no sign of AI.
+        source.sends_http = catalog.sends_http(source.imports)
         imports = _lines_of_ai_imports(tree, catalog)
-        found = signs.find(code, tree, is_certain=bool(imports))
+        found = signs.find(code, tree, is_certain=bool(imports) or source.sends_http)
         sign_lines = found.lines | imports
         source.is_about_ai = found.any
         source.mentions_ai = found.are_certain and bool(sign_lines)
         source.may_build_body = not found.are_certain and bool(sign_lines)
-        source.imports = read_imports(tree, text)
-        # The URL and the body of a request may have no sign of AI.
-        source.sends_http = catalog.sends_http(source.imports)
         source.is_whole = whole or source.mentions_ai or source.may_build_body or source.sends_http
         if source.is_whole:
             lower(tree, source)

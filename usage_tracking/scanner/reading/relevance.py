@@ -4,7 +4,7 @@ Signs of AI (`signs`) are where this begins. It follows names from statement to 
 modules:
 
 - *Upwards*: a statement with a sign is relevant, if its file is about AI, or builds what may be a
-  body and is imported beside code that sends HTTP. So is each statement that has a name which a
+  body near code that sends HTTP. So is each statement that has a name which a
   relevant statement of its module binds, or which its module imports from there, also through
   the modules between them. A client reaches the code that uses it in this way, and a call site
   the code that calls it.
@@ -38,6 +38,9 @@ from ..program import Program
 #: So many imports down, definitions are followed; so many in files that do not mention AI.
 _DEEPEST = 6
 _DEEPEST_ELSEWHERE = 3
+#: A body passes through so many modules before it is sent, and so many build it together.
+_MOST_HOPS = 4
+_BUILDERS = 2
 #: At most this often, files are searched for the attributes that the files found before set.
 _MOST_SEARCHES = 3
 #: Words of an interface, whose methods other classes implement.
@@ -113,7 +116,8 @@ class _Upwards:
         waiting: dict[str, set[str]] = {
             path: set()
             for path, source in files.items()
-            if source.mentions_ai or (source.may_build_body and path in near)
+            if source.mentions_ai
+            or (source.may_build_body and (path in near or self._program.is_settings(path)))
         }
         for _ in range(_MOST_SEARCHES):
             self._follow_names(waiting)
@@ -272,11 +276,14 @@ class _Upwards:
 
 
 def _near_senders(program: Program) -> set[str]:
-    """Return the files whose bodies may be sent: they are imported beside what sends HTTP."""
+    """Return the files whose bodies may be sent: what leads to senders of HTTP imports them."""
     importers = program.importers()
-    senders = {path for path, source in program.files.items() if source.sends_http}
-    users = senders.union(*(importers.get(path, ()) for path in senders))
-    return users.union(*map(program.imported_by, users))
+    found = {path for path, source in program.files.items() if source.sends_http}
+    for _ in range(_MOST_HOPS):
+        found = found.union(*(importers.get(path, ()) for path in found))
+    for _ in range(_BUILDERS):
+        found = found.union(*map(program.imported_by, found))
+    return found
 
 
 def _is_reached(part: Part, known: set[str], modules: set[str]) -> bool:

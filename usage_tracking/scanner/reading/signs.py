@@ -51,7 +51,7 @@ _KEY = re.compile(r"(['\"])\w+\1")
 #: What follows the key of a body: `"prompt": text`, `body["prompt"] = text`.
 _IS_KEY = re.compile(r"\s*(?::|\]\s*=[^=])")
 #: What follows a word that is none of AI: `gptr`, `embedder-policy`, `coherence`, a symbol by name.
-_OTHER_MEANING = re.compile(r"r\b|[-_]polic|n(?:ce|t)\b|['\"]: ['\"][^ -~]")
+_OTHER_MEANING = re.compile(r"r\b|[-_]polic|n(?:ce|t)\b|['\"]: ['\"][^\w -~]\ufe0f?['\"]")
 _DEFINITION = re.compile(r"\bdef\s+$")
 #: Shorter names of clients are too common to be a sign.
 _SHORTEST_NAME = 6
