@@ -174,6 +174,8 @@ def test_doubtful_sign_of_code_that_asks(code):
         "def ask(enable_system_prompt=1):\n    ask(enable_system_prompt=enable_system_prompt)",
         "def ask(self, max_tokens):\n    self.parser.parse(self.x, max_tokens=max_tokens)",
         "class Row(models.Model):\n    embedding = VectorField()",
+        "def embedding_api(self):\n    self._embedding = ''\n"
+        "    self._patch_for_embedding(self._embedding)",
         "async def stream_async(self, action): ...",
     ],
 )
@@ -203,7 +205,9 @@ def test_doubtful_sign_of_other_code(code):
         "def get_embedding(text):\n    return gateway.encode({'texts': [text]})",
         "def f(row):\n    row.embedding = gateway.encode(row.text)",
         "def f(text):\n    Chunk.objects.create(embedding=gateway.encode(text))",
-        "def embedding_api(source):\n    apply(self._embedding)",
+        "for row, embedding in zip(rows, encode(rows)):\n    row.vector = embedding",
+        "def embeddings_of(texts): ...",
+        "class EmbeddingService: ...",
         "def f(text):\n    (body, n) = {'inputs': text}, 1\n    return body",
     ],
 )

@@ -20,6 +20,11 @@ KEYS = frozenset({"documents", "inputs", "instances", "messages", "prompt", "tex
 SETTINGS = frozenset({"max_tokens", "max_new_tokens", "n_predict", "system_prompt"})
 #: Words of mathematics, linguistics and linking, too.
 WORDS = frozenset({"embedding"})
+#: The first words of functions that compute them.
+_COMPUTING = {
+    *("build", "calculate", "compute", "create", "document", "encode", "fetch", "generate", "get"),
+    *("load", "make", "query", "request", "text", "to", "update"),
+}
 #: Values of `"prompt"` in a request for a login with OAuth.
 _OAUTH = {"consent", "login", "none", "select_account"}
 #: Libraries of which a function or class may show a dict to people.
@@ -87,7 +92,7 @@ class _Reading:
                     arguments = list(_arguments(node))
                     if any(map(_has_body, arguments)) or bodies & _named_in(arguments):
                         return Use.ASKS
-        rest = set(self._nodes) - set(self._shown()) - set(_tables(self._tree))
+        rest = set(self._nodes).difference(self._shown(), _tables(self._tree))
         if any(_is_body(node) or _makes_embedding(node) for node in rest):
             return Use.BUILDS
         return Use.OTHER
@@ -158,16 +163,36 @@ def _is_of_embedding(node: ast.AST) -> bool:
 
 
 def _makes_embedding(node: ast.AST) -> bool:
-    """Return whether code defines, calls or fills what is named after embeddings."""
+    """Return whether code defines or calls what computes embeddings, or keeps them."""
     match node:
-        case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
+        case ast.ClassDef(name=name):
             return _names_embedding(name)
+        case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name):
+            return _computes_embedding(name)
         case ast.Call(func=function, keywords=keywords):
-            return _names_embedding(_name(function), *(each.arg or "" for each in keywords))
+            kept = [each.arg or "" for each in keywords if isinstance(each.value, ast.Call)]
+            return _computes_embedding(_name(function)) or _names_embedding(*kept)
         case ast.Assign(targets=targets, value=value):
-            is_field = isinstance(value, ast.Call) and _name(value.func).endswith("Field")
-            return not is_field and _names_embedding(*map(_name, targets))
+            return _is_computed(value) and _names_embedding(*_named_in(targets))
+        case ast.For(target=target, iter=value) | ast.comprehension(target=target, iter=value):
+            return _is_computed(value) and _names_embedding(*_named_in([target]))
     return False
+
+
+def _computes_embedding(name: str) -> bool:
+    """Return whether a function may compute embeddings: `get_embedding`, `embeddings_of`."""
+    match words(name):
+        case [word, *others] if _names_embedding(word):
+            return not others or others[0] in {"by", "for", "from", "of"}
+        case [verb, *_, word]:
+            return verb in _COMPUTING and _names_embedding(word)
+    return False
+
+
+def _is_computed(value: ast.expr) -> bool:
+    """Return whether a value comes from a call, but not one that defines a field of a model."""
+    calls = [node for node in ast.walk(value) if isinstance(node, ast.Call)]
+    return bool(calls) and not any(_name(call.func).endswith("Field") for call in calls)
 
 
 def _names_embedding(*names: str) -> bool:

@@ -38,9 +38,8 @@ from ..program import Program
 #: So many imports down, definitions are followed; so many in files that do not mention AI.
 _DEEPEST = 6
 _DEEPEST_ELSEWHERE = 3
-#: A body passes through so many modules before it is sent, and so many build it together.
+#: A body passes through so many modules before it is sent, and is built by so many.
 _MOST_HOPS = 4
-_BUILDERS = 2
 #: At most this often, files are searched for the attributes that the files found before set.
 _MOST_SEARCHES = 3
 #: Words of an interface, whose methods other classes implement.
@@ -281,7 +280,7 @@ def _near_senders(program: Program) -> set[str]:
     found = {path for path, source in program.files.items() if source.sends_http}
     for _ in range(_MOST_HOPS):
         found = found.union(*(importers.get(path, ()) for path in found))
-    for _ in range(_BUILDERS):
+    for _ in range(_MOST_HOPS):
         found = found.union(*map(program.imported_by, found))
     return found
 
