@@ -135,6 +135,11 @@ class TestChangesOfATree:
         "src/views.py": "from use import ask\n\n\ndef view(request):\n    return ask('x')\n",
         "src/forms.py": "import decimal\n\n\nclass Form:\n    total = decimal.Decimal(1)\n",
         "src/models.py": "class Order:\n    total = 1\n",
+        # A request without a sign of AI, and its user.
+        "src/vectors.py": "import requests\n\n\ndef vectors(text):\n"
+        "    body = {'model': 'm', 'input': text}\n"
+        "    return requests.post('http://10.0.0.5/embed', json=body)\n",
+        "src/index.py": "from vectors import vectors\n\n\ndef index():\n    return vectors('x')\n",
     }
 
     @pytest.fixture(autouse=True)
@@ -166,7 +171,7 @@ class TestChangesOfATree:
         write_tree(tree, {"src/models.py": text})
 
         report = self.assert_scanned(tree, anew=False)
-        assert len(report.findings) == 1
+        assert len(report.findings) == 2
         assert scan_with_cache(tree).from_cache
 
     def test_irrelevant_file_that_cannot_be_read_is_a_problem(self, tree):
@@ -182,6 +187,9 @@ class TestChangesOfATree:
             ("use.py", FILES["src/use.py"].replace("[q])", "[q])  # ai-usage: ignore old")),
             ("clients.py", "def get():\n    return print\n"),
             ("views.py", "# moved\n" + FILES["src/views.py"]),
+            ("vectors.py", "# moved\n" + FILES["src/vectors.py"]),
+            ("index.py", FILES["src/index.py"].replace("index()", "index(request)")),
+            ("index.py", "from vectors import vectors\n"),
             ("models.py", FILES["src/models.py"] + "\n" + ASK),
             ("models.py", FILES["src/models.py"] + "    llm = 1\n"),
         ],
@@ -254,6 +262,8 @@ PARTS = {
     "client": "from anthropic import Anthropic\nclient = Anthropic()",
     "call": "def answer(q):\n    return client.messages.create(model='m', messages=[q])",
     "count": "def answer(q):\n    return client.messages.count_tokens(model='m', messages=[q])",
+    "unsigned": "import requests\ndef answer(q):\n"
+    "    return requests.post('http://x/embed', json={{'model': 'm', 'input': q}})",
     "covered": "from usage_tracking import ai_usage\n"
     "def ask(q):\n    with ai_usage('x'):\n        return answer(q)",
     "user": "def view(request):\n    return answer(request.GET['q'])",

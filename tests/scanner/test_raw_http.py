@@ -11,7 +11,7 @@ import asyncio, functools, json, posixpath
 from dataclasses import asdict, dataclass
 from threading import Thread
 from urllib.parse import urljoin
-import aiohttp, httpx, requests, urllib3
+import aiohttp, httpx, httpx2, requests, urllib3
 from asgiref.sync import sync_to_async
 from yarl import URL
 MODELS = "http://models:9000"
@@ -36,6 +36,7 @@ REQUESTS = [
     'httpx.post(httpx.URL(MODELS).join("/embed"), json={"inputs": q})',
     'httpx.post(posixpath.join(MODELS, "rerank"), json={"query": q, "texts": []})',
     'httpx.post(urljoin(MODELS, "/v1/models/x:predict"), json={"instances": [q]})',
+    'httpx2.Client(base_url=MODELS).post("/generate", json={"prompt": q})',
     'httpx.post("%(base)s/generate" % {"base": MODELS}, json={"prompt": q})',
     'requests.post("{base}/generate".format(base=MODELS), json={"prompt": q})',
     'url = MODELS\n    url += "/generate"\n    requests.post(url, json={"prompt": q})',

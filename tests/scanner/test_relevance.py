@@ -62,6 +62,55 @@ CASES = {
 }
 
 
+_SENDS = """
+    import requests
+
+    def call(path, body):
+        return requests.post("http://10.0.0.5" + path, json=body)
+"""
+_GATEWAY = """
+    from .api import call
+
+    class Gateway:
+        def infer(self, body):
+            return call("/infer", body)
+
+    gateway = Gateway()
+"""
+_INFER = (
+    "from core.gateway import gateway\nfrom {module} import build\n"
+    "def view(request):\n    return gateway.infer(build(request))\n"
+)
+_BUILD = 'def build(text):\n    return {"inputs": text}\n'
+CASES |= {
+    name: {"core/__init__.py": "", "core/api.py": _SENDS, "core/gateway.py": _GATEWAY, **files}
+    for name, files in {
+        "body of another module": {
+            "bodies.py": _BUILD,
+            "views.py": _INFER.format(module="bodies"),
+        },
+        "body of a module far away": {
+            "parts.py": _BUILD,
+            "bodies.py": "from parts import build as part\ndef build(x):\n    return part(x)\n",
+            "views.py": _INFER.format(module="bodies"),
+        },
+        "body that is logged": {
+            "bodies.py": 'def build(text):\n    body = {"inputs": text}\n'
+            "    logger.info('%s', body)\n    return body\n",
+            "views.py": _INFER.format(module="bodies"),
+        },
+        "embedding": {
+            "views.py": "from core.gateway import gateway\n"
+            "def get_embedding(text):\n    return gateway.infer({'instances': [text]})\n",
+        },
+        "script": {
+            "run.py": "from core.gateway import gateway\n"
+            "for line in open('x'):\n    print(gateway.infer({'inputs': line}))\n",
+        },
+    }.items()
+}
+
+
 @pytest.mark.parametrize("files", CASES.values(), ids=CASES)
 def test_call_that_names_connect_with_a_sign_is_found(
     tmp_path: Path, files: dict[str, str]
@@ -121,6 +170,33 @@ def test_caller_without_section_is_seen(tmp_path: Path, files: dict[str, str]) -
     (found,) = scan_tree(tmp_path, {"shop/ai.py": _ASK, **files}).findings
 
     assert found.status == "captured"
+
+
+#: Modules with a function `ask` that sends HTTP, whose request has no sign of AI.
+UNSIGNED = {
+    "name of the model": "def ask(text):\n"
+    "    return requests.post(URL + '/embed', json={'model': 'm', 'input': text})\n",
+    "class of a body": "class Body(BaseModel):\n    messages: list\n    model: str\n"
+    "def ask(text):\n    body = Body(messages=[text], model='m')\n"
+    "    return requests.post(URL + '/chat', json=body.model_dump())\n",
+    "setting of a body": "def ask(text):\n    body = {'text': text}\n"
+    "    body['max_tokens'] = 5\n    return requests.post(URL + '/complete', json=body)\n",
+}
+
+
+@pytest.mark.parametrize("code", UNSIGNED.values(), ids=UNSIGNED)
+def test_caller_of_a_call_without_sign_is_seen(tmp_path: Path, code: str) -> None:
+    files = {
+        "shop/__init__.py": "",
+        "shop/http.py": "import requests\nURL = 'http://10.0.0.5'\n" + code,
+        "shop/views.py": _GOOD.format(line="from .http import ask", call="ask(1)"),
+        "shop/jobs.py": "from celery import shared_task\nfrom .services import work\n"
+        "@shared_task\ndef job():\n    return work()\n",
+        "shop/services.py": "from .http import ask\ndef work():\n    return ask(1)\n",
+    }
+    (found,) = scan_tree(tmp_path, files).findings
+
+    assert {entry.name for entry in found.entry_points} == {"good", "job"}
 
 
 def test_form_feed_in_invalid_file_does_not_end_a_line(tmp_path: Path) -> None:

@@ -217,7 +217,13 @@ class Program:
     # Names
 
     def index(self) -> None:
-        """Fill the indexes, once all files are there."""
+        """Fill the indexes, once all scopes are there."""
+        for index in (
+            *(self._methods, self.calls_named, self.making, self.passed_named),
+            *(self.mentions_named, self.functions_named, self.classes_by_base_name),
+            *(self.set_attributes, self.defaults),
+        ):
+            index.clear()
         for source in self.files.values():
             for name, texts in source.defaults.items():
                 self.defaults[name].update(texts)

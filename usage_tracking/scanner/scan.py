@@ -8,6 +8,7 @@ import os
 import pickle
 import sys
 import time
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import astuple, dataclass, replace
 from pathlib import Path
@@ -23,11 +24,14 @@ from .program import Program
 from .reading import cache as caches
 from .reading.discovery import FoundFile, find
 from .reading.file_reader import RECURSION, FileReader
-from .reading.relevance import relevant_lines
+from .reading.relevance import relevance_of
 from .reading.sdks import sdks_among, without
 from .recorded_urls import DEFAULT, Tracking
 from .report import Finding, Report
 from .sites import Sites
+
+#: An analysis is repeated at most so often.
+_MOST_PASSES = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,19 +123,9 @@ def _scan(
     with FileReader(found, catalog, cache, options.jobs) as reader:
         reader.read()
         program.files = sources = reader.sources
-        program.relevant_lines = relevant_lines(program, reader)
+        kept = _analysis(program, options, catalog, reader, cache, on_stage)
     cache.files = {path: cache.files[path] for path in sources}
-    state = _state_of_analysis(program, options, cache)
-    kept_state, kept = cache.analysis or ("", b"")
-    is_new = kept_state != state
-    if is_new:
-        reader.load_scopes(program.relevant_lines)
     cache.save_files()
-    if is_new:
-        on_stage("Analysing calls")
-        analysis = _analyse(program, options, catalog)
-        kept = pickle.dumps(analysis, protocol=5)
-        cache.analysis = (state, kept)
     findings, faults = caches.loads(kept)
     findings += findings_in_text(program, catalog)
     problems = [source.problem for source in sources.values() if source.problem]
@@ -148,10 +142,45 @@ def _scan(
     )
 
 
+def _analysis(
+    program: Program,
+    options: Options,
+    catalog: Catalog,
+    reader: FileReader,
+    cache: caches.Cache,
+    on_stage: Callable[[str], object],
+) -> bytes:
+    """Return the pickled findings and faults of the scanner: the last ones if nothing changed.
+
+    A call that was found without a sign is a sign for the code that leads to it. So the analysis is
+    repeated until it finds the calls from which it began.
+    """
+    last, result, unsigned = cache.analysis or ("", b"", {})
+    by_signs = relevance_of(program, reader)
+    for _ in range(_MOST_PASSES):
+        relevance = relevance_of(program, reader, unsigned) if unsigned else by_signs
+        program.relevant_lines = relevance.lines
+        state = _state_of_analysis(program, options, cache)
+        if state == last:
+            break
+        on_stage("Analysing calls")
+        reader.load_scopes(program.relevant_lines)
+        findings, faults, sites = _analyse(program, options, catalog)
+        last, result = state, pickle.dumps((findings, faults), protocol=5)
+        before, unsigned = unsigned, defaultdict(set)
+        for path, line in sites:
+            if not by_signs.followed.get(path, 0) >> line & 1:
+                unsigned[path].add(line)
+        if unsigned == before:
+            break
+    cache.analysis = (last, result, dict(unsigned))
+    return result
+
+
 def _analyse(
     program: Program, options: Options, catalog: Catalog
-) -> tuple[list[Finding], dict[str, str]]:
-    """Return the findings in the relevant files, and file → error of the scanner."""
+) -> tuple[list[Finding], dict[str, str], list[tuple[str, int]]]:
+    """Return the findings in the relevant files, the errors of the scanner, and the places."""
     program.index()
     inference = Inference(program, catalog)
     finder = Sites(program, inference, catalog)
@@ -173,7 +202,7 @@ def _analyse(
     findings = list(findings_of(program, sites, coverage.judge(sites)))
     faults = inference.faults
     inference.close()
-    return findings, faults
+    return findings, faults, [(site.ref[0], site.line) for site in sites]
 
 
 # The cache

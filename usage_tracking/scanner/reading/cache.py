@@ -19,7 +19,7 @@ from typing import Any
 from .. import facts, report
 
 #: Increase this with every change of what a cache holds.
-VERSION = 3
+VERSION = 4
 
 _CLASSES = {
     (module.__name__, name): value
@@ -75,8 +75,9 @@ class Cache:
     file: Path | None
     key: str
     files: dict[str, CachedFile] = field(default_factory=dict)
-    #: The state that the last analysis belongs to, and its pickled result.
-    analysis: tuple[str, bytes] | None = None
+    #: The state that the last analysis belongs to, its pickled result, and the lines, by file, of
+    #: the calls that it found without a sign.
+    analysis: tuple[str, bytes, dict[str, set[int]]] | None = None
     #: The state that the last report belongs to, and the pickled report.
     result: tuple[str, bytes] | None = None
 
@@ -107,9 +108,8 @@ class Cache:
             self.files = {}
 
     def save_files(self) -> None:
-        """Write the facts of files, and forget them to save memory."""
+        """Write the facts of files."""
         self._save("", {path: astuple(kept) for path, kept in self.files.items()})
-        self.files = {}
 
     def save_results(self) -> None:
         """Write the results of the analysis and of the scan."""

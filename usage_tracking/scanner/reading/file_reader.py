@@ -99,10 +99,10 @@ class FileReader:
         outline: list[Part] = caches.loads(self._cache.files[path].outline)
         return outline
 
-    def load_scopes(self, paths: Iterable[str]) -> None:
-        """Fill the scopes of files that were read in full."""
-        for path in paths:
-            self.sources[path].scopes = caches.loads(self._cache.files[path].scopes)
+    def load_scopes(self, paths: Collection[str]) -> None:
+        """Fill the scopes of files that were read in full; empty those of all others."""
+        for path, source in self.sources.items():
+            source.scopes = caches.loads(self._cache.files[path].scopes) if path in paths else []
 
     def _read(self, wanted: Sequence[FoundFile], *, whole: bool) -> None:
         work = partial(_read_chunk, whole=whole, catalog=self._catalog, signs=self._signs)

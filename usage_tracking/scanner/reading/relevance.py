@@ -18,8 +18,9 @@ modules:
   in files that do not mention AI, because what such definitions use in turn hardly says anything
   about the call.
 
-A file that imports an HTTP library is relevant as a whole, but not what imports it. The links of
-the second and third kind lead only to files that mention AI somewhere, at least in a comment.
+A file that imports an HTTP library is relevant as a whole, but what imports it only if a call is
+found there: then the analysis is repeated, with the place of the call for a sign. The links of the
+second and third kind lead only to files that mention AI somewhere, at least in a comment.
 
 Words stand for names here, whatever they mean in the code. This finds too much rather than too
 little, and needs no analysis.
@@ -30,6 +31,7 @@ from __future__ import annotations
 import os
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Protocol
 
 from ..facts import Part
@@ -66,21 +68,37 @@ class Reader(Protocol):
         """Yield the files with one of the `attributes` by owner, and the numbers of the lines."""
 
 
-def relevant_lines(program: Program, reader: Reader) -> dict[str, int]:
-    """Return for each file to analyse its relevant lines, perhaps none, as bits of a number."""
-    relevant = _Upwards(program, reader).follow()
+@dataclass(frozen=True, slots=True)
+class Relevance:
+    """Relevant lines, by file, as the bits of a number: bit 1 for the first line."""
+
+    #: Each file to analyse, and its relevant lines, perhaps none.
+    lines: dict[str, int]
+    #: Those of them from which names have been followed to their users.
+    followed: dict[str, int]
+
+
+def relevance_of(
+    program: Program, reader: Reader, sites: Mapping[str, Collection[int]] | None = None
+) -> Relevance:
+    """Return what of a program can have to do with AI calls.
+
+    `sites` are lines, by file, that are relevant without a sign, because a call is known there.
+    """
+    relevant = _Upwards(program, reader, sites or {}).follow()
     needed = _follow_downwards(program, relevant, reader)
-    found = {path: _lines_of(parts) for path, parts in relevant.items()}
+    followed = {path: _lines_of(parts) for path, parts in relevant.items()}
+    lines = dict(followed)
     for path, parts in needed.items():
-        found[path] = found.get(path, 0) | _lines_of(parts)
+        lines[path] = lines.get(path, 0) | _lines_of(parts)
     for path, source in program.files.items():
         if source.sends_http:
-            found[path] = (2 << source.lines) - 1
-    return found
+            lines[path] = (2 << source.lines) - 1
+    return Relevance(lines, followed)
 
 
 def _lines_of(parts: Iterable[Part]) -> int:
-    """Return the lines of statements as the bits of a number, bit 1 for the first line."""
+    """Return the lines of statements as the bits of a number."""
     lines = 0
     for part in parts:
         lines |= (2 << part.end_line) - (1 << part.line)
@@ -88,7 +106,10 @@ def _lines_of(parts: Iterable[Part]) -> int:
 
 
 class _Upwards:
-    def __init__(self, program: Program, reader: Reader) -> None:
+    def __init__(
+        self, program: Program, reader: Reader, sites: Mapping[str, Collection[int]]
+    ) -> None:
+        self._sites = sites
         self._program = program
         self._reader = reader
         self._users = program.users
@@ -118,6 +139,11 @@ class _Upwards:
             if source.mentions_ai
             or (source.may_build_body and (path in near or self._program.is_settings(path)))
         }
+        known = {path: lines for path, lines in self._sites.items() if path in files}
+        self._reader.read_in_full(known)
+        for path, lines in known.items():
+            self._mark(path, lines)
+            waiting[path] = set()
         for _ in range(_MOST_SEARCHES):
             self._follow_names(waiting)
             waiting = self._search()
@@ -268,10 +294,14 @@ class _Upwards:
         found = dict(self._reader.search(files, wanted))
         self._reader.read_in_full(found)
         for path, lines in found.items():
-            for index, part in enumerate(self._outline(path)):
-                if not lines.isdisjoint(range(part.line, part.end_line + 1)):
-                    self._relevant[path].add(index)
+            self._mark(path, lines)
         return {path: set() for path in found}
+
+    def _mark(self, path: str, lines: Collection[int]) -> None:
+        """Note that the statements at some lines of a file are relevant."""
+        for index, part in enumerate(self._outline(path)):
+            if any(part.line <= line <= part.end_line for line in lines):
+                self._relevant[path].add(index)
 
 
 def _near_senders(program: Program) -> set[str]:
