@@ -170,8 +170,10 @@ def _makes_embedding(node: ast.AST) -> bool:
         case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name):
             return _computes_embedding(name)
         case ast.Call(func=function, keywords=keywords):
-            kept = [each.arg or "" for each in keywords if isinstance(each.value, ast.Call)]
-            return _computes_embedding(_name(function)) or _names_embedding(*kept)
+            kept = (each.arg for each in keywords if not isinstance(each.value, ast.Constant))
+            return _computes_embedding(_name(function)) or _names_embedding(*filter(None, kept))
+        case ast.Assign(targets=[ast.Attribute(attr=name, value=owner)], value=ast.Name()):
+            return _name(owner) != "self" and _names_embedding(name)
         case ast.Assign(targets=targets, value=value):
             return _is_computed(value) and _names_embedding(*_named_in(targets))
         case ast.For(target=target, iter=value) | ast.comprehension(target=target, iter=value):
@@ -190,9 +192,10 @@ def _computes_embedding(name: str) -> bool:
 
 
 def _is_computed(value: ast.expr) -> bool:
-    """Return whether a value comes from a call, but not one that defines a field of a model."""
+    """Return whether a value comes from a call or container, and defines no field of a model."""
     calls = [node for node in ast.walk(value) if isinstance(node, ast.Call)]
-    return bool(calls) and not any(_name(call.func).endswith("Field") for call in calls)
+    is_field = any(_name(call.func).endswith("Field") for call in calls)
+    return not is_field and (bool(calls) or isinstance(value, ast.Subscript))
 
 
 def _names_embedding(*names: str) -> bool:
