@@ -46,6 +46,7 @@ def lines_with_sign(code: str | bytes) -> list[int]:
         'url = "https://api.openai.com/v1"',
         "client.generate_content(question)",
         "client.agenerate_content(question)",
+        "chain.invoke(r)",
         "import openai",
         "from openai import OpenAI as Client",
         "def f():\n    import openai",
@@ -192,6 +193,7 @@ def test_doubtful_sign_of_other_code(code):
     [
         'def body(text):\n    return {"inputs": text}',
         'def body(text):\n    return {"text": text, "max_tokens": 5}',
+        'class Job:\n    def f(self):\n        self.body = {"prompt": 1}\n        g(self.name)',
         "class Job:\n    def fill(self, text):\n        self.body['prompt'] = text",
         'BODY = {"prompt": "Be brief."}',
         'DEFAULTS = {"prompt": "", "top_p": float(os.environ["TOP_P"])}',

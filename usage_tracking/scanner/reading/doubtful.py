@@ -234,13 +234,14 @@ def _holders_of_body(node: ast.AST) -> set[str]:
         case _:
             return set()
     if _has_body(value):
-        return _named_in(targets)
+        nodes = (node for target in targets for node in ast.walk(target))
+        return {_name(node) for node in nodes if isinstance(getattr(node, "ctx", None), ast.Store)}
     return {
         _name(each.value) for each in targets if isinstance(each, ast.Subscript) and _is_body(each)
     }
 
 
-def _name(expression: ast.expr) -> str:
+def _name(expression: ast.AST) -> str:
     match expression:
         case ast.Name(id=name) | ast.Attribute(attr=name):
             return name

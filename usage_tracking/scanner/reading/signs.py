@@ -145,7 +145,7 @@ class Signs:
     def _counts(self, match: re.Match[str], searched: str, text: str) -> bool:
         """Return whether what is around a possible sign confirms it."""
         sign, after = match[1], searched[match.end() :][:_CONTEXT]
-        if _OTHER_MEANING.match(after):
+        if sign[-1].isalnum() and _OTHER_MEANING.match(after):
             return False
         if calls := self._names.get(sign.lower()):
             return any(all(f".{part}" in text for part in call) for call in calls)
