@@ -3,11 +3,11 @@
 Signs of AI (`signs`) are where this begins. It follows names from statement to statement of
 modules:
 
-- *Upwards*: a statement with a sign is relevant, if its file is about AI, or builds what may be a
-  body near code that sends HTTP. So is each statement that has a name which a
+- *Upwards*: a statement with a sign is relevant. So is each statement that has a name which a
   relevant statement of its module binds, or which its module imports from there, also through
   the modules between them. A client reaches the code that uses it in this way, and a call site
-  the code that calls it.
+  the code that calls it. The signs of a file that only builds what may be the body of a request
+  count near code that sends HTTP.
 - *Sideways*: what a relevant statement fills is relevant too, such as a registry of another
   module. So is the interface that a class implements, because code that calls the interface
   calls the class.
@@ -18,9 +18,9 @@ modules:
   in files that do not mention AI, because what such definitions use in turn hardly says anything
   about the call.
 
-A file that imports an HTTP library is relevant as a whole, but what imports it only if a call is
-found there: then the analysis is repeated, with the place of the call for a sign. The links of the
-second and third kind lead only to files that mention AI somewhere, at least in a comment.
+A file that imports an HTTP library is relevant as a whole. What imports it is not, unless the
+analysis finds a call in the file: then it is repeated, and the call counts as a sign. Sideways and
+by attributes, names lead only to files that mention AI somewhere, at least in a comment.
 
 Words stand for names here, whatever they mean in the code. This finds too much rather than too
 little, and needs no analysis.
@@ -37,10 +37,10 @@ from typing import Protocol
 from ..facts import Part
 from ..program import Program
 
-#: So many imports down, definitions are followed; so many in files that do not mention AI.
+#: Definitions are followed at most so many imports down: in files that mention AI, and in others.
 _DEEPEST = 6
 _DEEPEST_ELSEWHERE = 3
-#: A body passes through so many modules before it is sent, and is built by so many.
+#: At most so many modules build a body, and at most so many hand it on until it is sent.
 _MOST_HOPS = 4
 #: At most this often, files are searched for the attributes that the files found before set.
 _MOST_SEARCHES = 3
@@ -132,13 +132,14 @@ class _Upwards:
     def follow(self) -> dict[str, list[Part]]:
         """Return the relevant statements of each file that has any."""
         files = self._program.files
-        near = _near_senders(self._program)
         waiting: dict[str, set[str]] = {
-            path: set()
-            for path, source in files.items()
-            if source.mentions_ai
-            or (source.may_build_body and (path in near or self._program.is_settings(path)))
+            path: set() for path, source in files.items() if source.mentions_ai
         }
+        if builders := {path for path, source in files.items() if source.may_build_body}:
+            near = _near_senders(self._program)
+            for path in builders:
+                if path in near or self._program.is_settings(path):
+                    waiting[path] = set()
         known = {path: lines for path, lines in self._sites.items() if path in files}
         self._reader.read_in_full(known)
         for path, lines in known.items():
@@ -305,7 +306,7 @@ class _Upwards:
 
 
 def _near_senders(program: Program) -> set[str]:
-    """Return the files whose bodies may be sent: what leads to senders of HTTP imports them."""
+    """Return the files from which a body may reach code that sends HTTP."""
     importers = program.importers()
     found = {path for path, source in program.files.items() if source.sends_http}
     for _ in range(_MOST_HOPS):
