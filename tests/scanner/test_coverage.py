@@ -52,6 +52,11 @@ COVERED = [
     "@ai_section('chat')\ndef other(request):\n    return ask()\n",
     # a lambda runs where it is defined
     f"def view(request):\n    with ai_usage('chat'):\n        retry(lambda: {ASK})\n",
+    # a wrapper at the route keeps the section of the view
+    "from functools import wraps\nfrom django.urls import path\n"
+    "def timed(view):\n    @wraps(view)\n    def inner(request):\n        return view(request)\n"
+    f"    return inner\n@ai_section('chat')\ndef page(request):\n    {ASK}\n"
+    "urlpatterns = [path('', timed(page))]\n",
     # the body of a class too
     f"with ai_usage('chat'):\n    class Chat: answer = {ASK}\n",
     # a context manager of the project's own

@@ -10,6 +10,7 @@ from ..program import Program, Ref
 from ..report import Block
 from ..sites import Site
 from .block_kinds import kind_of_view
+from .entry_sections import EntrySections
 from .sections import Sections
 
 #: Functions from the topmost down; None if every path to the last is in a section already.
@@ -20,12 +21,16 @@ class Placement:
     """The blocks for the sites of a program."""
 
     def __init__(
-        self, program: Program, graph: CallGraph, sections: Sections, *, reads_views: bool
+        self,
+        program: Program,
+        graph: CallGraph,
+        sections: Sections,
+        entry_sections: EntrySections,
     ) -> None:
         self._program = program
         self._graph = graph
         self._sections = sections
-        self._reads_views = reads_views
+        self._entry_sections = entry_sections
         self._chains: dict[Ref, _Chain] = {}
 
     def function(self, site: Site) -> Ref | None:
@@ -46,7 +51,8 @@ class Placement:
         if entry := self._graph.entry_point(function):
             kind = entry.kind
             if kind == "view":
-                is_read = self._reads_views and self._sections.is_read(function)
+                sections = self._entry_sections
+                is_read = sections.reads_views and not sections.is_hidden(function)
                 kind = kind_of_view(function, self._program, reads_views=is_read)
             return Block(kind, entry.name, function[0], scope.line)
         kind = "method" if self._program.is_method(function) else "function"

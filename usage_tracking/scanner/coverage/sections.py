@@ -208,10 +208,6 @@ class Sections:
         """Return whether a task is sent, or a view routed, so that its own section is read."""
         return run.is_sent or self._entry_sections.is_wrapped_at(entry, run.ref, run.line)
 
-    def is_read(self, view: Ref) -> bool:
-        """Return whether the section of a view is read where its routes lead."""
-        return not self._entry_sections.is_hidden(view)
-
     def _lacks(self, kind: str) -> str:
         if kind == "view" and not self._entry_sections.reads_views:
             return "has no section without AIUsageMiddleware"

@@ -107,9 +107,7 @@ class Coverage:
         self._sections = Sections(
             program, names, self._blocks, runs, entries, entry_sections, class_uses
         )
-        self._placement = Placement(
-            program, self._graph, self._sections, reads_views=tracking.reads_views
-        )
+        self._placement = Placement(program, self._graph, self._sections, entry_sections)
 
     def judge(self, sites: list[Site]) -> list[Verdict]:
         """Return a verdict for each site."""
