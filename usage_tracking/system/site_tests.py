@@ -12,8 +12,9 @@ def running_test() -> object | None:
 
     In tests, Django's `setup_test_environment` has run, and each test has a new `mail.outbox`.
     """
-    utils = sys.modules.get("django.test.utils")
-    if utils is None or not hasattr(utils._TestState, "saved_data"):
+    # Another thread may be importing the module just now.
+    state = getattr(sys.modules.get("django.test.utils"), "_TestState", None)
+    if not hasattr(state, "saved_data"):
         return None
-    mark: object = vars(mail).get("outbox", utils._TestState)
+    mark: object = vars(mail).get("outbox", state)
     return mark
